@@ -1,0 +1,424 @@
+"""
+What a k-line, a trade and a funding file *are*: columns, key, cut, name, address.
+
+What differs between the three is written here as data; every other module treats
+them alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from ares_notebook.errors import BadArgument
+from ares_notebook.periods import (
+    INTERVALS,
+    Cut,
+    Period,
+    as_utc,
+    cut_periods,
+    interval_text,
+    opens_between,
+    period_of,
+    to_ms,
+    validate_interval,
+)
+from ares_notebook.symbols import validate_symbol
+
+__all__ = [
+    "AGG_TRADES",
+    "DATASETS",
+    "FUTURES",
+    "KLINES",
+    "CacheFile",
+    "Column",
+    "Dataset",
+    "Series",
+    "dataset_named",
+    "files_between",
+    "parse_file_name",
+]
+
+Kind = Literal["time", "number", "integer", "flag", "ignored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    One column: its name in the cache, and what its text means.
+
+    ``time`` is a stamp, ``number`` a decimal kept as the exchange's text,
+    ``integer`` a count or an id, ``flag`` True or False.
+    """
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """
+    All that sets one kind of market history apart from the others.
+
+    Parameters
+    ----------
+    name : str
+        As users write it in ``datasets=``.
+    file_prefix : str
+        How cache file names begin.
+    cut : {"month", "day"}
+        What one cache file holds.
+    columns : tuple of Column
+        Of a cache file, in order.
+    published : tuple of Column
+        Of the exchange's rows, in order; the same on both roads. Names are those
+        of `columns`; what has another name is not kept.
+    stamp_digits : int
+        Digits after the second in the stamp: 0, 3 or 6.
+    key : {"open_time", "id", "event_time"}
+        By what a row is known, and so how completeness is proven: a grid of open
+        times, ids without a hole, events at the pace that the exchange shows.
+    rest_path : str
+        The REST endpoint.
+    rest_fields : tuple of str
+        Keys of a REST row that is an object, in the order of `published`; empty
+        where a REST row is an array. A missing name fills no column.
+    rest_rows : int
+        The most rows of a page.
+    rest_weight : int
+        Request weight of a page.
+    archive_path : str
+        Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
+    archive_word : str
+        The word in an archive name; empty where that is the interval.
+    archive_cuts : tuple of {"month", "day"}
+        What the archive offers as one file.
+    zipped_row_bytes, stored_row_bytes : float
+        Size of a row, for estimates (measured on BTCUSDT).
+    rows_per_day : float
+        For estimates, where no grid tells (BTCUSDT: a million trades a day).
+    """
+
+    name: str
+    file_prefix: str
+    cut: Cut
+    columns: tuple[Column, ...]
+    published: tuple[Column, ...]
+    stamp_digits: Literal[0, 3, 6]
+    key: Literal["open_time", "id", "event_time"]
+    market: Literal["spot", "futures"]
+    rest_path: str
+    rest_fields: tuple[str, ...]
+    rest_rows: int
+    rest_weight: int
+    archive_path: str
+    archive_word: str
+    archive_cuts: tuple[Cut, ...]
+    zipped_row_bytes: float
+    stored_row_bytes: float
+    rows_per_day: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its files are told apart by a k-line interval."""
+        return self.key == "open_time"
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the cache columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+
+def _columns(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
+    return tuple(Column(name, kind) for name, kind in pairs)
+
+
+_TIMESTAMP = Column("timestamp", "time")
+
+KLINES = Dataset(
+    name="klines",
+    file_prefix="klines",
+    cut="month",
+    columns=(
+        _TIMESTAMP,
+        *_columns(
+            ("open", "number"),
+            ("high", "number"),
+            ("low", "number"),
+            ("close", "number"),
+            ("volume", "number"),
+            ("quote_asset_volume", "number"),
+            ("number_of_trades", "integer"),
+            ("taker_buy_base_asset_volume", "number"),
+            ("taker_buy_quote_asset_volume", "number"),
+        ),
+    ),
+    published=(
+        _TIMESTAMP,
+        *_columns(
+            ("open", "number"),
+            ("high", "number"),
+            ("low", "number"),
+            ("close", "number"),
+            ("volume", "number"),
+            # A candle cut by a halt has a close time that cannot be trusted
+            # (in old files even before its open time), so it is not kept.
+            ("close_time", "ignored"),
+            ("quote_asset_volume", "number"),
+            ("number_of_trades", "integer"),
+            ("taker_buy_base_asset_volume", "number"),
+            ("taker_buy_quote_asset_volume", "number"),
+            ("ignore", "ignored"),
+        ),
+    ),
+    stamp_digits=0,
+    key="open_time",
+    market="spot",
+    rest_path="/api/v3/klines",
+    rest_fields=(),
+    rest_rows=1000,
+    rest_weight=2,
+    archive_path="data/spot/{cut}/klines/{symbol}/{interval}/",
+    archive_word="",
+    archive_cuts=("month", "day"),
+    zipped_row_bytes=48,
+    stored_row_bytes=125,
+    rows_per_day=24,
+)
+"""Spot candles; a month of one interval a file."""
+
+AGG_TRADES = Dataset(
+    name="agg_trades",
+    file_prefix="aggtrades",
+    cut="day",
+    columns=(
+        _TIMESTAMP,
+        *_columns(
+            ("price", "number"),
+            ("quantity", "number"),
+            ("is_buyer_maker", "flag"),
+            ("agg_trade_id", "integer"),
+            ("first_trade_id", "integer"),
+            ("last_trade_id", "integer"),
+        ),
+    ),
+    published=(
+        *_columns(
+            ("agg_trade_id", "integer"),
+            ("price", "number"),
+            ("quantity", "number"),
+            ("first_trade_id", "integer"),
+            ("last_trade_id", "integer"),
+        ),
+        _TIMESTAMP,
+        Column("is_buyer_maker", "flag"),
+        Column("is_best_match", "ignored"),
+    ),
+    stamp_digits=6,
+    key="id",
+    market="spot",
+    rest_path="/api/v3/aggTrades",
+    rest_fields=("a", "p", "q", "f", "l", "T", "m"),
+    rest_rows=1000,
+    rest_weight=4,
+    archive_path="data/spot/{cut}/aggTrades/{symbol}/",
+    archive_word="aggTrades",
+    # A month of BTCUSDT trades is one zip of 450 MB; days can be had one by one.
+    archive_cuts=("day",),
+    zipped_row_bytes=17,
+    stored_row_bytes=96,
+    rows_per_day=1_000_000,
+)
+"""Spot trades, aggregated by the exchange; a day a file."""
+
+FUTURES = Dataset(
+    name="futures",
+    file_prefix="futures",
+    cut="month",
+    columns=(_TIMESTAMP, Column("fundingRate", "number")),
+    published=(
+        _TIMESTAMP,
+        Column("funding_interval_hours", "ignored"),
+        Column("fundingRate", "number"),
+    ),
+    stamp_digits=3,
+    key="event_time",
+    market="futures",
+    rest_path="/fapi/v1/fundingRate",
+    rest_fields=("fundingTime", "", "fundingRate"),
+    rest_rows=1000,
+    # Counted in requests, not in weight: see exchange/budget.py.
+    rest_weight=0,
+    archive_path="data/futures/um/{cut}/fundingRate/{symbol}/",
+    archive_word="fundingRate",
+    archive_cuts=("month",),
+    zipped_row_bytes=16,
+    stored_row_bytes=36,
+    rows_per_day=3,
+)
+"""Funding rates of the USD-M perpetual of the same name; a month a file."""
+
+DATASETS: tuple[Dataset, ...] = (KLINES, AGG_TRADES, FUTURES)
+"""All of them, in the order in which users name them."""
+
+MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
+"""From 2025-01-01 on Binance's spot archive writes microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """
+    One history: a dataset of one symbol and, for k-lines, one interval.
+
+    Examples
+    --------
+    >>> Series.of("klines", "btcusdt", "1M").stem
+    'klines_BTCUSDT_1mo'
+    """
+
+    dataset: Dataset
+    symbol: str
+    interval: str | None
+
+    @classmethod
+    def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
+        """Check the parts and put them together; an interval is kept only where it matters."""
+        kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
+        if not kind.has_interval:
+            return cls(kind, validate_symbol(symbol), None)
+        return cls(kind, validate_symbol(symbol), validate_interval(interval or ""))
+
+    @property
+    def stem(self) -> str:
+        """How the names of its cache files begin."""
+        parts = [self.dataset.file_prefix, self.symbol]
+        return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
+
+    @property
+    def archive_cuts(self) -> tuple[Cut, ...]:
+        """What the archive offers of it; candles above a day exist only by month."""
+        if self.interval in ("3d", "1w", "1M"):
+            return ("month",)
+        return self.dataset.archive_cuts
+
+    def archive_folder(self, cut: Cut) -> str:
+        """Its folder in the archive."""
+        word = "monthly" if cut == "month" else "daily"
+        return self.dataset.archive_path.format(
+            cut=word, symbol=self.symbol, interval=interval_text(self.interval or "")
+        )
+
+    def archive_key(self, cut: Cut, start: datetime) -> str:
+        """The address of the zip that begins at *start*, relative to the archive's root."""
+        word = self.dataset.archive_word or interval_text(self.interval or "")
+        return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFile:
+    """
+    One file of the cache: a series and the calendar period it holds.
+
+    The period is whole, whatever part of it is wanted or there.
+
+    Examples
+    --------
+    >>> files = files_between(Series.of("agg_trades", "BTCUSDT"),
+    ...                       datetime(2025, 1, 15, tzinfo=UTC), datetime(2025, 1, 15, 12, tzinfo=UTC))
+    >>> [file.name for file in files]
+    ['aggtrades_BTCUSDT_2025-01-15.csv']
+    """
+
+    series: Series
+    period: Period
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it holds."""
+        return self.series.dataset
+
+    @property
+    def name(self) -> str:
+        """Its file name, without compression."""
+        return f"{self.series.stem}_{_stamp(self.dataset.cut, self.period.start)}.csv"
+
+    def opens(self, until_ms: int) -> Sequence[int]:
+        """Open times of the candles it must hold by *until_ms*: closed, and opened in its period."""
+        if self.series.interval is None:
+            msg = f"{self.name} has no grid"
+            raise TypeError(msg)
+        end_ms = min(until_ms, self.grid_end_ms)
+        return opens_between(self.series.interval, self.period.start_ms, end_ms)
+
+    @property
+    def grid_end_ms(self) -> int:
+        """The moment at which the last row that belongs into the file is closed."""
+        interval, end_ms = self.series.interval, self.period.end_ms
+        if interval not in ("3d", "1w"):
+            return end_ms
+        step = INTERVALS[interval]
+        opens = opens_between(interval, self.period.start_ms, end_ms + step)
+        return max((at + step for at in opens if at < end_ms), default=end_ms)
+
+
+def _stamp(cut: Cut, start: datetime) -> str:
+    return f"{start:%Y-%m}" if cut == "month" else f"{start:%Y-%m-%d}"
+
+
+def files_between(series: Series, start: datetime, end: datetime) -> list[CacheFile]:
+    """The cache files that hold ``[start, end)`` of *series*, oldest first."""
+    cut = series.dataset.cut
+    periods = cut_periods(cut, start, end)
+    return [CacheFile(series, period_of(cut, period.start)) for period in periods]
+
+
+def dataset_named(name: str) -> Dataset:
+    """
+    The dataset that users call *name*.
+
+    Raises
+    ------
+    BadArgument
+        If there is none; the message lists those there are.
+    """
+    for dataset in DATASETS:
+        if dataset.name == name:
+            return dataset
+    known = ", ".join(repr(dataset.name) for dataset in DATASETS)
+    msg = f"datasets: {name!r} is none of {known}"
+    raise BadArgument(msg)
+
+
+_FILE_NAME = re.compile(
+    r"(?P<prefix>klines|aggtrades|futures)_(?P<symbol>.+?)(?:_(?P<interval>\d{1,2}(?:s|m|h|d|w|mo)))?"
+    r"_(?P<stamp>\d{4}-\d{2}(?:-\d{2})?)\.csv(?:\.zst)?"
+)
+
+
+def parse_file_name(name: str) -> CacheFile | None:
+    """
+    The cache file that is called *name*, or None if none is called so.
+
+    Examples
+    --------
+    >>> parse_file_name("klines_BTCUSDT_1mo_2025-01.csv").series.interval
+    '1M'
+    >>> parse_file_name("notes.csv") is None
+    True
+    """
+    match = _FILE_NAME.fullmatch(name)
+    if match is None:
+        return None
+    dataset = next(each for each in DATASETS if each.file_prefix == match["prefix"])
+    interval = {"1mo": "1M"}.get(match["interval"] or "", match["interval"])
+    try:
+        series = Series.of(dataset, match["symbol"], interval)
+        start = as_utc(match["stamp"] if dataset.cut == "day" else match["stamp"] + "-01")
+    except BadArgument:
+        return None
+    file = CacheFile(series, period_of(dataset.cut, start))
+    # Only the one spelling that we write; a copy by hand is not taken for ours.
+    return file if file.name == name.removesuffix(".zst") else None

@@ -1,0 +1,155 @@
+"""
+What can go wrong, in one tree.
+
+AresError
+├── BadArgument             a value that cannot be meant; also a ValueError
+├── TransportError          no usable answer; carries the URL
+│   ├── RateLimited         429, 418: asked too often; carries retry_after_seconds
+│   ├── ServerFault         5xx, 403, dropped line, timeout: worth another try
+│   ├── NotFound            404: an archive that is not published
+│   ├── RegionBlocked       451: the API is closed to this region
+│   └── BadRequest          any other 4xx: asking again will not help
+│       └── UnknownSymbol   the exchange does not trade it
+├── DataError               bytes that cannot be trusted
+│   ├── ChecksumMismatch    an archive that is not what its .CHECKSUM says
+│   ├── BadAnswer           an answer that is not in the exchange's dialect
+│   └── CorruptFile         a cache file that cannot be read
+├── CacheError              the cache folder cannot serve
+│   ├── CacheUnavailable    it cannot be created, read or written
+│   ├── NotEnoughDisk       what was asked for would not fit
+│   ├── NotEnoughMemory     what was asked for would not fit
+│   ├── WrongMarket         it holds the data of another market
+│   └── NeverDownloaded     nothing is there of what was asked for
+└── IncompleteDownload      some steps failed; carries the report
+
+Every message says what failed, which file or URL it concerns, and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # The report stands floors above; only its name is needed, for readers.
+    from ares_notebook.report import DownloadReport
+
+
+class AresError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class BadArgument(AresError, ValueError):
+    """
+    An argument that cannot be meant: the message names it, its value and the remedy.
+
+    Raised before anything is requested or written.
+    """
+
+
+class TransportError(AresError):
+    """
+    The exchange gave no usable answer.
+
+    Parameters
+    ----------
+    message : str
+        What failed and what to do.
+    url : str
+        What was asked for. Never holds a key.
+    """
+
+    def __init__(self, message: str, url: str = "") -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class RateLimited(TransportError):
+    """
+    Asked too often (429, or 418: banned for going on after it).
+
+    Raised when the tries are used up; until then the wait that the exchange
+    names is obeyed.
+    """
+
+    def __init__(
+        self, message: str, url: str = "", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, url)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ServerFault(TransportError):
+    """A passing fault, worth another try: 5xx, a 403 of the firewall, a dropped line, a timeout."""
+
+
+class NotFound(TransportError):
+    """The address does not exist: an archive that is not published (yet)."""
+
+
+class RegionBlocked(TransportError):
+    """The API is closed to this region (451); the archive stays open."""
+
+
+class BadRequest(TransportError):
+    """The exchange refuses the request as it stands; asking again will not help."""
+
+
+class UnknownSymbol(BadRequest):
+    """The exchange knows no such symbol, and its archive holds none either."""
+
+
+class DataError(AresError):
+    """Bytes arrived that cannot be trusted; none of them is stored."""
+
+
+class ChecksumMismatch(DataError):
+    """An archive is not what its ``.CHECKSUM`` says."""
+
+
+class BadAnswer(DataError):
+    """An answer is not in the exchange's dialect: not JSON, other columns, rows not asked for."""
+
+
+class CorruptFile(DataError):
+    """A file of the cache cannot be read as what its name says."""
+
+
+class CacheError(AresError):
+    """The cache folder cannot serve."""
+
+
+class CacheUnavailable(CacheError):
+    """The cache folder cannot be created, read or written."""
+
+
+class NotEnoughDisk(CacheError):
+    """What was asked for does not fit the free disk; nothing of it was begun."""
+
+
+class NotEnoughMemory(CacheError):
+    """What was asked for does not fit in memory; nothing of it was begun."""
+
+
+class WrongMarket(CacheError):
+    """The cache was filled from another market, and the two must not mix."""
+
+
+class NeverDownloaded(CacheError):
+    """The cache holds nothing of what was asked for."""
+
+
+class IncompleteDownload(AresError):
+    """
+    Some steps of a download failed; the others are done and stored.
+
+    Parameters
+    ----------
+    message : str
+        Which steps failed, and why.
+    report : DownloadReport
+        What became of every step.
+    """
+
+    def __init__(self, message: str, report: DownloadReport) -> None:
+        super().__init__(message)
+        self.report = report

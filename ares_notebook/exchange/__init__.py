@@ -1,0 +1,1 @@
+"""How Binance speaks; the only place that knows aiohttp."""

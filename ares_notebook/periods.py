@@ -1,0 +1,425 @@
+"""
+UTC time: stamps in milliseconds, calendar periods, and the grid of k-line intervals.
+
+Everything here is half-open: a period holds ``start <= t < end``.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from ares_notebook.errors import BadArgument
+
+__all__ = [
+    "DAY_MS",
+    "INTERVALS",
+    "Cut",
+    "Period",
+    "as_utc",
+    "cut_periods",
+    "get_daily_periods",
+    "get_monthly_periods",
+    "interval_text",
+    "lookback_start",
+    "month_of",
+    "next_open_ms",
+    "opens_between",
+    "period_of",
+    "to_ms",
+    "utc",
+    "validate_interval",
+]
+
+DAY_MS = 86_400_000
+
+Cut = Literal["month", "day"]
+"""What one file holds."""
+
+INTERVALS: dict[str, int] = {
+    "1s": 1_000,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+    "1w": 7 * DAY_MS,
+    # A month has no fixed length; nothing may compute with this number.
+    "1M": 0,
+}
+"""Binance's k-line intervals and their length in milliseconds."""
+
+# Weeks open on Mondays (the epoch was a Thursday); three-day candles count
+# from 1970-01-02, and never restart with the month.
+_GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
+
+
+class Period(NamedTuple):
+    """
+    A half-open stretch of UTC time: ``start <= t < end``.
+
+    Examples
+    --------
+    >>> start, end = month_of(datetime(2024, 2, 10, tzinfo=UTC))
+    >>> print(start, end)
+    2024-02-01 00:00:00+00:00 2024-03-01 00:00:00+00:00
+    """
+
+    start: datetime
+    end: datetime
+
+    @property
+    def start_ms(self) -> int:
+        """Start as Binance writes it: milliseconds since the epoch."""
+        return to_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """End (exclusive) in milliseconds since the epoch."""
+        return to_ms(self.end)
+
+
+def to_ms(moment: datetime) -> int:
+    """
+    Milliseconds since the epoch of an aware *moment*, rounded down.
+
+    Examples
+    --------
+    >>> to_ms(datetime(2025, 1, 1, tzinfo=UTC))
+    1735689600000
+    """
+    # Integer arithmetic: a float loses the last millisecond of far dates.
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def utc(milliseconds: int) -> datetime:
+    """
+    The aware UTC moment of *milliseconds* since the epoch.
+
+    Examples
+    --------
+    >>> print(utc(1735689600000))
+    2025-01-01 00:00:00+00:00
+    """
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
+    """
+    Read a moment as people write it, as aware UTC.
+
+    An aware datetime is converted, a date is its midnight, an ISO string without
+    a zone is UTC. A naive datetime is refused: it means another moment on every
+    machine.
+
+    Parameters
+    ----------
+    value : datetime, date or str
+    argument : str
+        The name to use in the error.
+
+    Raises
+    ------
+    BadArgument
+        If it is naive or cannot be read.
+
+    Examples
+    --------
+    >>> print(as_utc("2025-01-01"), as_utc("2025-01-01T02:00+02:00"))
+    2025-01-01 00:00:00+00:00 2025-01-01 00:00:00+00:00
+    """
+    if isinstance(value, str):
+        return _from_text(value, argument)
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            msg = (
+                f"{argument}={value!r} has no time zone and would mean another moment on "
+                f"every machine; pass {argument}=datetime(..., tzinfo=UTC) or an ISO string"
+            )
+            raise BadArgument(msg)
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    msg = (
+        f"{argument}={value!r} is not a moment; pass an aware datetime, a date or "
+        f'an ISO string such as "2025-01-31"'
+    )
+    raise BadArgument(msg)
+
+
+def _from_text(text: str, argument: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        msg = f'{argument}={text!r} is not an ISO date; write it like "2025-01-31" or "2025-01-31T12:00"'
+        raise BadArgument(msg) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def validate_interval(interval: str) -> str:
+    """
+    Return *interval* if Binance has it.
+
+    Raises
+    ------
+    BadArgument
+        If not; the message lists those it has. ``1m`` is a minute, ``1M`` a month.
+    """
+    if interval not in INTERVALS:
+        msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
+        raise BadArgument(msg)
+    return interval
+
+
+def interval_text(interval: str) -> str:
+    """
+    The interval as file names carry it: ``1M`` is ``1mo``, as in Binance's archive.
+
+    ``1M`` and ``1m`` would be one file on a disk that ignores case.
+    """
+    return "1mo" if interval == "1M" else interval
+
+
+def month_of(moment: datetime) -> Period:
+    """The calendar month, in UTC, that holds *moment*."""
+    start = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    # Day 28 plus four days is always in the next month.
+    return Period(start, (start.replace(day=28) + timedelta(days=4)).replace(day=1))
+
+
+def period_of(cut: Cut, moment: datetime) -> Period:
+    """The whole calendar month or day, in UTC, that holds *moment*."""
+    if cut == "month":
+        return month_of(moment)
+    start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return Period(start, start + timedelta(days=1))
+
+
+def lookback_start(end: datetime, lookback_years: float) -> datetime:
+    """
+    The moment *lookback_years* before *end*.
+
+    Whole years step by the calendar (29 February becomes the 28th); a fraction
+    counts 365.25 days a year.
+
+    Raises
+    ------
+    BadArgument
+        If *lookback_years* is not a positive, finite number or reaches before 1970.
+
+    Examples
+    --------
+    >>> print(lookback_start(datetime(2025, 3, 1, tzinfo=UTC), 2))
+    2023-03-01 00:00:00+00:00
+    """
+    years = _positive(lookback_years)
+    try:
+        if years == int(years):
+            year = end.year - int(years)
+            try:
+                start = end.replace(year=year)
+            except ValueError:
+                start = end.replace(year=year, day=28)
+        else:
+            start = end - timedelta(days=365.25 * years)
+    except (ValueError, OverflowError) as error:
+        raise BadArgument(_too_far(lookback_years)) from error
+    if start < _EPOCH:
+        raise BadArgument(_too_far(lookback_years))
+    return start
+
+
+def _too_far(lookback_years: float) -> str:
+    return f"lookback_years={lookback_years!r} reaches before 1970; Binance's history begins in 2017"
+
+
+def _positive(lookback_years: float) -> float:
+    number = isinstance(lookback_years, int | float) and not isinstance(lookback_years, bool)
+    if not number or not math.isfinite(lookback_years) or lookback_years <= 0:
+        msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
+        raise BadArgument(msg)
+    return float(lookback_years)
+
+
+def get_monthly_periods(
+    years_back: float,
+    start_from_date: datetime | date | str | None = None,
+    *,
+    end: datetime | date | str | None = None,
+) -> list[Period]:
+    """
+    Cut the lookback into UTC calendar months, oldest first.
+
+    The first month is taken whole, so that its cache file is the same whatever
+    day it was asked for; the last one ends at *end* and may still be growing.
+
+    Parameters
+    ----------
+    years_back : float
+        How far back to reach, in years.
+    start_from_date : datetime, date or str, optional
+        Reach back no further than the month of this.
+    end : datetime, date or str, optional
+        The end of the lookback (exclusive, UTC). Defaults to the present.
+
+    Returns
+    -------
+    list of Period
+        ``(start, end)`` pairs, aware UTC, half-open.
+
+    Raises
+    ------
+    BadArgument
+        If the lookback is not a positive number or a moment is naive.
+
+    Examples
+    --------
+    >>> for start, end in get_monthly_periods(0.1, end="2024-03-05"):
+    ...     print(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}")
+    2024-01-01 to 2024-02-01
+    2024-02-01 to 2024-03-01
+    2024-03-01 to 2024-03-05
+    """
+    return _cut("month", years_back, start_from_date, end)
+
+
+def get_daily_periods(
+    years_back: float,
+    start_from_date: datetime | date | str | None = None,
+    *,
+    end: datetime | date | str | None = None,
+) -> list[Period]:
+    """
+    Cut the lookback into UTC days, oldest first.
+
+    The first day is taken whole; the last one ends at *end*. The same rule as
+    that of the months, so that all datasets end at one moment.
+
+    Parameters
+    ----------
+    years_back : float
+        How far back to reach, in years.
+    start_from_date : datetime, date or str, optional
+        Reach back no further than the day of this.
+    end : datetime, date or str, optional
+        The end of the lookback (exclusive, UTC). Defaults to the present.
+
+    Returns
+    -------
+    list of Period
+
+    Raises
+    ------
+    BadArgument
+        If the lookback is not a positive number or a moment is naive.
+
+    Examples
+    --------
+    >>> days = get_daily_periods(1, "2024-02-28", end="2024-03-01T06:00")
+    >>> [f"{start:%m-%d}" for start, end in days]
+    ['02-28', '02-29', '03-01']
+    """
+    return _cut("day", years_back, start_from_date, end)
+
+
+def _cut(
+    cut: Cut,
+    years_back: float,
+    start_from_date: datetime | date | str | None,
+    end: datetime | date | str | None,
+) -> list[Period]:
+    last = datetime.now(UTC) if end is None else as_utc(end)
+    first = lookback_start(last, years_back)
+    if start_from_date is not None:
+        first = max(first, as_utc(start_from_date, "start_from_date"))
+    return cut_periods(cut, first, last)
+
+
+def cut_periods(cut: Cut, first: datetime, last: datetime) -> list[Period]:
+    """
+    Cut ``[first, last)`` into calendar months or days; the first is whole, the last ends at *last*.
+
+    Parameters
+    ----------
+    cut : {"month", "day"}
+    first, last : datetime
+        Aware UTC.
+
+    Returns
+    -------
+    list of Period
+        Oldest first; empty when *first* is not before *last*.
+    """
+    periods: list[Period] = []
+    period = period_of(cut, first)
+    while period.start < last and first < last:
+        periods.append(Period(period.start, min(period.end, last)))
+        period = period_of(cut, period.end)
+    return periods
+
+
+def next_open_ms(interval: str, open_ms: int) -> int:
+    """
+    The open time of the candle after the one that opens at *open_ms*.
+
+    It is also the moment at which that candle is closed.
+
+    Examples
+    --------
+    >>> next_open_ms("1h", 1735689600000) - 1735689600000
+    3600000
+    """
+    if interval == "1M":
+        return month_of(utc(open_ms)).end_ms
+    return open_ms + INTERVALS[interval]
+
+
+def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
+    """
+    The open times on Binance's grid of all candles that open at or after *start_ms* and are closed by *end_ms*.
+
+    Parameters
+    ----------
+    interval : str
+    start_ms, end_ms : int
+        Half-open window, milliseconds since the epoch, UTC.
+
+    Returns
+    -------
+    range or list of int
+        Ascending; a list only for ``1M``, whose steps are not equal.
+
+    Examples
+    --------
+    >>> len(opens_between("1h", 1735689600000, 1735689600000 + 86_400_000))
+    24
+    """
+    if interval == "1M":
+        return _month_opens(start_ms, end_ms)
+    step = INTERVALS[interval]
+    origin = _GRID_ORIGIN_MS.get(interval, 0)
+    first = start_ms + (origin - start_ms) % step
+    return range(first, max(first, end_ms - step + 1), step)
+
+
+def _month_opens(start_ms: int, end_ms: int) -> list[int]:
+    if end_ms <= start_ms:
+        return []
+    months = cut_periods("month", utc(start_ms), utc(end_ms))
+    # cut_periods takes the first month whole; a candle that opened before the
+    # window is not asked for, nor one that is still open at its end.
+    opens = [month.start_ms for month in months if month_of(month.start).end_ms <= end_ms]
+    return opens[bisect_left(opens, start_ms) :]

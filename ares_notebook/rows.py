@@ -1,0 +1,101 @@
+"""
+Rows: the tables that travel through the house, and their text in a cache file.
+
+A table of rows has the columns of its dataset. ``timestamp`` is int64
+microseconds since the epoch, UTC; decimals are strings with the exchange's own
+digits, never floats; ids and counts are int64; flags are the words ``True`` and
+``False``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from ares_notebook.datasets import Dataset, Kind
+
+__all__ = ["empty_rows", "header_of", "keys_of", "schema_of", "stamps_ms", "text_of"]
+
+# Any: PyArrow publishes no types of its own.
+Table = Any
+
+_TYPES: dict[Kind, Any] = {
+    "time": pa.int64(),
+    "number": pa.string(),
+    "integer": pa.int64(),
+    "flag": pa.string(),
+}
+_STAMP_UNITS = {0: "s", 3: "ms", 6: "us"}
+_TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
+
+
+def schema_of(dataset: Dataset) -> Any:
+    """The PyArrow schema of a table of rows."""
+    return pa.schema([(column.name, _TYPES[column.kind]) for column in dataset.columns])
+
+
+def empty_rows(dataset: Dataset) -> Table:
+    """A table of no rows."""
+    return schema_of(dataset).empty_table()
+
+
+def header_of(dataset: Dataset) -> bytes:
+    """The first line of a cache file, with its line end."""
+    return (",".join(dataset.column_names) + "\n").encode()
+
+
+def keys_of(dataset: Dataset, table: Table) -> npt.NDArray[np.int64]:
+    """
+    What a row is known by, one int64 a row: the trade's id, else its stamp.
+
+    A funding event is known by its hour: the exchange stamps it up to 47 ms late,
+    and not always alike.
+    """
+    if dataset.key == "id":
+        return _numbers(table, "agg_trade_id")
+    stamps = _numbers(table, "timestamp")
+    return stamps // 3_600_000_000 if dataset.key == "event_time" else stamps
+
+
+def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
+    """Stamps in whole milliseconds, rounded down."""
+    return _numbers(table, "timestamp") // 1000
+
+
+def _numbers(table: Table, name: str) -> npt.NDArray[np.int64]:
+    numbers: npt.NDArray[np.int64] = table[name].to_numpy()
+    return numbers
+
+
+def text_of(dataset: Dataset, table: Table) -> Any:
+    """
+    The lines of a cache file for these rows, without header, as a PyArrow buffer.
+
+    The same rows give the same bytes, wherever they came from.
+    """
+    stamps = _stamp_text(dataset, table["timestamp"])
+    lines = table.set_column(0, "timestamp", stamps)
+    sink = pa.BufferOutputStream()
+    arrow_csv.write_csv(lines, sink, _TEXT)
+    return sink.getvalue()
+
+
+def _stamp_text(dataset: Dataset, stamps: Any) -> Any:
+    """Stamps as PyArrow writes them, in the dataset's number of digits."""
+    unit = _STAMP_UNITS[dataset.stamp_digits]
+    moments = stamps.cast(pa.timestamp("us"))
+    if dataset.stamp_digits:
+        return moments.cast(pa.timestamp(unit), safe=False)
+    whole = moments.cast(pa.timestamp("s"), safe=False)
+    on_second = pc.equal(whole.cast(pa.timestamp("us")), moments)
+    if pc.all(on_second).as_py() is not False:
+        return whole
+    # Candles that opened off the grid (December 2017, February 2018) keep their
+    # fraction, so that the cell says what the exchange said.
+    exact = moments.cast(pa.timestamp("ms"), safe=False)
+    return pc.if_else(on_second, whole.cast(pa.string()), exact.cast(pa.string()))

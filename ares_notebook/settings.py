@@ -1,0 +1,171 @@
+"""
+Settings: one frozen value that everything is told by.
+
+Defaults < the host project's ``src.config`` < environment (``ARES_...``) < arguments.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ares_notebook.errors import BadArgument
+from ares_notebook.periods import validate_interval
+from ares_notebook.symbols import validate_symbol
+
+__all__ = ["CACHE_DIR", "MAX_RETRIES", "RETRY_DELAY_SECONDS", "Settings"]
+
+CACHE_DIR = "data_cache"
+"""The default cache folder."""
+MAX_RETRIES = 3
+"""How many times a request that failed in passing is tried again, by default."""
+RETRY_DELAY_SECONDS = 5.0
+"""The default wait before the first new try, in seconds; it doubles each time."""
+
+_BINANCE_HOSTS = (".binance.com", ".binance.vision", ".amazonaws.com")
+
+
+def _url(value: object) -> object:
+    """Refuse what is not an http(s) address; drop the trailing slash."""
+    text = str(value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        msg = 'is not an address such as "https://api.binance.com"'
+        raise ValueError(msg)
+    if parts.username or parts.query or parts.fragment:
+        msg = "must be a plain address: no user, query or fragment in it"
+        raise ValueError(msg)
+    return text
+
+
+_Url = Annotated[str, BeforeValidator(_url)]
+
+
+def _folder(value: object) -> Path:
+    """A path as people write it, ``~`` included."""
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        msg = 'is not a folder; pass a path such as "data_cache"'
+        raise ValueError(msg)
+    return Path(value).expanduser()
+
+
+_Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+class Settings(BaseSettings):
+    """
+    Where to download from, where to, and how politely.
+
+    Frozen: derive another with ``model_copy`` or by constructing anew. Each field
+    is also read from the environment as ``ARES_`` plus its name in upper case
+    (``ARES_CACHE_DIR``); arguments win. An unknown field is an error, so that a
+    typo cannot pass in silence.
+
+    Parameters
+    ----------
+    cache_dir : Path
+        The cache folder.
+    max_retries : int
+        How often a request that failed in passing is tried again.
+    retry_delay_seconds : float
+        The first wait; it doubles each time, with jitter.
+    request_timeout_seconds : float
+        How long to wait without receiving a byte (not: for the whole answer).
+    symbol, interval, lookback_years
+        Defaults of the command line and the panel.
+    max_concurrency : int
+        Requests under way at once.
+    spot_url, spot_fallback_url, futures_url, archive_url, archive_listing_url : str
+        Where the exchange lives. The fallback is used when the spot API answers 451.
+    source : {"auto", "archive", "rest"}
+        Both roads as the plan decides, or one of them only.
+    weight_share : float
+        The part of the exchange's request budget that we allow ourselves.
+    api_key : SecretStr, optional
+        Never needed for market data; never shown.
+    compression : {None, "zstd"}
+        How cache files are stored.
+    progress : bool, optional
+        Show progress: yes, no, or (None) when somebody looks.
+    market : str, optional
+        What the cache's ``origin.json`` calls the market. Defaults to ``binance``
+        for Binance's own hosts, else to the host.
+
+    Raises
+    ------
+    BadArgument
+        If a value cannot be meant; the message names it.
+
+    Examples
+    --------
+    >>> Settings(cache_dir="elsewhere", max_retries=5).max_retries
+    5
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="ARES_", frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    cache_dir: _Folder = Path(CACHE_DIR)
+    max_retries: int = Field(MAX_RETRIES, ge=0, le=100)
+    retry_delay_seconds: float = Field(RETRY_DELAY_SECONDS, ge=0, le=3600)
+    request_timeout_seconds: float = Field(30.0, gt=0, le=3600)
+    symbol: Annotated[str, BeforeValidator(validate_symbol)] = "BTCUSDT"
+    interval: Annotated[str, BeforeValidator(validate_interval)] = "1h"
+    lookback_years: float = Field(1.0, gt=0, le=50)
+    max_concurrency: int = Field(16, ge=1, le=256)
+    spot_url: _Url = "https://api.binance.com"
+    spot_fallback_url: _Url = "https://data-api.binance.vision"
+    futures_url: _Url = "https://fapi.binance.com"
+    archive_url: _Url = "https://data.binance.vision"
+    archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+    source: Literal["auto", "archive", "rest"] = "auto"
+    weight_share: float = Field(0.8, gt=0, le=1)
+    api_key: SecretStr | None = None
+    compression: Literal["zstd"] | None = None
+    progress: bool | None = None
+    market: str | None = None
+
+    def __init__(self, **values: Any) -> None:
+        # Any: pydantic checks each value against its field, which mypy's plugin
+        # cannot express for a subclass that adds an environment.
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise BadArgument(_in_words(error)) from None
+
+    @property
+    def market_name(self) -> str:
+        """
+        The name under which ``origin.json`` knows the market: ``binance``, ``demo`` or a host.
+
+        Examples
+        --------
+        >>> Settings().market_name
+        'binance'
+        """
+        if self.market:
+            return self.market
+        host = urlsplit(self.archive_url).hostname or ""
+        return "binance" if host.endswith(_BINANCE_HOSTS) else host
+
+
+def _in_words(error: ValidationError) -> str:
+    """One line a wrong field: its name, its value, what is allowed."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            lines.append(f"{name} is not a setting; there are: {known}")
+            continue
+        # A key must not be repeated in an error, wrong or not.
+        value = "…" if name == "api_key" else repr(fault["input"])
+        reason = fault["msg"].removeprefix("Value error, ")
+        # Our own checks name the argument themselves.
+        lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")
+    return "; ".join(lines)

@@ -1,0 +1,42 @@
+"""Symbols as the exchange writes them, and what must never become one."""
+
+from __future__ import annotations
+
+import re
+
+from ares_notebook.errors import BadArgument
+
+__all__ = ["validate_symbol"]
+
+# Letters and digits of any script (币安人生USDT is traded), joined at most by
+# single _ or - inside; never a path character, a dot, a space or a control.
+_SYMBOL = re.compile(r"[^\W_]+(?:[_-][^\W_]+)*")
+_LONGEST = 40
+
+
+def validate_symbol(symbol: str) -> str:
+    """
+    Return *symbol* in upper case if it can be one.
+
+    Whether it is traded is for the exchange to say; here only its form is
+    judged, since it becomes part of file names and of addresses.
+
+    Raises
+    ------
+    BadArgument
+        If it is not one word of letters and digits.
+
+    Examples
+    --------
+    >>> validate_symbol("btcusdt")
+    'BTCUSDT'
+    """
+    text = symbol.strip().upper() if isinstance(symbol, str) else ""
+    if text.count("/") == 1 and _SYMBOL.fullmatch(text.replace("/", "")):
+        hint = text.replace("/", "")
+        msg = f"symbol={symbol!r}: Binance writes this pair without a slash, {hint!r}"
+        raise BadArgument(msg)
+    if not _SYMBOL.fullmatch(text) or len(text) > _LONGEST:
+        msg = f"symbol={symbol!r} is not a trading symbol; write one word of letters and digits, such as 'BTCUSDT'"
+        raise BadArgument(msg)
+    return text
