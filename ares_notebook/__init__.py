@@ -1,1 +1,92 @@
-"""x"""
+"""
+Crypto market history from Binance, in a local CSV cache that is complete and can prove it.
+
+The public names, and nothing else; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ares_notebook.cache.coverage import coverage
+    from ares_notebook.demo import DemoExchange
+    from ares_notebook.download import (
+        download_agg_trades_data,
+        download_all_data,
+        download_futures_data,
+        download_klines_data,
+    )
+    from ares_notebook.exchange.retry import download_with_retry
+    from ares_notebook.load import load_agg_trades, load_futures, load_klines
+    from ares_notebook.loop import run
+    from ares_notebook.periods import get_daily_periods, get_monthly_periods
+    from ares_notebook.plan import plan_downloads
+    from ares_notebook.report import DownloadReport
+    from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
+    from ares_notebook.step1 import fetch_missing_data
+
+__all__ = [
+    "CACHE_DIR",
+    "MAX_RETRIES",
+    "RETRY_DELAY_SECONDS",
+    "DemoExchange",
+    "DownloadReport",
+    "Settings",
+    "coverage",
+    "download_agg_trades_data",
+    "download_all_data",
+    "download_futures_data",
+    "download_klines_data",
+    "download_with_retry",
+    "fetch_missing_data",
+    "get_daily_periods",
+    "get_monthly_periods",
+    "load_agg_trades",
+    "load_futures",
+    "load_klines",
+    "plan_downloads",
+    "run",
+]
+
+__version__ = "0.1.0"
+
+# Where each name lives. A notebook's first import must cost nothing one could
+# feel, so pandas, PyArrow and aiohttp come with the first use.
+_HOMES = {
+    "CACHE_DIR": "settings",
+    "MAX_RETRIES": "settings",
+    "RETRY_DELAY_SECONDS": "settings",
+    "DemoExchange": "demo",
+    "DownloadReport": "report",
+    "Settings": "settings",
+    "coverage": "cache.coverage",
+    "download_agg_trades_data": "download",
+    "download_all_data": "download",
+    "download_futures_data": "download",
+    "download_klines_data": "download",
+    "download_with_retry": "exchange.retry",
+    "fetch_missing_data": "step1",
+    "get_daily_periods": "periods",
+    "get_monthly_periods": "periods",
+    "load_agg_trades": "load",
+    "load_futures": "load",
+    "load_klines": "load",
+    "plan_downloads": "plan",
+    "run": "loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -284,7 +284,9 @@ class Series:
     interval: str | None
 
     @classmethod
-    def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
+    def of(
+        cls, dataset: str | Dataset, symbol: str, interval: str | None = None
+    ) -> Series:
         """Check the parts and put them together; an interval is kept only where it matters."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         if not kind.has_interval:
@@ -295,7 +297,9 @@ class Series:
     def stem(self) -> str:
         """How the names of its cache files begin."""
         parts = [self.dataset.file_prefix, self.symbol]
-        return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
+        return "_".join(
+            parts + ([interval_text(self.interval)] if self.interval else [])
+        )
 
     @property
     def archive_cuts(self) -> tuple[Cut, ...]:
@@ -314,7 +318,9 @@ class Series:
     def archive_key(self, cut: Cut, start: datetime) -> str:
         """The address of the zip that begins at *start*, relative to the archive's root."""
         word = self.dataset.archive_word or interval_text(self.interval or "")
-        return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
+        return (
+            f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +422,9 @@ def parse_file_name(name: str) -> CacheFile | None:
     interval = {"1mo": "1M"}.get(match["interval"] or "", match["interval"])
     try:
         series = Series.of(dataset, match["symbol"], interval)
-        start = as_utc(match["stamp"] if dataset.cut == "day" else match["stamp"] + "-01")
+        start = as_utc(
+            match["stamp"] if dataset.cut == "day" else match["stamp"] + "-01"
+        )
     except BadArgument:
         return None
     file = CacheFile(series, period_of(dataset.cut, start))

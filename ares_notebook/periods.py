@@ -166,7 +166,9 @@ def _from_text(text: str, argument: str) -> datetime:
     except ValueError as error:
         msg = f'{argument}={text!r} is not an ISO date; write it like "2025-01-31" or "2025-01-31T12:00"'
         raise BadArgument(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return (
+        moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    )
 
 
 def validate_interval(interval: str) -> str:
@@ -247,7 +249,9 @@ def _too_far(lookback_years: float) -> str:
 
 
 def _positive(lookback_years: float) -> float:
-    number = isinstance(lookback_years, int | float) and not isinstance(lookback_years, bool)
+    number = isinstance(lookback_years, int | float) and not isinstance(
+        lookback_years, bool
+    )
     if not number or not math.isfinite(lookback_years) or lookback_years <= 0:
         msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
         raise BadArgument(msg)
@@ -421,5 +425,7 @@ def _month_opens(start_ms: int, end_ms: int) -> list[int]:
     months = cut_periods("month", utc(start_ms), utc(end_ms))
     # cut_periods takes the first month whole; a candle that opened before the
     # window is not asked for, nor one that is still open at its end.
-    opens = [month.start_ms for month in months if month_of(month.start).end_ms <= end_ms]
+    opens = [
+        month.start_ms for month in months if month_of(month.start).end_ms <= end_ms
+    ]
     return opens[bisect_left(opens, start_ms) :]

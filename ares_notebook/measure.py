@@ -134,7 +134,10 @@ class Measure:
         facts = self._facts
         first = facts.first_ms if facts.first_ms is not None else int(stamps[0])
         self._facts = replace(
-            facts, rows=facts.rows + table.num_rows, first_ms=first, last_ms=int(stamps[-1])
+            facts,
+            rows=facts.rows + table.num_rows,
+            first_ms=first,
+            last_ms=int(stamps[-1]),
         )
         match self.file.dataset.key:
             case "open_time":
@@ -153,7 +156,9 @@ class Measure:
     def _add_opens(self, opens: npt.NDArray[np.int64]) -> None:
         interval = self.file.series.interval or ""
         grid = self.file.opens(self.file.grid_end_ms)
-        on_grid = opens[np.isin(opens, grid)] if isinstance(grid, list) else _on(opens, grid)
+        on_grid = (
+            opens[np.isin(opens, grid)] if isinstance(grid, list) else _on(opens, grid)
+        )
         off = len(opens) - len(on_grid)
         self._facts = facts = replace(self._facts, off_grid=self._facts.off_grid + off)
         if not len(on_grid):
@@ -172,14 +177,20 @@ class Measure:
             covered_until_ms=next_open_ms(interval, int(on_grid[-1])),
         )
 
-    def _add_ids(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+    def _add_ids(
+        self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]
+    ) -> None:
         facts = self._facts
         if facts.last_id is not None and ids[0] > facts.last_id + 1:
             start = facts.covered_until_ms or int(stamps[0])
-            self._gaps.append(_id_hole(start, int(stamps[0]), facts.last_id, int(ids[0])))
+            self._gaps.append(
+                _id_hole(start, int(stamps[0]), facts.last_id, int(ids[0]))
+            )
         for at in np.flatnonzero(np.diff(ids) > 1):
             self._gaps.append(
-                _id_hole(int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1]))
+                _id_hole(
+                    int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1])
+                )
             )
         self._facts = replace(
             facts,
@@ -222,7 +233,9 @@ def _funding_facts(facts: Facts, hours: list[int]) -> Facts:
         beside = waits[max(0, at - 1) : at] + waits[at + 1 : at + 2]
         pace = min(max(beside, default=_LONGEST_FUNDING_MS), _LONGEST_FUNDING_MS)
         if wait > pace:
-            gaps.append(Hole(hours[at] + pace, hours[at + 1], rows=-(-wait // pace) - 1))
+            gaps.append(
+                Hole(hours[at] + pace, hours[at + 1], rows=-(-wait // pace) - 1)
+            )
     pace_ms = min(waits[-1], _LONGEST_FUNDING_MS) if waits else None
     return replace(
         facts,
@@ -250,38 +263,46 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
     list of Hole
         In order of time, without overlap.
     """
-    start_ms = file.period.start_ms
-    is_grid = file.dataset.key == "open_time"
-    end_ms = min(until_ms, file.grid_end_ms) if is_grid else min(until_ms, file.period.end_ms)
+    start_ms, end_ms = file.period.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
-        edges = [Hole(start_ms, end_ms)]
+        parts = [Hole(start_ms, end_ms)]
     else:
         head = Hole(start_ms, facts.covered_from_ms, before_id=facts.first_id)
         tail = Hole(facts.covered_until_ms, end_ms, after_id=facts.last_id)
-        edges = [head, *facts.gaps, tail]
-    holes = [hole for hole in edges if hole.start_ms < min(hole.end_ms, end_ms)]
-    if is_grid:
-        holes = [replace(hole, rows=_closed_rows(file, hole, end_ms)) for hole in holes]
-    elif facts.pace_ms:
-        pace = facts.pace_ms
-        holes = [
-            replace(hole, rows=hole.rows or -(-(hole.end_ms - hole.start_ms) // pace))
-            for hole in holes
-        ]
-    return [hole for hole in holes if hole.rows != 0]
+        parts = [head, *facts.gaps, tail]
+    holes = [hole for hole in parts if hole.start_ms < min(hole.end_ms, end_ms)]
+    return [
+        each
+        for each in (_counted(file, facts, hole) for hole in holes)
+        if each.rows != 0
+    ]
 
 
-def _closed_rows(file: CacheFile, hole: Hole, end_ms: int) -> int:
-    """How many candles of the hole are closed by *end_ms*."""
-    opens = file.opens(end_ms)
-    if not opens:
-        return 0
-    closed_ms = next_open_ms(file.series.interval or "", opens[-1])
-    return _grid_rows(file, hole.start_ms, min(hole.end_ms, closed_ms))
+def _last_end(file: CacheFile, until_ms: int) -> int:
+    """The end of what is wanted: for k-lines, that of the last candle that is closed."""
+    if file.series.interval is None:
+        return min(until_ms, file.period.end_ms)
+    opens = file.opens(until_ms)
+    return (
+        next_open_ms(file.series.interval, opens[-1]) if opens else file.period.start_ms
+    )
+
+
+def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:
+    """The hole, with the number of rows that it hides where that is certain."""
+    if file.dataset.key == "open_time":
+        return replace(hole, rows=_grid_rows(file, hole.start_ms, hole.end_ms))
+    if facts.pace_ms and hole.rows is None:
+        return replace(hole, rows=-(-(hole.end_ms - hole.start_ms) // facts.pace_ms))
+    return hole
 
 
 def unexplained(
-    file: CacheFile, holes: Iterable[Hole], absences: Sequence[Absence], *, by_rest: bool
+    file: CacheFile,
+    holes: Iterable[Hole],
+    absences: Sequence[Absence],
+    *,
+    by_rest: bool,
 ) -> list[Hole]:
     """
     The holes, or parts of holes, about which the exchange has not been heard.
@@ -303,7 +324,9 @@ def unexplained(
     left: list[Hole] = []
     for hole in holes:
         certain = by_rest and hole.rows is not None
-        heard = [each for each in absences if not (certain and each.evidence == "archive")]
+        heard = [
+            each for each in absences if not (certain and each.evidence == "archive")
+        ]
         left += _left_of(file, hole, heard)
     return left
 
@@ -315,7 +338,10 @@ def _left_of(file: CacheFile, hole: Hole, absences: Sequence[Absence]) -> list[H
     for absence in absences:
         parts = [piece for part in parts for piece in _minus(part, absence)]
     if file.dataset.key == "open_time":
-        parts = [replace(part, rows=_grid_rows(file, part.start_ms, part.end_ms)) for part in parts]
+        parts = [
+            replace(part, rows=_grid_rows(file, part.start_ms, part.end_ms))
+            for part in parts
+        ]
     return [part for part in parts if part.rows != 0]
 
 

@@ -1,0 +1,74 @@
+"""One writer a file, over all processes of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from filelock import FileLock, Timeout
+
+from ares_notebook.cache.part import cannot_write
+from ares_notebook.cache.store import Store
+from ares_notebook.datasets import CacheFile
+
+__all__ = ["locked", "sweep"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_POLL_SECONDS = 0.1
+
+
+@asynccontextmanager
+async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
+    """
+    Hold the lock of *file*, waiting for whoever has it.
+
+    The operating system drops the lock of a process that dies. Temporary files
+    that the other left belong to nobody then, and are removed.
+    """
+    lock = _lock(store, file)
+    waiting = False
+    try:
+        while not _acquired(lock):
+            if not waiting:
+                _LOGGER.info(
+                    "another process is at work on %s; waiting for it", file.name
+                )
+                waiting = True
+            await asyncio.sleep(_POLL_SECONDS)
+    except OSError as error:
+        raise cannot_write(store.lock_path(file), error) from error
+    try:
+        if waiting:
+            store.refresh()
+            for part in store.parts(file):
+                part.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(store: Store) -> None:
+    """Remove temporary files that a killed process left; those of a living one are locked."""
+    for part in store.parts():
+        name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
+        lock = FileLock(
+            store.folder / ".ares" / "locks" / f"{name}.lock", thread_local=False
+        )
+        if _acquired(lock):
+            part.unlink(missing_ok=True)
+            lock.release()
+
+
+def _lock(store: Store, file: CacheFile) -> FileLock:
+    # Taken in one task and given back in another thread's context: not thread-local.
+    return FileLock(store.lock_path(file), thread_local=False)
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True

@@ -1,0 +1,161 @@
+"""A cache file in the making: written beside its place, measured as it grows."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from ares_notebook.measure import Facts, Measure
+from ares_notebook.datasets import CacheFile
+from ares_notebook.errors import BadAnswer, CacheError, CacheUnavailable, NotEnoughDisk
+from ares_notebook.rows import Table, header_of, keys_of, text_of
+
+__all__ = ["PART_SUFFIX", "Part", "cannot_write"]
+
+PART_SUFFIX = ".part"
+
+
+def cannot_write(path: Path, error: OSError) -> CacheError:
+    """Our error for an *error* of the file system, with the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        msg = (
+            f"no space left to write {path}; free some, choose a shorter lookback, "
+            f'or store compressed with compression="zstd"'
+        )
+        return NotEnoughDisk(msg)
+    folder = path.parent
+    msg = (
+        f"could not create or access {path}: {error.strerror or error}; make it yours with "
+        f"`chmod -R u+rw {folder}`, or choose another folder with cache_dir"
+    )
+    return CacheUnavailable(msg)
+
+
+class Part:
+    """
+    A temporary sibling of a cache file, to be put in its place when it is whole.
+
+    A context manager: what was not moved away when it closes is removed. Rows must
+    come in ascending order of their key, each once.
+
+    Parameters
+    ----------
+    file : CacheFile
+    folder : Path
+    compressed : bool
+        Write zstd instead of plain text.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be written.
+    """
+
+    def __init__(self, file: CacheFile, folder: Path, *, compressed: bool) -> None:
+        self.file = file
+        self.compressed = compressed
+        suffix = ".zst" if compressed else ""
+        # Named, not mkstemp: that makes files of mode 0600, which the rename
+        # would hand on to the cache.
+        name = f".{file.name}{suffix}.{secrets.token_hex(4)}{PART_SUFFIX}"
+        self.path = folder / name
+        self._digest = hashlib.sha256()
+        self._measure = Measure(file)
+        self._last_key: int | None = None
+        self._closed = False
+        try:
+            self._raw = self.path.open("xb")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        # PyArrow's streams take any object with write(): ours hashes what passes.
+        self._sink: Any = pa.PythonFile(self, "w")
+        if compressed:
+            self._sink = pa.CompressedOutputStream(self._sink, "zstd")
+        self._sink.write(header_of(file.dataset))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._raw.close()
+        except OSError:
+            # The disk is full and a buffer cannot go: the part is removed anyway,
+            # and the first error is the one to hear of.
+            if error is None:
+                raise
+        finally:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def facts(self) -> Facts:
+        """What the rows written so far prove."""
+        return self._measure.facts()
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes on disk."""
+        return self._digest.hexdigest()
+
+    def write_rows(self, table: Table) -> None:
+        """
+        Append rows.
+
+        Raises
+        ------
+        BadAnswer
+            If they are not in order after those already there.
+        CacheError
+            If they cannot be written.
+        """
+        if not table.num_rows:
+            return
+        keys = keys_of(self.file.dataset, table)
+        after = -1 if self._last_key is None else self._last_key
+        if keys[0] <= after or not bool(np.all(np.diff(keys) > 0)):
+            msg = (
+                f"rows for {self.file.name} are not in order; nothing of them is stored"
+            )
+            raise BadAnswer(msg)
+        self._last_key = int(keys[-1])
+        self._measure.add(table)
+        try:
+            self._sink.write(text_of(self.file.dataset, table))
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        """Finish writing; the file stays a temporary one until it is moved."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._sink.close()
+            self._raw.close()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    # What PyArrow asks of a file.
+    closed = False
+
+    def write(self, data: bytes) -> int:
+        """Write and hash bytes; called by PyArrow."""
+        self._digest.update(data)
+        return self._raw.write(data)
+
+    def flush(self) -> None:
+        """Flush to the operating system; called by PyArrow."""
+        if not self._raw.closed:
+            self._raw.flush()

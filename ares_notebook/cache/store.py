@@ -1,0 +1,348 @@
+"""The cache folder: files are whole or absent, and what is known of them is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ares_notebook.measure import Absence, Facts, Measure
+from ares_notebook.cache.part import PART_SUFFIX, Part, cannot_write
+from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.text import is_ours, read_rows
+from ares_notebook.datasets import CacheFile, parse_file_name
+from ares_notebook.errors import CorruptFile, WrongMarket
+from ares_notebook.rows import Table
+from ares_notebook.settings import Settings
+
+__all__ = ["Have", "Store"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_HASH_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """
+    What the cache holds of one file.
+
+    Parameters
+    ----------
+    file : CacheFile
+    path : Path, optional
+        Where it lies; None when there is none.
+    facts : Facts
+        What its rows prove.
+    sources, absences, final
+        As in its receipt; empty without one.
+    legacy : bool
+        Whether the ancestor wrote it.
+    problem : str, optional
+        Why it cannot be read; its rows then count as absent.
+    """
+
+    file: CacheFile
+    path: Path | None = None
+    facts: Facts = Facts()
+    sources: tuple[Source, ...] = ()
+    absences: tuple[Absence, ...] = ()
+    final: bool = False
+    legacy: bool = False
+    problem: str | None = None
+
+
+class Store:
+    """
+    The cache of one set of settings.
+
+    Cheap to make; touches the disk only when asked something. The folder is
+    listed once, at the first question, and whenever `refresh` is called.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its ``cache_dir``, ``compression`` and ``market_name`` are used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.cache_dir
+        self._ours = self.folder / ".ares"
+        self._receipts = self._ours / "receipts"
+        self._market = settings.market_name
+        self._compressed = settings.compression is not None
+        self._paths: dict[str, Path] | None = None
+        self._noted: set[str] | None = None
+
+    def prepare(self) -> None:
+        """
+        Make the folder ready to be filled.
+
+        Raises
+        ------
+        CacheUnavailable
+            If it cannot be created or written.
+        WrongMarket
+            If another market filled it.
+        """
+        origin = self._ours / "origin.json"
+        try:
+            self._receipts.mkdir(parents=True, exist_ok=True)
+            (self._ours / "locks").mkdir(exist_ok=True)
+            probe = self._ours / f".writable.{os.getpid()}{PART_SUFFIX}"
+            probe.touch()
+            probe.unlink()
+            known = self._known_market(origin)
+            if known is None:
+                _put(origin, json.dumps({"market": self._market}) + "\n")
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        if known not in (None, self._market):
+            msg = (
+                f"{self.folder} holds the data of {known!r}, and {self._market!r} would be mixed "
+                f"into it; choose another folder with cache_dir"
+            )
+            raise WrongMarket(msg)
+
+    def files(self) -> list[CacheFile]:
+        """The cache files that are there, or that a receipt tells of, in order of their names."""
+        names = sorted({*self._listing(), *(self._noted or ())})
+        return [file for file in map(parse_file_name, names) if file is not None]
+
+    def path_of(self, file: CacheFile) -> Path | None:
+        """Where *file* lies, compressed or not; None when it is not there."""
+        return self._listing().get(file.name)
+
+    def have(self, file: CacheFile) -> Have:
+        """
+        What is known of *file*: from its receipt while that holds, else measured on its rows.
+
+        Never raises for a file that cannot be read: that is a finding.
+        """
+        path = self.path_of(file)
+        receipt = self._receipt(file)
+        absences = receipt.absences if receipt else ()
+        if path is None:
+            return Have(
+                file,
+                absences=absences,
+                final=bool(receipt and receipt.final and not receipt.size),
+            )
+        if receipt and self._holds(receipt, path):
+            return Have(
+                file, path, receipt.facts, receipt.sources, absences, receipt.final
+            )
+        return replace(self._measured(file, path), absences=absences)
+
+    def rows(self, file: CacheFile) -> Iterator[Table]:
+        """Read the rows of *file*, block by block; none when it is not there."""
+        path = self.path_of(file)
+        if path is not None:
+            yield from read_rows(path, file)
+
+    def part(self, file: CacheFile) -> Part:
+        """Begin a new version of *file* beside it."""
+        return Part(file, self.folder, compressed=self._compressed)
+
+    def commit(
+        self,
+        part: Part,
+        *,
+        sources: tuple[Source, ...],
+        absences: tuple[Absence, ...],
+        final: bool,
+    ) -> None:
+        """
+        Put *part* in its place, whole, and write its receipt.
+
+        A part without rows leaves no file: only the receipt says why.
+
+        Raises
+        ------
+        CacheError
+            If the disk does not take it; the old file is then still there.
+        """
+        file, facts = part.file, part.facts
+        name = part.path.name.removeprefix(".").rsplit(".", 2)[0]
+        target, old = self.folder / name, self.path_of(file)
+        part.close()
+        status = None
+        try:
+            if facts.rows:
+                # On the disk before its name is, and the name before the receipt.
+                _flush(part.path)
+                part.path.replace(target)
+                _flush(self.folder)
+                status = target.stat()
+            if old is not None and (old != target or status is None):
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        self._remember(file, target if status else None)
+        receipt = Receipt(
+            file=file.name,
+            size=status.st_size if status else None,
+            mtime_ns=status.st_mtime_ns if status else None,
+            sha256=part.sha256 if status else None,
+            facts=facts,
+            sources=sources,
+            absences=absences,
+            final=final,
+        )
+        self._write_receipt(receipt)
+
+    def note(self, have: Have, *, final: bool) -> None:
+        """Write the receipt of a file that stays as it is, with what was learnt of it."""
+        status, digest = None, None
+        if have.path is not None:
+            digest = _sha256(have.path)
+            status = have.path.stat()
+        receipt = Receipt(
+            file=have.file.name,
+            size=status.st_size if status else None,
+            mtime_ns=status.st_mtime_ns if status else None,
+            sha256=digest,
+            facts=have.facts,
+            sources=have.sources,
+            absences=have.absences,
+            final=final,
+        )
+        self._write_receipt(receipt)
+
+    def lock_path(self, file: CacheFile) -> Path:
+        """The lock that whoever changes *file* holds."""
+        return self._ours / "locks" / f"{file.name}.lock"
+
+    def parts(self, file: CacheFile | None = None) -> list[Path]:
+        """Temporary files, of *file* or of all: stale, unless somebody holds the lock."""
+        pattern = f".{file.name}*{PART_SUFFIX}" if file else f".*{PART_SUFFIX}"
+        return sorted(self.folder.glob(pattern))
+
+    def refresh(self) -> None:
+        """Look at the folder anew, since another process may have changed it."""
+        self._paths = None
+
+    def _listing(self) -> dict[str, Path]:
+        """Cache files by name; the plain one wins where both forms are there."""
+        if self._paths is None:
+            try:
+                names = sorted(os.listdir(self.folder), reverse=True)
+            except FileNotFoundError:
+                names = []
+            except OSError as error:
+                raise cannot_write(self.folder, error) from error
+            self._paths = {
+                name.removesuffix(".zst"): self.folder / name
+                for name in names
+                if name.endswith((".csv", ".csv.zst")) and not name.startswith(".")
+            }
+            self._noted = _names_in(self._receipts)
+        return self._paths
+
+    def _remember(self, file: CacheFile, path: Path | None) -> None:
+        paths = self._listing()
+        if path is None:
+            paths.pop(file.name, None)
+        else:
+            paths[file.name] = path
+
+    def _receipt(self, file: CacheFile) -> Receipt | None:
+        self._listing()
+        if file.name not in (self._noted or ()):
+            return None
+        try:
+            receipt = Receipt.from_json(
+                (self._receipts / f"{file.name}.json").read_bytes()
+            )
+        except OSError as error:
+            _LOGGER.debug("no receipt of %s: %s", file.name, error)
+            return None
+        return receipt if receipt and receipt.file == file.name else None
+
+    def _holds(self, receipt: Receipt, path: Path) -> bool:
+        """Whether the file is still the one that the receipt was written for."""
+        status = path.stat()
+        if status.st_size != receipt.size:
+            return False
+        if status.st_mtime_ns == receipt.mtime_ns:
+            return True
+        # A copied cache has other times and the same bytes.
+        return _sha256(path) == receipt.sha256
+
+    def _measured(self, file: CacheFile, path: Path) -> Have:
+        measure = Measure(file)
+        try:
+            for table in read_rows(path, file):
+                measure.add(table)
+        except CorruptFile as error:
+            _LOGGER.warning("%s", error)
+            return Have(file, path, problem=str(error))
+        return Have(file, path, measure.facts(), legacy=not is_ours(path, file.dataset))
+
+    def _write_receipt(self, receipt: Receipt) -> None:
+        path = self._receipts / f"{receipt.file}.json"
+        try:
+            _put(path, receipt.to_json())
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._listing()
+        if self._noted is not None:
+            self._noted.add(receipt.file)
+
+    def _known_market(self, origin: Path) -> str | None:
+        try:
+            market = json.loads(origin.read_text())["market"]
+        except FileNotFoundError:
+            return self._market_of_old_files()
+        except (ValueError, KeyError, TypeError):
+            return None
+        return str(market)
+
+    def _market_of_old_files(self) -> str | None:
+        """The ancestor knew only Binance, so a folder of its files is Binance's."""
+        for file in self.files():
+            path = self.path_of(file)
+            if path is not None:
+                return None if is_ours(path, file.dataset) else "binance"
+        return None
+
+
+def _names_in(receipts: Path) -> set[str]:
+    try:
+        return {
+            name.removesuffix(".json")
+            for name in os.listdir(receipts)
+            if name.endswith(".json")
+        }
+    except FileNotFoundError:
+        return set()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a small file of ours whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has what was written to a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,101 @@
+"""The text of a cache file, read back into rows: our own format, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from ares_notebook.cache.legacy import read_legacy
+from ares_notebook.datasets import CacheFile, Dataset
+from ares_notebook.errors import CorruptFile
+from ares_notebook.rows import Table, header_of, schema_of
+
+__all__ = ["is_ours", "open_text", "read_rows"]
+
+_BLOCK_BYTES = 4 << 20
+_COLUMN_TYPES = {
+    "time": pa.timestamp("us"),
+    "number": pa.string(),
+    "integer": pa.int64(),
+    "flag": pa.string(),
+}
+
+
+def open_text(path: Path) -> Any:
+    """A PyArrow stream of the file's plain text, compressed or not."""
+    compression = "zstd" if path.suffix == ".zst" else None
+    return pa.input_stream(str(path), compression=compression)
+
+
+def is_ours(path: Path, dataset: Dataset) -> bool:
+    """Whether the file begins with the header that we write; the ancestor's do not."""
+    header = header_of(dataset)
+    try:
+        with open_text(path) as stream:
+            return bool(stream.read(len(header)) == header)
+    except pa.ArrowInvalid:
+        return False
+    except OSError as error:
+        # Broken compression comes as an OSError without a number.
+        if error.errno is not None:
+            raise
+        return False
+
+
+def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
+    """
+    Read a cache file block by block: ours as it is, an old one as the ancestor meant it.
+
+    Memory stays bounded for our own files, whatever their size; an old one, which
+    may be out of order, is read as a whole.
+
+    Yields
+    ------
+    pyarrow.Table
+        Rows of the file's dataset, ascending.
+
+    Raises
+    ------
+    CorruptFile
+        If the text is not what the name says.
+    """
+    if not is_ours(path, file.dataset):
+        yield read_legacy(path, file.dataset)
+        return
+    try:
+        with open_text(path) as stream:
+            for batch in _reader(stream, file.dataset):
+                yield _as_rows(file.dataset, pa.Table.from_batches([batch]))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise CorruptFile(_corrupt(path, error)) from error
+
+
+def _reader(stream: Any, dataset: Dataset) -> Any:
+    return arrow_csv.open_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        parse_options=arrow_csv.ParseOptions(quote_char=False),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types={
+                each.name: _COLUMN_TYPES[each.kind] for each in dataset.columns
+            },
+            include_columns=list(dataset.column_names),
+            strings_can_be_null=False,
+            null_values=[],
+        ),
+    )
+
+
+def _as_rows(dataset: Dataset, table: Table) -> Table:
+    stamps = pc.cast(table["timestamp"], pa.int64())
+    return table.set_column(0, "timestamp", stamps).cast(schema_of(dataset))
+
+
+def _corrupt(path: Path, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    return f"{path} is not a whole cache file ({reason}); download its period again"

@@ -1,0 +1,164 @@
+"""Decide what is to be done with one file: pure, from what is there and what is wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ares_notebook.cache.store import Have
+from ares_notebook.datasets import CacheFile
+from ares_notebook.measure import Facts, Hole, find_holes, unexplained
+from ares_notebook.periods import DAY_MS, utc
+
+__all__ = ["Action", "Road", "Step", "decide", "whole_days"]
+
+Action = Literal["skip", "extend", "fetch"]
+Road = Literal["monthly archive", "daily archive", "rest"]
+
+# A zip and its checksum.
+_REQUESTS_PER_ZIP = 2
+# Extending a day of trades over REST beyond this many pages costs more than its zip.
+_MOST_PAGES_TO_EXTEND = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    What is to be done with one cache file.
+
+    Parameters
+    ----------
+    file : CacheFile
+    action : {"skip", "extend", "fetch"}
+        Nothing; close the holes of what is there; bring the whole.
+    reason : str
+        A phrase for people.
+    until_ms : int
+        The end (exclusive) of what is wanted of it.
+    have : Have
+        What is there.
+    holes : tuple of Hole
+        What is to be asked for.
+    roads : tuple of Road
+        The ways to it, best first.
+    rows, bytes_received, bytes_stored, requests : int
+        Estimates of what the first road will bring and cost.
+    """
+
+    file: CacheFile
+    action: Action
+    reason: str
+    until_ms: int
+    have: Have
+    holes: tuple[Hole, ...] = ()
+    roads: tuple[Road, ...] = ()
+    rows: int = 0
+    bytes_received: int = 0
+    bytes_stored: int = 0
+    requests: int = 0
+
+
+def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
+    """
+    Decide about one file: pure, from what is there and what is wanted.
+
+    Parameters
+    ----------
+    have : Have
+    until_ms : int
+        The end (exclusive) of what is wanted, milliseconds.
+    source : {"auto", "archive", "rest"}
+        The roads that are open.
+    """
+    file = have.file
+    until_ms = min(until_ms, file.grid_end_ms)
+    anew = have.problem or (have.legacy and "an old file without proof; replaced by a whole one")
+    facts = Facts() if anew else have.facts
+    holes = find_holes(file, facts, until_ms)
+    left = unexplained(file, holes, have.absences, by_rest=source != "archive")
+    if not left:
+        return Step(file, "skip", _why_skip(have, holes), until_ms, have)
+    is_new = bool(anew) or (not facts.rows and not have.absences)
+    reason = str(anew or ("not downloaded" if is_new else _why_extend(have, left)))
+    action: Action = "fetch" if is_new else "extend"
+    step = Step(file, action, reason, until_ms, have, tuple(left))
+    return _estimated(replace(step, roads=_roads(step, source)))
+
+
+def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
+    if not have.facts.rows:
+        evidence = have.absences[0].evidence if have.absences else "nothing is due yet"
+        answers = {"rest": "the exchange has nothing there", "archive": "the archive has nothing there"}
+        return answers.get(evidence, evidence)
+    certain = sum(hole.rows or 0 for hole in holes)
+    if certain:
+        return "complete but for what the exchange does not have"
+    return "complete"
+
+
+def _why_extend(have: Have, left: Sequence[Hole]) -> str:
+    if not have.facts.rows:
+        return "not looked at to the end"
+    tail = have.facts.covered_until_ms
+    if len(left) == 1 and left[0].start_ms == tail:
+        return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"
+    inside = [hole for hole in left if hole.rows]
+    if not inside:
+        return "the exchange has not been heard about its edges"
+    missing = sum(hole.rows or 0 for hole in inside)
+    return f"{missing:,} rows missing in {len(inside)} holes"
+
+
+def _roads(step: Step, source: str) -> tuple[Road, ...]:
+    """The ways to a step's rows, best first."""
+    cuts = step.file.series.archive_cuts
+    over = step.until_ms >= step.file.period.end_ms
+    roads: list[Road] = []
+    if step.action == "fetch" and over and step.file.dataset.cut == "month" and "month" in cuts:
+        roads.append("monthly archive")
+    if "day" in cuts and (roads or source == "archive" or _days_are_cheaper(step, over=over)):
+        roads.append("daily archive")
+    roads.append("rest")
+    if source == "rest":
+        return ("rest",)
+    return tuple(road for road in roads if source == "auto" or road != "rest")
+
+
+def _days_are_cheaper(step: Step, *, over: bool) -> bool:
+    """Whether zips of days bring what is missing in fewer requests than REST."""
+    pages = sum(math.ceil(_rows_in(step.file, hole) / step.file.dataset.rest_rows) for hole in step.holes)
+    if step.file.dataset.cut == "day":
+        # A day that came from its zip has all that the zip has.
+        known = any(source.road == "daily archive" for source in step.have.sources)
+        return over and not known and (step.action == "fetch" or pages > _MOST_PAGES_TO_EXTEND)
+    days = sum(whole_days(hole) for hole in step.holes)
+    return days > 0 and pages > _REQUESTS_PER_ZIP * days
+
+
+def whole_days(hole: Hole) -> int:
+    """How many whole UTC days lie in the hole."""
+    return max(0, hole.end_ms // DAY_MS - -(-hole.start_ms // DAY_MS))
+
+
+def _rows_in(file: CacheFile, hole: Hole) -> int:
+    """How many rows a hole will bring: counted where a grid or ids tell, else estimated."""
+    if hole.rows is not None:
+        return hole.rows
+    return math.ceil((hole.end_ms - hole.start_ms) / DAY_MS * file.dataset.rows_per_day)
+
+
+def _estimated(step: Step) -> Step:
+    dataset = step.file.dataset
+    rows = sum(_rows_in(step.file, hole) for hole in step.holes)
+    requests = sum(
+        max(1, math.ceil(_rows_in(step.file, hole) / dataset.rest_rows)) for hole in step.holes
+    )
+    received = round(rows * dataset.stored_row_bytes)
+    if step.roads and step.roads[0] != "rest":
+        days = sum(whole_days(hole) for hole in step.holes)
+        zips = 1 if step.roads[0] == "monthly archive" else max(1, days)
+        requests, received = _REQUESTS_PER_ZIP * zips, round(rows * dataset.zipped_row_bytes)
+    stored = round(rows * dataset.stored_row_bytes)
+    return replace(step, rows=rows, bytes_received=received, bytes_stored=stored, requests=requests)

@@ -1,0 +1,107 @@
+"""Funding of the perpetuals: when, how much, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ares_notebook.demo.grid import HOUR
+from ares_notebook.demo.noise import bits, scramble, seed_of
+from ares_notebook.demo.symbols import Instrument, minute_of
+
+Ints = NDArray[np.int64]
+
+_END_HOUR = minute_of("2040-01-01") // 60
+_DEFAULT_HOURS = 8
+
+# From when on a symbol is funded every so many hours; all changes at 00:00, 08:00 or 16:00.
+_CHANGES: dict[str, tuple[tuple[str, int], ...]] = {
+    "SOLUSDT": (
+        ("2022-11-09T08:00", 1),
+        ("2022-11-11T00:00", 4),
+        ("2023-03-01T00:00", 8),
+        ("2025-06-16T08:00", 4),
+        ("2025-09-01T00:00", 8),
+    ),
+    "币安人生USDT": (("2025-10-08T08:00", 4),),
+}
+_FIRST = {"BTCUSDT": "2019-09-10T08:00"}
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """
+    Funding events of one perpetual, in the order of time.
+
+    Parameters
+    ----------
+    time_ms : array of int64
+        Milliseconds since the epoch; about half of them a little late.
+    hours : array of int64
+        Length of the interval that the payment is for.
+    rate : array of int64
+        In units of the eighth decimal.
+    """
+
+    time_ms: Ints
+    hours: Ints
+    rate: Ints
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def cut(self, rows: slice) -> Funding:
+        """Some of the events."""
+        return Funding(self.time_ms[rows], self.hours[rows], self.rate[rows])
+
+
+@lru_cache(maxsize=64)
+def funding_of(instrument: Instrument) -> Funding:
+    """All events of a perpetual, far into the future."""
+    hour, step = _schedule(instrument)
+    # Late together, as the real ones are: one clock serves all symbols.
+    clock = scramble(seed_of("funding", "clock"), hour)
+    late = bits(clock, 8, 1) * (1 + bits(clock, 16, 16) * 47 // 65_536)
+    draw = scramble(seed_of("funding", instrument.symbol), hour)
+    # Half of all rates are the interest rate itself, as they are in quiet times.
+    is_usual = bits(draw, 0, 1) == 0
+    rate = np.where(is_usual, 10_000, bits(draw, 8, 16) * 80_000 // 65_536 - 30_000)
+    return Funding(hour * HOUR + late, step, rate * step // _DEFAULT_HOURS)
+
+
+def interval_hours_at(instrument: Instrument, now_ms: int) -> int:
+    """Hours between payments at a moment."""
+    hours = _DEFAULT_HOURS
+    for start, step in _CHANGES.get(instrument.symbol, ()):
+        if minute_of(start) * 60_000 <= now_ms:
+            hours = step
+    return hours
+
+
+def is_adjusted(instrument: Instrument) -> bool:
+    """Whether the symbol was ever funded otherwise than by default."""
+    return instrument.symbol in _CHANGES
+
+
+def _schedule(instrument: Instrument) -> tuple[Ints, Ints]:
+    """Hours of the epoch at which funding is due, and the interval that ends there."""
+    first = _FIRST.get(instrument.symbol)
+    start = minute_of(first) // 60 if first else -(-instrument.first_minute // 480) * 8
+    end = min(_END_HOUR, instrument.end_minute // 60)
+    changes = [
+        (minute_of(at) // 60, step) for at, step in _CHANGES.get(instrument.symbol, ())
+    ]
+    legs = [
+        (start, _DEFAULT_HOURS),
+        *(leg for leg in changes if leg[0] < end),
+        (end, 0),
+    ]
+    hours, steps = [np.array([start])], [np.array([legs[0][1]])]
+    for (low, step), (high, _) in zip(legs, legs[1:], strict=False):
+        due = np.arange(low + step, high + 1, step, dtype=np.int64)
+        hours.append(due)
+        steps.append(np.full(len(due), step))
+    return np.concatenate(hours), np.concatenate(steps)

@@ -1,0 +1,130 @@
+"""Names in the archive: where a file lies, which time it covers, when it is published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ares_notebook.demo.symbols import Road
+
+_DATE = re.compile(r"-(\d{4}-\d{2}(?:-\d{2})?)\.zip$")
+_KEY = re.compile(
+    r"data/(?P<road>spot|futures/um)/(?P<cadence>daily|monthly)/(?P<kind>[A-Za-z]+)/(?P<symbol>[^/]+)/"
+    r"(?:(?P<interval>[^/]+)/)?(?P<file>[^/]+)\.zip"
+)
+
+_DAILY_DELAY = timedelta(hours=4)
+_MONTHLY_DELAY = timedelta(hours=2, minutes=1)
+
+
+def month_after(moment: datetime) -> datetime:
+    """First of the month after."""
+    # Day 28 plus four days is always in the next month.
+    return (moment.replace(day=28) + timedelta(days=4)).replace(day=1)
+
+
+def ms_of(moment: datetime) -> int:
+    """Milliseconds since the epoch."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def moment_of(time_ms: int) -> datetime:
+    """The UTC time that is so many milliseconds after the epoch."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """
+    A folder of the archive that has files in it.
+
+    Parameters
+    ----------
+    road : {"spot", "um"}
+        Spot or USD-M futures.
+    cadence : {"daily", "monthly"}
+        What time a file covers.
+    kind : str
+        ``klines``, ``aggTrades`` or ``fundingRate``.
+    symbol : str
+        The symbol.
+    interval : str, optional
+        Of k-lines, as the archive spells it: the month is ``1mo``.
+    """
+
+    road: Road
+    cadence: str
+    kind: str
+    symbol: str
+    interval: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The folder's keys begin with this."""
+        road = "spot" if self.road == "spot" else "futures/um"
+        deeper = f"{self.interval}/" if self.interval else ""
+        return f"data/{road}/{self.cadence}/{self.kind}/{self.symbol}/{deeper}"
+
+    def key(self, start: datetime) -> str:
+        """Key of the file whose period starts then."""
+        date = f"{start:%Y-%m}" if self.cadence == "monthly" else f"{start:%Y-%m-%d}"
+        return f"{self.path}{self.symbol}-{self.interval or self.kind}-{date}.zip"
+
+    def keys(self, first: datetime, last: datetime) -> Iterator[str]:
+        """Keys of all periods from the one of *first* to the one of *last*."""
+        start = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.cadence == "monthly":
+            start = start.replace(day=1)
+        while start <= last:
+            yield self.key(start)
+            start = (
+                month_after(start)
+                if self.cadence == "monthly"
+                else start + timedelta(days=1)
+            )
+
+
+def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
+    """Folder, start and end of the archive file that *key* names, or None if it names none."""
+    found, span = _KEY.fullmatch(key), period_of(key)
+    if found is None or span is None:
+        return None
+    road: Road = "spot" if found["road"] == "spot" else "um"
+    folder = Folder(
+        road, found["cadence"], found["kind"], found["symbol"], found["interval"]
+    )
+    return (folder, *span) if folder.key(span[0]) == key else None
+
+
+def period_of(key: str) -> tuple[datetime, datetime] | None:
+    """Start and end (exclusive) of the day or month at the end of a key."""
+    found = _DATE.search(key)
+    if found is None:
+        return None
+    text = found[1]
+    try:
+        start = datetime.fromisoformat(text if len(text) > 7 else f"{text}-01").replace(
+            tzinfo=UTC
+        )
+    except ValueError:
+        # 2024-02-30 names nothing.
+        return None
+    return start, start + timedelta(days=1) if len(text) > 7 else month_after(start)
+
+
+def published_at(key: str) -> datetime:
+    """
+    When the exchange publishes a file.
+
+    A daily one four hours after its day; a monthly one on the first Monday after its
+    month, at 02:01 UTC. What has no period in its name has always been there.
+    """
+    span = period_of(key.removesuffix(".CHECKSUM"))
+    if span is None:
+        return datetime(2017, 7, 14, tzinfo=UTC)
+    start, end = span
+    if end - start == timedelta(days=1):
+        return end + _DAILY_DELAY
+    return end + timedelta(days=-end.weekday() % 7) + _MONTHLY_DELAY

@@ -1,0 +1,159 @@
+"""The recorded market: archive files byte for byte, and REST pages of the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import numpy as np
+
+from ares_notebook.demo.market import Listing
+from ares_notebook.demo.names import period_of
+from ares_notebook.demo.recording import Recording, Row, Series
+from ares_notebook.demo.symbols import Road
+from ares_notebook.demo.window import Window
+from ares_notebook.demo.zips import pack
+
+_QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
+# A time as large as this is in microseconds.
+_MICROSECONDS_FROM = 100_000_000_000_000
+
+
+class ReplayShelf:
+    """
+    Recorded files of the archive.
+
+    Parameters
+    ----------
+    recording : Recording
+        Where they are.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def folders(self) -> Iterable[str]:
+        """Paths of the folders that have files in them, sorted."""
+        return self._recording.keys
+
+    def keys(self, folder: str, until: datetime) -> Iterator[str]:
+        """Keys of a folder's zip files, sorted, up to the period of *until*."""
+        for key in self._recording.keys[folder]:
+            span = period_of(key)
+            if span is None or span[0] <= until:
+                yield key
+
+    def size(self, key: str) -> int:
+        """Bytes of a zip file."""
+        body = self.build(key)
+        return 0 if body is None else len(body)
+
+    def build(self, key: str) -> bytes | None:
+        """The zip file as recorded, or made around a recorded member."""
+        if key in self._recording.files:
+            return self._recording.files[key].read_bytes()
+        if key not in self._recording.keys.get(key.rpartition("/")[0] + "/", []):
+            return None
+        member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
+        return pack(member, lambda: [self._recording.text(key)])
+
+    def checksum(self, key: str) -> bytes | None:
+        """A recorded checksum file, or None where one is to be made."""
+        path = self._recording.files.get(f"{key}.CHECKSUM")
+        return None if path is None else path.read_bytes()
+
+
+class ReplayMarket:
+    """
+    REST pages of recorded rows; numbers as they were recorded, times in the unit asked for.
+
+    Parameters
+    ----------
+    recording : Recording
+        Where the rows are.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def listings(self, road: Road, now_us: int) -> list[Listing]:
+        """Symbols of which anything was recorded."""
+        del now_us
+        return [_listing(symbol) for symbol in self._recording.symbols[road]]
+
+    def klines(
+        self, road: Road, symbol: str, interval: str, window: Window, *, now_us: int, micros: bool
+    ) -> bytes:
+        """A page of k-lines, as a JSON array."""
+        page = self._page(Series(road, "klines", symbol, interval), window, now_us)
+        return _array(_kline(cells, micros=micros) for cells in page)
+
+    def agg_trades(
+        self, road: Road, symbol: str, window: Window, *, now_us: int, micros: bool
+    ) -> bytes:
+        """A page of aggregate trades, as a JSON array."""
+        rows = self._recording.rows(Series(road, "aggTrades", symbol))
+        trades = list(rows.values())
+        times = np.array([_microseconds(cells[5]) for cells in trades], dtype=np.int64)
+        chosen = window.rows(times, now_us)
+        if window.from_id is not None:
+            ids = np.fromiter(rows, dtype=np.int64, count=len(rows))
+            first = int(np.searchsorted(ids, window.from_id))
+            chosen = slice(first, max(min(first + window.limit, chosen.stop), first))
+        best = b',"M":true' if road == "spot" else b""
+        return _array(_trade(cells, best, micros=micros) for cells in trades[chosen])
+
+    def funding(self, symbol: str, window: Window, *, now_us: int) -> bytes:
+        """A page of funding events, as a JSON array."""
+        page = self._page(Series("um", "fundingRate", symbol), window, now_us)
+        name = symbol.encode()
+        return _array(
+            b'{"symbol":"%b","fundingTime":%b,"fundingRate":"%b","markPrice":""}'
+            % (name, cells[0], cells[2])
+            for cells in page
+        )
+
+    def _page(self, series: Series, window: Window, now_us: int) -> list[Row]:
+        """The rows of a series, keyed by time, that a window wants."""
+        # Off the grid in ms and on it in µs sort wrongly only if mixed: hence by value.
+        rows = {_microseconds(cells[0]): cells for cells in self._recording.rows(series).values()}
+        times = np.array(sorted(rows), dtype=np.int64)
+        return [rows[time_us] for time_us in times[window.rows(times, now_us)].tolist()]
+
+
+def _listing(symbol: str) -> Listing:
+    """A symbol, parted into base and quote as well as its name tells."""
+    quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
+    return Listing(symbol, symbol.removesuffix(quote), quote)
+
+
+def _microseconds(cell: bytes) -> int:
+    """A recorded time in µs."""
+    value = int(cell)
+    return value if value >= _MICROSECONDS_FROM else value * 1_000
+
+
+def _kline(cells: Row, *, micros: bool) -> bytes:
+    """A row of k-lines in JSON."""
+    opened, closed = _microseconds(cells[0]), _microseconds(cells[6])
+    if micros:
+        # The last microsecond, where the recording has the last millisecond.
+        closed += 999 if closed % 1_000 == 0 else 0
+    scale = 1 if micros else 1_000
+    times = (opened // scale, closed // scale)
+    texts = (*cells[1:6], *cells[7:8], cells[8], *cells[9:12])
+    form = b'[%d,"%b","%b","%b","%b","%b",%d,"%b",%b,"%b","%b","%b"]'
+    return form % (times[0], *texts[:5], times[1], *texts[5:])
+
+
+def _trade(cells: Row, best: bytes, *, micros: bool) -> bytes:
+    """A row of aggregate trades in JSON."""
+    number, price, quantity, first, last, time, maker = cells[:7]
+    time_us = _microseconds(time) // (1 if micros else 1_000)
+    form = b'{"a":%b,"p":"%b","q":"%b","f":%b,"l":%b,"T":%d,"m":%b%b}'
+    return form % (number, price, quantity, first, last, time_us, maker.lower(), best)
+
+
+def _array(rows: Iterable[bytes]) -> bytes:
+    """A JSON array of rows."""
+    return b"[" + b",".join(rows) + b"]"

@@ -1,0 +1,170 @@
+"""The coins of the demo exchange, and the hours in which it stood still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+Road = Literal["spot", "um"]
+
+FOREVER = 10**8
+"""A minute of the epoch (in 2160) that nobody will live to see."""
+
+BITCOIN_PATH = (
+    ("2017-08-01", 4_000), ("2018-01-01", 14_000), ("2018-12-15", 3_800),
+    ("2019-07-01", 10_500), ("2020-03-15", 6_200), ("2020-10-01", 11_500),
+    ("2021-04-15", 58_000), ("2021-07-15", 34_000), ("2021-11-10", 64_000),
+    ("2022-06-20", 22_000), ("2023-01-01", 17_500), ("2023-10-15", 28_000),
+    ("2024-03-15", 66_000), ("2024-09-01", 60_000), ("2025-01-20", 100_000),
+    ("2025-04-10", 82_000), ("2025-10-05", 118_000), ("2026-06-01", 92_000),
+    ("2028-01-01", 120_000),
+)  # fmt: skip
+"""The tide under all prices: days, and US dollars a bitcoin."""
+
+
+def minute_of(text: str) -> int:
+    """Minute of the epoch of an ISO time, UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) // 60
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """
+    A market on the demo exchange.
+
+    Parameters
+    ----------
+    symbol, base, quote : str
+        What is traded for what.
+    road : {"spot", "um"}
+        Spot, or USD-M perpetual.
+    tick, step : int
+        Smallest price and quantity, in units of the eighth decimal. Their product is a
+        whole number of these units too, so that quote volumes have no ninth decimal.
+    dollars : int
+        What the price follows: its level, in ticks, while bitcoin is at 50,000.
+    day_volume : int
+        Steps that change hands on an ordinary day.
+    first_minute, end_minute : int
+        Minutes of the epoch between which it trades, end exclusive.
+    halts : tuple of (int, int)
+        Minutes of the epoch from which to which nothing trades, ends exclusive.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    road: Road
+    tick: int
+    step: int
+    dollars: int
+    day_volume: int
+    first_minute: int
+    end_minute: int = FOREVER
+    halts: tuple[tuple[int, int], ...] = ()
+    steady: bool = False
+
+    @property
+    def quote_unit(self) -> int:
+        """Size of one unit of quote volume, in units of the eighth decimal."""
+        return self.tick * self.step // 100_000_000
+
+
+_HALTS = (
+    ("2017-09-06T16:00", "2017-09-06T23:00"), ("2017-12-04T06:00", "2017-12-04T06:49"),
+    ("2017-12-18T12:29", "2017-12-18T13:34"), ("2018-01-04T03:00", "2018-01-04T05:06"),
+    ("2018-02-08T00:28", "2018-02-09T10:00"), ("2018-06-26T02:00", "2018-06-26T12:00"),
+    ("2018-07-04T00:22", "2018-07-04T08:00"), ("2018-10-19T06:00", "2018-10-19T09:30"),
+    ("2018-11-14T02:00", "2018-11-14T09:00"), ("2019-03-12T02:00", "2019-03-12T08:00"),
+    ("2019-05-15T03:00", "2019-05-15T13:00"), ("2019-06-07T21:13", "2019-06-07T22:15"),
+    ("2019-08-15T02:00", "2019-08-15T10:00"), ("2019-11-13T02:00", "2019-11-13T04:24"),
+    ("2019-11-25T02:00", "2019-11-25T04:00"), ("2020-02-09T02:00", "2020-02-09T03:00"),
+    ("2020-02-19T11:35", "2020-02-19T17:30"), ("2020-03-04T09:21", "2020-03-04T11:30"),
+    ("2020-04-25T02:00", "2020-04-25T04:30"), ("2020-06-28T02:00", "2020-06-28T05:30"),
+    ("2020-11-30T06:00", "2020-11-30T07:00"), ("2020-12-21T13:47", "2020-12-21T18:00"),
+    ("2020-12-25T02:00", "2020-12-25T03:00"), ("2021-02-11T03:41", "2021-02-11T05:00"),
+    ("2021-03-06T02:00", "2021-03-06T03:30"), ("2021-04-20T02:00", "2021-04-20T04:30"),
+    ("2021-04-25T04:01", "2021-04-25T08:45"), ("2021-08-13T02:00", "2021-08-13T06:30"),
+    ("2021-09-29T07:00", "2021-09-29T09:00"), ("2022-05-11T09:12", "2022-05-11T09:47"),
+    ("2022-10-06T22:00", "2022-10-07T00:20"), ("2023-03-24T12:40", "2023-03-24T14:00"),
+    ("2023-11-09T03:15", "2023-11-09T03:32"), ("2024-03-05T19:40", "2024-03-05T20:25"),
+    ("2024-08-05T06:10", "2024-08-05T06:18"), ("2024-11-19T18:50", "2024-11-19T21:00"),
+    ("2024-12-31T23:20", "2025-01-01T00:40"), ("2025-03-14T02:00", "2025-03-14T04:30"),
+    ("2025-04-22T07:36", "2025-04-22T09:00"), ("2025-08-29T06:14", "2025-08-29T07:05"),
+    ("2025-10-10T21:18", "2025-10-10T21:52"), ("2026-02-12T02:00", "2026-02-12T05:00"),
+    ("2026-05-20T11:07", "2026-05-20T11:29"), ("2026-09-03T02:00", "2026-09-03T03:30"),
+)  # fmt: skip
+HALTS = tuple((minute_of(start), minute_of(end)) for start, end in _HALTS)
+
+# symbol: base, quote, price decimals, quantity decimals, price while bitcoin is at 50,000,
+# daily volume in coins, first minute on spot, first minute of the perpetual or None
+_COINS: tuple[tuple[str, str, int, int, float, int, str, str | None], ...] = (
+    ("BTC", "USDT", 2, 5, 50_000, 9_000, "2017-08-17T04:00", "2019-09-08T18:00"),
+    ("ETH", "USDT", 2, 4, 2_500, 90_000, "2017-08-17T04:00", "2019-11-27T08:00"),
+    ("ETH", "BTC", 5, 3, 0.05, 30_000, "2017-07-14T04:00", None),
+    ("BTC", "FDUSD", 2, 5, 50_000, 4_000, "2023-08-04T08:00", None),
+    ("BNB", "USDT", 2, 3, 400, 200_000, "2017-11-06T03:54", "2020-02-10T08:00"),
+    ("LTC", "USDT", 2, 3, 90, 300_000, "2017-12-13T03:32", "2020-01-09T08:00"),
+    ("ADA", "USDT", 4, 1, 0.5, 40_000_000, "2018-04-17T04:00", "2020-01-31T08:00"),
+    ("XRP", "USDT", 4, 1, 0.9, 90_000_000, "2018-05-04T08:11", "2020-01-06T08:00"),
+    ("XLM", "USDT", 4, 0, 0.2, 30_000_000, "2018-05-31T09:00", "2020-01-20T08:00"),
+    ("TRX", "USDT", 4, 1, 0.12, 60_000_000, "2018-06-11T11:33", "2020-01-15T08:00"),
+    ("ETC", "USDT", 2, 2, 25, 900_000, "2018-06-12T05:00", "2020-01-16T08:00"),
+    ("LINK", "USDT", 2, 2, 15, 900_000, "2019-01-16T10:00", "2020-01-17T08:00"),
+    ("MATIC", "USDT", 4, 1, 0.8, 20_000_000, "2019-04-26T15:00", "2020-10-22T08:00"),
+    ("ATOM", "USDT", 3, 2, 9, 900_000, "2019-04-29T04:00", "2020-02-07T08:00"),
+    ("DOGE", "USDT", 5, 0, 0.12, 600_000_000, "2019-07-05T12:00", "2020-07-10T08:00"),
+    ("BCH", "USDT", 1, 3, 400, 40_000, "2019-11-28T10:00", "2019-12-19T08:00"),
+    ("SOL", "USDT", 2, 3, 110, 900_000, "2020-08-11T06:00", "2020-09-14T08:00"),
+    ("DOT", "USDT", 3, 2, 6, 2_000_000, "2020-08-18T23:00", "2020-08-22T08:00"),
+    ("UNI", "USDT", 3, 2, 8, 900_000, "2020-09-17T03:00", "2020-09-18T08:00"),
+    ("AVAX", "USDT", 2, 2, 30, 900_000, "2020-09-22T06:30", "2020-09-23T08:00"),
+    ("NEAR", "USDT", 3, 1, 4, 5_000_000, "2020-10-14T04:00", "2020-10-15T08:00"),
+    ("FIL", "USDT", 3, 2, 6, 1_500_000, "2020-10-15T16:00", "2020-10-16T08:00"),
+    ("APT", "USDT", 3, 2, 7, 1_000_000, "2022-10-19T01:00", "2022-10-19T08:00"),
+    ("ARB", "USDT", 4, 1, 0.8, 30_000_000, "2023-03-23T17:00", "2023-03-24T08:00"),
+    ("SUI", "USDT", 4, 1, 1.8, 30_000_000, "2023-05-03T12:00", "2023-05-04T08:00"),
+    ("币安人生", "USDT", 5, 1, 0.2, 50_000_000, "2025-10-07T10:00", "2025-10-08T08:00"),
+)
+_DELISTED = {"MATICUSDT": minute_of("2024-09-10T03:00")}
+
+
+def _instruments() -> dict[Road, dict[str, Instrument]]:
+    """All markets, by road and symbol."""
+    markets: dict[Road, dict[str, Instrument]] = {"spot": {}, "um": {}}
+    for base, quote, *shape, spot_start, perpetual_start in _COINS:
+        starts: dict[Road, str | None] = {"spot": spot_start, "um": perpetual_start}
+        for road, start in starts.items():
+            if start is not None:
+                made = _instrument(base, quote, road, shape, start)
+                markets[road][made.symbol] = made
+    return markets
+
+
+def _instrument(
+    base: str, quote: str, road: Road, shape: list[float], start: str
+) -> Instrument:
+    """One market of the table."""
+    price_decimals, quantity_decimals, level, volume = shape
+    tick = 10 ** int(8 - price_decimals)
+    step = 10 ** int(8 - quantity_decimals)
+    return Instrument(
+        symbol=base + quote,
+        base=base,
+        quote=quote,
+        road=road,
+        tick=tick,
+        step=step,
+        dollars=round(level * 10**price_decimals),
+        day_volume=int(volume * 10**quantity_decimals),
+        first_minute=minute_of(start),
+        end_minute=_DELISTED.get(base + quote, FOREVER),
+        # A perpetual goes on while spot stands still.
+        halts=HALTS if road == "spot" else (),
+        # A coin priced in bitcoin does not rise and fall with it.
+        steady=quote == "BTC",
+    )
+
+
+INSTRUMENTS = _instruments()

@@ -1,0 +1,148 @@
+"""A cache file on its way from what is there to what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from ares_notebook.cache.part import Part
+from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.splice import Patch, spliced
+from ares_notebook.cache.store import Store
+from ares_notebook.cache.text import read_rows
+from ares_notebook.decide import Step
+from ares_notebook.measure import Absence, Facts, Hole, find_holes, unexplained
+from ares_notebook.rows import Table
+
+__all__ = ["Draft"]
+
+
+class Draft:
+    """
+    The next version of one cache file: what is there, with patches in its holes.
+
+    A context manager; nothing of it is in the cache until `commit`, and what was
+    not committed is removed.
+
+    Parameters
+    ----------
+    step : Step
+    store : Store
+    """
+
+    def __init__(self, step: Step, store: Store) -> None:
+        self.file = step.file
+        self.until_ms = step.until_ms
+        self._have = step.have
+        self._store = store
+        self._stack = ExitStack()
+        self._part: Part | None = None
+        # An old or unreadable file stays in place until a whole one replaces it.
+        anew = step.action == "fetch"
+        self._facts = Facts() if anew else step.have.facts
+        self._sources = () if anew else step.have.sources
+        self._absences = step.have.absences
+        self._anew = anew
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def facts(self) -> Facts:
+        """What the rows of the draft prove."""
+        return self._part.facts if self._part else self._facts
+
+    @property
+    def new_rows(self) -> int:
+        """How many rows the draft has that the cache does not."""
+        return max(0, self.facts.rows - self._have.facts.rows) if not self._anew else self.facts.rows
+
+    def holes(self, *, by_rest: bool) -> list[Hole]:
+        """What is still to be asked for; see `unexplained` for *by_rest*."""
+        holes = find_holes(self.file, self.facts, self.until_ms)
+        return unexplained(self.file, holes, self._absences, by_rest=by_rest)
+
+    def confirm_absent(self, holes: Iterable[Hole], evidence: str) -> None:
+        """Remember that the exchange was asked for *holes* and has nothing there."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._absences += tuple(
+            Absence(hole.start_ms, hole.end_ms, evidence, at, hole.after_id, hole.before_id)
+            for hole in holes
+        )
+
+    def add_source(self, road: str, url: str, sha256: str | None = None) -> None:
+        """Remember where rows came from."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        same = [each for each in self._sources if (each.road, each.url) != (road, url)]
+        self._sources = (*same, Source(road, url, at, sha256))
+
+    def new_part(self) -> Part:
+        """A temporary file to fill; removed with the draft unless it is committed."""
+        return self._stack.enter_context(self._store.part(self.file))
+
+    async def take(self, tables: Callable[[], Iterator[Table]]) -> None:
+        """Make the rows of *tables*, read in a thread, the draft's content."""
+        part = self.new_part()
+        await asyncio.to_thread(_pour, tables, part)
+        self._part = part
+
+    async def splice(self, patches: list[Patch]) -> None:
+        """Put *patches* into their holes, in a thread."""
+        if patches:
+            await self.take(lambda: spliced(self.file.dataset, self._tables(), patches))
+
+    def _tables(self) -> Iterator[Table]:
+        if self._part is not None:
+            return read_rows(self._part.path, self.file)
+        return iter(()) if self._anew else self._store.rows(self.file)
+
+    async def commit(self) -> None:
+        """
+        Put the draft into the cache, in a thread, if anything was learnt.
+
+        Raises
+        ------
+        CacheError
+            If the disk does not take it; the old file is then still there.
+        """
+        open_holes = find_holes(self.file, self.facts, self.until_ms)
+        absences = tuple(each for each in self._absences if _tells_of(each, open_holes))
+        over = self.until_ms >= self.file.grid_end_ms
+        final = over and not unexplained(self.file, open_holes, absences, by_rest=True)
+        if self._part is not None and self.facts.rows:
+            await asyncio.to_thread(
+                self._store.commit,
+                self._part,
+                sources=self._sources,
+                absences=absences,
+                final=final,
+            )
+        elif absences and (not self._anew or self._have.path is None):
+            known = replace(self._have, absences=absences, sources=self._sources)
+            await asyncio.to_thread(self._store.note, known, final=final)
+
+
+def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:
+    for table in tables():
+        part.write_rows(table)
+    part.close()
+
+
+def _tells_of(absence: Absence, holes: list[Hole]) -> bool:
+    """Whether an absence speaks of a hole that is there; others would only pile up."""
+    return any(
+        hole.start_ms < absence.end_ms and absence.start_ms < hole.end_ms for hole in holes
+    )

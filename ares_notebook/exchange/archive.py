@@ -1,0 +1,252 @@
+"""
+The archive: zips of whole months and days, each with its checksum, and their listing.
+
+No byte is parsed before its ``.CHECKSUM`` has been found true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+from urllib.parse import quote
+from xml.etree.ElementTree import Element, ParseError, XMLParser
+
+from ares_notebook.datasets import Cut, Dataset, Series
+from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
+from ares_notebook.exchange.inflate import lines_of
+from ares_notebook.exchange.published import rows_of_csv
+from ares_notebook.exchange.transport import Ask, Transport
+from ares_notebook.rows import Table
+
+__all__ = ["Archive", "Zip"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+# Small zips (most k-lines) never touch the disk.
+_IN_MEMORY_BYTES = 4 << 20
+_HASH_BLOCK_BYTES = 1 << 20
+_LISTING_TAG = "ListBucketResult"
+_MOST_LISTING_PAGES = 100
+_CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Zip:
+    """
+    One zip of the archive, fetched and found to be what its checksum says.
+
+    Parameters
+    ----------
+    url : str
+    sha256 : str
+    data : file
+        Open while the archive's context is.
+    dataset : Dataset
+    """
+
+    url: str
+    sha256: str
+    data: BinaryIO
+    dataset: Dataset
+
+    def tables(self) -> Iterator[Table]:
+        """
+        Its rows, block by block; CPU work, for a thread.
+
+        Raises
+        ------
+        BadAnswer
+            If it does not hold rows of the dataset.
+        """
+        name = PurePosixPath(self.url).name
+        first = True
+        for block in lines_of(self.data, name.removesuffix(".zip") + ".csv", self.url):
+            lines = _without_header(block) if first else block
+            first = False
+            yield rows_of_csv(self.dataset, lines, self.url)
+
+
+class Archive:
+    """
+    Binance's bulk archive.
+
+    Parameters
+    ----------
+    transport : Transport
+    folder : Path
+        Where zips too large for memory wait while they are checked.
+    """
+
+    def __init__(self, transport: Transport, folder: Path) -> None:
+        self._transport = transport
+        self._folder = folder
+        self._listings: dict[str, asyncio.Task[dict[str, int] | None]] = {}
+
+    async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
+        """
+        Bytes of the zip that begins at *start*, by the archive's listing; None if it cannot be had.
+
+        Raises
+        ------
+        NotFound
+            If the listing does not have it.
+        """
+        key = series.archive_key(cut, start)
+        listing = await self._listing(self._prefix(series, cut, start))
+        if listing is None:
+            return None
+        if key not in listing:
+            msg = f"{self._url(key)} is not published"
+            raise NotFound(msg, self._url(key))
+        return listing[key]
+
+    async def has_any(self, series: Series) -> bool:
+        """Whether the archive holds anything of *series*."""
+        for cut in series.archive_cuts:
+            listing = await self._listing(series.archive_folder(cut))
+            if listing:
+                return True
+        return False
+
+    @asynccontextmanager
+    async def fetch(
+        self, series: Series, cut: Cut, start: datetime
+    ) -> AsyncIterator[Zip]:
+        """
+        Fetch a zip and verify it; open while the context is.
+
+        Raises
+        ------
+        NotFound
+            If it is not published.
+        ChecksumMismatch
+            If it is not what its checksum says, after all tries.
+        TransportError
+            If it does not come.
+        """
+        key = series.archive_key(cut, start)
+        url, name = self._url(key), PurePosixPath(key).name
+        # The sidecar first: where nothing is published that costs 91 bytes.
+        ask = Ask(f"{url}.CHECKSUM", f"the checksum of {name}")
+        wanted = await self._transport.get(ask, partial(_read_checksum, name))
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=self._folder) as spool:
+            data = cast("BinaryIO", spool)
+            check = partial(_verify, wanted, url)
+            await self._transport.download(Ask(url, f"archive {name}"), data, check)
+            yield Zip(url, wanted, data, series.dataset)
+
+    def _url(self, key: str) -> str:
+        return f"{self._transport.settings.archive_url}/{quote(key)}"
+
+    def _prefix(self, series: Series, cut: Cut, start: datetime) -> str:
+        """What to list: all months of a series, or the days of one month."""
+        if cut == "month":
+            return series.archive_folder(cut)
+        return series.archive_key(cut, start).removesuffix(f"{start:-%d}.zip")
+
+    async def _listing(self, prefix: str) -> dict[str, int] | None:
+        """Sizes by key, asked for once; None when it fails, which is not the same as empty."""
+        if prefix not in self._listings:
+            self._listings[prefix] = asyncio.ensure_future(self._list_all(prefix))
+        # Shielded: others may be waiting for the same listing.
+        return await asyncio.shield(self._listings[prefix])
+
+    async def _list_all(self, prefix: str) -> dict[str, int] | None:
+        sizes: dict[str, int] = {}
+        marker = ""
+        try:
+            for _ in range(_MOST_LISTING_PAGES):
+                page, marker = await self._list_page(prefix, marker)
+                sizes |= page
+                if not marker:
+                    return sizes
+        except (TransportError, BadAnswer) as error:
+            _LOGGER.warning(
+                "no listing of %s, so sizes stay estimates: %s", prefix, error
+            )
+            return None
+        return sizes
+
+    async def _list_page(self, prefix: str, marker: str) -> tuple[dict[str, int], str]:
+        url = self._transport.settings.archive_listing_url
+        params = {"delimiter": "/", "prefix": prefix} | (
+            {"marker": marker} if marker else {}
+        )
+        ask = Ask(url, f"the archive's listing of {prefix}", params=params)
+        return await self._transport.get(ask, partial(_read_listing, prefix))
+
+
+def _without_header(block: bytes) -> bytes:
+    """Futures files have a header since 2022, spot files never; the first field tells."""
+    first = block.split(b",", 1)[0].strip()
+    return block if first.lstrip(b"-").isdigit() else block[block.find(b"\n") + 1 :]
+
+
+def _read_checksum(name: str, body: bytes) -> str:
+    match = _CHECKSUM.fullmatch(body)
+    if match is None or match[2].decode("utf-8", "replace") != name:
+        msg = f"{name}.CHECKSUM holds no checksum of {name}: {body[:120]!r}"
+        raise BadAnswer(msg)
+    return match[1].decode().lower()
+
+
+def _verify(wanted: str, url: str, data: BinaryIO) -> None:
+    digest = hashlib.sha256()
+    data.seek(0)
+    while block := data.read(_HASH_BLOCK_BYTES):
+        digest.update(block)
+    if digest.hexdigest() != wanted:
+        msg = (
+            f"{url} is not what its .CHECKSUM says (sha256 {digest.hexdigest()[:12]}…, "
+            f"not {wanted[:12]}…); nothing of it is stored"
+        )
+        raise ChecksumMismatch(msg)
+
+
+def _read_listing(prefix: str, body: bytes) -> tuple[dict[str, int], str]:
+    """Sizes by key, and where the next page begins; empty at the end."""
+    root = _parsed(body)
+    if root is None or root.tag.rpartition("}")[2] != _LISTING_TAG:
+        # The browser's page comes with status 200 too; it is no empty listing.
+        msg = f"the listing of {prefix} is not one: {body[:80]!r}"
+        raise BadAnswer(msg)
+    sizes = {
+        _text(entry, "Key"): _size(_text(entry, "Size"))
+        for entry in root
+        if entry.tag.endswith("Contents")
+    }
+    if _text(root, "IsTruncated") != "true":
+        return sizes, ""
+    return sizes, _text(root, "NextMarker") or max(sizes, default="")
+
+
+def _parsed(body: bytes) -> Element | None:
+    # A document type is where XML hides bombs; a listing has none.
+    if b"<!DOCTYPE" in body[:1024].upper() or b"<!ENTITY" in body.upper():
+        return None
+    parser = XMLParser()
+    try:
+        parser.feed(body)
+        return cast("Element", parser.close())
+    except ParseError:
+        return None
+
+
+def _text(parent: Element, name: str) -> str:
+    for child in parent:
+        if child.tag.rpartition("}")[2] == name:
+            return child.text or ""
+    return ""
+
+
+def _size(text: str) -> int:
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,142 @@
+"""A zip of the archive, opened with distrust: one member, the right name, bounded, checked."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from isal import isal_zlib
+
+from ares_notebook.errors import BadAnswer
+
+__all__ = ["lines_of"]
+
+_COMPRESSED_BLOCK_BYTES = 1 << 18
+_TEXT_BLOCK_BYTES = 4 << 20
+# The most that deflate can do is 1032 to 1; market text does 4 to 10.
+_MOST_RATIO = 200
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 0x1
+
+
+def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
+    """
+    The text of the one *member*, in blocks of whole lines.
+
+    Memory is bounded by the block, not by the file. isal inflates three times as
+    fast as zlib.
+
+    Parameters
+    ----------
+    archive : file
+        The zip, seekable.
+    member : str
+        The name that its only member must have.
+    origin : str
+        URL, for the error.
+
+    Yields
+    ------
+    bytes
+
+    Raises
+    ------
+    BadAnswer
+        If it is anything but a sound zip of that one member.
+    """
+    info = _only_member(archive, member, origin)
+    archive.seek(_data_offset(archive, info, origin))
+    kept = b""
+    for block in _inflated(archive, info, origin):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield kept + block[:end]
+            kept = block[end:]
+        else:
+            kept += block
+        if len(kept) > _TEXT_BLOCK_BYTES:
+            msg = (
+                f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored"
+            )
+            raise BadAnswer(msg)
+    if kept:
+        yield kept
+
+
+def _only_member(archive: BinaryIO, member: str, origin: str) -> zipfile.ZipInfo:
+    try:
+        members = zipfile.ZipFile(archive).infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        msg = f"{origin} is not a zip ({error}); nothing is stored"
+        raise BadAnswer(msg) from error
+    if [info.filename for info in members] != [member]:
+        msg = f"{origin} should hold {member} and nothing else; nothing is stored"
+        raise BadAnswer(msg)
+    info = members[0]
+    sound = info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
+    if not sound or info.flag_bits & _ENCRYPTED:
+        msg = f"{origin} is encrypted or compressed in another way than deflate; nothing is stored"
+        raise BadAnswer(msg)
+    if info.file_size > _MOST_RATIO * info.compress_size + 4096:
+        msg = f"{origin} says it inflates to {info.file_size:,} bytes, which no market data does; nothing is stored"
+        raise BadAnswer(msg)
+    return info
+
+
+def _data_offset(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
+    """Where the member's bytes begin: its local header has lengths of its own."""
+    archive.seek(info.header_offset)
+    head = archive.read(_LOCAL_HEADER.size)
+    if len(head) != _LOCAL_HEADER.size or head[:4] != b"PK\x03\x04":
+        msg = f"{origin} has a broken header; nothing is stored"
+        raise BadAnswer(msg)
+    _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
+    return (
+        int(info.header_offset)
+        + _LOCAL_HEADER.size
+        + int(name_bytes)
+        + int(extra_bytes)
+    )
+
+
+def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
+    """Blocks of text, checked against the directory's size and CRC at the end."""
+    checksum, size = 0, 0
+    for block in _raw_blocks(archive, info, origin):
+        size += len(block)
+        if size > info.file_size:
+            break
+        checksum = isal_zlib.crc32(block, checksum)
+        yield block
+    if size != info.file_size or checksum != info.CRC:
+        msg = f"{origin} does not inflate to what its directory says; nothing is stored"
+        raise BadAnswer(msg)
+
+
+def _raw_blocks(
+    archive: BinaryIO, info: zipfile.ZipInfo, origin: str
+) -> Iterator[bytes]:
+    left = info.compress_size
+    inflater = isal_zlib.decompressobj(-15) if info.compress_type else None
+    data = b""
+    while left or data:
+        if not data:
+            data = archive.read(min(left, _COMPRESSED_BLOCK_BYTES))
+            left -= len(data)
+            if not data:
+                return
+        if inflater is None:
+            yield data
+            data = b""
+            continue
+        try:
+            # The bound on the output is what keeps a bomb small.
+            yield inflater.decompress(data, _TEXT_BLOCK_BYTES)
+        except isal_zlib.error as error:
+            msg = f"{origin} does not inflate ({error}); nothing is stored"
+            raise BadAnswer(msg) from error
+        data = inflater.unconsumed_tail
+        if inflater.eof:
+            return

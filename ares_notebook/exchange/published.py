@@ -1,0 +1,241 @@
+"""
+Rows as the exchange publishes them, CSV of the archive and JSON of REST, made ours.
+
+Both roads meet here: the same row gives the same cells whichever way it came.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from ares_notebook.datasets import MICROSECONDS_SINCE_MS, Column, Dataset
+from ares_notebook.errors import BadAnswer
+from ares_notebook.rows import Table, empty_rows, keys_of, schema_of
+
+__all__ = ["between", "rows_of_csv", "rows_of_json"]
+
+# Stamps above this are microseconds: as milliseconds it is the year 5138.
+_MICROSECONDS_FROM = 100_000_000_000_000
+# What a stamp may be at all: 2009 to 2100, in microseconds.
+_EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
+_ARROW_ERRORS = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    pa.ArrowNotImplementedError,
+    OverflowError,
+)
+
+
+def rows_of_csv(dataset: Dataset, block: bytes, origin: str) -> Table:
+    """
+    Rows of a block of archive CSV: whole lines, without header.
+
+    Columns are told by position. Files of futures have fewer (no best-match flag)
+    than those of spot.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    block : bytes
+    origin : str
+        File or URL, for the error.
+
+    Raises
+    ------
+    BadAnswer
+        If a line is not a row of this dataset.
+    """
+    if not block.strip():
+        return empty_rows(dataset)
+    width = (
+        block[: block.find(b"\n")].count(b",") + 1
+        if b"\n" in block
+        else block.count(b",") + 1
+    )
+    columns = dataset.published[:width]
+    if {each.name for each in dataset.columns} - {each.name for each in columns}:
+        msg = f"{origin}: a row of {width} columns is no row of {dataset.name}; nothing is stored"
+        raise BadAnswer(msg)
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(block), *_csv_options(columns, width)
+        )
+    except _ARROW_ERRORS as error:
+        raise BadAnswer(_unreadable(origin, error)) from error
+    return _ours(dataset, table, origin)
+
+
+def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any]:
+    names = [each.name for each in columns] + [
+        f"extra {at}" for at in range(len(columns), width)
+    ]
+    kept = [each for each in columns if each.kind != "ignored"]
+    types = {
+        each.name: pa.int64() if each.kind in ("time", "integer") else pa.string()
+        for each in kept
+    }
+    return (
+        arrow_csv.ReadOptions(
+            column_names=names, use_threads=False, block_size=1 << 26
+        ),
+        arrow_csv.ParseOptions(quote_char=False),
+        arrow_csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(types),
+            strings_can_be_null=False,
+            null_values=[],
+        ),
+    )
+
+
+def rows_of_json(dataset: Dataset, body: bytes, origin: str) -> Table:
+    """
+    Rows of a page of REST.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    body : bytes
+    origin : str
+        URL, for the error.
+
+    Raises
+    ------
+    BadAnswer
+        If it is not a list of rows of this dataset.
+    """
+    try:
+        page = json.loads(body)
+        if not isinstance(page, list):
+            msg = "it is not a list"
+            raise TypeError(msg)
+        if not page:
+            return empty_rows(dataset)
+        table = pa.table(_json_columns(dataset, page))
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        RecursionError,
+        *_ARROW_ERRORS,
+    ) as error:
+        raise BadAnswer(_unreadable(origin, error)) from error
+    return _ours(dataset, table, origin)
+
+
+def _json_columns(dataset: Dataset, page: list[Any]) -> dict[str, Any]:
+    keys: list[Any] = list(dataset.rest_fields) or list(range(len(dataset.published)))
+    columns = {}
+    for column, key in zip(dataset.published, keys, strict=False):
+        if column.kind == "ignored":
+            continue
+        cells = [row[key] for row in page]
+        if column.kind == "flag":
+            columns[column.name] = pa.array(cells, pa.bool_()).cast(pa.string())
+        else:
+            kind = pa.string() if column.kind == "number" else pa.int64()
+            columns[column.name] = pa.array(cells, kind)
+    return columns
+
+
+def _ours(dataset: Dataset, table: Table, origin: str) -> Table:
+    """Check the cells and put them into our columns; a null is no cell of the exchange."""
+    for column in dataset.columns:
+        cells = table[column.name]
+        if cells.null_count:
+            msg = f"{origin}: a row has no {column.name}; nothing is stored"
+            raise BadAnswer(msg)
+        if column.kind == "number":
+            _check_numbers(cells, column, origin)
+        elif column.kind == "flag":
+            table = _set(table, column.name, _flags(cells, origin))
+        elif column.kind == "time":
+            table = _set(table, column.name, _microseconds(dataset, cells, origin))
+    rows = table.select(list(dataset.column_names)).cast(schema_of(dataset))
+    return _without_doubles(dataset, rows, origin)
+
+
+def _set(table: Table, name: str, cells: Any) -> Table:
+    return table.set_column(table.column_names.index(name), name, cells)
+
+
+def _check_numbers(cells: Any, column: Column, origin: str) -> None:
+    # The text is what is stored; the cast only proves that it is a plain number.
+    try:
+        finite = pc.all(pc.is_finite(cells.cast(pa.float64()))).as_py()
+    except _ARROW_ERRORS as error:
+        raise BadAnswer(_unreadable(origin, error)) from error
+    plain = not pc.any(pc.match_substring_regex(cells, "[^0-9.-]")).as_py()
+    if not (finite and plain):
+        msg = f"{origin}: a {column.name} is not a plain number; nothing is stored"
+        raise BadAnswer(msg)
+
+
+def _flags(cells: Any, origin: str) -> Any:
+    lower = pc.utf8_lower(cells)
+    true, false = pc.equal(lower, "true"), pc.equal(lower, "false")
+    if not pc.all(pc.or_(true, false)).as_py():
+        msg = f"{origin}: a flag is neither true nor false; nothing is stored"
+        raise BadAnswer(msg)
+    return pc.if_else(true, "True", "False")
+
+
+def _microseconds(dataset: Dataset, stamps: Any, origin: str) -> Any:
+    """
+    Stamps in microseconds, each told by its own size.
+
+    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST
+    writes what it was asked for.
+    """
+    values = stamps.to_numpy()
+    us = np.where(values >= _MICROSECONDS_FROM, values, values * 1000)
+    if len(us) and not (_EARLIEST_US <= us.min() and us.max() < _LATEST_US):
+        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored"
+        raise BadAnswer(msg)
+    if dataset.stamp_digits == 6:  # noqa: PLR2004 - microseconds
+        # REST knows the microseconds of older trades too, the archive does not:
+        # both roads must give the same bytes.
+        whole = us // 1000 * 1000
+        us = np.where(us < MICROSECONDS_SINCE_MS * 1000, whole, us)
+    else:
+        us = us // 1000 * 1000
+    return pa.array(us)
+
+
+def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:
+    """Each row once: archives of outage days repeat some. Rows that disagree are refused."""
+    keys = keys_of(dataset, rows)
+    steps = np.diff(keys)
+    if bool(np.all(steps > 0)):
+        return rows
+    if bool(np.any(steps < 0)):
+        msg = f"{origin}: rows are not in order; nothing is stored"
+        raise BadAnswer(msg)
+    doubles = np.flatnonzero(steps == 0) + 1
+    if not rows.take(doubles).equals(rows.take(doubles - 1)):
+        msg = f"{origin}: two different rows have one key; nothing is stored"
+        raise BadAnswer(msg)
+    keep = np.ones(len(keys), dtype=bool)
+    keep[doubles] = False
+    return rows.filter(pa.array(keep))
+
+
+def between(rows: Table, start_ms: int, end_ms: int) -> Table:
+    """The rows with ``start_ms <= timestamp < end_ms``."""
+    stamps = rows["timestamp"]
+    inside = pc.and_(
+        pc.greater_equal(stamps, start_ms * 1000), pc.less(stamps, end_ms * 1000)
+    )
+    return rows if pc.all(inside).as_py() is not False else rows.filter(inside)
+
+
+def _unreadable(origin: str, error: Exception) -> str:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return f"{origin}: the answer is not in the exchange's dialect ({reason}); nothing is stored"

@@ -1,0 +1,282 @@
+"""
+REST: pages of rows, for the tail, the holes and what the archive lacks.
+
+K-lines are paged by open time, trades by ``fromId`` (many share a millisecond, so
+paging by time would lose or repeat some), funding by the last stamp plus one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ares_notebook.datasets import Dataset, Series
+from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.exchange.paging import in_order
+from ares_notebook.exchange.published import between, rows_of_json
+from ares_notebook.exchange.transport import Ask, Transport
+from ares_notebook.measure import Hole
+from ares_notebook.periods import opens_between, utc
+from ares_notebook.rows import Table, keys_of, stamps_ms
+
+__all__ = ["Rest"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_T = TypeVar("_T")
+
+# Pages under way at once for one file; more only makes the server queue them.
+_PAGES_AHEAD = 8
+_INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
+_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+
+
+class Rest:
+    """
+    The exchange's API, as far as market history needs it.
+
+    Parameters
+    ----------
+    transport : Transport
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._spot_url = transport.settings.spot_url
+        self.notes: list[str] = []
+
+    async def server_time_ms(self) -> int:
+        """The exchange's clock, in milliseconds since the epoch."""
+        ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
+
+        def read(body: bytes) -> int:
+            return int(_object(body, "serverTime")["serverTime"])
+
+        return await self._spot("/api/v3/time", ask, read)
+
+    async def knows(self, symbol: str) -> bool:
+        """Whether the exchange lists *symbol*; its limits are learnt on the way."""
+        # `symbol=` keeps the answer at a few KB instead of ten MB.
+        ask = partial(
+            Ask,
+            description=f"symbol {symbol}",
+            params={"symbol": symbol},
+            weight=_INFO_WEIGHT,
+        )
+        try:
+            info = await self._spot(
+                "/api/v3/exchangeInfo", ask, partial(_object, key="rateLimits")
+            )
+        except UnknownSymbol:
+            return False
+        self._heed_limits(self._spot_url, "spot", info)
+        return True
+
+    async def has_perpetual(self, symbol: str) -> bool:
+        """Whether USD-M futures list *symbol*."""
+        url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
+        ask = Ask(
+            url, f"perpetual {symbol}", weight=_FUTURES_INFO_WEIGHT, counter="futures"
+        )
+        info = await self._transport.get(ask, partial(_object, key="symbols"))
+        self._heed_limits(url, "futures", info)
+        return any(each.get("symbol") == symbol for each in info["symbols"])
+
+    def rows(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+        """
+        The rows of *series* that lie in *hole*, page by page, ascending.
+
+        Parameters
+        ----------
+        series : Series
+        hole : Hole
+            For k-lines its end is that of the last candle wanted; for trades its
+            ids, where it has them, are used to find both ends exactly.
+
+        Yields
+        ------
+        pyarrow.Table
+
+        Raises
+        ------
+        TransportError
+            If a page does not come.
+        BadAnswer
+            If a page is not what was asked for.
+        """
+        match series.dataset.key:
+            case "open_time":
+                return self._klines(series, hole)
+            case "id":
+                return self._trades(series, hole)
+            case "event_time":
+                return self._events(series, hole)
+
+    async def _klines(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+        calls = (
+            partial(
+                self._page,
+                series,
+                {"startTime": start_ms, "endTime": end_ms - 1},
+                start_ms,
+                end_ms,
+            )
+            for start_ms, end_ms in _kline_pages(series, hole)
+        )
+        async for page in in_order(calls, _PAGES_AHEAD):
+            yield page
+
+    async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+        first, last = await self._id_range(series, hole)
+        size = series.dataset.rest_rows
+        calls = (
+            partial(self._id_page, series, hole, start, min(start + size, last + 1))
+            for start in range(first, last + 1, size)
+        )
+        async for page in in_order(calls, _PAGES_AHEAD):
+            yield page
+
+    async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+        start_ms = hole.start_ms
+        while start_ms < hole.end_ms:
+            params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
+            page = await self._page(series, params, start_ms, hole.end_ms)
+            yield page
+            if page.num_rows < series.dataset.rest_rows:
+                return
+            start_ms = int(stamps_ms(page)[-1]) + 1
+
+    async def _id_range(self, series: Series, hole: Hole) -> tuple[int, int]:
+        """First and last trade id of the hole; an empty range when it holds none."""
+        window = {"startTime": hole.start_ms, "endTime": hole.end_ms - 1}
+        first, last = hole.after_id, hole.before_id
+        if first is None:
+            page = await self._page(series, window, hole.start_ms, hole.end_ms, limit=1)
+            if not page.num_rows:
+                return 0, -1
+            first = int(keys_of(series.dataset, page)[0]) - 1
+        if last is None:
+            # With an end alone the exchange answers with the newest before it.
+            newest = {"endTime": hole.end_ms - 1}
+            page = await self._page(series, newest, 0, hole.end_ms, limit=1)
+            last = int(keys_of(series.dataset, page)[-1]) + 1 if page.num_rows else 0
+        return first + 1, last - 1
+
+    async def _id_page(self, series: Series, hole: Hole, first: int, end: int) -> Table:
+        """Trades with ``first <= id < end``; what the exchange lacks of them is a hole of its own."""
+        page = await self._page(series, {"fromId": first}, 0, None, limit=end - first)
+        ids = keys_of(series.dataset, page)
+        if len(ids) and ids[0] < first:
+            msg = f"aggTrades of {series.symbol} from id {first} begin with {ids[0]}; nothing is stored"
+            raise BadAnswer(msg)
+        # Where ids are missing the page reaches beyond what was asked.
+        inside = (
+            page.filter(pa.array(ids < end)) if len(ids) and ids[-1] >= end else page
+        )
+        return between(inside, hole.start_ms, hole.end_ms)
+
+    async def _page(
+        self,
+        series: Series,
+        window: dict[str, int],
+        start_ms: int,
+        end_ms: int | None,
+        limit: int | None = None,
+    ) -> Table:
+        """One page, checked to hold only what was asked for."""
+        dataset = series.dataset
+        params: dict[str, str | int] = {"symbol": series.symbol}
+        if series.interval is not None:
+            params["interval"] = series.interval
+        params |= {**window, "limit": limit or dataset.rest_rows}
+        what = f"{dataset.name} of {series.symbol}"
+        if window.get("startTime"):
+            what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
+        micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
+        ask = partial(
+            Ask,
+            description=what,
+            params=params,
+            headers=micro,
+            weight=dataset.rest_weight,
+        )
+        read = partial(_checked_page, dataset, dataset.rest_path, start_ms, end_ms)
+        if dataset.market == "spot":
+            return await self._spot(dataset.rest_path, ask, read)
+        url = self._transport.settings.futures_url + dataset.rest_path
+        return await self._transport.get(ask(url=url, counter="funding"), read)
+
+    async def _spot(
+        self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]
+    ) -> _T:
+        """Ask the spot API; where it is closed to this region, the market-data host."""
+        settings = self._transport.settings
+        try:
+            return await self._transport.get(
+                ask(url=self._spot_url + path, counter="spot"), read
+            )
+        except RegionBlocked as error:
+            if self._spot_url == settings.spot_fallback_url:
+                raise
+            note = f"{settings.spot_url} is closed to this region (451); going on over {settings.spot_fallback_url}"
+            if note not in self.notes:
+                self.notes.append(note)
+                _LOGGER.warning("%s", note)
+            self._spot_url = settings.spot_fallback_url
+            _LOGGER.debug("%s", error)
+        return await self._transport.get(
+            ask(url=self._spot_url + path, counter="spot"), read
+        )
+
+    def _heed_limits(self, url: str, counter: str, info: dict[str, Any]) -> None:
+        """Take limit and window of the request weight from the exchange's own words."""
+        for rule in info.get("rateLimits", []):
+            if rule.get("rateLimitType") != "REQUEST_WEIGHT":
+                continue
+            seconds = _INTERVAL_SECONDS.get(str(rule.get("interval")), 0) * int(
+                rule.get("intervalNum", 0)
+            )
+            if seconds > 0 and int(rule.get("limit", 0)) > 0:
+                budget = self._transport.budget(url, counter)
+                budget.limit, budget.window_seconds = int(rule["limit"]), float(seconds)
+
+
+def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
+    """Windows ``[start, end)`` of at most a page of candles each."""
+    opens = opens_between(series.interval or "", hole.start_ms, hole.end_ms)
+    size = series.dataset.rest_rows
+    for at in range(0, len(opens), size):
+        end_ms = opens[at + size] if at + size < len(opens) else hole.end_ms
+        yield (hole.start_ms if at == 0 else opens[at]), end_ms
+
+
+def _checked_page(
+    dataset: Dataset, origin: str, start_ms: int, end_ms: int | None, body: bytes
+) -> Table:
+    page = rows_of_json(dataset, body, origin)
+    stamps = page["timestamp"]
+    outside = pc.less(stamps, start_ms * 1000)
+    if end_ms is not None:
+        outside = pc.or_(outside, pc.greater_equal(stamps, end_ms * 1000))
+    if pc.any(outside).as_py():
+        msg = f"{origin} answered with rows that were not asked for; nothing is stored"
+        raise BadAnswer(msg)
+    return page
+
+
+def _object(body: bytes, key: str) -> dict[str, Any]:
+    """A JSON object that has *key*."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        msg = f"an answer with {key!r} was expected, and something else came: {body[:80]!r}"
+        raise BadAnswer(msg) from error
+    if not isinstance(answer, dict) or key not in answer:
+        msg = f"an answer with {key!r} was expected, and something else came: {body[:80]!r}"
+        raise BadAnswer(msg)
+    return answer

@@ -1,0 +1,326 @@
+"""One polite HTTP session: weight, waits, retries, and errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import TracebackType
+from typing import BinaryIO, Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ares_notebook.errors import (
+    AresError,
+    BadAnswer,
+    BadRequest,
+    NotFound,
+    RateLimited,
+    RegionBlocked,
+    ServerFault,
+    UnknownSymbol,
+)
+from ares_notebook.exchange.budget import Budget
+from ares_notebook.exchange.meter import count_bytes, count_request
+from ares_notebook.exchange.retry import retrying
+from ares_notebook.settings import Settings
+
+__all__ = ["Ask", "Transport"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_T = TypeVar("_T")
+
+# Limits until the exchange's own word is heard (exchangeInfo) [rest-api.md, "Limits"].
+_SPOT_WEIGHT, _FUTURES_WEIGHT = 6000, 2400
+_CHUNK_BYTES = 1 << 18
+# The largest answer that is not an archive is the futures' exchangeInfo, some 2 MB.
+_MOST_BYTES = 32 << 20
+_UNKNOWN_SYMBOL_CODE = -1121
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """
+    One request.
+
+    Parameters
+    ----------
+    url : str
+    description : str
+        For the log and for errors.
+    params : mapping
+    headers : mapping
+    weight : int
+        What it costs of the host's budget.
+    counter : str
+        Which budget of the host; funding has one of its own.
+    """
+
+    url: str
+    description: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    weight: int = 0
+    counter: str = ""
+
+
+class Transport:
+    """
+    The session of one piece of work: an async context manager.
+
+    At most ``max_concurrency`` requests are under way at once; each waits until
+    its host's budget allows it, and is tried again after a passing fault. A host
+    that could not be reached in all its tries is then asked but once a request,
+    until it answers: sixty files do not wait for sixty times the full patience.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._budgets: dict[tuple[str, str], Budget] = {}
+        self._out_of_reach: set[str] = set()
+        self._slots = asyncio.Semaphore(settings.max_concurrency)
+        self._api_hosts = {
+            _host(url)
+            for url in (
+                settings.spot_url,
+                settings.spot_fallback_url,
+                settings.futures_url,
+            )
+        }
+
+    async def __aenter__(self) -> Self:
+        seconds = self.settings.request_timeout_seconds
+        # Never a bound on the whole: a large archive over a slow line is no fault.
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=seconds, sock_read=seconds
+        )
+        urls = (
+            self.settings.spot_url,
+            self.settings.futures_url,
+            self.settings.archive_url,
+        )
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(limit=self.settings.max_concurrency),
+            headers={"User-Agent": "ares_notebook"},
+            # A proxy of the environment is for the world, not for this machine.
+            trust_env=not any(_is_loopback(url) for url in urls),
+            # An answer to a request for times must not become a visit elsewhere.
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    def budget(self, url: str, counter: str = "") -> Budget:
+        """The budget that *url* draws on; made at its first use."""
+        key = (_host(url), counter)
+        if key not in self._budgets:
+            self._budgets[key] = self._new_budget(url, counter)
+        return self._budgets[key]
+
+    async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
+        """
+        Ask, and read the answer in a thread.
+
+        A passing fault is tried again, an answer that *read* refuses with
+        `BadAnswer` included.
+
+        Raises
+        ------
+        TransportError
+            If there is no answer.
+        BadAnswer
+            If the last answer could not be read.
+        """
+
+        async def once() -> _T:
+            async with self._answer(ask) as answer:
+                body = await _bounded(answer, ask)
+            return await asyncio.to_thread(read, body)
+
+        return await self._retrying(once, ask)
+
+    async def download(
+        self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]
+    ) -> _T:
+        """
+        Stream the answer into *sink*, from its beginning at each try, and *check* it in a thread.
+
+        Raises
+        ------
+        TransportError
+            If there is no answer.
+        DataError
+            If *check* refused the last one.
+        """
+
+        async def once() -> _T:
+            sink.seek(0)
+            sink.truncate()
+            async with self._answer(ask) as answer:
+                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+                    count_bytes(len(chunk))
+                    sink.write(chunk)
+            return await asyncio.to_thread(check, sink)
+
+        return await self._retrying(once, ask)
+
+    async def _retrying(self, once: Callable[[], object], ask: Ask) -> _T:  # type: ignore[type-var]
+        host = _host(ask.url)
+        patience = {"max_retries": 0} if host in self._out_of_reach else {}
+        settings = self.settings.model_copy(update=patience)
+        try:
+            answer: _T = await retrying(once, ask.description, settings)  # type: ignore[arg-type]
+        except ServerFault:
+            self._out_of_reach.add(host)
+            raise
+        self._out_of_reach.discard(host)
+        return answer
+
+    @asynccontextmanager
+    async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One try: a good answer, or one of our errors."""
+        budget = self.budget(ask.url, ask.counter)
+        try:
+            async with (
+                self._slots,
+                budget.spending(ask.weight),
+                self._session.get(
+                    ask.url,
+                    params=ask.params,
+                    headers={**ask.headers, **self._key_header(ask.url)},
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                count_request()
+                budget.heed(answer.headers, ask.weight)
+                _LOGGER.debug(
+                    "%s: %d from %s %s",
+                    ask.description,
+                    answer.status,
+                    ask.url,
+                    dict(ask.params),
+                )
+                if answer.status != 200:  # noqa: PLR2004 - OK
+                    body = await answer.content.read(4096)
+                    error = _refusal(ask, answer, body)
+                    if isinstance(error, RateLimited) and error.retry_after_seconds:
+                        budget.pause(error.retry_after_seconds)
+                    raise error
+                yield answer
+        except TimeoutError as error:
+            seconds = self.settings.request_timeout_seconds
+            msg = (
+                f"{ask.description} timed out after {seconds:g} seconds without a byte from {ask.url}; "
+                f"check the connection, or raise request_timeout_seconds"
+            )
+            raise ServerFault(msg, ask.url) from error
+        except aiohttp.ClientError as error:
+            msg = (
+                f"{ask.description}: no whole answer from {ask.url} ({error or type(error).__name__}); "
+                f"check the connection, then run again: what is done is kept"
+            )
+            raise ServerFault(msg, ask.url) from error
+
+    def _key_header(self, url: str) -> dict[str, str]:
+        """The API key goes to the API, and nowhere else."""
+        key = self.settings.api_key
+        if (
+            key is None
+            or not key.get_secret_value()
+            or _host(url) not in self._api_hosts
+        ):
+            return {}
+        return {"X-MBX-APIKEY": key.get_secret_value()}
+
+    def _new_budget(self, url: str, counter: str) -> Budget:
+        share = self.settings.weight_share
+        if counter == "funding":
+            # 500 requests in 5 minutes, shared by the funding endpoints
+            # [USD-M docs, Get Funding Rate History].
+            return Budget(500, 300.0, share)
+        if counter == "futures":
+            return Budget(_FUTURES_WEIGHT, 60.0, share)
+        if counter == "spot":
+            return Budget(_SPOT_WEIGHT, 60.0, share)
+        return Budget(None)
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _bounded(answer: aiohttp.ClientResponse, ask: Ask) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+        count_bytes(len(chunk))
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            msg = f"{ask.description}: {ask.url} answered with over {_MOST_BYTES:,} bytes; nothing is stored"
+            raise BadAnswer(msg)
+    return bytes(body)
+
+
+def _refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
+    """Our error for a status that is not 200: by the status first, the body second."""
+    status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
+    code, said = _said(body)
+    if status in (429, 418):
+        named = answer.headers.get("Retry-After", "")
+        seconds = float(named) if named.isdecimal() else None
+        wait = f"for {named} seconds" if named else "for a while"
+        msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
+        return RateLimited(msg, ask.url, seconds)
+    if status == 404:  # noqa: PLR2004 - not found
+        return NotFound(f"{what}: it is not published", ask.url)
+    if status == 451:  # noqa: PLR2004 - blocked for legal reasons
+        msg = (
+            f"{what}: the API is closed to this region. The archive still works "
+            f'(source="archive"), and so may spot_url="https://data-api.binance.vision"'
+        )
+        return RegionBlocked(msg, ask.url)
+    if code == _UNKNOWN_SYMBOL_CODE:
+        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
+        return UnknownSymbol(msg, ask.url)
+    if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
+        return ServerFault(
+            f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
+        )
+    return BadRequest(
+        f"{what}{said} for {dict(ask.params)}; asking again will not help", ask.url
+    )
+
+
+def _said(body: bytes) -> tuple[int | None, str]:
+    """The exchange's own code and words, where the body is its JSON."""
+    try:
+        answer = json.loads(body)
+        code, words = int(answer["code"]), str(answer["msg"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, ""
+    return code, f' (code {code}: "{words[:200]}")'

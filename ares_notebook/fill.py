@@ -1,0 +1,181 @@
+"""Close the holes of one file, road by road: monthly archive, daily archive, REST."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+from ares_notebook.cache.splice import Patch
+from ares_notebook.decide import Road, Step
+from ares_notebook.draft import Draft
+from ares_notebook.errors import AresError, DataError, NotFound, TransportError
+from ares_notebook.exchange.archive import Archive, Zip
+from ares_notebook.exchange.paging import in_order
+from ares_notebook.exchange.published import between
+from ares_notebook.exchange.rest import Rest
+from ares_notebook.measure import Hole
+from ares_notebook.periods import DAY_MS, utc
+from ares_notebook.rows import Table
+
+__all__ = ["Roads", "fill"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_DAYS_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Roads:
+    """The ways to the exchange, open for one piece of work."""
+
+    archive: Archive
+    rest: Rest
+
+
+async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
+    """
+    Close the holes of *draft* over the roads of *step*, one after the other.
+
+    A road that fails or lacks the file leaves what it has not brought to the next
+    one down the ladder.
+
+    Returns
+    -------
+    AresError or None
+        Why rows are still missing, if they are and a road failed.
+    """
+    problem: AresError | None = None
+    for road in step.roads:
+        if not draft.holes(by_rest=road == "rest"):
+            continue
+        try:
+            await _OVER[road](draft, roads)
+        except NotFound as error:
+            _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
+        except (TransportError, DataError) as error:
+            _LOGGER.warning("%s: %s failed: %s", draft.file.name, road, error)
+            problem = error
+    left = draft.holes(by_rest="rest" in step.roads)
+    return problem if left else None
+
+
+async def _monthly(draft: Draft, roads: Roads) -> None:
+    series, start = draft.file.series, draft.file.period.start
+    # The listing, asked once a run, spares a request for each month that is not there.
+    await roads.archive.size_of(series, "month", start)
+    async with roads.archive.fetch(series, "month", start) as archive:
+        hole = Hole(draft.file.period.start_ms, draft.until_ms)
+        await draft.take(partial(_inside, archive, hole))
+        draft.add_source("monthly archive", archive.url, archive.sha256)
+    draft.confirm_absent(draft.holes(by_rest=False), "archive")
+
+
+async def _daily(draft: Draft, roads: Roads) -> None:
+    """Days one by one; those that are not there or not sound are left for REST."""
+    parts = [part for hole in draft.holes(by_rest=False) for part in _days(hole)]
+    calls = (partial(_day, draft, roads.archive, part) for part in parts)
+    results = [result async for result in in_order(calls, _DAYS_AHEAD)]
+    await draft.splice([each for each in results if isinstance(each, Patch)])
+    problems = [each for each in results if isinstance(each, AresError)]
+    for part, result in zip(parts, results, strict=True):
+        if not isinstance(result, AresError):
+            silent = [hole for hole in draft.holes(by_rest=False) if _overlap(hole, part)]
+            draft.confirm_absent([_clipped(hole, part) for hole in silent], "archive")
+    if problems:
+        raise problems[0]
+
+
+async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
+    """The rows of one day's zip that lie in the hole; None when it has none there."""
+    series, start = draft.file.series, utc(hole.start_ms // DAY_MS * DAY_MS)
+    try:
+        await archive.size_of(series, "day", start)
+        async with archive.fetch(series, "day", start) as fetched:
+            patch = await _patch(draft, hole, partial(_inside, fetched, hole))
+            if patch is not None:
+                draft.add_source("daily archive", fetched.url, fetched.sha256)
+            return patch
+    except (TransportError, DataError) as error:
+        return error
+
+
+async def _over_rest(draft: Draft, roads: Roads) -> None:
+    """
+    Ask for exactly what is missing, until the exchange has nothing more to say.
+
+    A hole counts as confirmed only when it was asked for as such and nothing came:
+    a page that was short by mistake is thus asked for again.
+    """
+    while holes := draft.holes(by_rest=True):
+        patches: list[Patch] = []
+        try:
+            for hole in holes:
+                patch, problem = await _ask(draft, roads.rest, hole)
+                patches += [patch] if patch else []
+                if problem is not None:
+                    raise problem
+                if patch is None:
+                    draft.confirm_absent([hole], "rest")
+        finally:
+            # What came before a failure is contiguous and sound: it is kept.
+            await draft.splice(patches)
+        if not patches:
+            return
+
+
+async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, AresError | None]:
+    part, problem = draft.new_part(), None
+    try:
+        async for table in rest.rows(draft.file.series, hole):
+            await asyncio.to_thread(part.write_rows, table)
+    except (TransportError, DataError) as error:
+        problem = error
+    part.close()
+    if not part.facts.rows:
+        return None, problem
+    draft.add_source("rest", draft.file.dataset.rest_path)
+    return Patch(draft.file, hole, part.path, part.facts), problem
+
+
+async def _patch(draft: Draft, hole: Hole, tables: partial[Iterator[Table]]) -> Patch | None:
+    part = draft.new_part()
+
+    def pour() -> None:
+        for table in tables():
+            part.write_rows(table)
+        part.close()
+
+    await asyncio.to_thread(pour)
+    return Patch(draft.file, hole, part.path, part.facts) if part.facts.rows else None
+
+
+def _inside(archive: Zip, hole: Hole) -> Iterator[Table]:
+    for table in archive.tables():
+        yield between(table, hole.start_ms, hole.end_ms)
+
+
+def _days(hole: Hole) -> Iterator[Hole]:
+    """The hole, cut at midnights; parts of days that are not over included."""
+    start_ms = hole.start_ms
+    while start_ms < hole.end_ms:
+        end_ms = min(hole.end_ms, (start_ms // DAY_MS + 1) * DAY_MS)
+        yield replace(hole, start_ms=start_ms, end_ms=end_ms)
+        start_ms = end_ms
+
+
+def _overlap(hole: Hole, part: Hole) -> bool:
+    return hole.start_ms < part.end_ms and part.start_ms < hole.end_ms
+
+
+def _clipped(hole: Hole, part: Hole) -> Hole:
+    if hole.after_id is not None and hole.before_id is not None:
+        return hole
+    return replace(
+        hole, start_ms=max(hole.start_ms, part.start_ms), end_ms=min(hole.end_ms, part.end_ms)
+    )
+
+
+_OVER = {"monthly archive": _monthly, "daily archive": _daily, "rest": _over_rest}

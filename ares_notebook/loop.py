@@ -1,0 +1,104 @@
+"""Run coroutines from anywhere: one background event loop, started when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["run"]
+
+_T = TypeVar("_T")
+
+
+class _LoopThread:
+    """A daemon thread with an event loop of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="ares-loop", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+
+_lock = threading.Lock()
+_thread: _LoopThread | None = None
+
+
+def _running() -> _LoopThread:
+    global _thread  # noqa: PLW0603 - one loop a process is the point
+    with _lock:
+        if _thread is None:
+            _thread = _LoopThread()
+        return _thread
+
+
+def _forget() -> None:
+    """A forked child has the lock's state and not the thread; it starts its own."""
+    global _lock, _thread  # noqa: PLW0603 - see above
+    _lock, _thread = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """
+    Run *coroutine* to its end and return its result, from anywhere.
+
+    Works in a script, in a plain cell, in a widget's callback and where an event
+    loop is already running, since the coroutine runs on a background loop of ours.
+    The caller waits. An interrupt (Ctrl-C, the kernel's stop button) cancels the
+    coroutine and waits until it has cleaned up.
+
+    Parameters
+    ----------
+    coroutine : coroutine
+
+    Returns
+    -------
+    object
+        What the coroutine returned.
+
+    Raises
+    ------
+    Exception
+        What the coroutine raised.
+
+    Examples
+    --------
+    >>> async def answer():
+    ...     return 42
+    >>> run(answer())
+    42
+    """
+    thread = _running()
+    if threading.current_thread() is thread._thread:  # noqa: SLF001 - same module
+        coroutine.close()
+        msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
+        raise RuntimeError(msg)
+    finished = threading.Event()
+    future: Future[_T] = asyncio.run_coroutine_threadsafe(_told(coroutine, finished), thread.loop)
+    try:
+        return future.result()
+    except BaseException:
+        # Also KeyboardInterrupt, which strikes the waiting thread, not the loop's:
+        # without this an interrupted cell would leave the work running unseen.
+        if not future.done() or future.cancel():
+            future.cancel()
+            finished.wait()
+        raise
+
+
+async def _told(coroutine: Coroutine[Any, Any, _T], finished: threading.Event) -> _T:
+    try:
+        return await coroutine
+    finally:
+        finished.set()

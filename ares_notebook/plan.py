@@ -1,0 +1,273 @@
+"""Decide what to do with each file before the network is touched, and say why."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ares_notebook.cache.store import Store
+from ares_notebook.datasets import DATASETS, Series, dataset_named, files_between
+from ares_notebook.decide import Step, decide
+from ares_notebook.errors import BadArgument
+from ares_notebook.exchange.archive import Archive
+from ares_notebook.exchange.transport import Transport
+from ares_notebook.periods import as_utc, lookback_start, to_ms, validate_interval
+from ares_notebook.settings import Settings
+from ares_notebook.sizes import sized
+from ares_notebook.symbols import validate_symbol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Plan", "make_plan", "plan_downloads", "settle_end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What a download will do, file by file; made without touching the network.
+
+    Printing it is the dry run. Iterating gives its steps, oldest first a dataset.
+
+    Parameters
+    ----------
+    settings : Settings
+    symbol : str
+    interval : str or None
+    start, end : datetime
+        The window as asked for, aware UTC, half-open.
+    steps : tuple of Step
+
+    Examples
+    --------
+    >>> plan = plan_downloads("BTCUSDT", "1h", 1, end="2025-01-01", datasets=("klines",))
+    >>> len(plan), plan.steps[0].file.name
+    (12, 'klines_BTCUSDT_1h_2024-01.csv')
+    """
+
+    settings: Settings
+    symbol: str
+    interval: str | None
+    start: datetime
+    end: datetime
+    steps: tuple[Step, ...]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def to_do(self) -> tuple[Step, ...]:
+        """The steps that are not *skip*."""
+        return tuple(step for step in self.steps if step.action != "skip")
+
+    @property
+    def rows(self) -> int:
+        """Rows to come, estimated."""
+        return sum(step.rows for step in self.steps)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes to come over the line, estimated or (after `measure`) exact for the archive's."""
+        return sum(step.bytes_received for step in self.steps)
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes to be written to the cache, estimated."""
+        return sum(step.bytes_stored for step in self.steps)
+
+    @property
+    def requests(self) -> int:
+        """Requests to be made, estimated."""
+        return sum(step.requests for step in self.steps)
+
+    async def measure(self) -> Plan:
+        """
+        The same plan with the exact sizes of the archive's files, by its listing.
+
+        A listing that fails leaves the estimate.
+
+        Returns
+        -------
+        Plan
+        """
+        async with Transport(self.settings) as transport:
+            archive = Archive(transport, Path(tempfile.gettempdir()))
+            return await self.measured_by(archive)
+
+    async def measured_by(self, archive: Archive) -> Plan:
+        """The same as `measure`, asked over *archive*."""
+        steps = await asyncio.gather(*(sized(step, archive) for step in self.steps))
+        return replace(self, steps=tuple(steps))
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        A row a step: dataset, file, action, reason, road, rows, bytes_received, bytes_stored, requests.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to plan
+
+        return pd.DataFrame(
+            {
+                "dataset": step.file.dataset.name,
+                "file": step.file.name,
+                "action": step.action,
+                "reason": step.reason,
+                "road": step.roads[0] if step.roads else "",
+                "rows": step.rows,
+                "bytes_received": step.bytes_received,
+                "bytes_stored": step.bytes_stored,
+                "requests": step.requests,
+            }
+            for step in self.steps
+        )
+
+    def __str__(self) -> str:
+        head = f"Plan for {self.symbol}"
+        head += f" {self.interval}" if self.interval else ""
+        head += f", {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC, into {self.settings.cache_dir}"
+        return "\n".join([head, *(_line(group) for group in _groups(self.steps)), self._sum()])
+
+    def _sum(self) -> str:
+        if not self.to_do:
+            return f"Nothing to do: all {len(self.steps)} files are there."
+        return (
+            f"To do: {len(self.to_do)} of {len(self.steps)} files, about {self.rows:,} rows, "
+            f"{_size(self.bytes_received)} to fetch in {self.requests:,} requests, "
+            f"{_size(self.bytes_stored)} on disk."
+        )
+
+
+def _groups(steps: Iterable[Step]) -> list[list[Step]]:
+    """Neighbours with the same action, reason and road, which one line can tell of."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if groups and _alike(groups[-1][-1], step):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+def _alike(one: Step, other: Step) -> bool:
+    return (one.file.dataset, one.action, one.reason, one.roads[:1]) == (
+        other.file.dataset,
+        other.action,
+        other.reason,
+        other.roads[:1],
+    )
+
+
+def _line(group: Sequence[Step]) -> str:
+    first, last = group[0], group[-1]
+    names = first.file.name if len(group) == 1 else f"{first.file.name} … {last.file.name[-14:]}"
+    road = f", by {first.roads[0]}" if first.roads else ""
+    count = f"{len(group)} files" if len(group) > 1 else "1 file"
+    return f"  {first.action:<6} {count:>10}  {names}: {first.reason}{road}"
+
+
+def _size(count: int) -> str:
+    number = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004 - decimal units, as disks are sold
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def plan_downloads(
+    symbol: str,
+    interval: str | None,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
+) -> Plan:
+    """
+    Say for each file of a download whether it would be skipped, extended or fetched, and why.
+
+    Reads the cache, touches no network, changes nothing.
+
+    Parameters
+    ----------
+    symbol : str
+    interval : str or None
+        Needed where *datasets* holds ``"klines"``.
+    lookback_years : float
+        How far back from *end*; the start is widened to that of its file.
+    end : datetime, date or str, optional
+        The end (exclusive, UTC). Defaults to now.
+    settings : Settings, optional
+    datasets : sequence of {"klines", "agg_trades", "futures"}
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant.
+
+    Examples
+    --------
+    >>> plan = plan_downloads("ETHUSDT", "1d", 0.5, end="2024-07-01")
+    >>> plan.to_do[0].action
+    'fetch'
+    """
+    chosen = settings or Settings()
+    stop = settle_end(end)
+    return make_plan(symbol, interval, lookback_start(stop, lookback_years), stop, chosen, datasets)
+
+
+def settle_end(end: datetime | date | str | None) -> datetime:
+    """
+    The end of a download: *end*, or now.
+
+    Raises
+    ------
+    BadArgument
+        If it is naive, unreadable, or in the future: nothing is there yet.
+    """
+    now = datetime.now(UTC)
+    if end is None:
+        return now
+    stop = as_utc(end)
+    if stop > now:
+        msg = f"end={end!r} is in the future; leave it out to mean now"
+        raise BadArgument(msg)
+    return stop
+
+
+def make_plan(
+    symbol: str,
+    interval: str | None,
+    start: datetime,
+    end: datetime,
+    settings: Settings,
+    datasets: Sequence[str],
+) -> Plan:
+    """The plan for ``[start, end)``; the rest is as in `plan_downloads`."""
+    checked = validate_symbol(symbol)
+    names = [datasets] if isinstance(datasets, str) else list(datasets)
+    wanted = {dataset_named(name) for name in names}
+    if not wanted:
+        msg = "datasets is empty; name at least one of 'klines', 'agg_trades', 'futures'"
+        raise BadArgument(msg)
+    store = Store(settings)
+    steps: list[Step] = []
+    for dataset in DATASETS:
+        if dataset in wanted:
+            series = Series.of(dataset, checked, interval)
+            files = files_between(series, start, end)
+            steps += [decide(store.have(file), to_ms(end), settings.source) for file in files]
+    shown = validate_interval(interval) if interval is not None else None
+    return Plan(settings, checked, shown, start, end, tuple(steps))

@@ -1,0 +1,127 @@
+"""How far a download is: plain events, and a bar for whoever looks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ares_notebook.settings import Settings
+
+__all__ = ["Progress", "ProgressListener", "Teller", "shown"]
+
+_SECONDS_BETWEEN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """
+    How far a download is.
+
+    Parameters
+    ----------
+    symbol : str
+    dataset : str
+        Of the file that was touched last.
+    file_name : str
+    steps_done, steps_total : int
+        Files; those to be skipped are not counted.
+    rows, requests, bytes_received : int
+        So far.
+    bytes_expected : int
+        In all, estimated.
+    seconds : float
+        Since the start.
+    """
+
+    symbol: str
+    dataset: str
+    file_name: str
+    steps_done: int
+    steps_total: int
+    rows: int
+    requests: int
+    bytes_received: int
+    bytes_expected: int
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1: by files, and between two files by bytes."""
+        if not self.steps_total:
+            return 1.0
+        by_files = self.steps_done / self.steps_total
+        by_bytes = self.bytes_received / self.bytes_expected if self.bytes_expected else 0.0
+        return min(1.0, max(by_files, min(by_bytes, 0.99)))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the rate so far; None while nothing has come."""
+        return self.seconds * (1 - self.share) / self.share if self.share else None
+
+
+ProgressListener = Callable[[Progress], None]
+
+
+class Teller:
+    """
+    Tells a listener how far it is, at most ten times a second.
+
+    Parameters
+    ----------
+    listener : callable or None
+        Takes a `Progress`.
+    """
+
+    def __init__(self, listener: ProgressListener | None) -> None:
+        self._listener = listener
+        self._next = 0.0
+
+    def tell(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
+        """Tell, if it is time or *at_once*; `progress` is only called then."""
+        now = time.monotonic()
+        if self._listener is None or (now < self._next and not at_once):
+            return
+        self._next = now + _SECONDS_BETWEEN
+        self._listener(progress())
+
+
+def somebody_looks(settings: Settings) -> bool:
+    """
+    Whether to show a bar: as the settings say, else in a terminal or an open notebook.
+
+    A notebook that is executed by a program has no session; a bar would only fill
+    its file.
+    """
+    if settings.progress is not None:
+        return settings.progress
+    return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+
+
+@contextmanager
+def shown(settings: Settings, listener: ProgressListener | None) -> Iterator[ProgressListener | None]:
+    """
+    A listener that shows a bar beside calling *listener*, while the context is open.
+
+    The bar appears after half a second, so that quick work stays silent.
+    """
+    if not somebody_looks(settings):
+        yield listener
+        return
+    from tqdm.auto import tqdm  # noqa: PLC0415 - only those who look pay for it
+
+    with tqdm(total=0, unit="file", delay=0.5) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.steps_total
+            bar.n = progress.steps_done
+            bar.set_description(f"{progress.symbol} {progress.dataset}", refresh=False)
+            received = progress.bytes_received / 1e6
+            bar.set_postfix_str(f"{progress.rows:,} rows, {received:,.1f} MB")
+            if listener is not None:
+                listener(progress)
+
+        yield show

@@ -1,0 +1,183 @@
+"""What became of a download, file by file."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from ares_notebook.errors import AresError, IncompleteDownload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DownloadReport", "StepReport"]
+
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """
+    What became of one cache file.
+
+    Parameters
+    ----------
+    dataset, file_name : str
+    action : str
+        ``skip``, ``extend`` or ``fetch``.
+    reason : str
+    rows : int
+        Rows that are new.
+    requests, bytes_received : int
+    missing : int
+        Holes about which the exchange has not been heard.
+    error : AresError, optional
+        Why it failed; what was there before is still there.
+    """
+
+    dataset: str
+    file_name: str
+    action: str
+    reason: str = ""
+    rows: int = 0
+    requests: int = 0
+    bytes_received: int = 0
+    missing: int = 0
+    error: AresError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadReport:
+    """
+    What became of a download.
+
+    True when nothing failed, as the ancestor's functions returned True.
+
+    Parameters
+    ----------
+    steps : tuple of StepReport
+        One a cache file, in the plan's order.
+    seconds : float
+        How long it took.
+    notes : tuple of str
+        What one should know besides: a symbol without a perpetual, a road that was closed.
+    overhead_requests : int
+        Requests that belong to no file: the exchange's clock, its limits, listings.
+
+    Examples
+    --------
+    >>> report = DownloadReport((StepReport("klines", "klines_BTCUSDT_1h_2025-01.csv", "skip"),))
+    >>> bool(report), report.complete, report.rows_written
+    (True, True, 0)
+    """
+
+    steps: tuple[StepReport, ...] = ()
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    overhead_requests: int = 0
+    overhead_bytes: int = field(default=0, repr=False)
+
+    def __bool__(self) -> bool:
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[StepReport, ...]:
+        """The steps that failed."""
+        return tuple(step for step in self.steps if step.error is not None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every wanted row is there, or its absence confirmed by the exchange."""
+        return not self.failed and not any(step.missing for step in self.steps)
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that are new in the cache."""
+        return sum(step.rows for step in self.steps)
+
+    @property
+    def requests(self) -> int:
+        """Requests sent, tries counted."""
+        return self.overhead_requests + sum(step.requests for step in self.steps)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes received."""
+        return self.overhead_bytes + sum(step.bytes_received for step in self.steps)
+
+    @property
+    def actions(self) -> dict[str, int]:
+        """How many files were skipped, extended, fetched."""
+        return dict(Counter(step.action for step in self.steps))
+
+    def raise_for_failures(self) -> None:
+        """
+        Raise if a step failed; do nothing otherwise.
+
+        Raises
+        ------
+        IncompleteDownload
+            It carries this report.
+        """
+        if self.failed:
+            self._raise()
+
+    def _raise(self) -> NoReturn:
+        first = self.failed[0]
+        others = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
+        msg = f"{len(self.failed)} of {len(self.steps)} files failed: {first.file_name}: {first.error}{others}"
+        raise IncompleteDownload(msg, self) from first.error
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        A row a cache file: dataset, file, action, reason, rows, requests, bytes_received, missing, error.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and few ask for it
+
+        return pd.DataFrame(
+            {
+                "dataset": step.dataset,
+                "file": step.file_name,
+                "action": step.action,
+                "reason": step.reason,
+                "rows": step.rows,
+                "requests": step.requests,
+                "bytes_received": step.bytes_received,
+                "missing": step.missing,
+                "error": "" if step.error is None else str(step.error),
+            }
+            for step in self.steps
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([self._headline(), *self._lines()])
+
+    def _headline(self) -> str:
+        state = f"{len(self.failed)} FAILED" if self.failed else ("complete" if self.complete else "incomplete")
+        counts = ", ".join(f"{count} {_PAST[action]}" for action, count in self.actions.items())
+        return (
+            f"{state}: {len(self.steps)} files ({counts or 'none wanted'}), {self.rows_written:,} new rows, "
+            f"{self.requests:,} requests, {self.bytes_received / 1e6:,.1f} MB in {self.seconds:.1f} s"
+        )
+
+    def _lines(self) -> list[str]:
+        lines = [f"  failed {step.file_name}: {step.error}" for step in self.failed[:_MOST_LINES]]
+        if len(self.failed) > _MOST_LINES:
+            lines.append(f"  … and {len(self.failed) - _MOST_LINES} more; see report.to_frame()")
+        waiting = [step for step in self.steps if step.missing and step.error is None]
+        lines += [f"  open   {step.file_name}: {step.missing} holes left" for step in waiting[:_MOST_LINES]]
+        return lines + [f"  note   {note}" for note in self.notes]
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        rows = "".join(f"<div>{html.escape(line)}</div>" for line in self._lines())
+        return f"<div><strong>{html.escape(self._headline())}</strong>{rows}</div>"
+
+
+_PAST = {"skip": "skipped", "extend": "extended", "fetch": "fetched"}

@@ -1,0 +1,250 @@
+"""The synthetic market agrees with itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ares_notebook.demo import history, tape
+from ares_notebook.demo.candles import joined
+from ares_notebook.demo.grid import DAY, INTERVALS, MINUTE, advance, open_of
+from ares_notebook.demo.symbols import HALTS, INSTRUMENTS, minute_of
+from ares_notebook.demo.tape import DAY_MINUTES, Tape
+from ares_notebook.demo.trades import first_raw_id
+
+SYMBOLS = ("BTCUSDT", "ETHBTC", "DOGEUSDT", "币安人生USDT")
+# Ordinary; with a halt; across the turn of the year with one; the first days of all.
+DAYS = ("2026-01-14", "2025-10-10", "2024-12-31", "2025-01-01", "2021-04-25", "2018-02-09")
+
+
+def tape_of(symbol: str, trades_per_day: int = 20_000, road: str = "spot") -> Tape:
+    return Tape(INSTRUMENTS[road][symbol], trades_per_day)  # type: ignore[index]
+
+
+def day_of(text: str) -> int:
+    return minute_of(text) // DAY_MINUTES
+
+
+def trades_on(source: Tape, day: int):  # type: ignore[no-untyped-def]
+    return tape.trades_between(
+        source, tape.first_id_of_day(source, day), tape.first_id_of_day(source, day + 1)
+    )
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+@pytest.mark.parametrize("date", DAYS)
+@pytest.mark.parametrize("trades_per_day", [100, 20_000, 150_000])
+def test_trades_add_up_to_minutes(symbol: str, date: str, trades_per_day: int) -> None:
+    """The trades of a day add up to its 1m candles in all ten columns."""
+    source = tape_of(symbol, trades_per_day)
+    expected = tape.minute_candles(source, day_of(date))
+
+    found = trades_on(source, day_of(date)).candles("1m")
+
+    assert np.array_equal(expected.rows, found.rows)
+
+
+@pytest.mark.parametrize("date", DAYS)
+def test_seconds_add_up_to_minutes(date: str) -> None:
+    """The 1s candles of a day, flat ones included, add up to its 1m candles."""
+    source = tape_of("BTCUSDT")
+    start = day_of(date) * DAY
+
+    seconds = history.candles(source, "1s", start, start + DAY - 1)
+
+    assert np.array_equal(
+        tape.minute_candles(source, day_of(date)).rows, seconds.fold("1m").rows
+    )
+
+
+def test_a_second_without_a_trade_is_flat() -> None:
+    """A second without a trade has the last close in all four prices, and no volume."""
+    source = tape_of("BTCUSDT")
+    start = day_of("2026-01-14") * DAY
+
+    rows = history.candles(source, "1s", start, start + DAY - 1).rows
+    is_flat = rows[7] == 0
+
+    assert DAY // 1000 == rows.shape[1]
+    assert 0.5 < is_flat.mean() < 1
+    previous = np.roll(rows[4], 1)
+    for line in (1, 2, 3, 4):
+        assert np.array_equal(rows[line][is_flat], previous[is_flat])
+    assert not rows[5:, is_flat].any()
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "SOLUSDT"])
+@pytest.mark.parametrize("interval", [iv for iv in INTERVALS if iv not in ("1s", "1m")])
+def test_minutes_add_up_to_all_intervals(symbol: str, interval: str) -> None:
+    """Any interval is the sum of its minutes, across halts and the turn of a year."""
+    source = tape_of(symbol)
+    first = open_of(interval, minute_of("2024-11-18") * MINUTE)
+    end = advance(interval, open_of(interval, minute_of("2025-01-05") * MINUTE), 1)
+    days = range(first // DAY, -(-end // DAY))
+    minutes = joined(tape.minute_candles(source, day) for day in days).between(first, end)
+
+    found = history.candles(source, interval, first, end - 1)
+
+    assert np.array_equal(minutes.fold(interval).rows, found.rows)
+
+
+@pytest.mark.parametrize(
+    ("interval", "opens"),
+    [
+        ("1w", ["2025-12-29", "2026-01-05"]),
+        ("1M", ["2025-12-01", "2026-01-01"]),
+        ("3d", ["2026-01-02", "2026-01-05"]),
+    ],
+)
+def test_long_candles_open_where_binance_opens_them(interval: str, opens: list[str]) -> None:
+    """Weeks open on Monday, months on the first, three-day candles count from 1970-01-02."""
+    stamps = [minute_of(date) * MINUTE for date in opens]
+
+    assert all(open_of(interval, stamp) == stamp for stamp in stamps)
+    assert advance(interval, stamps[0], 1) == stamps[1]
+
+
+@pytest.mark.parametrize("date", DAYS)
+def test_ids_run_on(date: str) -> None:
+    """Aggregate and raw ids have no hole, within a day, over midnight and over a halt."""
+    source = tape_of("BTCUSDT")
+    first = tape.first_id_of_day(source, day_of(date) - 1)
+    end = tape.first_id_of_day(source, day_of(date) + 1)
+
+    trades = tape.trades_between(source, first, end)
+
+    assert end - first == len(trades)
+    assert np.array_equal(np.arange(first, end), trades.ids)
+    last_raw = first_raw_id(trades.ids + 1) - 1
+    assert np.array_equal(first_raw_id(trades.ids)[1:], last_raw[:-1] + 1)
+    assert {1, 2, 3} == set((last_raw - first_raw_id(trades.ids) + 1).tolist())
+
+
+def test_ids_start_at_zero_on_spot_and_at_one_on_futures() -> None:
+    """The first aggregate id is 0 on spot and 1 on futures."""
+    assert 0 == tape.id_at(tape_of("BTCUSDT"), 0)
+    assert 1 == tape.id_at(tape_of("BTCUSDT", road="um"), 0)
+
+
+@pytest.mark.parametrize("date", DAYS)
+@pytest.mark.parametrize("trades_per_day", [100, 20_000, 1_000_000])
+def test_times_never_decrease(date: str, trades_per_day: int) -> None:
+    """Trades are in the order of time, several share a millisecond, all lie in their day."""
+    times = trades_on(tape_of("BTCUSDT", trades_per_day), day_of(date)).time_us
+
+    steps = np.diff(times)
+
+    assert (steps >= 0).all()
+    assert (np.diff(times // 1000) == 0).mean() > 0.1
+    assert {day_of(date)} == {int(times[0] // tape.DAY_US), int(times[-1] // tape.DAY_US)}
+
+
+def test_microseconds_begin_in_2025() -> None:
+    """Trades before 2025 are on whole milliseconds, later ones are not."""
+    source = tape_of("BTCUSDT")
+
+    assert not (trades_on(source, day_of("2024-12-31")).time_us % 1000).any()
+    assert (trades_on(source, day_of("2025-01-01")).time_us % 1000).any()
+
+
+def test_a_million_trades_a_day_are_as_many() -> None:
+    """Days have about as many trades as was asked for, a million at will."""
+    source = tape_of("BTCUSDT", 1_000_000)
+    ids = [tape.first_id_of_day(source, day_of("2025-05-01") + day) for day in range(31)]
+
+    assert 900_000 < (ids[-1] - ids[0]) / 30 < 1_100_000
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_page_borders_do_not_matter(symbol: str) -> None:
+    """Trades fetched in pages of any size are the trades fetched at once."""
+    source = tape_of(symbol)
+    first = tape.first_id_of_day(source, day_of("2025-10-10")) + 17
+    whole = tape.trades_between(source, first, first + 30_000)
+
+    for size in (1, 999, 7_919):
+        low = 30_000 // size * size - size
+        page = tape.trades_between(source, first + low, first + low + size)
+        assert np.array_equal(whole.cut(low, low + size).time_us, page.time_us)
+        assert np.array_equal(whole.cut(low, low + size).quantity, page.quantity)
+
+
+def test_the_id_at_a_time_is_that_of_the_next_trade() -> None:
+    """Looking a time up finds the first trade at or after it, in a halt the first after."""
+    source = tape_of("BTCUSDT")
+    trades = trades_on(source, day_of("2025-10-10"))
+    start, end = next(h for h in HALTS if h[0] == minute_of("2025-10-10T21:18"))
+
+    for time_us in (*trades.time_us[::997].tolist(), (start + 5) * tape.MINUTE_US):
+        expected = trades.first_id + int(np.searchsorted(trades.time_us, time_us))
+        assert expected == tape.id_at(source, time_us)
+    resumed = tape.trades_between(source, tape.id_at(source, start * tape.MINUTE_US), 10**9)
+    assert end == resumed.time_us[0] // tape.MINUTE_US
+
+
+def test_nothing_trades_in_a_halt() -> None:
+    """Within a halt there is no candle of any length; the hour around one is partial."""
+    source = tape_of("BTCUSDT")
+    start, end = (minute_of(at) * MINUTE for at in ("2025-04-22T07:36", "2025-04-22T09:00"))
+
+    assert not len(history.candles(source, "1s", start, end - 1))
+    assert not len(history.candles(source, "1m", start, end - 1))
+    hours = history.candles(source, "1h", start - start % 3_600_000, end)
+    assert [7, 9] == [int(opened // 3_600_000 % 24) for opened in hours.opened]
+
+
+def test_a_perpetual_goes_on_in_a_halt() -> None:
+    """Futures have a candle in every minute, halts of spot or not."""
+    source = tape_of("BTCUSDT", road="um")
+
+    assert all(len(tape.minute_candles(source, day_of(date))) == DAY_MINUTES for date in DAYS[:5])
+
+
+@pytest.mark.parametrize("symbol", [s for s in INSTRUMENTS["spot"]])
+def test_prices_are_believable(symbol: str) -> None:
+    """Prices are positive, high and low enclose open and close, a day moves by a few percent."""
+    source = tape_of(symbol)
+    start = max(source.instrument.first_minute * MINUTE, minute_of("2022-01-01") * MINUTE)
+
+    days = history.candles(source, "1d", start, start + 90 * DAY).rows
+    spread = (days[2] - days[3]) / days[3]
+
+    assert days[3].min() > 0
+    assert (days[2] >= np.maximum(days[1], days[4])).all()
+    assert (days[3] <= np.minimum(days[1], days[4])).all()
+    assert 0.005 < np.median(spread) < 0.15
+    assert (days[8] <= days[5]).all()
+
+
+def test_bitcoin_is_worth_what_it_was_worth() -> None:
+    """BTCUSDT opens near 4,000 in 2017 and near 100,000 in 2025."""
+    source = tape_of("BTCUSDT")
+
+    def dollars(date: str) -> float:
+        return float(tape.prices(source, np.array([minute_of(date)]))[0]) / 100
+
+    assert 2_500 < dollars("2017-08-17") < 6_500
+    assert 60_000 < dollars("2025-01-20") < 140_000
+
+
+def test_the_number_of_trades_knows_nothing_of_prices() -> None:
+    """Symbols of other prices have other trades, but as many in an ordinary day as asked."""
+    for symbol in SYMBOLS:
+        source = tape_of(symbol)
+        day = day_of("2026-02-01")
+        count = tape.first_id_of_day(source, day + 1) - tape.first_id_of_day(source, day)
+        assert 10_000 < count < 32_000
+
+
+def test_symbols_are_the_promised_ones() -> None:
+    """There are two dozen spot symbols, one gone, one not ASCII, two without a perpetual."""
+    spot, perpetual = INSTRUMENTS["spot"], INSTRUMENTS["um"]
+
+    assert len(spot) >= 24
+    assert minute_of("2017-08-17T04:00") == spot["BTCUSDT"].first_minute
+    assert minute_of("2020-08-11T06:00") == spot["SOLUSDT"].first_minute
+    assert spot["MATICUSDT"].end_minute < minute_of("2025-01-01")
+    assert not "币安人生USDT".isascii()
+    assert {"ETHBTC", "BTCFDUSD"} == spot.keys() - perpetual.keys()
+    for one in spot.values():
+        assert one.quote_unit * 10**8 == one.tick * one.step
