@@ -90,8 +90,8 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
 def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
     if not have.facts.rows:
         evidence = have.absences[0].evidence if have.absences else "nothing is due yet"
-        answers = {"rest": "the exchange has nothing there", "archive": "the archive has nothing there"}
-        return answers.get(evidence, evidence)
+        answers = {"rest": "the exchange has nothing", "archive": "the archive has nothing"}
+        return f"{answers.get(evidence, evidence)}: no file"
     certain = sum(hole.rows or 0 for hole in holes)
     if certain:
         return "complete but for what the exchange does not have"

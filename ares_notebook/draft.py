@@ -48,6 +48,7 @@ class Draft:
         self._sources = () if anew else step.have.sources
         self._absences = step.have.absences
         self._anew = anew
+        self.is_unpublished = False
 
     def __enter__(self) -> Self:
         return self
@@ -95,9 +96,13 @@ class Draft:
 
     async def take(self, tables: Callable[[], Iterator[Table]]) -> None:
         """Make the rows of *tables*, read in a thread, the draft's content."""
+        self._part = await self.poured(tables)
+
+    async def poured(self, tables: Callable[[], Iterator[Table]]) -> Part:
+        """A temporary file with the rows of *tables*, read and written in a thread."""
         part = self.new_part()
         await asyncio.to_thread(_pour, tables, part)
-        self._part = part
+        return part
 
     async def splice(self, patches: list[Patch]) -> None:
         """Put *patches* into their holes, in a thread."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 
 from ares_notebook.cache.splice import Patch
@@ -55,6 +54,7 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
             await _OVER[road](draft, roads)
         except NotFound as error:
             _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
+            draft.is_unpublished = True
         except (TransportError, DataError) as error:
             _LOGGER.warning("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
@@ -85,7 +85,8 @@ async def _daily(draft: Draft, roads: Roads) -> None:
             silent = [hole for hole in draft.holes(by_rest=False) if _overlap(hole, part)]
             draft.confirm_absent([_clipped(hole, part) for hole in silent], "archive")
     if problems:
-        raise problems[0]
+        # A day that is not sound weighs more than one that is not published.
+        raise min(problems, key=lambda each: isinstance(each, NotFound))
 
 
 async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
@@ -94,10 +95,11 @@ async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError 
     try:
         await archive.size_of(series, "day", start)
         async with archive.fetch(series, "day", start) as fetched:
-            patch = await _patch(draft, hole, partial(_inside, fetched, hole))
-            if patch is not None:
-                draft.add_source("daily archive", fetched.url, fetched.sha256)
-            return patch
+            part = await draft.poured(partial(_inside, fetched, hole))
+            if not part.facts.rows:
+                return None
+            draft.add_source("daily archive", fetched.url, fetched.sha256)
+            return Patch(draft.file, hole, part.path, part.facts)
     except (TransportError, DataError) as error:
         return error
 
@@ -106,9 +108,11 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
-    A hole counts as confirmed only when it was asked for as such and nothing came:
-    a page that was short by mistake is thus asked for again.
+    A hole counts as confirmed only when it was asked for as such and is still
+    there: a page that was short by mistake is thus asked for again.
     """
+    if draft.is_unpublished or roads.rest.knows_first(draft.file.series):
+        await _confirm_unlisted(draft, roads.rest)
     while holes := draft.holes(by_rest=True):
         patches: list[Patch] = []
         try:
@@ -117,13 +121,28 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
                 patches += [patch] if patch else []
                 if problem is not None:
                     raise problem
-                if patch is None:
-                    draft.confirm_absent([hole], "rest")
         finally:
             # What came before a failure is contiguous and sound: it is kept.
             await draft.splice(patches)
-        if not patches:
-            return
+        # Rows may have come that fill nothing: candles off the grid, once more.
+        left = set(draft.holes(by_rest=True))
+        draft.confirm_absent([hole for hole in holes if hole in left], "rest")
+        if not draft.facts.rows:
+            # The other files of an unlisted time need not ask, then.
+            await roads.rest.first_ms(draft.file.series)
+
+
+async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
+    """An empty file before the very first row of the exchange needs no question of its own."""
+    if draft.facts.rows:
+        return
+    first_ms = await rest.first_ms(draft.file.series)
+    before = [
+        hole
+        for hole in draft.holes(by_rest=True)
+        if first_ms is None or hole.end_ms <= first_ms
+    ]
+    draft.confirm_absent(before, "before listing")
 
 
 async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, AresError | None]:
@@ -138,18 +157,6 @@ async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, Ares
         return None, problem
     draft.add_source("rest", draft.file.dataset.rest_path)
     return Patch(draft.file, hole, part.path, part.facts), problem
-
-
-async def _patch(draft: Draft, hole: Hole, tables: partial[Iterator[Table]]) -> Patch | None:
-    part = draft.new_part()
-
-    def pour() -> None:
-        for table in tables():
-            part.write_rows(table)
-        part.close()
-
-    await asyncio.to_thread(pour)
-    return Patch(draft.file, hole, part.path, part.facts) if part.facts.rows else None
 
 
 def _inside(archive: Zip, hole: Hole) -> Iterator[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from xml.sax.saxutils import escape
 
 JSON = "application/json;charset=UTF-8"
@@ -44,17 +45,13 @@ class Answer:
 
 def error(code: int, message: str, status: int = 400, weight: int = 1) -> Answer:
     """An API error in Binance's form."""
-    text = json.dumps(
-        {"code": code, "msg": message}, ensure_ascii=False, separators=(",", ":")
-    )
+    text = json.dumps({"code": code, "msg": message}, ensure_ascii=False, separators=(",", ":"))
     return Answer(status, text.encode(), weight=weight)
 
 
 def no_such_path() -> Answer:
     """What the API says to a path that it does not have."""
-    return Answer(
-        404, b"<html><body><h2>404 Not found</h2></body></html>", HTML, weight=1
-    )
+    return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML, weight=1)
 
 
 def no_such_key(key: str) -> Answer:
@@ -114,12 +111,10 @@ def by_status(status: int, *, limit: int = 6_000, until_ms: int = 0) -> Answer:
     }
     if status in known:
         return known[status]
-    if status >= 500:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return error(
             -1001,
             "Internal error; unable to process your request. Please try again.",
             status,
         )
-    return error(
-        -1000, "An unknown error occurred while processing the request.", status
-    )
+    return error(-1000, "An unknown error occurred while processing the request.", status)

@@ -7,9 +7,10 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from http import HTTPStatus
 from xml.sax.saxutils import escape
 
 from ares_notebook.demo.answers import XML, Answer, error, no_such_key
@@ -69,9 +70,7 @@ class Archive:
         if not self._is_published(key):
             return no_such_key(key)
         zip_key = key.removesuffix(_CHECKSUM)
-        body = (
-            self._checksum(zip_key) if key.endswith(_CHECKSUM) else self._zip(zip_key)
-        )
+        body = self._checksum(zip_key) if key.endswith(_CHECKSUM) else self._zip(zip_key)
         if body is None:
             return no_such_key(key)
         kind = "binary/octet-stream" if key.endswith(_CHECKSUM) else "application/zip"
@@ -84,13 +83,27 @@ class Archive:
             X_Cache="Miss from cloudfront",
         )
 
+    def part(self, key: str, wanted: str) -> Answer:
+        """Answer a request for a range of an object (``bytes=first-last``)."""
+        answer = self.answer(key)
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
+        if answer.status != HTTPStatus.OK or found is None:
+            return answer
+        size = len(answer.body)
+        first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
+        if first > last:
+            return Answer(416, b"", XML).having(Content_Range=f"bytes */{size}")
+        piece = replace(answer, status=206, body=answer.body[first : last + 1])
+        return piece.having(Content_Range=f"bytes {first}-{last}/{size}")
+
     def warm(self, pattern: str) -> int:
         """Make all published zip files whose keys match, and say how many."""
+        until = self._now() or datetime.max.replace(tzinfo=UTC)
         wanted = [
             key
             for folder in self._shelf.folders()
-            for key in self._keys(folder)
-            if key.endswith(".zip") and re.search(pattern, key)
+            for key in self._shelf.keys(folder, until)
+            if re.search(pattern, key) and self._is_published(key)
         ]
         for key in wanted:
             self._checksum(key)
@@ -114,10 +127,7 @@ class Archive:
         """Keep a zip file, and let go of the ones that were not asked for longest."""
         with self._lock:
             self._made[key] = body
-            while (
-                sum(map(len, self._made.values())) > self._memory
-                and len(self._made) > 1
-            ):
+            while sum(map(len, self._made.values())) > self._memory and len(self._made) > 1:
                 self._made.popitem(last=False)
 
     def _checksum(self, key: str) -> bytes | None:
@@ -168,9 +178,7 @@ class Archive:
                 break
             entries.append(entry)
         shown = [self._measured(entry) for entry in entries]
-        text = self._xml(
-            (prefix, marker, delimiter), limit, shown, is_truncated=is_truncated
-        )
+        text = self._xml((prefix, marker, delimiter), limit, shown, is_truncated=is_truncated)
         return Answer(200, text.encode(), XML, {"Server": "AmazonS3"})
 
     def _walk(self, prefix: str, marker: str, delimiter: str) -> Iterator[Entry]:
@@ -188,9 +196,7 @@ class Archive:
                 if not key.startswith(prefix):
                     continue
                 head, found, _ = (
-                    key[len(prefix) :].partition(delimiter)
-                    if delimiter
-                    else ("", "", "")
+                    key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
                 )
                 entry = Entry(prefix + head + found if found else key)
                 if entry.key > marker and entry.key != rolled:
@@ -202,12 +208,7 @@ class Archive:
 
     def _keys(self, folder: str) -> Iterator[str]:
         """Published keys of a folder, zip files and their checksums in turn."""
-        now = self._now()
-        until = (
-            now
-            if now is not None
-            else datetime.max.replace(tzinfo=published_at("").tzinfo)
-        )
+        until = self._now() or datetime.max.replace(tzinfo=UTC)
         for key in self._shelf.keys(folder, until):
             for name in (key, key + _CHECKSUM):
                 if self._is_published(name):
@@ -221,9 +222,7 @@ class Archive:
         if zip_key == entry.key:
             return Entry(entry.key, self._shelf.size(zip_key))
         recorded = self._shelf.checksum(zip_key)
-        made = _HEX_AND_BLANKS + len(
-            (zip_key.rpartition("/")[2] + _line_end(zip_key)).encode()
-        )
+        made = _HEX_AND_BLANKS + len((zip_key.rpartition("/")[2] + _line_end(zip_key)).encode())
         return Entry(entry.key, made if recorded is None else len(recorded))
 
     def _xml(
@@ -238,9 +237,11 @@ class Archive:
         prefix, marker, delimiter = map(escape, asked)
         following = escape(entries[-1].key) if is_truncated and delimiter else ""
         parts = [
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix><Marker>{marker}</Marker>",
+            (
+                '<?xml version="1.0" encoding="UTF-8"?>\n'
+                '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+                f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix><Marker>{marker}</Marker>"
+            ),
             f"<NextMarker>{following}</NextMarker>" if following else "",
             f"<MaxKeys>{limit}</MaxKeys>",
             f"<Delimiter>{delimiter}</Delimiter>" if delimiter else "",

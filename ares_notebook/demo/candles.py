@@ -32,12 +32,13 @@ class Candles:
     rows: Ints
 
     def __len__(self) -> int:
-        return self.rows.shape[1]
+        return len(self.opened)
 
     @property
     def opened(self) -> Ints:
         """Open times, ms since the epoch."""
-        return self.rows[OPENED]
+        opened: Ints = self.rows[OPENED]
+        return opened
 
     def between(self, first_ms: int, end_ms: int) -> Candles:
         """The candles that opened at or after *first_ms* and before *end_ms*."""
@@ -76,16 +77,11 @@ class Candles:
             columns += [cell, b","] if bare else [b'"', cell, b'",']
         return json_array(render([*columns, b'"0"],'], len(self)))
 
-    def _cells(
-        self, instrument: Instrument, interval: str, *, micros: bool
-    ) -> list[Column]:
+    def _cells(self, instrument: Instrument, interval: str, *, micros: bool) -> list[Column]:
         """The eleven columns of a k-line as text, from open time to taker quote volume."""
         scale = 1_000 if micros else 1
         closed = closes_of(interval, self.opened) * scale - 1
-        prices = [
-            decimal(self.rows[line], instrument.tick)
-            for line in (OPEN, HIGH, LOW, CLOSE)
-        ]
+        prices = [decimal(self.rows[line], instrument.tick) for line in (OPEN, HIGH, LOW, CLOSE)]
         return [
             whole(self.opened * scale),
             *prices,

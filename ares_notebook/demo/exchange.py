@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
-from ares_notebook.demo.answers import HTML, Answer, banned, error, no_such_path, too_much
+from ares_notebook.demo.answers import Answer
 from ares_notebook.demo.archive import Archive
 from ares_notebook.demo.faults import PLAIN, Delivery, Fault, first_that_strikes
-from ares_notebook.demo.limits import Budget, Verdict
+from ares_notebook.demo.info import Rates
 from ares_notebook.demo.market import Market, SyntheticMarket
 from ares_notebook.demo.names import moment_of, ms_of
-from ares_notebook.demo.replay import Recording, ReplayMarket, ReplayShelf
-from ares_notebook.demo.rest import ENDPOINTS, Account, Call, Moment, Rates, call
+from ares_notebook.demo.reception import FALLBACK, LISTING, Ask, Reception
+from ares_notebook.demo.recording import Recording
+from ares_notebook.demo.replay import ReplayMarket, ReplayShelf
 from ares_notebook.demo.server import Server
 from ares_notebook.demo.shelf import Shelf, SyntheticShelf
 from ares_notebook.settings import Settings
 
-_FALLBACK = "/data-api"
-_LISTING = "/data.binance.vision"
 _FUTURES_LIMIT = 2_400
-_FUNDING_LIMIT, _FUNDING_SECONDS = 500, 300
 _MOST_TRADES = 10_000_000
-_FAR_FUTURE_MS = 4_102_444_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +110,10 @@ class DemoExchange:
         self.latency_seconds = latency_seconds
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
-        self._market, shelf = _sources(replay, trades_per_day)
+        market, shelf = _sources(replay, trades_per_day)
         self._archive = Archive(shelf, self._published_until, f"{trades_per_day}")
-        self._rates = Rates(weight_limit, _FUTURES_LIMIT, window_seconds)
-        self._budgets: dict[Account, Budget] = {
-            "spot": Budget(weight_limit, window_seconds),
-            "um": Budget(_FUTURES_LIMIT, window_seconds),
-            "funding": Budget(_FUNDING_LIMIT, _FUNDING_SECONDS),
-        }
+        rates = Rates(weight_limit, _FUTURES_LIMIT, window_seconds)
+        self._reception = Reception(market, self._archive, rates, clocks=self)
         self._port = port
         self._server: Server | None = None
 
@@ -165,10 +155,10 @@ class DemoExchange:
         """Settings that point here, with *changes* on top; the cache is ``demo_cache``."""
         here: dict[str, Any] = {
             "spot_url": self.url,
-            "spot_fallback_url": self.url + _FALLBACK,
+            "spot_fallback_url": self.url + FALLBACK,
             "futures_url": self.url,
             "archive_url": self.url,
-            "archive_listing_url": self.url + _LISTING,
+            "archive_listing_url": self.url + LISTING,
             "cache_dir": "demo_cache",
             "market": "replay" if self._is_replay else "demo",
         }
@@ -206,7 +196,7 @@ class DemoExchange:
 
     def spend(self, weight: int) -> None:
         """Use request weight of the current spot window up, as another program would."""
-        self._budgets["spot"].spend(weight, time.time())
+        self._reception.spend(weight)
 
     def warm(self, pattern: str) -> int:
         """Make archive files ahead of time, so that serving them costs nothing; says how many."""
@@ -216,98 +206,38 @@ class DemoExchange:
 
     async def _respond(self, request: web.Request) -> tuple[Answer, Delivery]:
         """Answer a request, and write it down."""
-        target = request.path + (f"?{request.rel_url.query_string}" if request.query_string else "")
-        fault = first_that_strikes(self.faults, target)
-        delivery = fault.delivery() if fault else PLAIN
-        answer = await self._true_answer(request, known_status=fault.status if fault else None)
+        ask = _ask_of(request)
+        fault = first_that_strikes(self.faults, _target_of(request))
+        status = fault.status if fault else None
+        # Numpy and zlib in a thread: the loop stays free, and latency stays what it shall be.
+        answer = await asyncio.to_thread(self._reception.answer, ask, status)
+        delivery = PLAIN
         if fault is not None:
-            answer = fault.spoil(answer)
-        self._note(request, answer, delivery)
+            answer, delivery = fault.spoil(answer), fault.delivery()
+        self._note(ask, answer, delivery)
         if self.latency_seconds:
             await asyncio.sleep(self.latency_seconds)
         return answer, delivery
 
-    async def _true_answer(self, request: web.Request, known_status: int | None) -> Answer:
-        """The answer that an honest exchange gives; only its head, where a fault has its own."""
-        path = request.path
-        if path.startswith("/data/"):
-            if known_status is not None:
-                return Answer(known_status, b"", headers={"Server": "AmazonS3"})
-            return await asyncio.to_thread(self._archive.answer, path[1:])
-        if path == _LISTING:
-            return await asyncio.to_thread(self._archive.listing, dict(request.query))
-        if path == "/":
-            # The bucket's face for browsers, whatever is asked of it.
-            return Answer(200, b"<!DOCTYPE html><title>Binance Data Collection</title>", HTML)
-        return await self._api_answer(request, known_status)
-
-    async def _api_answer(self, request: web.Request, known_status: int | None) -> Answer:
-        """An answer of the API, with what is left of the budget in its head."""
-        path = request.path.removeprefix(_FALLBACK)
-        endpoint = ENDPOINTS.get(path)
-        account: Account = "um" if path.startswith("/fapi") else "spot"
-        asked = Call(1, account, no_such_path)
-        if endpoint is not None and request.method == "GET":
-            moment = Moment(self._now_us(), _wants_micros(request) and endpoint.road == "spot")
-            asked = call(self._market, self._rates, endpoint, list(request.query.items()), moment)
-        budget = self._budgets[asked.account]
-        now_s = time.time()
-        verdict = budget.charge(asked.weight, now_s)
-        if verdict != "ok":
-            answer = _refusal(asked.account, budget, verdict).having(
-                Retry_After=str(max(1, -int(-budget.wait_s(now_s) // 1)))
-            )
-            return self._with_head(answer, asked.account, 0)
-        if known_status is not None:
-            return self._with_head(Answer(known_status, b""), asked.account, asked.weight)
-        answer = await asyncio.to_thread(asked.run)
-        return self._with_head(answer, asked.account, asked.weight)
-
-    def _with_head(self, answer: Answer, account: Account, weight: int) -> Answer:
-        """The answer with the headers that all answers of the API have."""
-        headers = dict(_API_HEADERS)
-        headers["x-mbx-uuid"] = str(uuid.uuid4())
-        road: Account = "um" if account == "funding" else account
-        used = str(self._budgets[road].used)
-        seconds = self._rates.seconds
-        headers["x-mbx-used-weight"] = used
-        headers[f"x-mbx-used-weight-{'1m' if seconds == 60 else f'{seconds}s'}"] = used
-        return Answer(
-            answer.status, answer.body, answer.content_type, {**headers, **answer.headers}, weight
-        )
-
-    def _note(self, request: web.Request, answer: Answer, delivery: Delivery) -> None:
+    def _note(self, ask: Ask, answer: Answer, delivery: Delivery) -> None:
         """Write a request down."""
-        self.requests.append(
-            Request(
-                method=request.method,
-                path=request.path,
-                query=dict(request.query),
-                status=answer.status if delivery.has_head else 0,
-                weight=answer.weight,
-                headers={name.lower(): value for name, value in request.headers.items()},
-            )
-        )
+        status = answer.status if delivery.has_head else 0
+        request = Request(ask.method, ask.path, dict(ask.items), status, answer.weight, ask.headers)
+        self.requests.append(request)
 
     # --- time ---
 
-    def _now_us(self) -> int:
+    def market_us(self) -> int:
         """The time on the exchange, µs since the epoch."""
         return time.time_ns() // 1_000 if self._now_ms is None else self._now_ms * 1_000
+
+    def wall_s(self) -> float:
+        """The wall clock, seconds since the epoch: windows of request weight go by it."""
+        return time.time()
 
     def _published_until(self) -> datetime | None:
         """The time that decides what is published; None: all that was recorded is."""
         return None if self._is_replay and self._now_ms is None else self.now
-
-
-_API_HEADERS: Mapping[str, str] = {
-    "Server": "nginx",
-    "Strict-Transport-Security": "max-age=31536000; includeSubdomains",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Cache-Control": "no-cache, no-store, must-revalidate",
-    "Pragma": "no-cache",
-    "Expires": "0",
-}
 
 
 def _sources(replay: str | Path | None, trades_per_day: int) -> tuple[Market, Shelf]:
@@ -318,22 +248,13 @@ def _sources(replay: str | Path | None, trades_per_day: int) -> tuple[Market, Sh
     return ReplayMarket(recording), ReplayShelf(recording)
 
 
-def _wants_micros(request: web.Request) -> bool:
-    """Whether the times of the answer shall be in microseconds."""
-    return request.headers.get("X-MBX-TIME-UNIT", "").lower() == "microsecond"
+def _ask_of(request: web.Request) -> Ask:
+    """A request, taken off the wire."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Ask(request.method, request.path, list(request.query.items()), headers)
 
 
-def _refusal(account: Account, budget: Budget, verdict: Verdict) -> Answer:
-    """The answer to one who asks too often."""
-    until = budget.banned_until_ms()
-    if account == "spot":
-        window = "1 MINUTE" if budget.seconds == 60 else f"{budget.seconds} SECOND"
-        return banned(until) if verdict == "banned" else too_much(budget.limit, window)
-    text = (
-        f"Way too many requests; IP banned until {until}. "
-        "Please use the websocket for live updates to avoid bans."
-        if verdict == "banned"
-        else f"Too many requests; current limit is {budget.limit} requests per minute. "
-        "Please use the websocket for live updates to avoid polling the API."
-    )
-    return error(-1003, text, 418 if verdict == "banned" else 429)
+def _target_of(request: web.Request) -> str:
+    """What the patterns of faults are looked for in: path and query, decoded."""
+    query = request.rel_url.query_string
+    return f"{request.path}?{query}" if query else request.path

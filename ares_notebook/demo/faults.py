@@ -143,9 +143,7 @@ class Fault:
         """The exchange's usual answer with a status, or the scripted body."""
         usual = by_status(status)
         body = self.body.encode() if isinstance(self.body, str) else self.body
-        return replace(
-            usual, body=usual.body if body is None else body, headers=answer.headers
-        )
+        return replace(usual, body=usual.body if body is None else body, headers=answer.headers)
 
 
 def first_that_strikes(faults: list[Fault], target: str) -> Fault | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -91,16 +92,14 @@ def _schedule(instrument: Instrument) -> tuple[Ints, Ints]:
     first = _FIRST.get(instrument.symbol)
     start = minute_of(first) // 60 if first else -(-instrument.first_minute // 480) * 8
     end = min(_END_HOUR, instrument.end_minute // 60)
-    changes = [
-        (minute_of(at) // 60, step) for at, step in _CHANGES.get(instrument.symbol, ())
-    ]
+    changes = [(minute_of(at) // 60, step) for at, step in _CHANGES.get(instrument.symbol, ())]
     legs = [
         (start, _DEFAULT_HOURS),
         *(leg for leg in changes if leg[0] < end),
         (end, 0),
     ]
     hours, steps = [np.array([start])], [np.array([legs[0][1]])]
-    for (low, step), (high, _) in zip(legs, legs[1:], strict=False):
+    for (low, step), (high, _) in itertools.pairwise(legs):
         due = np.arange(low + step, high + 1, step, dtype=np.int64)
         hours.append(due)
         steps.append(np.full(len(due), step))

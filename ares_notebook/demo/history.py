@@ -25,9 +25,11 @@ from ares_notebook.demo.grid import (
     first_open_from,
     open_of,
 )
+from ares_notebook.demo.schedule import Tape
 from ares_notebook.demo.symbols import Instrument
-from ares_notebook.demo.tape import DAY_US, MINUTE_US, Tape
+from ares_notebook.demo.tape import DAY_US, MINUTE_US
 from ares_notebook.demo.trades import Trades
+from ares_notebook.demo.window import Window
 
 ALWAYS_US = 4_102_444_800_000_000
 """A moment (in 2100) from which everything can be seen."""
@@ -60,11 +62,7 @@ def _day_candles(source: Tape, interval: str, day: int, now_us: int) -> Candles:
     """The candles of a day that those of *interval* are made of, as far as it is past."""
     by_hour = INTERVALS[interval] >= HOUR
     if (day + 1) * DAY_US <= now_us:
-        return (
-            tape.hour_candles(source, day)
-            if by_hour
-            else tape.minute_candles(source, day)
-        )
+        return tape.hour_candles(source, day) if by_hour else tape.minute_candles(source, day)
     minute = now_us // MINUTE_US
     closed = tape.minute_candles(source, day).between(day * DAY, minute * MINUTE)
     running = _trades_until(source, minute * MINUTE_US, now_us).candles("1m")
@@ -73,9 +71,7 @@ def _day_candles(source: Tape, interval: str, day: int, now_us: int) -> Candles:
 
 def _trades_until(source: Tape, first_us: int, now_us: int) -> Trades:
     """Trades from one moment to another, both inclusive."""
-    return tape.trades_between(
-        source, tape.id_at(source, first_us), tape.id_at(source, now_us + 1)
-    )
+    return tape.trades_between(source, tape.id_at(source, first_us), tape.id_at(source, now_us + 1))
 
 
 def _second_candles(source: Tape, first_ms: int, end_ms: int, now_us: int) -> Candles:
@@ -100,35 +96,35 @@ def _second_candles(source: Tape, first_ms: int, end_ms: int, now_us: int) -> Ca
     return Candles(rows).between(first_ms, end_ms)
 
 
-def candles_from(
-    source: Tape, interval: str, start_ms: int, end_ms: int, limit: int, now_us: int
-) -> Candles:
-    """The oldest *limit* candles that open between *start_ms* and *end_ms*, both inclusive."""
+def page(source: Tape, interval: str, window: Window, now_us: int) -> Candles:
+    """The candles that a request asks for: oldest first if it has a start, else the newest."""
+    turn = _newest if window.start_us is None else _oldest
+    return turn(source, interval, window, now_us)
+
+
+def _oldest(source: Tape, interval: str, window: Window, now_us: int) -> Candles:
+    """The first candles that open in a window."""
     listed = source.instrument.first_minute * MINUTE
-    start = max(first_open_from(interval, start_ms), open_of(interval, listed))
-    end = min(end_ms, now_us // 1_000, source.instrument.end_minute * MINUTE - 1)
+    start = max(first_open_from(interval, window.start_ms), open_of(interval, listed))
+    end = min(window.end_ms, now_us // 1_000, source.instrument.end_minute * MINUTE - 1)
     parts: list[Candles] = []
-    wanted = limit
+    wanted = window.limit
     while wanted > 0 and start <= end:
         last = min(advance(interval, start, wanted - 1), end)
         parts.append(candles(source, interval, start, last, now_us))
         wanted -= len(parts[-1])
         after = last + 1
-        start = first_open_from(
-            interval, _end_of_halt(source.instrument, interval, after)
-        )
+        start = first_open_from(interval, _end_of_halt(source.instrument, interval, after))
     return joined(parts)
 
 
-def candles_upto(
-    source: Tape, interval: str, end_ms: int, limit: int, now_us: int
-) -> Candles:
-    """The newest *limit* candles that open at or before *end_ms*."""
+def _newest(source: Tape, interval: str, window: Window, now_us: int) -> Candles:
+    """The last candles that open in a window."""
     instrument = source.instrument
     floor = open_of(interval, instrument.first_minute * MINUTE)
-    end = min(end_ms, now_us // 1_000, instrument.end_minute * MINUTE - 1)
+    end = min(window.end_ms, now_us // 1_000, instrument.end_minute * MINUTE - 1)
     parts: list[Candles] = []
-    wanted = limit
+    wanted = window.limit
     while wanted > 0 and end >= floor:
         first = max(advance(interval, open_of(interval, end), 1 - wanted), floor)
         parts.insert(0, candles(source, interval, first, end, now_us))

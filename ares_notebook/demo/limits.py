@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["ok", "slow_down", "banned"]
@@ -30,9 +31,15 @@ class Budget:
     _window: int = -1
     _refused: int = 0
     _banned_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def charge(self, weight: int, now_s: float) -> Verdict:
         """Spend *weight*, unless the window has no room for it."""
+        with self._lock:
+            return self._charge(weight, now_s)
+
+    def _charge(self, weight: int, now_s: float) -> Verdict:
+        """The same, undisturbed by other threads."""
         self._turn_to(now_s)
         if now_s < self._banned_until:
             return "banned"
@@ -48,8 +55,9 @@ class Budget:
 
     def spend(self, weight: int, now_s: float) -> None:
         """Use weight up without asking, as another program at the same address would."""
-        self._turn_to(now_s)
-        self.used += weight
+        with self._lock:
+            self._turn_to(now_s)
+            self.used += weight
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the window ends, or the ban."""

@@ -16,9 +16,10 @@ from ares_notebook.demo.funding import (
     interval_hours_at,
     is_adjusted,
 )
+from ares_notebook.demo.schedule import Tape
 from ares_notebook.demo.symbols import INSTRUMENTS, Instrument, Road, minute_of
-from ares_notebook.demo.tape import MINUTE_US, Tape
-from ares_notebook.demo.text import decimal, json_array, render, signed, whole
+from ares_notebook.demo.tape import MINUTE_US
+from ares_notebook.demo.text import Column, decimal, json_array, render, signed, whole
 from ares_notebook.demo.window import Window
 
 # Older funding rows of the real exchange carry no mark price.
@@ -116,14 +117,7 @@ class SyntheticMarket:
     ) -> bytes:
         """A page of k-lines, as a JSON array; the candle in progress is the last one."""
         source = self.tape(road, symbol)
-        if window.start_us is None:
-            page = history.candles_upto(
-                source, interval, window.end_ms, window.limit, now_us
-            )
-        else:
-            page = history.candles_from(
-                source, interval, window.start_ms, window.end_ms, window.limit, now_us
-            )
+        page = history.page(source, interval, window, now_us)
         return page.json(source.instrument, interval, micros=micros)
 
     def agg_trades(
@@ -146,7 +140,7 @@ class SyntheticMarket:
         instrument = INSTRUMENTS["um"][symbol]
         events = funding_of(instrument)
         page = events.cut(window.rows(events.time_ms * 1_000, now_us))
-        columns = [
+        columns: list[Column | bytes] = [
             b'{"symbol":"' + symbol.encode() + b'","fundingTime":',
             whole(page.time_ms),
             b',"fundingRate":"',

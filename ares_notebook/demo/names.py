@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ares_notebook.demo.grid import advance, open_of
 from ares_notebook.demo.symbols import Road
 
-_DATE = re.compile(r"-(\d{4}-\d{2}(?:-\d{2})?)\.zip$")
+_DATE = re.compile(r"-(\d{4}-\d{2})(-\d{2})?\.zip$")
 _KEY = re.compile(
     r"data/(?P<road>spot|futures/um)/(?P<cadence>daily|monthly)/(?P<kind>[A-Za-z]+)/(?P<symbol>[^/]+)/"
     r"(?:(?P<interval>[^/]+)/)?(?P<file>[^/]+)\.zip"
@@ -69,21 +70,18 @@ class Folder:
 
     def key(self, start: datetime) -> str:
         """Key of the file whose period starts then."""
-        date = f"{start:%Y-%m}" if self.cadence == "monthly" else f"{start:%Y-%m-%d}"
-        return f"{self.path}{self.symbol}-{self.interval or self.kind}-{date}.zip"
+        return next(self.keys(start, start))
 
     def keys(self, first: datetime, last: datetime) -> Iterator[str]:
         """Keys of all periods from the one of *first* to the one of *last*."""
-        start = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        start = _midnight(first)
         if self.cadence == "monthly":
-            start = start.replace(day=1)
+            start, last = start.replace(day=1), max(last, start)
+        stem = f"{self.path}{self.symbol}-{self.interval or self.kind}-"
+        letters = len("2017-08") if self.cadence == "monthly" else len("2017-08-17")
         while start <= last:
-            yield self.key(start)
-            start = (
-                month_after(start)
-                if self.cadence == "monthly"
-                else start + timedelta(days=1)
-            )
+            yield f"{stem}{start.isoformat()[:letters]}.zip"
+            start = month_after(start) if self.cadence == "monthly" else start + timedelta(days=1)
 
 
 def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
@@ -92,9 +90,7 @@ def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
     if found is None or span is None:
         return None
     road: Road = "spot" if found["road"] == "spot" else "um"
-    folder = Folder(
-        road, found["cadence"], found["kind"], found["symbol"], found["interval"]
-    )
+    folder = Folder(road, found["cadence"], found["kind"], found["symbol"], found["interval"])
     return (folder, *span) if folder.key(span[0]) == key else None
 
 
@@ -103,15 +99,13 @@ def period_of(key: str) -> tuple[datetime, datetime] | None:
     found = _DATE.search(key)
     if found is None:
         return None
-    text = found[1]
+    month, day = found.groups()
     try:
-        start = datetime.fromisoformat(text if len(text) > 7 else f"{text}-01").replace(
-            tzinfo=UTC
-        )
+        start = datetime.fromisoformat(f"{month}{day or '-01'}").replace(tzinfo=UTC)
     except ValueError:
         # 2024-02-30 names nothing.
         return None
-    return start, start + timedelta(days=1) if len(text) > 7 else month_after(start)
+    return start, start + timedelta(days=1) if day else month_after(start)
 
 
 def published_at(key: str) -> datetime:
@@ -119,7 +113,9 @@ def published_at(key: str) -> datetime:
     When the exchange publishes a file.
 
     A daily one four hours after its day; a monthly one on the first Monday after its
-    month, at 02:01 UTC. What has no period in its name has always been there.
+    month, at 02:01 UTC, but not while its last candle is open: the first Monday is when
+    the last week of any month is over, three-day candles may take longer. What has no
+    period in its name has always been there.
     """
     span = period_of(key.removesuffix(".CHECKSUM"))
     if span is None:
@@ -127,4 +123,13 @@ def published_at(key: str) -> datetime:
     start, end = span
     if end - start == timedelta(days=1):
         return end + _DAILY_DELAY
-    return end + timedelta(days=-end.weekday() % 7) + _MONTHLY_DELAY
+    monday = end + timedelta(days=-end.weekday() % 7)
+    if "/3d/" in key:
+        last_open = open_of("3d", ms_of(end) - 1)
+        monday = max(monday, moment_of(advance("3d", last_open, 1)))
+    return monday + _MONTHLY_DELAY
+
+
+def _midnight(moment: datetime) -> datetime:
+    """Start of a day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

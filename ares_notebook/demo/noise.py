@@ -96,7 +96,8 @@ def _ends(seed: int, cell: Ints) -> tuple[Floats, Floats]:
 
 def _heights(seed: int, lattice: Ints) -> Floats:
     """Lattice values between -1 and 1."""
-    return bits(scramble(seed, lattice), 11, 53) * (2.0 / (1 << 53)) - 1.0
+    draws = bits(scramble(seed, lattice), 11, 53).astype(np.float64)
+    return draws * (2.0 / (1 << 53)) - 1.0
 
 
 def _height_of(octave: int) -> float:

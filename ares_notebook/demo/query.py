@@ -16,11 +16,14 @@ _SYMBOL = r"^[\w\-._&&[^a-z]]{1,50}$"
 _SYMBOL_LETTERS = re.compile(r"[^\W a-z]+(?:[\-._]|[^\W a-z])*")
 _NUMBERS = frozenset({"startTime", "endTime", "limit", "fromId"})
 
+_LONGEST = 50
+_LARGEST = 1 << 61
+
 # A time parameter as large as this is in microseconds.
 _MICROSECONDS_FROM = 100_000_000_000_000
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
     """The request cannot be answered but by an error; never leaves this package."""
 
     def __init__(self, answer: Answer) -> None:
@@ -54,13 +57,13 @@ class Parameters:
         limit = self.number("limit")
         if limit == 0:
             raise Refused(error(-1130, "Data sent for parameter 'limit' is not valid."))
-        start, end = self.number("startTime"), self.number("endTime")
+        start, end, first = map(self.number, ("startTime", "endTime", "fromId"))
         return Window(
             limit=min(limit or default, largest),
             start_us=None if start is None else _microseconds(start, 0),
             # A moment in milliseconds lasts to its last microsecond.
             end_us=None if end is None else _microseconds(end, 999),
-            from_id=self.number("fromId"),
+            from_id=None if first is None else min(first, _LARGEST),
         )
 
 
@@ -118,7 +121,7 @@ def _check(name: str, value: str) -> None:
     # Only the digits of ASCII: \d would let others pass.
     if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,20}", value):
         raise Refused(_illegal(name, _NUMBER))
-    if name == "symbol" and not (_SYMBOL_LETTERS.fullmatch(value) and len(value) <= 50):
+    if name == "symbol" and not (_SYMBOL_LETTERS.fullmatch(value) and len(value) <= _LONGEST):
         raise Refused(_illegal(name, _SYMBOL))
 
 
@@ -131,5 +134,5 @@ def _illegal(name: str, pattern: str) -> Answer:
 def _microseconds(value: int, rest: int) -> int:
     """A time parameter, in ms or µs, in µs; out of range is put right, not refused."""
     if value >= _MICROSECONDS_FROM:
-        return min(value, 1 << 61)
+        return min(value, _LARGEST)
     return value * 1_000 + rest

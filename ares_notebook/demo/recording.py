@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ares_notebook.demo.names import Folder, moment_of, parse
 from ares_notebook.demo.symbols import Road
 
@@ -17,6 +20,8 @@ _KEY = re.compile(r"(?:^|/)(data/(?:spot|futures)/.+\.zip(?:\.CHECKSUM)?)$")
 _MEMBER = re.compile(r"(?:^|/)klines/(spot|um)/([^/]+)/([^/]+)/([^/]+)\.csv$")
 _FUNDING = re.compile(r"(?:^|/)funding/([^/]+)-fundingRate-[^/]*\.csv$")
 _CHECKSUM = ".CHECKSUM"
+# A time as large as this is in microseconds.
+_MICROSECONDS_FROM = 100_000_000_000_000
 
 Row = list[bytes]
 
@@ -29,6 +34,29 @@ class Series:
     kind: str
     symbol: str
     interval: str = ""
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether rows are known by an id; else by their time."""
+        return self.kind == "aggTrades"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """
+    Recorded rows in order.
+
+    Parameters
+    ----------
+    keys, times_us : array of int64
+        Id or time of each row, and its time (µs since the epoch).
+    rows : list
+        The cells of each row, as recorded.
+    """
+
+    keys: NDArray[np.int64]
+    times_us: NDArray[np.int64]
+    rows: list[Row]
 
 
 class Recording:
@@ -55,9 +83,11 @@ class Recording:
         for path in sorted(folder.rglob("*")):
             self._index(path, path.as_posix())
         if not (self.files or self.members or self._funding):
-            msg = f"{folder} holds no recorded archive files (data/spot/..., klines/..., funding/...)"
+            msg = (
+                f"{folder} holds no recorded archive files (data/spot/..., klines/..., funding/...)"
+            )
             raise FileNotFoundError(msg)
-        self.rows = lru_cache(maxsize=64)(self._rows)
+        self.table = lru_cache(maxsize=64)(self._table)
 
     def _index(self, path: Path, name: str) -> None:
         """Note what a path stands for."""
@@ -110,20 +140,23 @@ class Recording:
                 return archive.read(archive.namelist()[0])
         return self.members[key].read_bytes() if key in self.members else self.funding_months[key]
 
-    def _rows(self, series: Series) -> dict[int, Row]:
+    def _table(self, series: Series) -> Table:
         """
-        All recorded rows of a series by their first column, in order, times as recorded.
+        All recorded rows of a series, in order of their ids or open times, each once.
 
         Where a monthly and a daily file disagree the daily one holds, as on the real API.
         """
-        rows: dict[int, Row] = {}
+        found: dict[int, Row] = {}
         for key in self._keys_of(series):
             for line in self.text(key).splitlines():
                 cells = line.split(b",")
                 # Some files have a header, others have none.
                 if cells[0].isdigit():
-                    rows[int(cells[0])] = cells
-        return dict(sorted(rows.items()))
+                    found[_key_of(series, cells)] = cells
+        keys = sorted(found)
+        rows = [found[key] for key in keys]
+        times = [microseconds(cells[5]) for cells in rows] if series.has_ids else keys
+        return Table(np.array(keys, np.int64), np.array(times, np.int64), rows)
 
     def _keys_of(self, series: Series) -> Iterator[str]:
         """Keys of the files of a series, monthly ones first."""
@@ -131,3 +164,14 @@ class Recording:
             interval = "1mo" if series.interval == "1M" else series.interval or None
             folder = Folder(series.road, cadence, series.kind, series.symbol, interval)
             yield from self.keys.get(folder.path, [])
+
+
+def microseconds(cell: bytes) -> int:
+    """A recorded time, in ms or µs, in µs."""
+    value = int(cell)
+    return value if value >= _MICROSECONDS_FROM else value * 1_000
+
+
+def _key_of(series: Series, cells: Row) -> int:
+    """What a row is known by."""
+    return int(cells[0]) if series.has_ids else microseconds(cells[0])

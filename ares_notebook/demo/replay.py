@@ -9,14 +9,12 @@ import numpy as np
 
 from ares_notebook.demo.market import Listing
 from ares_notebook.demo.names import period_of
-from ares_notebook.demo.recording import Recording, Row, Series
+from ares_notebook.demo.recording import Recording, Row, Series, microseconds
 from ares_notebook.demo.symbols import Road
 from ares_notebook.demo.window import Window
 from ares_notebook.demo.zips import pack
 
 _QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
-# A time as large as this is in microseconds.
-_MICROSECONDS_FROM = 100_000_000_000_000
 
 
 class ReplayShelf:
@@ -92,16 +90,13 @@ class ReplayMarket:
         self, road: Road, symbol: str, window: Window, *, now_us: int, micros: bool
     ) -> bytes:
         """A page of aggregate trades, as a JSON array."""
-        rows = self._recording.rows(Series(road, "aggTrades", symbol))
-        trades = list(rows.values())
-        times = np.array([_microseconds(cells[5]) for cells in trades], dtype=np.int64)
-        chosen = window.rows(times, now_us)
+        table = self._recording.table(Series(road, "aggTrades", symbol))
+        chosen = window.rows(table.times_us, now_us)
         if window.from_id is not None:
-            ids = np.fromiter(rows, dtype=np.int64, count=len(rows))
-            first = int(np.searchsorted(ids, window.from_id))
+            first = int(np.searchsorted(table.keys, window.from_id))
             chosen = slice(first, max(min(first + window.limit, chosen.stop), first))
         best = b',"M":true' if road == "spot" else b""
-        return _array(_trade(cells, best, micros=micros) for cells in trades[chosen])
+        return _array(_trade(cells, best, micros=micros) for cells in table.rows[chosen])
 
     def funding(self, symbol: str, window: Window, *, now_us: int) -> bytes:
         """A page of funding events, as a JSON array."""
@@ -115,10 +110,8 @@ class ReplayMarket:
 
     def _page(self, series: Series, window: Window, now_us: int) -> list[Row]:
         """The rows of a series, keyed by time, that a window wants."""
-        # Off the grid in ms and on it in µs sort wrongly only if mixed: hence by value.
-        rows = {_microseconds(cells[0]): cells for cells in self._recording.rows(series).values()}
-        times = np.array(sorted(rows), dtype=np.int64)
-        return [rows[time_us] for time_us in times[window.rows(times, now_us)].tolist()]
+        table = self._recording.table(series)
+        return table.rows[window.rows(table.times_us, now_us)]
 
 
 def _listing(symbol: str) -> Listing:
@@ -127,15 +120,9 @@ def _listing(symbol: str) -> Listing:
     return Listing(symbol, symbol.removesuffix(quote), quote)
 
 
-def _microseconds(cell: bytes) -> int:
-    """A recorded time in µs."""
-    value = int(cell)
-    return value if value >= _MICROSECONDS_FROM else value * 1_000
-
-
 def _kline(cells: Row, *, micros: bool) -> bytes:
     """A row of k-lines in JSON."""
-    opened, closed = _microseconds(cells[0]), _microseconds(cells[6])
+    opened, closed = microseconds(cells[0]), microseconds(cells[6])
     if micros:
         # The last microsecond, where the recording has the last millisecond.
         closed += 999 if closed % 1_000 == 0 else 0
@@ -149,7 +136,7 @@ def _kline(cells: Row, *, micros: bool) -> bytes:
 def _trade(cells: Row, best: bytes, *, micros: bool) -> bytes:
     """A row of aggregate trades in JSON."""
     number, price, quantity, first, last, time, maker = cells[:7]
-    time_us = _microseconds(time) // (1 if micros else 1_000)
+    time_us = microseconds(time) // (1 if micros else 1_000)
     form = b'{"a":%b,"p":"%b","q":"%b","f":%b,"l":%b,"T":%d,"m":%b%b}'
     return form % (number, price, quantity, first, last, time_us, maker.lower(), best)
 

@@ -9,34 +9,14 @@ from typing import Any, Literal
 
 from ares_notebook.demo.answers import Answer, error
 from ares_notebook.demo.grid import INTERVALS
-from ares_notebook.demo.market import Listing, Market
+from ares_notebook.demo.info import Rates, describe
+from ares_notebook.demo.market import Market
 from ares_notebook.demo.query import Parameters, Refused, read, read_symbols
 from ares_notebook.demo.symbols import Road
 from ares_notebook.demo.window import Window
 
 Account = Literal["spot", "um", "funding"]
 Items = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What ``exchangeInfo`` says of the limits: weight a window, and its length in seconds."""
-
-    spot: int
-    um: int
-    seconds: int
-
-    def lines(self, road: Road) -> list[dict[str, Any]]:
-        """``rateLimits`` as JSON has them."""
-        is_minute = self.seconds == 60
-        weight = {
-            "rateLimitType": "REQUEST_WEIGHT",
-            "interval": "MINUTE" if is_minute else "SECOND",
-            "intervalNum": 1 if is_minute else self.seconds,
-            "limit": self.spot if road == "spot" else self.um,
-        }
-        raw = {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5}
-        return [weight, {**raw, "limit": 300_000}] if road == "spot" else [weight]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +68,7 @@ class Endpoint:
         return "spot" if self.account == "spot" else "um"
 
 
-def call(
-    market: Market, rates: Rates, endpoint: Endpoint, items: Items, moment: Moment
-) -> Call:
+def call(market: Market, rates: Rates, endpoint: Endpoint, items: Items, moment: Moment) -> Call:
     """Understand a request, or answer it with what is wrong with it."""
     try:
         asked = read(items, endpoint.required, endpoint.optional)
@@ -143,9 +121,7 @@ def _klines(market: Market, rates: Rates, road: Road, asked: Parameters, moment:
     window = asked.window(500, 1_000 if road == "spot" else 1_500)
     if _is_backwards(window, road):
         return Answer(200, b"[]")
-    page = market.klines(
-        road, symbol, interval, window, now_us=moment.now_us, micros=moment.micros
-    )
+    page = market.klines(road, symbol, interval, window, now_us=moment.now_us, micros=moment.micros)
     return Answer(200, page)
 
 
@@ -213,14 +189,13 @@ def _info(market: Market, rates: Rates, road: Road, asked: Parameters, moment: M
     status = asked.text("symbolStatus")
     if status:
         shown = [one for one in shown if (status == "TRADING") == one.is_trading]
-    describe = _spot_symbol if road == "spot" else _futures_symbol
     return _json(
         {
             "timezone": "UTC",
             "serverTime": moment.now_us // (1 if moment.micros else 1_000),
             "rateLimits": rates.lines(road),
             "exchangeFilters": [],
-            "symbols": [describe(one) for one in shown],
+            "symbols": [describe(one, road) for one in shown],
         }
     )
 
@@ -249,55 +224,6 @@ def _json(value: object) -> Answer:
     """An answer in JSON, written as tightly as Binance does."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Answer(200, text.encode())
-
-
-def _eighths(units: int) -> str:
-    """A number of units of the eighth decimal, as text."""
-    return f"{units // 10**8}.{units % 10**8:08d}"
-
-
-def _spot_symbol(one: Listing) -> dict[str, Any]:
-    """A symbol as spot describes it."""
-    return {
-        "symbol": one.symbol,
-        "status": "TRADING" if one.is_trading else "BREAK",
-        "baseAsset": one.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": one.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-        "isSpotTradingAllowed": one.is_trading,
-        "isMarginTradingAllowed": False,
-        "filters": _filters(one),
-        "permissions": [],
-        "permissionSets": [["SPOT"]],
-    }
-
-
-def _futures_symbol(one: Listing) -> dict[str, Any]:
-    """A symbol as futures describes it."""
-    return {
-        "symbol": one.symbol,
-        "pair": one.symbol,
-        "contractType": "PERPETUAL",
-        "deliveryDate": 4_133_404_800_000,
-        "onboardDate": one.onboard_ms,
-        "status": "TRADING" if one.is_trading else "SETTLING",
-        "baseAsset": one.base,
-        "quoteAsset": one.quote,
-        "marginAsset": one.quote,
-        "filters": _filters(one),
-    }
-
-
-def _filters(one: Listing) -> list[dict[str, str]]:
-    """The grid that prices and quantities lie on."""
-    tick, step = _eighths(one.tick), _eighths(one.step)
-    return [
-        {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
-        {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000.00000000", "stepSize": step},
-    ]
 
 
 def _costs(weight: int) -> Callable[[Parameters], int]:

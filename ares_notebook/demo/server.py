@@ -68,7 +68,7 @@ class Server:
     async def _serve(self) -> None:
         """Serve until somebody calls `stop`."""
         # Numpy and zlib work there: the loop stays free, and delays stay true.
-        pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ares-demo-work")
+        pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="ares-demo-work")
         self._loop.set_default_executor(pool)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -82,7 +82,6 @@ class Server:
             await self._stopping.wait()
         finally:
             await runner.cleanup()
-            await asyncio.to_thread(lambda: None)
             pool.shutdown(wait=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -94,9 +93,7 @@ class Server:
         return await _deliver(request, answer, delivery)
 
 
-async def _deliver(
-    request: web.Request, answer: Answer, delivery: Delivery
-) -> web.StreamResponse:
+async def _deliver(request: web.Request, answer: Answer, delivery: Delivery) -> web.StreamResponse:
     """Send an answer the way that it shall travel."""
     if delivery.wait_s:
         await asyncio.sleep(delivery.wait_s)

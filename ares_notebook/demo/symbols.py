@@ -142,9 +142,7 @@ def _instruments() -> dict[Road, dict[str, Instrument]]:
     return markets
 
 
-def _instrument(
-    base: str, quote: str, road: Road, shape: list[float], start: str
-) -> Instrument:
+def _instrument(base: str, quote: str, road: Road, shape: list[float], start: str) -> Instrument:
     """One market of the table."""
     price_decimals, quantity_decimals, level, volume = shape
     tick = 10 ** int(8 - price_decimals)

@@ -17,15 +17,23 @@ from numpy.typing import NDArray
 
 from ares_notebook.demo.candles import Candles
 from ares_notebook.demo.noise import Floats, Ints, bits, scramble, seed_of, wander
-from ares_notebook.demo.symbols import BITCOIN_PATH, Instrument, minute_of
+from ares_notebook.demo.schedule import (
+    DAY_MINUTES,
+    LAST_DAY,
+    LEAST_A_MINUTE,
+    Tape,
+    first_id_of_day,
+    first_ids,
+    minute_counts,
+    open_minutes,
+    stream_seed,
+)
+from ares_notebook.demo.symbols import BITCOIN_PATH, minute_of
 from ares_notebook.demo.trades import NO_TRADES, Trades, first_raw_id, joined
 
-DAY_MINUTES = 1_440
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 
-_LAST_DAY = minute_of("2040-01-01") // DAY_MINUTES
-_LEAST_A_MINUTE = 4
 # Trades carry microseconds since then; earlier ones whole milliseconds.
 _MICROSECONDS_FROM = minute_of("2025-01-01") * MINUTE_US
 
@@ -34,34 +42,6 @@ _LEVEL = np.arange(_LEVELS, dtype=np.int64)
 _FIRST, _EARLY, _LATE, _FINAL = 0, 2, 5, 7
 # Each of these levels has a trade in any minute: open, both extremes, close.
 _CERTAIN = np.isin(_LEVEL, (_FIRST, _EARLY, _LATE, _FINAL)).astype(np.int64)
-
-# Busiest at 14:00 UTC, quietest at 02:00: a triangle, in integers.
-_RHYTHM = (
-    50 + (720 - np.abs((np.arange(DAY_MINUTES) - 840 + 720) % DAY_MINUTES - 720)) // 7
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Tape:
-    """
-    A market and how busy it is.
-
-    Parameters
-    ----------
-    instrument : Instrument
-        The market.
-    trades_per_day : int
-        Aggregate trades on an ordinary day. An open minute has four or more, so that
-        there is no day of fewer than 5,760.
-    """
-
-    instrument: Instrument
-    trades_per_day: int
-
-    @property
-    def first_id(self) -> int:
-        """Aggregate id of the very first trade."""
-        return 0 if self.instrument.road == "spot" else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,67 +68,6 @@ class Levels:
     maker: NDArray[np.bool_]
 
 
-# --- how many trades, and their ids ---
-
-
-@lru_cache(maxsize=256)
-def first_ids(tape: Tape) -> Ints:
-    """Aggregate id of the first trade of each day from that of the listing on."""
-    first_day = tape.instrument.first_minute // DAY_MINUTES
-    days = np.arange(first_day, _LAST_DAY, dtype=np.int64)
-    totals = _extra_trades(tape, days) + _LEAST_A_MINUTE * DAY_MINUTES
-    for day in _broken_days(tape.instrument):
-        if first_day <= day < _LAST_DAY:
-            totals[day - first_day] = _minute_counts(tape, day).sum()
-    totals[days * DAY_MINUTES >= tape.instrument.end_minute] = 0
-    return np.cumsum(np.concatenate([[tape.first_id], totals]))
-
-
-def first_id_of_day(tape: Tape, day: int) -> int:
-    """Aggregate id of the first trade on or after a day of the epoch."""
-    ids = first_ids(tape)
-    index = day - tape.instrument.first_minute // DAY_MINUTES
-    return int(ids[min(max(index, 0), len(ids) - 1)])
-
-
-def _broken_days(instrument: Instrument) -> set[int]:
-    """Days of the epoch on which not all minutes are open."""
-    edges = {
-        instrument.first_minute // DAY_MINUTES,
-        instrument.end_minute // DAY_MINUTES,
-    }
-    for start, end in instrument.halts:
-        edges.update(range(start // DAY_MINUTES, (end - 1) // DAY_MINUTES + 1))
-    return edges
-
-
-def _extra_trades(tape: Tape, days: Ints) -> Ints:
-    """Trades of a full day above the least that its minutes have; independent of prices."""
-    beyond = max(tape.trades_per_day - _LEAST_A_MINUTE * DAY_MINUTES, 0)
-    mood = bits(scramble(_seed(tape, "days"), days), 8, 16)
-    return beyond * (mood + 32_768) >> 16
-
-
-def open_minutes(instrument: Instrument, minutes: Ints) -> NDArray[np.bool_]:
-    """Tell in which minutes of the epoch the market is open."""
-    is_open = (minutes >= instrument.first_minute) & (minutes < instrument.end_minute)
-    for start, end in instrument.halts:
-        if start <= minutes[-1] and minutes[0] < end:
-            is_open &= (minutes < start) | (minutes >= end)
-    return is_open
-
-
-def _minute_counts(tape: Tape, day: int) -> Ints:
-    """Number of trades in each of the 1,440 minutes of a day."""
-    minutes = np.arange(day * DAY_MINUTES, (day + 1) * DAY_MINUTES, dtype=np.int64)
-    weights = _RHYTHM * (128 + bits(scramble(_seed(tape, "minutes"), minutes), 16, 8))
-    is_open = open_minutes(tape.instrument, minutes)
-    # Shares are of the whole day, so that a halt loses its trades and moves none.
-    extra = int(_extra_trades(tape, minutes[:1] // DAY_MINUTES)[0])
-    upto = extra * np.cumsum(weights * is_open) // int(weights.sum())
-    return np.diff(upto, prepend=0) + _LEAST_A_MINUTE * is_open
-
-
 # --- what they cost ---
 
 
@@ -172,7 +91,9 @@ def _tide(minutes: Ints) -> Floats:
     left = np.clip(np.searchsorted(_TIDE_MINUTES, minutes, side="right") - 1, 0, last)
     spans = _TIDE_MINUTES[left + 1] - _TIDE_MINUTES[left]
     done = np.clip((minutes - _TIDE_MINUTES[left]) / spans, 0.0, 1.0)
-    return _TIDE_LEVELS[left] + (_TIDE_LEVELS[left + 1] - _TIDE_LEVELS[left]) * done
+    rise = _TIDE_LEVELS[left + 1] - _TIDE_LEVELS[left]
+    tide: Floats = _TIDE_LEVELS[left] + rise * done
+    return tide
 
 
 # --- minutes and their levels ---
@@ -184,10 +105,10 @@ def levels(tape: Tape, day: int) -> Levels:
     first_minute = day * DAY_MINUTES
     minutes = np.arange(first_minute, first_minute + DAY_MINUTES, dtype=np.int64)
     is_open = open_minutes(tape.instrument, minutes)
-    count = _minute_counts(tape, day)[is_open]
+    count = minute_counts(tape, day)[is_open]
     path = prices(tape, np.append(minutes, minutes[-1] + 1))
     minute = minutes[is_open]
-    noise = scramble(_seed(tape, "levels"), minute[:, None] * _LEVELS + _LEVEL)
+    noise = scramble(stream_seed(tape, "levels"), minute[:, None] * _LEVELS + _LEVEL)
     shares = _shares(noise, count)
     return Levels(
         minute=minute,
@@ -203,8 +124,9 @@ def levels(tape: Tape, day: int) -> Levels:
 def _shares(noise: NDArray[np.uint64], count: Ints) -> Ints:
     """Deal the trades of each minute out to its levels."""
     weights = np.cumsum(bits(noise, 0, 8) + 1, axis=1)
-    upto = (count[:, None] - _LEAST_A_MINUTE) * weights // weights[:, -1:]
-    return np.diff(upto, axis=1, prepend=0) + _CERTAIN
+    upto = (count[:, None] - LEAST_A_MINUTE) * weights // weights[:, -1:]
+    shares: Ints = np.diff(upto, axis=1, prepend=0) + _CERTAIN
+    return shares
 
 
 def _level_prices(noise: NDArray[np.uint64], start: Ints, end: Ints) -> Ints:
@@ -216,7 +138,7 @@ def _level_prices(noise: NDArray[np.uint64], start: Ints, end: Ints) -> Ints:
     high = top + (share[:, _EARLY] & 1) + top * share[:, _EARLY] // (4_096 * 2_000)
     low = bottom - (share[:, _LATE] & 1) - bottom * share[:, _LATE] // (4_096 * 2_000)
     low = np.maximum(low, 1)
-    price = low[:, None] + ((high - low)[:, None] * share >> 12)
+    price: Ints = low[:, None] + ((high - low)[:, None] * share >> 12)
     rises_first = (share[:, _FIRST] & 1).astype(np.bool_)
     price[:, _FIRST], price[:, _FINAL] = start, close
     price[:, _EARLY] = np.where(rises_first, high, low)
@@ -230,7 +152,8 @@ def _level_quantities(tape: Tape, noise: NDArray[np.uint64], shares: Ints) -> In
     usual = 2 * max(tape.instrument.day_volume // max(tape.trades_per_day, 5_760), 1)
     is_whale = bits(noise, 40, 5) == 0
     drawn = usual * bits(noise, 8, 16) >> 16
-    return shares + shares * drawn * np.where(is_whale, 8, 1)
+    quantity: Ints = shares + shares * drawn * np.where(is_whale, 8, 1)
+    return quantity
 
 
 @lru_cache(maxsize=768)
@@ -290,7 +213,7 @@ def trades_between(tape: Tape, first_id: int, end_id: int) -> Trades:
 def id_at(tape: Tape, time_us: int) -> int:
     """Aggregate id of the first trade at or after a time (µs since the epoch)."""
     day = time_us // DAY_US
-    if day < tape.instrument.first_minute // DAY_MINUTES or day >= _LAST_DAY:
+    if day < tape.instrument.first_minute // DAY_MINUTES or day >= LAST_DAY:
         return first_id_of_day(tape, day)
     made = levels(tape, day)
     minute = time_us // MINUTE_US
@@ -310,7 +233,7 @@ def _trades_of(tape: Tape, made: Levels, first_row: int, end_row: int) -> Trades
     total = int(shares.sum())
     first_id = int(made.first_id[first_row])
     ids = np.arange(first_id, first_id + total, dtype=np.int64)
-    noise = scramble(_seed(tape, "trades"), ids)
+    noise = scramble(stream_seed(tape, "trades"), ids)
     level = np.repeat(np.arange(len(shares), dtype=np.int64), shares)
     place = np.arange(total, dtype=np.int64) - (np.cumsum(shares) - shares)[level]
     return Trades(
@@ -322,9 +245,7 @@ def _trades_of(tape: Tape, made: Levels, first_row: int, end_row: int) -> Trades
     )
 
 
-def _quantities(
-    noise: NDArray[np.uint64], place: Ints, shares: Ints, quantity: Ints
-) -> Ints:
+def _quantities(noise: NDArray[np.uint64], place: Ints, shares: Ints, quantity: Ints) -> Ints:
     """
     Cut the quantity of each level into its trades, one step or more each.
 
@@ -362,14 +283,7 @@ def _times(noise: NDArray[np.uint64], made: Levels, rows: slice, ids: Ints) -> I
     jitter = bits(noise, 32, 16)[head]
     start = seat * MINUTE_US // count[each] + (width - 2_000) * jitter // 65_536
     start -= start % 1_000
-    fraction = np.where(
-        is_burst, place % 3 * 250 + bits(noise, 48, 6)[head], bits(noise, 48, 9)
-    )
+    fraction = np.where(is_burst, place % 3 * 250 + bits(noise, 48, 6)[head], bits(noise, 48, 9))
     times = made.minute[rows][each] * MINUTE_US + start
-    return times + fraction * (times >= _MICROSECONDS_FROM)
-
-
-@lru_cache(maxsize=1_024)
-def _seed(tape: Tape, stream: str) -> int:
-    """Seed of one of the market's streams of numbers."""
-    return seed_of(stream, tape.instrument.road, tape.instrument.symbol)
+    exact: Ints = times + fraction * (times >= _MICROSECONDS_FROM)
+    return exact

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Column = Sequence[NDArray[np.void] | NDArray[np.uint32] | NDArray[np.bytes_] | bytes]
+Part = NDArray[np.uint32] | NDArray[np.bytes_] | bytes
+Column = Sequence[Part]
 
 ONE = 100_000_000
 """One, in the units of the eighth decimal that Binance counts in."""
@@ -35,7 +36,7 @@ _FLAGS = {
 }
 
 
-def whole(values: Ints) -> list[NDArray[np.uint32]]:
+def whole(values: Ints) -> Column:
     """
     Text of non-negative integers, without leading zeros.
 
@@ -46,10 +47,10 @@ def whole(values: Ints) -> list[NDArray[np.uint32]]:
 
     Returns
     -------
-    list of array
+    sequence of arrays
         A column for `render`.
     """
-    groups: list[NDArray[np.uint32]] = []
+    groups: list[Part] = []
     rest, offset = values, _LAST
     largest = int(values.max(initial=0))
     while True:
@@ -63,7 +64,7 @@ def whole(values: Ints) -> list[NDArray[np.uint32]]:
         rest, offset = higher, _LEADING
 
 
-def decimal(values: Ints, unit: int) -> list[NDArray[np.uint32] | bytes]:
+def decimal(values: Ints, unit: int) -> Column:
     """
     Text of non-negative decimals, always with eight digits after the point.
 
@@ -76,7 +77,7 @@ def decimal(values: Ints, unit: int) -> list[NDArray[np.uint32] | bytes]:
 
     Returns
     -------
-    list of array or bytes
+    sequence of arrays and bytes
         A column for `render`.
     """
     # The product values * unit may leave 64 bits (a month of quote volume), its parts do not.
@@ -86,15 +87,13 @@ def decimal(values: Ints, unit: int) -> list[NDArray[np.uint32] | bytes]:
     return [*whole(above), b".", _TABLE.take(high), _TABLE.take(below - high * 10_000)]
 
 
-def signed(values: Ints) -> list[NDArray[np.uint32] | NDArray[np.bytes_] | bytes]:
+def signed(values: Ints) -> Column:
     """Text of decimals in units of the eighth decimal, with a minus where it is due."""
     sign = np.array([b"", b"-"]).take((values < 0).astype(np.int64))
     return [sign, *decimal(np.abs(values), 1)]
 
 
-def flag(
-    values: NDArray[np.bool_], *, capital: bool = True
-) -> list[NDArray[np.bytes_]]:
+def flag(values: NDArray[np.bool_], *, capital: bool = True) -> Column:
     """Text of booleans: ``True``/``False``, or in lower case as JSON and futures have it."""
     return [_FLAGS[capital].take(values.astype(np.int64))]
 
@@ -116,11 +115,7 @@ def render(columns: Sequence[Column | bytes], rows: int) -> bytes:
     bytes
         The rows, one after the other.
     """
-    parts = [
-        p
-        for column in columns
-        for p in ([column] if isinstance(column, bytes) else column)
-    ]
+    parts = [p for column in columns for p in ([column] if isinstance(column, bytes) else column)]
     kinds = [f"S{len(p)}" if isinstance(p, bytes) else p.dtype.str for p in parts]
     frame = np.zeros(rows, dtype=[(f"p{i}", kind) for i, kind in enumerate(kinds)])
     for i, part in enumerate(parts):

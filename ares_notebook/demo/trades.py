@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ares_notebook.demo.candles import Candles
 from ares_notebook.demo.symbols import Instrument
-from ares_notebook.demo.text import decimal, flag, json_array, render, whole
+from ares_notebook.demo.text import Column, decimal, flag, json_array, render, whole
 
 Ints = NDArray[np.int64]
 
@@ -79,7 +79,7 @@ class Trades:
         """Write the rows as a spot archive member has them."""
         ids = self.ids
         times = self.time_us if micros else self.time_us // 1_000
-        columns = [
+        columns: list[Column | bytes] = [
             whole(ids), b",", decimal(self.price, instrument.tick), b",",
             decimal(self.quantity, instrument.step), b",", whole(first_raw_id(ids)), b",",
             whole(first_raw_id(ids + 1) - 1), b",", whole(times), b",",
@@ -91,7 +91,7 @@ class Trades:
         """Write the rows as a spot REST answer has them."""
         ids = self.ids
         times = self.time_us if micros else self.time_us // 1_000
-        columns = [
+        columns: list[Column | bytes] = [
             b'{"a":', whole(ids), b',"p":"', decimal(self.price, instrument.tick),
             b'","q":"', decimal(self.quantity, instrument.step), b'","f":',
             whole(first_raw_id(ids)), b',"l":', whole(first_raw_id(ids + 1) - 1),
@@ -108,8 +108,8 @@ NO_TRADES = Trades(0, _NOTHING, _NOTHING, _NOTHING, np.zeros(0, dtype=np.bool_))
 def joined(parts: Iterable[Trades]) -> Trades:
     """Put consecutive tables together."""
     tables = [part for part in parts if len(part)]
-    if len(tables) < 2:
-        return tables[0] if tables else NO_TRADES
+    if not tables:
+        return NO_TRADES
     return Trades(
         tables[0].first_id,
         np.concatenate([table.price for table in tables]),

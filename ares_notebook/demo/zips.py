@@ -96,9 +96,7 @@ def _wrap(member: str, body: bytes, crc: int, length: int, comment: bytes) -> by
     )
     local = _LOCAL.pack(b"PK\x03\x04", *fields) + name
     regular_file = 0o100644 << 16
-    central = (
-        _CENTRAL.pack(b"PK\x01\x02", 0x314, *fields, 0, 0, 0, regular_file, 0) + name
-    )
+    central = _CENTRAL.pack(b"PK\x01\x02", 0x314, *fields, 0, 0, 0, regular_file, 0) + name
     sizes = (len(central), len(local) + len(body), len(comment))
     end = _END.pack(b"PK\x05\x06", 0, 0, 1, 1, *sizes)
     return b"".join((local, body, central, end, comment))

@@ -6,7 +6,6 @@ No byte is parsed before its ``.CHECKSUM`` has been found true.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -21,11 +20,13 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from ares_notebook.datasets import Cut, Dataset, Series
+from ares_notebook.datasets import Dataset, Series
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
 from ares_notebook.exchange.inflate import lines_of
+from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.published import rows_of_csv
 from ares_notebook.exchange.transport import Ask, Transport
+from ares_notebook.periods import Cut
 from ares_notebook.rows import Table
 
 __all__ = ["Archive", "Zip"]
@@ -89,7 +90,7 @@ class Archive:
     def __init__(self, transport: Transport, folder: Path) -> None:
         self._transport = transport
         self._folder = folder
-        self._listings: dict[str, asyncio.Task[dict[str, int] | None]] = {}
+        self._listings: Once[dict[str, int] | None] = Once()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """
@@ -138,7 +139,7 @@ class Archive:
         # The sidecar first: where nothing is published that costs 91 bytes.
         ask = Ask(f"{url}.CHECKSUM", f"the checksum of {name}")
         wanted = await self._transport.get(ask, partial(_read_checksum, name))
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=self._folder) as spool:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder)) as spool:
             data = cast("BinaryIO", spool)
             check = partial(_verify, wanted, url)
             await self._transport.download(Ask(url, f"archive {name}"), data, check)
@@ -155,10 +156,7 @@ class Archive:
 
     async def _listing(self, prefix: str) -> dict[str, int] | None:
         """Sizes by key, asked for once; None when it fails, which is not the same as empty."""
-        if prefix not in self._listings:
-            self._listings[prefix] = asyncio.ensure_future(self._list_all(prefix))
-        # Shielded: others may be waiting for the same listing.
-        return await asyncio.shield(self._listings[prefix])
+        return await self._listings.get(prefix, partial(self._list_all, prefix))
 
     async def _list_all(self, prefix: str) -> dict[str, int] | None:
         sizes: dict[str, int] = {}
@@ -233,12 +231,13 @@ def _parsed(body: bytes) -> Element | None:
     # A document type is where XML hides bombs; a listing has none.
     if b"<!DOCTYPE" in body[:1024].upper() or b"<!ENTITY" in body.upper():
         return None
-    parser = XMLParser()
+    parser = XMLParser()  # noqa: S314 - declarations are refused above
     try:
         parser.feed(body)
-        return cast("Element", parser.close())
+        root: Element = parser.close()
     except ParseError:
         return None
+    return root
 
 
 def _text(parent: Element, name: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ares_notebook.datasets import Dataset, Series
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between, rows_of_json
 from ares_notebook.exchange.transport import Ask, Transport
@@ -48,6 +49,7 @@ class Rest:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._spot_url = transport.settings.spot_url
+        self._firsts: Once[int | None] = Once()
         self.notes: list[str] = []
 
     async def server_time_ms(self) -> int:
@@ -86,6 +88,24 @@ class Rest:
         info = await self._transport.get(ask, partial(_object, key="symbols"))
         self._heed_limits(url, "futures", info)
         return any(each.get("symbol") == symbol for each in info["symbols"])
+
+    async def first_ms(self, series: Series) -> int | None:
+        """
+        The stamp of the first row that the exchange has of *series*, asked for once; None without any.
+
+        Spares the question for each month before a symbol was listed.
+        """
+        return await self._firsts.get(series, partial(self._ask_first, series))
+
+    def knows_first(self, series: Series) -> bool:
+        """Whether `first_ms` has its answer already."""
+        return self._firsts.has(series)
+
+    async def _ask_first(self, series: Series) -> int | None:
+        # Trades begin with id 0 [binance-public-data#85]; the API wants times above 0.
+        oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
+        page = await self._page(series, oldest, 0, None, limit=1)
+        return int(stamps_ms(page)[0]) if page.num_rows else None
 
     def rows(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
         """
@@ -195,7 +215,9 @@ class Rest:
             params["interval"] = series.interval
         params |= {**window, "limit": limit or dataset.rest_rows}
         what = f"{dataset.name} of {series.symbol}"
-        if window.get("startTime"):
+        if limit == 1:
+            what = f"a first or last row of {what}"
+        elif "startTime" in window:
             what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
         micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
         ask = partial(

@@ -8,8 +8,8 @@ import pytest
 from ares_notebook.demo import history, tape
 from ares_notebook.demo.candles import joined
 from ares_notebook.demo.grid import DAY, INTERVALS, MINUTE, advance, open_of
+from ares_notebook.demo.schedule import DAY_MINUTES, Tape, first_id_of_day
 from ares_notebook.demo.symbols import HALTS, INSTRUMENTS, minute_of
-from ares_notebook.demo.tape import DAY_MINUTES, Tape
 from ares_notebook.demo.trades import first_raw_id
 
 SYMBOLS = ("BTCUSDT", "ETHBTC", "DOGEUSDT", "币安人生USDT")
@@ -27,7 +27,7 @@ def day_of(text: str) -> int:
 
 def trades_on(source: Tape, day: int):  # type: ignore[no-untyped-def]
     return tape.trades_between(
-        source, tape.first_id_of_day(source, day), tape.first_id_of_day(source, day + 1)
+        source, first_id_of_day(source, day), first_id_of_day(source, day + 1)
     )
 
 
@@ -52,9 +52,7 @@ def test_seconds_add_up_to_minutes(date: str) -> None:
 
     seconds = history.candles(source, "1s", start, start + DAY - 1)
 
-    assert np.array_equal(
-        tape.minute_candles(source, day_of(date)).rows, seconds.fold("1m").rows
-    )
+    assert np.array_equal(tape.minute_candles(source, day_of(date)).rows, seconds.fold("1m").rows)
 
 
 def test_a_second_without_a_trade_is_flat() -> None:
@@ -65,7 +63,7 @@ def test_a_second_without_a_trade_is_flat() -> None:
     rows = history.candles(source, "1s", start, start + DAY - 1).rows
     is_flat = rows[7] == 0
 
-    assert DAY // 1000 == rows.shape[1]
+    assert rows.shape[1] == DAY // 1000
     assert 0.5 < is_flat.mean() < 1
     previous = np.roll(rows[4], 1)
     for line in (1, 2, 3, 4):
@@ -108,8 +106,8 @@ def test_long_candles_open_where_binance_opens_them(interval: str, opens: list[s
 def test_ids_run_on(date: str) -> None:
     """Aggregate and raw ids have no hole, within a day, over midnight and over a halt."""
     source = tape_of("BTCUSDT")
-    first = tape.first_id_of_day(source, day_of(date) - 1)
-    end = tape.first_id_of_day(source, day_of(date) + 1)
+    first = first_id_of_day(source, day_of(date) - 1)
+    end = first_id_of_day(source, day_of(date) + 1)
 
     trades = tape.trades_between(source, first, end)
 
@@ -122,8 +120,8 @@ def test_ids_run_on(date: str) -> None:
 
 def test_ids_start_at_zero_on_spot_and_at_one_on_futures() -> None:
     """The first aggregate id is 0 on spot and 1 on futures."""
-    assert 0 == tape.id_at(tape_of("BTCUSDT"), 0)
-    assert 1 == tape.id_at(tape_of("BTCUSDT", road="um"), 0)
+    assert tape.id_at(tape_of("BTCUSDT"), 0) == 0
+    assert tape.id_at(tape_of("BTCUSDT", road="um"), 0) == 1
 
 
 @pytest.mark.parametrize("date", DAYS)
@@ -150,7 +148,7 @@ def test_microseconds_begin_in_2025() -> None:
 def test_a_million_trades_a_day_are_as_many() -> None:
     """Days have about as many trades as was asked for, a million at will."""
     source = tape_of("BTCUSDT", 1_000_000)
-    ids = [tape.first_id_of_day(source, day_of("2025-05-01") + day) for day in range(31)]
+    ids = [first_id_of_day(source, day_of("2025-05-01") + day) for day in range(31)]
 
     assert 900_000 < (ids[-1] - ids[0]) / 30 < 1_100_000
 
@@ -159,7 +157,7 @@ def test_a_million_trades_a_day_are_as_many() -> None:
 def test_page_borders_do_not_matter(symbol: str) -> None:
     """Trades fetched in pages of any size are the trades fetched at once."""
     source = tape_of(symbol)
-    first = tape.first_id_of_day(source, day_of("2025-10-10")) + 17
+    first = first_id_of_day(source, day_of("2025-10-10")) + 17
     whole = tape.trades_between(source, first, first + 30_000)
 
     for size in (1, 999, 7_919):
@@ -178,7 +176,8 @@ def test_the_id_at_a_time_is_that_of_the_next_trade() -> None:
     for time_us in (*trades.time_us[::997].tolist(), (start + 5) * tape.MINUTE_US):
         expected = trades.first_id + int(np.searchsorted(trades.time_us, time_us))
         assert expected == tape.id_at(source, time_us)
-    resumed = tape.trades_between(source, tape.id_at(source, start * tape.MINUTE_US), 10**9)
+    first = tape.id_at(source, start * tape.MINUTE_US)
+    resumed = tape.trades_between(source, first, first + 1)
     assert end == resumed.time_us[0] // tape.MINUTE_US
 
 
@@ -190,7 +189,7 @@ def test_nothing_trades_in_a_halt() -> None:
     assert not len(history.candles(source, "1s", start, end - 1))
     assert not len(history.candles(source, "1m", start, end - 1))
     hours = history.candles(source, "1h", start - start % 3_600_000, end)
-    assert [7, 9] == [int(opened // 3_600_000 % 24) for opened in hours.opened]
+    assert [int(opened // 3_600_000 % 24) for opened in hours.opened] == [7, 9]
 
 
 def test_a_perpetual_goes_on_in_a_halt() -> None:
@@ -200,7 +199,7 @@ def test_a_perpetual_goes_on_in_a_halt() -> None:
     assert all(len(tape.minute_candles(source, day_of(date))) == DAY_MINUTES for date in DAYS[:5])
 
 
-@pytest.mark.parametrize("symbol", [s for s in INSTRUMENTS["spot"]])
+@pytest.mark.parametrize("symbol", list(INSTRUMENTS["spot"]))
 def test_prices_are_believable(symbol: str) -> None:
     """Prices are positive, high and low enclose open and close, a day moves by a few percent."""
     source = tape_of(symbol)
@@ -232,7 +231,7 @@ def test_the_number_of_trades_knows_nothing_of_prices() -> None:
     for symbol in SYMBOLS:
         source = tape_of(symbol)
         day = day_of("2026-02-01")
-        count = tape.first_id_of_day(source, day + 1) - tape.first_id_of_day(source, day)
+        count = first_id_of_day(source, day + 1) - first_id_of_day(source, day)
         assert 10_000 < count < 32_000
 
 

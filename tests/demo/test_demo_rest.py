@@ -31,23 +31,23 @@ def member(body: bytes) -> list[list[str]]:
 @pytest.mark.parametrize("prefix", ["", "/data-api"])
 def test_ping_and_time(ask: Ask, prefix: str) -> None:
     """Ping answers {}, time the exchange's own time, on the data-only host too."""
-    assert b"{}" == ask(f"{prefix}/api/v3/ping").body
-    assert {"serverTime": NOW_MS} == ask(f"{prefix}/api/v3/time").json
-    assert b"{}" == ask("/fapi/v1/ping").body
+    assert ask(f"{prefix}/api/v3/ping").body == b"{}"
+    assert ask(f"{prefix}/api/v3/time").json == {"serverTime": NOW_MS}
+    assert ask("/fapi/v1/ping").body == b"{}"
 
 
 def test_exchange_info(ask: Ask) -> None:
-    """exchangeInfo tells limits and symbols, a delisted one with status BREAK."""
+    """ExchangeInfo tells limits and symbols, a delisted one with status BREAK."""
     info = ask("/api/v3/exchangeInfo").json
     status = {one["symbol"]: one["status"] for one in info["symbols"]}
 
     assert {"REQUEST_WEIGHT", "RAW_REQUESTS"} == {r["rateLimitType"] for r in info["rateLimits"]}
-    assert ("TRADING", "BREAK") == (status["BTCUSDT"], status["MATICUSDT"])
+    assert (status["BTCUSDT"], status["MATICUSDT"]) == ("TRADING", "BREAK")
     assert "币安人生USDT" in status
     one = ask("/api/v3/exchangeInfo", symbol="币安人生USDT").json
-    assert ["币安人生USDT"] == [symbol["symbol"] for symbol in one["symbols"]]
+    assert [symbol["symbol"] for symbol in one["symbols"]] == ["币安人生USDT"]
     two = ask("/api/v3/exchangeInfo", symbols='["BTCUSDT","ETHUSDT"]').json
-    assert ["BTCUSDT", "ETHUSDT"] == [symbol["symbol"] for symbol in two["symbols"]]
+    assert [symbol["symbol"] for symbol in two["symbols"]] == ["BTCUSDT", "ETHUSDT"]
 
 
 REFUSALS = [
@@ -88,12 +88,12 @@ def test_errors(ask: Ask, query: dict[str, str], code: int, message: str | None)
 
 def test_doubled_parameters(ask: Ask) -> None:
     """A parameter that is sent twice gets -1101."""
-    assert -1101 == ask("/api/v3/klines?symbol=BTCUSDT&symbol=ETHUSDT&interval=1h").json["code"]
+    assert ask("/api/v3/klines?symbol=BTCUSDT&symbol=ETHUSDT&interval=1h").json["code"] == -1101
 
 
 def test_ids_and_times_exclude_each_other(ask: Ask) -> None:
-    """fromId with a time gets -1128."""
-    assert -1128 == ask("/api/v3/aggTrades", symbol="BTCUSDT", fromId=1, endTime=5).json["code"]
+    """FromId with a time gets -1128."""
+    assert ask("/api/v3/aggTrades", symbol="BTCUSDT", fromId=1, endTime=5).json["code"] == -1128
 
 
 @pytest.mark.parametrize("path", ["/api/v1/klines", "/api/v3/depths", "/fapi/v3/klines"])
@@ -101,7 +101,7 @@ def test_other_paths(ask: Ask, path: str) -> None:
     """A path that Binance does not have gets 404 and the weight headers."""
     reply = ask(path)
 
-    assert 404 == reply.status
+    assert reply.status == 404
     assert "x-mbx-used-weight" in reply.headers
 
 
@@ -109,7 +109,7 @@ def test_no_times_gives_the_newest(ask: Ask) -> None:
     """Without times the newest rows come, 500 of them, the candle in progress last."""
     rows = ask("/api/v3/klines", **KLINES).json
 
-    assert 500 == len(rows)
+    assert len(rows) == 500
     assert rows[-1][0] <= NOW_MS < rows[-1][6]
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
 
@@ -127,7 +127,7 @@ def test_the_candle_in_progress_is_what_traded_so_far(ask: Ask) -> None:
 
 @pytest.mark.parametrize("interval", ["1s", "1m", "1h", "3d", "1w", "1M"])
 def test_the_window_is_inclusive_on_open_times(ask: Ask, interval: str) -> None:
-    """start <= open time <= end: a millisecond after an open, or before it, leaves it out."""
+    """Start <= open time <= end: a millisecond after an open, or before it, leaves it out."""
     query = {"symbol": "BTCUSDT", "interval": interval}
     rows = ask("/api/v3/klines", **query, startTime=ms("2025-01-01"), limit=5).json
     opens = [row[0] for row in rows]
@@ -144,8 +144,8 @@ def test_the_window_is_inclusive_on_open_times(ask: Ask, interval: str) -> None:
 
 def test_limits_are_cut_down_in_silence(ask: Ask) -> None:
     """More than 1,000 rows of spot, or 1,500 of futures, are not given."""
-    assert 1000 == len(ask("/api/v3/klines", **KLINES, limit=5000).json)
-    assert 1500 == len(ask("/fapi/v1/klines", **KLINES, limit=5000).json)
+    assert len(ask("/api/v3/klines", **KLINES, limit=5000).json) == 1000
+    assert len(ask("/fapi/v1/klines", **KLINES, limit=5000).json) == 1500
 
 
 def test_the_first_candle_ever(ask: Ask) -> None:
@@ -167,8 +167,8 @@ def test_nothing_is_an_empty_list(ask: Ask) -> None:
     for start, end in windows:
         reply = ask("/api/v3/klines", **KLINES, startTime=start, endTime=end)
         trades = ask("/api/v3/aggTrades", symbol="BTCUSDT", startTime=start, endTime=end)
-        assert (200, b"[]") == (reply.status, reply.body)
-        assert (200, b"[]") == (trades.status, trades.body)
+        assert (reply.status, reply.body) == (200, b"[]")
+        assert (trades.status, trades.body) == (200, b"[]")
 
 
 def test_backwards_is_an_error_on_futures(ask: Ask) -> None:
@@ -176,7 +176,7 @@ def test_backwards_is_an_error_on_futures(ask: Ask) -> None:
     for path in ("/fapi/v1/klines", "/fapi/v1/fundingRate"):
         query = KLINES if path.endswith("klines") else {"symbol": "BTCUSDT"}
         reply = ask(path, **query, startTime=5, endTime=4)
-        assert {"code": -1023, "msg": "Start time is greater than end time."} == reply.json
+        assert reply.json == {"code": -1023, "msg": "Start time is greater than end time."}
 
 
 def test_pages_run_over_halts(ask: Ask) -> None:
@@ -188,7 +188,7 @@ def test_pages_run_over_halts(ask: Ask) -> None:
     backward = ask("/api/v3/klines", **KLINES, endTime=end, limit=90).json
     whole = ask("/api/v3/klines", **KLINES, startTime=start - 3 * DAY, endTime=end).json
 
-    assert 100 == len(forward)
+    assert len(forward) == 100
     assert ms("2018-02-09T10:00") == forward[28][0]
     assert whole[-90:] == backward
 
@@ -215,7 +215,7 @@ def test_trades_by_id_and_by_time(ask: Ask) -> None:
     ).json
     assert until == both
     assert [row["a"] for row in page] == list(range(page[0]["a"], page[0]["a"] + 1000))
-    assert 0 == ask("/api/v3/aggTrades", **symbol, fromId=0, limit=1).json[0]["a"]
+    assert ask("/api/v3/aggTrades", **symbol, fromId=0, limit=1).json[0]["a"] == 0
     assert {"a", "p", "q", "f", "l", "T", "m", "M"} == page[0].keys()
 
 
@@ -230,7 +230,7 @@ def test_microseconds_on_request(ask: Ask) -> None:
     assert [row["T"] for row in slow] == [row["T"] // 1000 for row in fine]
     assert any(row["T"] % 1000 for row in fine)
     assert (start * 1000, (start + 3_600_000) * 1000 - 1) == (candle[0], candle[6])
-    assert NOW_MS * 1000 == ask("/api/v3/time", unit).json["serverTime"]
+    assert ask("/api/v3/time", unit).json["serverTime"] == NOW_MS * 1000
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_funding_of_both_roads_agrees(ask: Ask) -> None:
         query = {"startTime": rows[0][0], "endTime": rows[-1][0], "limit": 1000}
         page = ask("/fapi/v1/fundingRate", symbol=symbol, **query).json
 
-        assert ["calc_time", "funding_interval_hours", "last_funding_rate"] == header
+        assert header == ["calc_time", "funding_interval_hours", "last_funding_rate"]
         assert [(int(row[0]), row[2]) for row in rows] == [
             (row["fundingTime"], row["fundingRate"]) for row in page
         ]
@@ -296,9 +296,12 @@ def test_funding_of_both_roads_agrees(ask: Ask) -> None:
         assert max(late) < 48
         assert 0.2 < sum(map(bool, late)) / len(late) < 0.8
         hours = [int(row[1]) for row in rows]
-        steps = [b // 3_600_000 - a // 3_600_000 for a, b in zip(
-            [int(row[0]) for row in rows], [int(row[0]) for row in rows[1:]], strict=False
-        )]
+        steps = [
+            b // 3_600_000 - a // 3_600_000
+            for a, b in zip(
+                [int(row[0]) for row in rows], [int(row[0]) for row in rows[1:]], strict=False
+            )
+        ]
         assert hours[1:] == steps
         assert {8} == set(hours) if symbol == "BTCUSDT" else len(set(hours)) > 1
 
@@ -309,9 +312,9 @@ def test_funding_begins_where_it_began(ask: Ask) -> None:
     newest = ask("/fapi/v1/fundingRate", symbol="BTCUSDT").json
 
     assert ms("2019-09-10T08:00") == first["fundingTime"] // 1000 * 1000
-    assert "" == first["markPrice"]
+    assert first["markPrice"] == ""
     assert float(newest[-1]["markPrice"]) > 0
-    assert 100 == len(newest)
+    assert len(newest) == 100
     assert NOW_MS - 8 * 3_600_000 <= newest[-1]["fundingTime"] <= NOW_MS
     adjusted = [row["symbol"] for row in ask("/fapi/v1/fundingInfo").json]
     assert "SOLUSDT" in adjusted
@@ -320,13 +323,15 @@ def test_funding_begins_where_it_began(ask: Ask) -> None:
 
 def test_symbols_without_a_perpetual_are_unknown_to_futures(ask: Ask) -> None:
     """A spot symbol without a perpetual gets -1121 from futures."""
-    assert -1121 == ask("/fapi/v1/fundingRate", symbol="BTCFDUSD").json["code"]
+    assert ask("/fapi/v1/fundingRate", symbol="BTCFDUSD").json["code"] == -1121
 
 
 @pytest.mark.parametrize(
     ("limit", "weight"), [(99, 1), (100, 2), (499, 2), (500, 5), (1000, 5), (1001, 10)]
 )
-def test_futures_pages_cost_by_size(shared: DemoExchange, ask: Ask, limit: int, weight: int) -> None:
+def test_futures_pages_cost_by_size(
+    shared: DemoExchange, ask: Ask, limit: int, weight: int
+) -> None:
     """A page of futures k-lines costs 1, 2, 5 or 10."""
     ask("/fapi/v1/klines", **KLINES, limit=limit)
 
@@ -340,4 +345,6 @@ def test_the_clock_moves() -> None:
 
         newest = ask_of(exchange, "/api/v3/klines", {}, **KLINES, limit=1).json
 
-    assert [ms("2020-01-01")] == [row[0] for row in newest] or ms("2019-12-31T23:00") == newest[0][0]
+    assert [ms("2020-01-01")] == [row[0] for row in newest] or ms("2019-12-31T23:00") == newest[0][
+        0
+    ]

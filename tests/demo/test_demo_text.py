@@ -31,15 +31,18 @@ def test_decimals(unit: int) -> None:
 
 def test_signed() -> None:
     """Negative rates have a minus, small ones keep all their zeros."""
-    assert ["-0.00000001", "0.00000000", "-1.50000000"] == lines(
-        signed(np.array([-1, 0, -150_000_000])), 3
-    )
+    assert lines(signed(np.array([-1, 0, -150_000_000])), 3) == [
+        "-0.00000001",
+        "0.00000000",
+        "-1.50000000",
+    ]
 
 
 def test_each_row_has_its_own_width() -> None:
     """Rows of a table with wide and narrow numbers have no padding left in them."""
     numbers = np.array([7, 123_456_789_012])
 
-    assert b"<7;0.00000007><123456789012;1234.56789012>" == render(
-        [b"<", whole(numbers), b";", decimal(numbers, 1), b">"], 2
+    assert (
+        render([b"<", whole(numbers), b";", decimal(numbers, 1), b">"], 2)
+        == b"<7;0.00000007><123456789012;1234.56789012>"
     )

@@ -1,0 +1,137 @@
+"""Coverage: a row a cache file, from receipts where they hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from ares_notebook.cache.store import Have, Store
+from ares_notebook.datasets import CacheFile
+from ares_notebook.errors import NeverDownloaded
+from ares_notebook.measure import find_holes, unexplained
+from ares_notebook.periods import as_utc, to_ms, utc, validate_interval
+from ares_notebook.settings import Settings
+from ares_notebook.symbols import validate_symbol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["coverage"]
+
+
+def coverage(
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """
+    What the cache holds: a row a file, oldest first a series.
+
+    Reads the disk only; a file whose receipt holds is not opened.
+
+    Parameters
+    ----------
+    symbol : str, optional
+        Only this symbol. Defaults to all that are there.
+    interval : str, optional
+        Only k-lines of this interval, beside trades and funding.
+    start, end : datetime, date or str, optional
+        Only files whose period overlaps ``[start, end)``; nothing at or after *end*
+        is expected of them. By default whole files, up to now.
+    settings : Settings, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``dataset, symbol, interval, file, start, end, rows, expected, share,
+        first, last, holes, confirmed_absent, source, final``. ``expected`` counts the
+        grid of k-lines, the ids of trades and the events of funding; ``holes`` are
+        those that the exchange has not confirmed, ``confirmed_absent`` the rows of
+        those that it has; ``source`` is ``archive``, ``rest``, both, ``legacy`` (a
+        file of the ancestor), ``unknown`` (no receipt) or ``none`` (no file: the
+        exchange has nothing). Times are UTC.
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of that.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     table = coverage(settings=settings)
+    >>> table[["rows", "expected", "final"]].values.tolist()
+    [[31, 31, True], [28, 28, True]]
+    """
+    import pandas as pd  # noqa: PLC0415 - the store alone does without it
+
+    chosen = settings or Settings()
+    store = Store(chosen)
+    first = None if start is None else as_utc(start, "start")
+    last = datetime.now(UTC) if end is None else as_utc(end)
+    only = None if symbol is None else validate_symbol(symbol)
+    grid = None if interval is None else validate_interval(interval)
+    files = [file for file in store.files() if _matches(file, only, grid, first, last)]
+    if not files:
+        what = " ".join(filter(None, (only, grid))) or "any market data"
+        msg = f"{chosen.cache_dir} holds nothing of {what}; download it first"
+        raise NeverDownloaded(msg)
+    return pd.DataFrame([_row(store.have(file), to_ms(last)) for file in files])
+
+
+def _matches(
+    file: CacheFile,
+    symbol: str | None,
+    interval: str | None,
+    first: datetime | None,
+    last: datetime,
+) -> bool:
+    series = file.series
+    if symbol is not None and series.symbol != symbol:
+        return False
+    if interval is not None and series.interval not in (None, interval):
+        return False
+    return file.period.start < last and (first is None or first < file.period.end)
+
+
+def _row(have: Have, until_ms: int) -> dict[str, Any]:
+    file, facts = have.file, have.facts
+    holes = find_holes(file, facts, until_ms)
+    left = unexplained(file, holes, have.absences, by_rest=True)
+    missing = sum(hole.rows or 0 for hole in holes)
+    expected = facts.rows - facts.off_grid + missing
+    if file.dataset.has_interval:
+        expected = len(file.opens(until_ms))
+    return {
+        "dataset": file.dataset.name,
+        "symbol": file.series.symbol,
+        "interval": file.series.interval or "",
+        "file": file.name,
+        "start": file.period.start,
+        "end": file.period.end,
+        "rows": facts.rows,
+        "expected": expected,
+        "share": (facts.rows - facts.off_grid) / expected if expected else 1.0,
+        "first": None if facts.first_ms is None else utc(facts.first_ms),
+        "last": None if facts.last_ms is None else utc(facts.last_ms),
+        "holes": len(left),
+        "confirmed_absent": missing - sum(hole.rows or 0 for hole in left),
+        "source": _source(have),
+        "final": have.final,
+    }
+
+
+def _source(have: Have) -> str:
+    if have.path is None:
+        return "none"
+    if have.legacy:
+        return "legacy"
+    roads = {source.road.rpartition(" ")[2] for source in have.sources}
+    return "+".join(sorted(roads)) or "unknown"

@@ -1,0 +1,263 @@
+"""What step1 of a training pipeline asks: fill up the frames it has, through the cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ares_notebook.cache.store import Store
+from ares_notebook.cache.window import missing_spans
+from ares_notebook.datasets import CacheFile, Dataset, Series, dataset_named, files_between
+from ares_notebook.download import carry_out
+from ares_notebook.errors import (
+    AresError,
+    BadArgument,
+    NeverDownloaded,
+    NotEnoughMemory,
+    UnknownSymbol,
+)
+from ares_notebook.load import read_window
+from ares_notebook.measure import Facts, Measure
+from ares_notebook.periods import INTERVALS, to_ms, utc
+from ares_notebook.plan import make_plan
+from ares_notebook.settings import Settings
+from ares_notebook.shape import Shape
+
+__all__ = ["fetch_missing_data"]
+
+# What a loaded row takes in memory, roughly, while frames are put together.
+_ROW_BYTES = {"klines": 250, "agg_trades": 200, "futures": 60}
+# Below this nobody needs to count.
+_SMALL_BYTES = 256 << 20
+
+
+async def fetch_missing_data(
+    symbol: str,
+    start_time_ms: int,
+    end_time_ms: int,
+    available_data: Mapping[str, pd.DataFrame | None],
+    logger: logging.Logger,
+    *,
+    interval: str | None = None,
+    settings: Settings | None = None,
+) -> dict[str, pd.DataFrame]:
+    """
+    Complete the frames at hand over ``[start_time_ms, end_time_ms)``, through the cache.
+
+    Only what the given frames and the cache both lack is asked for. Given rows
+    win over fetched ones, and none of them is lost. When the exchange is out of
+    reach an error is logged and the answer is what there is; it says itself
+    whether that is all.
+
+    Parameters
+    ----------
+    symbol : str
+    start_time_ms, end_time_ms : int
+        Milliseconds since the epoch, UTC; the end is exclusive.
+    available_data : mapping
+        From ``"klines"``, ``"agg_trades"``, ``"futures"`` to a frame with a
+        ``timestamp`` column or a datetime index, naive (taken as UTC) or aware; or
+        to None or an empty frame. A key that is absent is not fetched.
+    logger : logging.Logger
+        Told of errors and of what was fetched.
+    interval : str, optional
+        Of the k-lines. Defaults to the spacing of those given, else to the settings'.
+    settings : Settings, optional
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        The same keys; frames in the shape of those given (of `load_klines` where
+        none was), ascending and unique, with ``attrs["complete"]`` and
+        ``attrs["missing"]``, a list of ``(start, end)`` in aware UTC.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant.
+    NotEnoughMemory
+        If the range would not fit in memory, with the numbers.
+    UnknownSymbol
+        If the exchange does not know the symbol.
+
+    Examples
+    --------
+    >>> import logging, tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     data = run(fetch_missing_data(
+    ...         "BTCUSDT", 1735689600000, 1735776000000, {"klines": None},
+    ...         logging.getLogger("step1"), interval="1h",
+    ...         settings=exchange.settings(cache_dir=folder)))
+    >>> data["klines"].attrs["complete"]
+    True
+    """
+    chosen = settings or Settings()
+    _check_range(start_time_ms, end_time_ms)
+    # Nothing is there yet of the future; it stays in the answer as missing.
+    until_ms = min(end_time_ms, to_ms(datetime.now(UTC)))
+    answer: dict[str, pd.DataFrame] = {}
+    for name, given in available_data.items():
+        dataset = dataset_named(name)
+        shape = Shape.of(given, dataset)
+        series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
+        request = _Request(series, shape, start_time_ms, end_time_ms, until_ms, chosen, logger)
+        answer[name] = await request.answer()
+    return answer
+
+
+def _check_range(start_ms: int, end_ms: int) -> None:
+    for name, value in (("start_time_ms", start_ms), ("end_time_ms", end_ms)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            msg = f"{name}={value!r} must be whole milliseconds since the epoch"
+            raise BadArgument(msg)
+    if start_ms >= end_ms:
+        msg = f"start_time_ms={start_ms} is not before end_time_ms={end_ms}"
+        raise BadArgument(msg)
+
+
+def _interval(
+    dataset: Dataset, shape: Shape, interval: str | None, settings: Settings
+) -> str | None:
+    """The interval asked for, else that of the given candles, else the settings'."""
+    if not dataset.has_interval or interval is not None:
+        return interval
+    steps = np.diff(shape.stamps_us) // 1000
+    if not len(steps):
+        return settings.interval
+    # Holes only make steps longer, so the most frequent one is the interval.
+    values, counts = np.unique(steps, return_counts=True)
+    step = int(values[counts.argmax()])
+    spaced = {length: name for name, length in INTERVALS.items() if length}
+    if step not in spaced:
+        if step >= 28 * INTERVALS["1d"]:
+            return "1M"
+        msg = f"the given k-lines are {step} ms apart, which is no interval of Binance's; pass interval="
+        raise BadArgument(msg)
+    return spaced[step]
+
+
+class _Request:
+    """One dataset of one call."""
+
+    def __init__(
+        self,
+        series: Series,
+        shape: Shape,
+        start_ms: int,
+        end_ms: int,
+        until_ms: int,
+        settings: Settings,
+        logger: logging.Logger,
+    ) -> None:
+        self._series, self._shape = series, shape
+        self._start_ms, self._end_ms, self._until_ms = int(start_ms), int(end_ms), int(until_ms)
+        self._settings, self._logger = settings, logger
+        self._store = Store(settings)
+
+    async def answer(self) -> pd.DataFrame:
+        """The given rows, with what they lack."""
+        if self._lacks(self._shape.stamps_us, self._shape.ids):
+            await self._check_memory()
+            await self._download()
+            self._store.refresh()
+        cached = read_window(self._store, self._series, self._start_ms, self._until_ms)
+        frame = self._shape.filled(cached)
+        missing = self._lacks(frame.stamps_us, frame.ids)
+        if self._end_ms > self._until_ms:
+            missing.append((utc(max(self._start_ms, self._until_ms)), utc(self._end_ms)))
+        result = frame.frame
+        result.attrs = {"complete": not missing, "missing": missing}
+        return result
+
+    def _lacks(
+        self, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
+    ) -> list[tuple[datetime, datetime]]:
+        """What rows with these keys lack of the range, but for what the exchange has not."""
+        if self._start_ms >= self._until_ms:
+            return []
+        facts = {file: _facts(file, stamps_us, ids) for file in self._files()}
+        return missing_spans(self._store, facts, self._start_ms, self._until_ms)
+
+    def _files(self) -> list[CacheFile]:
+        return files_between(self._series, utc(self._start_ms), utc(self._until_ms))
+
+    async def _check_memory(self) -> None:
+        """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
+        free = _free_memory()
+        plan = make_plan(
+            self._series.symbol,
+            self._series.interval,
+            utc(self._start_ms),
+            utc(self._until_ms),
+            self._settings,
+            (self._series.dataset.name,),
+        )
+        row_bytes = _ROW_BYTES[self._series.dataset.name]
+
+        def needed(rows: int) -> int:
+            there = sum(step.have.facts.rows for step in plan.steps)
+            return (rows + there) * row_bytes
+
+        if needed(plan.rows) <= max(_SMALL_BYTES, free):
+            return
+        plan = await plan.measure()
+        if needed(plan.rows) > max(_SMALL_BYTES, free):
+            days = (self._until_ms - self._start_ms) / 86_400_000
+            msg = (
+                f"{days:,.0f} days of {self._series.dataset.name} of {self._series.symbol} are about "
+                f"{plan.rows:,} rows, {needed(plan.rows) / 1e9:,.1f} GB in memory, and {free / 1e9:,.1f} GB "
+                f"are free; ask for a shorter range, or download them and load windows"
+            )
+            raise NotEnoughMemory(msg)
+
+    async def _download(self) -> None:
+        plan = make_plan(
+            self._series.symbol,
+            self._series.interval,
+            utc(self._start_ms),
+            utc(self._until_ms),
+            self._settings,
+            (self._series.dataset.name,),
+        )
+        try:
+            report = await carry_out(plan)
+            report.raise_for_failures()
+        except UnknownSymbol:
+            raise
+        except AresError as error:
+            self._logger.error(  # noqa: TRY400 - the message tells all; no traceback at night
+                "%s of %s could not be completed: %s", self._series.dataset.name, self._series.symbol, error
+            )
+            return
+        self._logger.info("%s of %s: %s", self._series.dataset.name, self._series.symbol, report)
+
+
+def _facts(
+    file: CacheFile, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
+) -> Facts:
+    """What the rows with these keys that lie in the file's period prove."""
+    start, end = np.searchsorted(
+        stamps_us, [file.period.start_ms * 1000, file.period.end_ms * 1000]
+    )
+    columns = {"timestamp": pa.array(stamps_us[start:end])}
+    if ids is not None:
+        columns["agg_trade_id"] = pa.array(ids[start:end])
+    measure = Measure(file)
+    measure.add(pa.table(columns))
+    return measure.facts()
+
+
+def _free_memory() -> int:
+    """Bytes of memory that are free; without a way to know, a size that few machines lack."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 2 << 30
