@@ -1,0 +1,39 @@
+# Everything sets itself up: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check lab clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+
+demo: $(VENV)/.core  ## three months of a made-up market into demo_cache, offline
+	$(BIN)/ares-notebook demo
+
+test: $(VENV)/.test  ## lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+check: test
+
+clean:  ## forget the environment and the demo's files
+	rm -rf $(VENV) demo_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# uv is faster where it is there; pip does the same.
+define install
+	command -v uv >/dev/null && uv venv -q --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
+	command -v uv >/dev/null && uv pip install -q --python $(BIN)/python -e "$(1)" || $(BIN)/python -m pip install -q -e "$(1)"
+	touch $@
+endef
+
+$(VENV)/.core: pyproject.toml
+	$(call install,.)
+
+$(VENV)/.test: pyproject.toml
+	$(call install,.[lab$(comma)test])
+	touch $(VENV)/.core
+
+comma := ,
