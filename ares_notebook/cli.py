@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from ares_notebook.cache.coverage import coverage as coverage_table
+from ares_notebook.carry_out import carry_out
 from ares_notebook.demo import DemoExchange
-from ares_notebook.download import carry_out
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.plan import Plan, plan_downloads
 from ares_notebook.report import DownloadReport
@@ -36,7 +36,9 @@ app = typer.Typer(
 )
 
 Symbol = Annotated[str | None, typer.Argument(help="Such as BTCUSDT.", show_default="BTCUSDT")]
-Interval = Annotated[str | None, typer.Argument(help="Of the k-lines, 1s to 1M.", show_default="1h")]
+Interval = Annotated[
+    str | None, typer.Argument(help="Of the k-lines, 1s to 1M.", show_default="1h")
+]
 Years = Annotated[
     float | None, typer.Option("--years", help="How far back; 0.25 is a quarter.", show_default="1")
 ]
@@ -71,7 +73,15 @@ def download(
 ) -> None:
     """Bring what is missing into the cache, and say what became of it."""
     _log(verbose=verbose)
-    plan = _plan(symbol, interval, years, end, datasets, source, cache_dir)
+    plan = _plan(
+        symbol,
+        interval,
+        years=years,
+        end=end,
+        datasets=datasets,
+        source=source,
+        cache_dir=cache_dir,
+    )
     report = _carried_out(plan)
     typer.echo(report)
     if not report:
@@ -93,7 +103,15 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a download would do, file by file, and why; fetches nothing."""
-    made = _plan(symbol, interval, years, end, datasets, source, cache_dir)
+    made = _plan(
+        symbol,
+        interval,
+        years=years,
+        end=end,
+        datasets=datasets,
+        source=source,
+        cache_dir=cache_dir,
+    )
     typer.echo(asyncio.run(made.measure()) if exact else made)
 
 
@@ -123,6 +141,7 @@ def demo(
             plan_downloads("BTCUSDT", "1h", years, end=_DEMO_END, settings=settings, datasets=names)
             for years, names in parts
         ]
+        plans = [asyncio.run(made.measure()) for made in plans]
         for made in plans:
             typer.echo(f"{made}\n")
         reports = [_carried_out(made) for made in plans]
@@ -142,6 +161,7 @@ def _settings(**given: Any) -> Settings:
 def _plan(
     symbol: str | None,
     interval: str | None,
+    *,
     years: float | None,
     end: str | None,
     datasets: str,
@@ -165,7 +185,9 @@ def _carried_out(plan: Plan) -> DownloadReport:
 
 def _show_coverage(settings: Settings, symbol: str | None, interval: str | None) -> None:
     table = coverage_table(symbol, interval, settings=settings)
-    shown = table[["file", "rows", "expected", "share", "first", "last", "holes", "source", "final"]]
+    shown = table[
+        ["file", "rows", "expected", "share", "first", "last", "holes", "source", "final"]
+    ]
     formats: dict[str, Callable[[Any], str]] = {
         "share": "{:.2%}".format,
         "first": _minute,

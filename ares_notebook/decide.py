@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ares_notebook.cache.store import Have
-from ares_notebook.datasets import CacheFile
-from ares_notebook.measure import Facts, Hole, find_holes, unexplained
+from ares_notebook.facts import Facts, Hole
+from ares_notebook.holes import find_holes, unexplained
 from ares_notebook.periods import DAY_MS, utc
+from ares_notebook.series import CacheFile
 
 __all__ = ["Action", "Road", "Step", "decide", "whole_days"]
 
@@ -128,7 +129,9 @@ def _roads(step: Step, source: str) -> tuple[Road, ...]:
 
 def _days_are_cheaper(step: Step, *, over: bool) -> bool:
     """Whether zips of days bring what is missing in fewer requests than REST."""
-    pages = sum(math.ceil(_rows_in(step.file, hole) / step.file.dataset.rest_rows) for hole in step.holes)
+    pages = sum(
+        math.ceil(_rows_in(step.file, hole) / step.file.dataset.rest_rows) for hole in step.holes
+    )
     if step.file.dataset.cut == "day":
         # A day that came from its zip has all that the zip has.
         known = any(source.road == "daily archive" for source in step.have.sources)

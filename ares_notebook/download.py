@@ -1,52 +1,23 @@
-"""Carry out a plan: each step fails alone, and the report tells of all."""
+"""The verbs: bring what is missing into the cache."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime
 
-from ares_notebook.cache.lock import locked, sweep
-from ares_notebook.cache.store import Store
-from ares_notebook.datasets import AGG_TRADES, FUTURES, Series
-from ares_notebook.decide import Step, decide
-from ares_notebook.draft import Draft
-from ares_notebook.errors import (
-    AresError,
-    CacheError,
-    NotEnoughDisk,
-    NotFound,
-    TransportError,
-    UnknownSymbol,
-)
-from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.meter import Meter, metered
-from ares_notebook.exchange.rest import Rest
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.fill import Roads, fill
-from ares_notebook.measure import find_holes, unexplained
-from ares_notebook.periods import lookback_start, to_ms, utc
-from ares_notebook.plan import Plan, make_plan, settle_end
-from ares_notebook.progress import Progress, ProgressListener, Teller, shown
-from ares_notebook.report import DownloadReport, StepReport
+from ares_notebook.carry_out import carry_out
+from ares_notebook.datasets import AGG_TRADES, FUTURES
+from ares_notebook.plan import plan_downloads
+from ares_notebook.progress import ProgressListener
+from ares_notebook.report import DownloadReport
 from ares_notebook.settings import Settings
-from ares_notebook.sizes import check_disk
 
 __all__ = [
-    "carry_out",
     "download_agg_trades_data",
     "download_all_data",
     "download_futures_data",
     "download_klines_data",
 ]
-
-_LOGGER = logging.getLogger("DataDownloader")
-# An end this near to now may be later than the exchange's own now.
-_CLOCK_DOUBT = timedelta(days=1)
-_NO_PERPETUAL = "there is no perpetual of this name"
 
 
 async def download_all_data(
@@ -106,10 +77,9 @@ async def download_all_data(
     >>> report.complete
     True
     """
-    chosen = settings or Settings()
-    stop = settle_end(end)
-    start = lookback_start(stop, lookback_years)
-    plan = make_plan(symbol, interval, start, stop, chosen, datasets)
+    plan = plan_downloads(
+        symbol, interval, lookback_years, end=end, settings=settings, datasets=datasets
+    )
     return await carry_out(plan, on_progress=on_progress)
 
 
@@ -188,7 +158,9 @@ async def download_agg_trades_data(
     >>> [step.file_name for step in report.steps]
     ['aggtrades_BTCUSDT_2025-01-15.csv']
     """
-    return await _download_one(AGG_TRADES.name, symbol, lookback_years, end, settings, on_progress)
+    return await _download_one(
+        AGG_TRADES.name, symbol, lookback_years, end=end, settings=settings, on_progress=on_progress
+    )
 
 
 async def download_futures_data(
@@ -221,259 +193,21 @@ async def download_futures_data(
     >>> report.rows_written
     1098
     """
-    return await _download_one(FUTURES.name, symbol, lookback_years, end, settings, on_progress)
+    return await _download_one(
+        FUTURES.name, symbol, lookback_years, end=end, settings=settings, on_progress=on_progress
+    )
 
 
 async def _download_one(
     dataset: str,
     symbol: str,
     lookback_years: float,
+    *,
     end: datetime | date | str | None,
     settings: Settings | None,
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
-    stop = settle_end(end)
-    start = lookback_start(stop, lookback_years)
-    plan = make_plan(symbol, None, start, stop, settings or Settings(), (dataset,))
+    plan = plan_downloads(
+        symbol, None, lookback_years, end=end, settings=settings, datasets=(dataset,)
+    )
     return await carry_out(plan, on_progress=on_progress)
-
-
-async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) -> DownloadReport:
-    """
-    Do what *plan* says.
-
-    Where it has nothing to do, no request is made.
-
-    Parameters
-    ----------
-    plan : Plan
-    on_progress : callable, optional
-
-    Returns
-    -------
-    DownloadReport
-    """
-    began = time.monotonic()
-    store = Store(plan.settings)
-    if plan.to_do:
-        store.prepare()
-        sweep(store)
-    with shown(plan.settings, on_progress) as listener:
-        work = _Work(plan, store, Teller(listener), began)
-        if plan.to_do:
-            async with Transport(plan.settings) as transport:
-                await work.do(transport)
-    return work.report()
-
-
-@dataclass(slots=True)
-class _Work:
-    """One plan under way: what is shared by its steps, and what has become of them."""
-
-    plan: Plan
-    store: Store
-    teller: Teller
-    began: float
-    overhead: Meter = field(default_factory=Meter)
-    notes: list[str] = field(default_factory=list)
-    results: dict[str, StepReport] = field(default_factory=dict)
-    meters: list[Meter] = field(default_factory=list)
-
-    async def do(self, transport: Transport) -> None:
-        """Learn what must be known first, then carry out the steps side by side."""
-        roads = Roads(Archive(transport, self.store.folder), Rest(transport))
-        with metered(self.overhead):
-            await self._settle(roads)
-            refused = await self._check_size(roads)
-        # K-lines and funding go first, trades follow as places become free; of each
-        # the newest first, so that a wrong wish shows at once.
-        steps = sorted(self.plan.to_do, key=lambda step: step.file.dataset is AGG_TRADES)
-        places = asyncio.Semaphore(self.plan.settings.max_concurrency)
-        async with asyncio.TaskGroup() as group:
-            for step in _bounds_first(steps):
-                if step.file.name in refused:
-                    self.results[step.file.name] = _failed(step, refused[step.file.name])
-                else:
-                    group.create_task(self._step(step, roads, places))
-        self.notes += roads.rest.notes
-        self._tell(None, at_once=True)
-
-    async def _settle(self, roads: Roads) -> None:
-        """Ask for clock, symbol and perpetual, where the plan depends on them."""
-        if self.plan.settings.source != "archive":
-            await self._settle_clock(roads.rest)
-        await self._settle_symbol(roads)
-        await self._settle_perpetual(roads)
-
-    async def _settle_clock(self, rest: Rest) -> None:
-        """Let the exchange say what is closed, where the end is near to our own now."""
-        if datetime.now(UTC) - self.plan.end > _CLOCK_DOUBT:
-            return
-        try:
-            now = utc(await rest.server_time_ms())
-        except TransportError as error:
-            self._note(f"the exchange's clock could not be asked, so ours is trusted: {error}")
-            return
-        if now < self.plan.end:
-            plan = self.plan
-            names = tuple(dict.fromkeys(step.file.dataset.name for step in plan.steps))
-            self.plan = make_plan(plan.symbol, plan.interval, plan.start, now, plan.settings, names)
-
-    async def _settle_symbol(self, roads: Roads) -> None:
-        """
-        Make sure that the symbol exists, once, instead of failing at every file.
-
-        A delisted one is unknown to the API and still in the archive.
-        """
-        spot = [step for step in self.plan.to_do if step.file.dataset.market == "spot"]
-        if not spot:
-            return
-        source = self.plan.settings.source
-        try:
-            known = source != "archive" and await roads.rest.knows(self.plan.symbol)
-        except TransportError as error:
-            self._note(f"the exchange could not be asked whether it knows {self.plan.symbol}: {error}")
-            return
-        if known or (source != "rest" and await roads.archive.has_any(spot[0].file.series)):
-            return
-        msg = (
-            f"{self.plan.symbol} is not known to the exchange, and its archive has nothing of it; "
-            f"check the spelling, such as BTCUSDT"
-        )
-        raise UnknownSymbol(msg)
-
-    async def _settle_perpetual(self, roads: Roads) -> None:
-        """Without a perpetual of this name there are no funding steps, and that is no failure."""
-        steps = [step for step in self.plan.to_do if step.file.dataset is FUTURES]
-        if not steps or await self._has_perpetual(steps[0].file.series, roads):
-            return
-        only_futures = all(step.file.dataset is FUTURES for step in self.plan.steps)
-        self.notes.append(f"{self.plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
-        for step in steps:
-            with Draft(step, self.store) as draft:
-                draft.confirm_absent(step.holes, _NO_PERPETUAL)
-                await draft.commit()
-        kept = tuple(step for step in self.plan.steps if step.file.dataset is not FUTURES)
-        self.plan = replace(self.plan, steps=() if only_futures else kept)
-
-    async def _has_perpetual(self, series: Series, roads: Roads) -> bool:
-        source = self.plan.settings.source
-        if source != "rest" and await roads.archive.has_any(series):
-            return True
-        try:
-            return source == "archive" or await roads.rest.has_perpetual(series.symbol)
-        except TransportError as error:
-            self._note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
-            return True
-
-    async def _check_size(self, roads: Roads) -> dict[str, NotEnoughDisk]:
-        """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
-        if self.plan.settings.source != "rest":
-            self.plan = await self.plan.measured_by(roads.archive)
-        try:
-            check_disk(self.plan.to_do, self.plan.settings)
-        except NotEnoughDisk as error:
-            trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
-            return {step.file.name: error for step in trades}
-        return {}
-
-    async def _step(self, step: Step, roads: Roads, places: asyncio.Semaphore) -> None:
-        """One file; its failure is noted, and stops nobody else."""
-        async with places:
-            meter = Meter(on_change=lambda: self._tell(step))
-            self.meters.append(meter)
-            with metered(meter):
-                try:
-                    result = await self._carry_out(step, roads)
-                except AresError as error:
-                    result = _failed(step, error)
-            if result.error is not None:
-                _LOGGER.error("%s failed: %s", step.file.name, result.error)
-            requests, received = meter.requests, meter.bytes_received
-            self.results[step.file.name] = replace(
-                result, requests=requests, bytes_received=received
-            )
-            self._tell(step)
-
-    async def _carry_out(self, step: Step, roads: Roads) -> StepReport:
-        async with locked(self.store, step.file):
-            # Another process may have done it while we waited for the lock.
-            have = await asyncio.to_thread(self.store.have, step.file)
-            now = decide(have, step.until_ms, self.plan.settings.source)
-            if now.action == "skip":
-                return _skipped(now)
-            with Draft(now, self.store) as draft:
-                problem = await fill(draft, now, roads)
-                new_rows = draft.new_rows
-                await draft.commit()
-                missing = len(draft.holes(by_rest=True))
-            return StepReport(
-                now.file.dataset.name,
-                now.file.name,
-                now.action,
-                now.reason,
-                rows=new_rows,
-                missing=missing,
-                error=problem,
-            )
-
-    def report(self) -> DownloadReport:
-        """What became of all steps, in the plan's order."""
-        steps = tuple(self.results.get(step.file.name) or _skipped(step) for step in self.plan.steps)
-        return DownloadReport(
-            steps,
-            time.monotonic() - self.began,
-            tuple(self.notes),
-            self.overhead.requests,
-            self.overhead.bytes_received,
-        )
-
-    def _note(self, note: str) -> None:
-        _LOGGER.warning("%s", note)
-        self.notes.append(note)
-
-    def _tell(self, step: Step | None, *, at_once: bool = False) -> None:
-        def progress() -> Progress:
-            return Progress(
-                symbol=self.plan.symbol,
-                dataset=step.file.dataset.name if step else "",
-                file_name=step.file.name if step else "",
-                steps_done=len(self.results),
-                steps_total=len(self.plan.to_do),
-                rows=sum(result.rows for result in self.results.values()),
-                requests=sum(meter.requests for meter in self.meters),
-                bytes_received=sum(meter.bytes_received for meter in self.meters),
-                bytes_expected=self.plan.bytes_received,
-                seconds=time.monotonic() - self.began,
-            )
-
-        self.teller.tell(progress, at_once=at_once)
-
-
-def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
-    """The newest and the oldest of each dataset first, then the others, newest first."""
-    by_dataset: dict[str, list[Step]] = {}
-    for step in steps:
-        by_dataset.setdefault(step.file.dataset.name, []).append(step)
-    for group in by_dataset.values():
-        yield from [group[-1], *group[:1], *reversed(group[1:-1])][: len(group)]
-
-
-def _failed(step: Step, error: AresError) -> StepReport:
-    missing = len(step.holes)
-    return StepReport(
-        step.file.dataset.name,
-        step.file.name,
-        step.action,
-        step.reason,
-        missing=missing,
-        error=error,
-    )
-
-
-def _skipped(step: Step) -> StepReport:
-    holes = find_holes(step.file, step.have.facts, step.until_ms)
-    left = unexplained(step.file, holes, step.have.absences, by_rest=True)
-    return StepReport(
-        step.file.dataset.name, step.file.name, "skip", step.reason, missing=len(left)
-    )

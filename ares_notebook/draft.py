@@ -16,7 +16,8 @@ from ares_notebook.cache.splice import Patch, spliced
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.decide import Step
-from ares_notebook.measure import Absence, Facts, Hole, find_holes, unexplained
+from ares_notebook.facts import Absence, Facts, Hole
+from ares_notebook.holes import find_holes, unexplained
 from ares_notebook.rows import Table
 
 __all__ = ["Draft"]
@@ -69,7 +70,9 @@ class Draft:
     @property
     def new_rows(self) -> int:
         """How many rows the draft has that the cache does not."""
-        return max(0, self.facts.rows - self._have.facts.rows) if not self._anew else self.facts.rows
+        return (
+            max(0, self.facts.rows - self._have.facts.rows) if not self._anew else self.facts.rows
+        )
 
     def holes(self, *, by_rest: bool) -> list[Hole]:
         """What is still to be asked for; see `unexplained` for *by_rest*."""
@@ -148,6 +151,4 @@ def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:
 
 def _tells_of(absence: Absence, holes: list[Hole]) -> bool:
     """Whether an absence speaks of a hole that is there; others would only pile up."""
-    return any(
-        hole.start_ms < absence.end_ms and absence.start_ms < hole.end_ms for hole in holes
-    )
+    return any(hole.start_ms < absence.end_ms and absence.start_ms < hole.end_ms for hole in holes)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ares_notebook.cache.splice import Patch
-from ares_notebook.decide import Road, Step
+from ares_notebook.decide import Step
 from ares_notebook.draft import Draft
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between
 from ares_notebook.exchange.rest import Rest
-from ares_notebook.measure import Hole
+from ares_notebook.facts import Hole
 from ares_notebook.periods import DAY_MS, utc
 from ares_notebook.rows import Table
 
@@ -138,9 +138,7 @@ async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
         return
     first_ms = await rest.first_ms(draft.file.series)
     before = [
-        hole
-        for hole in draft.holes(by_rest=True)
-        if first_ms is None or hole.end_ms <= first_ms
+        hole for hole in draft.holes(by_rest=True) if first_ms is None or hole.end_ms <= first_ms
     ]
     draft.confirm_absent(before, "before listing")
 

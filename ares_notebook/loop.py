@@ -41,7 +41,7 @@ def _running() -> _LoopThread:
 
 def _forget() -> None:
     """A forked child has the lock's state and not the thread; it starts its own."""
-    global _lock, _thread  # noqa: PLW0603 - see above
+    global _lock, _thread
     _lock, _thread = threading.Lock(), None
 
 

@@ -1,5 +1,5 @@
 """
-UTC time: stamps in milliseconds, calendar periods, and the grid of k-line intervals.
+UTC time: moments, stamps in milliseconds, calendar months and days.
 
 Everything here is half-open: a period holds ``start <= t < end``.
 """
@@ -7,7 +7,6 @@ Everything here is half-open: a period holds ``start <= t < end``.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -15,53 +14,23 @@ from ares_notebook.errors import BadArgument
 
 __all__ = [
     "DAY_MS",
-    "INTERVALS",
     "Cut",
     "Period",
     "as_utc",
     "cut_periods",
     "get_daily_periods",
     "get_monthly_periods",
-    "interval_text",
     "lookback_start",
     "month_of",
-    "next_open_ms",
-    "opens_between",
     "period_of",
     "to_ms",
     "utc",
-    "validate_interval",
 ]
 
 DAY_MS = 86_400_000
 
 Cut = Literal["month", "day"]
 """What one file holds."""
-
-INTERVALS: dict[str, int] = {
-    "1s": 1_000,
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": DAY_MS,
-    "3d": 3 * DAY_MS,
-    "1w": 7 * DAY_MS,
-    # A month has no fixed length; nothing may compute with this number.
-    "1M": 0,
-}
-"""Binance's k-line intervals and their length in milliseconds."""
-
-# Weeks open on Mondays (the epoch was a Thursday); three-day candles count
-# from 1970-01-02, and never restart with the month.
-_GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
 
 
 class Period(NamedTuple):
@@ -166,33 +135,7 @@ def _from_text(text: str, argument: str) -> datetime:
     except ValueError as error:
         msg = f'{argument}={text!r} is not an ISO date; write it like "2025-01-31" or "2025-01-31T12:00"'
         raise BadArgument(msg) from error
-    return (
-        moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    )
-
-
-def validate_interval(interval: str) -> str:
-    """
-    Return *interval* if Binance has it.
-
-    Raises
-    ------
-    BadArgument
-        If not; the message lists those it has. ``1m`` is a minute, ``1M`` a month.
-    """
-    if interval not in INTERVALS:
-        msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
-        raise BadArgument(msg)
-    return interval
-
-
-def interval_text(interval: str) -> str:
-    """
-    The interval as file names carry it: ``1M`` is ``1mo``, as in Binance's archive.
-
-    ``1M`` and ``1m`` would be one file on a disk that ignores case.
-    """
-    return "1mo" if interval == "1M" else interval
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def month_of(moment: datetime) -> Period:
@@ -245,13 +188,13 @@ def lookback_start(end: datetime, lookback_years: float) -> datetime:
 
 
 def _too_far(lookback_years: float) -> str:
-    return f"lookback_years={lookback_years!r} reaches before 1970; Binance's history begins in 2017"
+    return (
+        f"lookback_years={lookback_years!r} reaches before 1970; Binance's history begins in 2017"
+    )
 
 
 def _positive(lookback_years: float) -> float:
-    number = isinstance(lookback_years, int | float) and not isinstance(
-        lookback_years, bool
-    )
+    number = isinstance(lookback_years, int | float) and not isinstance(lookback_years, bool)
     if not number or not math.isfinite(lookback_years) or lookback_years <= 0:
         msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
         raise BadArgument(msg)
@@ -373,59 +316,3 @@ def cut_periods(cut: Cut, first: datetime, last: datetime) -> list[Period]:
         periods.append(Period(period.start, min(period.end, last)))
         period = period_of(cut, period.end)
     return periods
-
-
-def next_open_ms(interval: str, open_ms: int) -> int:
-    """
-    The open time of the candle after the one that opens at *open_ms*.
-
-    It is also the moment at which that candle is closed.
-
-    Examples
-    --------
-    >>> next_open_ms("1h", 1735689600000) - 1735689600000
-    3600000
-    """
-    if interval == "1M":
-        return month_of(utc(open_ms)).end_ms
-    return open_ms + INTERVALS[interval]
-
-
-def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
-    """
-    The open times on Binance's grid of all candles that open at or after *start_ms* and are closed by *end_ms*.
-
-    Parameters
-    ----------
-    interval : str
-    start_ms, end_ms : int
-        Half-open window, milliseconds since the epoch, UTC.
-
-    Returns
-    -------
-    range or list of int
-        Ascending; a list only for ``1M``, whose steps are not equal.
-
-    Examples
-    --------
-    >>> len(opens_between("1h", 1735689600000, 1735689600000 + 86_400_000))
-    24
-    """
-    if interval == "1M":
-        return _month_opens(start_ms, end_ms)
-    step = INTERVALS[interval]
-    origin = _GRID_ORIGIN_MS.get(interval, 0)
-    first = start_ms + (origin - start_ms) % step
-    return range(first, max(first, end_ms - step + 1), step)
-
-
-def _month_opens(start_ms: int, end_ms: int) -> list[int]:
-    if end_ms <= start_ms:
-        return []
-    months = cut_periods("month", utc(start_ms), utc(end_ms))
-    # cut_periods takes the first month whole; a candle that opened before the
-    # window is not asked for, nor one that is still open at its end.
-    opens = [
-        month.start_ms for month in months if month_of(month.start).end_ms <= end_ms
-    ]
-    return opens[bisect_left(opens, start_ms) :]

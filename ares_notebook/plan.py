@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.store import Store
-from ares_notebook.datasets import DATASETS, Series, dataset_named, files_between
+from ares_notebook.datasets import DATASETS, dataset_named
 from ares_notebook.decide import Step, decide
 from ares_notebook.errors import BadArgument
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.periods import as_utc, lookback_start, to_ms, validate_interval
+from ares_notebook.intervals import validate_interval
+from ares_notebook.periods import Period, as_utc, lookback_start, to_ms
+from ares_notebook.series import Series, files_between
 from ares_notebook.settings import Settings
 from ares_notebook.sizes import sized
 from ares_notebook.symbols import validate_symbol
@@ -225,7 +227,8 @@ def plan_downloads(
     """
     chosen = settings or Settings()
     stop = settle_end(end)
-    return make_plan(symbol, interval, lookback_start(stop, lookback_years), stop, chosen, datasets)
+    window = Period(lookback_start(stop, lookback_years), stop)
+    return make_plan(symbol, interval, window, chosen, datasets)
 
 
 def settle_end(end: datetime | date | str | None) -> datetime:
@@ -250,12 +253,12 @@ def settle_end(end: datetime | date | str | None) -> datetime:
 def make_plan(
     symbol: str,
     interval: str | None,
-    start: datetime,
-    end: datetime,
+    window: Period,
     settings: Settings,
     datasets: Sequence[str],
 ) -> Plan:
-    """The plan for ``[start, end)``; the rest is as in `plan_downloads`."""
+    """The plan for *window*; the rest is as in `plan_downloads`."""
+    start, end = window
     checked = validate_symbol(symbol)
     names = [datasets] if isinstance(datasets, str) else list(datasets)
     wanted = {dataset_named(name) for name in names}

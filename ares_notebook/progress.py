@@ -102,7 +102,9 @@ def somebody_looks(settings: Settings) -> bool:
 
 
 @contextmanager
-def shown(settings: Settings, listener: ProgressListener | None) -> Iterator[ProgressListener | None]:
+def shown(
+    settings: Settings, listener: ProgressListener | None
+) -> Iterator[ProgressListener | None]:
     """
     A listener that shows a bar beside calling *listener*, while the context is open.
 

@@ -159,7 +159,11 @@ class DownloadReport:
         return "\n".join([self._headline(), *self._lines()])
 
     def _headline(self) -> str:
-        state = f"{len(self.failed)} FAILED" if self.failed else ("complete" if self.complete else "incomplete")
+        state = (
+            f"{len(self.failed)} FAILED"
+            if self.failed
+            else ("complete" if self.complete else "incomplete")
+        )
         counts = ", ".join(f"{count} {_PAST[action]}" for action, count in self.actions.items())
         return (
             f"{state}: {len(self.steps)} files ({counts or 'none wanted'}), {self.rows_written:,} new rows, "
@@ -171,7 +175,10 @@ class DownloadReport:
         if len(self.failed) > _MOST_LINES:
             lines.append(f"  … and {len(self.failed) - _MOST_LINES} more; see report.to_frame()")
         waiting = [step for step in self.steps if step.missing and step.error is None]
-        lines += [f"  open   {step.file_name}: {step.missing} holes left" for step in waiting[:_MOST_LINES]]
+        lines += [
+            f"  open   {step.file_name}: {step.missing} holes left"
+            for step in waiting[:_MOST_LINES]
+        ]
         return lines + [f"  note   {note}" for note in self.notes]
 
     def _repr_html_(self) -> str:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.periods import validate_interval
+from ares_notebook.intervals import validate_interval
 from ares_notebook.symbols import validate_symbol
 
 __all__ = ["CACHE_DIR", "MAX_RETRIES", "RETRY_DELAY_SECONDS", "Settings"]
@@ -47,11 +47,7 @@ _Url = Annotated[str, BeforeValidator(_url)]
 
 def _folder(value: object) -> Path:
     """A path as people write it, ``~`` included."""
-    if (
-        not isinstance(value, str | Path)
-        or not str(value).strip()
-        or "\0" in str(value)
-    ):
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         msg = 'is not a folder; pass a path such as "data_cache"'
         raise ValueError(msg)
     return Path(value).expanduser()
@@ -126,9 +122,7 @@ class Settings(BaseSettings):
     spot_fallback_url: _Url = "https://data-api.binance.vision"
     futures_url: _Url = "https://fapi.binance.com"
     archive_url: _Url = "https://data.binance.vision"
-    archive_listing_url: _Url = (
-        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
-    )
+    archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
     source: Literal["auto", "archive", "rest"] = "auto"
     weight_share: float = Field(0.8, gt=0, le=1)
     api_key: SecretStr | None = None
@@ -173,7 +167,5 @@ def _in_words(error: ValidationError) -> str:
         value = "…" if name == "api_key" else repr(fault["input"])
         reason = fault["msg"].removeprefix("Value error, ")
         # Our own checks name the argument themselves.
-        lines.append(
-            reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}"
-        )
+        lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")
     return "; ".join(lines)

@@ -54,9 +54,7 @@ class Shape:
         place: Literal["column", "index"] = "column" if "timestamp" in frame else "index"
         if place == "index" and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
-                msg = (
-                    f"the given {dataset.name} have neither a 'timestamp' column nor a datetime index"
-                )
+                msg = f"the given {dataset.name} have neither a 'timestamp' column nor a datetime index"
                 raise BadArgument(msg)
             frame = _empty(dataset)
         return cls._sorted(frame, dataset, place)
@@ -73,10 +71,12 @@ class Shape:
             keys = us // 3_600_000_000
         # The first of rows with one key stays: given rows stand before fetched ones.
         _, first = np.unique(keys, return_index=True)
-        return cls(frame.iloc[first], dataset, place, us[first], None if ids is None else ids[first])
+        return cls(
+            frame.iloc[first], dataset, place, us[first], None if ids is None else ids[first]
+        )
 
     def filled(self, cached: pd.DataFrame) -> Shape:
-        """This frame with those rows of *cached* (as the loaders give them) that it lacks."""
+        """The frame with those rows of *cached* (as the loaders give them) that it lacks."""
         other = Shape.of(cached, self.dataset)
         own, theirs = (s.ids if s.ids is not None else s.stamps_us for s in (self, other))
         if self.dataset.key == "event_time":
@@ -86,7 +86,9 @@ class Shape:
             return self
         if self.frame.empty and not self._is_bare():
             return Shape._sorted(self._shaped(new), self.dataset, self.stamps)
-        joined = pd.concat([self.frame, self._shaped(new)]) if len(self.frame) else self._shaped(new)
+        joined = (
+            pd.concat([self.frame, self._shaped(new)]) if len(self.frame) else self._shaped(new)
+        )
         shape = Shape._sorted(joined, self.dataset, self.stamps)
         if self.stamps == "index":
             return shape
@@ -114,7 +116,11 @@ class Shape:
         """Numbers in the dtypes given, where every number fits."""
         for name in self.frame.columns if len(self.frame) else ():
             wanted = self.frame[name].dtype
-            if name != "timestamp" and name in self.dataset.column_names and wanted != shaped[name].dtype:
+            if (
+                name != "timestamp"
+                and name in self.dataset.column_names
+                and wanted != shaped[name].dtype
+            ):
                 shaped = shaped.assign(**{name: shaped[name].astype(wanted)})
         return shaped
 
@@ -155,13 +161,14 @@ def _ids(frame: pd.DataFrame, dataset: Dataset) -> Int64s | None:
 
 
 def _as_stamps(stamps: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
-    """Aware UTC *stamps* written as *like* are: naive, another zone, or milliseconds."""
-    if not len(like) and like.dtype == object:
-        return stamps
+    """Aware UTC *stamps*, written as *like* are: naive, another zone, or milliseconds."""
+    written: pd.Series[Any] = stamps
     if pd.api.types.is_numeric_dtype(like):
-        return stamps.dt.as_unit("ms").astype("int64").astype(like.dtype)
-    if isinstance(like.dtype, pd.DatetimeTZDtype):
-        return stamps.dt.tz_convert(like.dtype.tz).astype(like.dtype)
-    if pd.api.types.is_datetime64_dtype(like):
-        return stamps.dt.tz_localize(None).astype(like.dtype)
-    return stamps.dt.strftime("%Y-%m-%d %H:%M:%S.%f")
+        written = stamps.dt.as_unit("ms").astype("int64").astype(like.dtype)
+    elif isinstance(like.dtype, pd.DatetimeTZDtype):
+        written = stamps.dt.tz_convert(like.dtype.tz).astype(like.dtype)
+    elif pd.api.types.is_datetime64_dtype(like):
+        written = stamps.dt.tz_localize(None).astype(like.dtype)
+    elif len(like):
+        written = stamps.dt.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return written

@@ -26,7 +26,9 @@ async def sized(step: Step, archive: Archive) -> Step:
     if road != whole:
         return step
     try:
-        size = await archive.size_of(step.file.series, step.file.dataset.cut, step.file.period.start)
+        size = await archive.size_of(
+            step.file.series, step.file.dataset.cut, step.file.period.start
+        )
     except NotFound:
         return step
     if size is None:

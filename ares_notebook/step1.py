@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,19 +15,21 @@ import pyarrow as pa
 
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
-from ares_notebook.datasets import CacheFile, Dataset, Series, dataset_named, files_between
-from ares_notebook.download import carry_out
+from ares_notebook.carry_out import carry_out
+from ares_notebook.datasets import Dataset, dataset_named
 from ares_notebook.errors import (
     AresError,
     BadArgument,
-    NeverDownloaded,
     NotEnoughMemory,
     UnknownSymbol,
 )
+from ares_notebook.facts import Facts
+from ares_notebook.intervals import INTERVALS
 from ares_notebook.load import read_window
-from ares_notebook.measure import Facts, Measure
-from ares_notebook.periods import INTERVALS, to_ms, utc
-from ares_notebook.plan import make_plan
+from ares_notebook.measure import Measure
+from ares_notebook.periods import Period, to_ms, utc
+from ares_notebook.plan import Plan, make_plan
+from ares_notebook.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
 from ares_notebook.shape import Shape
 
@@ -108,7 +111,8 @@ async def fetch_missing_data(
         dataset = dataset_named(name)
         shape = Shape.of(given, dataset)
         series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
-        request = _Request(series, shape, start_time_ms, end_time_ms, until_ms, chosen, logger)
+        start_ms, end_ms = int(start_time_ms), int(end_time_ms)
+        request = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
         answer[name] = await request.answer()
     return answer
 
@@ -144,35 +148,33 @@ def _interval(
     return spaced[step]
 
 
+@dataclass(slots=True)
 class _Request:
-    """One dataset of one call."""
+    """One dataset of one call; times in milliseconds, and nothing is there after *until_ms*."""
 
-    def __init__(
-        self,
-        series: Series,
-        shape: Shape,
-        start_ms: int,
-        end_ms: int,
-        until_ms: int,
-        settings: Settings,
-        logger: logging.Logger,
-    ) -> None:
-        self._series, self._shape = series, shape
-        self._start_ms, self._end_ms, self._until_ms = int(start_ms), int(end_ms), int(until_ms)
-        self._settings, self._logger = settings, logger
-        self._store = Store(settings)
+    series: Series
+    shape: Shape
+    start_ms: int
+    end_ms: int
+    until_ms: int
+    settings: Settings
+    logger: logging.Logger
+    store: Store = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.settings)
 
     async def answer(self) -> pd.DataFrame:
         """The given rows, with what they lack."""
-        if self._lacks(self._shape.stamps_us, self._shape.ids):
+        if self._lacks(self.shape.stamps_us, self.shape.ids):
             await self._check_memory()
             await self._download()
-            self._store.refresh()
-        cached = read_window(self._store, self._series, self._start_ms, self._until_ms)
-        frame = self._shape.filled(cached)
+            self.store.refresh()
+        cached = read_window(self.store, self.series, self.start_ms, self.until_ms)
+        frame = self.shape.filled(cached)
         missing = self._lacks(frame.stamps_us, frame.ids)
-        if self._end_ms > self._until_ms:
-            missing.append((utc(max(self._start_ms, self._until_ms)), utc(self._end_ms)))
+        if self.end_ms > self.until_ms:
+            missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
         result = frame.frame
         result.attrs = {"complete": not missing, "missing": missing}
         return result
@@ -181,26 +183,26 @@ class _Request:
         self, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
     ) -> list[tuple[datetime, datetime]]:
         """What rows with these keys lack of the range, but for what the exchange has not."""
-        if self._start_ms >= self._until_ms:
+        if self.start_ms >= self.until_ms:
             return []
         facts = {file: _facts(file, stamps_us, ids) for file in self._files()}
-        return missing_spans(self._store, facts, self._start_ms, self._until_ms)
+        return missing_spans(self.store, facts, self.start_ms, self.until_ms)
+
+    def _plan(self) -> Plan:
+        window = Period(utc(self.start_ms), utc(self.until_ms))
+        series = self.series
+        return make_plan(
+            series.symbol, series.interval, window, self.settings, (series.dataset.name,)
+        )
 
     def _files(self) -> list[CacheFile]:
-        return files_between(self._series, utc(self._start_ms), utc(self._until_ms))
+        return files_between(self.series, utc(self.start_ms), utc(self.until_ms))
 
     async def _check_memory(self) -> None:
         """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
         free = _free_memory()
-        plan = make_plan(
-            self._series.symbol,
-            self._series.interval,
-            utc(self._start_ms),
-            utc(self._until_ms),
-            self._settings,
-            (self._series.dataset.name,),
-        )
-        row_bytes = _ROW_BYTES[self._series.dataset.name]
+        plan = self._plan()
+        row_bytes = _ROW_BYTES[self.series.dataset.name]
 
         def needed(rows: int) -> int:
             there = sum(step.have.facts.rows for step in plan.steps)
@@ -210,34 +212,30 @@ class _Request:
             return
         plan = await plan.measure()
         if needed(plan.rows) > max(_SMALL_BYTES, free):
-            days = (self._until_ms - self._start_ms) / 86_400_000
+            days = (self.until_ms - self.start_ms) / 86_400_000
             msg = (
-                f"{days:,.0f} days of {self._series.dataset.name} of {self._series.symbol} are about "
+                f"{days:,.0f} days of {self.series.dataset.name} of {self.series.symbol} are about "
                 f"{plan.rows:,} rows, {needed(plan.rows) / 1e9:,.1f} GB in memory, and {free / 1e9:,.1f} GB "
                 f"are free; ask for a shorter range, or download them and load windows"
             )
             raise NotEnoughMemory(msg)
 
     async def _download(self) -> None:
-        plan = make_plan(
-            self._series.symbol,
-            self._series.interval,
-            utc(self._start_ms),
-            utc(self._until_ms),
-            self._settings,
-            (self._series.dataset.name,),
-        )
+        plan = self._plan()
         try:
             report = await carry_out(plan)
             report.raise_for_failures()
         except UnknownSymbol:
             raise
         except AresError as error:
-            self._logger.error(  # noqa: TRY400 - the message tells all; no traceback at night
-                "%s of %s could not be completed: %s", self._series.dataset.name, self._series.symbol, error
+            self.logger.error(  # noqa: TRY400 - the message tells all; no traceback at night
+                "%s of %s could not be completed: %s",
+                self.series.dataset.name,
+                self.series.symbol,
+                error,
             )
             return
-        self._logger.info("%s of %s: %s", self._series.dataset.name, self._series.symbol, report)
+        self.logger.info("%s of %s: %s", self.series.dataset.name, self.series.symbol, report)
 
 
 def _facts(

@@ -46,9 +46,7 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
     """
     frame = _text_frame(path, dataset)
     frame["timestamp"] = _stamps(frame["timestamp"])
-    columns = [
-        each for each in dataset.columns if each.name in frame and each.kind != "time"
-    ]
+    columns = [each for each in dataset.columns if each.name in frame and each.kind != "time"]
     import pandas as pd  # noqa: PLC0415 - only old files need it: its import is slow
 
     good = frame["timestamp"].notna()

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from ares_notebook.cache.part import cannot_write
 from ares_notebook.cache.store import Store
-from ares_notebook.datasets import CacheFile
+from ares_notebook.series import CacheFile
 
 __all__ = ["locked", "sweep"]
 
@@ -32,9 +32,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     try:
         while not _acquired(lock):
             if not waiting:
-                _LOGGER.info(
-                    "another process is at work on %s; waiting for it", file.name
-                )
+                _LOGGER.info("another process is at work on %s; waiting for it", file.name)
                 waiting = True
             await asyncio.sleep(_POLL_SECONDS)
     except OSError as error:
@@ -53,9 +51,7 @@ def sweep(store: Store) -> None:
     """Remove temporary files that a killed process left; those of a living one are locked."""
     for part in store.parts():
         name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
-        lock = FileLock(
-            store.folder / ".ares" / "locks" / f"{name}.lock", thread_local=False
-        )
+        lock = FileLock(store.folder / ".ares" / "locks" / f"{name}.lock", thread_local=False)
         if _acquired(lock):
             part.unlink(missing_ok=True)
             lock.release()

@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from ares_notebook.measure import Facts, Measure
-from ares_notebook.datasets import CacheFile
 from ares_notebook.errors import BadAnswer, CacheError, CacheUnavailable, NotEnoughDisk
+from ares_notebook.facts import Facts
+from ares_notebook.measure import Measure
 from ares_notebook.rows import Table, header_of, keys_of, text_of
+from ares_notebook.series import CacheFile
 
 __all__ = ["PART_SUFFIX", "Part", "cannot_write"]
 
@@ -125,9 +126,7 @@ class Part:
         keys = keys_of(self.file.dataset, table)
         after = -1 if self._last_key is None else self._last_key
         if keys[0] <= after or not bool(np.all(np.diff(keys) > 0)):
-            msg = (
-                f"rows for {self.file.name} are not in order; nothing of them is stored"
-            )
+            msg = f"rows for {self.file.name} are not in order; nothing of them is stored"
             raise BadAnswer(msg)
         self._last_key = int(keys[-1])
         self._measure.add(table)

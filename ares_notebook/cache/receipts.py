@@ -12,7 +12,7 @@ import logging
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from ares_notebook.measure import Absence, Facts, Hole
+from ares_notebook.facts import Absence, Facts, Hole
 
 __all__ = ["Receipt", "Source"]
 
@@ -74,12 +74,7 @@ class Receipt:
 
     def to_json(self) -> str:
         """The text that is stored; readable, and the same for the same receipt."""
-        return (
-            json.dumps(
-                {"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False
-            )
-            + "\n"
-        )
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt | None:

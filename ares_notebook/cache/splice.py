@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ares_notebook.cache.text import read_rows
-from ares_notebook.datasets import CacheFile, Dataset
-from ares_notebook.measure import Facts, Hole
+from ares_notebook.datasets import Dataset
+from ares_notebook.facts import Facts, Hole
 from ares_notebook.rows import Table, keys_of
+from ares_notebook.series import CacheFile
 
 __all__ = ["Patch", "spliced"]
 
@@ -57,9 +58,7 @@ class Patch:
                 return first_ms // _HOUR_MS, last_ms // _HOUR_MS + 1
 
 
-def spliced(
-    dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]
-) -> Iterator[Table]:
+def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -> Iterator[Table]:
     """
     The rows of *base* with those of *patches* in their places, ascending.
 

@@ -7,16 +7,17 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ares_notebook.measure import Absence, Facts, Measure
 from ares_notebook.cache.part import PART_SUFFIX, Part, cannot_write
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.text import is_ours, read_rows
-from ares_notebook.datasets import CacheFile, parse_file_name
 from ares_notebook.errors import CorruptFile, WrongMarket
+from ares_notebook.facts import Absence, Facts
+from ares_notebook.measure import Measure
 from ares_notebook.rows import Table
+from ares_notebook.series import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
 __all__ = ["Have", "Store"]
@@ -47,7 +48,7 @@ class Have:
 
     file: CacheFile
     path: Path | None = None
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
     sources: tuple[Source, ...] = ()
     absences: tuple[Absence, ...] = ()
     final: bool = False
@@ -132,9 +133,7 @@ class Store:
                 final=bool(receipt and receipt.final and not receipt.size),
             )
         if receipt and self._holds(receipt, path):
-            return Have(
-                file, path, receipt.facts, receipt.sources, absences, receipt.final
-            )
+            return Have(file, path, receipt.facts, receipt.sources, absences, receipt.final)
         return replace(self._measured(file, path), absences=absences)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
@@ -229,7 +228,8 @@ class Store:
         """Cache files by name; the plain one wins where both forms are there."""
         if self._paths is None:
             try:
-                names = sorted(os.listdir(self.folder), reverse=True)
+                # listdir, not iterdir: of 100,000 names no path is needed.
+                names = sorted(os.listdir(self.folder), reverse=True)  # noqa: PTH208
             except FileNotFoundError:
                 names = []
             except OSError as error:
@@ -254,9 +254,7 @@ class Store:
         if file.name not in (self._noted or ()):
             return None
         try:
-            receipt = Receipt.from_json(
-                (self._receipts / f"{file.name}.json").read_bytes()
-            )
+            receipt = Receipt.from_json((self._receipts / f"{file.name}.json").read_bytes())
         except OSError as error:
             _LOGGER.debug("no receipt of %s: %s", file.name, error)
             return None
@@ -314,7 +312,7 @@ def _names_in(receipts: Path) -> set[str]:
     try:
         return {
             name.removesuffix(".json")
-            for name in os.listdir(receipts)
+            for name in os.listdir(receipts)  # noqa: PTH208 - as above
             if name.endswith(".json")
         }
     except FileNotFoundError:

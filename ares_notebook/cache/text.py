@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.cache.legacy import read_legacy
-from ares_notebook.datasets import CacheFile, Dataset
+from ares_notebook.datasets import Dataset
 from ares_notebook.errors import CorruptFile
 from ares_notebook.rows import Table, header_of, schema_of
+from ares_notebook.series import CacheFile
 
 __all__ = ["is_ours", "open_text", "read_rows"]
 
@@ -81,9 +82,7 @@ def _reader(stream: Any, dataset: Dataset) -> Any:
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=arrow_csv.ParseOptions(quote_char=False),
         convert_options=arrow_csv.ConvertOptions(
-            column_types={
-                each.name: _COLUMN_TYPES[each.kind] for each in dataset.columns
-            },
+            column_types={each.name: _COLUMN_TYPES[each.kind] for each in dataset.columns},
             include_columns=list(dataset.column_names),
             strings_can_be_null=False,
             null_values=[],

@@ -23,7 +23,7 @@ _LARGEST = 1 << 61
 _MICROSECONDS_FROM = 100_000_000_000_000
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
+class Refused(Exception):
     """The request cannot be answered but by an error; never leaves this package."""
 
     def __init__(self, answer: Answer) -> None:

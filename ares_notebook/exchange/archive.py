@@ -20,14 +20,16 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from ares_notebook.datasets import Dataset, Series
+from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
 from ares_notebook.exchange.inflate import lines_of
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.published import rows_of_csv
-from ares_notebook.exchange.transport import Ask, Transport
+from ares_notebook.exchange.refusal import Ask
+from ares_notebook.exchange.transport import Transport
 from ares_notebook.periods import Cut
 from ares_notebook.rows import Table
+from ares_notebook.series import Series
 
 __all__ = ["Archive", "Zip"]
 
@@ -119,9 +121,7 @@ class Archive:
         return False
 
     @asynccontextmanager
-    async def fetch(
-        self, series: Series, cut: Cut, start: datetime
-    ) -> AsyncIterator[Zip]:
+    async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
         """
         Fetch a zip and verify it; open while the context is.
 
@@ -168,17 +168,13 @@ class Archive:
                 if not marker:
                     return sizes
         except (TransportError, BadAnswer) as error:
-            _LOGGER.warning(
-                "no listing of %s, so sizes stay estimates: %s", prefix, error
-            )
+            _LOGGER.warning("no listing of %s, so sizes stay estimates: %s", prefix, error)
             return None
         return sizes
 
     async def _list_page(self, prefix: str, marker: str) -> tuple[dict[str, int], str]:
         url = self._transport.settings.archive_listing_url
-        params = {"delimiter": "/", "prefix": prefix} | (
-            {"marker": marker} if marker else {}
-        )
+        params = {"delimiter": "/", "prefix": prefix} | ({"marker": marker} if marker else {})
         ask = Ask(url, f"the archive's listing of {prefix}", params=params)
         return await self._transport.get(ask, partial(_read_listing, prefix))
 

@@ -55,7 +55,8 @@ class Budget:
     @asynccontextmanager
     async def spending(self, weight: int) -> AsyncIterator[None]:
         """Wait until *weight* may be spent, and hold it until the answer tells the new sum."""
-        while (seconds := self.wait_seconds(weight)) > 0:
+        # No event to wait for: the time of the next window is all there is.
+        while (seconds := self.wait_seconds(weight)) > 0:  # noqa: ASYNC110 - see above
             await asyncio.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
         self._pending += weight
         try:
@@ -82,9 +83,7 @@ class Budget:
 
     def heed(self, headers: Mapping[str, str], weight: int) -> None:
         """Learn from an answer what has been used; without the header, count ourselves."""
-        told = next(
-            (headers[name] for name in headers if _USED_HEADER.fullmatch(name)), ""
-        )
+        told = next((headers[name] for name in headers if _USED_HEADER.fullmatch(name)), "")
         window = self._window_of(headers.get("Date", ""))
         if window > self._window:
             self._window, self._used = window, 0

@@ -57,9 +57,7 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
         else:
             kept += block
         if len(kept) > _TEXT_BLOCK_BYTES:
-            msg = (
-                f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored"
-            )
+            msg = f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored"
             raise BadAnswer(msg)
     if kept:
         yield kept
@@ -93,12 +91,7 @@ def _data_offset(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
         msg = f"{origin} has a broken header; nothing is stored"
         raise BadAnswer(msg)
     _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
-    return (
-        int(info.header_offset)
-        + _LOCAL_HEADER.size
-        + int(name_bytes)
-        + int(extra_bytes)
-    )
+    return int(info.header_offset) + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
 
 def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
@@ -115,28 +108,29 @@ def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator
         raise BadAnswer(msg)
 
 
-def _raw_blocks(
-    archive: BinaryIO, info: zipfile.ZipInfo, origin: str
-) -> Iterator[bytes]:
-    left = info.compress_size
-    inflater = isal_zlib.decompressobj(-15) if info.compress_type else None
+def _raw_blocks(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
+    if info.compress_type == zipfile.ZIP_STORED:
+        yield from _pieces(archive, info.compress_size)
+        return
+    inflater = isal_zlib.decompressobj(-15)
+    pieces = _pieces(archive, info.compress_size)
     data = b""
-    while left or data:
-        if not data:
-            data = archive.read(min(left, _COMPRESSED_BLOCK_BYTES))
-            left -= len(data)
-            if not data:
-                return
-        if inflater is None:
-            yield data
-            data = b""
-            continue
+    while not inflater.eof:
+        data = data or next(pieces, b"")
         try:
             # The bound on the output is what keeps a bomb small.
-            yield inflater.decompress(data, _TEXT_BLOCK_BYTES)
-        except isal_zlib.error as error:
+            block = inflater.decompress(data, _TEXT_BLOCK_BYTES)
+        except isal_zlib.error as error:  # type: ignore[misc]  # isal publishes no types
             msg = f"{origin} does not inflate ({error}); nothing is stored"
             raise BadAnswer(msg) from error
-        data = inflater.unconsumed_tail
-        if inflater.eof:
+        if not data and not block:
             return
+        data = inflater.unconsumed_tail
+        yield block
+
+
+def _pieces(archive: BinaryIO, size: int) -> Iterator[bytes]:
+    left = size
+    while left and (piece := archive.read(min(left, _COMPRESSED_BLOCK_BYTES))):
+        left -= len(piece)
+        yield piece

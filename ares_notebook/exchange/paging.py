@@ -12,9 +12,7 @@ __all__ = ["in_order"]
 _T = TypeVar("_T")
 
 
-async def in_order(
-    calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int
-) -> AsyncIterator[_T]:
+async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> AsyncIterator[_T]:
     """
     Run *calls* with up to *ahead* under way, and yield their results in order.
 

@@ -53,37 +53,26 @@ def rows_of_csv(dataset: Dataset, block: bytes, origin: str) -> Table:
     """
     if not block.strip():
         return empty_rows(dataset)
-    width = (
-        block[: block.find(b"\n")].count(b",") + 1
-        if b"\n" in block
-        else block.count(b",") + 1
-    )
+    width = block[: block.find(b"\n")].count(b",") + 1 if b"\n" in block else block.count(b",") + 1
     columns = dataset.published[:width]
     if {each.name for each in dataset.columns} - {each.name for each in columns}:
         msg = f"{origin}: a row of {width} columns is no row of {dataset.name}; nothing is stored"
         raise BadAnswer(msg)
     try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(block), *_csv_options(columns, width)
-        )
+        table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns, width))
     except _ARROW_ERRORS as error:
         raise BadAnswer(_unreadable(origin, error)) from error
     return _ours(dataset, table, origin)
 
 
 def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any]:
-    names = [each.name for each in columns] + [
-        f"extra {at}" for at in range(len(columns), width)
-    ]
+    names = [each.name for each in columns] + [f"extra {at}" for at in range(len(columns), width)]
     kept = [each for each in columns if each.kind != "ignored"]
     types = {
-        each.name: pa.int64() if each.kind in ("time", "integer") else pa.string()
-        for each in kept
+        each.name: pa.int64() if each.kind in ("time", "integer") else pa.string() for each in kept
     }
     return (
-        arrow_csv.ReadOptions(
-            column_names=names, use_threads=False, block_size=1 << 26
-        ),
+        arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
         arrow_csv.ParseOptions(quote_char=False),
         arrow_csv.ConvertOptions(
             column_types=types,
@@ -111,13 +100,7 @@ def rows_of_json(dataset: Dataset, body: bytes, origin: str) -> Table:
         If it is not a list of rows of this dataset.
     """
     try:
-        page = json.loads(body)
-        if not isinstance(page, list):
-            msg = "it is not a list"
-            raise TypeError(msg)
-        if not page:
-            return empty_rows(dataset)
-        table = pa.table(_json_columns(dataset, page))
+        table = _json_table(dataset, json.loads(body))
     except (
         ValueError,
         TypeError,
@@ -127,10 +110,13 @@ def rows_of_json(dataset: Dataset, body: bytes, origin: str) -> Table:
         *_ARROW_ERRORS,
     ) as error:
         raise BadAnswer(_unreadable(origin, error)) from error
-    return _ours(dataset, table, origin)
+    return _ours(dataset, table, origin) if table.num_rows else empty_rows(dataset)
 
 
-def _json_columns(dataset: Dataset, page: list[Any]) -> dict[str, Any]:
+def _json_table(dataset: Dataset, page: Any) -> Any:
+    if not isinstance(page, list):
+        msg = "it is not a list"
+        raise TypeError(msg)
     keys: list[Any] = list(dataset.rest_fields) or list(range(len(dataset.published)))
     columns = {}
     for column, key in zip(dataset.published, keys, strict=False):
@@ -142,7 +128,7 @@ def _json_columns(dataset: Dataset, page: list[Any]) -> dict[str, Any]:
         else:
             kind = pa.string() if column.kind == "number" else pa.int64()
             columns[column.name] = pa.array(cells, kind)
-    return columns
+    return pa.table(columns)
 
 
 def _ours(dataset: Dataset, table: Table, origin: str) -> Table:
@@ -196,7 +182,7 @@ def _microseconds(dataset: Dataset, stamps: Any, origin: str) -> Any:
     """
     values = stamps.to_numpy()
     us = np.where(values >= _MICROSECONDS_FROM, values, values * 1000)
-    if len(us) and not (_EARLIEST_US <= us.min() and us.max() < _LATEST_US):
+    if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
         msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored"
         raise BadAnswer(msg)
     if dataset.stamp_digits == 6:  # noqa: PLR2004 - microseconds
@@ -230,9 +216,7 @@ def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:
 def between(rows: Table, start_ms: int, end_ms: int) -> Table:
     """The rows with ``start_ms <= timestamp < end_ms``."""
     stamps = rows["timestamp"]
-    inside = pc.and_(
-        pc.greater_equal(stamps, start_ms * 1000), pc.less(stamps, end_ms * 1000)
-    )
+    inside = pc.and_(pc.greater_equal(stamps, start_ms * 1000), pc.less(stamps, end_ms * 1000))
     return rows if pc.all(inside).as_py() is not False else rows.filter(inside)
 
 

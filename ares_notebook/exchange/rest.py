@@ -16,15 +16,18 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.datasets import Dataset, Series
+from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between, rows_of_json
-from ares_notebook.exchange.transport import Ask, Transport
-from ares_notebook.measure import Hole
-from ares_notebook.periods import opens_between, utc
+from ares_notebook.exchange.refusal import Ask
+from ares_notebook.exchange.transport import Transport
+from ares_notebook.facts import Hole
+from ares_notebook.intervals import opens_between
+from ares_notebook.periods import utc
 from ares_notebook.rows import Table, keys_of, stamps_ms
+from ares_notebook.series import Series
 
 __all__ = ["Rest"]
 
@@ -71,9 +74,7 @@ class Rest:
             weight=_INFO_WEIGHT,
         )
         try:
-            info = await self._spot(
-                "/api/v3/exchangeInfo", ask, partial(_object, key="rateLimits")
-            )
+            info = await self._spot("/api/v3/exchangeInfo", ask, partial(_object, key="rateLimits"))
         except UnknownSymbol:
             return False
         self._heed_limits(self._spot_url, "spot", info)
@@ -82,9 +83,7 @@ class Rest:
     async def has_perpetual(self, symbol: str) -> bool:
         """Whether USD-M futures list *symbol*."""
         url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
-        ask = Ask(
-            url, f"perpetual {symbol}", weight=_FUTURES_INFO_WEIGHT, counter="futures"
-        )
+        ask = Ask(url, f"perpetual {symbol}", weight=_FUTURES_INFO_WEIGHT, counter="futures")
         info = await self._transport.get(ask, partial(_object, key="symbols"))
         self._heed_limits(url, "futures", info)
         return any(each.get("symbol") == symbol for each in info["symbols"])
@@ -195,9 +194,7 @@ class Rest:
             msg = f"aggTrades of {series.symbol} from id {first} begin with {ids[0]}; nothing is stored"
             raise BadAnswer(msg)
         # Where ids are missing the page reaches beyond what was asked.
-        inside = (
-            page.filter(pa.array(ids < end)) if len(ids) and ids[-1] >= end else page
-        )
+        inside = page.filter(pa.array(ids < end)) if len(ids) and ids[-1] >= end else page
         return between(inside, hole.start_ms, hole.end_ms)
 
     async def _page(
@@ -233,15 +230,11 @@ class Rest:
         url = self._transport.settings.futures_url + dataset.rest_path
         return await self._transport.get(ask(url=url, counter="funding"), read)
 
-    async def _spot(
-        self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]
-    ) -> _T:
+    async def _spot(self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]) -> _T:
         """Ask the spot API; where it is closed to this region, the market-data host."""
         settings = self._transport.settings
         try:
-            return await self._transport.get(
-                ask(url=self._spot_url + path, counter="spot"), read
-            )
+            return await self._transport.get(ask(url=self._spot_url + path, counter="spot"), read)
         except RegionBlocked as error:
             if self._spot_url == settings.spot_fallback_url:
                 raise
@@ -251,9 +244,7 @@ class Rest:
                 _LOGGER.warning("%s", note)
             self._spot_url = settings.spot_fallback_url
             _LOGGER.debug("%s", error)
-        return await self._transport.get(
-            ask(url=self._spot_url + path, counter="spot"), read
-        )
+        return await self._transport.get(ask(url=self._spot_url + path, counter="spot"), read)
 
     def _heed_limits(self, url: str, counter: str, info: dict[str, Any]) -> None:
         """Take limit and window of the request weight from the exchange's own words."""

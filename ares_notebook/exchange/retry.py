@@ -31,9 +31,7 @@ _FOREIGN = (
 _T = TypeVar("_T")
 
 
-def seconds_before_retry(
-    error: BaseException, attempt: int, settings: Settings
-) -> float | None:
+def seconds_before_retry(error: BaseException, attempt: int, settings: Settings) -> float | None:
     """
     Seconds to wait after failed *attempt* (1-based), or None if trying again is no use.
 
@@ -64,11 +62,7 @@ async def retrying(
 
     def _wait(state: tenacity.RetryCallState) -> float | None:
         error = state.outcome.exception() if state.outcome else None
-        return (
-            seconds_before_retry(error, state.attempt_number, settings)
-            if error
-            else None
-        )
+        return seconds_before_retry(error, state.attempt_number, settings) if error else None
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

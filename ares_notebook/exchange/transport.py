@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
@@ -16,21 +14,17 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ares_notebook.errors import (
-    AresError,
     BadAnswer,
-    BadRequest,
-    NotFound,
     RateLimited,
-    RegionBlocked,
     ServerFault,
-    UnknownSymbol,
 )
 from ares_notebook.exchange.budget import Budget
 from ares_notebook.exchange.meter import count_bytes, count_request
+from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.exchange.retry import retrying
 from ares_notebook.settings import Settings
 
-__all__ = ["Ask", "Transport"]
+__all__ = ["Transport"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
@@ -40,33 +34,6 @@ _SPOT_WEIGHT, _FUTURES_WEIGHT = 6000, 2400
 _CHUNK_BYTES = 1 << 18
 # The largest answer that is not an archive is the futures' exchangeInfo, some 2 MB.
 _MOST_BYTES = 32 << 20
-_UNKNOWN_SYMBOL_CODE = -1121
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """
-    One request.
-
-    Parameters
-    ----------
-    url : str
-    description : str
-        For the log and for errors.
-    params : mapping
-    headers : mapping
-    weight : int
-        What it costs of the host's budget.
-    counter : str
-        Which budget of the host; funding has one of its own.
-    """
-
-    url: str
-    description: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    weight: int = 0
-    counter: str = ""
 
 
 class Transport:
@@ -100,9 +67,7 @@ class Transport:
     async def __aenter__(self) -> Self:
         seconds = self.settings.request_timeout_seconds
         # Never a bound on the whole: a large archive over a slow line is no fault.
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=seconds, sock_read=seconds
-        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
         urls = (
             self.settings.spot_url,
             self.settings.futures_url,
@@ -131,7 +96,7 @@ class Transport:
         """The budget that *url* draws on; made at its first use."""
         key = (_host(url), counter)
         if key not in self._budgets:
-            self._budgets[key] = self._new_budget(url, counter)
+            self._budgets[key] = self._new_budget(counter)
         return self._budgets[key]
 
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
@@ -156,9 +121,7 @@ class Transport:
 
         return await self._retrying(once, ask)
 
-    async def download(
-        self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]
-    ) -> _T:
+    async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
         """
         Stream the answer into *sink*, from its beginning at each try, and *check* it in a thread.
 
@@ -181,12 +144,12 @@ class Transport:
 
         return await self._retrying(once, ask)
 
-    async def _retrying(self, once: Callable[[], object], ask: Ask) -> _T:  # type: ignore[type-var]
+    async def _retrying(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
         host = _host(ask.url)
         patience = {"max_retries": 0} if host in self._out_of_reach else {}
         settings = self.settings.model_copy(update=patience)
         try:
-            answer: _T = await retrying(once, ask.description, settings)  # type: ignore[arg-type]
+            answer = await retrying(once, ask.description, settings)
         except ServerFault:
             self._out_of_reach.add(host)
             raise
@@ -219,7 +182,7 @@ class Transport:
                 )
                 if answer.status != 200:  # noqa: PLR2004 - OK
                     body = await answer.content.read(4096)
-                    error = _refusal(ask, answer, body)
+                    error = refusal(ask, answer, body)
                     if isinstance(error, RateLimited) and error.retry_after_seconds:
                         budget.pause(error.retry_after_seconds)
                     raise error
@@ -241,15 +204,11 @@ class Transport:
     def _key_header(self, url: str) -> dict[str, str]:
         """The API key goes to the API, and nowhere else."""
         key = self.settings.api_key
-        if (
-            key is None
-            or not key.get_secret_value()
-            or _host(url) not in self._api_hosts
-        ):
+        if key is None or not key.get_secret_value() or _host(url) not in self._api_hosts:
             return {}
         return {"X-MBX-APIKEY": key.get_secret_value()}
 
-    def _new_budget(self, url: str, counter: str) -> Budget:
+    def _new_budget(self, counter: str) -> Budget:
         share = self.settings.weight_share
         if counter == "funding":
             # 500 requests in 5 minutes, shared by the funding endpoints
@@ -284,43 +243,3 @@ async def _bounded(answer: aiohttp.ClientResponse, ask: Ask) -> bytes:
             msg = f"{ask.description}: {ask.url} answered with over {_MOST_BYTES:,} bytes; nothing is stored"
             raise BadAnswer(msg)
     return bytes(body)
-
-
-def _refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
-    """Our error for a status that is not 200: by the status first, the body second."""
-    status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
-    code, said = _said(body)
-    if status in (429, 418):
-        named = answer.headers.get("Retry-After", "")
-        seconds = float(named) if named.isdecimal() else None
-        wait = f"for {named} seconds" if named else "for a while"
-        msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
-        return RateLimited(msg, ask.url, seconds)
-    if status == 404:  # noqa: PLR2004 - not found
-        return NotFound(f"{what}: it is not published", ask.url)
-    if status == 451:  # noqa: PLR2004 - blocked for legal reasons
-        msg = (
-            f"{what}: the API is closed to this region. The archive still works "
-            f'(source="archive"), and so may spot_url="https://data-api.binance.vision"'
-        )
-        return RegionBlocked(msg, ask.url)
-    if code == _UNKNOWN_SYMBOL_CODE:
-        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
-        return UnknownSymbol(msg, ask.url)
-    if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
-        return ServerFault(
-            f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
-        )
-    return BadRequest(
-        f"{what}{said} for {dict(ask.params)}; asking again will not help", ask.url
-    )
-
-
-def _said(body: bytes) -> tuple[int | None, str]:
-    """The exchange's own code and words, where the body is its JSON."""
-    try:
-        answer = json.loads(body)
-        code, words = int(answer["code"]), str(answer["msg"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None, ""
-    return code, f' (code {code}: "{words[:200]}")'

@@ -1,0 +1,87 @@
+"""A request, and what it means when the exchange refuses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from ares_notebook.errors import (
+    AresError,
+    BadRequest,
+    NotFound,
+    RateLimited,
+    RegionBlocked,
+    ServerFault,
+    UnknownSymbol,
+)
+
+__all__ = ["Ask", "refusal"]
+
+_UNKNOWN_SYMBOL_CODE = -1121
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """
+    One request.
+
+    Parameters
+    ----------
+    url : str
+    description : str
+        For the log and for errors.
+    params : mapping
+    headers : mapping
+    weight : int
+        What it costs of the host's budget.
+    counter : str
+        Which budget of the host; funding has one of its own.
+    """
+
+    url: str
+    description: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    weight: int = 0
+    counter: str = ""
+
+
+def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
+    """Our error for a status that is not 200: by the status first, the body second."""
+    status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
+    code, said = _said(body)
+    if status in (429, 418):
+        named = answer.headers.get("Retry-After", "")
+        seconds = float(named) if named.isdecimal() else None
+        wait = f"for {named} seconds" if named else "for a while"
+        msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
+        return RateLimited(msg, ask.url, seconds)
+    if status == 404:  # noqa: PLR2004 - not found
+        return NotFound(f"{what}: it is not published", ask.url)
+    if status == 451:  # noqa: PLR2004 - blocked for legal reasons
+        msg = (
+            f"{what}: the API is closed to this region. The archive still works "
+            f'(source="archive"), and so may spot_url="https://data-api.binance.vision"'
+        )
+        return RegionBlocked(msg, ask.url)
+    if code == _UNKNOWN_SYMBOL_CODE:
+        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
+        return UnknownSymbol(msg, ask.url)
+    if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
+        return ServerFault(
+            f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
+        )
+    return BadRequest(f"{what}{said} for {dict(ask.params)}; asking again will not help", ask.url)
+
+
+def _said(body: bytes) -> tuple[int | None, str]:
+    """The exchange's own code and words, where the body is its JSON."""
+    try:
+        answer = json.loads(body)
+        code, words = int(answer["code"]), str(answer["msg"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, ""
+    return code, f' (code {code}: "{words[:200]}")'

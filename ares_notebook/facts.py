@@ -1,0 +1,100 @@
+"""What can be known of one file: its facts, its holes, and the exchange's answers about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ares_notebook.series import CacheFile
+
+__all__ = ["Absence", "Facts", "Hole", "grid_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """
+    A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be.
+
+    Parameters
+    ----------
+    start_ms, end_ms : int
+        Milliseconds since the epoch, UTC.
+    rows : int, optional
+        How many rows are missing for certain; None where only the exchange can
+        tell whether any are (before the first trade of a day, say).
+    after_id, before_id : int, optional
+        For trades, the ids of the rows on either side.
+    """
+
+    start_ms: int
+    end_ms: int
+    rows: int | None = None
+    after_id: int | None = None
+    before_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """
+    What the exchange has answered: in ``[start_ms, end_ms)`` it has no row but those stored.
+
+    Parameters
+    ----------
+    start_ms, end_ms : int
+    evidence : str
+        ``rest`` or ``archive``, or the sentence that says why there can be nothing.
+    at : str
+        When it was answered, ISO, UTC.
+    after_id, before_id : int, optional
+        For a hole in the ids of trades.
+    """
+
+    start_ms: int
+    end_ms: int
+    evidence: str
+    at: str
+    after_id: int | None = None
+    before_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What the rows of a file prove.
+
+    Parameters
+    ----------
+    rows : int
+    first_ms, last_ms : int, optional
+        First and last stamp.
+    covered_from_ms, covered_until_ms : int, optional
+        The stretch in which `gaps` are all the holes there are.
+    first_id, last_id : int, optional
+        For trades.
+    pace_ms : int, optional
+        For funding, the last distance between two events.
+    gaps : tuple of Hole
+        Holes between the first and the last row.
+    off_grid : int
+        K-lines that did not open on the grid.
+    """
+
+    rows: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    covered_from_ms: int | None = None
+    covered_until_ms: int | None = None
+    first_id: int | None = None
+    last_id: int | None = None
+    pace_ms: int | None = None
+    gaps: tuple[Hole, ...] = ()
+    off_grid: int = 0
+
+
+def grid_rows(file: CacheFile, start_ms: int, end_ms: int) -> int:
+    """How many candles open in ``[start_ms, end_ms)`` and belong into the file."""
+    grid = file.opens(file.grid_end_ms)
+    if isinstance(grid, range):
+        steps = [-(-(at - grid.start) // grid.step) for at in (start_ms, end_ms)]
+        first, last = (min(max(step, 0), len(grid)) for step in steps)
+        return max(0, last - first)
+    return sum(start_ms <= at < end_ms for at in grid)

@@ -1,0 +1,121 @@
+"""
+Have, want, missing: where rows are missing, and what the exchange has said of it.
+
+Where the data cannot tell (was there a trade before the first of the day?), what
+the exchange answered is remembered as an *absence*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ares_notebook.facts import Absence, Facts, Hole, grid_rows
+from ares_notebook.intervals import next_open_ms
+from ares_notebook.series import CacheFile
+
+__all__ = ["find_holes", "unexplained"]
+
+
+def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
+    """
+    Where rows are missing, or may be, in the file's period up to *until_ms*.
+
+    Parameters
+    ----------
+    file : CacheFile
+    facts : Facts
+        What its rows prove; ``Facts()`` for a file that is not there.
+    until_ms : int
+        The end (exclusive) of what is wanted.
+
+    Returns
+    -------
+    list of Hole
+        In order of time, without overlap.
+    """
+    start_ms, end_ms = file.period.start_ms, _last_end(file, until_ms)
+    if facts.covered_from_ms is None or facts.covered_until_ms is None:
+        parts = [Hole(start_ms, end_ms)]
+    else:
+        head = Hole(start_ms, facts.covered_from_ms, before_id=facts.first_id)
+        tail = Hole(facts.covered_until_ms, end_ms, after_id=facts.last_id)
+        parts = [head, *facts.gaps, tail]
+    holes = [hole for hole in parts if hole.start_ms < min(hole.end_ms, end_ms)]
+    return [each for each in (_counted(file, facts, hole) for hole in holes) if each.rows != 0]
+
+
+def _last_end(file: CacheFile, until_ms: int) -> int:
+    """The end of what is wanted: for k-lines, that of the last candle that is closed."""
+    if file.series.interval is None:
+        return min(until_ms, file.period.end_ms)
+    opens = file.opens(until_ms)
+    return next_open_ms(file.series.interval, opens[-1]) if opens else file.period.start_ms
+
+
+def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:
+    """The hole, with the number of rows that it hides where that is certain."""
+    if file.dataset.key == "open_time":
+        return replace(hole, rows=grid_rows(file, hole.start_ms, hole.end_ms))
+    if facts.pace_ms and hole.rows is None:
+        return replace(hole, rows=-(-(hole.end_ms - hole.start_ms) // facts.pace_ms))
+    return hole
+
+
+def unexplained(
+    file: CacheFile,
+    holes: Iterable[Hole],
+    absences: Sequence[Absence],
+    *,
+    by_rest: bool,
+) -> list[Hole]:
+    """
+    The holes, or parts of holes, about which the exchange has not been heard.
+
+    Parameters
+    ----------
+    file : CacheFile
+    holes : iterable of Hole
+    absences : sequence of Absence
+    by_rest : bool
+        Whether only an answer of REST explains a hole in which rows are missing
+        for certain. The archive's silence is not enough there: its files have
+        been published cut short. At a quiet edge it is.
+
+    Returns
+    -------
+    list of Hole
+    """
+    left: list[Hole] = []
+    for hole in holes:
+        certain = by_rest and hole.rows is not None
+        heard = [each for each in absences if not (certain and each.evidence == "archive")]
+        left += _left_of(file, hole, heard)
+    return left
+
+
+def _left_of(file: CacheFile, hole: Hole, absences: Sequence[Absence]) -> list[Hole]:
+    if hole.after_id is not None and hole.before_id is not None:
+        return [] if any(_within_ids(hole, absence) for absence in absences) else [hole]
+    parts = [hole]
+    for absence in absences:
+        parts = [piece for part in parts for piece in _minus(part, absence)]
+    if file.dataset.key == "open_time":
+        parts = [replace(part, rows=grid_rows(file, part.start_ms, part.end_ms)) for part in parts]
+    return [part for part in parts if part.rows != 0]
+
+
+def _within_ids(hole: Hole, absence: Absence) -> bool:
+    if hole.after_id is None or hole.before_id is None:
+        return False
+    if absence.after_id is None or absence.before_id is None:
+        return False
+    return absence.after_id <= hole.after_id and hole.before_id <= absence.before_id
+
+
+def _minus(hole: Hole, absence: Absence) -> list[Hole]:
+    if absence.end_ms <= hole.start_ms or hole.end_ms <= absence.start_ms:
+        return [hole]
+    before = replace(hole, end_ms=absence.start_ms)
+    after = replace(hole, start_ms=absence.end_ms)
+    return [part for part in (before, after) if part.start_ms < part.end_ms]

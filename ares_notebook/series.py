@@ -1,0 +1,157 @@
+"""
+Series and their files: what a cache file is called, and where the archive keeps its zip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ares_notebook.datasets import DATASETS, Dataset, dataset_named
+from ares_notebook.errors import BadArgument
+from ares_notebook.intervals import INTERVALS, interval_text, opens_between, validate_interval
+from ares_notebook.periods import Cut, Period, as_utc, cut_periods, period_of
+from ares_notebook.symbols import validate_symbol
+
+__all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """
+    One history: a dataset of one symbol and, for k-lines, one interval.
+
+    Examples
+    --------
+    >>> Series.of("klines", "btcusdt", "1M").stem
+    'klines_BTCUSDT_1mo'
+    """
+
+    dataset: Dataset
+    symbol: str
+    interval: str | None
+
+    @classmethod
+    def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
+        """Check the parts and put them together; an interval is kept only where it matters."""
+        kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
+        if not kind.has_interval:
+            return cls(kind, validate_symbol(symbol), None)
+        return cls(kind, validate_symbol(symbol), validate_interval(interval or ""))
+
+    @property
+    def stem(self) -> str:
+        """How the names of its cache files begin."""
+        parts = [self.dataset.file_prefix, self.symbol]
+        return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
+
+    @property
+    def archive_cuts(self) -> tuple[Cut, ...]:
+        """What the archive offers of it; candles above a day exist only by month."""
+        if self.interval in ("3d", "1w", "1M"):
+            return ("month",)
+        return self.dataset.archive_cuts
+
+    def archive_folder(self, cut: Cut) -> str:
+        """Its folder in the archive."""
+        word = "monthly" if cut == "month" else "daily"
+        return self.dataset.archive_path.format(
+            cut=word, symbol=self.symbol, interval=interval_text(self.interval or "")
+        )
+
+    def archive_key(self, cut: Cut, start: datetime) -> str:
+        """The address of the zip that begins at *start*, relative to the archive's root."""
+        word = self.dataset.archive_word or interval_text(self.interval or "")
+        return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFile:
+    """
+    One file of the cache: a series and the calendar period it holds.
+
+    The period is whole, whatever part of it is wanted or there.
+
+    Examples
+    --------
+    >>> files = files_between(Series.of("agg_trades", "BTCUSDT"),
+    ...                       datetime(2025, 1, 15, tzinfo=UTC), datetime(2025, 1, 15, 12, tzinfo=UTC))
+    >>> [file.name for file in files]
+    ['aggtrades_BTCUSDT_2025-01-15.csv']
+    """
+
+    series: Series
+    period: Period
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it holds."""
+        return self.series.dataset
+
+    @property
+    def name(self) -> str:
+        """Its file name, without compression."""
+        return f"{self.series.stem}_{_stamp(self.dataset.cut, self.period.start)}.csv"
+
+    def opens(self, until_ms: int) -> Sequence[int]:
+        """Open times of the candles it must hold by *until_ms*: closed, and opened in its period."""
+        if self.series.interval is None:
+            msg = f"{self.name} has no grid"
+            raise TypeError(msg)
+        end_ms = min(until_ms, self.grid_end_ms)
+        return opens_between(self.series.interval, self.period.start_ms, end_ms)
+
+    @property
+    def grid_end_ms(self) -> int:
+        """The moment at which the last row that belongs into the file is closed."""
+        interval, end_ms = self.series.interval, self.period.end_ms
+        if interval not in ("3d", "1w"):
+            return end_ms
+        step = INTERVALS[interval]
+        opens = opens_between(interval, self.period.start_ms, end_ms + step)
+        return max((at + step for at in opens if at < end_ms), default=end_ms)
+
+
+def _stamp(cut: Cut, start: datetime) -> str:
+    return f"{start:%Y-%m}" if cut == "month" else f"{start:%Y-%m-%d}"
+
+
+def files_between(series: Series, start: datetime, end: datetime) -> list[CacheFile]:
+    """The cache files that hold ``[start, end)`` of *series*, oldest first."""
+    cut = series.dataset.cut
+    periods = cut_periods(cut, start, end)
+    return [CacheFile(series, period_of(cut, period.start)) for period in periods]
+
+
+_FILE_NAME = re.compile(
+    r"(?P<prefix>klines|aggtrades|futures)_(?P<symbol>.+?)(?:_(?P<interval>\d{1,2}(?:s|m|h|d|w|mo)))?"
+    r"_(?P<stamp>\d{4}-\d{2}(?:-\d{2})?)\.csv(?:\.zst)?"
+)
+
+
+def parse_file_name(name: str) -> CacheFile | None:
+    """
+    The cache file that is called *name*, or None if none is called so.
+
+    Examples
+    --------
+    >>> parse_file_name("klines_BTCUSDT_1mo_2025-01.csv").series.interval
+    '1M'
+    >>> parse_file_name("notes.csv") is None
+    True
+    """
+    match = _FILE_NAME.fullmatch(name)
+    if match is None:
+        return None
+    dataset = next(each for each in DATASETS if each.file_prefix == match["prefix"])
+    interval = {"1mo": "1M"}.get(match["interval"] or "", match["interval"])
+    try:
+        series = Series.of(dataset, match["symbol"], interval)
+        start = as_utc(match["stamp"] if dataset.cut == "day" else match["stamp"] + "-01")
+    except BadArgument:
+        return None
+    file = CacheFile(series, period_of(dataset.cut, start))
+    # Only the one spelling that we write; a copy by hand is not taken for ours.
+    return file if file.name == name.removesuffix(".zst") else None
