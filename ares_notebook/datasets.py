@@ -71,7 +71,7 @@ class Dataset:
     rest_rows : int
         The most rows of a page.
     rest_weight : int
-        Request weight of a page.
+        What a page costs of its budget: request weight, for funding one request.
     archive_path : str
         Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
     archive_word : str
@@ -232,8 +232,7 @@ FUTURES = Dataset(
     rest_path="/fapi/v1/fundingRate",
     rest_fields=("fundingTime", "", "fundingRate"),
     rest_rows=1000,
-    # Counted in requests, not in weight: see exchange/budget.py.
-    rest_weight=0,
+    rest_weight=1,
     archive_path="data/futures/um/{cut}/fundingRate/{symbol}/",
     archive_word="fundingRate",
     archive_cuts=("month",),

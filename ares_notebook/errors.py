@@ -27,11 +27,7 @@ Every message says what failed, which file or URL it concerns, and what to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    # The report stands floors above; only its name is needed, for readers.
-    from ares_notebook.report import DownloadReport
+from typing import Any
 
 
 class AresError(Exception):
@@ -150,6 +146,7 @@ class IncompleteDownload(AresError):
         What became of every step.
     """
 
-    def __init__(self, message: str, report: DownloadReport) -> None:
+    def __init__(self, message: str, report: Any) -> None:
+        # Any: the report stands floors above, and nothing here may know of it.
         super().__init__(message)
         self.report = report

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ares_notebook.cache.origin import claim, put_text
 from ares_notebook.cache.part import PART_SUFFIX, Part, cannot_write
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.text import is_ours, read_rows
-from ares_notebook.errors import CorruptFile, WrongMarket
+from ares_notebook.errors import CorruptFile
 from ares_notebook.facts import Absence, Facts
 from ares_notebook.measure import Measure
 from ares_notebook.rows import Table
@@ -89,24 +89,16 @@ class Store:
         WrongMarket
             If another market filled it.
         """
-        origin = self._ours / "origin.json"
         try:
             self._receipts.mkdir(parents=True, exist_ok=True)
             (self._ours / "locks").mkdir(exist_ok=True)
             probe = self._ours / f".writable.{os.getpid()}{PART_SUFFIX}"
             probe.touch()
             probe.unlink()
-            known = self._known_market(origin)
-            if known is None:
-                _put(origin, json.dumps({"market": self._market}) + "\n")
+            there = ((file, self.path_of(file)) for file in self.files())
+            claim(self.folder, self._market, ((file, path) for file, path in there if path))
         except OSError as error:
             raise cannot_write(self.folder, error) from error
-        if known not in (None, self._market):
-            msg = (
-                f"{self.folder} holds the data of {known!r}, and {self._market!r} would be mixed "
-                f"into it; choose another folder with cache_dir"
-            )
-            raise WrongMarket(msg)
 
     def files(self) -> list[CacheFile]:
         """The cache files that are there, or that a receipt tells of, in order of their names."""
@@ -168,48 +160,44 @@ class Store:
         name = part.path.name.removeprefix(".").rsplit(".", 2)[0]
         target, old = self.folder / name, self.path_of(file)
         part.close()
-        status = None
         try:
             if facts.rows:
                 # On the disk before its name is, and the name before the receipt.
                 _flush(part.path)
                 part.path.replace(target)
                 _flush(self.folder)
-                status = target.stat()
-            if old is not None and (old != target or status is None):
+            if old is not None and (old != target or not facts.rows):
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise cannot_write(target, error) from error
-        self._remember(file, target if status else None)
-        receipt = Receipt(
-            file=file.name,
-            size=status.st_size if status else None,
-            mtime_ns=status.st_mtime_ns if status else None,
-            sha256=part.sha256 if status else None,
-            facts=facts,
-            sources=sources,
-            absences=absences,
-            final=final,
+        there = target if facts.rows else None
+        self._remember(file, there)
+        self._write_receipt(
+            Receipt(
+                file=file.name,
+                sha256=part.sha256 if there else None,
+                facts=facts,
+                sources=sources,
+                absences=absences,
+                final=final,
+                **_seen(there),
+            )
         )
-        self._write_receipt(receipt)
 
     def note(self, have: Have, *, final: bool) -> None:
         """Write the receipt of a file that stays as it is, with what was learnt of it."""
-        status, digest = None, None
-        if have.path is not None:
-            digest = _sha256(have.path)
-            status = have.path.stat()
-        receipt = Receipt(
-            file=have.file.name,
-            size=status.st_size if status else None,
-            mtime_ns=status.st_mtime_ns if status else None,
-            sha256=digest,
-            facts=have.facts,
-            sources=have.sources,
-            absences=have.absences,
-            final=final,
+        digest = _sha256(have.path) if have.path else None
+        self._write_receipt(
+            Receipt(
+                file=have.file.name,
+                sha256=digest,
+                facts=have.facts,
+                sources=have.sources,
+                absences=have.absences,
+                final=final,
+                **_seen(have.path),
+            )
         )
-        self._write_receipt(receipt)
 
     def lock_path(self, file: CacheFile) -> Path:
         """The lock that whoever changes *file* holds."""
@@ -283,29 +271,12 @@ class Store:
     def _write_receipt(self, receipt: Receipt) -> None:
         path = self._receipts / f"{receipt.file}.json"
         try:
-            _put(path, receipt.to_json())
+            put_text(path, receipt.to_json())
         except OSError as error:
             raise cannot_write(path, error) from error
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
-
-    def _known_market(self, origin: Path) -> str | None:
-        try:
-            market = json.loads(origin.read_text())["market"]
-        except FileNotFoundError:
-            return self._market_of_old_files()
-        except (ValueError, KeyError, TypeError):
-            return None
-        return str(market)
-
-    def _market_of_old_files(self) -> str | None:
-        """The ancestor knew only Binance, so a folder of its files is Binance's."""
-        for file in self.files():
-            path = self.path_of(file)
-            if path is not None:
-                return None if is_ours(path, file.dataset) else "binance"
-        return None
 
 
 def _names_in(receipts: Path) -> set[str]:
@@ -327,18 +298,20 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _put(path: Path, text: str) -> None:
-    """Write a small file of ours whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _seen(path: Path | None) -> dict[str, int | None]:
+    """Size and time by which a file is known again; of no file, neither."""
+    status = path.stat() if path else None
+    return {
+        "size": status.st_size if status else None,
+        "mtime_ns": status.st_mtime_ns if status else None,
+    }
 
 
 def _flush(path: Path) -> None:
     """Wait until the disk has what was written to a file or a folder."""
+    if os.name == "nt" and path.is_dir():
+        # Windows opens no folders, and writes renames through by itself.
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -113,10 +113,14 @@ class Archive:
         return listing[key]
 
     async def has_any(self, series: Series) -> bool:
-        """Whether the archive holds anything of *series*."""
+        """Whether the archive holds anything of *series*; True when its listing fails."""
         for cut in series.archive_cuts:
-            listing = await self._listing(series.archive_folder(cut))
-            if listing:
+            try:
+                first_page, _ = await self._list_page(series.archive_folder(cut), "")
+            except (TransportError, BadAnswer) as error:
+                _LOGGER.warning("no listing of %s, so it may exist: %s", series.stem, error)
+                return True
+            if first_page:
                 return True
         return False
 

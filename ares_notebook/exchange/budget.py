@@ -39,11 +39,14 @@ class Budget:
     share : float
         The part of the limit that we allow ourselves. The rest is for what other
         programs on this IP spend between two of our answers.
+    is_told : bool
+        Whether the host's header speaks of this budget; else we count ourselves.
     """
 
     limit: int | None
     window_seconds: float = 60.0
     share: float = 0.8
+    is_told: bool = True
     _used: int = 0
     _pending: int = 0
     _window: int = 0
@@ -81,9 +84,17 @@ class Budget:
             return 0.0
         return (self._window + 1) * self.window_seconds - now
 
+    def allow(self, limit: int, window_seconds: float) -> None:
+        """Take limit and window from the host's own words."""
+        if window_seconds != self.window_seconds:
+            # Windows are numbered by their length; what was used is not known anew.
+            self._window = int(self._host_seconds() // window_seconds)
+        self.limit, self.window_seconds = limit, window_seconds
+
     def heed(self, headers: Mapping[str, str], weight: int) -> None:
         """Learn from an answer what has been used; without the header, count ourselves."""
-        told = next((headers[name] for name in headers if _USED_HEADER.fullmatch(name)), "")
+        names = (name for name in headers if self.is_told and _USED_HEADER.fullmatch(name))
+        told = next((headers[name] for name in names), "")
         window = self._window_of(headers.get("Date", ""))
         if window > self._window:
             self._window, self._used = window, 0

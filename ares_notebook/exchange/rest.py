@@ -256,7 +256,7 @@ class Rest:
             )
             if seconds > 0 and int(rule.get("limit", 0)) > 0:
                 budget = self._transport.budget(url, counter)
-                budget.limit, budget.window_seconds = int(rule["limit"]), float(seconds)
+                budget.allow(int(rule["limit"]), float(seconds))
 
 
 def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:

@@ -162,8 +162,10 @@ class Transport:
         budget = self.budget(ask.url, ask.counter)
         try:
             async with (
-                self._slots,
+                # Weight first: who waits for the next minute must not keep a
+                # place from those who ask the archive.
                 budget.spending(ask.weight),
+                self._slots,
                 self._session.get(
                     ask.url,
                     params=ask.params,
@@ -213,7 +215,7 @@ class Transport:
         if counter == "funding":
             # 500 requests in 5 minutes, shared by the funding endpoints
             # [USD-M docs, Get Funding Rate History].
-            return Budget(500, 300.0, share)
+            return Budget(500, 300.0, share, is_told=False)
         if counter == "futures":
             return Budget(_FUTURES_WEIGHT, 60.0, share)
         if counter == "spot":

@@ -1,0 +1,70 @@
+"""Which market filled a cache: real candles and made-up ones must never mix."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ares_notebook.cache.part import PART_SUFFIX
+from ares_notebook.cache.text import is_ours
+from ares_notebook.errors import WrongMarket
+from ares_notebook.series import CacheFile
+
+__all__ = ["claim", "put_text"]
+
+
+def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
+    """
+    Note in ``.ares/origin.json`` that *market* fills *folder*.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache folder; its ``.ares`` exists.
+    market : str
+    files : iterable of (CacheFile, Path)
+        What is there; looked at only where no note is.
+
+    Raises
+    ------
+    WrongMarket
+        If another market filled it.
+    OSError
+        If the note cannot be read or written.
+    """
+    note = folder / ".ares" / "origin.json"
+    known = _noted(note) or _market_of_old(files)
+    if known is None:
+        put_text(note, json.dumps({"market": market}) + "\n")
+    elif known != market:
+        msg = (
+            f"{folder} holds the data of {known!r}, and {market!r} would be mixed "
+            f"into it; choose another folder with cache_dir"
+        )
+        raise WrongMarket(msg)
+
+
+def _noted(note: Path) -> str | None:
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["market"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
+    """The ancestor knew only Binance, so a folder of its files is Binance's."""
+    for file, path in files:
+        return None if is_ours(path, file.dataset) else "binance"
+    return None
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a small file of ours whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
