@@ -127,6 +127,9 @@ class _Work:
         spot = [step for step in self.plan.to_do if step.file.dataset.market == "spot"]
         if not spot:
             return
+        await self._check_symbol(spot[0].file.series, roads)
+
+    async def _check_symbol(self, series: Series, roads: Roads) -> None:
         source = self.plan.settings.source
         try:
             known = source != "archive" and await roads.rest.knows(self.plan.symbol)
@@ -135,7 +138,7 @@ class _Work:
                 f"the exchange could not be asked whether it knows {self.plan.symbol}: {error}"
             )
             return
-        if known or (source != "rest" and await roads.archive.has_any(spot[0].file.series)):
+        if known or (source != "rest" and await roads.archive.has_any(series)):
             return
         msg = (
             f"{self.plan.symbol} is not known to the exchange, and its archive has nothing of it; "
@@ -149,6 +152,9 @@ class _Work:
         if not steps or await self._has_perpetual(steps[0].file.series, roads):
             return
         only_futures = all(step.file.dataset is FUTURES for step in self.plan.steps)
+        if only_futures:
+            # Nobody has looked yet whether the symbol exists at all.
+            await self._check_symbol(Series.of("klines", self.plan.symbol, "1d"), roads)
         self.notes.append(f"{self.plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
         for step in steps:
             with Draft(step, self.store) as draft:

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -26,6 +26,7 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _DEMO_END = "2025-04-01"
 _DEMO_CACHE = Path("demo_cache")
 _DAY_YEARS = 1 / 365.25
+_SHOWN = "file rows expected absent holes share first last source final".split()
 
 app = typer.Typer(
     name="ares-notebook",
@@ -136,7 +137,7 @@ def demo(
         typer.echo(f"The demo exchange is at {exchange.url}. Its market is made up.\n")
         settings = exchange.settings(cache_dir=cache_dir)
         # Days of trades are large, so the demo takes three of them, not three months.
-        parts = [(0.25, ("klines", "futures")), (3 * _DAY_YEARS, ("agg_trades",))]
+        parts = [(90 * _DAY_YEARS, ("klines", "futures")), (3 * _DAY_YEARS, ("agg_trades",))]
         plans = [
             plan_downloads("BTCUSDT", "1h", years, end=_DEMO_END, settings=settings, datasets=names)
             for years, names in parts
@@ -180,20 +181,24 @@ def _plan(
 
 
 def _carried_out(plan: Plan) -> DownloadReport:
-    return asyncio.run(carry_out(plan))
+    try:
+        return asyncio.run(carry_out(plan))
+    except KeyboardInterrupt:
+        _stop("Stopped. What is done is kept; run the same command to go on.", _INTERRUPTED)
 
 
 def _show_coverage(settings: Settings, symbol: str | None, interval: str | None) -> None:
     table = coverage_table(symbol, interval, settings=settings)
-    shown = table[
-        ["file", "rows", "expected", "share", "first", "last", "holes", "source", "final"]
-    ]
+    shown = table.rename(columns={"confirmed_absent": "absent"})[_SHOWN]
     formats: dict[str, Callable[[Any], str]] = {
         "share": "{:.2%}".format,
         "first": _minute,
         "last": _minute,
     }
     typer.echo(shown.to_string(index=False, formatters=formats))
+    typer.echo(
+        "\nabsent: asked for, and the exchange has no such rows; holes: still to be asked for"
+    )
 
 
 def _minute(moment: Any) -> str:
@@ -215,10 +220,8 @@ def main() -> None:
         _stop(f"ERROR: {error}", _USAGE)
     except AresError as error:
         _stop(f"ERROR: {error}", _FAILED)
-    except KeyboardInterrupt:
-        _stop("Stopped. What is done is kept; run the same command to go on.", _INTERRUPTED)
 
 
-def _stop(message: str, status: int) -> None:
+def _stop(message: str, status: int) -> NoReturn:
     typer.echo(message, err=True)
     raise SystemExit(status)

@@ -68,6 +68,13 @@ class Draft:
         return self._part.facts if self._part else self._facts
 
     @property
+    def wanted(self) -> Hole:
+        """All that the file must hold: up to the last candle that is closed."""
+        start_ms, until_ms = self.file.period.start_ms, self.until_ms
+        whole = find_holes(self.file, Facts(), until_ms)
+        return whole[0] if whole else Hole(start_ms, start_ms)
+
+    @property
     def new_rows(self) -> int:
         """How many rows the draft has that the cache does not."""
         return (

@@ -52,10 +52,12 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
             continue
         try:
             await _OVER[road](draft, roads)
-        except NotFound as error:
-            _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
-            draft.is_unpublished = True
         except (TransportError, DataError) as error:
+            # An archive may be late; an API that is not found is at fault.
+            if isinstance(error, NotFound) and road != "rest":
+                _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
+                draft.is_unpublished = True
+                continue
             _LOGGER.warning("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
     left = draft.holes(by_rest="rest" in step.roads)
@@ -67,8 +69,7 @@ async def _monthly(draft: Draft, roads: Roads) -> None:
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
     async with roads.archive.fetch(series, "month", start) as archive:
-        hole = Hole(draft.file.period.start_ms, draft.until_ms)
-        await draft.take(partial(_inside, archive, hole))
+        await draft.take(partial(_inside, archive, draft.wanted))
         draft.add_source("monthly archive", archive.url, archive.sha256)
     draft.confirm_absent(draft.holes(by_rest=False), "archive")
 

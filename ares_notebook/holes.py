@@ -98,7 +98,8 @@ def _left_of(file: CacheFile, hole: Hole, absences: Sequence[Absence]) -> list[H
     if hole.after_id is not None and hole.before_id is not None:
         return [] if any(_within_ids(hole, absence) for absence in absences) else [hole]
     parts = [hole]
-    for absence in absences:
+    # An absence between two ids shares its milliseconds with rows that are there.
+    for absence in (each for each in absences if None in (each.after_id, each.before_id)):
         parts = [piece for part in parts for piece in _minus(part, absence)]
     if file.dataset.key == "open_time":
         parts = [replace(part, rows=grid_rows(file, part.start_ms, part.end_ms)) for part in parts]

@@ -169,7 +169,9 @@ def _alike(one: Step, other: Step) -> bool:
 
 def _line(group: Sequence[Step]) -> str:
     first, last = group[0], group[-1]
-    names = first.file.name if len(group) == 1 else f"{first.file.name} … {last.file.name[-14:]}"
+    names = first.file.name
+    if len(group) > 1:
+        names = f"{names.removesuffix('.csv')} … {last.file.stamp}"
     road = f", by {first.roads[0]}" if first.roads else ""
     count = f"{len(group)} files" if len(group) > 1 else "1 file"
     return f"  {first.action:<6} {count:>10}  {names}: {first.reason}{road}"

@@ -91,9 +91,14 @@ class CacheFile:
         return self.series.dataset
 
     @property
+    def stamp(self) -> str:
+        """Its period, as its name carries it."""
+        return _stamp(self.dataset.cut, self.period.start)
+
+    @property
     def name(self) -> str:
         """Its file name, without compression."""
-        return f"{self.series.stem}_{_stamp(self.dataset.cut, self.period.start)}.csv"
+        return f"{self.series.stem}_{self.stamp}.csv"
 
     def opens(self, until_ms: int) -> Sequence[int]:
         """Open times of the candles it must hold by *until_ms*: closed, and opened in its period."""

@@ -29,7 +29,8 @@ _COLUMN_TYPES = {
 
 def open_text(path: Path) -> Any:
     """A PyArrow stream of the file's plain text, compressed or not."""
-    compression = "zstd" if path.suffix == ".zst" else None
+    # Also of a part, whose name ends in its own way.
+    compression = "zstd" if ".csv.zst" in path.name else None
     return pa.input_stream(str(path), compression=compression)
 
 

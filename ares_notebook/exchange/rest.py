@@ -195,7 +195,9 @@ class Rest:
             raise BadAnswer(msg)
         # Where ids are missing the page reaches beyond what was asked.
         inside = page.filter(pa.array(ids < end)) if len(ids) and ids[-1] >= end else page
-        return between(inside, hole.start_ms, hole.end_ms)
+        # The row before the hole may share its millisecond: there the ids decide.
+        start_ms = 0 if hole.after_id is not None else hole.start_ms
+        return between(inside, start_ms, hole.end_ms)
 
     async def _page(
         self,
