@@ -156,9 +156,11 @@ class _Work:
             # Nobody has looked yet whether the symbol exists at all.
             await self._check_symbol(Series.of("klines", self.plan.symbol, "1d"), roads)
         self.notes.append(f"{self.plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
+        # The archive alone cannot know of a perpetual that is listed since this month.
+        evidence = "archive" if self.plan.settings.source == "archive" else _NO_PERPETUAL
         for step in steps:
             with Draft(step, self.store) as draft:
-                draft.confirm_absent(step.holes, _NO_PERPETUAL)
+                draft.confirm_absent(step.holes, evidence)
                 await draft.commit()
         kept = tuple(step for step in self.plan.steps if step.file.dataset is not FUTURES)
         self.plan = replace(self.plan, steps=() if only_futures else kept)
@@ -168,7 +170,7 @@ class _Work:
         if source != "rest" and await roads.archive.has_any(series):
             return True
         try:
-            return source == "archive" or await roads.rest.has_perpetual(series.symbol)
+            return source != "archive" and await roads.rest.has_perpetual(series.symbol)
         except TransportError as error:
             self._note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
             return True

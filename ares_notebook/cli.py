@@ -26,7 +26,18 @@ _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _DEMO_END = "2025-04-01"
 _DEMO_CACHE = Path("demo_cache")
 _DAY_YEARS = 1 / 365.25
-_SHOWN = "file rows expected absent holes share first last source final".split()
+_SHOWN = [
+    "file",
+    "rows",
+    "expected",
+    "absent",
+    "holes",
+    "share",
+    "first",
+    "last",
+    "source",
+    "final",
+]
 
 app = typer.Typer(
     name="ares-notebook",

@@ -150,3 +150,7 @@ class IncompleteDownload(AresError):
         # Any: the report stands floors above, and nothing here may know of it.
         super().__init__(message)
         self.report = report
+
+    def __reduce__(self) -> tuple[type[IncompleteDownload], tuple[str, Any]]:
+        # An exception is rebuilt from its message alone, unless told otherwise.
+        return type(self), (str(self), self.report)

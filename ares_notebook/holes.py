@@ -16,6 +16,8 @@ from ares_notebook.series import CacheFile
 
 __all__ = ["find_holes", "unexplained"]
 
+_HOUR_MS = 3_600_000
+
 
 def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
     """
@@ -32,17 +34,21 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
     Returns
     -------
     list of Hole
-        In order of time, without overlap.
+        In order of time. They do not overlap, but that those of trades reach into
+        the milliseconds of the rows on either side.
     """
     start_ms, end_ms = file.period.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
         parts = [Hole(start_ms, end_ms)]
     else:
-        head = Hole(start_ms, facts.covered_from_ms, before_id=facts.first_id)
+        # A trade that is missing may share the millisecond of the one that is there.
+        shared = 0 if facts.first_id is None else 1
+        head = Hole(start_ms, facts.covered_from_ms + shared, before_id=facts.first_id)
         tail = Hole(facts.covered_until_ms, end_ms, after_id=facts.last_id)
         parts = [head, *facts.gaps, tail]
-    holes = [hole for hole in parts if hole.start_ms < min(hole.end_ms, end_ms)]
-    return [each for each in (_counted(file, facts, hole) for hole in holes) if each.rows != 0]
+    inside = [replace(part, end_ms=min(part.end_ms, end_ms)) for part in parts]
+    holes = [_counted(file, facts, hole) for hole in inside if hole.start_ms < hole.end_ms]
+    return [hole for hole in holes if hole.rows != 0]
 
 
 def _last_end(file: CacheFile, until_ms: int) -> int:
@@ -57,9 +63,13 @@ def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:
     """The hole, with the number of rows that it hides where that is certain."""
     if file.dataset.key == "open_time":
         return replace(hole, rows=grid_rows(file, hole.start_ms, hole.end_ms))
-    if facts.pace_ms and hole.rows is None:
-        return replace(hole, rows=-(-(hole.end_ms - hole.start_ms) // facts.pace_ms))
-    return hole
+    if hole.rows is not None or not facts.pace_ms or facts.first_ms is None:
+        return hole
+    # Funding: events that are due by the pace are missing for certain.
+    is_tail = hole.start_ms > facts.first_ms
+    since_ms = hole.start_ms - _HOUR_MS if is_tail else hole.start_ms
+    due = (hole.end_ms - since_ms - (1 if is_tail else 0)) // facts.pace_ms
+    return replace(hole, rows=due or None)
 
 
 def unexplained(
@@ -115,8 +125,26 @@ def _within_ids(hole: Hole, absence: Absence) -> bool:
 
 
 def _minus(hole: Hole, absence: Absence) -> list[Hole]:
+    absence = _beside(hole, absence)
     if absence.end_ms <= hole.start_ms or hole.end_ms <= absence.start_ms:
         return [hole]
     before = replace(hole, end_ms=absence.start_ms)
     after = replace(hole, start_ms=absence.end_ms)
     return [part for part in (before, after) if part.start_ms < part.end_ms]
+
+
+def _beside(hole: Hole, absence: Absence) -> Absence:
+    """
+    The absence, without the milliseconds that it shares with trades beside it.
+
+    Beside the same trades it holds in full; where they are not there any more,
+    they are missing themselves.
+    """
+    same = hole.after_id == absence.after_id and hole.before_id == absence.before_id
+    if same:
+        return absence
+    return replace(
+        absence,
+        start_ms=absence.start_ms + (absence.after_id is not None),
+        end_ms=absence.end_ms - (absence.before_id is not None),
+    )

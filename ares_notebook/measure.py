@@ -97,7 +97,7 @@ class Measure:
     def _add_ids(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
         facts = self._facts
         if facts.last_id is not None and ids[0] > facts.last_id + 1:
-            start = (facts.covered_until_ms or int(stamps[0]) + 1) - 1
+            start = facts.covered_until_ms or int(stamps[0])
             self._gaps.append(_id_hole(start, int(stamps[0]), facts.last_id, int(ids[0])))
         for at in np.flatnonzero(np.diff(ids) > 1):
             self._gaps.append(
@@ -108,7 +108,7 @@ class Measure:
             first_id=int(ids[0]) if facts.first_id is None else facts.first_id,
             last_id=int(ids[-1]),
             covered_from_ms=facts.first_ms,
-            covered_until_ms=int(stamps[-1]) + 1,
+            covered_until_ms=int(stamps[-1]),
         )
 
 
@@ -136,13 +136,13 @@ def _funding_facts(facts: Facts, hours: list[int]) -> Facts:
         pace = min(max(beside, default=_LONGEST_FUNDING_MS), _LONGEST_FUNDING_MS)
         if wait > pace:
             gaps.append(Hole(hours[at] + pace, hours[at + 1], rows=-(-wait // pace) - 1))
-    pace_ms = min(waits[-1], _LONGEST_FUNDING_MS) if waits else None
     return replace(
         facts,
         gaps=tuple(gaps),
-        pace_ms=pace_ms,
+        pace_ms=min(waits[-1], _LONGEST_FUNDING_MS) if waits else None,
         covered_from_ms=hours[0],
-        covered_until_ms=hours[-1] + (pace_ms or _HOUR_MS),
+        # The pace may rise at any time; an hour is the shortest there is.
+        covered_until_ms=hours[-1] + _HOUR_MS,
     )
 
 

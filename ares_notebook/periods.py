@@ -6,7 +6,6 @@ Everything here is half-open: a period holds ``start <= t < end``.
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -71,6 +70,8 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+# Whoever means more means something else.
+_MOST_YEARS = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -132,10 +133,10 @@ def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
 def _from_text(text: str, argument: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         msg = f'{argument}={text!r} is not an ISO date; write it like "2025-01-31" or "2025-01-31T12:00"'
         raise BadArgument(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def month_of(moment: datetime) -> Period:
@@ -195,7 +196,8 @@ def _too_far(lookback_years: float) -> str:
 
 def _positive(lookback_years: float) -> float:
     number = isinstance(lookback_years, int | float) and not isinstance(lookback_years, bool)
-    if not number or not math.isfinite(lookback_years) or lookback_years <= 0:
+    # Compared first: a huge int has no float to ask whether it is finite.
+    if not number or not 0 < lookback_years < _MOST_YEARS:
         msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
         raise BadArgument(msg)
     return float(lookback_years)

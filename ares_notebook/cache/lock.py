@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from filelock import FileLock, Timeout
 
-from ares_notebook.cache.part import cannot_write
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.series import CacheFile
 
@@ -36,7 +36,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
                 waiting = True
             await asyncio.sleep(_POLL_SECONDS)
     except OSError as error:
-        raise cannot_write(store.lock_path(file), error) from error
+        raise cannot_access(store.lock_path(file), error) from error
     try:
         if waiting:
             store.refresh()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ares_notebook.cache.part import PART_SUFFIX
+from ares_notebook.cache.disk import put_text
 from ares_notebook.cache.text import is_ours
 from ares_notebook.errors import WrongMarket
 from ares_notebook.series import CacheFile
 
-__all__ = ["claim", "put_text"]
+__all__ = ["claim"]
 
 
 def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
@@ -58,13 +57,3 @@ def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
     for file, path in files:
         return None if is_ours(path, file.dataset) else "binance"
     return None
-
-
-def put_text(path: Path, text: str) -> None:
-    """Write a small file of ours whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import secrets
 from pathlib import Path
@@ -12,31 +11,14 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from ares_notebook.errors import BadAnswer, CacheError, CacheUnavailable, NotEnoughDisk
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
+from ares_notebook.errors import BadAnswer
 from ares_notebook.facts import Facts
 from ares_notebook.measure import Measure
 from ares_notebook.rows import Table, header_of, keys_of, text_of
 from ares_notebook.series import CacheFile
 
-__all__ = ["PART_SUFFIX", "Part", "cannot_write"]
-
-PART_SUFFIX = ".part"
-
-
-def cannot_write(path: Path, error: OSError) -> CacheError:
-    """Our error for an *error* of the file system, with the way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        msg = (
-            f"no space left to write {path}; free some, choose a shorter lookback, "
-            f'or store compressed with compression="zstd"'
-        )
-        return NotEnoughDisk(msg)
-    folder = path.parent
-    msg = (
-        f"could not create or access {path}: {error.strerror or error}; make it yours with "
-        f"`chmod -R u+rw {folder}`, or choose another folder with cache_dir"
-    )
-    return CacheUnavailable(msg)
+__all__ = ["Part"]
 
 
 class Part:
@@ -74,7 +56,7 @@ class Part:
         try:
             self._raw = self.path.open("xb")
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_access(self.path, error) from error
         # PyArrow's streams take any object with write(): ours hashes what passes.
         self._sink: Any = pa.PythonFile(self, "w")
         if compressed:
@@ -133,7 +115,7 @@ class Part:
         try:
             self._sink.write(text_of(self.file.dataset, table))
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_access(self.path, error) from error
 
     def close(self) -> None:
         """Finish writing; the file stays a temporary one until it is moved."""
@@ -144,7 +126,7 @@ class Part:
             self._sink.close()
             self._raw.close()
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_access(self.path, error) from error
 
     # What PyArrow asks of a file.
     closed = False

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ares_notebook.cache.origin import claim, put_text
-from ares_notebook.cache.part import PART_SUFFIX, Part, cannot_write
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
+from ares_notebook.cache.origin import claim
+from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.text import is_ours, read_rows
 from ares_notebook.errors import CorruptFile
@@ -98,7 +99,7 @@ class Store:
             there = ((file, self.path_of(file)) for file in self.files())
             claim(self.folder, self._market, ((file, path) for file, path in there if path))
         except OSError as error:
-            raise cannot_write(self.folder, error) from error
+            raise cannot_access(self.folder, error) from error
 
     def files(self) -> list[CacheFile]:
         """The cache files that are there, or that a receipt tells of, in order of their names."""
@@ -163,13 +164,13 @@ class Store:
         try:
             if facts.rows:
                 # On the disk before its name is, and the name before the receipt.
-                _flush(part.path)
+                flush_to_disk(part.path)
                 part.path.replace(target)
-                _flush(self.folder)
+                flush_to_disk(self.folder)
             if old is not None and (old != target or not facts.rows):
                 old.unlink(missing_ok=True)
         except OSError as error:
-            raise cannot_write(target, error) from error
+            raise cannot_access(target, error) from error
         there = target if facts.rows else None
         self._remember(file, there)
         self._write_receipt(
@@ -221,7 +222,7 @@ class Store:
             except FileNotFoundError:
                 names = []
             except OSError as error:
-                raise cannot_write(self.folder, error) from error
+                raise cannot_access(self.folder, error) from error
             self._paths = {
                 name.removesuffix(".zst"): self.folder / name
                 for name in names
@@ -261,19 +262,20 @@ class Store:
     def _measured(self, file: CacheFile, path: Path) -> Have:
         measure = Measure(file)
         try:
+            legacy = not is_ours(path, file.dataset)
             for table in read_rows(path, file):
                 measure.add(table)
         except CorruptFile as error:
             _LOGGER.warning("%s", error)
             return Have(file, path, problem=str(error))
-        return Have(file, path, measure.facts(), legacy=not is_ours(path, file.dataset))
+        return Have(file, path, measure.facts(), legacy=legacy)
 
     def _write_receipt(self, receipt: Receipt) -> None:
         path = self._receipts / f"{receipt.file}.json"
         try:
             put_text(path, receipt.to_json())
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise cannot_access(path, error) from error
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
@@ -305,15 +307,3 @@ def _seen(path: Path | None) -> dict[str, int | None]:
         "size": status.st_size if status else None,
         "mtime_ns": status.st_mtime_ns if status else None,
     }
-
-
-def _flush(path: Path) -> None:
-    """Wait until the disk has what was written to a file or a folder."""
-    if os.name == "nt" and path.is_dir():
-        # Windows opens no folders, and writes renames through by itself.
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

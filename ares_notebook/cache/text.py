@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.legacy import read_legacy
 from ares_notebook.datasets import Dataset
 from ares_notebook.errors import CorruptFile
@@ -31,7 +32,10 @@ def open_text(path: Path) -> Any:
     """A PyArrow stream of the file's plain text, compressed or not."""
     # Also of a part, whose name ends in its own way.
     compression = "zstd" if ".csv.zst" in path.name else None
-    return pa.input_stream(str(path), compression=compression)
+    try:
+        return pa.input_stream(str(path), compression=compression)
+    except OSError as error:
+        raise cannot_access(path, error) from error
 
 
 def is_ours(path: Path, dataset: Dataset) -> bool:
@@ -40,12 +44,8 @@ def is_ours(path: Path, dataset: Dataset) -> bool:
     try:
         with open_text(path) as stream:
             return bool(stream.read(len(header)) == header)
-    except pa.ArrowInvalid:
-        return False
-    except OSError as error:
-        # Broken compression comes as an OSError without a number.
-        if error.errno is not None:
-            raise
+    except (pa.ArrowInvalid, OSError):
+        # Broken compression shows only when it is read.
         return False
 
 
@@ -67,6 +67,9 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
         If the text is not what the name says.
     """
     if not is_ours(path, file.dataset):
+        if path.suffix == ".zst":
+            # The ancestor compressed nothing.
+            raise CorruptFile(_corrupt(path, ValueError("no text of ours in it")))
         yield read_legacy(path, file.dataset)
         return
     try:

@@ -49,6 +49,7 @@ class Zip:
 
     Parameters
     ----------
+    name : str
     url : str
     sha256 : str
     data : file
@@ -56,6 +57,7 @@ class Zip:
     dataset : Dataset
     """
 
+    name: str
     url: str
     sha256: str
     data: BinaryIO
@@ -70,9 +72,9 @@ class Zip:
         BadAnswer
             If it does not hold rows of the dataset.
         """
-        name = PurePosixPath(self.url).name
         first = True
-        for block in lines_of(self.data, name.removesuffix(".zip") + ".csv", self.url):
+        member = self.name.removesuffix(".zip") + ".csv"
+        for block in lines_of(self.data, member, self.url):
             lines = _without_header(block) if first else block
             first = False
             yield rows_of_csv(self.dataset, lines, self.url)
@@ -147,7 +149,7 @@ class Archive:
             data = cast("BinaryIO", spool)
             check = partial(_verify, wanted, url)
             await self._transport.download(Ask(url, f"archive {name}"), data, check)
-            yield Zip(url, wanted, data, series.dataset)
+            yield Zip(name, url, wanted, data, series.dataset)
 
     def _url(self, key: str) -> str:
         return f"{self._transport.settings.archive_url}/{quote(key)}"

@@ -1,0 +1,52 @@
+"""The file system: small files written whole, bytes made to stay, errors put in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
+
+__all__ = ["PART_SUFFIX", "cannot_access", "flush_to_disk", "put_text"]
+
+PART_SUFFIX = ".part"
+"""How the names of temporary files end."""
+
+
+def cannot_access(path: Path, error: OSError) -> CacheError:
+    """Our error for an *error* of the file system, with the way out."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        msg = (
+            f"no space left to write {path}; free some, choose a shorter lookback, "
+            f'or store compressed with compression="zstd"'
+        )
+        return NotEnoughDisk(msg)
+    why = os.strerror(error.errno) if error.errno else str(error)
+    msg = (
+        f"could not create or access {path}: {why}; make it yours with "
+        f"`chmod -R u+rw {path.parent}`, or choose another folder with cache_dir"
+    )
+    return CacheUnavailable(msg)
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a small file of ours whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the disk has what was written to a file or a folder."""
+    if os.name == "nt" and path.is_dir():
+        # Windows opens no folders, and writes renames through by itself.
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
