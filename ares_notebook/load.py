@@ -184,6 +184,8 @@ def _load(series: Series, start: Moment, end: Moment, settings: Settings | None)
         raise BadArgument(msg)
     if not haves:
         raise NeverDownloaded(_never(series, store, first, last))
+    if last is None and haves[-1].problem is not None:
+        raise CorruptFile(haves[-1].problem)
     start_ms = to_ms(first or haves[0].file.period.start)
     end_ms = to_ms(last) if last else max(_end_ms(have) for have in haves)
     frame = read_window(store, series, start_ms, end_ms)

@@ -119,10 +119,11 @@ def shown(
 
         def show(progress: Progress) -> None:
             bar.total = progress.steps_total
-            bar.n = progress.steps_done
             bar.set_description(f"{progress.symbol} {progress.dataset}", refresh=False)
             received = progress.bytes_received / 1e6
-            bar.set_postfix_str(f"{progress.rows:,} rows, {received:,.1f} MB")
+            bar.set_postfix_str(f"{progress.rows:,} rows, {received:,.1f} MB", refresh=False)
+            # update() alone keeps the delay; a refresh would show at once.
+            bar.update(progress.steps_done - bar.n)
             if listener is not None:
                 listener(progress)
 

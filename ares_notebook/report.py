@@ -171,15 +171,14 @@ class DownloadReport:
         )
 
     def _lines(self) -> list[str]:
-        lines = [f"  failed {step.file_name}: {step.error}" for step in self.failed[:_MOST_LINES]]
-        if len(self.failed) > _MOST_LINES:
-            lines.append(f"  … and {len(self.failed) - _MOST_LINES} more; see report.to_frame()")
-        waiting = [step for step in self.steps if step.missing and step.error is None]
-        lines += [
+        failed = [f"  failed {step.file_name}: {step.error}" for step in self.failed]
+        waiting = [
             f"  open   {step.file_name}: {step.missing} holes left"
-            for step in waiting[:_MOST_LINES]
+            for step in self.steps
+            if step.missing and step.error is None
         ]
-        return lines + [f"  note   {note}" for note in self.notes]
+        notes = [f"  note   {note}" for note in self.notes]
+        return [*_shortened(failed), *_shortened(waiting), *notes]
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
@@ -188,3 +187,11 @@ class DownloadReport:
 
 
 _PAST = {"skip": "skipped", "extend": "extended", "fetch": "fetched"}
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    if len(lines) <= _MOST_LINES:
+        return lines
+    more = len(lines) - _MOST_LINES
+    return [*lines[:_MOST_LINES], f"  … and {more} more; see report.to_frame()"]

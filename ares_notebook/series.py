@@ -76,6 +76,7 @@ class CacheFile:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> files = files_between(Series.of("agg_trades", "BTCUSDT"),
     ...                       datetime(2025, 1, 15, tzinfo=UTC), datetime(2025, 1, 15, 12, tzinfo=UTC))
     >>> [file.name for file in files]

@@ -105,7 +105,7 @@ async def fetch_missing_data(
     chosen = settings or Settings()
     _check_range(start_time_ms, end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.
-    until_ms = min(end_time_ms, to_ms(datetime.now(UTC)))
+    until_ms = min(int(end_time_ms), to_ms(datetime.now(UTC)))
     answer: dict[str, pd.DataFrame] = {}
     for name, given in available_data.items():
         dataset = dataset_named(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,16 @@ _COLUMN_TYPES = {
 
 def open_text(path: Path) -> Any:
     """A PyArrow stream of the file's plain text, compressed or not."""
-    # Also of a part, whose name ends in its own way.
-    compression = "zstd" if ".csv.zst" in path.name else None
+    compression = "zstd" if _is_compressed(path) else None
     try:
         return pa.input_stream(str(path), compression=compression)
     except OSError as error:
         raise cannot_access(path, error) from error
+
+
+def _is_compressed(path: Path) -> bool:
+    # The name of a part ends in its own way.
+    return ".csv.zst" in path.name
 
 
 def is_ours(path: Path, dataset: Dataset) -> bool:
@@ -67,17 +72,29 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
         If the text is not what the name says.
     """
     if not is_ours(path, file.dataset):
-        if path.suffix == ".zst":
+        if _is_compressed(path):
             # The ancestor compressed nothing.
             raise CorruptFile(_corrupt(path, ValueError("no text of ours in it")))
         yield read_legacy(path, file.dataset)
         return
+    _check_last_line(path)
     try:
         with open_text(path) as stream:
             for batch in _reader(stream, file.dataset):
                 yield _as_rows(file.dataset, pa.Table.from_batches([batch]))
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise CorruptFile(_corrupt(path, error)) from error
+
+
+def _check_last_line(path: Path) -> None:
+    """Refuse a file that ends inside a line: a number cut short is still a number."""
+    if _is_compressed(path):
+        # Compression notices by itself.
+        return
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read(1) != b"\n":
+            raise CorruptFile(_corrupt(path, ValueError("it ends inside a line")))
 
 
 def _reader(stream: Any, dataset: Dataset) -> Any:

@@ -39,6 +39,7 @@ _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _LISTING_TAG = "ListBucketResult"
 _MOST_LISTING_PAGES = 100
+_HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
@@ -186,9 +187,9 @@ class Archive:
 
 
 def _without_header(block: bytes) -> bytes:
-    """Futures files have a header since 2022, spot files never; the first field tells."""
-    first = block.split(b",", 1)[0].strip()
-    return block if first.lstrip(b"-").isdigit() else block[block.find(b"\n") + 1 :]
+    """Futures files have a header since 2022, spot files never; a row of names tells."""
+    first, _, rest = block.partition(b"\n")
+    return rest if _HEADER.fullmatch(first.rstrip(b"\r")) else block
 
 
 def _read_checksum(name: str, body: bytes) -> str:

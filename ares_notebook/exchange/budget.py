@@ -67,11 +67,15 @@ class Budget:
         finally:
             self._pending -= weight
 
+    @property
+    def paused_seconds(self) -> float:
+        """How long the host still wants no request."""
+        return max(0.0, self._paused_until - time.monotonic())
+
     def wait_seconds(self, weight: int) -> float:
         """How long to wait before *weight* may be spent; 0 for now."""
-        paused = self._paused_until - time.monotonic()
-        if paused > 0:
-            return paused
+        if self.paused_seconds > 0:
+            return self.paused_seconds
         if self.limit is None or weight == 0:
             return 0.0
         now = self._host_seconds()

@@ -85,13 +85,15 @@ def _only_member(archive: BinaryIO, member: str, origin: str) -> zipfile.ZipInfo
 
 def _data_offset(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
     """Where the member's bytes begin: its local header has lengths of its own."""
-    archive.seek(info.header_offset)
+    # A broken directory may point anywhere, before the beginning too.
+    start = max(0, info.header_offset)
+    archive.seek(start)
     head = archive.read(_LOCAL_HEADER.size)
     if len(head) != _LOCAL_HEADER.size or head[:4] != b"PK\x03\x04":
         msg = f"{origin} has a broken header; nothing is stored"
         raise BadAnswer(msg)
     _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
-    return int(info.header_offset) + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
+    return start + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
 
 def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:

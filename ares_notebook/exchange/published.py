@@ -126,9 +126,18 @@ def _json_table(dataset: Dataset, page: Any) -> Any:
         if column.kind == "flag":
             columns[column.name] = pa.array(cells, pa.bool_()).cast(pa.string())
         else:
-            kind = pa.string() if column.kind == "number" else pa.int64()
-            columns[column.name] = pa.array(cells, kind)
+            columns[column.name] = pa.array(cells, _json_type(column, cells))
     return pa.table(columns)
+
+
+def _json_type(column: Column, cells: list[Any]) -> Any:
+    if column.kind == "number":
+        return pa.string()
+    # PyArrow would cut 9.5 to 9 without a word.
+    if any(type(cell) is not int for cell in cells):
+        msg = f"a {column.name} is not a whole number"
+        raise TypeError(msg)
+    return pa.int64()
 
 
 def _ours(dataset: Dataset, table: Table, origin: str) -> Table:

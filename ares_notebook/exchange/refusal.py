@@ -67,13 +67,13 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
             f'(source="archive"), and so may spot_url="https://data-api.binance.vision"'
         )
         return RegionBlocked(msg, ask.url)
-    if code == _UNKNOWN_SYMBOL_CODE:
-        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
-        return UnknownSymbol(msg, ask.url)
     if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
         return ServerFault(
             f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
         )
+    if code == _UNKNOWN_SYMBOL_CODE:
+        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
+        return UnknownSymbol(msg, ask.url)
     return BadRequest(f"{what}{said} for {dict(ask.params)}; asking again will not help", ask.url)
 
 

@@ -7,17 +7,17 @@ paging by time would lose or repeat some), funding by the last stamp plus one.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.exchange.info import read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between, rows_of_json
@@ -37,7 +37,6 @@ _T = TypeVar("_T")
 # Pages under way at once for one file; more only makes the server queue them.
 _PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
-_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 
 
 class Rest:
@@ -59,10 +58,7 @@ class Rest:
         """The exchange's clock, in milliseconds since the epoch."""
         ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
 
-        def read(body: bytes) -> int:
-            return int(_object(body, "serverTime")["serverTime"])
-
-        return await self._spot("/api/v3/time", ask, read)
+        return await self._spot("/api/v3/time", ask, read_time)
 
     async def knows(self, symbol: str) -> bool:
         """Whether the exchange lists *symbol*; its limits are learnt on the way."""
@@ -74,19 +70,21 @@ class Rest:
             weight=_INFO_WEIGHT,
         )
         try:
-            info = await self._spot("/api/v3/exchangeInfo", ask, partial(_object, key="rateLimits"))
+            info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
         except UnknownSymbol:
             return False
-        self._heed_limits(self._spot_url, "spot", info)
+        if info.limit is not None:
+            self._transport.budget(self._spot_url, "spot").allow(*info.limit)
         return True
 
     async def has_perpetual(self, symbol: str) -> bool:
         """Whether USD-M futures list *symbol*."""
         url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
         ask = Ask(url, f"perpetual {symbol}", weight=_FUTURES_INFO_WEIGHT, counter="futures")
-        info = await self._transport.get(ask, partial(_object, key="symbols"))
-        self._heed_limits(url, "futures", info)
-        return any(each.get("symbol") == symbol for each in info["symbols"])
+        info = await self._transport.get(ask, read_info)
+        if info.limit is not None:
+            self._transport.budget(url, "futures").allow(*info.limit)
+        return symbol in info.symbols
 
     async def first_ms(self, series: Series) -> int | None:
         """
@@ -234,31 +232,22 @@ class Rest:
 
     async def _spot(self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]) -> _T:
         """Ask the spot API; where it is closed to this region, the market-data host."""
-        settings = self._transport.settings
+        asked = self._spot_url
         try:
-            return await self._transport.get(ask(url=self._spot_url + path, counter="spot"), read)
-        except RegionBlocked as error:
-            if self._spot_url == settings.spot_fallback_url:
+            return await self._transport.get(ask(url=asked + path, counter="spot"), read)
+        except RegionBlocked:
+            # Pages that were under way find the other host already chosen.
+            fallback = self._transport.settings.spot_fallback_url
+            if asked == fallback:
                 raise
-            note = f"{settings.spot_url} is closed to this region (451); going on over {settings.spot_fallback_url}"
-            if note not in self.notes:
-                self.notes.append(note)
-                _LOGGER.warning("%s", note)
-            self._spot_url = settings.spot_fallback_url
-            _LOGGER.debug("%s", error)
+            self._note(f"{asked} is closed to this region (451); going on over {fallback}")
+            self._spot_url = fallback
         return await self._transport.get(ask(url=self._spot_url + path, counter="spot"), read)
 
-    def _heed_limits(self, url: str, counter: str, info: dict[str, Any]) -> None:
-        """Take limit and window of the request weight from the exchange's own words."""
-        for rule in info.get("rateLimits", []):
-            if rule.get("rateLimitType") != "REQUEST_WEIGHT":
-                continue
-            seconds = _INTERVAL_SECONDS.get(str(rule.get("interval")), 0) * int(
-                rule.get("intervalNum", 0)
-            )
-            if seconds > 0 and int(rule.get("limit", 0)) > 0:
-                budget = self._transport.budget(url, counter)
-                budget.allow(int(rule["limit"]), float(seconds))
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+            _LOGGER.warning("%s", note)
 
 
 def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
@@ -282,16 +271,3 @@ def _checked_page(
         msg = f"{origin} answered with rows that were not asked for; nothing is stored"
         raise BadAnswer(msg)
     return page
-
-
-def _object(body: bytes, key: str) -> dict[str, Any]:
-    """A JSON object that has *key*."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        msg = f"an answer with {key!r} was expected, and something else came: {body[:80]!r}"
-        raise BadAnswer(msg) from error
-    if not isinstance(answer, dict) or key not in answer:
-        msg = f"an answer with {key!r} was expected, and something else came: {body[:80]!r}"
-        raise BadAnswer(msg)
-    return answer

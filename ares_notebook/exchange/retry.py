@@ -14,11 +14,12 @@ import tenacity
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, RateLimited, ServerFault
 from ares_notebook.settings import Settings
 
-__all__ = ["download_with_retry", "retrying", "seconds_before_retry"]
+__all__ = ["LONGEST_BAN_SECONDS", "download_with_retry", "retrying", "seconds_before_retry"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _LONGEST_WAIT_SECONDS = 60.0
-_LONGEST_BAN_SECONDS = 600.0
+LONGEST_BAN_SECONDS = 600.0
+"""Nobody sits out a longer ban; it is told at once."""
 _PASSING = (ServerFault, RateLimited, BadAnswer, ChecksumMismatch)
 # What a caller's own function may raise for a passing fault of the line.
 _FOREIGN = (
@@ -44,7 +45,7 @@ def seconds_before_retry(error: BaseException, attempt: int, settings: Settings)
         return None
     if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
         named = error.retry_after_seconds
-        return named if named <= _LONGEST_BAN_SECONDS else None
+        return named if named <= LONGEST_BAN_SECONDS else None
     backoff = settings.retry_delay_seconds * 2.0 ** (attempt - 1)
     return min(_LONGEST_WAIT_SECONDS, backoff) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
 

@@ -21,7 +21,7 @@ from ares_notebook.errors import (
 from ares_notebook.exchange.budget import Budget
 from ares_notebook.exchange.meter import count_bytes, count_request
 from ares_notebook.exchange.refusal import Ask, refusal
-from ares_notebook.exchange.retry import retrying
+from ares_notebook.exchange.retry import LONGEST_BAN_SECONDS, retrying
 from ares_notebook.settings import Settings
 
 __all__ = ["Transport"]
@@ -160,6 +160,12 @@ class Transport:
     async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
         """One try: a good answer, or one of our errors."""
         budget = self.budget(ask.url, ask.counter)
+        if budget.paused_seconds > LONGEST_BAN_SECONDS:
+            msg = (
+                f"{ask.description}: {_host(ask.url)} has banned this address for another "
+                f"{budget.paused_seconds:,.0f} seconds; run again after that"
+            )
+            raise RateLimited(msg, ask.url, budget.paused_seconds)
         try:
             async with (
                 # Weight first: who waits for the next minute must not keep a

@@ -1,0 +1,75 @@
+"""What the exchange says of itself: its clock, its symbols, its limits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ares_notebook.errors import BadAnswer
+
+__all__ = ["Info", "read_info", "read_time"]
+
+_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+_FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """
+    An answer of ``exchangeInfo``, as far as we need it.
+
+    Parameters
+    ----------
+    symbols : frozenset of str
+    limit : (int, float), optional
+        Request weight, and the seconds in which it may be used.
+    """
+
+    symbols: frozenset[str]
+    limit: tuple[int, float] | None
+
+
+def read_time(body: bytes) -> int:
+    """
+    The exchange's clock, in milliseconds since the epoch.
+
+    Raises
+    ------
+    BadAnswer
+        If the answer does not tell it.
+    """
+    try:
+        return int(json.loads(body)["serverTime"])
+    except _FOREIGN as error:
+        raise BadAnswer(_unexpected("its time", body)) from error
+
+
+def read_info(body: bytes) -> Info:
+    """
+    Symbols and limits of an ``exchangeInfo``.
+
+    Raises
+    ------
+    BadAnswer
+        If it is none.
+    """
+    try:
+        answer = json.loads(body)
+        symbols = frozenset(str(each["symbol"]) for each in answer["symbols"])
+        limits = [_limit(rule) for rule in answer["rateLimits"]]
+    except _FOREIGN as error:
+        raise BadAnswer(_unexpected("its symbols and limits", body)) from error
+    return Info(symbols, next(filter(None, limits), None))
+
+
+def _limit(rule: dict[str, Any]) -> tuple[int, float] | None:
+    if rule["rateLimitType"] != "REQUEST_WEIGHT":
+        return None
+    weight = int(rule["limit"])
+    seconds = _INTERVAL_SECONDS[rule["interval"]] * int(rule["intervalNum"])
+    return (weight, float(seconds)) if weight > 0 and seconds > 0 else None
+
+
+def _unexpected(what: str, body: bytes) -> str:
+    return f"the exchange was asked for {what}, and something else came: {body[:80]!r}"
