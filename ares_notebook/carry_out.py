@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.lock import locked, sweep
 from ares_notebook.cache.store import Store
 from ares_notebook.datasets import AGG_TRADES, FUTURES
@@ -196,6 +197,9 @@ class _Work:
                     result = await self._carry_out(step, roads)
                 except AresError as error:
                     result = _failed(step, error)
+                except OSError as error:
+                    # A disk that is full while a zip waits to be checked.
+                    result = _failed(step, cannot_access(self.store.folder, error))
             if result.error is not None:
                 _LOGGER.error("%s failed: %s", step.file.name, result.error)
             requests, received = meter.requests, meter.bytes_received

@@ -5,7 +5,8 @@ AresError
 ├── BadArgument             a value that cannot be meant; also a ValueError
 ├── TransportError          no usable answer; carries the URL
 │   ├── RateLimited         429, 418: asked too often; carries retry_after_seconds
-│   ├── ServerFault         5xx, 403, dropped line, timeout: worth another try
+│   ├── ServerFault         5xx, 403 of the firewall: worth another try
+│   │   └── Unreachable     dropped line, timeout: no answer at all
 │   ├── NotFound            404: an archive that is not published
 │   ├── RegionBlocked       451: the API is closed to this region
 │   └── BadRequest          any other 4xx: asking again will not help
@@ -75,7 +76,11 @@ class RateLimited(TransportError):
 
 
 class ServerFault(TransportError):
-    """A passing fault, worth another try: 5xx, a 403 of the firewall, a dropped line, a timeout."""
+    """A passing fault, worth another try: 5xx, a 403 of the firewall, or no answer at all."""
+
+
+class Unreachable(ServerFault):
+    """No whole answer came: a refused or dropped line, a timeout."""
 
 
 class NotFound(TransportError):

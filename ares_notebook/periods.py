@@ -7,6 +7,7 @@ Everything here is half-open: a period holds ``start <= t < end``.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from numbers import Real
 from typing import Literal, NamedTuple
 
 from ares_notebook.errors import BadArgument
@@ -195,7 +196,7 @@ def _too_far(lookback_years: float) -> str:
 
 
 def _positive(lookback_years: float) -> float:
-    number = isinstance(lookback_years, int | float) and not isinstance(lookback_years, bool)
+    number = isinstance(lookback_years, Real) and not isinstance(lookback_years, bool)
     # Compared first: a huge int has no float to ask whether it is finite.
     if not number or not 0 < lookback_years < _MOST_YEARS:
         msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"

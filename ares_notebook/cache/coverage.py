@@ -104,6 +104,8 @@ def _matches(
 
 def _row(have: Have, until_ms: int) -> dict[str, Any]:
     file, facts = have.file, have.facts
+    # Rows beyond the end are there all the same, and then expected too.
+    until_ms = max(until_ms, facts.covered_until_ms or 0)
     holes = find_holes(file, facts, until_ms)
     left = unexplained(file, holes, have.absences, by_rest=True)
     missing = sum(hole.rows or 0 for hole in holes)

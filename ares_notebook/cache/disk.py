@@ -22,10 +22,11 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
             f'or store compressed with compression="zstd"'
         )
         return NotEnoughDisk(msg)
+    folder = path.parent if path.suffix else path
     why = os.strerror(error.errno) if error.errno else str(error)
     msg = (
         f"could not create or access {path}: {why}; make it yours with "
-        f"`chmod -R u+rw {path.parent}`, or choose another folder with cache_dir"
+        f"`chmod -R u+rwX {folder}`, or choose another folder with cache_dir"
     )
     return CacheUnavailable(msg)
 

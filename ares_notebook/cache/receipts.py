@@ -97,6 +97,10 @@ def _receipt(data: dict[str, Any]) -> Receipt:
         msg = "another format"
         raise ValueError(msg)
     facts = dict(data["facts"])
+    lists = (facts["gaps"], data["sources"], data["absences"])
+    if not all(isinstance(each, list) for each in lists):
+        msg = "gaps, sources and absences must be lists"
+        raise TypeError(msg)
     facts["gaps"] = tuple(_value(Hole, each) for each in facts["gaps"])
     data["facts"] = _value(Facts, facts)
     data["sources"] = tuple(_value(Source, each) for each in data["sources"])

@@ -268,7 +268,10 @@ class Store:
         except CorruptFile as error:
             _LOGGER.warning("%s", error)
             return Have(file, path, problem=str(error))
-        return Have(file, path, measure.facts(), legacy=legacy)
+        facts = measure.facts()
+        if not legacy and not _within(file, facts):
+            return Have(file, path, problem=f"{path} holds rows of another period")
+        return Have(file, path, facts, legacy=legacy)
 
     def _write_receipt(self, receipt: Receipt) -> None:
         path = self._receipts / f"{receipt.file}.json"
@@ -279,6 +282,13 @@ class Store:
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
+
+
+def _within(file: CacheFile, facts: Facts) -> bool:
+    """Whether all rows are of the period that the name says."""
+    if facts.first_ms is None or facts.last_ms is None:
+        return True
+    return file.period.start_ms <= facts.first_ms and facts.last_ms < file.period.end_ms
 
 
 def _names_in(receipts: Path) -> set[str]:

@@ -28,7 +28,7 @@ from ares_notebook.exchange.published import rows_of_csv
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.periods import Cut
-from ares_notebook.rows import Table
+from ares_notebook.rows import Table, empty_rows
 from ares_notebook.series import Series
 
 __all__ = ["Archive", "Zip"]
@@ -73,12 +73,17 @@ class Zip:
         BadAnswer
             If it does not hold rows of the dataset.
         """
-        first = True
+        first, last = True, empty_rows(self.dataset)
         member = self.name.removesuffix(".zip") + ".csv"
         for block in lines_of(self.data, member, self.url):
             lines = _without_header(block) if first else block
             first = False
-            yield rows_of_csv(self.dataset, lines, self.url)
+            table = rows_of_csv(self.dataset, lines, self.url)
+            if last.num_rows and table.slice(0, 1).equals(last):
+                # A row that is doubled just where a block ends.
+                table = table.slice(1)
+            last = table.slice(table.num_rows - 1) if table.num_rows else last
+            yield table
 
 
 class Archive:

@@ -16,7 +16,7 @@ import aiohttp
 from ares_notebook.errors import (
     BadAnswer,
     RateLimited,
-    ServerFault,
+    Unreachable,
 )
 from ares_notebook.exchange.budget import Budget
 from ares_notebook.exchange.meter import count_bytes, count_request
@@ -150,7 +150,7 @@ class Transport:
         settings = self.settings.model_copy(update=patience)
         try:
             answer = await retrying(once, ask.description, settings)
-        except ServerFault:
+        except Unreachable:
             self._out_of_reach.add(host)
             raise
         self._out_of_reach.discard(host)
@@ -201,13 +201,13 @@ class Transport:
                 f"{ask.description} timed out after {seconds:g} seconds without a byte from {ask.url}; "
                 f"check the connection, or raise request_timeout_seconds"
             )
-            raise ServerFault(msg, ask.url) from error
+            raise Unreachable(msg, ask.url) from error
         except aiohttp.ClientError as error:
             msg = (
                 f"{ask.description}: no whole answer from {ask.url} ({error or type(error).__name__}); "
                 f"check the connection, then run again: what is done is kept"
             )
-            raise ServerFault(msg, ask.url) from error
+            raise Unreachable(msg, ask.url) from error
 
     def _key_header(self, url: str) -> dict[str, str]:
         """The API key goes to the API, and nowhere else."""

@@ -1,0 +1,42 @@
+"""What the tests share: a fresh demo exchange, settings that point at it, the recorded data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ares_notebook import DemoExchange, Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ARES_ variable of the machine reaches a test, but the one that is meant for it."""
+    for name in os.environ:
+        if name.startswith("ARES_") and name != "ARES_TEST_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def exchange() -> Iterator[DemoExchange]:
+    """A demo exchange that nobody has asked anything yet."""
+    # Few trades, since each test makes its own days of them.
+    with DemoExchange(trades_per_day=6_000) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(exchange: DemoExchange, tmp_path: Path) -> Settings:
+    """Settings that point at the demo exchange and an empty cache, and never wait."""
+    return exchange.settings(cache_dir=tmp_path / "cache", retry_delay_seconds=0, progress=False)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of what Binance served, for those who have it."""
+    folder = os.environ.get("ARES_TEST_DATA")
+    if not folder:
+        pytest.skip("ARES_TEST_DATA is not set: no recorded data")
+    return Path(folder)

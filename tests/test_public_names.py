@@ -1,0 +1,134 @@
+"""The face of the package: what it offers, what it costs to import, and whether its examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+
+import ares_notebook
+
+NAMES = [
+    "CACHE_DIR",
+    "MAX_RETRIES",
+    "RETRY_DELAY_SECONDS",
+    "DemoExchange",
+    "DownloadReport",
+    "Settings",
+    "coverage",
+    "download_agg_trades_data",
+    "download_all_data",
+    "download_futures_data",
+    "download_klines_data",
+    "download_with_retry",
+    "fetch_missing_data",
+    "get_daily_periods",
+    "get_monthly_periods",
+    "load_agg_trades",
+    "load_futures",
+    "load_klines",
+    "plan_downloads",
+    "run",
+]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(ares_notebook.__path__, "ares_notebook.")
+    if not module.name.endswith("__main__")
+]
+# What needs an extra has its own tests.
+CORE = [
+    name for name in MODULES if not name.startswith(("ares_notebook.lab", "ares_notebook.scale"))
+]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after *code*."""
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_all_is_exactly_this():
+    """The public names are the promised ones, and no other."""
+    assert ares_notebook.__all__ == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_is_there(name):
+    """Each public name imports, is listed by dir(), and if it can be called shows an example."""
+    value = getattr(ares_notebook, name)
+
+    assert name in dir(ares_notebook)
+    if callable(value):
+        assert "Examples" in value.__doc__
+        assert ">>> " in value.__doc__
+        assert value.__name__ == name
+
+
+def test_star_import_brings_all_names():
+    """An import of everything brings the public names."""
+    scope: dict[str, object] = {}
+    exec("from ares_notebook import *", scope)  # noqa: S102 - what users write in a cell
+
+    assert set(NAMES) == scope.keys() - {"__builtins__"}
+
+
+def test_unknown_name_is_an_attribute_error():
+    """A name that is not there fails as it does in any module."""
+    with pytest.raises(AttributeError, match="has no attribute 'downlaod'"):
+        ares_notebook.downlaod  # noqa: B018 - the typo is the point
+
+
+def test_version_is_that_of_the_project():
+    """The version that the package tells is that of pyproject.toml."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+
+    assert project["project"]["version"] == ares_notebook.__version__
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name, tmp_path, monkeypatch):
+    """The examples in the docstrings of a module give what they say."""
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ares_notebook", *MODULES])
+def test_module_says_what_it_is(name):
+    """Each module begins with a sentence."""
+    module = importlib.import_module(name)
+
+    assert isinstance(module, types.ModuleType)
+    assert module.__doc__
+
+
+def test_bare_import_is_light():
+    """To import the package alone costs neither pandas nor aiohttp nor PyArrow."""
+    loaded = loaded_by("import ares_notebook")
+
+    assert "ares_notebook" in loaded
+    assert not loaded & {"pandas", "aiohttp", "pyarrow", "numpy", "pydantic", "typer", "tqdm"}
+
+
+def test_core_needs_no_notebook():
+    """The core with all of its public names imports nothing of Jupyter, and no plots."""
+    imports = "\n".join(f"import {name}" for name in CORE)
+    names = "\n".join(f"import ares_notebook; ares_notebook.{name}" for name in NAMES)
+    loaded = loaded_by(f"{imports}\n{names}")
+
+    assert {"pandas", "aiohttp", "pyarrow"} <= loaded
+    assert not loaded & {"jupyterlab", "ipywidgets", "IPython", "matplotlib", "nest_asyncio"}

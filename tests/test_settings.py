@@ -1,0 +1,168 @@
+"""Settings: checked, frozen, from four places."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ares_notebook.errors import BadArgument
+from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
+
+
+def test_the_defaults_are_those_that_are_promised():
+    """Without arguments and environment the documented defaults hold."""
+    settings = Settings()
+
+    assert settings.cache_dir == Path(CACHE_DIR) == Path("data_cache")
+    assert settings.max_retries == MAX_RETRIES == 3
+    assert settings.retry_delay_seconds == RETRY_DELAY_SECONDS == 5
+    assert settings.request_timeout_seconds == 30
+    assert (settings.symbol, settings.interval, settings.lookback_years) == ("BTCUSDT", "1h", 1.0)
+    assert (settings.source, settings.compression, settings.progress) == ("auto", None, None)
+    assert settings.api_key is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("cache_dir", "~/here", Path("~/here").expanduser()),
+        ("max_retries", "7", 7),
+        ("retry_delay_seconds", "0.5", 0.5),
+        ("request_timeout_seconds", "2", 2.0),
+        ("symbol", "ethusdt", "ETHUSDT"),
+        ("interval", "1M", "1M"),
+        ("lookback_years", "2.5", 2.5),
+        ("max_concurrency", "3", 3),
+        ("spot_url", "http://localhost:1/", "http://localhost:1"),
+        ("futures_url", "https://f.example", "https://f.example"),
+        ("archive_url", "https://a.example", "https://a.example"),
+        ("archive_listing_url", "https://l.example/b", "https://l.example/b"),
+        ("source", "rest", "rest"),
+        ("weight_share", "0.25", 0.25),
+        ("compression", "zstd", "zstd"),
+        ("progress", "false", False),
+        ("market", "elsewhere", "elsewhere"),
+    ],
+)
+def test_every_field_is_read_from_the_environment(monkeypatch, name, text, value):
+    """ARES_ and the field's name in upper case sets it, and an argument wins over that."""
+    monkeypatch.setenv(f"ARES_{name.upper()}", text)
+
+    assert getattr(Settings(), name) == value
+    assert getattr(Settings(**{name: Settings.model_fields[name].default}), name) != value
+
+
+def test_an_empty_variable_is_none_at_all(monkeypatch):
+    """An empty variable leaves the default."""
+    monkeypatch.setenv("ARES_MAX_RETRIES", "")
+
+    assert Settings().max_retries == MAX_RETRIES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_retries", -1),
+        ("retry_delay_seconds", -1),
+        ("retry_delay_seconds", float("nan")),
+        ("request_timeout_seconds", 0),
+        ("symbol", "BTC USDT"),
+        ("interval", "7m"),
+        ("lookback_years", 0),
+        ("max_concurrency", 0),
+        ("spot_url", "api.binance.com"),
+        ("spot_url", "ftp://api.binance.com"),
+        ("archive_url", "https://user:word@example.org"),
+        ("archive_url", "https://example.org/?a=1"),
+        ("futures_url", "https://example.org/#top"),
+        ("source", "both"),
+        ("weight_share", 0),
+        ("weight_share", 1.01),
+        ("compression", "gzip"),
+        ("cache_dir", ""),
+        ("cache_dir", "a\0b"),
+        ("cache_dir", None),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named(name, value):
+    """A wrong value is a bad argument, whose message names the field."""
+    with pytest.raises(BadArgument, match=f"{name}="):
+        Settings(**{name: value})
+
+
+def test_a_typo_is_an_error_that_lists_the_fields():
+    """An unknown setting does not pass in silence."""
+    with pytest.raises(BadArgument, match="cache_dri is not a setting; there are: cache_dir,"):
+        Settings(cache_dri="x")
+
+
+def test_settings_are_frozen():
+    """A settings value cannot be changed under somebody's feet."""
+    settings = Settings()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.max_retries = 9
+
+
+def test_the_key_shows_in_no_text():
+    """Neither repr, str, dump nor an error about other fields tells the key."""
+    settings = Settings(api_key="S3CRET")
+    with pytest.raises(BadArgument) as caught:
+        Settings(api_key=["S3CRET"], max_retries=-1)
+
+    texts = (repr(settings), str(settings), str(settings.model_dump()), str(caught.value))
+    assert all("S3CRET" not in text for text in texts)
+    assert settings.api_key.get_secret_value() == "S3CRET"
+
+
+@pytest.mark.parametrize(
+    ("changes", "market"),
+    [
+        ({}, "binance"),
+        ({"archive_url": "https://mirror.example.org"}, "mirror.example.org"),
+        ({"archive_url": "https://evilbinance.vision"}, "evilbinance.vision"),
+        ({"archive_url": "http://127.0.0.1:5", "market": "demo"}, "demo"),
+    ],
+)
+def test_the_market_has_a_name(changes, market):
+    """Binance's own hosts are binance; another host has its own name, unless one is given."""
+    assert Settings(**changes).market_name == market
+
+
+HOST_CONFIG = """\
+CACHE_DIR = "from_project"
+MAX_RETRIES = 8
+RETRY_DELAY_SECONDS = 2
+"""
+
+
+def host_project(folder, *lines, **environment):
+    """What a program says that runs in a project which has src/config.py."""
+    (folder / "src").mkdir()
+    (folder / "src" / "__init__.py").touch()
+    (folder / "src" / "config.py").write_text(HOST_CONFIG)
+    program = "\n".join(["import sys", "sys.path.insert(0, '.')", *lines])
+    bare = {name: text for name, text in os.environ.items() if not name.startswith("ARES_")}
+    done = subprocess.run(  # noqa: S603 - our own interpreter and program
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**bare, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_the_host_projects_config_is_not_looked_at_by_an_import(tmp_path):
+    """Importing the package does not import the host project's config."""
+    said = host_project(
+        tmp_path, "import ares_notebook.settings", "print('src.config' in sys.modules)"
+    )
+
+    assert said == ["False"]

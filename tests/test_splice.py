@@ -1,0 +1,107 @@
+"""Patches in the holes they were fetched for."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ares_notebook.cache.splice import Patch, spliced
+from ares_notebook.facts import Hole
+from ares_notebook.measure import Measure
+from ares_notebook.rows import header_of, schema_of, text_of
+from ares_notebook.series import parse_file_name
+
+CANDLES = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
+TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")
+FUNDING = parse_file_name("futures_BTCUSDT_2025-01.csv")
+COUNT = 24
+
+
+def rows_of(file):
+    """A day's rows, each unlike the others; trades share milliseconds, funding is late."""
+    start = file.period.start_ms
+    marks = [f"{at}.50" for at in range(COUNT)]
+    if file is CANDLES:
+        columns = [[(start + at * 3_600_000) * 1000 for at in range(COUNT)], *[marks] * 9]
+        columns[7] = list(range(COUNT))
+    elif file is TRADES:
+        ids = list(range(COUNT))
+        stamps = [(start + at // 3) * 1000 for at in ids]
+        columns = [stamps, marks, marks, ["True"] * COUNT, ids, ids, ids]
+    else:
+        columns = [[(start + at * 3_600_000 + at) * 1000 for at in range(COUNT)], marks]
+    return pa.table(columns, schema=schema_of(file.dataset))
+
+
+def patch_of(file, table, folder, name):
+    path = Path(folder) / f".{name}.part"
+    path.write_bytes(header_of(file.dataset) + text_of(file.dataset, table).to_pybytes())
+    measure = Measure(file)
+    measure.add(table)
+    return Patch(file, Hole(0, 1), path, measure.facts())
+
+
+def runs(indices):
+    """Neighbouring indices, put together."""
+    found = []
+    for at in sorted(indices):
+        if found and found[-1][-1] == at - 1:
+            found[-1].append(at)
+        else:
+            found.append([at])
+    return found
+
+
+@pytest.mark.parametrize("file", [CANDLES, TRADES, FUNDING], ids=lambda file: file.dataset.name)
+@settings(max_examples=60, deadline=None)
+@given(
+    lost=st.sets(st.integers(0, COUNT - 1)),
+    again=st.sets(st.integers(0, COUNT - 1), max_size=4),
+    cuts=st.lists(st.integers(0, COUNT), max_size=5),
+)
+def test_what_was_cut_out_and_put_back_is_the_original(file, lost, again, cuts):
+    """Any holes, closed by patches that may repeat rows beside them, give the original rows back."""
+    table = rows_of(file)
+    base = table.filter(pa.array([at not in lost for at in range(COUNT)]))
+    edges = [0, *sorted(min(cut, base.num_rows) for cut in cuts), base.num_rows]
+    blocks = [base.slice(a, b - a) for a, b in pairwise(edges)]
+
+    with tempfile.TemporaryDirectory() as folder:
+        patches = [
+            patch_of(file, table.take(run), folder, run[0]) for run in reversed(runs(lost | again))
+        ]
+        joined = pa.concat_tables(spliced(file.dataset, blocks, patches))
+
+    assert joined.to_pylist() == table.to_pylist()
+
+
+def test_a_patch_without_a_base_is_all_there_is(tmp_path):
+    """Where nothing was there, the patch's rows are the file's."""
+    table = rows_of(CANDLES)
+
+    joined = pa.concat_tables(
+        spliced(CANDLES.dataset, [], [patch_of(CANDLES, table, tmp_path, "a")])
+    )
+
+    assert joined.to_pylist() == table.to_pylist()
+
+
+def test_an_off_grid_candle_gives_way_to_those_of_rest(tmp_path):
+    """Between two candles of a patch no candle of the base stays."""
+    table = rows_of(CANDLES)
+    stray = table.slice(5, 1).set_column(
+        0, "timestamp", pa.array([table["timestamp"][5].as_py() + 1_694_789_000])
+    )
+    base = [table.slice(0, 5), stray, table.slice(9)]
+
+    joined = pa.concat_tables(
+        spliced(CANDLES.dataset, base, [patch_of(CANDLES, table.slice(5, 4), tmp_path, "a")])
+    )
+
+    assert joined.to_pylist() == table.to_pylist()

@@ -1,0 +1,495 @@
+"""What step1 of a training pipeline asks: frames filled up through the cache."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ares_notebook as ares
+from ares_notebook.errors import BadArgument, NotEnoughMemory, UnknownSymbol
+
+DAY = 1 / 365.25
+LOGGER = logging.getLogger("step1")
+HOUR_MS = 3_600_000
+
+
+def ms(text: str) -> int:
+    """Milliseconds since the epoch of an ISO moment, UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+START, END = ms("2025-02-10"), ms("2025-02-12")
+
+
+@pytest.fixture
+async def truth(settings):
+    """The two days as a download into another cache has them."""
+    own = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("truth")})
+    await ares.download_klines_data("BTCUSDT", "1h", 5 * DAY, end="2025-02-12", settings=own)
+    return ares.load_klines("BTCUSDT", "1h", "2025-02-10", "2025-02-12", settings=own)
+
+
+async def filled(settings, given, **changes):
+    """The k-lines of the two days, completed."""
+    ask = {"start_time_ms": START, "end_time_ms": END, "interval": "1h", **changes}
+    data = await ares.fetch_missing_data(
+        "BTCUSDT", available_data={"klines": given}, logger=LOGGER, settings=settings, **ask
+    )
+    return data["klines"]
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two frames have the same stamps and cells."""
+    return one.index.equals(other.index) and one.equals(other)
+
+
+# --- what is given ---
+
+
+@pytest.mark.parametrize("given", [None, pd.DataFrame()], ids=["None", "empty"])
+async def test_nothing_given(settings, truth, given):
+    """Where nothing is at hand the answer is the whole range in the shape of the loaders."""
+    answer = await filled(settings, given)
+
+    assert same(truth, answer)
+    assert answer.attrs == {"complete": True, "missing": []}
+
+
+async def test_empty_frame_of_the_loaders(settings, truth):
+    """An empty frame with columns is filled up too."""
+    assert same(truth, await filled(settings, truth.iloc[:0]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [slice(0, 10), slice(30, 48), slice(10, 20), slice(0, 48, 3)],
+    ids=["beginning", "end", "middle", "every third"],
+)
+async def test_part_given(settings, truth, rows):
+    """Whatever part is given, the answer is the whole, ascending and unique."""
+    answer = await filled(settings, truth.iloc[rows])
+
+    assert same(truth, answer)
+    assert answer.attrs["complete"]
+
+
+async def test_whole_given_asks_nothing(exchange, settings, truth):
+    """Where the given frame is complete no request is made."""
+    exchange.requests.clear()
+    answer = await filled(settings, truth)
+
+    assert same(truth, answer)
+    assert exchange.requests == []
+
+
+async def test_second_call_asks_nothing(exchange, settings):
+    """What one call fetched the next one finds in the cache."""
+    await filled(settings, None)
+    exchange.requests.clear()
+    answer = await filled(settings, None)
+
+    assert len(answer) == 48
+    assert exchange.requests == []
+
+
+async def test_disorder_and_doubles(settings, truth):
+    """An unsorted frame with doubled rows comes back sorted, each row once."""
+    messy = pd.concat([truth.iloc[20:30], truth.iloc[:25]]).sample(frac=1, random_state=1)
+
+    assert same(truth, await filled(settings, messy))
+
+
+async def test_given_rows_win(settings, truth):
+    """A given row that differs from the exchange's is kept as it was given."""
+    given = truth.iloc[:10].assign(close=-1.0)
+    answer = await filled(settings, given)
+
+    assert answer["close"].tolist()[:10] == [-1.0] * 10
+    assert truth["close"].tolist()[10:] == answer["close"].tolist()[10:]
+
+
+async def test_rows_outside_the_range_are_kept(settings, truth):
+    """Rows given from before and after the range are in the answer: none is lost."""
+    answer = await filled(
+        settings, truth, start_time_ms=START + 5 * HOUR_MS, end_time_ms=END - 5 * HOUR_MS
+    )
+
+    assert same(truth, answer)
+
+
+async def test_the_given_frame_is_not_changed(settings, truth):
+    """The caller's own frame stays as it was."""
+    given = truth.iloc[:10].copy()
+    before = given.copy()
+    await filled(settings, given)
+
+    assert same(before, given)
+
+
+# --- shapes ---
+
+
+def _column(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index()
+
+
+def _naive_column(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index().assign(timestamp=lambda each: each["timestamp"].dt.tz_localize(None))
+
+
+def _ms_column(frame: pd.DataFrame) -> pd.DataFrame:
+    stamps = frame.index.as_unit("ms").astype("int64")
+    return frame.reset_index(drop=True).assign(timestamp=stamps)
+
+
+def _text_column(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.reset_index(drop=True).assign(timestamp=frame.index.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def _naive_index(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.tz_localize(None)
+
+
+def _other_zone(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.tz_convert("America/New_York")
+
+
+def _nanoseconds(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.set_axis(frame.index.as_unit("ns"))
+
+
+def _unnamed_index(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename_axis(None)
+
+
+def _float32(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.astype("float32")
+
+
+def _few_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["close", "open"]]
+
+
+SHAPES = [
+    _column,
+    _naive_column,
+    _ms_column,
+    _naive_index,
+    _other_zone,
+    _nanoseconds,
+    _unnamed_index,
+    _float32,
+    _few_columns,
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_shape_is_kept(settings, truth, shape):
+    """The answer has columns, dtypes and stamps of the given frame, whatever they are."""
+    answer = await filled(settings, shape(truth.iloc[5:15]))
+    expected = shape(truth)
+
+    assert expected.columns.tolist() == sorted(answer.columns, key=expected.columns.tolist().index)
+    assert expected.dtypes.to_dict() == answer.dtypes.to_dict()
+    pd.testing.assert_frame_equal(expected, answer[expected.columns.tolist()], check_names=False)
+    assert answer.attrs["complete"]
+
+
+async def test_stamps_as_text(settings, truth):
+    """Stamps given as text are read as UTC, and every row of the range is there."""
+    answer = await filled(settings, _text_column(truth.iloc[5:15]))
+
+    stamps = pd.DatetimeIndex(pd.to_datetime(answer["timestamp"], utc=True, format="ISO8601"))
+    assert truth.index.tolist() == stamps.tolist()
+
+
+async def test_own_columns_are_kept(settings, truth):
+    """A column that is the caller's own stays, empty in rows that were fetched."""
+    answer = await filled(settings, truth.iloc[:10].assign(signal=7.0))
+
+    assert answer["signal"].tolist()[:10] == [7.0] * 10
+    assert answer["signal"].isna().sum() == 38
+    assert len(answer) == 48
+
+
+async def test_frames_that_cannot_be_read_are_refused(settings, truth):
+    """A frame without stamps, with a stamp missing, or trades without ids, is refused."""
+    no_stamps = truth.reset_index(drop=True)
+    lost_stamp = _column(truth).assign(
+        timestamp=lambda each: each["timestamp"].where(each.index != 3)
+    )
+    for given in (no_stamps, lost_stamp):
+        with pytest.raises(BadArgument, match="timestamp"):
+            await filled(settings, given)
+    with pytest.raises(BadArgument, match="agg_trade_id"):
+        await ares.fetch_missing_data(
+            "BTCUSDT", START, END, {"agg_trades": truth}, LOGGER, settings=settings
+        )
+
+
+# --- which data ---
+
+
+async def test_absent_key_is_not_fetched(exchange, settings):
+    """Only the datasets named are in the answer, and asked for."""
+    data = await ares.fetch_missing_data(
+        "BTCUSDT", START, END, {"futures": None}, LOGGER, settings=settings
+    )
+
+    assert list(data) == ["futures"]
+    assert len(data["futures"]) == 6
+    assert not any("klines" in each.path or "aggTrades" in each.path for each in exchange.requests)
+
+
+async def test_no_key_is_nothing(exchange, settings):
+    """Without a dataset the answer is empty and nothing is asked."""
+    assert await ares.fetch_missing_data("BTCUSDT", START, END, {}, LOGGER, settings=settings) == {}
+    assert exchange.requests == []
+
+
+async def test_all_three(settings):
+    """K-lines, trades and funding come in one call, each complete."""
+    none = dict.fromkeys(("klines", "agg_trades", "futures"))
+    data = await ares.fetch_missing_data(
+        "btcusdt", START, START + 6 * HOUR_MS, none, LOGGER, interval="15m", settings=settings
+    )
+
+    assert all(frame.attrs["complete"] for frame in data.values())
+    assert len(data["klines"]) == 24
+    assert (data["agg_trades"]["agg_trade_id"].diff().dropna() == 1).all()
+    assert data["agg_trades"].index.max() < pd.Timestamp("2025-02-10T06:00Z")
+
+
+async def test_trades_go_on_by_id(settings):
+    """Given trades, some of one millisecond among them, are completed to all ids of the range."""
+    ask = ("BTCUSDT", START, START + HOUR_MS)
+    whole = await ares.fetch_missing_data(*ask, {"agg_trades": None}, LOGGER, settings=settings)
+    given = whole["agg_trades"].iloc[100:150]
+    answer = await ares.fetch_missing_data(*ask, {"agg_trades": given}, LOGGER, settings=settings)
+
+    assert same(whole["agg_trades"], answer["agg_trades"])
+
+
+async def test_funding_of_another_jitter_is_the_same_event(settings):
+    """A given event whose stamp lacks the exchange's jitter is not doubled."""
+    ask = ("BTCUSDT", START, END)
+    whole = await ares.fetch_missing_data(*ask, {"futures": None}, LOGGER, settings=settings)
+    given = whole["futures"].set_axis(whole["futures"].index.floor("h")).rename_axis("timestamp")
+    answer = await ares.fetch_missing_data(
+        *ask, {"futures": given.iloc[:3]}, LOGGER, settings=settings
+    )
+
+    assert len(answer["futures"]) == 6
+    assert given.index[:3].tolist() == answer["futures"].index[:3].tolist()
+
+
+@pytest.mark.parametrize("interval", ["15m", "1h", "1d"])
+async def test_interval_is_read_off_the_frame(settings, interval):
+    """Without interval= the spacing of the given candles decides, holes or not."""
+    end = ms("2025-02-20")
+    whole = await filled(settings, None, interval=interval, end_time_ms=end)
+    answer = await filled(settings, whole.drop(whole.index[3]), interval=None, end_time_ms=end)
+
+    assert same(whole, answer)
+
+
+async def test_interval_of_the_settings(settings):
+    """Without interval= and without candles that of the settings is taken."""
+    own = settings.model_copy(update={"interval": "4h"})
+
+    assert len(await filled(own, None, interval=None)) == 12
+
+
+async def test_spacing_that_is_no_interval_is_refused(settings, truth):
+    """Candles seven hours apart are no interval of Binance's."""
+    with pytest.raises(BadArgument, match="interval"):
+        await filled(settings, truth.iloc[::7], interval=None)
+
+
+# --- ranges ---
+
+
+async def test_halt_is_complete(settings):
+    """A range with a confirmed halt is complete, and has no row for it."""
+    answer = await filled(
+        settings, None, start_time_ms=ms("2025-03-14"), end_time_ms=ms("2025-03-15")
+    )
+
+    assert len(answer) == 22
+    assert answer.attrs == {"complete": True, "missing": []}
+
+
+async def test_range_before_listing(settings):
+    """A range before the symbol was listed is empty and complete: the exchange said so."""
+    data = await ares.fetch_missing_data(
+        "SOLUSDT",
+        ms("2019-05-01"),
+        ms("2019-05-03"),
+        {"klines": None},
+        LOGGER,
+        interval="1h",
+        settings=settings,
+    )
+
+    assert data["klines"].empty
+    assert data["klines"].attrs == {"complete": True, "missing": []}
+
+
+async def test_range_in_the_future(exchange, settings):
+    """A range in the future is empty, incomplete, and costs no request."""
+    start = int((datetime.now(UTC) + timedelta(days=2)).timestamp()) // 3600 * HOUR_MS
+    answer = await filled(settings, None, start_time_ms=start, end_time_ms=start + HOUR_MS)
+
+    [(first, last)] = answer.attrs["missing"]
+    assert answer.empty
+    assert not answer.attrs["complete"]
+    assert (start, start + HOUR_MS) == (int(first.timestamp()) * 1000, int(last.timestamp()) * 1000)
+    assert exchange.requests == []
+
+
+@pytest.mark.parametrize(("at", "rows"), [(START, 0), (START + 1, 0), (START + HOUR_MS - 1, 0)])
+async def test_range_of_one_millisecond(settings, at, rows):
+    """A range too short for a candle to close in it is empty, without an error."""
+    answer = await filled(settings, None, start_time_ms=at, end_time_ms=at + 1)
+
+    assert len(answer) == rows
+
+
+async def test_range_of_one_millisecond_of_funding(settings):
+    """The millisecond of an event holds the event."""
+    whole = await ares.fetch_missing_data(
+        "BTCUSDT", START, END, {"futures": None}, LOGGER, settings=settings
+    )
+    at = int(whole["futures"].index[2].timestamp() * 1000)
+    answer = await ares.fetch_missing_data(
+        "BTCUSDT", at, at + 1, {"futures": None}, LOGGER, settings=settings
+    )
+
+    assert len(answer["futures"]) == 1
+    assert answer["futures"].attrs["complete"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (END, START),
+        (START, START),
+        (-5, END),
+        (1.5, END),
+        (True, END),
+        ("2025", END),
+        (START, None),
+    ],
+)
+async def test_wrong_range_is_refused(exchange, settings, start, end):
+    """A range that ends before it begins, or is not whole milliseconds, is refused at once."""
+    with pytest.raises(BadArgument, match="time_ms"):
+        await filled(settings, None, start_time_ms=start, end_time_ms=end)
+
+    assert exchange.requests == []
+
+
+async def test_numpy_milliseconds_are_welcome(settings):
+    """Times may be NumPy's integers, as they come out of a frame."""
+    answer = await filled(settings, None, start_time_ms=np.int64(START), end_time_ms=np.int64(END))
+
+    assert len(answer) == 48
+
+
+async def test_years_of_trades_are_refused(exchange, settings):
+    """Trades that would not fit in memory are refused with the numbers, before any is fetched."""
+
+    def terabyte(listing: bytes) -> bytes:
+        return listing.replace(b"<Size>", b"<Size>999999")
+
+    exchange.fail("aggTrades", times=None, replace_body=terabyte)
+    with pytest.raises(NotEnoughMemory, match=r"[\d,]+ days.*rows.*GB"):
+        await ares.fetch_missing_data(
+            "BTCUSDT",
+            ms("2022-01-01"),
+            ms("2024-01-01"),
+            {"agg_trades": None},
+            LOGGER,
+            settings=settings,
+        )
+
+    assert not any(each.path.endswith(".zip") for each in exchange.requests)
+
+
+# --- when it fails ---
+
+
+async def test_exchange_down(exchange, settings, truth, caplog):
+    """Where the exchange is down an error is logged, what was given comes back, and attrs tell the truth."""
+    exchange.fail(".", status=503, times=None)
+    own = settings.model_copy(update={"max_retries": 0})
+    given = truth.iloc[:10]
+    answer = await filled(own, given)
+
+    errors = [
+        each for each in caplog.records if each.name == "step1" and each.levelno == logging.ERROR
+    ]
+    assert same(given, answer)
+    assert answer.attrs["complete"] is False
+    assert answer.attrs["missing"] == [
+        (datetime(2025, 2, 10, 10, tzinfo=UTC), datetime(2025, 2, 12, tzinfo=UTC))
+    ]
+    assert len(errors) == 1
+    assert "klines of BTCUSDT" in errors[0].getMessage()
+
+
+async def test_exchange_down_and_a_cache(exchange, settings, truth):
+    """Where the exchange is down what the cache has is still used."""
+    await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-02-11", settings=settings)
+    exchange.fail(".", status=503, times=None)
+    own = settings.model_copy(update={"max_retries": 0})
+    answer = await filled(own, None)
+
+    assert same(truth.iloc[:24], answer)
+    assert answer.attrs["missing"] == [
+        (datetime(2025, 2, 11, tzinfo=UTC), datetime(2025, 2, 12, tzinfo=UTC))
+    ]
+
+
+async def test_nothing_and_nobody(exchange, settings):
+    """With nothing given and nobody there the answer is an empty frame of the right shape, incomplete."""
+    exchange.stop()
+    own = settings.model_copy(update={"max_retries": 0})
+    answer = await filled(own, None)
+
+    assert answer.empty
+    assert "close" in answer.columns
+    assert not answer.attrs["complete"]
+
+
+async def test_unknown_symbol_raises(settings):
+    """A symbol that does not exist is an error, not an empty frame."""
+    with pytest.raises(UnknownSymbol):
+        await ares.fetch_missing_data(
+            "NOSUCHUSDT", START, END, {"klines": None}, LOGGER, interval="1h", settings=settings
+        )
+
+
+async def test_unknown_dataset_is_refused(exchange, settings):
+    """A key that is no dataset is named in the error."""
+    with pytest.raises(BadArgument, match="order_book"):
+        await ares.fetch_missing_data(
+            "BTCUSDT", START, END, {"order_book": None}, LOGGER, settings=settings
+        )
+
+    assert exchange.requests == []
+
+
+def test_from_a_script(settings):
+    """The coroutine runs from plain code, by `run`."""
+    data = ares.run(
+        ares.fetch_missing_data(
+            "BTCUSDT", START, END, {"klines": None}, LOGGER, interval="1d", settings=settings
+        )
+    )
+
+    assert len(data["klines"]) == 2
