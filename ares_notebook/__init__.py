@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ares_notebook.exchange.retry import download_with_retry
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
-    from ares_notebook.periods import get_daily_periods, get_monthly_periods
-    from ares_notebook.plan import plan_downloads
-    from ares_notebook.report import DownloadReport
+    from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
     from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
     from ares_notebook.step1 import fetch_missing_data
+    from ares_notebook.work.plan import plan_downloads
+    from ares_notebook.work.report import DownloadReport
 
 __all__ = [
     "CACHE_DIR",
@@ -59,7 +59,7 @@ _HOMES = {
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
-    "DownloadReport": "report",
+    "DownloadReport": "work.report",
     "Settings": "settings",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download",
@@ -68,12 +68,12 @@ _HOMES = {
     "download_klines_data": "download",
     "download_with_retry": "exchange.retry",
     "fetch_missing_data": "step1",
-    "get_daily_periods": "periods",
-    "get_monthly_periods": "periods",
+    "get_daily_periods": "market.periods",
+    "get_monthly_periods": "market.periods",
     "load_agg_trades": "load",
     "load_futures": "load",
     "load_klines": "load",
-    "plan_downloads": "plan",
+    "plan_downloads": "work.plan",
     "run": "loop",
 }
 

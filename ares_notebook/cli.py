@@ -12,12 +12,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ares_notebook.cache.coverage import coverage as coverage_table
-from ares_notebook.carry_out import carry_out
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import AresError, BadArgument
-from ares_notebook.plan import Plan, plan_downloads
-from ares_notebook.report import DownloadReport
 from ares_notebook.settings import Settings
+from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.plan import Plan, plan_downloads
+from ares_notebook.work.report import DownloadReport
 
 __all__ = ["main"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from ares_notebook.carry_out import carry_out
-from ares_notebook.datasets import AGG_TRADES, FUTURES
-from ares_notebook.plan import plan_downloads
-from ares_notebook.progress import ProgressListener
-from ares_notebook.report import DownloadReport
+from ares_notebook.market.datasets import AGG_TRADES, FUTURES
 from ares_notebook.settings import Settings
+from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.plan import plan_downloads
+from ares_notebook.work.progress import ProgressListener
+from ares_notebook.work.report import DownloadReport
 
 __all__ = [
     "download_agg_trades_data",

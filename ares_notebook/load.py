@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from ares_notebook.cache.store import Have, Store
 from ares_notebook.cache.window import missing_spans
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.periods import as_utc, to_ms, utc
-from ares_notebook.rows import Table, empty_rows
-from ares_notebook.series import CacheFile, Series, files_between
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.periods import as_utc, to_ms, utc
+from ares_notebook.market.rows import Table, empty_rows
+from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
 
 __all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]

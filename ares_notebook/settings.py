@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.intervals import validate_interval
-from ares_notebook.symbols import validate_symbol
+from ares_notebook.market.intervals import validate_interval
+from ares_notebook.market.symbols import validate_symbol
 
 __all__ = ["CACHE_DIR", "MAX_RETRIES", "RETRY_DELAY_SECONDS", "Settings"]
 

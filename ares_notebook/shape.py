@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadArgument
+from ares_notebook.market.datasets import Dataset
 
 __all__ = ["Shape"]
 

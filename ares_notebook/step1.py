@@ -15,23 +15,23 @@ import pyarrow as pa
 
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
-from ares_notebook.carry_out import carry_out
-from ares_notebook.datasets import Dataset, dataset_named
 from ares_notebook.errors import (
     AresError,
     BadArgument,
     NotEnoughMemory,
     UnknownSymbol,
 )
-from ares_notebook.facts import Facts
-from ares_notebook.intervals import INTERVALS
 from ares_notebook.load import read_window
-from ares_notebook.measure import Measure
-from ares_notebook.periods import Period, to_ms, utc
-from ares_notebook.plan import Plan, make_plan
-from ares_notebook.series import CacheFile, Series, files_between
+from ares_notebook.market.datasets import Dataset, dataset_named
+from ares_notebook.market.facts import Facts
+from ares_notebook.market.intervals import INTERVALS
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.periods import Period, to_ms, utc
+from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
 from ares_notebook.shape import Shape
+from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.plan import Plan, make_plan
 
 __all__ = ["fetch_missing_data"]
 

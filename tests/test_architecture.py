@@ -2,6 +2,133 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parent.parent / "ares_notebook"
+PREFIX = "ares_notebook"
+
+# From the ground up. The demo exchange is a house of its own.
+FLOORS = [
+    {"errors", "loop"},
+    {"market.periods", "market.symbols"},
+    {"market.intervals"},
+    {"market.datasets", "settings"},
+    {"market.series", "market.rows", "shape"},
+    {"market.facts"},
+    {"market.measure", "market.holes"},
+    {
+        "exchange.budget",
+        "exchange.info",
+        "exchange.inflate",
+        "exchange.meter",
+        "exchange.once",
+        "exchange.paging",
+        "exchange.published",
+        "exchange.refusal",
+        "exchange.retry",
+    },
+    {"exchange.transport"},
+    {"exchange.archive", "exchange.rest"},
+    {"cache.disk", "cache.legacy", "cache.receipts"},
+    {"cache.part"},
+    {"cache.text"},
+    {"cache.origin", "cache.splice"},
+    {"cache.store"},
+    {"cache.coverage", "cache.lock", "cache.window"},
+    {"work.decide", "work.progress", "work.report"},
+    {"work.draft", "work.sizes"},
+    {"work.fill", "work.plan"},
+    {"work.carry_out"},
+    {"download", "load"},
+    {"step1"},
+    {"cli"},
+]
+HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the house but the demo's, by its name without the package."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] != "demo" and parts[-1] not in ("__init__", "__main__"):
+            yield ".".join(parts), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Names of all modules that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def ours(tree: ast.Module) -> set[str]:
+    """Of those, the modules of the house, without the package's name."""
+    return {
+        name.removeprefix(f"{PREFIX}.") for name in imported(tree) if name.startswith(f"{PREFIX}.")
+    }
+
+
+MODULES = dict(modules())
+
+
+def test_every_module_has_a_floor():
+    """The table of floors names every module of the package, each once."""
+    assert sorted(MODULES) == sorted(name for floor in FLOORS for name in floor)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    """A module imports only modules of floors below its own."""
+    above = {each for each in ours(MODULES[name]) if HEIGHT.get(each, -1) >= HEIGHT[name]}
+
+    assert set() == above
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "cli"])
+def test_the_demo_is_not_leant_on(name):
+    """Only the command line knows the demo exchange: no stand-in is ever fallen back to."""
+    assert not any(each.split(".")[0] == "demo" for each in ours(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("exchange.")])
+def test_only_the_exchange_knows_aiohttp(name):
+    """No module outside `exchange` speaks HTTP itself."""
+    spoken = {each.split(".")[0] for each in imported(MODULES[name])}
+
+    assert not spoken & {"aiohttp", "requests", "httpx", "urllib3", "http"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("cache.")])
+def test_the_cache_knows_no_network(name):
+    """No module of `cache` imports one of `exchange`."""
+    assert not any(each.startswith("exchange") for each in ours(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_fits_a_room(name):
+    """No module is longer than 350 lines, and no body than 40."""
+    source = (PACKAGE / Path(*name.split("."))).with_suffix(".py").read_text(encoding="utf-8")
+
+    assert len(source.splitlines()) <= 350
+    assert [each.name for each in functions(MODULES[name]) if body_lines(each) > 40] == []
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions and methods of a module."""
+    return (
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a body, its docstring left out."""
+    start = node.body[1:] if ast.get_docstring(node) else node.body
+    return (node.end_lineno or 0) - start[0].lineno + 1 if start else 0

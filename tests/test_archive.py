@@ -11,8 +11,8 @@ from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import AresError, BadAnswer, ChecksumMismatch, NotFound
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.periods import as_utc
-from ares_notebook.series import Series
+from ares_notebook.market.periods import as_utc
+from ares_notebook.market.series import Series
 
 CANDLES = Series.of("klines", "BTCUSDT", "1h")
 TRADES = Series.of("agg_trades", "BTCUSDT")

@@ -12,9 +12,9 @@ from ares_notebook.demo import DemoExchange
 from ares_notebook.exchange.budget import Budget
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.facts import Hole
-from ares_notebook.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.series import Series
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
+from ares_notebook.market.series import Series
 
 # The host's clock is what its Date says; far ahead of ours, so that ours has no part in it.
 AHEAD = (int(time.time()) // 60 + 1_000) * 60

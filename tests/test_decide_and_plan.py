@@ -9,17 +9,17 @@ import pytest
 
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Have, Store
-from ares_notebook.decide import decide, whole_days
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument, NotEnoughDisk
-from ares_notebook.facts import Absence, Facts, Hole
-from ares_notebook.measure import Measure
-from ares_notebook.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.plan import plan_downloads
-from ares_notebook.rows import schema_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
+from ares_notebook.market.rows import schema_of
+from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
-from ares_notebook.sizes import check_disk
+from ares_notebook.work.decide import decide, whole_days
+from ares_notebook.work.plan import plan_downloads
+from ares_notebook.work.sizes import check_disk
 
 HOUR_MS = 3_600_000
 HOURS = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")

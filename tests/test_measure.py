@@ -10,13 +10,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ares_notebook.facts import Absence, Facts, Hole
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.intervals import next_open_ms
-from ares_notebook.measure import Measure
-from ares_notebook.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.rows import schema_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.intervals import next_open_ms
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
+from ares_notebook.market.rows import schema_of
+from ares_notebook.market.series import parse_file_name
 
 HOUR_MS = 3_600_000
 CANDLES = parse_file_name("klines_BTCUSDT_4h_2025-01.csv")

@@ -17,9 +17,9 @@ from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
-from ares_notebook.facts import Absence
-from ares_notebook.rows import header_of, schema_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.facts import Absence
+from ares_notebook.market.rows import header_of, schema_of
+from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
 
 FUNDING = parse_file_name("futures_BTCUSDT_2025-01.csv")
@@ -409,7 +409,7 @@ import pandas
 import pyarrow.csv
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
 
 if os.getuid() == 0:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
-from ares_notebook.progress import Progress, Teller, shown
-from ares_notebook.report import DownloadReport, StepReport
 from ares_notebook.settings import Settings
+from ares_notebook.work.progress import Progress, Teller, shown
+from ares_notebook.work.report import DownloadReport, StepReport
 
 
 def progress(**changes):

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ares_notebook.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.archive import Zip
 from ares_notebook.exchange.published import between, rows_of_csv, rows_of_json
-from ares_notebook.measure import Measure
-from ares_notebook.periods import as_utc, to_ms
-from ares_notebook.rows import keys_of, schema_of, text_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.periods import as_utc, to_ms
+from ares_notebook.market.rows import keys_of, schema_of, text_of
+from ares_notebook.market.series import parse_file_name
 
 MS_2024 = to_ms(as_utc("2024-06-01"))
 MS_2025 = to_ms(as_utc("2025-06-01"))

@@ -13,10 +13,10 @@ from ares_notebook.errors import BadAnswer, RegionBlocked, ServerFault
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.facts import Hole
-from ares_notebook.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.rows import keys_of, stamps_ms, text_of
-from ares_notebook.series import Series
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
+from ares_notebook.market.rows import keys_of, stamps_ms, text_of
+from ares_notebook.market.series import Series
 
 NOW = as_utc("2026-06-01T12:00")
 MINUTES = Series.of("klines", "BTCUSDT", "1m")

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.cache.splice import Patch, spliced
-from ares_notebook.facts import Hole
-from ares_notebook.measure import Measure
-from ares_notebook.rows import header_of, schema_of, text_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.rows import header_of, schema_of, text_of
+from ares_notebook.market.series import parse_file_name
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 
 from ares_notebook.cache.text import is_ours, read_rows
-from ares_notebook.datasets import DATASETS
 from ares_notebook.errors import CorruptFile
-from ares_notebook.periods import as_utc, to_ms
-from ares_notebook.rows import header_of, text_of
-from ares_notebook.series import parse_file_name
+from ares_notebook.market.datasets import DATASETS
+from ares_notebook.market.periods import as_utc, to_ms
+from ares_notebook.market.rows import header_of, text_of
+from ares_notebook.market.series import parse_file_name
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")

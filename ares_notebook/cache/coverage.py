@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ares_notebook.cache.store import Have, Store
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.intervals import validate_interval
-from ares_notebook.periods import as_utc, to_ms, utc
-from ares_notebook.series import CacheFile
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.intervals import validate_interval
+from ares_notebook.market.periods import as_utc, to_ms, utc
+from ares_notebook.market.series import CacheFile
+from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.settings import Settings
-from ares_notebook.symbols import validate_symbol
 
 if TYPE_CHECKING:
     import pandas as pd

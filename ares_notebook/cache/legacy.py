@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import CorruptFile
-from ares_notebook.rows import Table, schema_of
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.rows import Table, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
-from ares_notebook.series import CacheFile
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["locked", "sweep"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ares_notebook.cache.disk import put_text
 from ares_notebook.cache.text import is_ours
 from ares_notebook.errors import WrongMarket
-from ares_notebook.series import CacheFile
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["claim"]
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.errors import BadAnswer
-from ares_notebook.facts import Facts
-from ares_notebook.measure import Measure
-from ares_notebook.rows import Table, header_of, keys_of, text_of
-from ares_notebook.series import CacheFile
+from ares_notebook.market.facts import Facts
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.rows import Table, header_of, keys_of, text_of
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["Part"]
 

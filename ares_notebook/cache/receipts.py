@@ -12,7 +12,7 @@ import logging
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from ares_notebook.facts import Absence, Facts, Hole
+from ares_notebook.market.facts import Absence, Facts, Hole
 
 __all__ = ["Receipt", "Source"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ares_notebook.cache.text import read_rows
-from ares_notebook.datasets import Dataset
-from ares_notebook.facts import Facts, Hole
-from ares_notebook.rows import Table, keys_of
-from ares_notebook.series import CacheFile
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.rows import Table, keys_of
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["Patch", "spliced"]
 

@@ -15,10 +15,10 @@ from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.text import is_ours, read_rows
 from ares_notebook.errors import CorruptFile
-from ares_notebook.facts import Absence, Facts
-from ares_notebook.measure import Measure
-from ares_notebook.rows import Table
-from ares_notebook.series import CacheFile, parse_file_name
+from ares_notebook.market.facts import Absence, Facts
+from ares_notebook.market.measure import Measure
+from ares_notebook.market.rows import Table
+from ares_notebook.market.series import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
 __all__ = ["Have", "Store"]

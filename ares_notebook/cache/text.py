@@ -13,10 +13,10 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.legacy import read_legacy
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import CorruptFile
-from ares_notebook.rows import Table, header_of, schema_of
-from ares_notebook.series import CacheFile
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.rows import Table, header_of, schema_of
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["is_ours", "open_text", "read_rows"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ares_notebook.cache.store import Store
-from ares_notebook.facts import Facts
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.periods import utc
-from ares_notebook.series import CacheFile
+from ares_notebook.market.facts import Facts
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.periods import utc
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["missing_spans"]
 

@@ -20,16 +20,16 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
 from ares_notebook.exchange.inflate import lines_of
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.published import rows_of_csv
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.periods import Cut
-from ares_notebook.rows import Table, empty_rows
-from ares_notebook.series import Series
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.periods import Cut
+from ares_notebook.market.rows import Table, empty_rows
+from ares_notebook.market.series import Series
 
 __all__ = ["Archive", "Zip"]
 

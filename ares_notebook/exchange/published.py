@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from ares_notebook.datasets import MICROSECONDS_SINCE_MS, Column, Dataset
 from ares_notebook.errors import BadAnswer
-from ares_notebook.rows import Table, empty_rows, keys_of, schema_of
+from ares_notebook.market.datasets import MICROSECONDS_SINCE_MS, Column, Dataset
+from ares_notebook.market.rows import Table, empty_rows, keys_of, schema_of
 
 __all__ = ["between", "rows_of_csv", "rows_of_json"]
 

@@ -15,7 +15,6 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.datasets import Dataset
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
 from ares_notebook.exchange.info import read_info, read_time
 from ares_notebook.exchange.once import Once
@@ -23,11 +22,12 @@ from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between, rows_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.facts import Hole
-from ares_notebook.intervals import opens_between
-from ares_notebook.periods import utc
-from ares_notebook.rows import Table, keys_of, stamps_ms
-from ares_notebook.series import Series
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.intervals import opens_between
+from ares_notebook.market.periods import utc
+from ares_notebook.market.rows import Table, keys_of, stamps_ms
+from ares_notebook.market.series import Series
 
 __all__ = ["Rest"]
 

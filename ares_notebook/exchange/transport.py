@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,6 +16,7 @@ import aiohttp
 from ares_notebook.errors import (
     BadAnswer,
     RateLimited,
+    ServerFault,
     Unreachable,
 )
 from ares_notebook.exchange.budget import Budget
@@ -42,8 +43,8 @@ class Transport:
 
     At most ``max_concurrency`` requests are under way at once; each waits until
     its host's budget allows it, and is tried again after a passing fault. A host
-    that could not be reached in all its tries is then asked but once a request,
-    until it answers: sixty files do not wait for sixty times the full patience.
+    or address that failed in all its tries is then asked but once a request, until
+    it answers: sixty files do not wait for sixty times the full patience.
 
     Parameters
     ----------
@@ -146,68 +147,42 @@ class Transport:
 
     async def _retrying(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
         host = _host(ask.url)
-        patience = {"max_retries": 0} if host in self._out_of_reach else {}
+        is_hopeless = host in self._out_of_reach or ask.url in self._out_of_reach
+        patience = {"max_retries": 0} if is_hopeless else {}
         settings = self.settings.model_copy(update=patience)
         try:
             answer = await retrying(once, ask.description, settings)
-        except Unreachable:
-            self._out_of_reach.add(host)
+        except ServerFault as error:
+            # No answer at all speaks of the host, a 500 only of this address.
+            self._out_of_reach.add(host if isinstance(error, Unreachable) else ask.url)
             raise
-        self._out_of_reach.discard(host)
+        self._out_of_reach -= {host, ask.url}
         return answer
 
     @asynccontextmanager
     async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
         """One try: a good answer, or one of our errors."""
         budget = self.budget(ask.url, ask.counter)
-        if budget.paused_seconds > LONGEST_BAN_SECONDS:
-            msg = (
-                f"{ask.description}: {_host(ask.url)} has banned this address for another "
-                f"{budget.paused_seconds:,.0f} seconds; run again after that"
-            )
-            raise RateLimited(msg, ask.url, budget.paused_seconds)
-        try:
+        _check_ban(budget, ask)
+        headers = {**ask.headers, **self._key_header(ask.url)}
+        with _in_our_words(ask, self.settings.request_timeout_seconds):
             async with (
                 # Weight first: who waits for the next minute must not keep a
                 # place from those who ask the archive.
                 budget.spending(ask.weight),
                 self._slots,
                 self._session.get(
-                    ask.url,
-                    params=ask.params,
-                    headers={**ask.headers, **self._key_header(ask.url)},
-                    allow_redirects=False,
+                    ask.url, params=ask.params, headers=headers, allow_redirects=False
                 ) as answer,
             ):
                 count_request()
                 budget.heed(answer.headers, ask.weight)
                 _LOGGER.debug(
-                    "%s: %d from %s %s",
-                    ask.description,
-                    answer.status,
-                    ask.url,
-                    dict(ask.params),
+                    "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
                 )
                 if answer.status != 200:  # noqa: PLR2004 - OK
-                    body = await answer.content.read(4096)
-                    error = refusal(ask, answer, body)
-                    if isinstance(error, RateLimited) and error.retry_after_seconds:
-                        budget.pause(error.retry_after_seconds)
-                    raise error
+                    await _refuse(ask, answer, budget)
                 yield answer
-        except TimeoutError as error:
-            seconds = self.settings.request_timeout_seconds
-            msg = (
-                f"{ask.description} timed out after {seconds:g} seconds without a byte from {ask.url}; "
-                f"check the connection, or raise request_timeout_seconds"
-            )
-            raise Unreachable(msg, ask.url) from error
-        except aiohttp.ClientError as error:
-            msg = (
-                f"{ask.description}: no whole answer from {ask.url} ({error or type(error).__name__}); "
-                f"check the connection, then run again: what is done is kept"
-            )
-            raise Unreachable(msg, ask.url) from error
 
     def _key_header(self, url: str) -> dict[str, str]:
         """The API key goes to the API, and nowhere else."""
@@ -251,3 +226,41 @@ async def _bounded(answer: aiohttp.ClientResponse, ask: Ask) -> bytes:
             msg = f"{ask.description}: {ask.url} answered with over {_MOST_BYTES:,} bytes; nothing is stored"
             raise BadAnswer(msg)
     return bytes(body)
+
+
+def _check_ban(budget: Budget, ask: Ask) -> None:
+    """Nobody sits out a ban of hours: who comes after it was told is told at once."""
+    seconds = budget.paused_seconds
+    if seconds > LONGEST_BAN_SECONDS:
+        msg = (
+            f"{ask.description}: {_host(ask.url)} has banned this address for another "
+            f"{seconds:,.0f} seconds; run again after that"
+        )
+        raise RateLimited(msg, ask.url, seconds)
+
+
+async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
+    """Raise what a status other than 200 means; a ``Retry-After`` pauses the host."""
+    error = refusal(ask, answer, await answer.content.read(4096))
+    if isinstance(error, RateLimited) and error.retry_after_seconds:
+        budget.pause(error.retry_after_seconds)
+    raise error
+
+
+@contextmanager
+def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
+    """The border: aiohttp's errors become ours here, and nowhere else."""
+    try:
+        yield
+    except TimeoutError as error:
+        msg = (
+            f"{ask.description} timed out after {seconds:g} seconds without a byte from {ask.url}; "
+            f"check the connection, or raise request_timeout_seconds"
+        )
+        raise Unreachable(msg, ask.url) from error
+    except aiohttp.ClientError as error:
+        msg = (
+            f"{ask.description}: no whole answer from {ask.url} ({error or type(error).__name__}); "
+            f"check the connection, then run again: what is done is kept"
+        )
+        raise Unreachable(msg, ask.url) from error

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.facts import Facts, Hole, grid_rows
-from ares_notebook.intervals import next_open_ms
-from ares_notebook.rows import Table, keys_of, stamps_ms
-from ares_notebook.series import CacheFile
+from ares_notebook.market.facts import Facts, Hole, grid_rows
+from ares_notebook.market.intervals import next_open_ms
+from ares_notebook.market.rows import Table, keys_of, stamps_ms
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["Measure"]
 
@@ -34,7 +34,7 @@ class Measure:
     --------
     A file's tables are added as they pass by; nothing of them is kept.
 
-    >>> from ares_notebook.series import parse_file_name
+    >>> from ares_notebook.market.series import parse_file_name
     >>> Measure(parse_file_name("futures_BTCUSDT_2025-01.csv")).facts().rows
     0
     """

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.periods import Cut, to_ms
+from ares_notebook.market.periods import Cut, to_ms
 
 __all__ = [
     "AGG_TRADES",

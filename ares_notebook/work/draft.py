@@ -15,10 +15,10 @@ from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.splice import Patch, spliced
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
-from ares_notebook.decide import Step
-from ares_notebook.facts import Absence, Facts, Hole
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.rows import Table
+from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.rows import Table
+from ares_notebook.work.decide import Step
 
 __all__ = ["Draft"]
 

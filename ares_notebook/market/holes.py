@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ares_notebook.facts import Absence, Facts, Hole, grid_rows
-from ares_notebook.intervals import next_open_ms
-from ares_notebook.series import CacheFile
+from ares_notebook.market.facts import Absence, Facts, Hole, grid_rows
+from ares_notebook.market.intervals import next_open_ms
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["find_holes", "unexplained"]
 

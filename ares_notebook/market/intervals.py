@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.periods import DAY_MS, cut_periods, month_of, utc
+from ares_notebook.market.periods import DAY_MS, cut_periods, month_of, utc
 
 __all__ = ["INTERVALS", "interval_text", "next_open_ms", "opens_between", "validate_interval"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ares_notebook.cache.store import Have
-from ares_notebook.facts import Facts, Hole
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.periods import DAY_MS, utc
-from ares_notebook.series import CacheFile
+from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.periods import DAY_MS, utc
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["Action", "Road", "Step", "decide", "whole_days"]
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from ares_notebook.datasets import Dataset, Kind
+from ares_notebook.market.datasets import Dataset, Kind
 
 __all__ = ["empty_rows", "header_of", "keys_of", "schema_of", "stamps_ms", "text_of"]
 

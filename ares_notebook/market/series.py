@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ares_notebook.datasets import DATASETS, Dataset, dataset_named
 from ares_notebook.errors import BadArgument
-from ares_notebook.intervals import INTERVALS, interval_text, opens_between, validate_interval
-from ares_notebook.periods import Cut, Period, as_utc, cut_periods, period_of
-from ares_notebook.symbols import validate_symbol
+from ares_notebook.market.datasets import DATASETS, Dataset, dataset_named
+from ares_notebook.market.intervals import (
+    INTERVALS,
+    interval_text,
+    opens_between,
+    validate_interval,
+)
+from ares_notebook.market.periods import Cut, Period, as_utc, cut_periods, period_of
+from ares_notebook.market.symbols import validate_symbol
 
 __all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
 

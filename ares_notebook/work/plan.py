@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.store import Store
-from ares_notebook.datasets import DATASETS, dataset_named
-from ares_notebook.decide import Step, decide
 from ares_notebook.errors import BadArgument
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.intervals import validate_interval
-from ares_notebook.periods import Period, as_utc, lookback_start, to_ms
-from ares_notebook.series import Series, files_between
+from ares_notebook.market.datasets import DATASETS, dataset_named
+from ares_notebook.market.intervals import validate_interval
+from ares_notebook.market.periods import Period, as_utc, lookback_start, to_ms
+from ares_notebook.market.series import Series, files_between
+from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.settings import Settings
-from ares_notebook.sizes import sized
-from ares_notebook.symbols import validate_symbol
+from ares_notebook.work.decide import Step, decide
+from ares_notebook.work.sizes import sized
 
 if TYPE_CHECKING:
     import pandas as pd

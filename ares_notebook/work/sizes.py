@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ares_notebook.datasets import AGG_TRADES
-from ares_notebook.decide import Step
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.exchange.archive import Archive
+from ares_notebook.market.datasets import AGG_TRADES
 from ares_notebook.settings import Settings
+from ares_notebook.work.decide import Step
 
 __all__ = ["check_disk", "sized"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ares_notebook.series import CacheFile
+from ares_notebook.market.series import CacheFile
 
 __all__ = ["Absence", "Facts", "Hole", "grid_rows"]
 

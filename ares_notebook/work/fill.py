@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ares_notebook.cache.splice import Patch
-from ares_notebook.decide import Step
-from ares_notebook.draft import Draft
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import between
 from ares_notebook.exchange.rest import Rest
-from ares_notebook.facts import Hole
-from ares_notebook.periods import DAY_MS, utc
-from ares_notebook.rows import Table
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.periods import DAY_MS, utc
+from ares_notebook.market.rows import Table
+from ares_notebook.work.decide import Step
+from ares_notebook.work.draft import Draft
 
 __all__ = ["Roads", "fill"]
 

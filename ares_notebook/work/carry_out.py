@@ -12,22 +12,22 @@ from datetime import UTC, datetime, timedelta
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.lock import locked, sweep
 from ares_notebook.cache.store import Store
-from ares_notebook.datasets import AGG_TRADES, FUTURES
-from ares_notebook.decide import Step, decide
-from ares_notebook.draft import Draft
 from ares_notebook.errors import AresError, NotEnoughDisk, TransportError, UnknownSymbol
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.fill import Roads, fill
-from ares_notebook.holes import find_holes, unexplained
-from ares_notebook.periods import Period, utc
-from ares_notebook.plan import Plan, make_plan
-from ares_notebook.progress import Progress, ProgressListener, Teller, shown
-from ares_notebook.report import DownloadReport, StepReport
-from ares_notebook.series import Series
-from ares_notebook.sizes import check_disk
+from ares_notebook.market.datasets import AGG_TRADES, FUTURES
+from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.periods import Period, utc
+from ares_notebook.market.series import Series
+from ares_notebook.work.decide import Step, decide
+from ares_notebook.work.draft import Draft
+from ares_notebook.work.fill import Roads, fill
+from ares_notebook.work.plan import Plan, make_plan
+from ares_notebook.work.progress import Progress, ProgressListener, Teller, shown
+from ares_notebook.work.report import DownloadReport, StepReport
+from ares_notebook.work.sizes import check_disk
 
 __all__ = ["carry_out"]
 

@@ -1,0 +1,1 @@
+"""What the market's data is: symbols, time, columns, rows, and what rows prove."""

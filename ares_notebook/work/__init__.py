@@ -1,0 +1,1 @@
+"""From plan to report: decide, then do."""
