@@ -17,6 +17,7 @@ from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.plan import Plan, plan_downloads
+from ares_notebook.work.progress import somebody_looks
 from ares_notebook.work.report import DownloadReport
 
 __all__ = ["main"]
@@ -94,6 +95,9 @@ def download(
         source=source,
         cache_dir=cache_dir,
     )
+    if somebody_looks(plan.settings):
+        # What it will cost is said before it is spent; trades can be very large.
+        typer.echo(f"{plan}\n", err=True)
     report = _carried_out(plan)
     typer.echo(report)
     if not report:

@@ -12,7 +12,13 @@ from datetime import UTC, datetime, timedelta
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.lock import locked, sweep
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError, NotEnoughDisk, TransportError, UnknownSymbol
+from ares_notebook.errors import (
+    AresError,
+    DataError,
+    NotEnoughDisk,
+    TransportError,
+    UnknownSymbol,
+)
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
@@ -110,7 +116,7 @@ class _Work:
             return
         try:
             now = utc(await rest.server_time_ms())
-        except TransportError as error:
+        except (TransportError, DataError) as error:
             self._note(f"the exchange's clock could not be asked, so ours is trusted: {error}")
             return
         if now < self.plan.end:
@@ -134,7 +140,7 @@ class _Work:
         source = self.plan.settings.source
         try:
             known = source != "archive" and await roads.rest.knows(self.plan.symbol)
-        except TransportError as error:
+        except (TransportError, DataError) as error:
             self._note(
                 f"the exchange could not be asked whether it knows {self.plan.symbol}: {error}"
             )
@@ -172,7 +178,7 @@ class _Work:
             return True
         try:
             return source != "archive" and await roads.rest.has_perpetual(series.symbol)
-        except TransportError as error:
+        except (TransportError, DataError) as error:
             self._note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
             return True
 
@@ -220,15 +226,7 @@ class _Work:
                 new_rows = draft.new_rows
                 await draft.commit()
                 missing = len(draft.holes(by_rest=True))
-            return StepReport(
-                now.file.dataset.name,
-                now.file.name,
-                now.action,
-                now.reason,
-                rows=new_rows,
-                missing=missing,
-                error=problem,
-            )
+            return _told(now, rows=new_rows, missing=missing, error=problem)
 
     def report(self) -> DownloadReport:
         """What became of all steps, in the plan's order."""
@@ -274,21 +272,25 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
         yield from [group[-1], *group[:1], *reversed(group[1:-1])][: len(group)]
 
 
-def _failed(step: Step, error: AresError) -> StepReport:
-    missing = len(step.holes)
+def _told(
+    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
+) -> StepReport:
     return StepReport(
         step.file.dataset.name,
         step.file.name,
         step.action,
         step.reason,
+        rows=rows,
         missing=missing,
         error=error,
     )
 
 
+def _failed(step: Step, error: AresError) -> StepReport:
+    return _told(step, missing=len(step.holes), error=error)
+
+
 def _skipped(step: Step) -> StepReport:
     holes = find_holes(step.file, step.have.facts, step.until_ms)
     left = unexplained(step.file, holes, step.have.absences, by_rest=True)
-    return StepReport(
-        step.file.dataset.name, step.file.name, "skip", step.reason, missing=len(left)
-    )
+    return _told(step, missing=len(left))

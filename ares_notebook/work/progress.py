@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ares_notebook.settings import Settings
 
-__all__ = ["Progress", "ProgressListener", "Teller", "shown"]
+__all__ = ["Progress", "ProgressListener", "Teller", "shown", "somebody_looks"]
 
 _SECONDS_BETWEEN = 0.1
 
