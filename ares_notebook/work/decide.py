@@ -81,9 +81,8 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     left = unexplained(file, holes, have.absences, by_rest=source != "archive")
     if not left:
         return Step(file, "skip", _why_skip(have, holes), until_ms, have)
-    is_new = bool(anew) or (not facts.rows and not have.absences)
-    reason = str(anew or ("not downloaded" if is_new else _why_extend(have, left)))
-    action: Action = "fetch" if is_new else "extend"
+    reason = str(anew or (_why_extend(have, left) if facts.rows else _why_fetch(have)))
+    action: Action = "extend" if facts.rows else "fetch"
     step = Step(file, action, reason, until_ms, have, tuple(left))
     return _estimated(replace(step, roads=_roads(step, source)))
 
@@ -99,9 +98,11 @@ def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
     return "complete"
 
 
+def _why_fetch(have: Have) -> str:
+    return "empty so far, and not looked at to its end" if have.absences else "not downloaded"
+
+
 def _why_extend(have: Have, left: Sequence[Hole]) -> str:
-    if not have.facts.rows:
-        return "not looked at to the end"
     tail = have.facts.covered_until_ms
     if len(left) == 1 and left[0].start_ms == tail:
         return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"

@@ -115,16 +115,11 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
     if draft.is_unpublished or roads.rest.knows_first(draft.file.series):
         await _confirm_unlisted(draft, roads.rest)
     while holes := draft.holes(by_rest=True):
-        patches: list[Patch] = []
-        try:
-            for hole in holes:
-                patch, problem = await _ask(draft, roads.rest, hole)
-                patches += [patch] if patch else []
-                if problem is not None:
-                    raise problem
-        finally:
-            # What came before a failure is contiguous and sound: it is kept.
-            await draft.splice(patches)
+        patches, problem = await _ask_all(draft, roads.rest, holes)
+        # What came before a failure is contiguous and sound: it is kept.
+        await draft.splice(patches)
+        if problem is not None:
+            raise problem
         # Rows may have come that fill nothing: candles off the grid, once more.
         left = set(draft.holes(by_rest=True))
         draft.confirm_absent([hole for hole in holes if hole in left], "rest")
@@ -142,6 +137,19 @@ async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
         hole for hole in draft.holes(by_rest=True) if first_ms is None or hole.end_ms <= first_ms
     ]
     draft.confirm_absent(before, "before listing")
+
+
+async def _ask_all(
+    draft: Draft, rest: Rest, holes: list[Hole]
+) -> tuple[list[Patch], AresError | None]:
+    """Patches for *holes*, up to the first that could not be filled, and why."""
+    patches: list[Patch] = []
+    for hole in holes:
+        patch, problem = await _ask(draft, rest, hole)
+        patches += [patch] if patch else []
+        if problem is not None:
+            return patches, problem
+    return patches, None
 
 
 async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, AresError | None]:
