@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,6 +23,9 @@ from ares_notebook.market.rows import Table
 from ares_notebook.work.decide import Step
 
 __all__ = ["Draft"]
+
+# More files at once than cores would only take more memory, and no less time.
+_CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 class Draft:
@@ -151,9 +156,10 @@ class Draft:
 
 
 def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:
-    for table in tables():
-        part.write_rows(table)
-    part.close()
+    with _CORES:
+        for table in tables():
+            part.write_rows(table)
+        part.close()
 
 
 def _tells_of(absence: Absence, holes: list[Hole]) -> bool:
