@@ -6,11 +6,11 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ares_notebook import __version__
 from ares_notebook.cache.coverage import coverage as coverage_table
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import AresError, BadArgument
@@ -25,7 +25,7 @@ __all__ = ["main"]
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 # The demo's end is pinned, so that everybody sees the same numbers.
 _DEMO_END = "2025-04-01"
-_DEMO_CACHE = Path("demo_cache")
+_DEMO_CACHE = "demo_cache"
 _DAY_YEARS = 1 / 365.25
 _SHOWN = [
     "file",
@@ -42,7 +42,6 @@ _SHOWN = [
 
 app = typer.Typer(
     name="ares-notebook",
-    help="Crypto market history in a local CSV cache that is complete and can prove it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,12 +63,24 @@ Datasets = Annotated[
 Source = Annotated[
     str | None, typer.Option("--source", help="auto, archive or rest.", show_default="auto")
 ]
+# Text, not a path: Typer would make "" the current folder.
 CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", help="The cache folder.", show_default="data_cache")
+    str | None, typer.Option("--cache-dir", help="The cache folder.", show_default="data_cache")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every request and decision.")]
 
 _ALL = "klines,agg_trades,futures"
+
+
+@app.callback(invoke_without_command=True)
+def about(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Crypto market history in a local CSV cache that is complete and can prove it."""
+    if version:
+        typer.echo(f"ares-notebook {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -145,7 +156,7 @@ def coverage(
 @app.command()
 def demo(
     *,
-    cache_dir: Annotated[Path, typer.Option("--cache-dir", help="The cache folder.")] = _DEMO_CACHE,
+    cache_dir: Annotated[str, typer.Option("--cache-dir", help="The cache folder.")] = _DEMO_CACHE,
 ) -> None:
     """Try it offline: three months of BTCUSDT from a demo exchange on this machine."""
     with DemoExchange() as exchange:
@@ -182,7 +193,7 @@ def _plan(
     end: str | None,
     datasets: str,
     source: str | None,
-    cache_dir: Path | None,
+    cache_dir: str | None,
 ) -> Plan:
     settings = _settings(source=source, cache_dir=cache_dir)
     return plan_downloads(

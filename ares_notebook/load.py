@@ -176,18 +176,18 @@ def load_futures(
 
 def _load(series: Series, start: Moment, end: Moment, settings: Settings | None) -> pd.DataFrame:
     store = Store(settings or Settings())
-    haves = [store.have(file) for file in store.files() if file.series == series]
     first = None if start is None else as_utc(start, "start")
     last = None if end is None else as_utc(end)
     if first is not None and last is not None and first >= last:
         msg = f"start={start!r} is not before end={end!r}"
         raise BadArgument(msg)
-    if not haves:
+    files = [file for file in store.files() if file.series == series]
+    if not files:
         raise NeverDownloaded(_never(series, store, first, last))
-    if last is None and haves[-1].problem is not None:
-        raise CorruptFile(haves[-1].problem)
-    start_ms = to_ms(first or haves[0].file.period.start)
-    end_ms = to_ms(last) if last else max(_end_ms(have) for have in haves)
+    start_ms = to_ms(first or files[0].period.start)
+    end_ms = to_ms(last) if last else _end_ms(store.have(files[-1]))
+    if start_ms >= end_ms:
+        raise NeverDownloaded(_never(series, store, first, last))
     frame = read_window(store, series, start_ms, end_ms)
     if frame.empty and frame.attrs["missing"]:
         raise NeverDownloaded(_never(series, store, first, last))
@@ -198,9 +198,11 @@ def _load(series: Series, start: Moment, end: Moment, settings: Settings | None)
 
 def _end_ms(have: Have) -> int:
     """Where a file ends by itself: a running period has no end yet but its last row's."""
-    if have.final:
+    if have.problem is not None:
+        raise CorruptFile(have.problem)
+    if have.final or have.facts.last_ms is None:
         return have.file.period.end_ms
-    return have.facts.covered_until_ms or have.file.period.start_ms
+    return max(have.facts.last_ms + 1, have.facts.covered_until_ms or 0)
 
 
 def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.DataFrame:
@@ -222,7 +224,8 @@ def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.
     present = [have.file for have in haves if have.path is not None]
     frame = _frame(store, present, series.dataset, start_ms, end_ms)
     facts = {have.file: have.facts for have in haves}
-    missing = missing_spans(store, facts, start_ms, end_ms)
+    absences = {have.file: have.absences for have in haves}
+    missing = missing_spans(facts, absences, start_ms, end_ms)
     frame.attrs = {"complete": not missing, "missing": missing}
     return frame
 
@@ -279,6 +282,6 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     first, last = missing[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
-        f"{series.stem}: {len(missing)} stretches are missing, {first:%Y-%m-%d %H:%M} to "
-        f'{last:%Y-%m-%d %H:%M}{more} (all in frame.attrs["missing"]); a download closes what can be closed'
+        f"{series.stem} lacks {first:%Y-%m-%d %H:%M:%S} to "
+        f'{last:%Y-%m-%d %H:%M:%S}{more} (all in frame.attrs["missing"]); a download closes what can be closed'
     )

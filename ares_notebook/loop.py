@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 __all__ = ["run"]
 
 _T = TypeVar("_T")
+_CLEAN_UP_SECONDS = 10.0
 
 
 class _LoopThread:
@@ -91,9 +92,9 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     except BaseException:
         # Also KeyboardInterrupt, which strikes the waiting thread, not the loop's:
         # without this an interrupted cell would leave the work running unseen.
-        if not future.done() or future.cancel():
-            future.cancel()
-            finished.wait()
+        if future.cancel():
+            # Bounded, since a coroutine that had not begun yet tells nothing.
+            finished.wait(_CLEAN_UP_SECONDS)
         raise
 
 

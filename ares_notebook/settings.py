@@ -1,7 +1,7 @@
 """
 Settings: one frozen value that everything is told by.
 
-Defaults < the host project's ``src.config`` < environment (``ARES_...``) < arguments.
+Defaults < environment (``ARES_...``) < arguments.
 """
 
 from __future__ import annotations
@@ -131,8 +131,7 @@ class Settings(BaseSettings):
     market: str | None = None
 
     def __init__(self, **values: Any) -> None:
-        # Any: pydantic checks each value against its field, which mypy's plugin
-        # cannot express for a subclass that adds an environment.
+        # Any: pydantic checks each value against its field.
         try:
             super().__init__(**values)
         except ValidationError as error:

@@ -147,6 +147,13 @@ def _microseconds(stamps: pd.Series[Any], dataset: Dataset) -> Int64s:
     if moments.isna().any():
         msg = f"the given {dataset.name} have rows without a timestamp"
         raise BadArgument(msg)
+    early, late = pd.Timestamp("2009", tz="UTC"), pd.Timestamp("2100", tz="UTC")
+    if len(moments) and not moments.between(early, late).all():
+        msg = (
+            f"the given {dataset.name} have stamps outside 2009 to 2100; numbers are taken as "
+            f"milliseconds since the epoch"
+        )
+        raise BadArgument(msg)
     us: Int64s = moments.dt.tz_convert("UTC").dt.as_unit("us").astype("int64").to_numpy()
     return us
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import (
     AresError,
     BadArgument,
+    CacheError,
+    IncompleteDownload,
     NotEnoughMemory,
     UnknownSymbol,
 )
@@ -106,15 +108,15 @@ async def fetch_missing_data(
     _check_range(start_time_ms, end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.
     until_ms = min(int(end_time_ms), to_ms(datetime.now(UTC)))
-    answer: dict[str, pd.DataFrame] = {}
+    # All are checked before the first of them is fetched.
+    requests: dict[str, _Request] = {}
     for name, given in available_data.items():
         dataset = dataset_named(name)
         shape = Shape.of(given, dataset)
         series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
         start_ms, end_ms = int(start_time_ms), int(end_time_ms)
-        request = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
-        answer[name] = await request.answer()
-    return answer
+        requests[name] = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
+    return {name: await request.answer() for name, request in requests.items()}
 
 
 def _check_range(start_ms: int, end_ms: int) -> None:
@@ -165,28 +167,56 @@ class _Request:
         self.store = Store(self.settings)
 
     async def answer(self) -> pd.DataFrame:
-        """The given rows, with what they lack."""
-        if self._lacks(self.shape.stamps_us, self.shape.ids):
-            await self._check_memory()
-            await self._download()
-            self.store.refresh()
-        cached = read_window(self.store, self.series, self.start_ms, self.until_ms)
-        frame = self.shape.filled(cached)
-        missing = self._lacks(frame.stamps_us, frame.ids)
+        """The given rows, with what they lack; all that can go wrong but a wrong wish is told."""
+        frame = self.shape
+        try:
+            if self._lacks(frame):
+                await self._download()
+                self.store.refresh()
+            cached = read_window(self.store, self.series, self.start_ms, self.until_ms)
+            frame = frame.filled(cached)
+        except (BadArgument, NotEnoughMemory, UnknownSymbol):
+            raise
+        except AresError as error:
+            self._tell(error)
+        missing = self._lacks(frame)
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
         result = frame.frame
         result.attrs = {"complete": not missing, "missing": missing}
         return result
 
-    def _lacks(
-        self, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
-    ) -> list[tuple[datetime, datetime]]:
-        """What rows with these keys lack of the range, but for what the exchange has not."""
+    def _lacks(self, shape: Shape) -> list[tuple[datetime, datetime]]:
+        """What these rows lack of the range, but for what the exchange has not."""
         if self.start_ms >= self.until_ms:
             return []
-        facts = {file: _facts(file, stamps_us, ids) for file in self._files()}
-        return missing_spans(self.store, facts, self.start_ms, self.until_ms)
+        files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
+        facts = {file: _facts(file, shape.stamps_us, shape.ids) for file in files}
+        try:
+            absences = {file: self.store.have(file).absences for file in files}
+        except CacheError:
+            # A cache that cannot be read has confirmed nothing; it is told of elsewhere.
+            absences = {}
+        return missing_spans(facts, absences, self.start_ms, self.until_ms)
+
+    async def _download(self) -> None:
+        plan = self._plan()
+        await self._check_memory(plan)
+        report = await carry_out(plan)
+        try:
+            report.raise_for_failures()
+        except IncompleteDownload as error:
+            # What did come is used all the same.
+            self._tell(error)
+        self.logger.info("%s of %s: %s", self.series.dataset.name, self.series.symbol, report)
+
+    def _tell(self, error: AresError) -> None:
+        self.logger.error(
+            "%s of %s could not be completed: %s",
+            self.series.dataset.name,
+            self.series.symbol,
+            error,
+        )
 
     def _plan(self) -> Plan:
         window = Period(utc(self.start_ms), utc(self.until_ms))
@@ -195,13 +225,9 @@ class _Request:
             series.symbol, series.interval, window, self.settings, (series.dataset.name,)
         )
 
-    def _files(self) -> list[CacheFile]:
-        return files_between(self.series, utc(self.start_ms), utc(self.until_ms))
-
-    async def _check_memory(self) -> None:
+    async def _check_memory(self, plan: Plan) -> None:
         """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
         free = _free_memory()
-        plan = self._plan()
         row_bytes = _ROW_BYTES[self.series.dataset.name]
 
         def needed(rows: int) -> int:
@@ -220,23 +246,6 @@ class _Request:
             )
             raise NotEnoughMemory(msg)
 
-    async def _download(self) -> None:
-        plan = self._plan()
-        try:
-            report = await carry_out(plan)
-            report.raise_for_failures()
-        except UnknownSymbol:
-            raise
-        except AresError as error:
-            self.logger.error(  # noqa: TRY400 - the message tells all; no traceback at night
-                "%s of %s could not be completed: %s",
-                self.series.dataset.name,
-                self.series.symbol,
-                error,
-            )
-            return
-        self.logger.info("%s of %s: %s", self.series.dataset.name, self.series.symbol, report)
-
 
 def _facts(
     file: CacheFile, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
@@ -254,8 +263,10 @@ def _facts(
 
 
 def _free_memory() -> int:
-    """Bytes of memory that are free; without a way to know, a size that few machines lack."""
+    """Bytes of memory to be had; without a way to know, a size that few machines lack."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        kilobytes = next(line for line in text.splitlines() if line.startswith("MemAvailable:"))
+        return int(kilobytes.split()[1]) << 10
+    except (OSError, StopIteration, ValueError, IndexError):
         return 2 << 30

@@ -264,3 +264,11 @@ def test_file_in_the_way_is_1(settings, ares):
     assert done.returncode == 1
     assert "cache_dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_empty_folder_name_is_refused(ares):
+    """`--cache-dir "$UNSET"` is a wrong argument, and never the current folder."""
+    done = ares("download", "BTCUSDT", "1h", *SHORT, "--cache-dir", "")
+
+    assert done.returncode == 2
+    assert "cache_dir" in done.stderr

@@ -13,7 +13,7 @@ from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument, NotEnoughDisk
 from ares_notebook.market.facts import Absence, Facts, Hole
 from ares_notebook.market.measure import Measure
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
+from ares_notebook.market.periods import DAY_MS, as_utc, to_ms, utc
 from ares_notebook.market.rows import schema_of
 from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
@@ -41,7 +41,7 @@ def candles(*hours):
 
 
 def absence(start_ms, end_ms, evidence="rest"):
-    return Absence(start_ms, end_ms, evidence, "2025-02-01T00:00:00Z")
+    return Absence(start_ms, end_ms, evidence, "2026-02-01T00:00:00+00:00")
 
 
 def end_of(file):
@@ -87,7 +87,7 @@ def test_holes_are_closed_one_by_one():
     """What is there stays; the reason counts what is missing."""
     step = decide(candles(*range(5), *range(8, 20), *range(21, 744)), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason) == ("extend", "4 rows missing in 2 holes")
+    assert (step.action, step.reason) == ("extend", "rows missing inside: 4, holes: 2")
 
 
 def test_an_open_candle_is_not_wanted():
@@ -132,11 +132,24 @@ def test_an_absent_file_with_an_answer_is_skipped():
     assert (step.action, step.reason) == ("skip", "the exchange has nothing: no file")
 
 
+def test_an_answer_of_the_same_day_is_asked_for_once_more():
+    """A row may come out late: what was heard within a day of the moment is not the last word."""
+    day = HOURS.period.end_ms
+    early = Absence(HOURS.period.start_ms, day, "rest", utc(day + 3_600_000).isoformat())
+    late = Absence(HOURS.period.start_ms, day, "rest", utc(day + 25 * 3_600_000).isoformat())
+
+    assert decide(Have(HOURS, absences=(early,)), end_of(HOURS), "auto").action == "fetch"
+    assert decide(Have(HOURS, absences=(late,)), end_of(HOURS), "auto").action == "skip"
+
+
 def test_a_broken_file_is_fetched_anew():
-    """The reason is why it cannot be read; none of its rows counts."""
+    """A file that cannot be read is replaced by a whole one; none of its rows counts."""
     step = decide(Have(HOURS, problem="it is torn"), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason) == ("fetch", "it is torn")
+    assert (step.action, step.reason) == (
+        "fetch",
+        "cannot be read as it is; replaced by a whole one",
+    )
     assert sum(hole.rows for hole in step.holes) == 744
 
 

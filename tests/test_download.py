@@ -1081,3 +1081,53 @@ async def test_two_runs_at_once_in_one_process(exchange, settings):
     assert all(report.complete for report in both)
     assert sorted(set(zips(exchange))) == zips(exchange)
     assert len(contents(settings)) == 4
+
+
+# --- answers that say too little ---
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=[cut[0] for cut in CUTS])
+async def test_one_empty_answer_loses_nothing(exchange, settings, cut):
+    """An empty page by mistake is no word of the exchange: it is asked a second time."""
+    truth = beside(settings)
+    await fetched(truth, cut, "2025-03-10")
+    exchange.fail(PATHS[DATASETS.index(cut[0])], replace_body=b"[]", times=1)
+    report = await fetched(settings.model_copy(update={"source": "rest"}), cut, "2025-03-10")
+
+    assert report.complete
+    assert contents(settings) == contents(truth)
+
+
+async def test_a_candle_that_comes_out_late_is_not_missed(exchange, settings):
+    """A row that the exchange did not have yet at the end of one run comes with the next."""
+    lag = {"done": False}
+
+    def without_newest(body: bytes) -> bytes:
+        return body if lag["done"] else json.dumps(json.loads(body)[:-1]).encode()
+
+    exchange.fail("/api/v3/klines", replace_body=without_newest, times=None)
+    end = datetime.now(UTC)
+    first = await fetched(settings, ("klines", "1m", HOUR), end.isoformat())
+    lag["done"] = True
+    second = await fetched(settings, ("klines", "1m", HOUR), end.isoformat())
+
+    assert (first.complete, second.complete) == (True, True)
+    assert second.rows_written >= 1
+    assert ares.load_klines("BTCUSDT", "1m", end=end, settings=settings).attrs["complete"]
+
+
+async def test_lost_receipts_are_written_anew(exchange, settings):
+    """A run over files whose receipts are gone asks nothing, and leaves receipts for the next."""
+    await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
+    shutil.rmtree(settings.cache_dir / ".ares")
+    exchange.requests.clear()
+    report = await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
+
+    receipts = {path.name for path in (settings.cache_dir / ".ares/receipts").iterdir()}
+    full = {step.file_name for step in report.steps if step.action == "skip"}
+    assert full
+    assert {f"{name}.json" for name in full} <= receipts
+    assert all(
+        json.loads((settings.cache_dir / f".ares/receipts/{name}.json").read_text())["final"]
+        for name in full
+    )

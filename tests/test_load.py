@@ -122,7 +122,7 @@ def test_hole_is_told(filled):
     path = filled.cache_dir / "klines_BTCUSDT_1h_2025-03.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:25] + lines[31:]))
-    with pytest.warns(IncompleteData, match="2025-03-02 00:00 to 2025-03-02 06:00") as caught:
+    with pytest.warns(IncompleteData, match="2025-03-02 00:00:00 to 2025-03-02 06:00:00") as caught:
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-01", "2025-03-04", settings=filled)
 
     hole = (datetime(2025, 3, 2, tzinfo=UTC), datetime(2025, 3, 2, 6, tzinfo=UTC))
@@ -231,3 +231,37 @@ def test_cells_are_those_of_the_file(filled):
 
     assert plain.to_numpy().tolist() == frame.to_numpy().tolist()
     assert list(plain.index) == list(frame.index.tz_localize(None))
+
+
+async def test_an_unfinished_day_is_loaded_to_its_last_trade(settings):
+    """Without a window every row of the files is loaded, the last one of a running day too."""
+    await ares.download_agg_trades_data(
+        "BTCUSDT", 1.5 * DAY, end="2025-03-10T12:00", settings=settings
+    )
+    lines = sum(
+        len(path.read_text().splitlines()) - 1 for path in settings.cache_dir.glob("aggtrades*.csv")
+    )
+
+    assert len(ares.load_agg_trades("BTCUSDT", settings=settings)) == lines
+
+
+@pytest.mark.parametrize("start", ["2025-03-16", "2026-01-01"])
+def test_a_start_after_the_last_row_is_no_empty_frame(filled, start):
+    """Where the cache ends before the window begins, nothing was downloaded, and that is said."""
+    with pytest.raises(NeverDownloaded):
+        ares.load_klines("BTCUSDT", "1h", start=start, settings=filled)
+
+
+@pytest.mark.parametrize("damage", ["doubled", "swapped"])
+async def test_lines_out_of_order_are_not_loaded_and_are_mended(filled, damage):
+    """A doubled or swapped line is a broken file: it is not loaded, and the next run replaces it."""
+    path = filled.cache_dir / "klines_BTCUSDT_1h_2025-02.csv"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    lines[50:52] = [lines[50], lines[50]] if damage == "doubled" else [lines[51], lines[50]]
+    path.write_bytes(b"".join(lines))
+
+    with pytest.raises(CorruptFile, match="out of order"):
+        ares.load_klines("BTCUSDT", "1h", settings=filled)
+    await ares.download_klines_data("BTCUSDT", "1h", 20 * DAY, end="2025-03-15", settings=filled)
+    assert path.read_bytes() == whole

@@ -493,3 +493,50 @@ def test_from_a_script(settings):
     )
 
     assert len(data["klines"]) == 2
+
+
+async def test_a_cache_that_is_broken_costs_no_given_row(settings, truth, caplog):
+    """Given rows come back whatever state the cache is in, and what they lack is said."""
+    await filled(settings, None)
+    path = settings.cache_dir / "klines_BTCUSDT_1h_2025-02.csv"
+    path.write_bytes(path.read_bytes()[:-7])
+    nowhere = {
+        f"{name}_url": "http://127.0.0.1:9" for name in ("spot", "archive", "archive_listing")
+    }
+    own = settings.model_copy(update={**nowhere, "max_retries": 0})
+    answer = await filled(own, truth.iloc[:20])
+
+    assert same(truth.iloc[:20], answer)
+    assert answer.attrs["complete"] is False
+    assert answer.attrs["missing"][-1][1] == datetime(2025, 2, 12, tzinfo=UTC)
+    assert "could not be completed" in caplog.text
+
+
+async def test_a_cache_folder_that_is_a_file_costs_no_given_row(settings, truth, caplog):
+    """A cache that cannot even be opened is told of, and the given rows come back."""
+    settings.cache_dir.write_text("not a folder")
+    answer = await filled(settings, truth.iloc[:20])
+
+    assert same(truth.iloc[:20], answer)
+    assert "there is a file where a folder should be" in caplog.text
+
+
+async def test_every_key_is_checked_before_the_first_is_fetched(exchange, settings):
+    """A wrong key or frame is refused before anything is asked for."""
+    for wrong in ({"trades": None}, {"agg_trades": pd.DataFrame({"timestamp": [START]})}):
+        with pytest.raises(BadArgument):
+            await ares.fetch_missing_data(
+                "BTCUSDT", START, END, {"klines": None, **wrong}, LOGGER, settings=settings
+            )
+
+    assert exchange.requests == []
+
+
+@pytest.mark.parametrize("unit", ["s", "us"])
+async def test_stamps_in_another_unit_are_refused(settings, truth, unit):
+    """Numbers are milliseconds; seconds or microseconds would be other centuries."""
+    factor = {"s": 0.001, "us": 1000}[unit]
+    stamps = (truth.index.as_unit("ms").astype("int64") * factor).astype("int64")
+
+    with pytest.raises(BadArgument, match="milliseconds"):
+        await filled(settings, truth.reset_index(drop=True).assign(timestamp=stamps))

@@ -202,7 +202,7 @@ async def test_a_new_try_is_told_in_the_log(caplog):
     """The log says what failed, why, and which try comes."""
     call, _ = failing(ServerFault("no line"))
 
-    with caplog.at_level(logging.WARNING, "DataDownloader"):
+    with caplog.at_level(logging.INFO, "DataDownloader"):
         await download_with_retry(call, "the thing", settings=Settings(**CALM))
 
     assert "the thing failed (no line); try 2 of 3" in caplog.text

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ares_notebook.cache.store import Have, Store
-from ares_notebook.errors import NeverDownloaded
+from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.market.holes import find_holes, unexplained
 from ares_notebook.market.intervals import validate_interval
 from ares_notebook.market.periods import as_utc, to_ms, utc
@@ -77,11 +77,14 @@ def coverage(
     store = Store(chosen)
     first = None if start is None else as_utc(start, "start")
     last = datetime.now(UTC) if end is None else as_utc(end)
+    if first is not None and first >= last:
+        msg = f"start={start!r} is not before end={end!r}"
+        raise BadArgument(msg)
     only = None if symbol is None else validate_symbol(symbol)
     grid = None if interval is None else validate_interval(interval)
     files = [file for file in store.files() if _matches(file, only, grid, first, last)]
     if not files:
-        what = " ".join(filter(None, (only, grid))) or "any market data"
+        what = " ".join(filter(None, (only, grid))) or "market data"
         msg = f"{chosen.cache_dir} holds nothing of {what}; download it first"
         raise NeverDownloaded(msg)
     return pd.DataFrame([_row(store.have(file), to_ms(last)) for file in files])

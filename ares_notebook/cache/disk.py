@@ -22,6 +22,12 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
             f'or store compressed with compression="zstd"'
         )
         return NotEnoughDisk(msg)
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        msg = (
+            f"could not create or access {path}: there is a file where a folder should be; "
+            f"move it away, or choose another folder with cache_dir"
+        )
+        return CacheUnavailable(msg)
     folder = path.parent if path.suffix else path
     why = os.strerror(error.errno) if error.errno else str(error)
     msg = (

@@ -45,6 +45,8 @@ class Have:
         Whether the ancestor wrote it.
     problem : str, optional
         Why it cannot be read; its rows then count as absent.
+    is_remembered : bool
+        Whether its receipt was believed without looking into the file.
     """
 
     file: CacheFile
@@ -55,6 +57,7 @@ class Have:
     final: bool = False
     legacy: bool = False
     problem: str | None = None
+    is_remembered: bool = False
 
 
 class Store:
@@ -126,7 +129,17 @@ class Store:
                 final=bool(receipt and receipt.final and not receipt.size),
             )
         if receipt and self._holds(receipt, path):
-            return Have(file, path, receipt.facts, receipt.sources, absences, receipt.final)
+            return Have(
+                file,
+                path,
+                receipt.facts,
+                receipt.sources,
+                absences,
+                receipt.final,
+                is_remembered=path.stat().st_mtime_ns == receipt.mtime_ns,
+            )
+        if receipt:
+            _LOGGER.warning("%s has changed since its receipt was written; measured anew", path)
         return replace(self._measured(file, path), absences=absences)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
@@ -266,7 +279,7 @@ class Store:
             for table in read_rows(path, file):
                 measure.add(table)
         except CorruptFile as error:
-            _LOGGER.warning("%s", error)
+            _LOGGER.info("%s", error)
             return Have(file, path, problem=str(error))
         facts = measure.facts()
         if not legacy and not _within(file, facts):
@@ -300,6 +313,8 @@ def _names_in(receipts: Path) -> set[str]:
         }
     except FileNotFoundError:
         return set()
+    except OSError as error:
+        raise cannot_access(receipts, error) from error
 
 
 def _sha256(path: Path) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
@@ -15,7 +17,7 @@ from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.legacy import read_legacy
 from ares_notebook.errors import CorruptFile
 from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.rows import Table, header_of, schema_of
+from ares_notebook.market.rows import Table, header_of, keys_of, schema_of
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["is_ours", "open_text", "read_rows"]
@@ -80,10 +82,22 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     _check_last_line(path)
     try:
         with open_text(path) as stream:
+            last_key = -1
             for batch in _reader(stream, file.dataset):
-                yield _as_rows(file.dataset, pa.Table.from_batches([batch]))
+                table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
+                last_key = _last_in_order(path, keys_of(file.dataset, table), last_key)
+                yield table
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise CorruptFile(_corrupt(path, error)) from error
+
+
+def _last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
+    """The last of *keys*, which must ascend from *before* on."""
+    if not len(keys):
+        return before
+    if keys[0] <= before or not bool(np.all(np.diff(keys) > 0)):
+        raise CorruptFile(_corrupt(path, ValueError("its rows are doubled or out of order")))
+    return int(keys[-1])
 
 
 def _check_last_line(path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from ares_notebook.cache.store import Store
-from ares_notebook.market.facts import Facts
+from ares_notebook.market.facts import Absence, Facts
 from ares_notebook.market.holes import find_holes, unexplained
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import CacheFile
@@ -15,17 +14,20 @@ __all__ = ["missing_spans"]
 
 
 def missing_spans(
-    store: Store, facts: Mapping[CacheFile, Facts], start_ms: int, end_ms: int
+    facts: Mapping[CacheFile, Facts],
+    absences: Mapping[CacheFile, Sequence[Absence]],
+    start_ms: int,
+    end_ms: int,
 ) -> list[tuple[datetime, datetime]]:
     """
     Where in ``[start_ms, end_ms)`` rows are missing that the exchange has not said it lacks.
 
     Parameters
     ----------
-    store : Store
-        Its receipts tell what is confirmed absent.
     facts : mapping of CacheFile to Facts
         What is there, for each file of the window, in order.
+    absences : mapping of CacheFile to sequence of Absence
+        What the exchange has answered about them.
     start_ms, end_ms : int
 
     Returns
@@ -36,7 +38,7 @@ def missing_spans(
     spans: list[tuple[int, int]] = []
     for file, known in facts.items():
         holes = find_holes(file, known, end_ms)
-        for hole in unexplained(file, holes, store.have(file).absences, by_rest=True):
+        for hole in unexplained(file, holes, absences.get(file, ()), by_rest=True):
             span = (max(hole.start_ms, start_ms), min(hole.end_ms, end_ms))
             if span[0] < span[1]:
                 spans.append(span)

@@ -63,8 +63,8 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
         return NotFound(f"{what}: it is not published", ask.url)
     if status == 451:  # noqa: PLR2004 - blocked for legal reasons
         msg = (
-            f"{what}: the API is closed to this region. The archive still works "
-            f'(source="archive"), and so may spot_url="https://data-api.binance.vision"'
+            f"{what}: the API is closed to this region. Still open are the archive "
+            f'(source="archive") and, for spot, https://data-api.binance.vision'
         )
         return RegionBlocked(msg, ask.url)
     if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults

@@ -67,7 +67,7 @@ async def retrying(
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        _LOGGER.warning(
+        _LOGGER.info(
             "%s failed (%s); try %d of %d in %.1f seconds",
             description,
             error,

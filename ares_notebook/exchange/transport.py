@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self, TypeVar
@@ -29,6 +29,7 @@ __all__ = ["Transport"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
+_Answering = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 # Limits until the exchange's own word is heard (exchangeInfo) [rest-api.md, "Limits"].
 _SPOT_WEIGHT, _FUTURES_WEIGHT = 6000, 2400
@@ -80,7 +81,6 @@ class Transport:
             headers={"User-Agent": "ares_notebook"},
             # A proxy of the environment is for the world, not for this machine.
             trust_env=not any(_is_loopback(url) for url in urls),
-            # An answer to a request for times must not become a visit elsewhere.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -171,11 +171,8 @@ class Transport:
                 # place from those who ask the archive.
                 budget.spending(ask.weight),
                 self._slots,
-                self._session.get(
-                    ask.url, params=ask.params, headers=headers, allow_redirects=False
-                ) as answer,
+                self._sent(ask, headers) as answer,
             ):
-                count_request()
                 budget.heed(answer.headers, ask.weight)
                 _LOGGER.debug(
                     "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
@@ -183,6 +180,12 @@ class Transport:
                 if answer.status != 200:  # noqa: PLR2004 - OK
                     await _refuse(ask, answer, budget)
                 yield answer
+
+    def _sent(self, ask: Ask, headers: dict[str, str]) -> _Answering:
+        """The request, counted whether or not an answer comes."""
+        count_request()
+        # An answer of the exchange must not become a visit elsewhere, with our key.
+        return self._session.get(ask.url, params=ask.params, headers=headers, allow_redirects=False)
 
     def _key_header(self, url: str) -> dict[str, str]:
         """The API key goes to the API, and nowhere else."""

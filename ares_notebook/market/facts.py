@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from ares_notebook.market.periods import DAY_MS, to_ms
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Absence", "Facts", "Hole", "grid_rows"]
@@ -54,6 +56,22 @@ class Absence:
     at: str
     after_id: int | None = None
     before_id: int | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """
+        Whether the answer came late enough to be the last word.
+
+        A row may come out late. What the API said within a day of the moment in
+        question holds for the run that heard it, and is asked once more by the next.
+        """
+        if self.evidence == "archive":
+            return True
+        try:
+            answered = datetime.fromisoformat(self.at)
+        except ValueError:
+            return False
+        return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

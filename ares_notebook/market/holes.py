@@ -14,7 +14,7 @@ from ares_notebook.market.facts import Absence, Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["find_holes", "unexplained"]
+__all__ = ["find_holes", "is_final", "unexplained"]
 
 _HOUR_MS = 3_600_000
 
@@ -102,6 +102,23 @@ def unexplained(
         heard = [each for each in absences if not (certain and each.evidence == "archive")]
         left += _left_of(file, hole, heard)
     return left
+
+
+def is_final(file: CacheFile, facts: Facts, absences: Iterable[Absence], until_ms: int) -> bool:
+    """
+    Whether the file's period is over by *until_ms*, and every row there or explained for good.
+
+    Parameters
+    ----------
+    file : CacheFile
+    facts : Facts
+    absences : iterable of Absence
+        Only the settled ones count.
+    until_ms : int
+    """
+    settled = [each for each in absences if each.is_settled]
+    holes = find_holes(file, facts, until_ms)
+    return until_ms >= file.grid_end_ms and not unexplained(file, holes, settled, by_rest=True)
 
 
 def _left_of(file: CacheFile, hole: Hole, absences: Sequence[Absence]) -> list[Hole]:

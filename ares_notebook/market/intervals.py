@@ -35,7 +35,7 @@ INTERVALS: dict[str, int] = {
 _GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
 
 
-def validate_interval(interval: str) -> str:
+def validate_interval(interval: str | None) -> str:
     """
     Return *interval* if Binance has it.
 
@@ -44,7 +44,7 @@ def validate_interval(interval: str) -> str:
     BadArgument
         If not; the message lists those it has. ``1m`` is a minute, ``1M`` a month.
     """
-    if interval not in INTERVALS:
+    if interval is None or interval not in INTERVALS:
         msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
         raise BadArgument(msg)
     return interval

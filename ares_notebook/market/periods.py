@@ -198,6 +198,8 @@ def _too_far(lookback_years: float) -> str:
 def _positive(lookback_years: float) -> float:
     number = isinstance(lookback_years, Real) and not isinstance(lookback_years, bool)
     # Compared first: a huge int has no float to ask whether it is finite.
+    if number and _MOST_YEARS <= lookback_years < float("inf"):
+        raise BadArgument(_too_far(lookback_years))
     if not number or not 0 < lookback_years < _MOST_YEARS:
         msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
         raise BadArgument(msg)

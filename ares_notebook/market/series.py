@@ -44,7 +44,7 @@ class Series:
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         if not kind.has_interval:
             return cls(kind, validate_symbol(symbol), None)
-        return cls(kind, validate_symbol(symbol), validate_interval(interval or ""))
+        return cls(kind, validate_symbol(symbol), validate_interval(interval))
 
     @property
     def stem(self) -> str:

@@ -24,7 +24,7 @@ from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.holes import find_holes, is_final, unexplained
 from ares_notebook.market.periods import Period, utc
 from ares_notebook.market.series import Series
 from ares_notebook.work.decide import Step, decide
@@ -60,15 +60,34 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
     """
     began = time.monotonic()
     store = Store(plan.settings)
-    if plan.to_do:
+    forgotten = [step for step in plan.steps if _is_forgotten(step)]
+    if plan.to_do or forgotten:
         store.prepare()
         sweep(store)
+    for step in forgotten:
+        await _remember(step, store)
     with shown(plan.settings, on_progress) as listener:
         work = _Work(plan, store, Teller(listener), began)
         if plan.to_do:
             async with Transport(plan.settings) as transport:
                 await work.do(transport)
     return work.report()
+
+
+def _is_forgotten(step: Step) -> bool:
+    """Whether a file is complete and its receipt lost, or written for other times."""
+    have = step.have
+    return step.action == "skip" and have.path is not None and not have.is_remembered
+
+
+async def _remember(step: Step, store: Store) -> None:
+    """Write the receipt of a file that had to be looked into, so that the next run need not."""
+    async with locked(store, step.file):
+        have = await asyncio.to_thread(store.have, step.file)
+        if have.path is None or have.problem is not None or have.legacy:
+            return
+        final = is_final(step.file, have.facts, have.absences, step.until_ms)
+        await asyncio.to_thread(store.note, have, final=final)
 
 
 @dataclass(slots=True)

@@ -74,14 +74,15 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
         The roads that are open.
     """
     file = have.file
+    have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
     until_ms = min(until_ms, file.grid_end_ms)
-    anew = have.problem or (have.legacy and "an old file without proof; replaced by a whole one")
+    anew = _why_anew(have)
     facts = Facts() if anew else have.facts
     holes = find_holes(file, facts, until_ms)
     left = unexplained(file, holes, have.absences, by_rest=source != "archive")
     if not left:
         return Step(file, "skip", _why_skip(have, holes), until_ms, have)
-    reason = str(anew or (_why_extend(have, left) if facts.rows else _why_fetch(have)))
+    reason = anew or (_why_extend(have, left) if facts.rows else _why_fetch(have))
     action: Action = "extend" if facts.rows else "fetch"
     step = Step(file, action, reason, until_ms, have, tuple(left))
     return _estimated(replace(step, roads=_roads(step, source)))
@@ -98,6 +99,13 @@ def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
     return "complete"
 
 
+def _why_anew(have: Have) -> str | None:
+    """Why what is there does not count, if it does not."""
+    if have.problem is not None:
+        return "cannot be read as it is; replaced by a whole one"
+    return "an old file without proof; replaced by a whole one" if have.legacy else None
+
+
 def _why_fetch(have: Have) -> str:
     return "empty so far, and not looked at to its end" if have.absences else "not downloaded"
 
@@ -110,7 +118,7 @@ def _why_extend(have: Have, left: Sequence[Hole]) -> str:
     if not inside:
         return "the exchange has not been heard about its edges"
     missing = sum(hole.rows or 0 for hole in inside)
-    return f"{missing:,} rows missing in {len(inside)} holes"
+    return f"rows missing inside: {missing:,}, holes: {len(inside)}"
 
 
 def _roads(step: Step, source: str) -> tuple[Road, ...]:

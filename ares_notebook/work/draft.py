@@ -18,7 +18,7 @@ from ares_notebook.cache.splice import Patch, spliced
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Hole
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.holes import find_holes, is_final, unexplained
 from ares_notebook.market.rows import Table
 from ares_notebook.work.decide import Step
 
@@ -140,8 +140,7 @@ class Draft:
         """
         open_holes = find_holes(self.file, self.facts, self.until_ms)
         absences = tuple(each for each in self._absences if _tells_of(each, open_holes))
-        over = self.until_ms >= self.file.grid_end_ms
-        final = over and not unexplained(self.file, open_holes, absences, by_rest=True)
+        final = is_final(self.file, self.facts, absences, self.until_ms)
         if self._part is not None and self.facts.rows:
             await asyncio.to_thread(
                 self._store.commit,

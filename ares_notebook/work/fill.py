@@ -58,7 +58,7 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
                 _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
                 draft.is_unpublished = True
                 continue
-            _LOGGER.warning("%s: %s failed: %s", draft.file.name, road, error)
+            _LOGGER.info("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
     left = draft.holes(by_rest="rest" in step.roads)
     return problem if left else None
@@ -109,23 +109,30 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
-    A hole counts as confirmed only when it was asked for as such and is still
-    there: a page that was short by mistake is thus asked for again.
+    A hole is confirmed by two answers: the archive's and REST's, or two of REST's.
+    One page that is short or empty by mistake loses nothing.
     """
     if draft.is_unpublished or roads.rest.knows_first(draft.file.series):
         await _confirm_unlisted(draft, roads.rest)
+    asked: set[Hole] = set()
     while holes := draft.holes(by_rest=True):
         patches, problem = await _ask_all(draft, roads.rest, holes)
         # What came before a failure is contiguous and sound: it is kept.
         await draft.splice(patches)
         if problem is not None:
             raise problem
-        # Rows may have come that fill nothing: candles off the grid, once more.
-        left = set(draft.holes(by_rest=True))
-        draft.confirm_absent([hole for hole in holes if hole in left], "rest")
+        # Holes of which the archive has not been heard need a second answer. Rows
+        # may also have come that fill nothing: candles off the grid, once more.
+        unheard = set(draft.holes(by_rest=False))
+        left = [hole for hole in draft.holes(by_rest=True) if hole in holes]
+        draft.confirm_absent(
+            [each for each in left if each in asked or each not in unheard], "rest"
+        )
+        asked |= set(left)
         if not draft.facts.rows:
             # The other files of an unlisted time need not ask, then.
             await roads.rest.first_ms(draft.file.series)
+            await _confirm_unlisted(draft, roads.rest)
 
 
 async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ares_notebook.errors import AresError, IncompleteDownload
 
@@ -109,8 +109,8 @@ class DownloadReport:
 
     @property
     def actions(self) -> dict[str, int]:
-        """How many files were skipped, extended, fetched."""
-        return dict(Counter(step.action for step in self.steps))
+        """How many files were skipped, extended, fetched; those that failed were not."""
+        return dict(Counter(step.action for step in self.steps if step.error is None))
 
     def raise_for_failures(self) -> None:
         """
@@ -121,13 +121,14 @@ class DownloadReport:
         IncompleteDownload
             It carries this report.
         """
-        if self.failed:
-            self._raise()
-
-    def _raise(self) -> NoReturn:
+        if not self.failed:
+            return
         first = self.failed[0]
         others = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
-        msg = f"{len(self.failed)} of {len(self.steps)} files failed: {first.file_name}: {first.error}{others}"
+        msg = (
+            f"{len(self.failed)} of {len(self.steps)} files failed: "
+            f"{first.file_name}: {first.error}{others}"
+        )
         raise IncompleteDownload(msg, self) from first.error
 
     def to_frame(self) -> pd.DataFrame:
@@ -173,7 +174,7 @@ class DownloadReport:
     def _lines(self) -> list[str]:
         failed = [f"  failed {step.file_name}: {step.error}" for step in self.failed]
         waiting = [
-            f"  open   {step.file_name}: {step.missing} holes left"
+            f"  open   {step.file_name}: holes left: {step.missing}"
             for step in self.steps
             if step.missing and step.error is None
         ]
