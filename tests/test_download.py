@@ -562,7 +562,7 @@ async def test_clock_of_the_exchange_decides(exchange, settings):
     exchange.now = datetime.now(UTC) - timedelta(hours=3)
     await ares.download_all_data("BTCUSDT", "1h", 2 * DAY, settings=settings)
 
-    now = f"{exchange.now:%Y-%m-%d %H:%M:%S}"
+    now = f"{exchange.now:%Y-%m-%d %H:%M:%S.%f}"
     opened_before = f"{exchange.now - timedelta(hours=1):%Y-%m-%d %H:%M:%S}"
     for name in contents(settings):
         last = rows_of(settings, name)[-1]["timestamp"]
