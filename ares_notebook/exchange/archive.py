@@ -126,7 +126,7 @@ class Archive:
             try:
                 first_page, _ = await self._list_page(series.archive_folder(cut), "")
             except (TransportError, BadAnswer) as error:
-                _LOGGER.warning("no listing of %s, so it may exist: %s", series.stem, error)
+                _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
                 return True
             if first_page:
                 return True
@@ -180,7 +180,7 @@ class Archive:
                 if not marker:
                     return sizes
         except (TransportError, BadAnswer) as error:
-            _LOGGER.warning("no listing of %s, so sizes stay estimates: %s", prefix, error)
+            _LOGGER.info("no listing of %s, so sizes stay estimates: %s", prefix, error)
             return None
         return sizes
 

@@ -40,6 +40,7 @@ __all__ = ["carry_out"]
 _LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
+_MOST_TOLD = 3
 _NO_PERPETUAL = "there is no perpetual of this name"
 
 
@@ -102,6 +103,7 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     results: dict[str, StepReport] = field(default_factory=dict)
     meters: list[Meter] = field(default_factory=list)
+    failures: int = 0
 
     async def do(self, transport: Transport) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
@@ -226,7 +228,10 @@ class _Work:
                     # A disk that is full while a zip waits to be checked.
                     result = _failed(step, cannot_access(self.store.folder, error))
             if result.error is not None:
-                _LOGGER.error("%s failed: %s", step.file.name, result.error)
+                # A host that is down fails a thousand files; the report tells of all.
+                self.failures += 1
+                level = logging.ERROR if self.failures <= _MOST_TOLD else logging.DEBUG
+                _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
             requests, received = meter.requests, meter.bytes_received
             self.results[step.file.name] = replace(
                 result, requests=requests, bytes_received=received
