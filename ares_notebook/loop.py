@@ -89,7 +89,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     future: Future[_T] = asyncio.run_coroutine_threadsafe(_told(coroutine, finished), thread.loop)
     try:
         return future.result()
-    except BaseException:
+    except BaseException:  # re-raised below; broad, since an interrupt is no Exception
         # Also KeyboardInterrupt, which strikes the waiting thread, not the loop's:
         # without this an interrupted cell would leave the work running unseen.
         if future.cancel():

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.rows import time_keys
 
 __all__ = ["Shape"]
 
@@ -66,22 +67,22 @@ class Shape:
         stamps = frame["timestamp"] if place == "column" else frame.index.to_series()
         us = _microseconds(stamps, dataset)
         ids = _ids(frame, dataset)
-        keys = us if ids is None else ids
-        if dataset.key == "event_time":
-            keys = us // 3_600_000_000
+        keys = time_keys(dataset, us) if ids is None else ids
         # The first of rows with one key stays: given rows stand before fetched ones.
         _, first = np.unique(keys, return_index=True)
         return cls(
             frame.iloc[first], dataset, place, us[first], None if ids is None else ids[first]
         )
 
+    @property
+    def keys(self) -> Int64s:
+        """What each row is known by: the trade's id, else its stamp."""
+        return time_keys(self.dataset, self.stamps_us) if self.ids is None else self.ids
+
     def filled(self, cached: pd.DataFrame) -> Shape:
         """The frame with those rows of *cached* (as the loaders give them) that it lacks."""
         other = Shape.of(cached, self.dataset)
-        own, theirs = (s.ids if s.ids is not None else s.stamps_us for s in (self, other))
-        if self.dataset.key == "event_time":
-            own, theirs = own // 3_600_000_000, theirs // 3_600_000_000
-        new = cached.iloc[np.flatnonzero(~np.isin(theirs, own))]
+        new = cached.iloc[np.flatnonzero(~np.isin(other.keys, self.keys))]
         if new.empty:
             return self
         if self.frame.empty and not self._is_bare():

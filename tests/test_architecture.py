@@ -17,8 +17,8 @@ FLOORS = [
     {"market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},
-    {"market.series", "market.rows", "shape"},
-    {"market.facts"},
+    {"market.series", "market.rows"},
+    {"market.facts", "shape"},
     {"market.measure", "market.holes"},
     {
         "exchange.budget",

@@ -19,7 +19,7 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.market.datasets import Dataset, Kind
 
-__all__ = ["empty_rows", "header_of", "keys_of", "schema_of", "stamps_ms", "text_of"]
+__all__ = ["empty_rows", "header_of", "keys_of", "schema_of", "stamps_ms", "text_of", "time_keys"]
 
 # Any: PyArrow publishes no types of its own.
 Table = Any
@@ -30,6 +30,7 @@ _TYPES: dict[Kind, Any] = {
     "integer": pa.int64(),
     "flag": pa.string(),
 }
+_HOUR_US = 3_600_000_000
 _STAMP_UNITS = {0: "s", 3: "ms", 6: "us"}
 _TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
 
@@ -58,8 +59,12 @@ def keys_of(dataset: Dataset, table: Table) -> npt.NDArray[np.int64]:
     """
     if dataset.key == "id":
         return _numbers(table, "agg_trade_id")
-    stamps = _numbers(table, "timestamp")
-    return stamps // 3_600_000_000 if dataset.key == "event_time" else stamps
+    return time_keys(dataset, _numbers(table, "timestamp"))
+
+
+def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What a row without an id is known by: its stamp in microseconds, for funding the hour."""
+    return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us
 
 
 def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
