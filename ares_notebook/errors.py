@@ -21,7 +21,8 @@ AresError
 │   ├── NotEnoughMemory     what was asked for would not fit
 │   ├── WrongMarket         it holds the data of another market
 │   └── NeverDownloaded     nothing is there of what was asked for
-└── IncompleteDownload      some steps failed; carries the report
+├── IncompleteDownload      some steps failed; carries the report
+└── PoorQuality             validation found errors; carries the report
 
 Every message says what failed, which file or URL it concerns, and what to do.
 """
@@ -158,4 +159,26 @@ class IncompleteDownload(AresError):
 
     def __reduce__(self) -> tuple[type[IncompleteDownload], tuple[str, Any]]:
         # An exception is rebuilt from its message alone, unless told otherwise.
+        return type(self), (str(self), self.report)
+
+
+class PoorQuality(AresError):
+    """
+    Validation found errors in the cache.
+
+    Parameters
+    ----------
+    message : str
+        Which files, which checks, and what to do.
+    report : QualityReport
+        All findings.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        # Any: as above.
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[PoorQuality], tuple[str, Any]]:
+        # As above.
         return type(self), (str(self), self.report)

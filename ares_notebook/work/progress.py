@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ares_notebook.settings import Settings
 
-__all__ = ["Progress", "ProgressListener", "Teller", "shown", "somebody_looks"]
+__all__ = ["Progress", "ProgressListener", "Teller", "shown", "somebody_looks", "tracked"]
 
 _SECONDS_BETWEEN = 0.1
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +130,22 @@ def shown(
                 listener(progress)
 
         yield show
+
+
+def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
+    """
+    The *items* one by one, with a bar of rate and time left for whoever looks.
+
+    Parameters
+    ----------
+    items : sequence
+    settings : Settings
+    what : str
+        Stands before the bar, such as ``"validate"``.
+    """
+    if not somebody_looks(settings):
+        yield from items
+        return
+    from tqdm.auto import tqdm  # noqa: PLC0415 - as above
+
+    yield from tqdm(items, desc=what, unit="file", delay=0.5)

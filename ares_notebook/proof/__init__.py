@@ -1,0 +1,1 @@
+"""What the cache can prove: checks, reconciliation, fingerprints, audit."""
