@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage
+    from ares_notebook.cache.gaps import find_gaps
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download import (
         download_agg_trades_data,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
     from ares_notebook.step1 import fetch_missing_data
     from ares_notebook.work.plan import plan_downloads
+    from ares_notebook.work.repair import repair_gaps
     from ares_notebook.work.report import DownloadReport
 
 __all__ = [
@@ -41,12 +43,14 @@ __all__ = [
     "download_klines_data",
     "download_with_retry",
     "fetch_missing_data",
+    "find_gaps",
     "get_daily_periods",
     "get_monthly_periods",
     "load_agg_trades",
     "load_futures",
     "load_klines",
     "plan_downloads",
+    "repair_gaps",
     "run",
 ]
 
@@ -68,12 +72,14 @@ _HOMES = {
     "download_klines_data": "download",
     "download_with_retry": "exchange.retry",
     "fetch_missing_data": "step1",
+    "find_gaps": "cache.gaps",
     "get_daily_periods": "market.periods",
     "get_monthly_periods": "market.periods",
     "load_agg_trades": "load",
     "load_futures": "load",
     "load_klines": "load",
     "plan_downloads": "work.plan",
+    "repair_gaps": "work.repair",
     "run": "loop",
 }
 

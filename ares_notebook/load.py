@@ -13,7 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.cache.store import Have, Store
+from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.market.datasets import Dataset
@@ -217,15 +219,13 @@ def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.
         If a file cannot be read.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    haves = [store.have(file) for file in files]
+    haves = haves_of(store, files)
     for have in haves:
         if have.problem is not None:
             raise CorruptFile(have.problem)
     present = [have.file for have in haves if have.path is not None]
     frame = _frame(store, present, series.dataset, start_ms, end_ms)
-    facts = {have.file: have.facts for have in haves}
-    absences = {have.file: have.absences for have in haves}
-    missing = missing_spans(facts, absences, start_ms, end_ms)
+    missing = missing_spans(haves, start_ms, end_ms)
     frame.attrs = {"complete": not missing, "missing": missing}
     return frame
 

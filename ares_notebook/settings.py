@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     market : str, optional
         What the cache's ``origin.json`` calls the market. Defaults to ``binance``
         for Binance's own hosts, else to the host.
+    price_jump_share : float
+        From which share of the price before a step of the price is a finding of
+        `validate_cache`: 0.2 is 20 %.
 
     Raises
     ------
@@ -129,6 +132,7 @@ class Settings(BaseSettings):
     compression: Literal["zstd"] | None = None
     progress: bool | None = None
     market: str | None = None
+    price_jump_share: float = Field(0.2, gt=0)
 
     def __init__(self, **values: Any) -> None:
         # Any: pydantic checks each value against its field.

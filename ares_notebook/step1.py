@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import (
@@ -191,13 +191,16 @@ class _Request:
         if self.start_ms >= self.until_ms:
             return []
         files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
-        facts = {file: _facts(file, shape.stamps_us, shape.ids) for file in files}
         try:
-            absences = {file: self.store.have(file).absences for file in files}
+            known = [self.store.have(file) for file in files]
         except CacheError:
             # A cache that cannot be read has confirmed nothing; it is told of elsewhere.
-            absences = {}
-        return missing_spans(facts, absences, self.start_ms, self.until_ms)
+            known = [Have(file) for file in files]
+        given = [
+            Have(have.file, facts=_facts(have.file, shape), absences=have.absences)
+            for have in known
+        ]
+        return missing_spans(given, self.start_ms, self.until_ms)
 
     async def _download(self) -> None:
         plan = self._plan()
@@ -247,16 +250,13 @@ class _Request:
             raise NotEnoughMemory(msg)
 
 
-def _facts(
-    file: CacheFile, stamps_us: np.ndarray[Any, Any], ids: np.ndarray[Any, Any] | None
-) -> Facts:
-    """What the rows with these keys that lie in the file's period prove."""
-    start, end = np.searchsorted(
-        stamps_us, [file.period.start_ms * 1000, file.period.end_ms * 1000]
-    )
-    columns = {"timestamp": pa.array(stamps_us[start:end])}
-    if ids is not None:
-        columns["agg_trade_id"] = pa.array(ids[start:end])
+def _facts(file: CacheFile, shape: Shape) -> Facts:
+    """What the given rows that lie in the file's period prove."""
+    period_us = [file.period.start_ms * 1000, file.period.end_ms * 1000]
+    start, end = np.searchsorted(shape.stamps_us, period_us)
+    columns = {"timestamp": pa.array(shape.stamps_us[start:end])}
+    if shape.ids is not None:
+        columns["agg_trade_id"] = pa.array(shape.ids[start:end])
     measure = Measure(file)
     measure.add(pa.table(columns))
     return measure.facts()

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
+from ares_notebook.cache.have import Have
 from ares_notebook.cache.receipts import Source
-from ares_notebook.cache.store import Have, Store
+from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument, NotEnoughDisk
 from ares_notebook.market.facts import Absence, Facts, Hole
@@ -148,7 +149,7 @@ def test_a_broken_file_is_fetched_anew():
 
     assert (step.action, step.reason) == (
         "fetch",
-        "cannot be read as it is; replaced by a whole one",
+        "damaged; put aside and replaced by a whole one",
     )
     assert sum(hole.rows for hole in step.holes) == 744
 

@@ -832,7 +832,7 @@ FAULTS = {
     ids=DATASETS,
 )
 async def test_failure_leaves_no_file(exchange, settings, cut, path, fault):
-    """Whatever the exchange answers instead of rows: no file, no absence confirmed, a failed report."""
+    """Whatever the exchange answers instead of rows: no file, no absence confirmed, a failed report, and the failure on record."""
     own = settings.model_copy(update={"source": "rest", "max_retries": 1})
     exchange.fail(path, times=None, **FAULTS[fault])
     report = await fetched(own, cut, "2025-03-01")
@@ -841,7 +841,11 @@ async def test_failure_leaves_no_file(exchange, settings, cut, path, fault):
     assert len(report.steps) == len(report.failed)
     assert not report
     assert not report.complete
-    assert list((own.cache_dir / ".ares/receipts").glob("*.json")) == []
+    receipts = [json.loads(each.read_bytes()) for each in own.cache_dir.glob(".ares/receipts/*")]
+    assert {(each["sha256"], each["final"], *each["absences"]) for each in receipts} == {
+        (None, False)
+    }
+    assert {each["trouble"]["reason"] for each in receipts} == {"failed"}
 
 
 @pytest.mark.parametrize("fault", ["500", "429", "reset", "cut", "short", "no JSON", "403"])

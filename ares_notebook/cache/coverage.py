@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ares_notebook.cache.store import Have, Store
-from ares_notebook.errors import BadArgument, NeverDownloaded
-from ares_notebook.market.holes import find_holes, unexplained
-from ares_notebook.market.intervals import validate_interval
+from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.span import cached_files, never
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import NeverDownloaded
 from ares_notebook.market.periods import as_utc, to_ms, utc
 from ares_notebook.market.series import CacheFile
-from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,45 +76,28 @@ def coverage(
     """
     import pandas as pd  # noqa: PLC0415 - the store alone does without it
 
-    chosen = settings or Settings()
-    store = Store(chosen)
-    first = None if start is None else as_utc(start, "start")
-    last = datetime.now(UTC) if end is None else as_utc(end)
-    if first is not None and first >= last:
-        msg = f"start={start!r} is not before end={end!r}"
-        raise BadArgument(msg)
-    only = None if symbol is None else validate_symbol(symbol)
-    grid = None if interval is None else validate_interval(interval)
-    files = [file for file in store.files() if _matches(file, only, grid, first, last)]
-    if not files:
-        what = " ".join(filter(None, (only, grid))) or "market data"
-        msg = f"{chosen.cache_dir} holds nothing of {what}; download it first"
-        raise NeverDownloaded(msg)
-    return pd.DataFrame([_row(store.have(file), to_ms(last)) for file in files])
+    store = Store(settings or Settings())
+    until_ms = to_ms(datetime.now(UTC) if end is None else as_utc(end))
+    files = cached_files(store, symbol, interval, start, end)
+    haves = [have for group in _by_series(files) for have in haves_of(store, group)]
+    # A file that was asked for and did not come is a gap, and no file.
+    known = [have for have in haves if have.path is not None or have.absences]
+    if not known:
+        raise NeverDownloaded(never(store, symbol, interval))
+    return pd.DataFrame([_row(have, until_ms) for have in known])
 
 
-def _matches(
-    file: CacheFile,
-    symbol: str | None,
-    interval: str | None,
-    first: datetime | None,
-    last: datetime,
-) -> bool:
-    series = file.series
-    if symbol is not None and series.symbol != symbol:
-        return False
-    if interval is not None and series.interval not in (None, interval):
-        return False
-    return file.period.start < last and (first is None or first < file.period.end)
+def _by_series(files: Iterable[CacheFile]) -> Iterator[list[CacheFile]]:
+    """The files of each series, which are neighbours in a listing."""
+    return (list(group) for _, group in groupby(files, key=attrgetter("series")))
 
 
 def _row(have: Have, until_ms: int) -> dict[str, Any]:
     file, facts = have.file, have.facts
     # Rows beyond the end are there all the same, and then expected too.
     until_ms = max(until_ms, facts.covered_until_ms or 0)
-    holes = find_holes(file, facts, until_ms)
-    left = unexplained(file, holes, have.absences, by_rest=True)
-    missing = sum(hole.rows or 0 for hole in holes)
+    holes, left = have.holes(until_ms), have.unexplained(until_ms)
+    missing = have.missing(holes)
     expected = facts.rows - facts.off_grid + missing
     if file.dataset.has_interval:
         expected = len(file.opens(until_ms))
@@ -128,7 +114,7 @@ def _row(have: Have, until_ms: int) -> dict[str, Any]:
         "first": None if facts.first_ms is None else utc(facts.first_ms),
         "last": None if facts.last_ms is None else utc(facts.last_ms),
         "holes": len(left),
-        "confirmed_absent": missing - sum(hole.rows or 0 for hole in left),
+        "confirmed_absent": missing - have.missing(left),
         "source": _source(have),
         "final": have.final,
     }

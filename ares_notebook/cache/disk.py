@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
 
-__all__ = ["PART_SUFFIX", "cannot_access", "flush_to_disk", "put_text"]
+__all__ = ["PART_SUFFIX", "cannot_access", "file_sha256", "flush_to_disk", "put_text"]
 
+_HASH_BLOCK_BYTES = 1 << 20
 PART_SUFFIX = ".part"
 """How the names of temporary files end."""
 
@@ -57,3 +59,12 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

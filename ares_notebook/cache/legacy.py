@@ -8,6 +8,7 @@ out of order, doubled, with bad lines.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from ares_notebook.market.rows import Table, schema_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_legacy"]
+__all__ = ["ends_with_line", "legacy_columns", "read_legacy"]
 
 # What the ancestor always wrote; a file that lacks one of these is not its work.
 _REQUIRED = {
@@ -28,6 +29,11 @@ _REQUIRED = {
     "agg_trades": ("timestamp", "price", "quantity", "is_buyer_maker", "agg_trade_id"),
     "futures": ("timestamp", "fundingRate"),
 }
+
+
+def legacy_columns(dataset: Dataset) -> tuple[str, ...]:
+    """The columns that the ancestor wrote."""
+    return _REQUIRED[dataset.name]
 
 
 def read_legacy(path: Path, dataset: Dataset) -> Table:
@@ -51,9 +57,10 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
 
     good = frame["timestamp"].notna()
     for column in columns:
-        if column.kind != "flag":
-            numbers = pd.to_numeric(frame[column.name], errors="coerce")
-            good &= numbers.notna()
+        if column.kind == "flag":
+            good &= frame[column.name].isin(["True", "False"])
+        else:
+            good &= pd.to_numeric(frame[column.name], errors="coerce").notna()
     frame = frame[good]
     for column in columns:
         if column.kind == "integer":
@@ -64,18 +71,28 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
     return _as_table(frame, dataset)
 
 
+def ends_with_line(path: Path) -> bool:
+    """Whether the file's last line is whole."""
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
 def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - see above
 
     try:
-        frame = pd.read_csv(path, dtype=str, on_bad_lines="skip", index_col=False)
+        frame = pd.read_csv(
+            path, dtype=str, on_bad_lines="skip", index_col=False, encoding_errors="replace"
+        )
     except (ValueError, UnicodeDecodeError, OSError) as error:
         # pandas' parser errors are ValueErrors; an empty file is one too.
         raise CorruptFile(_unknown(path, str(error).splitlines()[0])) from error
     missing = [name for name in _REQUIRED[dataset.name] if name not in frame]
     if missing:
         raise CorruptFile(_unknown(path, f"no column {missing[0]!r}"))
-    return frame
+    # A number cut short is still a number.
+    return frame if ends_with_line(path) else frame.iloc[:-1]
 
 
 def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,7 @@ from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.errors import BadAnswer
 from ares_notebook.market.facts import Facts
 from ares_notebook.market.measure import Measure
-from ares_notebook.market.rows import Table, header_of, keys_of, text_of
+from ares_notebook.market.rows import Table, keys_of, text_of
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Part"]
@@ -34,6 +35,8 @@ class Part:
     folder : Path
     compressed : bool
         Write zstd instead of plain text.
+    columns : sequence of str, optional
+        Only these, timestamp first: an old file is completed in its own columns.
 
     Raises
     ------
@@ -41,8 +44,16 @@ class Part:
         If it cannot be written.
     """
 
-    def __init__(self, file: CacheFile, folder: Path, *, compressed: bool) -> None:
+    def __init__(
+        self,
+        file: CacheFile,
+        folder: Path,
+        *,
+        compressed: bool,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         self.file = file
+        self._columns = list(columns or file.dataset.column_names)
         self.compressed = compressed
         suffix = ".zst" if compressed else ""
         # Named, not mkstemp: that makes files of mode 0600, which the rename
@@ -61,7 +72,7 @@ class Part:
         self._sink: Any = pa.PythonFile(self, "w")
         if compressed:
             self._sink = pa.CompressedOutputStream(self._sink, "zstd")
-        self._sink.write(header_of(file.dataset))
+        self._sink.write((",".join(self._columns) + "\n").encode())
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +124,7 @@ class Part:
         self._last_key = int(keys[-1])
         self._measure.add(table)
         try:
-            self._sink.write(text_of(self.file.dataset, table))
+            self._sink.write(text_of(self.file.dataset, table.select(self._columns)))
         except OSError as error:
             raise cannot_access(self.path, error) from error
 

@@ -12,7 +12,7 @@ import logging
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.facts import Absence, Facts, Hole, Trouble
 
 __all__ = ["Receipt", "Source"]
 
@@ -28,7 +28,8 @@ class Source:
 
     Parameters
     ----------
-    road : {"monthly archive", "daily archive", "rest", "legacy"}
+    road : {"monthly archive", "daily archive", "rest", "legacy", "salvaged"}
+        Legacy is what the ancestor wrote, salvaged what was good in a damaged file.
     url : str
     at : str
         When, ISO, UTC.
@@ -61,6 +62,8 @@ class Receipt:
         Facts about the exchange; they survive changes of the file.
     final : bool
         Whether its period is over and every row is there or explained.
+    trouble : Trouble, optional
+        Why rows are missing that were asked for.
     """
 
     file: str
@@ -71,6 +74,7 @@ class Receipt:
     sources: tuple[Source, ...] = ()
     absences: tuple[Absence, ...] = ()
     final: bool = False
+    trouble: Trouble | None = None
 
     def to_json(self) -> str:
         """The text that is stored; readable, and the same for the same receipt."""
@@ -97,14 +101,18 @@ def _receipt(data: dict[str, Any]) -> Receipt:
         msg = "another format"
         raise ValueError(msg)
     facts = dict(data["facts"])
-    lists = (facts["gaps"], data["sources"], data["absences"])
+    quiet = facts.setdefault("quiet", [])
+    lists = (facts["gaps"], quiet, data["sources"], data["absences"])
     if not all(isinstance(each, list) for each in lists):
-        msg = "gaps, sources and absences must be lists"
+        msg = "gaps, quiet, sources and absences must be lists"
         raise TypeError(msg)
     facts["gaps"] = tuple(_value(Hole, each) for each in facts["gaps"])
+    facts["quiet"] = tuple(_value(Hole, each) for each in quiet)
     data["facts"] = _value(Facts, facts)
     data["sources"] = tuple(_value(Source, each) for each in data["sources"])
     data["absences"] = tuple(_value(Absence, each) for each in data["absences"])
+    if data.get("trouble") is not None:
+        data["trouble"] = _value(Trouble, data["trouble"])
     return _value(Receipt, data)
 
 
@@ -126,4 +134,4 @@ def _fits(value: object, annotation: str) -> bool:
         return annotation.startswith("int")
     if isinstance(value, str):
         return annotation.startswith("str")
-    return annotation.startswith(("tuple", "Facts"))
+    return annotation.startswith(("tuple", "Facts", "Trouble"))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.rows import Table, keys_of
 from ares_notebook.market.series import CacheFile
 
@@ -42,10 +44,10 @@ class Patch:
     @property
     def keys(self) -> tuple[int, int]:
         """
-        First key, and the key after the last, of the rows that this replaces.
+        First key, and the key after the last, of what this may replace.
 
-        A candle off the grid between two of REST's gives way to them; an id or a
-        funding hour can only be the same row again.
+        For candles to the end of the last one: one off the grid may lie in it. An id
+        or a funding hour can only be the same row again.
         """
         facts = self.facts
         first_ms, last_ms = facts.first_ms or 0, facts.last_ms or 0
@@ -53,7 +55,8 @@ class Patch:
             case "id":
                 return facts.first_id or 0, (facts.last_id or 0) + 1
             case "open_time":
-                return first_ms * 1000, last_ms * 1000 + 1
+                end_ms = next_open_ms(self.file.series.interval or "", last_ms)
+                return first_ms * 1000, end_ms * 1000
             case "event_time":
                 return first_ms // _HOUR_MS, last_ms // _HOUR_MS + 1
 
@@ -74,26 +77,47 @@ def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -
     pyarrow.Table
     """
     waiting = sorted(patches, key=lambda patch: patch.keys)
-    resume_at: int | None = None
+    # The patch that has been reached, and the rows of the base that lie in its extent.
+    reached: Patch | None = None
+    under: list[Table] = []
     for whole in base:
         table = whole
-        if resume_at is not None:
-            table = _from_key(dataset, table, resume_at)
-        while waiting and table.num_rows:
-            first, end = waiting[0].keys
-            keys = keys_of(dataset, table)
-            cut = int(np.searchsorted(keys, first))
-            if cut == len(keys):
-                break
+        while table.num_rows:
+            if reached is not None:
+                cut = _position(dataset, table, reached.keys[1])
+                under.append(table.slice(0, cut))
+                table = table.slice(cut)
+                if not table.num_rows:
+                    break
+                yield from _laid_over(reached, under)
+                reached, under = None, []
+            cut = _position(dataset, table, waiting[0].keys[0]) if waiting else table.num_rows
             yield table.slice(0, cut)
-            patch = waiting.pop(0)
-            yield from read_rows(patch.path, patch.file)
-            resume_at = end
-            table = _from_key(dataset, table, end)
-        yield table
+            table = table.slice(cut)
+            if table.num_rows:
+                reached = waiting.pop(0)
+    if reached is not None:
+        yield from _laid_over(reached, under)
     for patch in waiting:
         yield from read_rows(patch.path, patch.file)
 
 
-def _from_key(dataset: Dataset, table: Table, key: int) -> Table:
-    return table.slice(int(np.searchsorted(keys_of(dataset, table), key)))
+def _laid_over(patch: Patch, under: list[Table]) -> Iterator[Table]:
+    """The patch, with those rows under it that none of its own replaces."""
+    below = pa.concat_tables(under)
+    if not below.num_rows or not patch.file.dataset.has_interval:
+        # An id or a funding hour can only be the same row again.
+        yield from read_rows(patch.path, patch.file)
+        return
+    # Candles off the grid (February 2018) give way to one that opens in their place,
+    # and stay where the exchange has none. They are few, and so is what lies over them.
+    above = pa.concat_tables(read_rows(patch.path, patch.file))
+    opens_us = np.asarray(patch.file.opens(patch.file.grid_end_ms)) * 1000
+    at = np.searchsorted(opens_us, below["timestamp"].to_numpy(), side="right") - 1
+    is_replaced = np.isin(opens_us[np.maximum(at, 0)], above["timestamp"].to_numpy())
+    kept = below.filter(pa.array(~is_replaced))
+    yield pa.concat_tables([above, kept]).sort_by("timestamp")
+
+
+def _position(dataset: Dataset, table: Table, key: int) -> int:
+    return int(np.searchsorted(keys_of(dataset, table), key))

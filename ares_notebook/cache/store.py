@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
+from ares_notebook.cache.disk import (
+    PART_SUFFIX,
+    cannot_access,
+    file_sha256,
+    flush_to_disk,
+    put_text,
+)
+from ares_notebook.cache.examine import examined
+from ares_notebook.cache.have import Have
 from ares_notebook.cache.origin import claim
 from ares_notebook.cache.part import Part
+from ares_notebook.cache.quarantine import quarantine, salvage
 from ares_notebook.cache.receipts import Receipt, Source
-from ares_notebook.cache.text import is_ours, read_rows
-from ares_notebook.errors import CorruptFile
-from ares_notebook.market.facts import Absence, Facts
-from ares_notebook.market.measure import Measure
+from ares_notebook.cache.text import read_rows
+from ares_notebook.market.facts import Absence, Facts, Trouble
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
-__all__ = ["Have", "Store"]
+__all__ = ["Store"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-_HASH_BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Have:
-    """
-    What the cache holds of one file.
-
-    Parameters
-    ----------
-    file : CacheFile
-    path : Path, optional
-        Where it lies; None when there is none.
-    facts : Facts
-        What its rows prove.
-    sources, absences, final
-        As in its receipt; empty without one.
-    legacy : bool
-        Whether the ancestor wrote it.
-    problem : str, optional
-        Why it cannot be read; its rows then count as absent.
-    is_remembered : bool
-        Whether its receipt was believed without looking into the file.
-    """
-
-    file: CacheFile
-    path: Path | None = None
-    facts: Facts = field(default_factory=Facts)
-    sources: tuple[Source, ...] = ()
-    absences: tuple[Absence, ...] = ()
-    final: bool = False
-    legacy: bool = False
-    problem: str | None = None
-    is_remembered: bool = False
 
 
 class Store:
@@ -109,6 +82,12 @@ class Store:
         names = sorted({*self._listing(), *(self._noted or ())})
         return [file for file in map(parse_file_name, names) if file is not None]
 
+    def stamps_of(self, stem: str) -> list[str]:
+        """The periods, as names carry them, of the files that begin so; in order of time."""
+        names = (name for name in self._listing() if name.startswith(f"{stem}_"))
+        stamps = (name.removeprefix(f"{stem}_").removesuffix(".csv") for name in names)
+        return sorted(stamp for stamp in stamps if stamp[:1].isdecimal())
+
     def path_of(self, file: CacheFile) -> Path | None:
         """Where *file* lies, compressed or not; None when it is not there."""
         return self._listing().get(file.name)
@@ -122,12 +101,10 @@ class Store:
         path = self.path_of(file)
         receipt = self._receipt(file)
         absences = receipt.absences if receipt else ()
+        trouble = receipt.trouble if receipt else None
         if path is None:
-            return Have(
-                file,
-                absences=absences,
-                final=bool(receipt and receipt.final and not receipt.size),
-            )
+            final = bool(receipt and receipt.final and not receipt.size)
+            return Have(file, absences=absences, final=final, trouble=trouble)
         if receipt and self._holds(receipt, path):
             return Have(
                 file,
@@ -136,11 +113,14 @@ class Store:
                 receipt.sources,
                 absences,
                 receipt.final,
+                legacy=any(source.road == "legacy" for source in receipt.sources),
                 is_remembered=path.stat().st_mtime_ns == receipt.mtime_ns,
+                is_witnessed=True,
+                trouble=trouble,
             )
-        if receipt:
+        if receipt and receipt.size is not None:
             _LOGGER.warning("%s has changed since its receipt was written; measured anew", path)
-        return replace(self._measured(file, path), absences=absences)
+        return replace(examined(file, path), absences=absences, trouble=trouble)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
@@ -148,9 +128,11 @@ class Store:
         if path is not None:
             yield from read_rows(path, file)
 
-    def part(self, file: CacheFile) -> Part:
-        """Begin a new version of *file* beside it."""
-        return Part(file, self.folder, compressed=self._compressed)
+    def part(self, file: CacheFile, columns: Sequence[str] | None = None) -> Part:
+        """Begin a new version of *file* beside it, in all its columns or in these."""
+        # The ancestor compressed nothing, so its files are known by being plain.
+        compressed = self._compressed and columns is None
+        return Part(file, self.folder, compressed=compressed, columns=columns)
 
     def commit(
         self,
@@ -188,30 +170,64 @@ class Store:
         self._remember(file, there)
         self._write_receipt(
             Receipt(
-                file=file.name,
+                file.name,
+                *_seen(there),
                 sha256=part.sha256 if there else None,
                 facts=facts,
                 sources=sources,
                 absences=absences,
                 final=final,
-                **_seen(there),
             )
         )
 
     def note(self, have: Have, *, final: bool) -> None:
         """Write the receipt of a file that stays as it is, with what was learnt of it."""
-        digest = _sha256(have.path) if have.path else None
+        digest = file_sha256(have.path) if have.path else None
         self._write_receipt(
             Receipt(
-                file=have.file.name,
+                have.file.name,
+                *_seen(have.path),
                 sha256=digest,
                 facts=have.facts,
                 sources=have.sources,
                 absences=have.absences,
                 final=final,
-                **_seen(have.path),
             )
         )
+
+    def complain(self, file: CacheFile, trouble: Trouble) -> None:
+        """Remember why rows of *file* are still missing; what is known besides stays."""
+        receipt = self._receipt(file)
+        if receipt is None:
+            # Of no bytes: nobody has seen yet where those that may be there came from.
+            receipt = Receipt(file.name, None, None, None, Facts())
+        self._write_receipt(replace(receipt, trouble=trouble))
+
+    def set_aside(self, have: Have) -> None:
+        """
+        Move a damaged file to the quarantine; what is good in it stays, until a whole one comes.
+
+        Raises
+        ------
+        CacheError
+            If it cannot be moved; it is then still in its place.
+        """
+        if have.path is None or have.problem is None:
+            return
+        rows = salvage(have.path, have.file)
+        try:
+            moved = quarantine(self._ours / "quarantine", have.path, have.problem)
+        except OSError as error:
+            raise cannot_access(have.path, error) from error
+        _LOGGER.warning("%s; it is in %s now", have.problem, moved)
+        self._remember(have.file, None)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        with self.part(have.file) as part:
+            part.write_rows(rows)
+            sources = (Source("salvaged", moved.name, at),)
+            self.commit(part, sources=sources, absences=have.absences, final=False)
+        words = f"{have.problem}; it is in {moved.relative_to(self.folder)}"
+        self.complain(have.file, Trouble("corrupt, quarantined", words, at))
 
     def lock_path(self, file: CacheFile) -> Path:
         """The lock that whoever changes *file* holds."""
@@ -270,21 +286,7 @@ class Store:
         if status.st_mtime_ns == receipt.mtime_ns:
             return True
         # A copied cache has other times and the same bytes.
-        return _sha256(path) == receipt.sha256
-
-    def _measured(self, file: CacheFile, path: Path) -> Have:
-        measure = Measure(file)
-        try:
-            legacy = not is_ours(path, file.dataset)
-            for table in read_rows(path, file):
-                measure.add(table)
-        except CorruptFile as error:
-            _LOGGER.info("%s", error)
-            return Have(file, path, problem=str(error))
-        facts = measure.facts()
-        if not legacy and not _within(file, facts):
-            return Have(file, path, problem=f"{path} holds rows of another period")
-        return Have(file, path, facts, legacy=legacy)
+        return file_sha256(path) == receipt.sha256
 
     def _write_receipt(self, receipt: Receipt) -> None:
         path = self._receipts / f"{receipt.file}.json"
@@ -295,13 +297,6 @@ class Store:
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
-
-
-def _within(file: CacheFile, facts: Facts) -> bool:
-    """Whether all rows are of the period that the name says."""
-    if facts.first_ms is None or facts.last_ms is None:
-        return True
-    return file.period.start_ms <= facts.first_ms and facts.last_ms < file.period.end_ms
 
 
 def _names_in(receipts: Path) -> set[str]:
@@ -317,18 +312,9 @@ def _names_in(receipts: Path) -> set[str]:
         raise cannot_access(receipts, error) from error
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _seen(path: Path | None) -> dict[str, int | None]:
+def _seen(path: Path | None) -> tuple[int | None, int | None]:
     """Size and time by which a file is known again; of no file, neither."""
-    status = path.stat() if path else None
-    return {
-        "size": status.st_size if status else None,
-        "mtime_ns": status.st_mtime_ns if status else None,
-    }
+    if path is None:
+        return None, None
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

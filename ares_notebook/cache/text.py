@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.legacy import read_legacy
+from ares_notebook.cache.legacy import ends_with_line, read_legacy
 from ares_notebook.errors import CorruptFile
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.rows import Table, header_of, keys_of, schema_of
@@ -105,10 +104,8 @@ def _check_last_line(path: Path) -> None:
     if _is_compressed(path):
         # Compression notices by itself.
         return
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        if stream.read(1) != b"\n":
-            raise CorruptFile(_corrupt(path, ValueError("it ends inside a line")))
+    if not ends_with_line(path):
+        raise CorruptFile(_corrupt(path, ValueError("it ends inside a line")))
 
 
 def _reader(stream: Any, dataset: Dataset) -> Any:

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
-from ares_notebook.market.facts import Absence, Facts
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.cache.have import Have
 from ares_notebook.market.periods import utc
-from ares_notebook.market.series import CacheFile
 
 __all__ = ["missing_spans"]
 
 
 def missing_spans(
-    facts: Mapping[CacheFile, Facts],
-    absences: Mapping[CacheFile, Sequence[Absence]],
-    start_ms: int,
-    end_ms: int,
+    haves: Iterable[Have], start_ms: int, end_ms: int
 ) -> list[tuple[datetime, datetime]]:
     """
     Where in ``[start_ms, end_ms)`` rows are missing that the exchange has not said it lacks.
 
     Parameters
     ----------
-    facts : mapping of CacheFile to Facts
+    haves : iterable of Have
         What is there, for each file of the window, in order.
-    absences : mapping of CacheFile to sequence of Absence
-        What the exchange has answered about them.
     start_ms, end_ms : int
 
     Returns
@@ -36,9 +29,8 @@ def missing_spans(
         Aware UTC, half-open; neighbours are joined.
     """
     spans: list[tuple[int, int]] = []
-    for file, known in facts.items():
-        holes = find_holes(file, known, end_ms)
-        for hole in unexplained(file, holes, absences.get(file, ()), by_rest=True):
+    for have in haves:
+        for hole in have.unexplained(end_ms):
             span = (max(hole.start_ms, start_ms), min(hole.end_ms, end_ms))
             if span[0] < span[1]:
                 spans.append(span)

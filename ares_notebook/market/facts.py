@@ -8,7 +8,7 @@ from datetime import datetime
 from ares_notebook.market.periods import DAY_MS, to_ms
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["Absence", "Facts", "Hole", "grid_rows"]
+__all__ = ["ALONE", "Absence", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,46 @@ class Absence:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """
+    The trades on either side of a file, by their ids; None where they are not known.
+
+    They are known where every day between is there or known to be empty, or where
+    the ids run on over it. So a day that was published cut short shows.
+
+    Parameters
+    ----------
+    last_id_before, first_id_after : int, optional
+    """
+
+    last_id_before: int | None = None
+    first_id_after: int | None = None
+
+
+ALONE = Beside()
+"""Nothing is known of the files on either side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    Why rows are still missing after they were asked for.
+
+    Parameters
+    ----------
+    reason : {"failed", "not yet published", "corrupt, quarantined"}
+    words : str
+        The error, or what was found.
+    at : str
+        When, ISO, UTC.
+    """
+
+    reason: str
+    words: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """
     What the rows of a file prove.
@@ -94,6 +134,8 @@ class Facts:
         Holes between the first and the last row.
     off_grid : int
         K-lines that did not open on the grid.
+    quiet : tuple of Hole
+        For trades, hours and more without one, over which the ids run on.
     """
 
     rows: int = 0
@@ -106,6 +148,7 @@ class Facts:
     pace_ms: int | None = None
     gaps: tuple[Hole, ...] = ()
     off_grid: int = 0
+    quiet: tuple[Hole, ...] = ()
 
 
 def grid_rows(file: CacheFile, start_ms: int, end_ms: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ares_notebook.market.facts import Absence, Facts, Hole, grid_rows
+from ares_notebook.market.facts import ALONE, Absence, Beside, Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.series import CacheFile
 
@@ -19,7 +19,7 @@ __all__ = ["find_holes", "is_final", "unexplained"]
 _HOUR_MS = 3_600_000
 
 
-def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
+def find_holes(file: CacheFile, facts: Facts, until_ms: int, beside: Beside = ALONE) -> list[Hole]:
     """
     Where rows are missing, or may be, in the file's period up to *until_ms*.
 
@@ -30,6 +30,9 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
         What its rows prove; ``Facts()`` for a file that is not there.
     until_ms : int
         The end (exclusive) of what is wanted.
+    beside : Beside
+        The trades on either side: where the ids run on nothing is missing, where
+        they do not, that much is.
 
     Returns
     -------
@@ -39,16 +42,28 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int) -> list[Hole]:
     """
     start_ms, end_ms = file.period.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
-        parts = [Hole(start_ms, end_ms)]
+        missing = _between(beside.last_id_before, beside.first_id_after)
+        parts = [Hole(start_ms, end_ms, missing)]
     else:
         # A trade that is missing may share the millisecond of the one that is there.
-        shared = 0 if facts.first_id is None else 1
-        head = Hole(start_ms, facts.covered_from_ms + shared, before_id=facts.first_id)
-        tail = Hole(facts.covered_until_ms, end_ms, after_id=facts.last_id)
+        first_id, last_id = facts.first_id, facts.last_id
+        head_end_ms = facts.covered_from_ms + (first_id is not None)
+        before = _between(beside.last_id_before, first_id)
+        after = _between(last_id, beside.first_id_after)
+        head = Hole(start_ms, head_end_ms, before, before_id=first_id)
+        tail = Hole(facts.covered_until_ms, end_ms, after, after_id=last_id)
         parts = [head, *facts.gaps, tail]
     inside = [replace(part, end_ms=min(part.end_ms, end_ms)) for part in parts]
     holes = [_counted(file, facts, hole) for hole in inside if hole.start_ms < hole.end_ms]
     return [hole for hole in holes if hole.rows != 0]
+
+
+def _between(last_id: int | None, next_id: int | None) -> int | None:
+    """How many ids lie between two; None where one is not known, or they are used twice."""
+    if last_id is None or next_id is None or next_id <= last_id:
+        # Binance has used an id again on the next day (ZILBTC, 2021-02-28/03-01).
+        return None
+    return next_id - last_id - 1
 
 
 def _last_end(file: CacheFile, until_ms: int) -> int:
@@ -104,7 +119,13 @@ def unexplained(
     return left
 
 
-def is_final(file: CacheFile, facts: Facts, absences: Iterable[Absence], until_ms: int) -> bool:
+def is_final(
+    file: CacheFile,
+    facts: Facts,
+    absences: Iterable[Absence],
+    until_ms: int,
+    beside: Beside = ALONE,
+) -> bool:
     """
     Whether the file's period is over by *until_ms*, and every row there or explained for good.
 
@@ -115,9 +136,10 @@ def is_final(file: CacheFile, facts: Facts, absences: Iterable[Absence], until_m
     absences : iterable of Absence
         Only the settled ones count.
     until_ms : int
+    beside : Beside
     """
     settled = [each for each in absences if each.is_settled]
-    holes = find_holes(file, facts, until_ms)
+    holes = find_holes(file, facts, until_ms, beside)
     return until_ms >= file.grid_end_ms and not unexplained(file, holes, settled, by_rest=True)
 
 
@@ -142,7 +164,7 @@ def _within_ids(hole: Hole, absence: Absence) -> bool:
 
 
 def _minus(hole: Hole, absence: Absence) -> list[Hole]:
-    absence = _beside(hole, absence)
+    absence = _apart(hole, absence)
     if absence.end_ms <= hole.start_ms or hole.end_ms <= absence.start_ms:
         return [hole]
     before = replace(hole, end_ms=absence.start_ms)
@@ -150,7 +172,7 @@ def _minus(hole: Hole, absence: Absence) -> list[Hole]:
     return [part for part in (before, after) if part.start_ms < part.end_ms]
 
 
-def _beside(hole: Hole, absence: Absence) -> Absence:
+def _apart(hole: Hole, absence: Absence) -> Absence:
     """
     The absence, without the milliseconds that it shares with trades beside it.
 

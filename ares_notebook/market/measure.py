@@ -23,6 +23,8 @@ __all__ = ["Measure"]
 
 _HOUR_MS = 3_600_000
 _LONGEST_FUNDING_MS = 8 * _HOUR_MS
+# A shorter silence of a small symbol is nothing to speak of.
+_QUIET_MS = _HOUR_MS
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Measure:
     file: CacheFile
     _facts: Facts = field(default_factory=Facts)
     _gaps: list[Hole] = field(default_factory=list)
+    _quiet: list[Hole] = field(default_factory=list)
     # The last two funding events: a hole shows only beside its neighbours.
     _hours: list[int] = field(default_factory=list)
 
@@ -70,7 +73,7 @@ class Measure:
         """What all the rows so far prove."""
         if self._hours:
             return _funding_facts(self._facts, self._hours)
-        return replace(self._facts, gaps=tuple(self._gaps))
+        return replace(self._facts, gaps=tuple(self._gaps), quiet=tuple(self._quiet))
 
     def _add_opens(self, opens: npt.NDArray[np.int64]) -> None:
         interval = self.file.series.interval or ""
@@ -96,16 +99,21 @@ class Measure:
 
     def _add_ids(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
         facts = self._facts
-        if facts.last_id is not None and ids[0] > facts.last_id + 1:
-            start = facts.covered_until_ms or int(stamps[0])
-            self._gaps.append(_id_hole(start, int(stamps[0]), facts.last_id, int(ids[0])))
-        for at in np.flatnonzero(np.diff(ids) > 1):
+        first_id = int(ids[0]) if facts.first_id is None else facts.first_id
+        if facts.last_id is not None and facts.covered_until_ms is not None:
+            # The step from the table before counts like any other.
+            ids = np.concatenate([[facts.last_id], ids])
+            stamps = np.concatenate([[facts.covered_until_ms], stamps])
+        steps, waits = np.diff(ids), np.diff(stamps)
+        for at in np.flatnonzero(steps > 1):
             self._gaps.append(
                 _id_hole(int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1]))
             )
+        for at in np.flatnonzero((steps == 1) & (waits >= _QUIET_MS)):
+            self._quiet.append(Hole(int(stamps[at]), int(stamps[at + 1]), rows=0))
         self._facts = replace(
             facts,
-            first_id=int(ids[0]) if facts.first_id is None else facts.first_id,
+            first_id=first_id,
             last_id=int(ids[-1]),
             covered_from_ms=facts.first_ms,
             covered_until_ms=int(stamps[-1]),

@@ -81,7 +81,8 @@ def text_of(dataset: Dataset, table: Table) -> Any:
     """
     The lines of a cache file for these rows, without header, as a PyArrow buffer.
 
-    The same rows give the same bytes, wherever they came from.
+    The same rows give the same bytes, wherever they came from. The first column is
+    the timestamp; others may have been left out.
     """
     stamps = _stamp_text(dataset, table["timestamp"])
     lines = table.set_column(0, "timestamp", stamps)

@@ -7,41 +7,30 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
+from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.lock import locked, sweep
+from ares_notebook.cache.lock import sweep
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import (
-    AresError,
-    DataError,
-    NotEnoughDisk,
-    TransportError,
-    UnknownSymbol,
-)
+from ares_notebook.errors import AresError, NotEnoughDisk
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES
-from ares_notebook.market.holes import find_holes, is_final, unexplained
-from ares_notebook.market.periods import Period, utc
-from ares_notebook.market.series import Series
+from ares_notebook.market.datasets import AGG_TRADES
+from ares_notebook.work.bring import bring, remember, told
 from ares_notebook.work.decide import Step, decide
-from ares_notebook.work.draft import Draft
-from ares_notebook.work.fill import Roads, fill
-from ares_notebook.work.plan import Plan, make_plan
+from ares_notebook.work.fill import Roads
+from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import Progress, ProgressListener, Teller, shown
 from ares_notebook.work.report import DownloadReport, StepReport
+from ares_notebook.work.settle import settle
 from ares_notebook.work.sizes import check_disk
 
 __all__ = ["carry_out"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-# An end this near to now may be later than the exchange's own now.
-_CLOCK_DOUBT = timedelta(days=1)
 _MOST_TOLD = 3
-_NO_PERPETUAL = "there is no perpetual of this name"
 
 
 async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) -> DownloadReport:
@@ -66,7 +55,7 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
         store.prepare()
         sweep(store)
     for step in forgotten:
-        await _remember(step, store)
+        await remember(step, store)
     with shown(plan.settings, on_progress) as listener:
         work = _Work(plan, store, Teller(listener), began)
         if plan.to_do:
@@ -79,16 +68,6 @@ def _is_forgotten(step: Step) -> bool:
     """Whether a file is complete and its receipt lost, or written for other times."""
     have = step.have
     return step.action == "skip" and have.path is not None and not have.is_remembered
-
-
-async def _remember(step: Step, store: Store) -> None:
-    """Write the receipt of a file that had to be looked into, so that the next run need not."""
-    async with locked(store, step.file):
-        have = await asyncio.to_thread(store.have, step.file)
-        if have.path is None or have.problem is not None or have.legacy:
-            return
-        final = is_final(step.file, have.facts, have.absences, step.until_ms)
-        await asyncio.to_thread(store.note, have, final=final)
 
 
 @dataclass(slots=True)
@@ -107,9 +86,10 @@ class _Work:
 
     async def do(self, transport: Transport) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
-        roads = Roads(Archive(transport, self.store.folder), Rest(transport))
+        source = self.plan.settings.source
+        roads = Roads(Archive(transport, self.store.folder), Rest(transport), source)
         with metered(self.overhead):
-            await self._settle(roads)
+            self.plan = await settle(self.plan, roads, self.store, self._note)
             refused = await self._check_size(roads)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
@@ -121,87 +101,38 @@ class _Work:
                     self.results[step.file.name] = _failed(step, refused[step.file.name])
                 else:
                     group.create_task(self._step(step, roads, places))
+        await self._join(roads)
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
 
-    async def _settle(self, roads: Roads) -> None:
-        """Ask for clock, symbol and perpetual, where the plan depends on them."""
-        if self.plan.settings.source != "archive":
-            await self._settle_clock(roads.rest)
-        await self._settle_symbol(roads)
-        await self._settle_perpetual(roads)
-
-    async def _settle_clock(self, rest: Rest) -> None:
-        """Let the exchange say what is closed, where the end is near to our own now."""
-        if datetime.now(UTC) - self.plan.end > _CLOCK_DOUBT:
-            return
-        try:
-            now = utc(await rest.server_time_ms())
-        except (TransportError, DataError) as error:
-            self._note(f"the exchange's clock could not be asked, so ours is trusted: {error}")
-            return
-        if now < self.plan.end:
-            plan = self.plan
-            names = tuple(dict.fromkeys(step.file.dataset.name for step in plan.steps))
-            window = Period(plan.start, now)
-            self.plan = make_plan(plan.symbol, plan.interval, window, plan.settings, names)
-
-    async def _settle_symbol(self, roads: Roads) -> None:
+    async def _join(self, roads: Roads) -> None:
         """
-        Make sure that the symbol exists, once, instead of failing at every file.
+        Mend the seams between days of trades: where the ids do not run on, rows are missing.
 
-        A delisted one is unknown to the API and still in the archive.
+        One after the other, since what is found at one edge may prove the other.
         """
-        spot = [step for step in self.plan.to_do if step.file.dataset.market == "spot"]
-        if not spot:
-            return
-        await self._check_symbol(spot[0].file.series, roads)
+        place = asyncio.Semaphore(1)
+        for step in await asyncio.to_thread(self._torn):
+            [have] = await asyncio.to_thread(haves_of, self.store, [step.file])
+            now = decide(have, step.until_ms, self.plan.settings.source)
+            if now.action != "skip":
+                before = self.results.get(step.file.name)
+                await self._step(now, roads, place)
+                self.results[step.file.name] = _both(before, self.results[step.file.name])
 
-    async def _check_symbol(self, series: Series, roads: Roads) -> None:
-        source = self.plan.settings.source
-        try:
-            known = source != "archive" and await roads.rest.knows(self.plan.symbol)
-        except (TransportError, DataError) as error:
-            self._note(
-                f"the exchange could not be asked whether it knows {self.plan.symbol}: {error}"
-            )
-            return
-        if known or (source != "rest" and await roads.archive.has_any(series)):
-            return
-        msg = (
-            f"{self.plan.symbol} is not known to the exchange, and its archive has nothing of it; "
-            f"check the spelling, such as BTCUSDT"
-        )
-        raise UnknownSymbol(msg)
+    def _torn(self) -> list[Step]:
+        """Days of trades that looked whole until their neighbours were there."""
+        done = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
+        sound = [step for step in done if not self._is_open(step)]
+        if not any(step.file.name in self.results for step in sound):
+            return []
+        haves = haves_of(self.store, [step.file for step in sound])
+        pairs = zip(sound, haves, strict=True)
+        return [step for step, have in pairs if have.unexplained(step.until_ms)]
 
-    async def _settle_perpetual(self, roads: Roads) -> None:
-        """Without a perpetual of this name there are no funding steps, and that is no failure."""
-        steps = [step for step in self.plan.to_do if step.file.dataset is FUTURES]
-        if not steps or await self._has_perpetual(steps[0].file.series, roads):
-            return
-        only_futures = all(step.file.dataset is FUTURES for step in self.plan.steps)
-        if only_futures:
-            # Nobody has looked yet whether the symbol exists at all.
-            await self._check_symbol(Series.of("klines", self.plan.symbol, "1d"), roads)
-        self.notes.append(f"{self.plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
-        # The archive alone cannot know of a perpetual that is listed since this month.
-        evidence = "archive" if self.plan.settings.source == "archive" else _NO_PERPETUAL
-        for step in steps:
-            with Draft(step, self.store) as draft:
-                draft.confirm_absent(step.holes, evidence)
-                await draft.commit()
-        kept = tuple(step for step in self.plan.steps if step.file.dataset is not FUTURES)
-        self.plan = replace(self.plan, steps=() if only_futures else kept)
-
-    async def _has_perpetual(self, series: Series, roads: Roads) -> bool:
-        source = self.plan.settings.source
-        if source != "rest" and await roads.archive.has_any(series):
-            return True
-        try:
-            return source != "archive" and await roads.rest.has_perpetual(series.symbol)
-        except (TransportError, DataError) as error:
-            self._note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
-            return True
+    def _is_open(self, step: Step) -> bool:
+        result = self.results.get(step.file.name)
+        return result is not None and (result.error is not None or result.missing > 0)
 
     async def _check_size(self, roads: Roads) -> dict[str, NotEnoughDisk]:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
@@ -221,7 +152,7 @@ class _Work:
             self.meters.append(meter)
             with metered(meter):
                 try:
-                    result = await self._carry_out(step, roads)
+                    result = await bring(step, roads, self.store)
                 except AresError as error:
                     result = _failed(step, error)
                 except OSError as error:
@@ -237,20 +168,6 @@ class _Work:
                 result, requests=requests, bytes_received=received
             )
             self._tell(step)
-
-    async def _carry_out(self, step: Step, roads: Roads) -> StepReport:
-        async with locked(self.store, step.file):
-            # Another process may have done it while we waited for the lock.
-            have = await asyncio.to_thread(self.store.have, step.file)
-            now = decide(have, step.until_ms, self.plan.settings.source)
-            if now.action == "skip":
-                return _skipped(now)
-            with Draft(now, self.store) as draft:
-                problem = await fill(draft, now, roads)
-                new_rows = draft.new_rows
-                await draft.commit()
-                missing = len(draft.holes(by_rest=True))
-            return _told(now, rows=new_rows, missing=missing, error=problem)
 
     def report(self) -> DownloadReport:
         """What became of all steps, in the plan's order."""
@@ -296,25 +213,23 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
         yield from [group[-1], *group[:1], *reversed(group[1:-1])][: len(group)]
 
 
-def _told(
-    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
-) -> StepReport:
-    return StepReport(
-        step.file.dataset.name,
-        step.file.name,
-        step.action,
-        step.reason,
-        rows=rows,
-        missing=missing,
-        error=error,
-    )
-
-
 def _failed(step: Step, error: AresError) -> StepReport:
-    return _told(step, missing=len(step.holes), error=error)
+    return told(step, missing=len(step.holes), error=error)
 
 
 def _skipped(step: Step) -> StepReport:
-    holes = find_holes(step.file, step.have.facts, step.until_ms)
-    left = unexplained(step.file, holes, step.have.absences, by_rest=True)
-    return _told(step, missing=len(left))
+    return told(step, missing=len(step.have.unexplained(step.until_ms)))
+
+
+def _both(first: StepReport | None, second: StepReport) -> StepReport:
+    """What became of a file that was worked on twice."""
+    if first is None:
+        return second
+    return replace(
+        second,
+        action=first.action,
+        reason=first.reason,
+        rows=first.rows + second.rows,
+        requests=first.requests + second.requests,
+        bytes_received=first.bytes_received + second.bytes_received,
+    )

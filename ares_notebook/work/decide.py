@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ares_notebook.cache.store import Have
+from ares_notebook.cache.have import Have
 from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.periods import DAY_MS, utc
 from ares_notebook.market.series import CacheFile
 
@@ -44,6 +44,11 @@ class Step:
         What is to be asked for.
     roads : tuple of Road
         The ways to it, best first.
+    doubt : Hole, optional
+        The last candle of a file that nobody vouches for: it may be half-formed, and
+        is asked for again.
+    is_recheck : bool
+        Whether what the exchange once said is asked for again.
     rows, bytes_received, bytes_stored, requests : int
         Estimates of what the first road will bring and cost.
     """
@@ -59,6 +64,8 @@ class Step:
     bytes_received: int = 0
     bytes_stored: int = 0
     requests: int = 0
+    doubt: Hole | None = None
+    is_recheck: bool = False
 
 
 def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
@@ -77,15 +84,29 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
     until_ms = min(until_ms, file.grid_end_ms)
     anew = _why_anew(have)
-    facts = Facts() if anew else have.facts
-    holes = find_holes(file, facts, until_ms)
-    left = unexplained(file, holes, have.absences, by_rest=source != "archive")
-    if not left:
-        return Step(file, "skip", _why_skip(have, holes), until_ms, have)
-    reason = anew or (_why_extend(have, left) if facts.rows else _why_fetch(have))
-    action: Action = "extend" if facts.rows else "fetch"
-    step = Step(file, action, reason, until_ms, have, tuple(left))
-    return _estimated(replace(step, roads=_roads(step, source)))
+    there = replace(have, facts=Facts()) if anew else have
+    left = there.unexplained(until_ms, by_rest=source != "archive")
+    doubt = None if anew else _doubt(have, until_ms)
+    if not left and doubt is None:
+        return Step(file, "skip", _why_skip(have, there.holes(until_ms)), until_ms, have)
+    reason = anew or (_why_extend(have, left) if there.facts.rows else _why_fetch(have))
+    action: Action = "extend" if there.facts.rows else "fetch"
+    step = Step(file, action, reason, until_ms, have, tuple(left), doubt=doubt)
+    step = replace(step, roads=_roads(step, source))
+    if not left and not step.roads:
+        # The archive has no days of the longest intervals: nobody can be asked.
+        return replace(step, action="skip", reason=_why_skip(have, []), doubt=None)
+    return _estimated(step)
+
+
+def _doubt(have: Have, until_ms: int) -> Hole | None:
+    """The last candle, where nobody tells that it was closed when it was stored."""
+    last_ms = have.facts.last_ms
+    interval = have.file.series.interval
+    if have.path is None or have.is_witnessed or interval is None or last_ms is None:
+        return None
+    end_ms = next_open_ms(interval, last_ms)
+    return Hole(last_ms, end_ms, rows=1) if end_ms <= until_ms else None
 
 
 def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
@@ -102,8 +123,20 @@ def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
 def _why_anew(have: Have) -> str | None:
     """Why what is there does not count, if it does not."""
     if have.problem is not None:
-        return "cannot be read as it is; replaced by a whole one"
-    return "an old file without proof; replaced by a whole one" if have.legacy else None
+        return "damaged; put aside and replaced by a whole one"
+    if any(source.road == "salvaged" for source in have.sources):
+        return "what was good in a damaged file; replaced by a whole one"
+    if have.legacy and not _runs_on(have):
+        return "an old file without proof; replaced by a whole one"
+    return None
+
+
+def _runs_on(have: Have) -> bool:
+    """Whether an old file proves itself: trades whose ids run on, all of the file's day."""
+    facts, period = have.facts, have.file.period
+    if facts.first_id is None or facts.gaps or facts.first_ms is None or facts.last_ms is None:
+        return False
+    return period.start_ms <= facts.first_ms and facts.last_ms < period.end_ms
 
 
 def _why_fetch(have: Have) -> str:
@@ -112,6 +145,8 @@ def _why_fetch(have: Have) -> str:
 
 def _why_extend(have: Have, left: Sequence[Hole]) -> str:
     tail = have.facts.covered_until_ms
+    if not left:
+        return "nobody vouches for its last candle; asked for again"
     if len(left) == 1 and left[0].start_ms == tail:
         return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"
     inside = [hole for hole in left if hole.rows]
@@ -167,6 +202,7 @@ def _estimated(step: Step) -> Step:
     requests = sum(
         max(1, math.ceil(_rows_in(step.file, hole) / dataset.rest_rows)) for hole in step.holes
     )
+    requests += step.doubt is not None
     received = round(rows * dataset.stored_row_bytes)
     if step.roads and step.roads[0] != "rest":
         days = sum(whole_days(hole) for hole in step.holes)

@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.legacy import legacy_columns
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.splice import Patch, spliced
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Hole
-from ares_notebook.market.holes import find_holes, is_final, unexplained
+from ares_notebook.market.holes import find_holes, is_final
 from ares_notebook.market.rows import Table
 from ares_notebook.work.decide import Step
 
@@ -54,7 +56,14 @@ class Draft:
         self._sources = () if anew else step.have.sources
         self._absences = step.have.absences
         self._anew = anew
+        # An old file is completed in its own columns, and stays an old file.
+        is_old = step.have.legacy and not anew
+        self._columns = legacy_columns(self.file.dataset) if is_old else None
+        if is_old and not step.have.is_witnessed:
+            self.add_source("legacy", step.file.name)
         self.is_unpublished = False
+        # Whether what nobody vouched for has been asked for again.
+        self.is_vouched_for = step.doubt is None
 
     def __enter__(self) -> Self:
         return self
@@ -82,14 +91,18 @@ class Draft:
     @property
     def new_rows(self) -> int:
         """How many rows the draft has that the cache does not."""
-        return (
-            max(0, self.facts.rows - self._have.facts.rows) if not self._anew else self.facts.rows
-        )
+        if self._anew:
+            return self.facts.rows if self._is_no_loss else 0
+        return max(0, self.facts.rows - self._have.facts.rows)
 
     def holes(self, *, by_rest: bool) -> list[Hole]:
         """What is still to be asked for; see `unexplained` for *by_rest*."""
-        holes = find_holes(self.file, self.facts, self.until_ms)
-        return unexplained(self.file, holes, self._absences, by_rest=by_rest)
+        return self._now.unexplained(self.until_ms, by_rest=by_rest)
+
+    @property
+    def _now(self) -> Have:
+        """What the cache would hold if this were committed."""
+        return replace(self._have, facts=self.facts, absences=self._absences)
 
     def confirm_absent(self, holes: Iterable[Hole], evidence: str) -> None:
         """Remember that the exchange was asked for *holes* and has nothing there."""
@@ -107,7 +120,7 @@ class Draft:
 
     def new_part(self) -> Part:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        return self._stack.enter_context(self._store.part(self.file))
+        return self._stack.enter_context(self._store.part(self.file, self._columns))
 
     async def take(self, tables: Callable[[], Iterator[Table]]) -> None:
         """Make the rows of *tables*, read in a thread, the draft's content."""
@@ -133,15 +146,17 @@ class Draft:
         """
         Put the draft into the cache, in a thread, if anything was learnt.
 
+        A file that was to be replaced whole is replaced by no less.
+
         Raises
         ------
         CacheError
             If the disk does not take it; the old file is then still there.
         """
-        open_holes = find_holes(self.file, self.facts, self.until_ms)
+        open_holes = self._now.holes(self.until_ms)
         absences = tuple(each for each in self._absences if _tells_of(each, open_holes))
-        final = is_final(self.file, self.facts, absences, self.until_ms)
-        if self._part is not None and self.facts.rows:
+        final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
+        if self._part is not None and self.facts.rows and self._is_no_loss:
             await asyncio.to_thread(
                 self._store.commit,
                 self._part,
@@ -149,9 +164,24 @@ class Draft:
                 absences=absences,
                 final=final,
             )
-        elif absences and (not self._anew or self._have.path is None):
+        elif self._is_worth_a_note(absences):
             known = replace(self._have, absences=absences, sources=self._sources)
             await asyncio.to_thread(self._store.note, known, final=final)
+
+    @property
+    def _is_no_loss(self) -> bool:
+        """Whether what is there may go: a part of a new file is worth less than an old one."""
+        return (
+            not self._anew
+            or self.facts.rows >= self._have.facts.rows
+            or not self.holes(by_rest=False)
+        )
+
+    def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
+        if self._anew and self._have.path is not None:
+            return False
+        is_unknown = self._have.path is not None and not self._have.is_witnessed
+        return bool(absences) or (is_unknown and self.is_vouched_for)
 
 
 def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:

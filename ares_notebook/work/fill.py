@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from ares_notebook.cache.splice import Patch
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError
@@ -24,14 +25,25 @@ __all__ = ["Roads", "fill"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
+_BEFORE_LISTING = "before listing"
 
 
 @dataclass(frozen=True, slots=True)
 class Roads:
-    """The ways to the exchange, open for one piece of work."""
+    """
+    The ways to the exchange, open for one piece of work.
+
+    Parameters
+    ----------
+    archive : Archive
+    rest : Rest
+    source : {"auto", "archive", "rest"}
+        Those that may be taken.
+    """
 
     archive: Archive
     rest: Rest
+    source: Literal["auto", "archive", "rest"] = "auto"
 
 
 async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
@@ -46,7 +58,7 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
     AresError or None
         Why rows are still missing, if they are and a road failed.
     """
-    problem: AresError | None = None
+    problem = await _ask_again(draft, step, roads)
     for road in step.roads:
         if not draft.holes(by_rest=road == "rest"):
             continue
@@ -61,7 +73,22 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
             _LOGGER.info("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
     left = draft.holes(by_rest="rest" in step.roads)
-    return problem if left else None
+    return problem if left or not draft.is_vouched_for else None
+
+
+async def _ask_again(draft: Draft, step: Step, roads: Roads) -> AresError | None:
+    """Have the exchange say once more what is in doubt; what it says takes its place."""
+    if step.doubt is None:
+        return None
+    if "rest" in step.roads:
+        patch, problem = await _ask(draft, roads.rest, step.doubt)
+    else:
+        result = await _day(draft, roads.archive, step.doubt)
+        patch = result if isinstance(result, Patch) else None
+        problem = result if isinstance(result, AresError) else None
+    await draft.splice([patch] if patch else [])
+    draft.is_vouched_for = problem is None
+    return problem
 
 
 async def _monthly(draft: Draft, roads: Roads) -> None:
@@ -125,14 +152,28 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
         # may also have come that fill nothing: candles off the grid, once more.
         unheard = set(draft.holes(by_rest=False))
         left = [hole for hole in draft.holes(by_rest=True) if hole in holes]
-        draft.confirm_absent(
-            [each for each in left if each in asked or each not in unheard], "rest"
+        await _confirm(
+            draft, roads.rest, [each for each in left if each in asked or each not in unheard]
         )
         asked |= set(left)
         if not draft.facts.rows:
             # The other files of an unlisted time need not ask, then.
             await roads.rest.first_ms(draft.file.series)
             await _confirm_unlisted(draft, roads.rest)
+
+
+async def _confirm(draft: Draft, rest: Rest, holes: list[Hole]) -> None:
+    """Remember that there is nothing in *holes*, and whether that is because the symbol is younger."""
+    heads = [hole for hole in holes if hole.start_ms == draft.file.period.start_ms]
+    first_ms = await rest.first_ms(draft.file.series) if heads else None
+    # The first trade lies in the last millisecond of the hole before it.
+    unlisted = [
+        hole
+        for hole in heads
+        if first_ms is not None and hole.end_ms - (hole.before_id is not None) <= first_ms
+    ]
+    draft.confirm_absent(unlisted, _BEFORE_LISTING)
+    draft.confirm_absent([hole for hole in holes if hole not in unlisted], "rest")
 
 
 async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
@@ -144,7 +185,7 @@ async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
         # A symbol without any row is odd; each file asks for itself then.
         return
     before = [hole for hole in draft.holes(by_rest=True) if hole.end_ms <= first_ms]
-    draft.confirm_absent(before, "before listing")
+    draft.confirm_absent(before, _BEFORE_LISTING)
 
 
 async def _ask_all(

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument
 from ares_notebook.exchange.archive import Archive
@@ -86,6 +87,15 @@ class Plan:
     def requests(self) -> int:
         """Requests to be made, estimated."""
         return sum(step.requests for step in self.steps)
+
+    def ending(self, end: datetime) -> Plan:
+        """The same plan with an earlier end: what is not closed by then is left out."""
+        begun = [step for step in self.steps if step.file.period.start < end]
+        steps = [
+            decide(step.have, min(step.until_ms, to_ms(end)), self.settings.source)
+            for step in begun
+        ]
+        return replace(self, end=end, steps=tuple(steps))
 
     async def measure(self) -> Plan:
         """
@@ -272,7 +282,7 @@ def make_plan(
     for dataset in DATASETS:
         if dataset in wanted:
             series = Series.of(dataset, checked, interval)
-            files = files_between(series, start, end)
-            steps += [decide(store.have(file), to_ms(end), settings.source) for file in files]
+            haves = haves_of(store, files_between(series, start, end))
+            steps += [decide(have, to_ms(end), settings.source) for have in haves]
     shown = validate_interval(interval) if interval is not None else None
     return Plan(settings, checked, shown, start, end, tuple(steps))

@@ -1,0 +1,92 @@
+"""
+From one day of trades to the next: do the ids run on over midnight?
+
+A day's file proves its inside by its ids. That nothing is missing at its edges is
+proven by the files on either side; so a day that was published cut short shows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.store import Store
+from ares_notebook.market.facts import Beside
+from ares_notebook.market.series import CacheFile, parse_file_name
+
+__all__ = ["haves_of"]
+
+
+def haves_of(store: Store, files: Sequence[CacheFile]) -> list[Have]:
+    """
+    What the cache holds of *files*, each with the trades on either side.
+
+    Parameters
+    ----------
+    store : Store
+    files : sequence of CacheFile
+        Of one series, in order of time; files between them may be left out.
+
+    Returns
+    -------
+    list of Have
+        One a file, in the same order.
+    """
+    haves = [store.have(file) for file in files]
+    if not haves or haves[0].file.dataset.key != "id":
+        return haves
+    first, last = (_nearest(store, haves[at].file, side) for at, side in ((0, -1), (-1, 1)))
+    row = [each for each in (first, *haves, last) if each is not None]
+    before = dict(zip(_files(row), _ids(row, forwards=True), strict=True))
+    after = dict(zip(_files(row), reversed(list(_ids(row[::-1], forwards=False))), strict=True))
+    return [replace(have, beside=_beside(have, before, after)) for have in haves]
+
+
+def _files(row: Iterable[Have]) -> Iterable[CacheFile]:
+    return (have.file for have in row)
+
+
+# The id beside a file, and whether all that lies between is there or known to be empty.
+_Seen = tuple[int | None, bool]
+
+
+def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
+    """For each file, the id that was met last on the way to it."""
+    seen, is_sure = None, True
+    edge = None
+    for have in row:
+        start, end = have.file.period if forwards else have.file.period[::-1]
+        is_sure = is_sure and edge in (None, start)
+        edge = end
+        yield seen, is_sure
+        own = have.facts.last_id if forwards else have.facts.first_id
+        if own is not None:
+            seen, is_sure = own, True
+        else:
+            is_sure = is_sure and have.final
+
+
+def _beside(have: Have, before: dict[CacheFile, _Seen], after: dict[CacheFile, _Seen]) -> Beside:
+    """The ids on either side, where they say something of this file."""
+    (last_id, sure_before), (first_id, sure_after) = before[have.file], after[have.file]
+    own_first, own_last = have.facts.first_id, have.facts.last_id
+    if own_first is None:
+        runs_on = last_id is not None and first_id == last_id + 1
+        sure_before = sure_after = runs_on or (sure_before and sure_after)
+    else:
+        # Where the ids run on, nothing can have been between, looked at or not.
+        sure_before = sure_before or (last_id is not None and own_first == last_id + 1)
+        sure_after = sure_after or (own_last is not None and first_id == own_last + 1)
+    return Beside(last_id if sure_before else None, first_id if sure_after else None)
+
+
+def _nearest(store: Store, file: CacheFile, side: int) -> Have | None:
+    """The nearest file that is there before (-1) or after (1) *file*, whatever lies between."""
+    stamps = store.stamps_of(file.series.stem)
+    at = bisect_left(stamps, file.stamp) - 1 if side < 0 else bisect_right(stamps, file.stamp)
+    if not 0 <= at < len(stamps):
+        return None
+    found = parse_file_name(f"{file.series.stem}_{stamps[at]}.csv")
+    return store.have(found) if found else None

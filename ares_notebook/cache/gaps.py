@@ -1,0 +1,241 @@
+"""Gaps: a row a hole, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.span import Span, spans
+from ares_notebook.cache.store import Store
+from ares_notebook.market.facts import Absence, Hole, grid_rows
+from ares_notebook.market.halts import halted
+from ares_notebook.market.holes import unexplained
+from ares_notebook.market.periods import to_ms, utc
+from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["REASONS", "find_gaps"]
+
+NOT_DOWNLOADED = "not downloaded"
+NOT_PUBLISHED = "not yet published"
+BEFORE_LISTING = "before listing"
+CONFIRMED = "confirmed absent upstream"
+CORRUPT = "corrupt, quarantined"
+FAILED = "failed"
+QUIET = "quiet"
+
+REASONS = {
+    NOT_DOWNLOADED: "nobody has asked the exchange for it yet",
+    NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
+    BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
+    CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
+    CORRUPT: "the file was damaged; the note says where it is, and a download replaces it",
+    FAILED: "it was asked for and did not come; the note says why",
+    QUIET: "hours without a trade over which the ids run on: nothing is missing",
+}
+"""Every reason that a gap can have, and what it means."""
+
+# Answers that are reasons of their own; any other sentence tells why there can be none.
+_ANSWERS = {"rest": CONFIRMED, "archive": CONFIRMED}
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """A hole of one series with its reason; *missing* is None where nobody can count."""
+
+    start_ms: int
+    end_ms: int
+    missing: int | None
+    reason: str
+    note: str = ""
+    at: str = ""
+
+
+def find_gaps(
+    symbol: str,
+    interval: str | None = None,
+    *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """
+    Where the cache has no rows, and why: a row a hole, in order of time a series.
+
+    Reads the disk only; the reasons are what earlier runs have heard.
+
+    Parameters
+    ----------
+    symbol : str
+    interval : str, optional
+        Only k-lines of this interval, beside trades and funding.
+    start, end : datetime, date or str, optional
+        The window ``[start, end)``. By default what the cache spans, in whole files,
+        up to now.
+    settings : Settings, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``dataset, symbol, interval, start, end, missing, reason, note``.
+        Times are aware UTC, half-open. ``missing`` is the number of rows (nullable:
+        of trades that nobody has seen the ids of it is not known). ``reason`` is one
+        of ``not downloaded``, ``not yet published``, ``before listing``, ``confirmed
+        absent upstream``, ``corrupt, quarantined``, ``failed``, and ``quiet``: hours
+        without a trade over which the ids run on, where nothing is missing.
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of that.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1h", 0.05, end="2025-04-01", settings=settings))
+    ...     table = find_gaps("BTCUSDT", "1h", settings=settings)
+    >>> print(table.loc[0, "start"], table.loc[0, "missing"], table.loc[0, "reason"])
+    2025-03-14 02:00:00+00:00 2 confirmed absent upstream
+    """
+    import pandas as pd  # noqa: PLC0415 - the store alone does without it
+
+    store = Store(settings or Settings())
+    now_ms = to_ms(datetime.now(UTC))
+    rows = [
+        {
+            "dataset": span.series.dataset.name,
+            "symbol": span.series.symbol,
+            "interval": span.series.interval or "",
+            "start": utc(gap.start_ms),
+            "end": utc(gap.end_ms),
+            "missing": gap.missing,
+            "reason": gap.reason,
+            "note": ", ".join(filter(None, (gap.note, gap.at))),
+        }
+        for span in spans(store, symbol, interval, start, end)
+        for gap in _joined(_gaps_of(span, store, now_ms))
+    ]
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
+    return table.astype({**stamps, "missing": "Int64"})
+
+
+_COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
+
+
+def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
+    """The gaps of one series, file by file."""
+    for have in haves_of(store, span.files):
+        until_ms = min(span.end_ms, have.file.grid_end_ms)
+        gaps = [*_open(have, until_ms, now_ms), *_explained(have, until_ms), *_quiet(have)]
+        for gap in sorted(gaps, key=lambda each: each.start_ms):
+            start_ms, end_ms = max(gap.start_ms, span.start_ms), min(gap.end_ms, span.end_ms)
+            if start_ms < end_ms:
+                yield replace(gap, start_ms=start_ms, end_ms=end_ms)
+
+
+def _open(have: Have, until_ms: int, now_ms: int) -> Iterator[_Gap]:
+    """Holes about which the exchange has not been heard, and why they are still there."""
+    reason, note, at = _why_open(have)
+    for hole in have.unexplained(until_ms):
+        if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
+            future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
+            yield _gap(future, NOT_PUBLISHED, "it lies in the future")
+        if hole.start_ms < now_ms:
+            rows = hole.rows if hole.end_ms <= now_ms else None
+            rows = 0 if rows and have.is_told_before(hole) else rows
+            past = replace(hole, end_ms=min(hole.end_ms, now_ms), rows=rows)
+            yield _gap(past, reason, note, at)
+
+
+def _why_open(have: Have) -> tuple[str, str, str]:
+    if have.problem is not None:
+        return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
+    trouble = have.trouble
+    if trouble is None:
+        return NOT_DOWNLOADED, "", ""
+    reason = trouble.reason if trouble.reason in REASONS else FAILED
+    return reason, trouble.words, trouble.at
+
+
+def _explained(have: Have, until_ms: int) -> Iterator[_Gap]:
+    """Holes in which rows are missing for certain, and the exchange has said that it has none."""
+    # What the API said counts; the archive is heard where it alone was asked.
+    absences = sorted(have.absences, key=lambda each: each.evidence == "archive")
+    for hole in have.holes(until_ms):
+        if hole.rows is None and have.facts.rows:
+            # At a quiet edge nothing is known to be missing.
+            continue
+        told: list[Hole] = []
+        for absence in absences:
+            part = _common(have, hole, absence)
+            if part is not None and not any(_lies_in(part, each) for each in told):
+                told.append(part)
+                yield _answered(have, part, absence)
+
+
+def _lies_in(part: Hole, other: Hole) -> bool:
+    return other.start_ms <= part.start_ms and part.end_ms <= other.end_ms
+
+
+def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
+    """What of a hole an answer explains."""
+    start_ms, end_ms = max(hole.start_ms, absence.start_ms), min(hole.end_ms, absence.end_ms)
+    left = unexplained(have.file, [hole], [absence], by_rest=True)
+    if start_ms >= end_ms or left == [hole]:
+        return None
+    rows = 0 if have.is_told_before(hole) else hole.rows
+    if have.file.dataset.has_interval:
+        rows = grid_rows(have.file, start_ms, end_ms)
+    return replace(hole, start_ms=start_ms, end_ms=end_ms, rows=rows)
+
+
+def _answered(have: Have, part: Hole, absence: Absence) -> _Gap:
+    reason = _ANSWERS.get(absence.evidence, BEFORE_LISTING)
+    who = {"rest": "the API", "archive": "the archive"}.get(absence.evidence)
+    note = f"so {who} answered" if who else absence.evidence
+    if have.file.dataset.market == "spot" and halted(part.start_ms, part.end_ms):
+        note = f"exchange halt; {note}"
+    return _gap(part, reason, note, absence.at)
+
+
+def _quiet(have: Have) -> Iterator[_Gap]:
+    for hole in have.facts.quiet:
+        note = "the trade ids run on: nothing is missing"
+        if halted(hole.start_ms, hole.end_ms):
+            note = f"exchange halt; {note}"
+        yield _gap(hole, QUIET, note)
+
+
+def _gap(hole: Hole, reason: str, note: str, at: str = "") -> _Gap:
+    return _Gap(hole.start_ms, hole.end_ms, hole.rows, reason, note, at)
+
+
+def _joined(gaps: Iterable[_Gap]) -> Iterator[_Gap]:
+    """Neighbours with one reason and one note, as one gap; the oldest answer tells its time."""
+    last: _Gap | None = None
+    for gap in gaps:
+        if last is not None and _are_one(last, gap):
+            counts = (last.missing, gap.missing)
+            missing = None if None in counts else sum(filter(None, counts))
+            end_ms, at = max(last.end_ms, gap.end_ms), min(last.at, gap.at)
+            last = replace(last, end_ms=end_ms, missing=missing, at=at)
+            continue
+        if last is not None:
+            yield last
+        last = gap
+    if last is not None:
+        yield last
+
+
+def _are_one(last: _Gap, gap: _Gap) -> bool:
+    return gap.start_ms <= last.end_ms and (last.reason, last.note) == (gap.reason, gap.note)

@@ -1,0 +1,132 @@
+"""What the cache spans: for each series the files from its first to its last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import BadArgument, NeverDownloaded
+from ares_notebook.market.intervals import validate_interval
+from ares_notebook.market.periods import as_utc, to_ms
+from ares_notebook.market.series import CacheFile, Series, files_between
+from ares_notebook.market.symbols import validate_symbol
+
+__all__ = ["Span", "cached_files", "never", "spans"]
+
+Moment = datetime | date | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """
+    A window of one series, and the files that it needs, there or not.
+
+    Parameters
+    ----------
+    series : Series
+    start_ms, end_ms : int
+        Half-open.
+    files : tuple of CacheFile
+        Oldest first.
+    """
+
+    series: Series
+    start_ms: int
+    end_ms: int
+    files: tuple[CacheFile, ...]
+
+
+def cached_files(
+    store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
+) -> list[CacheFile]:
+    """
+    The files that are there, or of which something is known, as far as they are meant.
+
+    Parameters
+    ----------
+    store : Store
+    symbol, interval : str, optional
+        Only of these; trades and funding have no interval and always belong.
+    start, end : datetime, date or str, optional
+        Only those whose period overlaps ``[start, end)``; *end* is now by default.
+
+    Returns
+    -------
+    list of CacheFile
+        In order of their names, so that those of a series are neighbours.
+
+    Raises
+    ------
+    BadArgument
+        If *start* is not before *end*.
+    NeverDownloaded
+        If there is none.
+    """
+    first, last = _window(start, end)
+    only = None if symbol is None else validate_symbol(symbol)
+    grid = None if interval is None else validate_interval(interval)
+    files = [
+        file
+        for file in store.files()
+        if (only is None or file.series.symbol == only)
+        and (grid is None or file.series.interval in (None, grid))
+        and file.period.start < last
+        and (first is None or first < file.period.end)
+    ]
+    if not files:
+        raise NeverDownloaded(never(store, only, grid))
+    return files
+
+
+def spans(
+    store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
+) -> list[Span]:
+    """
+    For each series of the cache its window, with the files that lack between two others.
+
+    Parameters
+    ----------
+    store, symbol, interval
+        As in `cached_files`.
+    start, end : datetime, date or str, optional
+        By default from the first file to the end of the last, up to now.
+
+    Raises
+    ------
+    BadArgument, NeverDownloaded
+        As in `cached_files`.
+    """
+    first, last = _window(start, end)
+    by_series: dict[Series, list[CacheFile]] = {}
+    for file in cached_files(store, symbol, interval):
+        by_series.setdefault(file.series, []).append(file)
+    found = []
+    for series, files in by_series.items():
+        begin = first or files[0].period.start
+        stop = last if end is not None else min(last, files[-1].period.end)
+        if begin < stop:
+            wanted = tuple(files_between(series, begin, stop))
+            found.append(Span(series, to_ms(begin), to_ms(stop), wanted))
+    if not found:
+        raise NeverDownloaded(never(store, symbol, interval))
+    return found
+
+
+def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
+    first = None if start is None else as_utc(start, "start")
+    last = datetime.now(UTC) if end is None else as_utc(end)
+    if first is not None and first >= last:
+        msg = f"start={start!r} is not before end={end!r}"
+        raise BadArgument(msg)
+    return first, last
+
+
+def never(store: Store, symbol: str | None, interval: str | None) -> str:
+    """Why there is nothing to tell of, for people: no folder, no cache, or not this symbol."""
+    if not store.folder.is_dir():
+        return f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
+    if not store.files():
+        return f"{store.folder} holds no cache file; download something first, or name another cache_dir"
+    what = " ".join(filter(None, (symbol, interval))) or "market data"
+    return f"{store.folder} holds nothing of {what}; download it first"

@@ -1,0 +1,441 @@
+"""
+Checks of rows, as data: what each promises, and which rows do not keep it.
+
+All compare the exchange's own digits, exactly. What is an error and what only a
+warning was decided on files that Binance served: candles off the grid, prices that
+jump and trade ids that are used twice are facts of life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.periods import utc
+from ares_notebook.market.rows import Table
+from ares_notebook.market.series import CacheFile
+from ares_notebook.proof.finding import Finding, Severity
+
+__all__ = ["ROW_CHECKS", "RowCheck", "RowTally", "Rows"]
+
+# Any: PyArrow publishes no types of its own.
+Cells = Any
+Mask = npt.NDArray[np.bool_]
+
+_HOUR_US = 3_600_000_000
+# Binance stamps up to 47 ms late; a minute is another event.
+_LATEST_EVENT_US = 60_000_000
+_FUNDING_HOURS = (1, 4, 8)
+# The narrow one is twice as fast, and holds whatever the exchange writes.
+_DECIMALS = (pa.decimal128(38, 18), pa.decimal256(76, 38))
+
+
+class Rows:
+    """
+    One table of a file, with the row before it, as the checks look at it.
+
+    Parameters
+    ----------
+    file : CacheFile
+    table : pyarrow.Table
+    before : pyarrow.Table, optional
+        The one row before the first; None where nothing is next to it.
+    price_jump_share : float
+    """
+
+    def __init__(
+        self, file: CacheFile, table: Table, before: Table | None, price_jump_share: float
+    ) -> None:
+        self.file = file
+        self.table = table
+        self.price_jump_share = price_jump_share
+        self._rows = table if before is None else pa.concat_tables([before, table])
+        self._lead = self._rows.num_rows - table.num_rows
+        self._columns: dict[str, Cells] = {}
+
+    def now(self, name: str) -> Cells:
+        """A column: decimals, or integers; null where there is no number."""
+        return self._column(name)[self._lead :]
+
+    def before(self, name: str) -> Cells:
+        """The same of the row before each; null where there is none."""
+        column = self._column(name)
+        if self._lead:
+            return column[:-1]
+        first = pa.nulls(1, column.type)
+        return pa.chunked_array([first, *column[:-1].chunks], column.type)
+
+    def stamps_us(self) -> npt.NDArray[np.int64]:
+        """Stamps in microseconds."""
+        stamps: npt.NDArray[np.int64] = self.table["timestamp"].to_numpy()
+        return stamps
+
+    def _column(self, name: str) -> Cells:
+        if name not in self._columns:
+            cells = self._rows[name]
+            self._columns[name] = _decimals(cells) if cells.type == pa.string() else cells
+        return self._columns[name]
+
+
+def _decimals(cells: Cells) -> Cells:
+    """Text as exact decimals; null where it is none."""
+    for kind in _DECIMALS:
+        try:
+            return cells.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    exact = [_decimal(cell) for cell in cells.to_pylist()]
+    return pa.chunked_array([pa.array(exact, _DECIMALS[-1])])
+
+
+def _decimal(cell: str | None) -> Any:
+    try:
+        return pa.scalar(cell, pa.string()).cast(_DECIMALS[-1]).as_py()
+    except pa.ArrowInvalid:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """
+    One check of rows.
+
+    Parameters
+    ----------
+    name : str
+    severity : {"error", "warning", "information"}
+    datasets : tuple of str
+        Names of the datasets whose rows it looks at.
+    promise : str
+        What it finds broken, as a sentence.
+    offending : callable
+        Takes `Rows` and returns a mask: which of them break the promise. A cell that
+        is null (the ancestor stored fewer columns) breaks none.
+    shown : tuple of str
+        The columns that an example tells.
+    """
+
+    name: str
+    severity: Severity
+    datasets: tuple[str, ...]
+    promise: str
+    offending: Callable[[Rows], Mask]
+    shown: tuple[str, ...] = ()
+
+
+def _where(*conditions: Cells) -> Mask:
+    """Where at least one condition is true; null is not true."""
+    mask: Mask = reduce(pc.or_, (pc.fill_null(each, False) for each in conditions)).to_numpy()
+    return mask
+
+
+def _no_numbers(rows: Rows) -> Mask:
+    conditions = []
+    for column in rows.file.dataset.columns:
+        text = rows.table[column.name]
+        if column.kind == "number":
+            conditions.append(pc.and_(pc.is_valid(text), pc.is_null(rows.now(column.name))))
+        elif column.kind == "flag":
+            conditions.append(pc.invert(pc.is_in(text, pa.array(["True", "False", None]))))
+    return _where(*conditions)
+
+
+def _outside(rows: Rows) -> Mask:
+    period, stamps = rows.file.period, rows.stamps_us()
+    return (stamps < period.start_ms * 1000) | (stamps >= period.end_ms * 1000)
+
+
+def _back_in_time(rows: Rows) -> Mask:
+    return _where(pc.less(rows.now("timestamp"), rows.before("timestamp")))
+
+
+def _used_twice(rows: Rows) -> Mask:
+    return _where(pc.less_equal(rows.now("agg_trade_id"), rows.before("agg_trade_id")))
+
+
+def _off_grid(rows: Rows) -> Mask:
+    grid, stamps = rows.file.opens(rows.file.grid_end_ms), rows.stamps_us()
+    if isinstance(grid, range):
+        return (stamps - grid.start * 1000) % (grid.step * 1000) != 0
+    return ~np.isin(stamps, np.array(grid, np.int64) * 1000)
+
+
+def _out_of_range(rows: Rows) -> Mask:
+    low, high = rows.now("low"), rows.now("high")
+    inner = [rows.now("open"), rows.now("close")]
+    # Also against each other, for a candle without an open.
+    below = [pc.less(price, low) for price in [*inner, high]]
+    return _where(*below, *(pc.greater(price, high) for price in inner))
+
+
+def _not_above_zero(*names: str) -> Callable[[Rows], Mask]:
+    return lambda rows: _where(*(pc.less_equal(rows.now(name), 0) for name in names))
+
+
+def _below_zero(*names: str) -> Callable[[Rows], Mask]:
+    return lambda rows: _where(*(pc.less(rows.now(name), 0) for name in names))
+
+
+def _taker_above_total(rows: Rows) -> Mask:
+    return _where(
+        pc.greater(rows.now("taker_buy_base_asset_volume"), rows.now("volume")),
+        pc.greater(rows.now("taker_buy_quote_asset_volume"), rows.now("quote_asset_volume")),
+    )
+
+
+def _not_flat(rows: Rows) -> Mask:
+    prices = [rows.now(name) for name in ("open", "high", "low", "close")]
+    apart = [pc.not_equal(prices[0], other) for other in prices[1:]]
+    apart.append(pc.not_equal(prices[0], rows.before("close")))
+    still: Mask = _where(pc.equal(rows.now("volume"), 0))
+    return still & _where(*apart)
+
+
+def _jumps(now: str, before: str) -> Callable[[Rows], Mask]:
+    def offending(rows: Rows) -> Mask:
+        # A threshold is no digit: floats do, and never overflow.
+        price, last = (cells.cast(pa.float64()) for cells in (rows.now(now), rows.before(before)))
+        step = pc.abs(pc.subtract(price, last))
+        return _where(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
+
+    return offending
+
+
+def _ids_apart(rows: Rows) -> Mask:
+    follows = pc.equal(rows.now("agg_trade_id"), pc.add(rows.before("agg_trade_id"), 1))
+    apart = pc.not_equal(rows.now("first_trade_id"), pc.add(rows.before("last_trade_id"), 1))
+    # Where trades are missing their ids are too, and that is a hole.
+    return _where(pc.and_(follows, apart))
+
+
+def _odd_funding(rows: Rows) -> Mask:
+    stamps, before = rows.now("timestamp"), rows.before("timestamp")
+    hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(before, _HOUR_US))
+    odd = pc.invert(pc.is_in(hours, pa.array(_FUNDING_HOURS, pa.int64())))
+    # A longer wait hides events, and that is a hole.
+    wrong = pc.and_(pc.less_equal(hours, max(_FUNDING_HOURS)), odd)
+    late: Mask = rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US
+    return _where(wrong) | late
+
+
+_VOLUMES = (
+    "volume",
+    "quote_asset_volume",
+    "number_of_trades",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+_PRICES = ("open", "high", "low", "close")
+_ALL = ("klines", "agg_trades", "futures")
+
+ROW_CHECKS: tuple[RowCheck, ...] = (
+    RowCheck(
+        "schema",
+        "error",
+        _ALL,
+        "Every number is one, and every flag is True or False.",
+        _no_numbers,
+    ),
+    RowCheck(
+        "stamps inside the period",
+        "error",
+        _ALL,
+        "Every stamp lies in the period that the file's name says.",
+        _outside,
+    ),
+    RowCheck(
+        # Held by all 105,280 recorded trades; ids, not stamps, are what is in order.
+        "stamps in order",
+        "warning",
+        ("agg_trades",),
+        "No trade is stamped before the one that it follows.",
+        _back_in_time,
+        ("agg_trade_id",),
+    ),
+    RowCheck(
+        # Inside a file that is an error of reading; from one day to the next Binance
+        # has used ids again (ZILBTC, 2021-02-28).
+        "order and uniqueness",
+        "warning",
+        ("agg_trades",),
+        "No id of a trade is used again on the next day.",
+        _used_twice,
+        ("agg_trade_id",),
+    ),
+    RowCheck(
+        # 43 hours of February 2018 opened at 28:14.789.
+        "grid",
+        "warning",
+        ("klines",),
+        "Every candle opens on the grid of its interval.",
+        _off_grid,
+    ),
+    RowCheck(
+        "low ≤ open, close ≤ high",
+        "error",
+        ("klines",),
+        "Open and close lie between low and high.",
+        _out_of_range,
+        _PRICES,
+    ),
+    RowCheck(
+        "prices above zero",
+        "warning",
+        ("klines",),
+        "A price is above zero.",
+        _not_above_zero(*_PRICES),
+        _PRICES,
+    ),
+    RowCheck(
+        # Archives of trades have held rows of price 0 and quantity 0.
+        "prices above zero",
+        "warning",
+        ("agg_trades",),
+        "Price and quantity of a trade are above zero.",
+        _not_above_zero("price", "quantity"),
+        ("price", "quantity", "agg_trade_id"),
+    ),
+    RowCheck(
+        "non-negative volumes",
+        "error",
+        ("klines",),
+        "Volumes and counts are not negative.",
+        _below_zero(*_VOLUMES),
+        _VOLUMES,
+    ),
+    RowCheck(
+        "non-negative volumes",
+        "error",
+        ("agg_trades",),
+        "The quantity of a trade is not negative.",
+        _below_zero("quantity"),
+        ("quantity", "agg_trade_id"),
+    ),
+    RowCheck(
+        "taker ≤ total",
+        "error",
+        ("klines",),
+        "Takers bought at most what was traded, in both assets.",
+        _taker_above_total,
+        _VOLUMES,
+    ),
+    RowCheck(
+        # Held by all four recorded candles without a trade: too few to condemn others.
+        "zero volume is flat",
+        "warning",
+        ("klines",),
+        "A candle without a trade stays at the close before it.",
+        _not_flat,
+        (*_PRICES, "volume"),
+    ),
+    RowCheck(
+        "price jumps",
+        "warning",
+        ("klines",),
+        "A candle opens near the close before it, as near as price_jump_share says.",
+        _jumps("open", "close"),
+        ("open",),
+    ),
+    RowCheck(
+        "price jumps",
+        "warning",
+        ("agg_trades",),
+        "A trade's price is near that of the one before, as near as price_jump_share says.",
+        _jumps("price", "price"),
+        ("price", "agg_trade_id"),
+    ),
+    RowCheck(
+        # Futures leave out insurance and liquidation trades.
+        "trade ids run on",
+        "information",
+        ("agg_trades",),
+        "The first trade of a row is the one after the last trade of the row before.",
+        _ids_apart,
+        ("first_trade_id", "agg_trade_id"),
+    ),
+    RowCheck(
+        "funding interval",
+        "warning",
+        ("futures",),
+        "Funding is due on the hour, 8, 4 or 1 hours after the last time.",
+        _odd_funding,
+    ),
+)
+"""All checks of rows, in the order in which they are reported."""
+
+
+class RowTally:
+    """
+    Counts what the checks find in a file, table by table; keeps one row between tables.
+
+    Parameters
+    ----------
+    file : CacheFile
+    price_jump_share : float
+    before : pyarrow.Table, optional
+        The last row of the file before, where that is next to this one.
+
+    Attributes
+    ----------
+    rows : int
+        How many were looked at.
+    last : pyarrow.Table or None
+        The last row so far.
+
+    Examples
+    --------
+    >>> from ares_notebook.market.series import parse_file_name
+    >>> RowTally(parse_file_name("klines_BTCUSDT_1h_2025-01.csv"), 0.2).findings()
+    []
+    """
+
+    def __init__(
+        self, file: CacheFile, price_jump_share: float, before: Table | None = None
+    ) -> None:
+        self.rows = 0
+        self.last = before
+        self._file = file
+        self._share = price_jump_share
+        self._checks = [each for each in ROW_CHECKS if file.dataset.name in each.datasets]
+        self._found: dict[RowCheck, tuple[int, str]] = {}
+
+    def add(self, table: Table) -> None:
+        """Look at the next rows."""
+        if not table.num_rows:
+            return
+        rows = Rows(self._file, table, self.last, self._share)
+        for check in self._checks:
+            broken = np.flatnonzero(check.offending(rows))
+            if len(broken):
+                count, first = self._found.get(check, (0, ""))
+                example = first or _in_words(self._file.dataset, table, int(broken[0]), check.shown)
+                self._found[check] = (count + len(broken), example)
+        self.rows += table.num_rows
+        self.last = table.slice(table.num_rows - 1)
+
+    def findings(self) -> list[Finding]:
+        """What was found so far, one finding a check."""
+        return [
+            Finding(self._file.name, check.name, check.severity, *self._found[check])
+            for check in self._checks
+            if check in self._found
+        ]
+
+
+def _in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) -> str:
+    """One row in words: its stamp, and the cells that matter."""
+    [row] = table.slice(at, 1).to_pylist()
+    moment = utc(0) + timedelta(microseconds=row["timestamp"])
+    digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
+    stamp = moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
+    names = shown or [column.name for column in dataset.columns if column.kind != "time"]
+    return " ".join([stamp, *(f"{name}={row[name]}" for name in names if row[name] is not None)])

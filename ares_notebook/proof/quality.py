@@ -1,0 +1,216 @@
+"""What a validation found: a table, two faces, and an exception for pipelines."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ares_notebook.cache.disk import cannot_access, put_text
+from ares_notebook.errors import PoorQuality
+from ares_notebook.proof.finding import SEVERITIES, Finding
+from ares_notebook.proof.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["QualityReport"]
+
+_MOST_LINES = 12
+_MOST_NAMED = 3
+_COLUMNS = ("file", "check", "severity", "count", "example")
+# Colours of the notebook's theme, and what to take elsewhere.
+_COLOURS = {
+    "error": "var(--jp-error-color1, #b71c1c)",
+    "warning": "var(--jp-warn-color1, #b26a00)",
+    "information": "var(--jp-info-color1, #00639c)",
+}
+_CELL = "padding:2px 8px;text-align:left;border-bottom:1px solid var(--jp-border-color2, #ccc)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QualityReport:
+    """
+    What a validation found.
+
+    True when there is no error.
+
+    Parameters
+    ----------
+    findings : tuple of Finding
+        In order of the files.
+    files, rows : int
+        How many were looked at.
+    coverage : pandas.DataFrame
+        A row a file; see `coverage`.
+    gaps : pandas.DataFrame
+        A row a hole; see `find_gaps`.
+    sources : pandas.DataFrame
+        Where the bytes came from, as the receipts tell: ``file, road, url, sha256, at``.
+    reconciliation : pandas.DataFrame
+        What adds up with what: ``symbol, what, compared, equal, missing,
+        first_difference``.
+    fingerprints : tuple of Fingerprint
+        One a series that can be read.
+    market : str
+        Whose data it is.
+    made_at : datetime
+        Aware UTC.
+    """
+
+    findings: tuple[Finding, ...]
+    files: int
+    rows: int
+    coverage: pd.DataFrame = field(repr=False)
+    gaps: pd.DataFrame = field(repr=False)
+    sources: pd.DataFrame = field(repr=False)
+    reconciliation: pd.DataFrame = field(repr=False)
+    fingerprints: tuple[Fingerprint, ...] = field(repr=False)
+    market: str
+    made_at: datetime
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings of data that is wrong, missing or damaged."""
+        return tuple(each for each in self.findings if each.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Findings of data that is unusual."""
+        return tuple(each for each in self.findings if each.severity == "warning")
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not self.errors
+
+    def raise_for_errors(self) -> None:
+        """
+        Raise if there is an error; do nothing otherwise.
+
+        Raises
+        ------
+        PoorQuality
+            It names the first errors and the remedy, and carries this report.
+        """
+        if self.ok:
+            return
+        files = {each.file for each in self.errors}
+        named = "; ".join(
+            f"{each.file}: {each.check} ({each.count:,}, first: {each.example})"
+            for each in self.errors[:_MOST_NAMED]
+        )
+        more = len(self.errors) - _MOST_NAMED
+        msg = (
+            f"{len(self.errors)} errors in {len(files)} of {self.files} files: {named}"
+            f"{f'; and {more} more' if more > 0 else ''}. {self._remedy()}"
+        )
+        raise PoorQuality(msg, self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        A row a finding: file, check, severity, count, example.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd  # noqa: PLC0415 - few ask for it
+
+        return pd.DataFrame([asdict(each) for each in self.findings], columns=_COLUMNS)
+
+    def save(self, path: str | Path) -> Path:
+        """
+        Write the report as one page of HTML that needs nothing else; whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The page, in a folder that is there.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        CacheUnavailable
+            If it cannot be written.
+        """
+        from ares_notebook.proof.certificate import page  # noqa: PLC0415 - it draws a report
+
+        target = Path(path).expanduser()
+        try:
+            put_text(target, page(self))
+        except OSError as error:
+            raise cannot_access(target, error) from error
+        return target
+
+    def _remedy(self) -> str:
+        """What to do, as the first error asks for."""
+        holes = [each for each in self.errors if each.check == "holes"]
+        if len(holes) == len(self.errors):
+            return "repair_gaps(symbol, interval) asks the exchange for what is missing"
+        return (
+            "Move the damaged files away and download their periods again with "
+            "download_all_data; repair_gaps(symbol, interval) closes holes"
+        )
+
+    def _headline(self) -> str:
+        counts = Counter(each.severity for each in self.findings)
+        state = "sound" if self.ok else f"{len(self.errors)} ERRORS"
+        rest = ", ".join(f"{counts[each]} {_PLURALS[each]}" for each in SEVERITIES[1:])
+        return (
+            f"{state}: {self.files:,} files of {self.market}, {self.rows:,} rows; {rest}; "
+            f"{self.made_at:%Y-%m-%d %H:%M} UTC"
+        )
+
+    def _by_severity(self) -> list[Finding]:
+        return sorted(self.findings, key=lambda each: SEVERITIES.index(each.severity))
+
+    def __str__(self) -> str:
+        lines = [f"  {each}" for each in self._by_severity()]
+        more = len(lines) - _MOST_LINES
+        rest = [f"  … and {more} more; see report.to_frame()"] if more > 0 else []
+        return "\n".join([self._headline(), *lines[:_MOST_LINES], *rest])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        found = self._by_severity()
+        more = len(found) - _MOST_LINES
+        rest = f"<div>… and {more} more; see <code>report.to_frame()</code></div>"
+        return (
+            '<div style="color:var(--jp-ui-font-color1, inherit)">'
+            f"<strong>{html.escape(self._headline())}</strong>"
+            f"{_table(found[:_MOST_LINES]) if found else ''}{rest if more > 0 else ''}</div>"
+        )
+
+
+_PLURALS = {"warning": "warnings", "information": "notes"}
+
+
+def _table(findings: Iterable[Finding]) -> str:
+    head = "".join(
+        f'<th scope="col" style="{_CELL}">{name}</th>'
+        for name in ("severity", "file", "check", "count", "first example")
+    )
+    return (
+        '<table style="border-collapse:collapse;font-size:var(--jp-ui-font-size1, 13px)">'
+        f"<thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(map(_row, findings))}</tbody></table>"
+    )
+
+
+def _row(finding: Finding) -> str:
+    cells = (finding.file, finding.check, f"{finding.count:,}", finding.example)
+    colour = f"{_CELL};color:{_COLOURS[finding.severity]}"
+    rest = "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in cells)
+    return f'<tr><td style="{colour}">{finding.severity}</td>{rest}</tr>'

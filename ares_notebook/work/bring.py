@@ -1,0 +1,125 @@
+"""Bring one file from what is there to what is wanted, under its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.lock import locked
+from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import AresError
+from ares_notebook.market.facts import Trouble
+from ares_notebook.market.holes import is_final
+from ares_notebook.work.decide import Step, decide
+from ares_notebook.work.draft import Draft
+from ares_notebook.work.fill import Roads, fill
+from ares_notebook.work.report import StepReport
+
+__all__ = ["bring", "remember", "told"]
+
+_QUARANTINED = "corrupt, quarantined"
+
+
+async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
+    """
+    Carry out one step, and say what became of it.
+
+    A damaged file is put aside first; what is good in it stays until a whole one
+    is there. Why rows are still missing afterwards is remembered.
+
+    Parameters
+    ----------
+    step : Step
+    roads : Roads
+    store : Store
+
+    Returns
+    -------
+    StepReport
+
+    Raises
+    ------
+    CacheError
+        If the disk does not take the file; the old one is then still there.
+    """
+    async with locked(store, step.file):
+        have = await _have(step, store)
+        if have.problem is not None:
+            await asyncio.to_thread(store.set_aside, have)
+            have = await _have(step, store)
+        # Another process may have done it while we waited for the lock.
+        now = decide(have, step.until_ms, roads.source)
+        if now.action == "skip":
+            return told(now, missing=len(now.have.unexplained(now.until_ms)))
+        with Draft(now, store) as draft:
+            problem = await fill(draft, now, roads)
+            rows = draft.new_rows
+            await draft.commit()
+            missing = len(draft.holes(by_rest=True))
+        if missing or problem is not None:
+            trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
+            await asyncio.to_thread(_complain, store, now, trouble)
+        return told(now, rows=rows, missing=missing, error=problem)
+
+
+async def _have(step: Step, store: Store) -> Have:
+    have = await asyncio.to_thread(store.have, step.file)
+    absences = () if step.is_recheck else have.absences
+    return replace(have, beside=step.have.beside, absences=absences)
+
+
+def _trouble(have: Have, problem: AresError | None, *, is_unpublished: bool) -> Trouble | None:
+    """Why rows are still missing, as the next look at the cache shall tell it."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    if have.trouble is not None and have.trouble.reason == _QUARANTINED:
+        after = f"; no whole file has come since: {problem}" if problem else ""
+        return replace(have.trouble, words=f"{have.trouble.words.split('; no whole')[0]}{after}")
+    if problem is not None:
+        return Trouble("failed", str(problem), at)
+    return (
+        Trouble("not yet published", "the archive does not have it", at) if is_unpublished else None
+    )
+
+
+def _complain(store: Store, step: Step, trouble: Trouble | None) -> None:
+    if trouble is not None:
+        store.complain(step.file, trouble)
+
+
+async def remember(step: Step, store: Store) -> None:
+    """
+    Write the receipt of a file that had to be looked into, so that the next run need not.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be written.
+    """
+    async with locked(store, step.file):
+        have = await asyncio.to_thread(store.have, step.file)
+        if have.path is None or have.problem is not None:
+            return
+        if have.legacy and not have.is_witnessed:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            have = replace(have, sources=(Source("legacy", step.file.name, at),))
+        beside = step.have.beside
+        final = is_final(step.file, have.facts, have.absences, step.until_ms, beside)
+        await asyncio.to_thread(store.note, have, final=final)
+
+
+def told(
+    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
+) -> StepReport:
+    """What became of *step*, for the report."""
+    return StepReport(
+        step.file.dataset.name,
+        step.file.name,
+        step.action,
+        step.reason,
+        rows=rows,
+        missing=missing,
+        error=error,
+    )

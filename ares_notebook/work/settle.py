@@ -1,0 +1,120 @@
+"""What must be known before the first file is asked for: the clock, the symbol, its perpetual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import DataError, TransportError, UnknownSymbol
+from ares_notebook.exchange.rest import Rest
+from ares_notebook.market.datasets import FUTURES
+from ares_notebook.market.periods import utc
+from ares_notebook.market.series import Series
+from ares_notebook.work.draft import Draft
+from ares_notebook.work.fill import Roads
+from ares_notebook.work.plan import Plan
+
+__all__ = ["settle"]
+
+# An end this near to now may be later than the exchange's own now.
+_CLOCK_DOUBT = timedelta(days=1)
+_NO_PERPETUAL = "there is no perpetual of this name"
+
+Note = Callable[[str], None]
+
+
+async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+    """
+    Ask for clock, symbol and perpetual, where the plan depends on them.
+
+    Parameters
+    ----------
+    plan : Plan
+    roads : Roads
+    store : Store
+    note : callable
+        Takes a sentence for the report.
+
+    Returns
+    -------
+    Plan
+        The same, without what is not closed yet, and without funding of a symbol
+        that has no perpetual.
+
+    Raises
+    ------
+    UnknownSymbol
+        If neither the exchange nor its archive knows the symbol.
+    """
+    if plan.settings.source != "archive":
+        plan = await _with_clock(plan, roads.rest, note)
+    spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
+    if spot:
+        await _check_symbol(plan, spot[0].file.series, roads, note)
+    return await _without_lacking_perpetual(plan, roads, store, note)
+
+
+async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
+    """Let the exchange say what is closed, where the end is near to our own now."""
+    if datetime.now(UTC) - plan.end > _CLOCK_DOUBT:
+        return plan
+    try:
+        now = utc(await rest.server_time_ms())
+    except (TransportError, DataError) as error:
+        note(f"the exchange's clock could not be asked, so ours is trusted: {error}")
+        return plan
+    return plan.ending(now) if now < plan.end else plan
+
+
+async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) -> None:
+    """
+    Make sure that the symbol exists, once, instead of failing at every file.
+
+    A delisted one is unknown to the API and still in the archive.
+    """
+    source = plan.settings.source
+    try:
+        known = source != "archive" and await roads.rest.knows(plan.symbol)
+    except (TransportError, DataError) as error:
+        note(f"the exchange could not be asked whether it knows {plan.symbol}: {error}")
+        return
+    if known or (source != "rest" and await roads.archive.has_any(series)):
+        return
+    msg = (
+        f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
+        f"check the spelling, such as BTCUSDT"
+    )
+    raise UnknownSymbol(msg)
+
+
+async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+    """Without a perpetual of this name there are no funding steps, and that is no failure."""
+    steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
+    if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note):
+        return plan
+    only_futures = all(step.file.dataset is FUTURES for step in plan.steps)
+    if only_futures:
+        # Nobody has looked yet whether the symbol exists at all.
+        await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
+    note(f"{plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
+    # The archive alone cannot know of a perpetual that is listed since this month.
+    evidence = "archive" if plan.settings.source == "archive" else _NO_PERPETUAL
+    for step in steps:
+        with Draft(step, store) as draft:
+            draft.confirm_absent(step.holes, evidence)
+            await draft.commit()
+    kept = tuple(step for step in plan.steps if step.file.dataset is not FUTURES)
+    return replace(plan, steps=() if only_futures else kept)
+
+
+async def _has_perpetual(plan: Plan, series: Series, roads: Roads, note: Note) -> bool:
+    source = plan.settings.source
+    if source != "rest" and await roads.archive.has_any(series):
+        return True
+    try:
+        return source != "archive" and await roads.rest.has_perpetual(series.symbol)
+    except (TransportError, DataError) as error:
+        note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
+        return True
