@@ -219,7 +219,7 @@ def test_coverage_prints_a_line_a_file(ares):
 
     assert empty.returncode == 1
     assert empty.stderr.startswith("ERROR: ")
-    assert "download it first" in empty.stderr
+    assert "there is no cache folder" in empty.stderr
     assert (done.returncode, done.stderr) == (0, "")
     assert "klines_BTCUSDT_1h_2025-02.csv" in done.stdout
     assert "100.00%" in done.stdout

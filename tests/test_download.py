@@ -1120,16 +1120,21 @@ async def test_a_candle_that_comes_out_late_is_not_missed(exchange, settings):
     assert ares.load_klines("BTCUSDT", "1m", end=end, settings=settings).attrs["complete"]
 
 
-async def test_lost_receipts_are_written_anew(exchange, settings):
-    """A run over files whose receipts are gone asks nothing, and leaves receipts for the next."""
+async def test_lost_receipts_cost_one_candle_a_file(exchange, settings):
+    """Of k-line files whose receipts are gone the last candle is asked for again, and nothing else."""
     await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
+    before = contents(settings)
     shutil.rmtree(settings.cache_dir / ".ares")
     exchange.requests.clear()
     report = await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
 
+    asked = [request for request in exchange.requests if request.path == "/api/v3/klines"]
+    full = {step.file_name for step in report.steps if step.action == "extend"}
+    spans = [(int(each.query["startTime"]), int(each.query["endTime"])) for each in asked]
+    assert sorted(spans) == [(end - 3_600_000, end - 1) for end in (ms("2025-01-01"), ms("2025-02-01"))]
+    assert contents(settings) == before
+    assert len(full) == 2
     receipts = {path.name for path in (settings.cache_dir / ".ares/receipts").iterdir()}
-    full = {step.file_name for step in report.steps if step.action == "skip"}
-    assert full
     assert {f"{name}.json" for name in full} <= receipts
     assert all(
         json.loads((settings.cache_dir / f".ares/receipts/{name}.json").read_text())["final"]

@@ -506,7 +506,8 @@ async def test_a_cache_that_is_broken_costs_no_given_row(settings, truth, caplog
     own = settings.model_copy(update={**nowhere, "max_retries": 0})
     answer = await filled(own, truth.iloc[:20])
 
-    assert same(truth.iloc[:20], answer)
+    # What is good in the damaged file helps too.
+    assert same(truth.iloc[:20], answer.loc[truth.index[:20]])
     assert answer.attrs["complete"] is False
     assert answer.attrs["missing"][-1][1] == datetime(2025, 2, 12, tzinfo=UTC)
     assert "could not be completed" in caplog.text

@@ -202,7 +202,9 @@ def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
 def _answered(have: Have, part: Hole, absence: Absence) -> _Gap:
     reason = _ANSWERS.get(absence.evidence, BEFORE_LISTING)
     who = {"rest": "the API", "archive": "the archive"}.get(absence.evidence)
-    note = f"so {who} answered" if who else absence.evidence
+    note = f"{who} has none" if who else absence.evidence
+    if have.facts.off_grid:
+        note = f"the file has {have.facts.off_grid} candles off the grid; {note}"
     if have.file.dataset.market == "spot" and halted(part.start_ms, part.end_ms):
         note = f"exchange halt; {note}"
     return _gap(part, reason, note, absence.at)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ares_notebook.cache.text import read_rows
@@ -112,11 +113,17 @@ def _laid_over(patch: Patch, under: list[Table]) -> Iterator[Table]:
     # Candles off the grid (February 2018) give way to one that opens in their place,
     # and stay where the exchange has none. They are few, and so is what lies over them.
     above = pa.concat_tables(read_rows(patch.path, patch.file))
-    opens_us = np.asarray(patch.file.opens(patch.file.grid_end_ms)) * 1000
-    at = np.searchsorted(opens_us, below["timestamp"].to_numpy(), side="right") - 1
-    is_replaced = np.isin(opens_us[np.maximum(at, 0)], above["timestamp"].to_numpy())
+    is_replaced = np.isin(_slots(patch.file, below), _slots(patch.file, above))
     kept = below.filter(pa.array(~is_replaced))
     yield pa.concat_tables([above, kept]).sort_by("timestamp")
+
+
+def _slots(file: CacheFile, table: Table) -> npt.NDArray[np.int64]:
+    """For each candle the open time, on the grid, in whose place it stands."""
+    opens_us = np.asarray(file.opens(file.grid_end_ms)) * 1000
+    at = np.searchsorted(opens_us, keys_of(file.dataset, table), side="right") - 1
+    slots: npt.NDArray[np.int64] = opens_us[np.maximum(at, 0)]
+    return slots
 
 
 def _position(dataset: Dataset, table: Table, key: int) -> int:

@@ -8,9 +8,8 @@ jump and trade ids that are used twice are facts of life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import reduce
 from typing import Any
 
@@ -19,11 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
-from ares_notebook.proof.finding import Finding, Severity
+from ares_notebook.proof.finding import Finding, Severity, row_in_words
 
 __all__ = ["ROW_CHECKS", "RowCheck", "RowTally", "Rows"]
 
@@ -73,6 +70,10 @@ class Rows:
             return column[:-1]
         first = pa.nulls(1, column.type)
         return pa.chunked_array([first, *column[:-1].chunks], column.type)
+
+    def all_of(self, *names: str) -> list[Cells]:
+        """Those of the columns that the dataset has."""
+        return [self.now(name) for name in names if name in self.table.column_names]
 
     def stamps_us(self) -> npt.NDArray[np.int64]:
         """Stamps in microseconds."""
@@ -138,7 +139,33 @@ def _where(*conditions: Cells) -> Mask:
     return mask
 
 
+def _check(
+    name: str,
+    severity: Severity,
+    datasets: tuple[str, ...],
+    shown: tuple[str, ...] = (),
+) -> Callable[[Callable[[Rows], Mask]], RowCheck]:
+    """A check of the function that is decorated; its docstring is the promise."""
+    return lambda offending: RowCheck(
+        name, severity, datasets, str(offending.__doc__), offending, shown
+    )
+
+
+_KLINES, _TRADES, _FUTURES = ("klines",), ("agg_trades",), ("futures",)
+_SPOT = (*_KLINES, *_TRADES)
+_PRICES = ("open", "high", "low", "close")
+_VOLUMES = (
+    "volume",
+    "quote_asset_volume",
+    "number_of_trades",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+
+
+@_check("schema", "error", (*_SPOT, *_FUTURES))
 def _no_numbers(rows: Rows) -> Mask:
+    """Every number is one, and every flag is True or False."""
     conditions = []
     for column in rows.file.dataset.columns:
         text = rows.table[column.name]
@@ -149,75 +176,106 @@ def _no_numbers(rows: Rows) -> Mask:
     return _where(*conditions)
 
 
+@_check("stamps inside the period", "error", (*_SPOT, *_FUTURES))
 def _outside(rows: Rows) -> Mask:
+    """Every stamp lies in the period that the file's name says."""
     period, stamps = rows.file.period, rows.stamps_us()
-    return (stamps < period.start_ms * 1000) | (stamps >= period.end_ms * 1000)
+    outside: Mask = (stamps < period.start_ms * 1000) | (stamps >= period.end_ms * 1000)
+    return outside
 
 
+# Held by all 105,280 recorded trades; but it is ids, not stamps, that are in order.
+@_check("stamps in order", "warning", _TRADES, ("agg_trade_id",))
 def _back_in_time(rows: Rows) -> Mask:
+    """No trade is stamped before the one that it follows."""
     return _where(pc.less(rows.now("timestamp"), rows.before("timestamp")))
 
 
+# Inside a file that is an error of reading; from one day to the next Binance has used
+# ids again (ZILBTC, 2021-02-28).
+@_check("order and uniqueness", "warning", _TRADES, ("agg_trade_id",))
 def _used_twice(rows: Rows) -> Mask:
+    """No id of a trade is used again on the next day."""
     return _where(pc.less_equal(rows.now("agg_trade_id"), rows.before("agg_trade_id")))
 
 
+# 43 hours of February 2018 opened at 28:14.789.
+@_check("grid", "warning", _KLINES)
 def _off_grid(rows: Rows) -> Mask:
+    """Every candle opens on the grid of its interval."""
     grid, stamps = rows.file.opens(rows.file.grid_end_ms), rows.stamps_us()
     if isinstance(grid, range):
-        return (stamps - grid.start * 1000) % (grid.step * 1000) != 0
+        off: Mask = (stamps - grid.start * 1000) % (grid.step * 1000) != 0
+        return off
     return ~np.isin(stamps, np.array(grid, np.int64) * 1000)
 
 
+@_check("low ≤ open, close ≤ high", "error", _KLINES, _PRICES)
 def _out_of_range(rows: Rows) -> Mask:
+    """Open and close lie between low and high."""
     low, high = rows.now("low"), rows.now("high")
     inner = [rows.now("open"), rows.now("close")]
-    # Also against each other, for a candle without an open.
-    below = [pc.less(price, low) for price in [*inner, high]]
+    below = [pc.less(price, low) for price in inner]
     return _where(*below, *(pc.greater(price, high) for price in inner))
 
 
-def _not_above_zero(*names: str) -> Callable[[Rows], Mask]:
-    return lambda rows: _where(*(pc.less_equal(rows.now(name), 0) for name in names))
+# Archives of trades have held rows of price 0 and quantity 0.
+@_check("prices above zero", "warning", _SPOT, (*_PRICES, "price", "quantity", "agg_trade_id"))
+def _not_above_zero(rows: Rows) -> Mask:
+    """Prices are above zero, and so is the quantity of a trade."""
+    return _where(*(pc.less_equal(each, 0) for each in rows.all_of(*_PRICES, "price", "quantity")))
 
 
-def _below_zero(*names: str) -> Callable[[Rows], Mask]:
-    return lambda rows: _where(*(pc.less(rows.now(name), 0) for name in names))
+@_check("non-negative volumes", "error", _SPOT, (*_VOLUMES, "quantity", "agg_trade_id"))
+def _below_zero(rows: Rows) -> Mask:
+    """Volumes, counts and quantities are not negative."""
+    return _where(*(pc.less(each, 0) for each in rows.all_of(*_VOLUMES, "quantity")))
 
 
+@_check("taker ≤ total", "error", _KLINES, _VOLUMES)
 def _taker_above_total(rows: Rows) -> Mask:
+    """Takers bought at most what was traded, in both assets."""
     return _where(
         pc.greater(rows.now("taker_buy_base_asset_volume"), rows.now("volume")),
         pc.greater(rows.now("taker_buy_quote_asset_volume"), rows.now("quote_asset_volume")),
     )
 
 
+# Held by all four recorded candles without a trade: too few to condemn others.
+@_check("zero volume is flat", "warning", _KLINES, (*_PRICES, "volume"))
 def _not_flat(rows: Rows) -> Mask:
-    prices = [rows.now(name) for name in ("open", "high", "low", "close")]
+    """A candle without a trade stays at the close before it."""
+    prices = [rows.now(name) for name in _PRICES]
     apart = [pc.not_equal(prices[0], other) for other in prices[1:]]
     apart.append(pc.not_equal(prices[0], rows.before("close")))
     still: Mask = _where(pc.equal(rows.now("volume"), 0))
     return still & _where(*apart)
 
 
-def _jumps(now: str, before: str) -> Callable[[Rows], Mask]:
-    def offending(rows: Rows) -> Mask:
-        # A threshold is no digit: floats do, and never overflow.
-        price, last = (cells.cast(pa.float64()) for cells in (rows.now(now), rows.before(before)))
-        step = pc.abs(pc.subtract(price, last))
-        return _where(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
+@_check("price jumps", "warning", _SPOT, ("open", "price", "agg_trade_id"))
+def _jumps(rows: Rows) -> Mask:
+    """A price is as near to the one before (a candle's open to the close) as price_jump_share says."""
+    names = ("open", "close") if rows.file.dataset.has_interval else ("price", "price")
+    # A threshold is no digit: floats do, and never overflow.
+    price = rows.now(names[0]).cast(pa.float64())
+    last = rows.before(names[1]).cast(pa.float64())
+    step = pc.abs(pc.subtract(price, last))
+    return _where(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
 
-    return offending
 
-
+# Futures leave out insurance and liquidation trades.
+@_check("trade ids run on", "information", _TRADES, ("first_trade_id", "agg_trade_id"))
 def _ids_apart(rows: Rows) -> Mask:
+    """The first trade of a row is the one after the last trade of the row before."""
     follows = pc.equal(rows.now("agg_trade_id"), pc.add(rows.before("agg_trade_id"), 1))
     apart = pc.not_equal(rows.now("first_trade_id"), pc.add(rows.before("last_trade_id"), 1))
     # Where trades are missing their ids are too, and that is a hole.
     return _where(pc.and_(follows, apart))
 
 
+@_check("funding interval", "warning", _FUTURES)
 def _odd_funding(rows: Rows) -> Mask:
+    """Funding is due on the hour, 8, 4 or 1 hours after the last time."""
     stamps, before = rows.now("timestamp"), rows.before("timestamp")
     hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(before, _HOUR_US))
     odd = pc.invert(pc.is_in(hours, pa.array(_FUNDING_HOURS, pa.int64())))
@@ -227,148 +285,20 @@ def _odd_funding(rows: Rows) -> Mask:
     return _where(wrong) | late
 
 
-_VOLUMES = (
-    "volume",
-    "quote_asset_volume",
-    "number_of_trades",
-    "taker_buy_base_asset_volume",
-    "taker_buy_quote_asset_volume",
-)
-_PRICES = ("open", "high", "low", "close")
-_ALL = ("klines", "agg_trades", "futures")
-
 ROW_CHECKS: tuple[RowCheck, ...] = (
-    RowCheck(
-        "schema",
-        "error",
-        _ALL,
-        "Every number is one, and every flag is True or False.",
-        _no_numbers,
-    ),
-    RowCheck(
-        "stamps inside the period",
-        "error",
-        _ALL,
-        "Every stamp lies in the period that the file's name says.",
-        _outside,
-    ),
-    RowCheck(
-        # Held by all 105,280 recorded trades; ids, not stamps, are what is in order.
-        "stamps in order",
-        "warning",
-        ("agg_trades",),
-        "No trade is stamped before the one that it follows.",
-        _back_in_time,
-        ("agg_trade_id",),
-    ),
-    RowCheck(
-        # Inside a file that is an error of reading; from one day to the next Binance
-        # has used ids again (ZILBTC, 2021-02-28).
-        "order and uniqueness",
-        "warning",
-        ("agg_trades",),
-        "No id of a trade is used again on the next day.",
-        _used_twice,
-        ("agg_trade_id",),
-    ),
-    RowCheck(
-        # 43 hours of February 2018 opened at 28:14.789.
-        "grid",
-        "warning",
-        ("klines",),
-        "Every candle opens on the grid of its interval.",
-        _off_grid,
-    ),
-    RowCheck(
-        "low ≤ open, close ≤ high",
-        "error",
-        ("klines",),
-        "Open and close lie between low and high.",
-        _out_of_range,
-        _PRICES,
-    ),
-    RowCheck(
-        "prices above zero",
-        "warning",
-        ("klines",),
-        "A price is above zero.",
-        _not_above_zero(*_PRICES),
-        _PRICES,
-    ),
-    RowCheck(
-        # Archives of trades have held rows of price 0 and quantity 0.
-        "prices above zero",
-        "warning",
-        ("agg_trades",),
-        "Price and quantity of a trade are above zero.",
-        _not_above_zero("price", "quantity"),
-        ("price", "quantity", "agg_trade_id"),
-    ),
-    RowCheck(
-        "non-negative volumes",
-        "error",
-        ("klines",),
-        "Volumes and counts are not negative.",
-        _below_zero(*_VOLUMES),
-        _VOLUMES,
-    ),
-    RowCheck(
-        "non-negative volumes",
-        "error",
-        ("agg_trades",),
-        "The quantity of a trade is not negative.",
-        _below_zero("quantity"),
-        ("quantity", "agg_trade_id"),
-    ),
-    RowCheck(
-        "taker ≤ total",
-        "error",
-        ("klines",),
-        "Takers bought at most what was traded, in both assets.",
-        _taker_above_total,
-        _VOLUMES,
-    ),
-    RowCheck(
-        # Held by all four recorded candles without a trade: too few to condemn others.
-        "zero volume is flat",
-        "warning",
-        ("klines",),
-        "A candle without a trade stays at the close before it.",
-        _not_flat,
-        (*_PRICES, "volume"),
-    ),
-    RowCheck(
-        "price jumps",
-        "warning",
-        ("klines",),
-        "A candle opens near the close before it, as near as price_jump_share says.",
-        _jumps("open", "close"),
-        ("open",),
-    ),
-    RowCheck(
-        "price jumps",
-        "warning",
-        ("agg_trades",),
-        "A trade's price is near that of the one before, as near as price_jump_share says.",
-        _jumps("price", "price"),
-        ("price", "agg_trade_id"),
-    ),
-    RowCheck(
-        # Futures leave out insurance and liquidation trades.
-        "trade ids run on",
-        "information",
-        ("agg_trades",),
-        "The first trade of a row is the one after the last trade of the row before.",
-        _ids_apart,
-        ("first_trade_id", "agg_trade_id"),
-    ),
-    RowCheck(
-        "funding interval",
-        "warning",
-        ("futures",),
-        "Funding is due on the hour, 8, 4 or 1 hours after the last time.",
-        _odd_funding,
-    ),
+    _no_numbers,
+    _outside,
+    _back_in_time,
+    _used_twice,
+    _off_grid,
+    _out_of_range,
+    _not_above_zero,
+    _below_zero,
+    _taker_above_total,
+    _not_flat,
+    _jumps,
+    _ids_apart,
+    _odd_funding,
 )
 """All checks of rows, in the order in which they are reported."""
 
@@ -417,7 +347,9 @@ class RowTally:
             broken = np.flatnonzero(check.offending(rows))
             if len(broken):
                 count, first = self._found.get(check, (0, ""))
-                example = first or _in_words(self._file.dataset, table, int(broken[0]), check.shown)
+                example = first or row_in_words(
+                    self._file.dataset, table, int(broken[0]), check.shown
+                )
                 self._found[check] = (count + len(broken), example)
         self.rows += table.num_rows
         self.last = table.slice(table.num_rows - 1)
@@ -429,13 +361,3 @@ class RowTally:
             for check in self._checks
             if check in self._found
         ]
-
-
-def _in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) -> str:
-    """One row in words: its stamp, and the cells that matter."""
-    [row] = table.slice(at, 1).to_pylist()
-    moment = utc(0) + timedelta(microseconds=row["timestamp"])
-    digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
-    stamp = moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
-    names = shown or [column.name for column in dataset.columns if column.kind != "time"]
-    return " ".join([stamp, *(f"{name}={row[name]}" for name in names if row[name] is not None)])

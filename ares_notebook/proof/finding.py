@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
-__all__ = ["SEVERITIES", "Finding", "Severity"]
+from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.periods import utc
+from ares_notebook.market.rows import Table
+
+__all__ = ["SEVERITIES", "Finding", "Severity", "row_in_words"]
 
 Severity = Literal["error", "warning", "information"]
 
@@ -46,3 +52,25 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity} {self.file}: {self.check} ({self.count:,}): {self.example}"
+
+
+def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) -> str:
+    """
+    One row as an example: its stamp, and the cells that matter.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    table : pyarrow.Table
+    at : int
+    shown : sequence of str
+        Which cells matter, as far as the dataset has them; by default all.
+    """
+    [row] = table.slice(at, 1).to_pylist()
+    moment = utc(0) + timedelta(microseconds=row["timestamp"])
+    digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
+    stamp = moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
+    names = shown or [column.name for column in dataset.columns if column.kind != "time"]
+    return " ".join(
+        [stamp, *(f"{name}={row[name]}" for name in names if row.get(name) is not None)]
+    )

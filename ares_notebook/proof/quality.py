@@ -109,7 +109,7 @@ class QualityReport:
         )
         more = len(self.errors) - _MOST_NAMED
         msg = (
-            f"{len(self.errors)} errors in {len(files)} of {self.files} files: {named}"
+            f"{_many(len(self.errors), 'error')} in {len(files)} of {_many(self.files, 'file')}: {named}"
             f"{f'; and {more} more' if more > 0 else ''}. {self._remedy()}"
         )
         raise PoorQuality(msg, self)
@@ -166,10 +166,10 @@ class QualityReport:
 
     def _headline(self) -> str:
         counts = Counter(each.severity for each in self.findings)
-        state = "sound" if self.ok else f"{len(self.errors)} ERRORS"
-        rest = ", ".join(f"{counts[each]} {_PLURALS[each]}" for each in SEVERITIES[1:])
+        state = "sound" if self.ok else _many(counts["error"], "ERROR")
         return (
-            f"{state}: {self.files:,} files of {self.market}, {self.rows:,} rows; {rest}; "
+            f"{state}: {_many(self.files, 'file')} of {self.market}, {_many(self.rows, 'row')}, "
+            f"{_many(counts['warning'], 'warning')}, {_many(counts['information'], 'note')}; "
             f"{self.made_at:%Y-%m-%d %H:%M} UTC"
         )
 
@@ -194,7 +194,9 @@ class QualityReport:
         )
 
 
-_PLURALS = {"warning": "warnings", "information": "notes"}
+def _many(count: int, what: str) -> str:
+    plural = "S" if what.isupper() else "s"
+    return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def _table(findings: Iterable[Finding]) -> str:

@@ -190,7 +190,7 @@ class _Audit:
         covered_ms = have.facts.covered_until_ms
         if covered_ms is not None and self._is_open(have):
             until_ms = covered_ms
-            words = f"the last download ended at {utc(covered_ms):%Y-%m-%d %H:%M:%S}"
+            words = f"complete up to {utc(covered_ms):%Y-%m-%d %H:%M:%S}; no more was asked for"
             yield Finding(name, "open end", "information", 1, words)
         left = have.unexplained(until_ms)
         if left:
@@ -220,7 +220,7 @@ def _meet(hole: Hole, other: Hole) -> bool:
 def _hole_in_words(have: Have, hole: Hole) -> str:
     words = f"{utc(hole.start_ms):%Y-%m-%d %H:%M:%S} to {utc(hole.end_ms):%Y-%m-%d %H:%M:%S}"
     if hole.rows is not None:
-        words += f", {hole.rows:,} rows"
+        words += f", {hole.rows:,} row{'s' if hole.rows > 1 else ''}"
     if hole.after_id is not None and hole.before_id is not None:
         words += f" between ids {hole.after_id} and {hole.before_id}"
     return words + (f" ({have.trouble.words})" if have.trouble else "")

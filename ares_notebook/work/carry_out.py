@@ -93,7 +93,8 @@ class _Work:
             refused = await self._check_size(roads)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
-        steps = sorted(self.plan.to_do, key=lambda step: step.file.dataset is AGG_TRADES)
+        ready = [step for step in self.plan.to_do if not _waits(step)]
+        steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
         places = asyncio.Semaphore(self.plan.settings.max_concurrency)
         async with asyncio.TaskGroup() as group:
             for step in _bounds_first(steps):
@@ -122,10 +123,10 @@ class _Work:
 
     def _torn(self) -> list[Step]:
         """Days of trades that looked whole until their neighbours were there."""
-        done = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
-        sound = [step for step in done if not self._is_open(step)]
-        if not any(step.file.name in self.results for step in sound):
+        trades = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
+        if all(step.action == "skip" for step in trades):
             return []
+        sound = [step for step in trades if not self._is_open(step)]
         haves = haves_of(self.store, [step.file for step in sound])
         pairs = zip(sound, haves, strict=True)
         return [step for step, have in pairs if have.unexplained(step.until_ms)]
@@ -211,6 +212,11 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
         by_dataset.setdefault(step.file.dataset.name, []).append(step)
     for group in by_dataset.values():
         yield from [group[-1], *group[:1], *reversed(group[1:-1])][: len(group)]
+
+
+def _waits(step: Step) -> bool:
+    """Whether a day lacks only what may turn out to belong to the day before."""
+    return all(step.have.is_told_before(hole) for hole in step.holes) and step.doubt is None
 
 
 def _failed(step: Step, error: AresError) -> StepReport:

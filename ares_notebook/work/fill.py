@@ -164,7 +164,8 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
 
 async def _confirm(draft: Draft, rest: Rest, holes: list[Hole]) -> None:
     """Remember that there is nothing in *holes*, and whether that is because the symbol is younger."""
-    heads = [hole for hole in holes if hole.start_ms == draft.file.period.start_ms]
+    start_ms = draft.file.period.start_ms
+    heads = [hole for hole in holes if hole.rows is not None and hole.start_ms == start_ms]
     first_ms = await rest.first_ms(draft.file.series) if heads else None
     # The first trade lies in the last millisecond of the hole before it.
     unlisted = [

@@ -1,0 +1,267 @@
+"""Holes are closed wherever they are, with requests for just what is missing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable
+from datetime import datetime
+
+import pytest
+
+import ares_notebook as ares
+from ares_notebook import DemoExchange, Settings
+from ares_notebook.errors import NeverDownloaded
+from ares_notebook.market.periods import as_utc, to_ms
+from ares_notebook.work.repair import plan_repair
+
+DAY = 1 / 365.25
+HOUR_MS = 3_600_000
+
+
+def contents(settings: Settings) -> dict[str, bytes]:
+    """The cache files by name."""
+    return {path.name: path.read_bytes() for path in sorted(settings.cache_dir.glob("*.csv"))}
+
+
+async def filled(settings: Settings, dataset: str, years: float, end: str) -> dict[str, bytes]:
+    """A whole cache of one dataset."""
+    await ares.download_all_data(
+        "BTCUSDT", "1h", years, end=end, settings=settings, datasets=(dataset,)
+    )
+    return contents(settings)
+
+
+def asked(exchange: DemoExchange, path: str) -> list[dict[str, str]]:
+    """The questions to an endpoint, in order."""
+    return [request.query for request in exchange.requests if request.path == path]
+
+
+def cut(settings: Settings, name: str, rows: Iterable[int]) -> list[str]:
+    """Take rows out of a file, counted from its first; their lines."""
+    path = settings.cache_dir / name
+    header, *lines = path.read_text().splitlines(keepends=True)
+    gone = set(rows)
+    path.write_text(header + "".join(line for at, line in enumerate(lines) if at not in gone))
+    return [line for at, line in enumerate(lines) if at in gone]
+
+
+WHERE = {"start": range(5), "middle": range(100, 107), "end": range(738, 744)}
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_a_hole_in_candles_is_closed_and_nothing_else_asked_for(exchange, settings, where):
+    """Candles cut out at the start, middle or end come back byte for byte, in one page of just them."""
+    whole = await filled(settings, "klines", 0.05, "2025-02-01")
+    cut(settings, "klines_BTCUSDT_1h_2025-01.csv", WHERE[where])
+    exchange.requests.clear()
+    report = await ares.download_klines_data(
+        "BTCUSDT", "1h", 0.05, end="2025-02-01", settings=settings
+    )
+
+    rows = WHERE[where]
+    start_ms = to_ms(as_utc("2025-01-01"))
+    spans = {
+        (int(each["startTime"]), int(each["endTime"])) for each in asked(exchange, "/api/v3/klines")
+    }
+    hole = (start_ms + rows[0] * HOUR_MS, start_ms + (rows[-1] + 1) * HOUR_MS - 1)
+    # The file's receipt no longer holds, so its last candle is asked for once more.
+    doubt = (start_ms + 743 * HOUR_MS, start_ms + 744 * HOUR_MS - 1)
+    if where == "end":
+        doubt = (hole[0] - HOUR_MS, hole[0] - 1)
+    assert spans == {hole, doubt}
+    assert contents(settings) == whole
+    assert report.complete
+
+
+@pytest.mark.parametrize("rows", [range(40), range(2000, 2011)], ids=["start", "middle"])
+async def test_a_hole_in_trades_is_asked_for_by_id(exchange, settings, rows):
+    """Trades cut out come back byte for byte, asked for from the id after the last good one."""
+    whole = await filled(settings, "agg_trades", DAY, "2025-03-02")
+    gone = cut(settings, "aggtrades_BTCUSDT_2025-03-01.csv", rows)
+    exchange.requests.clear()
+    report = await ares.download_agg_trades_data(
+        "BTCUSDT", DAY, end="2025-03-02", settings=settings
+    )
+
+    first_id = next(csv.reader(io.StringIO(gone[0])))[4]
+    pages = [each for each in asked(exchange, "/api/v3/aggTrades") if "fromId" in each]
+    assert contents(settings) == whole
+    assert report.complete
+    assert [(each["fromId"], each["limit"]) for each in pages] == [(first_id, str(len(rows)))]
+
+
+async def test_the_last_trades_of_a_day_come_back_because_the_next_day_tells(exchange, settings):
+    """Trades cut off the end of a day show by the first id of the next, and just they are asked for."""
+    whole = await filled(settings, "agg_trades", 2 * DAY, "2025-03-03")
+    path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-01.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-7]))
+    gap = ares.find_gaps("BTCUSDT", settings=settings)
+    exchange.requests.clear()
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    pages = [each for each in asked(exchange, "/api/v3/aggTrades") if "fromId" in each]
+    assert gap["missing"].sum() == 7
+    assert contents(settings) == whole
+    assert [each["limit"] for each in pages] == ["7"]
+    assert report.complete
+
+
+async def test_an_archive_day_cut_short_is_completed_over_rest(exchange, settings, recorded_cut):
+    """A day that the archive published without its end is whole after one run, by the next day's ids."""
+    whole = await filled(settings, "agg_trades", 3 * DAY, "2025-03-04")
+    shutil.rmtree(settings.cache_dir)
+    recorded_cut(exchange, whole)
+    after = await filled(settings, "agg_trades", 3 * DAY, "2025-03-04")
+    exchange.requests.clear()
+    again = await filled(settings, "agg_trades", 3 * DAY, "2025-03-04")
+
+    assert after == whole
+    assert again == whole
+    assert exchange.requests == []
+
+
+@pytest.fixture
+def recorded_cut():
+    """Make the demo's archive of 2025-03-02 end 50 trades early, checksum and all."""
+
+    def spoil(exchange: DemoExchange, whole: dict[str, bytes]) -> None:
+        name = "BTCUSDT-aggTrades-2025-03-02"
+        rows = list(csv.DictReader(io.StringIO(whole["aggtrades_BTCUSDT_2025-03-02.csv"].decode())))
+        lines = [
+            f"{row['agg_trade_id']},{row['price']},{row['quantity']},{row['first_trade_id']},"
+            f"{row['last_trade_id']},"
+            f"{int(datetime.fromisoformat(row['timestamp'] + '+00:00').timestamp() * 1e6 + 0.5)},"
+            f"{row['is_buyer_maker']},True\n"
+            for row in rows[:-50]
+        ]
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name}.csv", "".join(lines))
+        digest = hashlib.sha256(packed.getvalue()).hexdigest()
+        exchange.fail(
+            f"{name}.zip.CHECKSUM$", times=None, replace_body=f"{digest}  {name}.zip".encode()
+        )
+        exchange.fail(f"{name}.zip$", times=None, replace_body=packed.getvalue())
+
+    return spoil
+
+
+@pytest.mark.parametrize("rows", [range(3), range(30, 35), range(88, 93)])
+async def test_a_hole_in_funding_is_closed(exchange, settings, rows):
+    """Funding events cut out come back byte for byte, in few requests and none for the archive."""
+    whole = await filled(settings, "futures", 0.05, "2025-02-01")
+    cut(settings, "futures_BTCUSDT_2025-01.csv", rows)
+    exchange.requests.clear()
+    report = await ares.download_futures_data("BTCUSDT", 0.05, end="2025-02-01", settings=settings)
+
+    assert contents(settings) == whole
+    assert report.complete
+    # The hole, and each edge that no receipt vouches for any more.
+    assert len(asked(exchange, "/fapi/v1/fundingRate")) <= 5
+    assert not [request for request in exchange.requests if request.path.endswith(".zip")]
+
+
+async def test_repair_brings_nothing_beyond_the_last_row(settings):
+    """Repair closes what is inside, and leaves the end of the cache where it is."""
+    await filled(settings, "klines", 0.05, "2025-02-20")
+    name = "klines_BTCUSDT_1h_2025-02.csv"
+    whole = contents(settings)
+    cut(settings, name, range(50, 60))
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert contents(settings) == whole
+    assert report.rows_written == 10
+    assert report.complete
+
+
+async def test_repair_of_a_whole_cache_asks_for_nothing(exchange, settings):
+    """Where nothing is missing no request is made."""
+    await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-03-16", settings=settings)
+    exchange.requests.clear()
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert report.complete
+    assert exchange.requests == []
+
+
+async def test_what_was_confirmed_is_asked_for_again_only_on_wish(exchange, settings):
+    """A confirmed halt is not asked for, but with recheck, and its answer is then the newer one."""
+    await filled(settings, "klines", 0.05, "2025-04-01")
+    receipt = settings.cache_dir / ".ares/receipts/klines_BTCUSDT_1h_2025-03.csv.json"
+    old = receipt.read_text().replace("2026-", "2025-")
+    receipt.write_text(old)
+    exchange.requests.clear()
+    await ares.repair_gaps("BTCUSDT", settings=settings)
+    quiet = list(exchange.requests)
+    report = await ares.repair_gaps("BTCUSDT", recheck=True, settings=settings)
+
+    starts = {each["startTime"] for each in asked(exchange, "/api/v3/klines")}
+    assert quiet == []
+    assert starts == {str(to_ms(as_utc("2025-03-14T02:00")))}
+    assert report.complete
+    assert '"rest"' in receipt.read_text()
+    assert receipt.read_text() != old
+
+
+async def test_rows_that_come_late_are_found_by_a_recheck(exchange, settings):
+    """What was once confirmed absent and is there now comes in with recheck."""
+    whole = await filled(settings, "klines", 0.05, "2025-02-01")
+    name = "klines_BTCUSDT_1h_2025-01.csv"
+    shutil.rmtree(settings.cache_dir)
+    exchange.withhold("klines")
+    fault = exchange.fail("/api/v3/klines", times=None, replace_body=b"[]")
+    await filled(settings, "klines", 0.05, "2025-02-01")
+    exchange.faults.remove(fault)
+    kept = await filled(settings, "klines", 0.05, "2025-02-01")
+    await ares.repair_gaps("BTCUSDT", recheck=True, settings=settings)
+
+    assert name not in kept
+    assert contents(settings) == whole
+
+
+async def test_repair_of_what_was_never_downloaded_is_refused(settings):
+    """Repair says that there is nothing to repair, rather than that all is well."""
+    with pytest.raises(NeverDownloaded, match="there is no cache folder"):
+        await ares.repair_gaps("BTCUSDT", settings=settings)
+
+
+async def test_a_repair_plan_touches_no_network(exchange, settings):
+    """What a repair would do can be known without a request."""
+    await filled(settings, "klines", 0.2, "2025-03-01")
+    (settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv").unlink()
+    exchange.requests.clear()
+    plan = plan_repair("BTCUSDT", settings=settings)
+
+    assert [step.file.stamp for step in plan.to_do] == ["2025-01"]
+    assert exchange.requests == []
+
+
+async def test_a_late_receipt_of_a_torn_seam_is_confirmed_once(exchange, settings):
+    """Ids that the exchange too does not have are confirmed, and not asked for by the next run."""
+    await filled(settings, "agg_trades", 2 * DAY, "2025-03-03")
+    path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-01.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-7]))
+    fault = exchange.fail("/api/v3/aggTrades.*fromId", times=None, replace_body=b"[]")
+    newest = exchange.fail("/api/v3/aggTrades.*limit=1$", times=None, replace_body=b"[]")
+    first = await ares.repair_gaps("BTCUSDT", settings=settings)
+    exchange.requests.clear()
+    second = await ares.repair_gaps("BTCUSDT", settings=settings)
+    table = ares.find_gaps("BTCUSDT", settings=settings)
+
+    assert fault in exchange.faults
+    assert newest in exchange.faults
+    assert first.complete
+    assert second.complete
+    assert exchange.requests == []
+    assert table[table["missing"] > 0]["reason"].tolist() == ["confirmed absent upstream"]
+    assert table["missing"].sum() == 7
+    assert json.loads(
+        (settings.cache_dir / ".ares/receipts/aggtrades_BTCUSDT_2025-03-01.csv.json").read_text()
+    )["absences"]
