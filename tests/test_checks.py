@@ -208,6 +208,7 @@ def test_numbers_of_any_length_are_compared_exactly():
 
     assert found(KLINES, rows) == {}
     assert set(found(KLINES, apart)) == {"taker ≤ total"}
+    assert found(KLINES, [candle(0, volume=long)]) == {}
     assert found(KLINES, [candle(0, taker_buy_base_asset_volume="1e-5")]) == {}
 
 

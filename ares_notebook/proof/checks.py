@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ares_notebook.market.datasets import KLINES
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 from ares_notebook.proof.finding import Finding, Severity, row_in_words
@@ -140,27 +141,16 @@ def _where(*conditions: Cells) -> Mask:
 
 
 def _check(
-    name: str,
-    severity: Severity,
-    datasets: tuple[str, ...],
-    shown: tuple[str, ...] = (),
+    name: str, severity: Severity, datasets: tuple[str, ...], shown: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Rows], Mask]], RowCheck]:
-    """A check of the function that is decorated; its docstring is the promise."""
-    return lambda offending: RowCheck(
-        name, severity, datasets, str(offending.__doc__), offending, shown
-    )
+    """Make a check of the function below; its docstring is the promise."""
+    return lambda find: RowCheck(name, severity, datasets, str(find.__doc__), find, shown)
 
 
 _KLINES, _TRADES, _FUTURES = ("klines",), ("agg_trades",), ("futures",)
 _SPOT = (*_KLINES, *_TRADES)
 _PRICES = ("open", "high", "low", "close")
-_VOLUMES = (
-    "volume",
-    "quote_asset_volume",
-    "number_of_trades",
-    "taker_buy_base_asset_volume",
-    "taker_buy_quote_asset_volume",
-)
+_VOLUMES = tuple(column.name for column in KLINES.columns[len(_PRICES) + 1 :])
 
 
 @_check("schema", "error", (*_SPOT, *_FUTURES))
@@ -179,9 +169,9 @@ def _no_numbers(rows: Rows) -> Mask:
 @_check("stamps inside the period", "error", (*_SPOT, *_FUTURES))
 def _outside(rows: Rows) -> Mask:
     """Every stamp lies in the period that the file's name says."""
-    period, stamps = rows.file.period, rows.stamps_us()
-    outside: Mask = (stamps < period.start_ms * 1000) | (stamps >= period.end_ms * 1000)
-    return outside
+    period, stamps = rows.file.period, rows.now("timestamp")
+    before = pc.less(stamps, period.start_ms * 1000)
+    return _where(before, pc.greater_equal(stamps, period.end_ms * 1000))
 
 
 # Held by all 105,280 recorded trades; but it is ids, not stamps, that are in order.
@@ -191,8 +181,7 @@ def _back_in_time(rows: Rows) -> Mask:
     return _where(pc.less(rows.now("timestamp"), rows.before("timestamp")))
 
 
-# Inside a file that is an error of reading; from one day to the next Binance has used
-# ids again (ZILBTC, 2021-02-28).
+# In a file that is an error of reading; over midnight it has happened (ZILBTC, 2021-02-28).
 @_check("order and uniqueness", "warning", _TRADES, ("agg_trade_id",))
 def _used_twice(rows: Rows) -> Mask:
     """No id of a trade is used again on the next day."""
@@ -213,8 +202,7 @@ def _off_grid(rows: Rows) -> Mask:
 @_check("low ≤ open, close ≤ high", "error", _KLINES, _PRICES)
 def _out_of_range(rows: Rows) -> Mask:
     """Open and close lie between low and high."""
-    low, high = rows.now("low"), rows.now("high")
-    inner = [rows.now("open"), rows.now("close")]
+    low, high, *inner = (rows.now(name) for name in ("low", "high", "open", "close"))
     below = [pc.less(price, low) for price in inner]
     return _where(*below, *(pc.greater(price, high) for price in inner))
 
@@ -245,11 +233,9 @@ def _taker_above_total(rows: Rows) -> Mask:
 @_check("zero volume is flat", "warning", _KLINES, (*_PRICES, "volume"))
 def _not_flat(rows: Rows) -> Mask:
     """A candle without a trade stays at the close before it."""
-    prices = [rows.now(name) for name in _PRICES]
-    apart = [pc.not_equal(prices[0], other) for other in prices[1:]]
-    apart.append(pc.not_equal(prices[0], rows.before("close")))
-    still: Mask = _where(pc.equal(rows.now("volume"), 0))
-    return still & _where(*apart)
+    first, *others = (rows.now(name) for name in _PRICES)
+    apart = [pc.not_equal(first, other) for other in (*others, rows.before("close"))]
+    return _where(pc.equal(rows.now("volume"), 0)) & _where(*apart)
 
 
 @_check("price jumps", "warning", _SPOT, ("open", "price", "agg_trade_id"))

@@ -116,10 +116,12 @@ class _Work:
         for step in await asyncio.to_thread(self._torn):
             [have] = await asyncio.to_thread(haves_of, self.store, [step.file])
             now = decide(have, step.until_ms, self.plan.settings.source)
-            if now.action != "skip":
-                before = self.results.get(step.file.name)
-                await self._step(now, roads, place)
-                self.results[step.file.name] = _both(before, self.results[step.file.name])
+            before = self.results.get(step.file.name)
+            if now.action == "skip":
+                self.results[step.file.name] = before or _skipped(now)
+                continue
+            await self._step(now, roads, place)
+            self.results[step.file.name] = _both(before, self.results[step.file.name])
 
     def _torn(self) -> list[Step]:
         """Days of trades that looked whole until their neighbours were there."""
@@ -129,7 +131,11 @@ class _Work:
         sound = [step for step in trades if not self._is_open(step)]
         haves = haves_of(self.store, [step.file for step in sound])
         pairs = zip(sound, haves, strict=True)
-        return [step for step, have in pairs if have.unexplained(step.until_ms)]
+        return [
+            step
+            for step, have in pairs
+            if have.unexplained(step.until_ms) or (step.action != "skip" and _waits(step))
+        ]
 
     def _is_open(self, step: Step) -> bool:
         result = self.results.get(step.file.name)
