@@ -105,3 +105,23 @@ def test_an_off_grid_candle_gives_way_to_those_of_rest(tmp_path):
     )
 
     assert joined.to_pylist() == table.to_pylist()
+
+
+def test_candles_off_the_grid_give_way_only_where_there_is_another(tmp_path):
+    """An off-grid candle is replaced by the one that opens in its place, and kept where none does."""
+    grid = CANDLES.period.start_ms
+    hour, late = 3_600_000, 1_694_789
+    file = CANDLES
+    base = hours(file, [grid, grid + hour + late, grid + 2 * hour + late, grid + 3 * hour + late])
+    patch = hours(file, [grid + hour, grid + 3 * hour])
+
+    joined = pa.concat_tables(spliced(file.dataset, [base], [patch_of(file, patch, tmp_path, "a")]))
+
+    opens = (joined["timestamp"].to_numpy() // 1000 - grid).tolist()
+    assert opens == [0, hour, 2 * hour + late, 3 * hour]
+
+
+def hours(file, opens_ms):
+    """Candles that open at these times."""
+    stamps = pa.array([each * 1000 for each in opens_ms])
+    return rows_of(file).slice(0, len(opens_ms)).set_column(0, "timestamp", stamps)

@@ -55,6 +55,11 @@ class Have:
     trouble: Trouble | None = None
     beside: Beside = ALONE
 
+    @property
+    def is_salvaged(self) -> bool:
+        """Whether it is only what was good in a damaged file."""
+        return any(source.road == "salvaged" for source in self.sources)
+
     def holes(self, until_ms: int) -> list[Hole]:
         """Where rows are missing, or may be, up to *until_ms*; see `find_holes`."""
         return find_holes(self.file, self.facts, until_ms, self.beside)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.errors import CorruptFile
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.rows import Table, schema_of
@@ -79,20 +80,27 @@ def ends_with_line(path: Path) -> bool:
 
 
 def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
+    """The cells of all lines that have as many of them as the header."""
     import pandas as pd  # noqa: PLC0415 - see above
 
     try:
-        frame = pd.read_csv(
-            path, dtype=str, on_bad_lines="skip", index_col=False, encoding_errors="replace"
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise cannot_access(path, error) from error
+    # What follows the last line end is a line cut short, or nothing.
+    header, *lines = lines[:-1] or [b""]
+    names = header.decode("utf-8", "replace").rstrip("\r").split(",")
+    missing = [name for name in _REQUIRED[dataset.name] if name not in names]
+    if missing or len(set(names)) < len(names):
+        raise CorruptFile(
+            _unknown(path, f"no column {missing[0]!r}" if missing else "a doubled one")
         )
-    except (ValueError, UnicodeDecodeError, OSError) as error:
-        # pandas' parser errors are ValueErrors; an empty file is one too.
-        raise CorruptFile(_unknown(path, str(error).splitlines()[0])) from error
-    missing = [name for name in _REQUIRED[dataset.name] if name not in frame]
-    if missing:
-        raise CorruptFile(_unknown(path, f"no column {missing[0]!r}"))
-    # A number cut short is still a number.
-    return frame if ends_with_line(path) else frame.iloc[:-1]
+    cells = [line.rstrip(b"\r").split(b",") for line in lines]
+    good = [row for row in cells if len(row) == len(names)]
+    columns = {
+        name: [row[at].decode("utf-8", "replace") for row in good] for at, name in enumerate(names)
+    }
+    return pd.DataFrame(columns, dtype=str)
 
 
 def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:

@@ -124,7 +124,7 @@ def _why_anew(have: Have) -> str | None:
     """Why what is there does not count, if it does not."""
     if have.problem is not None:
         return "damaged; put aside and replaced by a whole one"
-    if any(source.road == "salvaged" for source in have.sources):
+    if have.is_salvaged:
         return "what was good in a damaged file; replaced by a whole one"
     if have.legacy and not _runs_on(have):
         return "an old file without proof; replaced by a whole one"

@@ -138,6 +138,6 @@ def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> It
 def _last_ms(haves: list[Have], end_ms: int) -> int:
     """Where the rows of a series end: what would come after is not inside."""
     last = haves[-1]
-    if last.final or last.problem is not None or last.path is None:
+    if last.final or last.path is None or last.problem is not None or last.is_salvaged:
         return end_ms
     return last.facts.covered_until_ms or end_ms

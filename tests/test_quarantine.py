@@ -1,0 +1,196 @@
+"""Damaged files: found, put aside with a note, used as far as they are good, replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+import ares_notebook as ares
+from ares_notebook import Settings
+from ares_notebook.cache.store import Store
+from ares_notebook.market.series import parse_file_name
+
+DAY = 1 / 365.25
+CANDLES = "klines_BTCUSDT_1h_2025-02.csv"
+TRADES = "aggtrades_BTCUSDT_2025-03-01.csv"
+FUNDING = "futures_BTCUSDT_2025-02.csv"
+CUTS = {
+    CANDLES: ("klines", 0.05, "2025-03-01"),
+    TRADES: ("agg_trades", DAY, "2025-03-02"),
+    FUNDING: ("futures", 0.05, "2025-03-01"),
+}
+
+
+async def filled(settings: Settings, name: str) -> bytes:
+    """A cache that holds the file, and its bytes."""
+    dataset, years, end = CUTS[name]
+    await ares.download_all_data(
+        "BTCUSDT", "1h", years, end=end, settings=settings, datasets=(dataset,)
+    )
+    return (settings.cache_dir / name).read_bytes()
+
+
+def kept(settings: Settings) -> list[str]:
+    """What is in the quarantine, in order of names."""
+    return sorted(path.name for path in settings.cache_dir.glob(".ares/quarantine/*"))
+
+
+def cut_line(text: bytes) -> bytes:
+    """The last line ends in its middle."""
+    return text[:-9]
+
+
+def rubbish(text: bytes) -> bytes:
+    """Bytes of no text in the middle."""
+    middle = len(text) // 2
+    return text[:middle] + bytes(range(128, 256)) + b"\0\0\n" + text[middle:]
+
+
+def wrong_header(text: bytes) -> bytes:
+    """The names of another table."""
+    return b"a,b,c" + text[text.index(b"\n") :]
+
+
+def doubled(text: bytes) -> bytes:
+    """One line twice."""
+    lines = text.splitlines(keepends=True)
+    return b"".join([*lines[:20], lines[19], *lines[20:]])
+
+
+def unsorted(text: bytes) -> bytes:
+    """Two lines in the wrong order."""
+    lines = text.splitlines(keepends=True)
+    lines[10], lines[20] = lines[20], lines[10]
+    return b"".join(lines)
+
+
+def a_word(text: bytes) -> bytes:
+    """A number that is a word."""
+    lines = text.splitlines(keepends=True)
+    cells = lines[10].rstrip(b"\n").split(b",")
+    cells[1] = b"none"
+    lines[10] = b",".join(cells) + b"\n"
+    return b"".join(lines)
+
+
+DAMAGES = [cut_line, rubbish, wrong_header, doubled, unsorted, a_word]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("name", CUTS)
+async def test_damage_is_found_put_aside_and_made_good(settings, name, damage):
+    """Whatever is wrong with a file: it goes to quarantine with a note, and a whole one replaces it."""
+    whole = await filled(settings, name)
+    path = settings.cache_dir / name
+    spoiled = damage(whole)
+    path.write_bytes(spoiled)
+    have = Store(settings).have(parse_file_name(name))
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    moved, note = kept(settings)
+    quarantine = settings.cache_dir / ".ares/quarantine"
+    assert have.problem
+    assert path.read_bytes() == whole
+    assert report.complete
+    assert (quarantine / moved).read_bytes() == spoiled
+    assert json.loads((quarantine / note).read_text())["why"] == have.problem
+    assert moved.startswith(f"{name}.")
+
+
+@pytest.mark.parametrize("name", [CANDLES, TRADES])
+@pytest.mark.parametrize("factor", [30, 0.02])
+async def test_prices_of_another_symbol_are_found(settings, name, factor):
+    """Rows whose prices are of another scale, which nobody vouches for, are put aside."""
+    whole = await filled(settings, name)
+    path = settings.cache_dir / name
+    lines = whole.decode().splitlines(keepends=True)
+    for at in range(50, 80):
+        cells = lines[at].split(",")
+        for column in range(1, 5 if name == CANDLES else 2):
+            cells[column] = f"{float(cells[column]) * factor:.8f}"
+        lines[at] = ",".join(cells)
+    path.write_text("".join(lines))
+    problem = Store(settings).have(parse_file_name(name)).problem
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert "another scale" in problem
+    assert report.complete
+    assert path.read_bytes() == whole
+
+
+async def test_a_truncated_file_is_completed(settings):
+    """A file that ends at the end of a line too early is no damage: what lacks is brought."""
+    whole = await filled(settings, CANDLES)
+    path = settings.cache_dir / CANDLES
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:300]))
+    await ares.download_klines_data("BTCUSDT", "1h", 0.05, end="2025-03-01", settings=settings)
+
+    assert path.read_bytes() == whole
+    assert kept(settings) == []
+
+
+async def test_what_is_good_stays_until_a_whole_file_has_come(exchange, settings):
+    """While the exchange is out of reach the good rows are there, and the gap says quarantined."""
+    whole = await filled(settings, CANDLES)
+    path = settings.cache_dir / CANDLES
+    path.write_bytes(cut_line(whole))
+    exchange.fail(".", times=None, status=503)
+    hasty = settings.model_copy(update={"max_retries": 0})
+    report = await ares.repair_gaps("BTCUSDT", settings=hasty)
+    left = path.read_bytes()
+    table = ares.find_gaps("BTCUSDT", settings=settings)
+    exchange.faults.clear()
+    good = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert not report
+    assert left == b"".join(whole.splitlines(keepends=True)[:-1])
+    assert table["reason"].tolist() == ["corrupt, quarantined"]
+    assert table["missing"].tolist() == [1]
+    assert ".ares/quarantine" in table.loc[0, "note"]
+    assert "503" in table.loc[0, "note"]
+    assert good.complete
+    assert path.read_bytes() == whole
+    assert len(kept(settings)) == 2
+
+
+async def test_a_file_of_which_nothing_can_be_read_leaves_none(exchange, settings):
+    """A file that is rubbish altogether is moved away, and its whole period is the gap."""
+    await filled(settings, CANDLES)
+    path = settings.cache_dir / CANDLES
+    path.write_bytes(os.urandom(4096))
+    exchange.fail(".", times=None, status=503)
+    await ares.repair_gaps("BTCUSDT", settings=settings.model_copy(update={"max_retries": 0}))
+    table = ares.find_gaps("BTCUSDT", settings=settings)
+
+    assert not path.exists()
+    assert table["missing"].tolist() == [672]
+    assert table["reason"].tolist() == ["corrupt, quarantined"]
+
+
+async def test_broken_compression_is_put_aside(settings):
+    """A compressed file that cannot be unpacked is put aside and replaced as well."""
+    own = settings.model_copy(update={"compression": "zstd"})
+    await ares.download_klines_data("BTCUSDT", "1h", 0.05, end="2025-03-01", settings=own)
+    path = own.cache_dir / f"{CANDLES}.zst"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    report = await ares.repair_gaps("BTCUSDT", settings=own)
+
+    assert report.complete
+    assert path.read_bytes() == whole
+    assert len(kept(own)) == 2
+
+
+async def test_a_copied_cache_is_not_put_aside(settings):
+    """A cache that was copied, with other times and the same bytes, is believed."""
+    await filled(settings, CANDLES)
+    other = settings.cache_dir.with_name("copy")
+    shutil.copytree(settings.cache_dir, other)
+    os.utime(other / CANDLES, (1, 1))
+    own = settings.model_copy(update={"cache_dir": other})
+
+    assert Store(own).have(parse_file_name(CANDLES)).is_witnessed
+    assert ares.find_gaps("BTCUSDT", settings=own).empty
