@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.have import Have
+from ares_notebook.cache.span import Span, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
-from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
+from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.periods import as_utc, to_ms, utc
+from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import Table, empty_rows
 from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
@@ -178,33 +178,13 @@ def load_futures(
 
 def _load(series: Series, start: Moment, end: Moment, settings: Settings | None) -> pd.DataFrame:
     store = Store(settings or Settings())
-    first = None if start is None else as_utc(start, "start")
-    last = None if end is None else as_utc(end)
-    if first is not None and last is not None and first >= last:
-        msg = f"start={start!r} is not before end={end!r}"
-        raise BadArgument(msg)
-    files = [file for file in store.files() if file.series == series]
-    if not files:
-        raise NeverDownloaded(_never(series, store, first, last))
-    start_ms = to_ms(first or files[0].period.start)
-    end_ms = to_ms(last) if last else _end_ms(store.have(files[-1]))
-    if start_ms >= end_ms:
-        raise NeverDownloaded(_never(series, store, first, last))
-    frame = read_window(store, series, start_ms, end_ms)
+    span = series_span(store, series, start, end)
+    frame = read_window(store, series, span.start_ms, span.end_ms)
     if frame.empty and frame.attrs["missing"]:
-        raise NeverDownloaded(_never(series, store, first, last))
+        raise NeverDownloaded(_never(series, store, span))
     if frame.attrs["missing"]:
         warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
     return frame
-
-
-def _end_ms(have: Have) -> int:
-    """Where a file ends by itself: a running period has no end yet but its last row's."""
-    if have.problem is not None:
-        raise CorruptFile(have.problem)
-    if have.final or have.facts.last_ms is None:
-        return have.file.period.end_ms
-    return max(have.facts.last_ms + 1, have.facts.covered_until_ms or 0)
 
 
 def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.DataFrame:
@@ -267,13 +247,11 @@ def _typed(table: Table, dataset: Dataset) -> Table:
     return pa.table(columns)
 
 
-def _never(series: Series, store: Store, first: datetime | None, last: datetime | None) -> str:
-    window = f" from {first:%Y-%m-%d %H:%M}" if first else ""
-    window += f" to {last:%Y-%m-%d %H:%M}" if last else ""
+def _never(series: Series, store: Store, span: Span) -> str:
     return (
-        f"{store.folder} holds no {series.dataset.name} of {series.symbol}"
-        f"{' ' + series.interval if series.interval else ''}{window}; download them first, "
-        f'such as with `await download_all_data("{series.symbol}", "{series.interval or "1h"}", 1)`'
+        f"{store.folder} has no row of {series.stem} from {utc(span.start_ms):%Y-%m-%d %H:%M} to "
+        f"{utc(span.end_ms):%Y-%m-%d %H:%M}; download them first, such as with "
+        f'`await download_all_data("{series.symbol}", "{series.interval or "1h"}", 1)`'
     )
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.archive import Zip
-from ares_notebook.exchange.published import between, rows_of_csv, rows_of_json
+from ares_notebook.exchange.published import rows_of_csv, rows_of_json
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import keys_of, schema_of, text_of
+from ares_notebook.market.rows import between, keys_of, schema_of, text_of
 from ares_notebook.market.series import parse_file_name
 
 MS_2024 = to_ms(as_utc("2024-06-01"))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded, PoorQuality
-from ares_notebook.proof.validate import validate_cache
+from ares_notebook.proof.validate import _differences, validate_cache
 
 DAY = 1 / 365.25
 FEBRUARY = "klines_BTCUSDT_1h_2025-02.csv"
@@ -256,11 +257,14 @@ def test_a_failed_download_is_no_open_end(cache, sound):
         )
     finally:
         exchange.faults.clear()
-    [error] = validate_cache(settings=cache).errors
+    report = validate_cache(settings=cache)
+    [error] = report.errors
 
     assert (error.file, error.check) == ("klines_BTCUSDT_1h_2025-03.csv", "holes")
     assert error.example.startswith("2025-03-16 00:00:00 to ")
     assert error.example.endswith(")")
+    with pytest.raises(PoorQuality, match=r"1 error in 1 of \d+ files.*\. repair_gaps"):
+        report.raise_for_errors()
 
 
 def test_lost_receipts_are_information(cache):
@@ -282,6 +286,35 @@ def test_a_copied_cache_is_as_sound(cache):
     assert validate_cache(settings=cache).ok
 
 
+def test_files_of_a_series_are_neighbours(cache):
+    """A price that jumps from one file to the next is found; a file that is gone parts them."""
+    name = "klines_BTCUSDT_1h_2025-03.csv"
+    rewrite(cache.cache_dir / name, to("open", a_quarter, 1), unseen=True)
+
+    assert checks(validate_cache(settings=cache), "warning") == {name: {"price jumps"}}
+    (cache.cache_dir / FEBRUARY).unlink()
+    assert checks(validate_cache(settings=cache), "warning") == {}
+
+
+async def test_a_period_before_listing_is_explained(settings):
+    """A month of which the exchange says that it has nothing is information, funding too."""
+    await ares.download_futures_data("SOLUSDT", 0.2, end="2020-09-01", settings=settings)
+    report = validate_cache(settings=settings)
+
+    assert report.errors == ()
+    assert checks(report, "information")["futures_SOLUSDT_2020-07.csv"] == {"holes"}
+
+
+def test_what_does_not_add_up_is_a_warning():
+    """Of what was compared, each pair with a difference is one warning, and equal ones none."""
+    columns = ["symbol", "what", "compared", "equal", "missing", "first_difference"]
+    rows = [["BTCUSDT", "1m → 1h", 24, 24, 0, None], ["ETHUSDT", "1m → 1h", 24, 21, 0, "close"]]
+    [found] = _differences(pd.DataFrame(rows, columns=columns))
+
+    assert (found.file, found.check, found.severity) == ("ETHUSDT", "reconciliation", "warning")
+    assert (found.count, found.example) == (3, "1m → 1h: first at close")
+
+
 def test_an_old_file_is_information(cache):
     """A file of the ancestor is told as such, and what it stored is checked."""
     text = "timestamp,open,high,low,close,volume\n2025-01-01,1.0,1.0,1.5,1.0,1.0\n"
@@ -299,11 +332,12 @@ def test_text_that_is_not_ours_is_a_finding(cache):
     path.write_bytes(path.read_bytes()[:-9])
     (cache.cache_dir / "klines_BTCUSDT_1h_2025-03.csv").write_text("hello\n")
     (cache.cache_dir / TRADES).write_text("")
-    found = {
-        each.file: each for each in validate_cache(settings=cache).errors if each.check == "schema"
-    }
+    report = validate_cache(settings=cache)
+    found = {each.file: each for each in report.errors if each.check == "schema"}
 
     assert "inside a line" in found[FEBRUARY].example
+    # What cannot be read is not called missing as well.
+    assert not any(each.check == "holes" for each in report.errors)
     assert set(found) == {FEBRUARY, TRADES, "klines_BTCUSDT_1h_2025-03.csv"}
 
 
@@ -408,7 +442,7 @@ def test_errors_raise_with_names_and_remedy(cache):
     validate_cache(settings=cache).raise_for_errors()
     (cache.cache_dir / FEBRUARY).unlink()
     report = validate_cache(settings=cache)
-    with pytest.raises(PoorQuality, match=rf"{FEBRUARY}: bytes.*repair_gaps") as caught:
+    with pytest.raises(PoorQuality, match=rf"{FEBRUARY}: bytes.*download_all_data") as caught:
         report.raise_for_errors()
 
     assert caught.value.report is report
@@ -435,7 +469,9 @@ def test_faces_tell_the_worst_first_and_escape(cache):
     lines, face = str(report).splitlines(), report._repr_html_()
 
     assert re.match(r"\d+ ERRORS: 6 files of demo, [\d,]+ rows, ", lines[0])
-    assert lines[1].startswith("  error ")
+    order = [("error", "warning", "information").index(line.split()[0]) for line in lines[1:]]
+    assert order == sorted(order)
+    assert {0, 2} <= set(order)
     assert "&lt;" in face
     assert "<script" not in face
     assert "var(--jp-ui-font-color1, inherit)" in face

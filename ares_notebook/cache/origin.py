@@ -11,7 +11,7 @@ from ares_notebook.cache.text import is_ours
 from ares_notebook.errors import WrongMarket
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["claim"]
+__all__ = ["claim", "market_of"]
 
 
 def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
@@ -34,7 +34,7 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
         If the note cannot be read or written.
     """
     note = folder / ".ares" / "origin.json"
-    known = _noted(note) or _market_of_old(files)
+    known = market_of(folder) or _market_of_old(files)
     if known is None:
         put_text(note, json.dumps({"market": market}) + "\n")
     elif known != market:
@@ -45,7 +45,9 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
         raise WrongMarket(msg)
 
 
-def _noted(note: Path) -> str | None:
+def market_of(folder: Path) -> str | None:
+    """The market that filled *folder*; None where no note says so."""
+    note = folder / ".ares" / "origin.json"
     try:
         return str(json.loads(note.read_text(encoding="utf-8"))["market"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):

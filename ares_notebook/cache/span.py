@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import BadArgument, NeverDownloaded
+from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.market.intervals import validate_interval
-from ares_notebook.market.periods import as_utc, to_ms
+from ares_notebook.market.periods import as_utc, to_ms, utc
 from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.market.symbols import validate_symbol
 
-__all__ = ["Span", "cached_files", "never", "spans"]
+__all__ = ["Span", "cached_files", "never", "series_span", "spans"]
 
 Moment = datetime | date | str | None
 
@@ -113,6 +114,37 @@ def spans(
     return found
 
 
+def series_span(store: Store, series: Series, start: Moment = None, end: Moment = None) -> Span:
+    """
+    The window of one series, by default from its first file to where its rows end.
+
+    Raises
+    ------
+    BadArgument
+        If *start* is not before *end*.
+    NeverDownloaded
+        If there is nothing of it.
+    """
+    first, last = _window(start, end)
+    files = [file for file in store.files() if file.series == series]
+    if not files:
+        raise NeverDownloaded(never(store, series.symbol, series.interval))
+    begin = to_ms(first or files[0].period.start)
+    stop = _rows_end_ms(store.have(files[-1])) if end is None else to_ms(last)
+    if begin >= stop:
+        raise NeverDownloaded(never(store, series.symbol, series.interval))
+    return Span(series, begin, stop, tuple(files_between(series, utc(begin), utc(stop))))
+
+
+def _rows_end_ms(have: Have) -> int:
+    """Where a file ends by itself: a running period has no end yet but its last row's."""
+    if have.problem is not None:
+        raise CorruptFile(have.problem)
+    if have.final or have.facts.last_ms is None:
+        return have.file.period.end_ms
+    return max(have.facts.last_ms + 1, have.facts.covered_until_ms or 0)
+
+
 def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
     first = None if start is None else as_utc(start, "start")
     last = datetime.now(UTC) if end is None else as_utc(end)
@@ -129,4 +161,4 @@ def never(store: Store, symbol: str | None, interval: str | None) -> str:
     if not store.files():
         return f"{store.folder} holds no cache file; download something first, or name another cache_dir"
     what = " ".join(filter(None, (symbol, interval))) or "market data"
-    return f"{store.folder} holds nothing of {what}; download it first"
+    return f"{store.folder} holds nothing of {what} in that window; download it first"

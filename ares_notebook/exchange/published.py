@@ -18,7 +18,7 @@ from ares_notebook.errors import BadAnswer
 from ares_notebook.market.datasets import MICROSECONDS_SINCE_MS, Column, Dataset
 from ares_notebook.market.rows import Table, empty_rows, keys_of, schema_of
 
-__all__ = ["between", "rows_of_csv", "rows_of_json"]
+__all__ = ["rows_of_csv", "rows_of_json"]
 
 # Stamps above this are microseconds: as milliseconds it is the year 5138.
 _MICROSECONDS_FROM = 100_000_000_000_000
@@ -220,13 +220,6 @@ def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:
     keep = np.ones(len(keys), dtype=bool)
     keep[doubles] = False
     return rows.filter(pa.array(keep))
-
-
-def between(rows: Table, start_ms: int, end_ms: int) -> Table:
-    """The rows with ``start_ms <= timestamp < end_ms``."""
-    stamps = rows["timestamp"]
-    inside = pc.and_(pc.greater_equal(stamps, start_ms * 1000), pc.less(stamps, end_ms * 1000))
-    return rows if pc.all(inside).as_py() is not False else rows.filter(inside)
 
 
 def _unreadable(origin: str, error: Exception) -> str:

@@ -19,14 +19,14 @@ from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
 from ares_notebook.exchange.info import read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
-from ares_notebook.exchange.published import between, rows_of_json
+from ares_notebook.exchange.published import rows_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.intervals import opens_between
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, keys_of, stamps_ms
+from ares_notebook.market.rows import Table, between, keys_of, stamps_ms
 from ares_notebook.market.series import Series
 
 __all__ = ["Rest"]

@@ -19,7 +19,16 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.market.datasets import Dataset, Kind
 
-__all__ = ["empty_rows", "header_of", "keys_of", "schema_of", "stamps_ms", "text_of", "time_keys"]
+__all__ = [
+    "between",
+    "empty_rows",
+    "header_of",
+    "keys_of",
+    "schema_of",
+    "stamps_ms",
+    "text_of",
+    "time_keys",
+]
 
 # Any: PyArrow publishes no types of its own.
 Table = Any
@@ -75,6 +84,13 @@ def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
 def _numbers(table: Table, name: str) -> npt.NDArray[np.int64]:
     numbers: npt.NDArray[np.int64] = table[name].to_numpy()
     return numbers
+
+
+def between(rows: Table, start_ms: int, end_ms: int) -> Table:
+    """The rows with ``start_ms <= timestamp < end_ms``."""
+    stamps = rows["timestamp"]
+    inside = pc.and_(pc.greater_equal(stamps, start_ms * 1000), pc.less(stamps, end_ms * 1000))
+    return rows if pc.all(inside).as_py() is not False else rows.filter(inside)
 
 
 def text_of(dataset: Dataset, table: Table) -> Any:

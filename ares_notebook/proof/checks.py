@@ -162,7 +162,7 @@ def _no_numbers(rows: Rows) -> Mask:
         if column.kind == "number":
             conditions.append(pc.and_(pc.is_valid(text), pc.is_null(rows.now(column.name))))
         elif column.kind == "flag":
-            conditions.append(pc.invert(pc.is_in(text, pa.array(["True", "False", None]))))
+            conditions.append(pc.invert(pc.is_in(text, pa.array(["True", "False"]))))
     return _where(*conditions)
 
 

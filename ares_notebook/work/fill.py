@@ -13,11 +13,10 @@ from ares_notebook.cache.splice import Patch
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
-from ares_notebook.exchange.published import between
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.periods import DAY_MS, utc
-from ares_notebook.market.rows import Table
+from ares_notebook.market.rows import Table, between
 from ares_notebook.work.decide import Step
 from ares_notebook.work.draft import Draft
 

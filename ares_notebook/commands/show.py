@@ -1,0 +1,92 @@
+"""Tables and reports, for people or for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import pandas as pd
+import typer
+
+from ares_notebook.commands.options import stop
+from ares_notebook.work.report import DownloadReport
+
+__all__ = ["carried_out", "show_coverage", "show_report", "show_table", "told_as_json"]
+
+_INTERRUPTED = 130
+_COVERAGE = [
+    "file",
+    "rows",
+    "expected",
+    "absent",
+    "holes",
+    "share",
+    "first",
+    "last",
+    "source",
+    "final",
+]
+_T = TypeVar("_T")
+
+
+def carried_out(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of *work*; an interrupted one ends the program with a way to go on."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        stop("Stopped. What is done is kept; run the same command to go on.", _INTERRUPTED)
+
+
+def show_coverage(table: pd.DataFrame) -> None:
+    """What the cache holds, a line a file."""
+    show_table(table.rename(columns={"confirmed_absent": "absent"}), _COVERAGE)
+    typer.echo(
+        "\nabsent: asked for, and the exchange has no such rows; holes: still to be asked for"
+    )
+
+
+def show_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Columns of a table, moments to the minute and shares in percent."""
+    shown = table[list(columns)].copy()
+    for name in shown:
+        if isinstance(shown[name].dtype, pd.DatetimeTZDtype) or name in ("first", "last"):
+            shown[name] = [_minute(moment) for moment in shown[name]]
+        elif name == "share":
+            shown[name] = [f"{share:.2%}" for share in shown[name]]
+    typer.echo(shown.to_string(index=False, na_rep="?", max_colwidth=100))
+
+
+def show_report(report: DownloadReport, *, as_json: bool) -> None:
+    """What became of a download or a repair."""
+    if not as_json:
+        typer.echo(report)
+        return
+    told_as_json(
+        {
+            "complete": report.complete,
+            "failed": len(report.failed),
+            "rows_written": report.rows_written,
+            "requests": report.requests,
+            "bytes_received": report.bytes_received,
+            "seconds": round(report.seconds, 3),
+            "notes": list(report.notes),
+            "steps": _records(report.to_frame()),
+        }
+    )
+
+
+def told_as_json(value: pd.DataFrame | dict[str, Any]) -> None:
+    """JSON of a table (a list of objects) or of a value; moments are ISO, UTC."""
+    data = _records(value) if isinstance(value, pd.DataFrame) else value
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+
+
+def _records(table: pd.DataFrame) -> Any:
+    return json.loads(table.to_json(orient="records", date_format="iso", date_unit="us"))
+
+
+def _minute(moment: Any) -> str:
+    # pandas hands over NaT for a period without a row.
+    return "-" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
