@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +260,7 @@ def _runs(file: CacheFile, rows: Table) -> Iterator[tuple[int, Table]]:
         return
     pieces = stamps_ms(rows) // _piece_ms(file)
     cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), rows.num_rows]
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         yield int(pieces[start]), rows.slice(start, end - start)
 
 
