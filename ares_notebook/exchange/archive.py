@@ -132,6 +132,24 @@ class Archive:
                 return True
         return False
 
+    async def checksum(self, series: Series, cut: Cut, start: datetime) -> str:
+        """
+        What the sha256 of a zip is today, by the file beside it.
+
+        Raises
+        ------
+        NotFound
+            If it is not published.
+        TransportError
+            If it does not come.
+        BadAnswer
+            If it is no checksum.
+        """
+        key = series.archive_key(cut, start)
+        name = PurePosixPath(key).name
+        ask = Ask(f"{self._url(key)}.CHECKSUM", f"the checksum of {name}")
+        return await self._transport.get(ask, partial(_read_checksum, name))
+
     @asynccontextmanager
     async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
         """
@@ -149,8 +167,7 @@ class Archive:
         key = series.archive_key(cut, start)
         url, name = self._url(key), PurePosixPath(key).name
         # The sidecar first: where nothing is published that costs 91 bytes.
-        ask = Ask(f"{url}.CHECKSUM", f"the checksum of {name}")
-        wanted = await self._transport.get(ask, partial(_read_checksum, name))
+        wanted = await self.checksum(series, cut, start)
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder)) as spool:
             data = cast("BinaryIO", spool)
             check = partial(_verify, wanted, url)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ares_notebook.settings import Settings
 
-__all__ = ["Progress", "ProgressListener", "Teller", "shown", "somebody_looks", "tracked"]
+__all__ = [
+    "Progress",
+    "ProgressListener",
+    "Teller",
+    "counted",
+    "shown",
+    "somebody_looks",
+    "tracked",
+]
 
 _SECONDS_BETWEEN = 0.1
 _T = TypeVar("_T")
@@ -149,3 +158,25 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
     from tqdm.auto import tqdm  # noqa: PLC0415 - as above
 
     yield from tqdm(items, desc=what, unit="file", delay=0.5)
+
+
+async def counted(
+    work: Sequence[Coroutine[Any, Any, _T]], settings: Settings, what: str
+) -> AsyncIterator[_T]:
+    """
+    The results of all *work*, done side by side, as they come, with a bar as `tracked` shows it.
+
+    Parameters
+    ----------
+    work : sequence of coroutine
+        Started at once; those that are not done when the iteration ends are cancelled.
+    settings : Settings
+    what : str
+    """
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        for each in tracked(list(asyncio.as_completed(tasks)), settings, what):
+            yield await each
+    finally:
+        for task in tasks:
+            task.cancel()

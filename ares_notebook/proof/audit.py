@@ -1,0 +1,271 @@
+"""Is the cache still what the exchange says today? Checksums first, rows where they changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from functools import partial
+from itertools import islice
+from pathlib import PurePosixPath
+
+from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.lock import locked
+from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.span import cached_files
+from ares_notebook.cache.store import Store
+from ares_notebook.cache.text import read_rows
+from ares_notebook.errors import AresError, CorruptFile, NotFound
+from ares_notebook.exchange.archive import Archive
+from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.exchange.rest import Rest
+from ares_notebook.exchange.transport import Transport
+from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.periods import DAY_MS, Cut, to_ms
+from ares_notebook.market.rows import Table, between
+from ares_notebook.market.series import CacheFile
+from ares_notebook.proof.difference import RowDifference, row_differences
+from ares_notebook.proof.verdict import AuditReport, FileAudit
+from ares_notebook.settings import Settings
+from ares_notebook.work.decide import decide
+from ares_notebook.work.draft import Draft
+from ares_notebook.work.fill import Roads, fill
+from ares_notebook.work.progress import counted
+
+__all__ = ["audit_cache"]
+
+_MOST_DIFFERENCES = 1000
+Tables = Callable[[], Iterator[Table]]
+Moment = datetime | date | str | None
+
+
+async def audit_cache(
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    start: Moment = None,
+    end: Moment = None,
+    settings: Settings | None = None,
+    update: bool = False,
+) -> AuditReport:
+    """
+    Compare what is cached with what the exchange says today.
+
+    Of a file that was made from archives only their checksums are asked for; where
+    one has changed the bytes are fetched and compared row by row. Other files are
+    compared with the archive if there is one now, else with REST. With
+    ``source="rest"`` in the settings every file is compared with REST: so the rows
+    show in which archive and REST disagree.
+
+    Parameters
+    ----------
+    symbol, interval : str, optional
+        Only these. Defaults to all that is cached.
+    start, end : datetime, date or str, optional
+        Only files whose period overlaps ``[start, end)``.
+    settings : Settings, optional
+    update : bool
+        Replace files that differ by what the exchange has now. The new one is made
+        whole and verified first; one that would lose rows does not replace.
+
+    Returns
+    -------
+    AuditReport
+        True when nothing differs and nothing failed.
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of that.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     audited = run(audit_cache(settings=settings))
+    >>> audited.to_frame()["verdict"].tolist(), audited.requests
+    (['unchanged', 'unchanged'], 2)
+    """
+    chosen, began = settings or Settings(), time.monotonic()
+    store = Store(chosen)
+    files = cached_files(store, symbol, interval, start, end)
+    haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
+    meter = Meter()
+    with metered(meter):
+        async with Transport(chosen) as transport:
+            roads = Roads(Archive(transport, store.folder), Rest(transport), chosen.source)
+            audit = _Audit(store, roads, asyncio.Semaphore(chosen.max_concurrency), update=update)
+            work = [audit.of(have) for have in haves]
+            found = [each async for each in counted(work, chosen, "audit")]
+    seconds = time.monotonic() - began
+    done = tuple(sorted(found, key=lambda each: each.file))
+    return AuditReport(done, meter.requests, meter.bytes_received, seconds)
+
+
+@dataclass(slots=True)
+class _Upstream:
+    """Rows of the exchange, for the stretch that they cover."""
+
+    road: str
+    start_ms: int
+    end_ms: int
+    tables: Tables
+
+
+class _Audit:
+    """Looks at one file after the other; a failure concerns that file alone."""
+
+    def __init__(
+        self, store: Store, roads: Roads, places: asyncio.Semaphore, *, update: bool
+    ) -> None:
+        self._store = store
+        self._roads = roads
+        self._places = places
+        self._update = update
+
+    async def of(self, have: Have) -> FileAudit:
+        """The verdict on one file."""
+        name = have.file.name
+        if have.problem is not None:
+            return FileAudit(name, "cannot be read", note=have.problem)
+        async with self._places:
+            try:
+                found = await self._compared(have)
+                return await self._replaced(have, found) if self._is_to_go(found) else found
+            except NotFound as error:
+                return FileAudit(name, "nothing to compare with", note=str(error))
+            except CorruptFile as error:
+                return FileAudit(name, "cannot be read", note=str(error))
+            except AresError as error:
+                return FileAudit(name, "failed", note=str(error))
+
+    def _is_to_go(self, found: FileAudit) -> bool:
+        return self._update and found.verdict == "differs"
+
+    async def _compared(self, have: Have) -> FileAudit:
+        file = have.file
+        zips = [each for each in have.sources if each.road.endswith("archive")]
+        if self._roads.source == "rest":
+            return await self._over(have, [self._rest(have)])
+        if not zips:
+            return await self._with_what_there_is(have)
+        changed = [each for each in zips if not await self._still_holds(file, each)]
+        if not changed:
+            return FileAudit(file.name, "unchanged", zips[0].road)
+        return await self._over(have, [self._zip(have, each) for each in changed])
+
+    async def _with_what_there_is(self, have: Have) -> FileAudit:
+        """A file that no archive was taken for: the archive of today, else REST."""
+        file = have.file
+        cut = file.dataset.cut
+        source = Source("monthly archive" if cut == "month" else "daily archive", "", "")
+        try:
+            if cut not in file.series.archive_cuts:
+                return await self._over(have, [self._rest(have)])
+            return await self._over(have, [self._zip(have, source)])
+        except NotFound:
+            if self._roads.source == "archive":
+                raise
+            return await self._over(have, [self._rest(have)])
+
+    async def _still_holds(self, file: CacheFile, source: Source) -> bool:
+        start = _start_of(file, source)
+        cut: Cut = "month" if source.road == "monthly archive" else "day"
+        return source.sha256 == await self._roads.archive.checksum(file.series, cut, start)
+
+    @asynccontextmanager
+    async def _zip(self, have: Have, source: Source) -> AsyncIterator[_Upstream]:
+        file = have.file
+        start = _start_of(file, source)
+        cut: Cut = "month" if source.road == "monthly archive" else "day"
+        async with self._roads.archive.fetch(file.series, cut, start) as fetched:
+            first_ms, end_ms = file.period.start_ms, _end_ms(have)
+            if cut == "day":
+                first_ms = to_ms(start)
+                end_ms = min(end_ms, first_ms + DAY_MS)
+            yield _Upstream(source.road, first_ms, end_ms, fetched.tables)
+
+    @asynccontextmanager
+    async def _rest(self, have: Have) -> AsyncIterator[_Upstream]:
+        file = have.file
+        whole = Hole(file.period.start_ms, _end_ms(have))
+        with self._store.part(file) as part:
+            async for table in self._roads.rest.rows(file.series, whole):
+                await asyncio.to_thread(part.write_rows, table)
+            part.close()
+            tables = partial(read_rows, part.path, file)
+            yield _Upstream("rest", whole.start_ms, whole.end_ms, tables)
+
+    async def _over(
+        self, have: Have, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
+    ) -> FileAudit:
+        """Compare with one source after the other, and put the findings together."""
+        count, road = 0, ""
+        differences: list[RowDifference] = []
+        for opening in roads:
+            async with opening as upstream:
+                road = upstream.road
+                number, first = await asyncio.to_thread(_differ, self._store, have, upstream)
+                count += number
+                differences += first
+        verdict = FileAudit(have.file.name, "same rows", road)
+        if count:
+            shown = tuple(differences[:_MOST_DIFFERENCES])
+            verdict = replace(verdict, verdict="differs", count=count, differences=shown)
+        return verdict
+
+    async def _replaced(self, have: Have, found: FileAudit) -> FileAudit:
+        """Take over what the exchange has now, made whole and verified first."""
+        file = have.file
+        async with locked(self._store, file):
+            have = await asyncio.to_thread(self._store.have, file)
+            empty = replace(have, facts=Facts(), sources=(), path=None)
+            step = replace(decide(empty, _end_ms(have), self._roads.source), have=have)
+            with Draft(step, self._store) as draft:
+                problem = await fill(draft, step, self._roads)
+                if problem is not None or draft.facts.rows < have.facts.rows:
+                    why = str(problem) if problem else "the exchange has fewer rows now"
+                    return replace(found, verdict="not replaced", note=why)
+                await draft.commit()
+        return replace(found, verdict="replaced")
+
+
+def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[RowDifference]]:
+    """How much differs, and the first of it; CPU work, for a thread."""
+
+    def inside(tables: Iterator[Table]) -> Iterator[Table]:
+        return (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
+
+    # What REST added to an archive's rows is not the archive's to confirm.
+    is_mixed = upstream.road != "rest" and any(each.road == "rest" for each in have.sources)
+    found = (
+        each
+        for each in row_differences(
+            have.file.dataset, inside(store.rows(have.file)), inside(upstream.tables())
+        )
+        if not (is_mixed and each.kind == "only in the cache")
+    )
+    first = list(islice(found, _MOST_DIFFERENCES))
+    return len(first) + sum(1 for _ in found), first
+
+
+def _end_ms(have: Have) -> int:
+    """How far the file is to be compared: a running one up to its last row."""
+    last_ms = have.facts.last_ms or have.file.period.start_ms
+    known = have.facts.covered_until_ms or last_ms
+    return have.file.grid_end_ms if have.final else max(known, last_ms + 1)
+
+
+def _start_of(file: CacheFile, source: Source) -> datetime:
+    """When the zip of a source begins: a day's, as its name says, else the file's period."""
+    if source.road != "daily archive" or not source.url:
+        return file.period.start
+    stamp = PurePosixPath(source.url).name.removesuffix(".zip")[-10:]
+    return datetime.fromisoformat(f"{stamp}T00:00+00:00")

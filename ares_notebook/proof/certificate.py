@@ -1,0 +1,215 @@
+"""The certificate: one page of HTML that needs nothing else, to attach to a paper."""
+
+from __future__ import annotations
+
+import html
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ares_notebook.proof.finding import Finding
+from ares_notebook.proof.fingerprint import Fingerprint
+from ares_notebook.proof.picture import coverage_svg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["page"]
+
+# A longer table is folded; on paper it is open.
+_MOST_OPEN = 40
+_STYLE = """
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}
+.verdict{padding:.6rem .9rem;border-left:5px solid #0b4f7d;background:#0b4f7d14}
+.verdict.bad{border-color:#b8400a;background:#b8400a1a}
+table{border-collapse:collapse;font-size:13px;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #8885}
+td{overflow-wrap:anywhere}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.t{white-space:nowrap}
+code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882;overflow-x:auto}
+svg{width:100%;height:auto}
+@media print{body{margin:0;max-width:none}details>*{display:block}}
+"""
+
+
+class _Report(Protocol):
+    """What the page tells of: a `QualityReport`."""
+
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+    @property
+    def files(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def coverage(self) -> pd.DataFrame: ...
+    @property
+    def gaps(self) -> pd.DataFrame: ...
+    @property
+    def sources(self) -> pd.DataFrame: ...
+    @property
+    def reconciliation(self) -> pd.DataFrame: ...
+    @property
+    def fingerprints(self) -> Sequence[Fingerprint]: ...
+    @property
+    def market(self) -> str: ...
+    @property
+    def made_at(self) -> datetime: ...
+    def __bool__(self) -> bool: ...
+
+
+def page(report: _Report) -> str:
+    """
+    The page of one validation.
+
+    Self-contained: styles and picture are in it, no script, nothing is loaded. All
+    text from outside is escaped.
+
+    Parameters
+    ----------
+    report : QualityReport
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    # Built with the library that made it, and readable when that is gone.
+    parts = [
+        _head(report),
+        _section("What it is", _series(report.fingerprints)),
+        _section("Coverage", coverage_svg(report.coverage)),
+        _section("Holes, and why", _gaps(report.gaps)),
+        _section("Validation", _findings(report.findings)),
+        _section("Reconciliation", _reconciled(report.reconciliation)),
+        _section("Where the bytes came from", _sources(report.sources)),
+        _section("To verify it again", _again(report.fingerprints)),
+    ]
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Market data certificate</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _head(report: _Report) -> str:
+    errors = sum(each.severity == "error" for each in report.findings)
+    open_gaps = report.gaps[~report.gaps["reason"].isin(["quiet", "confirmed absent upstream"])]
+    verdict = "No error was found" if report else f"{errors} errors were found"
+    holes = (
+        "every hole is confirmed by the exchange"
+        if open_gaps.empty
+        else f"{len(open_gaps)} holes have another reason than the exchange's own word"
+    )
+    return (
+        f"<h1>Market data certificate</h1><p>{_text(report.market)}, made "
+        f"{report.made_at:%Y-%m-%d %H:%M} UTC with ares_notebook {version('ares-notebook')}, "
+        f"Python {platform.python_version()}</p>"
+        f'<p class="verdict{"" if report else " bad"}">{verdict} in {report.rows:,} rows of '
+        f"{report.files:,} files; {holes}.</p>"
+    )
+
+
+def _series(fingerprints: Sequence[Fingerprint]) -> str:
+    rows = [
+        (
+            f"{each.symbol} {each.dataset} {each.interval}".strip(),
+            f"{each.start[:16].replace('T', ' ')} to {each.end[:16].replace('T', ' ')}",
+            f"{each.rows:,}",
+            "complete" if each.complete else "INCOMPLETE",
+            each.sha256,
+        )
+        for each in fingerprints
+    ]
+    return _table(("data", "window, UTC", "rows", "", "fingerprint (sha256)"), rows, numbers={2})
+
+
+def _gaps(gaps: pd.DataFrame) -> str:
+    rows = [
+        (
+            " ".join(filter(None, (each.symbol, each.dataset, each.interval))),
+            f"{each.start:%Y-%m-%d %H:%M}",
+            f"{each.end:%Y-%m-%d %H:%M}",
+            "?" if each.missing is None or each.missing != each.missing else f"{each.missing:,}",
+            each.reason,
+            each.note,
+        )
+        for each in gaps.astype({"missing": object}).where(gaps.notna(), None).itertuples()
+    ]
+    return _table(("data", "start", "end", "missing", "reason", "note"), rows, numbers={3})
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    rows = [
+        (each.severity, each.file, each.check, f"{each.count:,}", each.example) for each in findings
+    ]
+    return _table(("severity", "file", "check", "count", "first example"), rows, numbers={3})
+
+
+def _reconciled(table: pd.DataFrame) -> str:
+    rows = [
+        (
+            each.symbol,
+            each.what,
+            f"{each.compared:,}",
+            f"{each.equal:,}",
+            f"{each.missing:,}",
+            each.first_difference,
+        )
+        for each in table.itertuples()
+    ]
+    names = ("symbol", "candles", "compared", "equal", "on one side only", "first difference")
+    return _table(names, rows, numbers={2, 3, 4})
+
+
+def _sources(sources: pd.DataFrame) -> str:
+    rows = [
+        (each.file, each.road, each.url, each.sha256 or "", each.at)
+        for each in sources.astype(object).where(sources.notna(), None).itertuples()
+    ]
+    return _table(("file", "road", "address", "sha256 of the archive", "when"), rows)
+
+
+def _again(fingerprints: Iterable[Fingerprint]) -> str:
+    lines = ["import ares_notebook as ares", ""]
+    for each in fingerprints:
+        interval = f'"{each.interval}"' if each.interval else "None"
+        dataset = "" if each.dataset == "klines" else f', dataset="{each.dataset}"'
+        lines.append(
+            f'made = ares.fingerprint("{each.symbol}", {interval}, "{each.start}", "{each.end}"{dataset})'
+        )
+        lines.append(f'assert made.sha256 == "{each.sha256}"')
+    return f"<pre>{_text(chr(10).join(lines))}</pre>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>{body}"
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Iterable[int] = ()) -> str:
+    if not rows:
+        return "<p>None.</p>"
+    right = set(numbers)
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="n">{_text(cell)}</td>' if at in right else f"<td>{_text(cell)}</td>"
+            for at, cell in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    if len(rows) <= _MOST_OPEN:
+        return table
+    return f"<details><summary>{len(rows):,} lines</summary>{table}</details>"
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
