@@ -20,6 +20,7 @@ __all__ = ["page"]
 
 # A longer table is folded; on paper it is open.
 _MOST_OPEN = 40
+_EXPLAINED = ("quiet", "confirmed absent upstream", "before listing")
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
@@ -28,8 +29,9 @@ h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 .verdict.bad{border-color:#b8400a;background:#b8400a1a}
 table{border-collapse:collapse;font-size:13px;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #8885}
-td{overflow-wrap:anywhere}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-td.t{white-space:nowrap}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.w{overflow-wrap:anywhere;min-width:9rem}.t{white-space:nowrap}
+.wide{overflow-x:auto}
 code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882;overflow-x:auto}
 svg{width:100%;height:auto}
 @media print{body{margin:0;max-width:none}details>*{display:block}}
@@ -99,12 +101,12 @@ def page(report: _Report) -> str:
 
 def _head(report: _Report) -> str:
     errors = sum(each.severity == "error" for each in report.findings)
-    open_gaps = report.gaps[~report.gaps["reason"].isin(["quiet", "confirmed absent upstream"])]
-    verdict = "No error was found" if report else f"{errors} errors were found"
+    count = int((~report.gaps["reason"].isin(_EXPLAINED)).sum())
+    verdict = "No error was found" if report else f"Errors were found ({errors})"
     holes = (
-        "every hole is confirmed by the exchange"
-        if open_gaps.empty
-        else f"{len(open_gaps)} holes have another reason than the exchange's own word"
+        f"holes that the exchange has not explained: {count}"
+        if count
+        else "every hole is explained by the exchange"
     )
     return (
         f"<h1>Market data certificate</h1><p>{_text(report.market)}, made "
@@ -126,53 +128,56 @@ def _series(fingerprints: Sequence[Fingerprint]) -> str:
         )
         for each in fingerprints
     ]
-    return _table(("data", "window, UTC", "rows", "", "fingerprint (sha256)"), rows, numbers={2})
+    return _table(("data", "window, UTC", "rows", "", "fingerprint (sha256)"), rows, "ttntw")
 
 
 def _gaps(gaps: pd.DataFrame) -> str:
     rows = [
         (
-            " ".join(filter(None, (each.symbol, each.dataset, each.interval))),
-            f"{each.start:%Y-%m-%d %H:%M}",
-            f"{each.end:%Y-%m-%d %H:%M}",
-            "?" if each.missing is None or each.missing != each.missing else f"{each.missing:,}",
-            each.reason,
-            each.note,
+            " ".join(filter(None, (each["symbol"], each["dataset"], each["interval"]))),
+            f"{each['start']:%Y-%m-%d %H:%M}",
+            f"{each['end']:%Y-%m-%d %H:%M}",
+            "?" if each["missing"] is None else f"{each['missing']:,}",
+            each["reason"],
+            each["note"],
         )
-        for each in gaps.astype({"missing": object}).where(gaps.notna(), None).itertuples()
+        for each in _records(gaps)
     ]
-    return _table(("data", "start", "end", "missing", "reason", "note"), rows, numbers={3})
+    return _table(("data", "start", "end", "missing", "reason", "note"), rows, "tttnt-")
 
 
 def _findings(findings: Sequence[Finding]) -> str:
     rows = [
         (each.severity, each.file, each.check, f"{each.count:,}", each.example) for each in findings
     ]
-    return _table(("severity", "file", "check", "count", "first example"), rows, numbers={3})
+    return _table(("severity", "file", "check", "count", "first example"), rows, "tttn-")
 
 
 def _reconciled(table: pd.DataFrame) -> str:
+    numbers = ("compared", "equal", "missing")
     rows = [
         (
-            each.symbol,
-            each.what,
-            f"{each.compared:,}",
-            f"{each.equal:,}",
-            f"{each.missing:,}",
-            each.first_difference,
+            each["symbol"],
+            each["what"],
+            *(f"{each[name]:,}" for name in numbers),
+            each["first_difference"],
         )
-        for each in table.itertuples()
+        for each in _records(table)
     ]
     names = ("symbol", "candles", "compared", "equal", "on one side only", "first difference")
-    return _table(names, rows, numbers={2, 3, 4})
+    return _table(names, rows, "ttnnn-")
 
 
 def _sources(sources: pd.DataFrame) -> str:
-    rows = [
-        (each.file, each.road, each.url, each.sha256 or "", each.at)
-        for each in sources.astype(object).where(sources.notna(), None).itertuples()
-    ]
-    return _table(("file", "road", "address", "sha256 of the archive", "when"), rows)
+    columns = ("file", "road", "url", "sha256", "at")
+    rows = [[each[name] or "" for name in columns] for each in _records(sources)]
+    return _table(("file", "road", "address", "sha256 of the archive", "when"), rows, "ttwwt")
+
+
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The rows, with None where there is nothing."""
+    plain = table.astype(object)
+    return plain.where(table.notna(), None).to_dict("records")
 
 
 def _again(fingerprints: Iterable[Fingerprint]) -> str:
@@ -191,24 +196,24 @@ def _section(title: str, body: str) -> str:
     return f"<h2>{title}</h2>{body}"
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], numbers: Iterable[int] = ()) -> str:
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], kinds: str) -> str:
+    """A table; *kinds* has a letter a column: (n)umber, (t)ied together, (w)rapped anywhere, or -."""
     if not rows:
         return "<p>None.</p>"
-    right = set(numbers)
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="n">{_text(cell)}</td>' if at in right else f"<td>{_text(cell)}</td>"
-            for at, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
+    head = "".join(
+        f'<th scope="col" class="{kind}">{_text(name)}</th>'
+        for name, kind in zip(names, kinds, strict=True)
     )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{_cells(row, kinds)}</tr>" for row in rows)
+    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     if len(rows) <= _MOST_OPEN:
         return table
     return f"<details><summary>{len(rows):,} lines</summary>{table}</details>"
+
+
+def _cells(row: Sequence[Any], kinds: str) -> str:
+    cells = zip(row, kinds, strict=True)
+    return "".join(f'<td class="{kind}">{_text(cell)}</td>' for cell, kind in cells)
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage_svg"]
 
-_LEFT, _TOP, _LINE, _HEIGHT, _WIDTH = 64, 22, 20, 14, 744
+_LEFT, _TOP, _LINE, _HEIGHT, _WIDTH = 64, 36, 20, 14, 744
 _MONTHS = "JFMAMJJASOND"
 
 
@@ -27,7 +27,7 @@ class _State:
 # Told apart without colour too: dark, light, striped, empty.
 _WHOLE = _State("whole", "complete")
 _CONFIRMED = _State("told", "complete but for what the exchange does not have")
-_HOLES = _State("holes", "holes")
+_HOLES = _State("holes", "holes, or not asked for yet")
 _EMPTY = _State("empty", "no file: the exchange has nothing")
 _STATES = (_WHOLE, _CONFIRMED, _HOLES, _EMPTY)
 
@@ -70,7 +70,7 @@ def coverage_svg(coverage: pd.DataFrame) -> str:
     drawing: list[str] = []
     y = 0
     for (dataset, symbol, interval), files in coverage.groupby(["dataset", "symbol", "interval"]):
-        title = " ".join(filter(None, (symbol, dataset, interval)))
+        title = " ".join(str(word) for word in (symbol, dataset, interval) if word)
         drawing.append(f'<text x="0" y="{y + 12}" font-weight="600">{html.escape(title)}</text>')
         drawing += _months(y)
         y += _TOP
@@ -91,18 +91,18 @@ def coverage_svg(coverage: pd.DataFrame) -> str:
 def _months(y: int) -> Iterator[str]:
     for at, letter in enumerate(_MONTHS):
         x = _LEFT + _WIDTH * (at + 0.5) / 12
-        yield f'<text x="{x:.1f}" y="{y + 18}" text-anchor="middle" opacity=".7">{letter}</text>'
+        yield f'<text x="{x:.1f}" y="{y + 31}" text-anchor="middle" opacity=".7">{letter}</text>'
 
 
 def _cells(files: pd.DataFrame, y: int) -> Iterator[str]:
-    for row in files.itertuples():
-        days = (row.end - row.start).days
+    for row in files.to_dict("records"):
+        start, days = row["start"], (row["end"] - row["start"]).days
         # A month in twelve equal parts; of a day, one of its 31.
-        start = row.start.month - 1 + (row.start.day - 1) / 31
+        month = start.month - 1 + (start.day - 1) / 31
         share = 1 if days > 1 else 1 / 31
-        x, width = _LEFT + _WIDTH * start / 12, _WIDTH * share / 12 - (1.5 if days > 1 else 0.25)
-        state = _state(row.rows, row.holes, row.confirmed_absent)
-        words = f"{row.file}: {row.rows:,} rows of {row.expected:,}, {state.words}"
+        x, width = _LEFT + _WIDTH * month / 12, _WIDTH * share / 12 - (1.5 if days > 1 else 0.25)
+        state = _state(row["rows"], row["holes"], row["confirmed_absent"])
+        words = f"{row['file']}: {row['rows']:,} rows of {row['expected']:,}, {state.words}"
         yield (
             f'<rect class="{state.name}" x="{x:.2f}" y="{y}" width="{width:.2f}" '
             f'height="{_HEIGHT}"><title>{html.escape(words)}</title></rect>'
