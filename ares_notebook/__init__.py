@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
     from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
+    from ares_notebook.proof.audit import audit_cache
+    from ares_notebook.proof.fingerprint import Fingerprint, fingerprint
+    from ares_notebook.proof.quality import QualityReport
+    from ares_notebook.proof.validate import validate_cache
+    from ares_notebook.proof.verify import verify_fingerprint
     from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
     from ares_notebook.step1 import fetch_missing_data
     from ares_notebook.work.plan import plan_downloads
@@ -35,7 +40,10 @@ __all__ = [
     "RETRY_DELAY_SECONDS",
     "DemoExchange",
     "DownloadReport",
+    "Fingerprint",
+    "QualityReport",
     "Settings",
+    "audit_cache",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
@@ -44,6 +52,7 @@ __all__ = [
     "download_with_retry",
     "fetch_missing_data",
     "find_gaps",
+    "fingerprint",
     "get_daily_periods",
     "get_monthly_periods",
     "load_agg_trades",
@@ -52,6 +61,8 @@ __all__ = [
     "plan_downloads",
     "repair_gaps",
     "run",
+    "validate_cache",
+    "verify_fingerprint",
 ]
 
 __version__ = "0.1.0"
@@ -64,7 +75,10 @@ _HOMES = {
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
     "DownloadReport": "work.report",
+    "Fingerprint": "proof.fingerprint",
+    "QualityReport": "proof.quality",
     "Settings": "settings",
+    "audit_cache": "proof.audit",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download",
     "download_all_data": "download",
@@ -73,6 +87,7 @@ _HOMES = {
     "download_with_retry": "exchange.retry",
     "fetch_missing_data": "step1",
     "find_gaps": "cache.gaps",
+    "fingerprint": "proof.fingerprint",
     "get_daily_periods": "market.periods",
     "get_monthly_periods": "market.periods",
     "load_agg_trades": "load",
@@ -81,6 +96,8 @@ _HOMES = {
     "plan_downloads": "work.plan",
     "repair_gaps": "work.repair",
     "run": "loop",
+    "validate_cache": "proof.validate",
+    "verify_fingerprint": "proof.verify",
 }
 
 

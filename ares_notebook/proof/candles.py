@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,14 @@ def _in_words(row: dict[str, Any], names: list[str]) -> str:
     for name in names:
         stored, rebuilt = row[name], row[f"{name}_rebuilt"]
         if stored != rebuilt:
-            return f"{at} {name}: {rebuilt.normalize():f} rebuilt, {stored.normalize():f} stored"
+            return f"{at} {name}: {_plain(rebuilt)} rebuilt, {_plain(stored)} stored"
     return at
+
+
+def _plain(number: Decimal | int) -> str:
+    """Without the zeros at its end."""
+    text = f"{number:f}" if isinstance(number, Decimal) else str(number)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _as_candles(trades: Table) -> Table:

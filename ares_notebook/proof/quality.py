@@ -60,6 +60,17 @@ class QualityReport:
         Whose data it is.
     made_at : datetime
         Aware UTC.
+
+    Examples
+    --------
+    `validate_cache` makes it; in a pipeline it is asked one thing:
+
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run, validate_cache
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     done = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     validate_cache(settings=settings).raise_for_errors()
     """
 
     findings: tuple[Finding, ...]

@@ -1,31 +1,24 @@
-"""
-Reconciliation of a cache: what is stored twice, in trades and in candles, must be the same.
-
-Tried on what Binance served: quarters of an hour of BTCUSDT add up to the hours of
-2022-01 and 2022-02 in every digit; where its own roads differ (2021-09-29) they do not.
-"""
+"""Does one part of the cache agree with another? Trades with candles, small candles with large."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from itertools import groupby
-from operator import attrgetter
+from dataclasses import asdict
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import DataError
-from ares_notebook.market.datasets import KLINES
-from ares_notebook.market.intervals import INTERVALS, next_open_ms
-from ares_notebook.market.periods import DAY_MS
-from ares_notebook.market.rows import Table, between, empty_rows, stamps_ms
-from ares_notebook.market.series import CacheFile, Series
+from ares_notebook.market.datasets import AGG_TRADES
+from ares_notebook.market.intervals import INTERVALS, opens_between
+from ares_notebook.market.periods import DAY_MS, utc
+from ares_notebook.market.rows import Table, between, empty_rows
+from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.proof.candles import (
     Comparison,
     candles_of_candles,
@@ -42,95 +35,135 @@ __all__ = ["reconcile"]
 
 _COLUMNS = ["symbol", "what", "compared", "equal", "missing", "first_difference"]
 
-# Stretches [start, end) in ms, ascending, apart from each other.
-_Spans = list[tuple[int, int]]
-
 
 def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> pd.DataFrame:
     """
-    Rebuild candles from trades and large ones from small ones, and compare them with the stored.
+    Rebuild candles from trades, and large ones from small ones, and compare to the last digit.
 
-    Compared are candles, up to a day from trades, that lie wholly where both sides are
-    complete: in days of trades that are final and without a hole, and between candles of
-    which none is missing but those that the exchange has confirmed absent. Trades are held
-    against the finest candles of their month, candles against the finest that divide them.
+    Trades make up the finest interval that is stored (up to a day); each other
+    interval is added up from the finest that divides it. Only what is complete on
+    both sides is compared.
 
     Parameters
     ----------
     store : Store
     files : sequence of CacheFile
-        What may be read.
+        Those that can be read.
     settings : Settings
-        Whether to show progress.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each pair of which candles could be compared: ``symbol``, ``what`` (such
-        as ``1m from trades``, ``1h from 15m``), ``compared, equal, missing,
-        first_difference`` as in `Comparison`. A file that cannot be added up counts
-        as one candle that is not equal, and the difference says why.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from ares_notebook import DemoExchange, download_klines_data, run
-    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
-    ...     settings = exchange.settings(cache_dir=folder)
-    ...     for interval in ("1h", "1d"):
-    ...         report = run(download_klines_data("BTCUSDT", interval, 0.1, end="2025-03-01", settings=settings))
-    ...     store = Store(settings)
-    ...     table = reconcile(store, store.files(), settings)
-    >>> table[["what", "compared", "equal", "first_difference"]].values.tolist()
-    [['1d from 1h', 59, 59, '']]
+        Columns ``symbol, what, compared, equal, missing, first_difference``; a row a
+        pair, such as ``1h from 15m``. Empty where nothing can be compared.
     """
-    import pandas as pd  # noqa: PLC0415 - the sums alone do without it
+    import pandas as pd  # noqa: PLC0415 - the rest does without it
 
-    books = _Books(store, files)
-    totals: dict[tuple[str, str], Comparison] = {}
-    for sum_ in tracked(books.sums(), settings, "reconcile"):
-        key = (sum_.stored.series.symbol, sum_.what)
-        totals[key] = totals.get(key, Comparison()) + books.compared(sum_)
-    rows = [
-        [*key, each.compared, each.equal, each.missing, each.first_difference]
-        for key, each in totals.items()
-        if each.compared
-    ]
+    by_series: dict[Series, list[CacheFile]] = {}
+    for file in sorted(files, key=lambda each: each.name):
+        by_series.setdefault(file.series, []).append(file)
+    whole = {
+        series: {have.file: have for have in haves_of(store, group) if _is_whole(have)}
+        for series, group in by_series.items()
+    }
+    rows = []
+    for series in whole:
+        if series.interval is None:
+            continue
+        base = _base_of(series, whole)
+        if base is None:
+            continue
+        what = f"{series.interval} from {base.interval or 'trades'}"
+        files_of = list(whole[series if base.interval else base])
+        pair = _Pair(store, whole, series, base)
+        found = [pair.of(file) for file in tracked(files_of, settings, f"{series.symbol} {what}")]
+        total = reduce(Comparison.plus, found, Comparison())
+        if total.compared:
+            rows.append({"symbol": series.symbol, "what": what, **asdict(total)})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sum:
-    """One file's candles in ``[start_ms, end_ms)``, and the files that must add up to them."""
-
-    stored: CacheFile
-    parts: tuple[CacheFile, ...]
-    start_ms: int
-    end_ms: int
-
-    @property
-    def is_of_trades(self) -> bool:
-        return self.parts[0].dataset.key == "id"
-
-    @property
-    def what(self) -> str:
-        source = "trades" if self.is_of_trades else self.parts[0].series.interval
-        return f"{self.stored.series.interval} from {source}"
+def _is_whole(have: Have) -> bool:
+    """Whether a file has all its rows up to where it ends, in our own columns."""
+    if have.path is None or have.problem is not None or have.legacy:
+        return False
+    return not have.unexplained(_end_ms(have))
 
 
-class _Books:
-    """What can be added up in a cache, and where it is complete."""
+def _end_ms(have: Have) -> int:
+    return have.file.period.end_ms if have.final else have.facts.covered_until_ms or 0
 
-    def __init__(self, store: Store, files: Sequence[CacheFile]) -> None:
+
+def _base_of(series: Series, there: Iterable[Series]) -> Series | None:
+    """What the candles of *series* are rebuilt from: the finest that divides them, else trades."""
+    own = [each for each in there if each.symbol == series.symbol]
+    grids = [each for each in own if each.interval is not None]
+    finest = min(grids, key=lambda each: _length_ms(each.interval))
+    if series == finest:
+        trades = [each for each in own if each.dataset is AGG_TRADES]
+        return trades[0] if trades and _length_ms(series.interval) <= DAY_MS else None
+    smaller = [each for each in grids if _divides(each.interval, series.interval)]
+    return min(smaller, key=lambda each: _length_ms(each.interval), default=None)
+
+
+def _length_ms(interval: str | None) -> int:
+    return INTERVALS[interval or "1M"] or 31 * DAY_MS
+
+
+def _divides(small: str | None, large: str | None) -> bool:
+    small_ms, large_ms = _length_ms(small), _length_ms(large)
+    # Beyond a day the grids do not hold each other, but all of them hold days.
+    return small_ms < large_ms and small_ms <= DAY_MS and (large == "1M" or not large_ms % small_ms)
+
+
+class _Pair:
+    """Candles of one series, and what they are rebuilt from."""
+
+    def __init__(
+        self,
+        store: Store,
+        whole: dict[Series, dict[CacheFile, Have]],
+        series: Series,
+        base: Series,
+    ) -> None:
         self._store = store
-        ordered = sorted(files, key=lambda file: (file.series.stem, file.period.start))
-        self._files = {
-            series: list(group) for series, group in groupby(ordered, key=attrgetter("series"))
-        }
-        self._complete = {
-            series: _complete(haves_of(store, group))
-            for series, group in self._files.items()
-            if series.dataset.key != "event_time"
-        }
-        # The last close of what was rebuilt, by the end of its stretch.
-        self._last: tuple[str, str, int, Decimal | None] | None = None
+        self._whole = whole
+        self._series = series
+        self._base = base
+
+    def of(self, file: CacheFile) -> Comparison:
+        """Compare over one file: a day of trades, or a file of the larger candles."""
+        start_ms, end_ms = file.period.start_ms, file.grid_end_ms
+        if self._base.interval is not None:
+            start_ms = file.opens(end_ms)[0]
+        bases, stored = (self._files(each, start_ms, end_ms) for each in (self._base, self._series))
+        if bases is None or stored is None:
+            return Comparison()
+        # Of a running month both must have come as far.
+        end_ms = min(end_ms, *(max(_end_ms(have), start_ms) for have in (bases[-1], stored[-1])))
+        interval = self._series.interval or ""
+        rows = self._rows(bases, start_ms, end_ms)
+        make = candles_of_candles if self._base.interval else candles_of_trades
+        made = make(rows, interval)
+        there = self._rows(stored, start_ms, end_ms)
+        candles = pa.concat_tables([empty_rows(self._series.dataset), *there])
+        opens = pa.array(np.asarray(opens_between(interval, start_ms, end_ms), np.int64) * 1000)
+        return compare(*(_opening(each, opens) for each in (made, candles)))
+
+    def _files(self, series: Series, start_ms: int, end_ms: int) -> list[Have] | None:
+        """The files of a stretch; None unless all are there and whole."""
+        wanted = files_between(series, utc(start_ms), utc(end_ms))
+        haves = [self._whole[series].get(file) for file in wanted]
+        return [have for have in haves if have] if all(haves) else None
+
+    def _rows(self, haves: Iterable[Have], start_ms: int, end_ms: int) -> Iterator[Table]:
+        for have in haves:
+            for table in self._store.rows(have.file):
+                rows = between(table, start_ms, end_ms)
+                if rows.num_rows:
+                    yield rows
+
+
+def _opening(candles: Table, opens: pa.Array) -> Table:
+    """The candles that open at these times: one that is cut by an end tells nothing."""
+    return candles.filter(pc.is_in(candles["timestamp"], value_set=opens))
