@@ -1131,7 +1131,9 @@ async def test_lost_receipts_cost_one_candle_a_file(exchange, settings):
     asked = [request for request in exchange.requests if request.path == "/api/v3/klines"]
     full = {step.file_name for step in report.steps if step.action == "extend"}
     spans = [(int(each.query["startTime"]), int(each.query["endTime"])) for each in asked]
-    assert sorted(spans) == [(end - 3_600_000, end - 1) for end in (ms("2025-01-01"), ms("2025-02-01"))]
+    assert sorted(spans) == [
+        (end - 3_600_000, end - 1) for end in (ms("2025-01-01"), ms("2025-02-01"))
+    ]
     assert contents(settings) == before
     assert len(full) == 2
     receipts = {path.name for path in (settings.cache_dir / ".ares/receipts").iterdir()}

@@ -215,3 +215,9 @@ async def test_a_place_that_cannot_be_written_is_said(settings, tmp_path):
     with pytest.raises(CacheUnavailable, match="nowhere"):
         made(own, "futures").save(tmp_path / "nowhere" / "data.json")
     assert list(tmp_path.glob("**/*.part")) == []
+
+
+def test_a_file_that_is_not_there_is_said(settings, tmp_path):
+    """A path without a file is a wrong argument, and no cache that cannot be read."""
+    with pytest.raises(BadArgument, match=r"there is no file .*nope\.json"):
+        ares.verify_fingerprint(tmp_path / "nope.json", settings=settings)

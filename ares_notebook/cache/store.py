@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from ares_notebook.cache.disk import (
@@ -119,7 +120,7 @@ class Store:
                 trouble=trouble,
             )
         if receipt and receipt.size is not None:
-            _LOGGER.warning("%s has changed since its receipt was written; measured anew", path)
+            _tell_of_change(path, path.stat().st_mtime_ns)
         return replace(examined(file, path), absences=absences, trouble=trouble)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
@@ -297,6 +298,13 @@ class Store:
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
+
+
+@lru_cache(maxsize=1024)
+def _tell_of_change(path: Path, mtime_ns: int) -> None:
+    """Once a change, however often the file is looked at; *mtime_ns* tells changes apart."""
+    _LOGGER.warning("%s has changed since its receipt was written; measured anew", path)
+    _LOGGER.debug("its time is %d ns now", mtime_ns)
 
 
 def _names_in(receipts: Path) -> set[str]:

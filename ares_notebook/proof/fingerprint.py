@@ -27,7 +27,7 @@ from ares_notebook.cache.origin import market_of
 from ares_notebook.cache.span import Span, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
-from ares_notebook.errors import CorruptFile, NeverDownloaded
+from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.market.periods import DAY_MS, utc
 from ares_notebook.market.rows import Table, between, header_of, stamps_ms, text_of
 from ares_notebook.market.series import CacheFile, Series
@@ -134,6 +134,8 @@ class Fingerprint:
         ------
         CorruptFile
             If it is no fingerprint.
+        BadArgument
+            If there is no such file.
         CacheError
             If it cannot be read.
         """
@@ -142,6 +144,9 @@ class Fingerprint:
             if source.stat().st_size > _MOST_BYTES:
                 raise CorruptFile(_no_fingerprint(source, "it is far too large"))
             return _from_data(json.loads(source.read_bytes()))
+        except FileNotFoundError as error:
+            msg = f"there is no file {source}; name one that `fingerprint(…).save` wrote"
+            raise BadArgument(msg) from error
         except OSError as error:
             raise cannot_access(source, error) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
