@@ -666,7 +666,7 @@ async def test_time_before_listing(exchange, settings, source):
     assert (
         rows_of(settings, "klines_SOLUSDT_1h_2020-08.csv")[0]["timestamp"] == "2020-08-11 06:00:00"
     )
-    assert len(asked) < 20
+    assert len(asked) < 24
     assert again.complete
     assert exchange.requests == []
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
 from ares_notebook.market.facts import Absence, Facts, Hole, Trouble
 
@@ -118,11 +120,17 @@ def _receipt(data: dict[str, Any]) -> Receipt:
 
 def _value(kind: type[_T], data: dict[str, Any]) -> _T:
     """Build *kind*, if every field is of the sort its annotation names."""
-    for each in fields(kind):  # type: ignore[arg-type]  # every kind passed is a dataclass
-        if each.name in data and not _fits(data[each.name], str(each.type)):
-            msg = f"{each.name} is {data[each.name]!r}"
+    for name, annotation in _annotations(cast("Hashable", kind)):
+        if name in data and not _fits(data[name], annotation):
+            msg = f"{name} is {data[name]!r}"
             raise TypeError(msg)
     return kind(**data)
+
+
+@cache
+def _annotations(kind: type) -> tuple[tuple[str, str], ...]:
+    """Names and annotations of a dataclass; asked for once for each of thousands of receipts."""
+    return tuple((each.name, str(each.type)) for each in fields(kind))
 
 
 def _fits(value: object, annotation: str) -> bool:

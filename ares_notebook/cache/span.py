@@ -161,4 +161,5 @@ def never(store: Store, symbol: str | None, interval: str | None) -> str:
     if not store.files():
         return f"{store.folder} holds no cache file; download something first, or name another cache_dir"
     what = " ".join(filter(None, (symbol, interval))) or "market data"
-    return f"{store.folder} holds nothing of {what} in that window; download it first"
+    advice = f'`await download_all_data("{symbol or "BTCUSDT"}", "{interval or "1h"}", 1)`'
+    return f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"

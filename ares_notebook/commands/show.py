@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import typer
 
 from ares_notebook.commands.options import stop
 from ares_notebook.work.report import DownloadReport
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["carried_out", "show_coverage", "show_report", "show_table", "told_as_json"]
 
@@ -28,6 +30,7 @@ _COVERAGE = [
     "source",
     "final",
 ]
+_MOMENTS = ("start", "end", "first", "last")
 _T = TypeVar("_T")
 
 
@@ -51,7 +54,7 @@ def show_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Columns of a table, moments to the minute and shares in percent."""
     shown = table[list(columns)].copy()
     for name in shown:
-        if isinstance(shown[name].dtype, pd.DatetimeTZDtype) or name in ("first", "last"):
+        if name in _MOMENTS:
             shown[name] = [_minute(moment) for moment in shown[name]]
         elif name == "share":
             shown[name] = [f"{share:.2%}" for share in shown[name]]
@@ -79,7 +82,7 @@ def show_report(report: DownloadReport, *, as_json: bool) -> None:
 
 def told_as_json(value: pd.DataFrame | dict[str, Any]) -> None:
     """JSON of a table (a list of objects) or of a value; moments are ISO, UTC."""
-    data = _records(value) if isinstance(value, pd.DataFrame) else value
+    data = value if isinstance(value, dict) else _records(value)
     typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
@@ -89,4 +92,4 @@ def _records(table: pd.DataFrame) -> Any:
 
 def _minute(moment: Any) -> str:
     # pandas hands over NaT for a period without a row.
-    return "-" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%Y-%m-%d %H:%M}" if moment == moment else "-"  # noqa: PLR0124 - NaT is not itself

@@ -34,8 +34,6 @@ _SUMS = (
     "taker_buy_quote_asset_volume",
 )
 _HOW = [("high", "max"), ("low", "min"), *((name, "sum") for name in _SUMS)]
-# The exchange writes eight digits; a product of two such numbers may have sixteen.
-_LAST_DIGIT = pa.scalar("0.00000001").cast(_NUMBER).cast(_EXACT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,9 @@ def compare(rebuilt: Table, stored: Table) -> Comparison:
 def _are_apart(one: Any, other: Any) -> Any:
     """Where two columns differ; a digit behind the eighth is none that the exchange writes."""
     if pa.types.is_decimal(one.type):
-        unequal = pc.greater_equal(pc.abs(pc.subtract(one, other)), _LAST_DIGIT)
+        # The exchange writes eight digits; a product of two such numbers may have sixteen.
+        last_digit = pa.scalar("0.00000001").cast(_NUMBER).cast(_EXACT)
+        unequal = pc.greater_equal(pc.abs(pc.subtract(one, other)), last_digit)
     else:
         unequal = pc.not_equal(one, other)
     return pc.fill_null(unequal, fill_value=False)
