@@ -100,7 +100,7 @@ class Store:
         Never raises for a file that cannot be read: that is a finding.
         """
         path = self.path_of(file)
-        receipt = self._receipt(file)
+        receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
         if path is None:
@@ -198,7 +198,7 @@ class Store:
 
     def complain(self, file: CacheFile, trouble: Trouble) -> None:
         """Remember why rows of *file* are still missing; what is known besides stays."""
-        receipt = self._receipt(file)
+        receipt = self.receipt(file)
         if receipt is None:
             # Of no bytes: nobody has seen yet where those that may be there came from.
             receipt = Receipt(file.name, None, None, None, Facts())
@@ -268,7 +268,8 @@ class Store:
         else:
             paths[file.name] = path
 
-    def _receipt(self, file: CacheFile) -> Receipt | None:
+    def receipt(self, file: CacheFile) -> Receipt | None:
+        """What was noted of *file*, whether it still holds or not; None without a note."""
         self._listing()
         if file.name not in (self._noted or ()):
             return None

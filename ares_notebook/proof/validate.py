@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.disk import cannot_access, file_sha256
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.origin import market_of
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.span import cached_files, spans
 from ares_notebook.cache.store import Store
@@ -110,7 +110,7 @@ def validate_cache(
         sources=_sources(haves),
         reconciliation=compared,
         fingerprints=tuple(_fingerprints(haves, audit.unreadable, chosen)),
-        market=_market(store) or chosen.market_name,
+        market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
     )
 
@@ -150,7 +150,7 @@ class _Audit:
 
     def look_at(self, have: Have) -> None:
         """Check the bytes, the rows and the holes of one file."""
-        receipt = _receipt(self._store, have.file)
+        receipt = self._store.receipt(have.file)
         if have.path is None and receipt is None:
             return
         self.findings += _bytes(have, receipt)
@@ -253,29 +253,11 @@ def _bytes(have: Have, receipt: Receipt | None) -> Iterator[Finding]:
         yield Finding(name, "bytes", "error", 1, words)
 
 
-def _receipt(store: Store, file: CacheFile) -> Receipt | None:
-    try:
-        text = (store.folder / ".ares" / "receipts" / f"{file.name}.json").read_bytes()
-    except OSError:
-        # What the store cannot read it does not believe either.
-        return None
-    return Receipt.from_json(text)
-
-
-def _market(store: Store) -> str | None:
-    """Whose data it is: what filled the cache, whatever the settings point at now."""
-    try:
-        note = json.loads((store.folder / ".ares" / "origin.json").read_text(encoding="utf-8"))
-        return str(note["market"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _never_asked_for(store: Store, haves: Iterable[Have]) -> Iterator[Finding]:
     """Periods between two others of a series that nobody has downloaded."""
 
     def kind(have: Have) -> tuple[object, bool]:
-        unknown = have.path is None and _receipt(store, have.file) is None
+        unknown = have.path is None and store.receipt(have.file) is None
         return have.file.series, unknown
 
     for (_, unknown), group in groupby(haves, key=kind):
