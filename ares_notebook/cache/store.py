@@ -245,7 +245,9 @@ class Store:
 
     def _listing(self) -> dict[str, Path]:
         """Cache files by name; the plain one wins where both forms are there."""
-        if self._paths is None:
+        # One look at the field: another thread may call `refresh` at any moment.
+        paths = self._paths
+        if paths is None:
             try:
                 # listdir, not iterdir: of 100,000 names no path is needed.
                 names = sorted(os.listdir(self.folder), reverse=True)  # noqa: PTH208
@@ -253,13 +255,14 @@ class Store:
                 names = []
             except OSError as error:
                 raise cannot_access(self.folder, error) from error
-            self._paths = {
+            paths = {
                 name.removesuffix(".zst"): self.folder / name
                 for name in names
                 if name.endswith((".csv", ".csv.zst")) and not name.startswith(".")
             }
             self._noted = _names_in(self._receipts)
-        return self._paths
+            self._paths = paths
+        return paths
 
     def _remember(self, file: CacheFile, path: Path | None) -> None:
         paths = self._listing()
