@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.cache.store import Store
+from ares_notebook.market.facts import Absence
 from ares_notebook.proof.reconcile import reconcile
 
 DAY = 1 / 365.25
@@ -101,3 +105,47 @@ async def test_recorded_quarters_make_up_the_recorded_hours(recorded, tmp_path):
             await klines(own, interval, 0.16, "2022-03-01")
 
     assert found(own) == [("BTCUSDT", "1h from 15m", 1416, 1416, 0, "")]
+
+
+async def test_a_confirmed_hole_in_trades_is_not_compared(settings):
+    """What a day of trades lacks, by the exchange's own word, its candles still hold: nothing is said."""
+    await klines(settings, "1m", 0.05, "2025-03-02")
+    await trades(settings, "2025-03-02")
+    path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-01.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:500] + lines[501:]))
+    store = Store(settings)
+    [file] = [each for each in store.files() if each.dataset.key == "id"]
+    have = store.have(file)
+    heard = [
+        Absence(
+            hole.start_ms,
+            hole.end_ms,
+            "rest",
+            "2026-01-01T00:00:00+00:00",
+            hole.after_id,
+            hole.before_id,
+        )
+        for hole in have.unexplained(file.period.end_ms)
+    ]
+    store.note(replace(have, absences=(*have.absences, *heard)), final=True)
+
+    assert len(heard) == 1
+    assert found(settings) == []
+
+
+async def test_a_number_that_is_none_is_told_and_does_not_stop_the_rest(settings):
+    """A cell that nobody can add up makes its file one difference; other pairs are compared."""
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        for interval in ("1h", "1d"):
+            await klines(settings, interval, 0.05, "2025-02-01", symbol)
+    path = settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv"
+    status, text = path.stat(), path.read_text()
+    cell = text.splitlines()[50].split(",")[5]
+    path.write_text(text.replace(cell, "x" * len(cell)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    bitcoin, ether = found(settings)
+
+    assert bitcoin[1:5] == ("1d from 1h", 1, 0, 0)
+    assert "volume cannot be added up" in bitcoin[5]
+    assert ether[2:5] == (31, 31, 0)

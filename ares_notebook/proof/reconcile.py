@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
+from ares_notebook.errors import DataError
 from ares_notebook.market.datasets import AGG_TRADES
 from ares_notebook.market.intervals import INTERVALS, opens_between
 from ares_notebook.market.periods import DAY_MS, utc
-from ares_notebook.market.rows import Table, between, empty_rows
+from ares_notebook.market.rows import Table, between, empty_rows, stamps_ms
 from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.proof.candles import (
     Comparison,
@@ -87,7 +88,11 @@ def _is_whole(have: Have) -> bool:
     """Whether a file has all its rows up to where it ends, in our own columns."""
     if have.path is None or have.problem is not None or have.legacy:
         return False
-    return not have.unexplained(_end_ms(have))
+    end_ms = _end_ms(have)
+    if have.file.dataset is AGG_TRADES and any(hole.rows for hole in have.holes(end_ms)):
+        # Confirmed or not, those trades are in the candles and not in the file.
+        return False
+    return not have.unexplained(end_ms)
 
 
 def _end_ms(have: Have) -> int:
@@ -144,11 +149,14 @@ class _Pair:
         interval = self._series.interval or ""
         rows = self._rows(bases, start_ms, end_ms)
         make = candles_of_candles if self._base.interval else candles_of_trades
-        made = make(rows, interval)
-        there = self._rows(stored, start_ms, end_ms)
-        candles = pa.concat_tables([empty_rows(self._series.dataset), *there])
         opens = pa.array(np.asarray(opens_between(interval, start_ms, end_ms), np.int64) * 1000)
-        return compare(*(_opening(each, opens) for each in (made, candles)))
+        there = self._rows(stored, start_ms, end_ms)
+        try:
+            candles = pa.concat_tables([empty_rows(self._series.dataset), *there])
+            return compare(*(_opening(each, opens) for each in (make(rows, interval), candles)))
+        except DataError as error:
+            # What cannot be compared is not equal either.
+            return Comparison(1, 0, 0, f"{file.name}: {error}")
 
     def _files(self, series: Series, start_ms: int, end_ms: int) -> list[Have] | None:
         """The files of a stretch; None unless all are there and whole."""
@@ -159,6 +167,8 @@ class _Pair:
     def _rows(self, haves: Iterable[Have], start_ms: int, end_ms: int) -> Iterator[Table]:
         for have in haves:
             for table in self._store.rows(have.file):
+                if table.num_rows and stamps_ms(table)[0] >= end_ms:
+                    break
                 rows = between(table, start_ms, end_ms)
                 if rows.num_rows:
                     yield rows
