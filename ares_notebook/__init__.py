@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         download_klines_data,
     )
     from ares_notebook.exchange.retry import download_with_retry
+    from ares_notebook.job import Job, start
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
     from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
@@ -41,6 +42,7 @@ __all__ = [
     "DemoExchange",
     "DownloadReport",
     "Fingerprint",
+    "Job",
     "QualityReport",
     "Settings",
     "audit_cache",
@@ -61,6 +63,7 @@ __all__ = [
     "plan_downloads",
     "repair_gaps",
     "run",
+    "start",
     "validate_cache",
     "verify_fingerprint",
 ]
@@ -76,6 +79,7 @@ _HOMES = {
     "DemoExchange": "demo",
     "DownloadReport": "work.report",
     "Fingerprint": "proof.fingerprint",
+    "Job": "job",
     "QualityReport": "proof.quality",
     "Settings": "settings",
     "audit_cache": "proof.audit",
@@ -96,6 +100,7 @@ _HOMES = {
     "plan_downloads": "work.plan",
     "repair_gaps": "work.repair",
     "run": "loop",
+    "start": "job",
     "validate_cache": "proof.validate",
     "verify_fingerprint": "proof.verify",
 }

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["is_ours", "run", "submit"]
 
 _T = TypeVar("_T")
 _CLEAN_UP_SECONDS = 10.0
@@ -80,13 +80,12 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     >>> run(answer())
     42
     """
-    thread = _running()
-    if threading.current_thread() is thread._thread:  # noqa: SLF001 - same module
+    if is_ours():
         coroutine.close()
         msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
         raise RuntimeError(msg)
     finished = threading.Event()
-    future: Future[_T] = asyncio.run_coroutine_threadsafe(_told(coroutine, finished), thread.loop)
+    future = submit(coroutine, finished)
     try:
         return future.result()
     except BaseException:  # re-raised below; broad, since an interrupt is no Exception
@@ -96,6 +95,30 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
             # Bounded, since a coroutine that had not begun yet tells nothing.
             finished.wait(_CLEAN_UP_SECONDS)
         raise
+
+
+def submit(coroutine: Coroutine[Any, Any, _T], finished: threading.Event) -> Future[_T]:
+    """
+    Begin *coroutine* on the background loop, and return at once.
+
+    Parameters
+    ----------
+    coroutine : coroutine
+    finished : threading.Event
+        Set when the coroutine has ended and cleaned up after itself, which is later
+        than its future is cancelled.
+
+    Returns
+    -------
+    concurrent.futures.Future
+        Cancelling it cancels the coroutine.
+    """
+    return asyncio.run_coroutine_threadsafe(_told(coroutine, finished), _running().loop)
+
+
+def is_ours() -> bool:
+    """Whether the caller is on the background loop itself, and must not wait for it."""
+    return threading.current_thread() is _running()._thread  # noqa: SLF001 - same module
 
 
 async def _told(coroutine: Coroutine[Any, Any, _T], finished: threading.Event) -> _T:

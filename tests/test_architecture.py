@@ -47,7 +47,7 @@ FLOORS = [
     {"work.fill", "work.plan"},
     {"work.bring", "work.settle"},
     {"work.carry_out"},
-    {"download", "load", "work.repair"},
+    {"download", "job", "load", "work.repair"},
     {"step1"},
     {"proof.difference", "proof.finding"},
     {"proof.candles", "proof.checks", "proof.fingerprint", "proof.picture", "proof.verdict"},

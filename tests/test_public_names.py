@@ -22,6 +22,7 @@ NAMES = [
     "DemoExchange",
     "DownloadReport",
     "Fingerprint",
+    "Job",
     "QualityReport",
     "Settings",
     "audit_cache",
@@ -42,6 +43,7 @@ NAMES = [
     "plan_downloads",
     "repair_gaps",
     "run",
+    "start",
     "validate_cache",
     "verify_fingerprint",
 ]

@@ -78,9 +78,16 @@ async def retrying(
 
     # No bound here but the predicate's: attempts and waits are both its own.
     tries = tenacity.AsyncRetrying(
-        retry=is_worth_it, wait=wait_seconds, before_sleep=tell, reraise=True
+        retry=is_worth_it, wait=wait_seconds, before_sleep=tell, reraise=True, sleep=_nap
     )
     return await tries(api_call)
+
+
+async def _nap(seconds: float) -> None:
+    # A kernel's stop button is heard only when the loop wakes, so it wakes each second.
+    while seconds > 0:
+        await asyncio.sleep(min(seconds, 1.0))
+        seconds -= 1.0
 
 
 async def download_with_retry(

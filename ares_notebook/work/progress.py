@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ __all__ = [
     "ProgressListener",
     "Teller",
     "counted",
+    "heard_by",
     "shown",
     "somebody_looks",
     "tracked",
@@ -75,6 +77,28 @@ class Progress:
 
 
 ProgressListener = Callable[[Progress], None]
+_HEARD_BY: ContextVar[ProgressListener | None] = ContextVar("ares_heard_by", default=None)
+
+
+@contextmanager
+def heard_by(listener: ProgressListener) -> Iterator[None]:
+    """Let *listener* hear of the progress of whatever is awaited in this context."""
+    token = _HEARD_BY.set(listener)
+    try:
+        yield
+    finally:
+        _HEARD_BY.reset(token)
+
+
+def _both(one: ProgressListener | None, other: ProgressListener | None) -> ProgressListener | None:
+    if one is None or other is None:
+        return one or other
+
+    def tell(progress: Progress) -> None:
+        one(progress)
+        other(progress)
+
+    return tell
 
 
 class Teller:
@@ -121,6 +145,7 @@ def shown(
 
     The bar appears after half a second, so that quick work stays silent.
     """
+    listener = _both(listener, _HEARD_BY.get())
     if not somebody_looks(settings):
         yield listener
         return

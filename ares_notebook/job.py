@@ -1,0 +1,148 @@
+"""Work in the background: the kernel stays free, and the work can be watched and stopped."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, Generic, Literal, TypeVar
+
+from ares_notebook.loop import is_ours, submit
+from ares_notebook.work.progress import Progress, heard_by
+
+__all__ = ["Job", "start"]
+
+_T = TypeVar("_T")
+State = Literal["running", "done", "failed", "cancelled"]
+
+
+class Job(Generic[_T]):
+    """
+    A coroutine on its way; made by `start`.
+
+    Every attribute may be read at any time, from any thread; nothing but `wait` waits.
+
+    Examples
+    --------
+    >>> async def answer():
+    ...     return 42
+    >>> job = start(answer())
+    >>> job.wait(10), job
+    (42, <Job done>)
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
+        self._progress: Progress | None = None
+        self._finished = threading.Event()
+        self._future: Future[_T] = submit(self._heard(coroutine), self._finished)
+
+    async def _heard(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        with heard_by(self._hear):
+            return await coroutine
+
+    def _hear(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is; None until there is something to tell."""
+        return self._progress
+
+    @property
+    def state(self) -> State:
+        """Running, done, failed or cancelled; cancelled when it has cleaned up."""
+        if not self._finished.is_set():
+            return "running"
+        if self._future.cancelled():
+            return "cancelled"
+        return "failed" if self.error is not None else "done"
+
+    @property
+    def result(self) -> _T | None:
+        """What the coroutine returned; None unless it is done."""
+        return self._future.result() if self.state == "done" else None
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the coroutine raised; None unless it failed."""
+        if not self._future.done() or self._future.cancelled():
+            return None
+        return self._future.exception()
+
+    def cancel(self) -> None:
+        """Stop it, and return at once; what is done is kept, temporary files are removed."""
+        self._future.cancel()
+
+    def wait(self, timeout: float | None = None) -> _T:
+        """
+        Wait until it ends, and return its result.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; without it as long as it takes.
+
+        Returns
+        -------
+        object
+            What the coroutine returned.
+
+        Raises
+        ------
+        TimeoutError
+            If it is still running then; it goes on.
+        concurrent.futures.CancelledError
+            If it was cancelled.
+        Exception
+            What the coroutine raised.
+        """
+        if is_ours():
+            msg = "wait() would stop the loop that the job runs on; use await there"
+            raise RuntimeError(msg)
+        if not self._finished.wait(timeout):
+            msg = f"the job is still running after {timeout:g} seconds; wait again, or cancel() it"
+            raise TimeoutError(msg)
+        if self._future.cancelled():
+            msg = "the job was cancelled; what it had done is kept"
+            raise CancelledError(msg)
+        return self._future.result()
+
+    def __repr__(self) -> str:
+        told = f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""
+        why = f": {self.error}" if self.state == "failed" else ""
+        return f"<Job {self.state}{told}{why}>"
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; text from outside is escaped."""
+        return f"<code>{html.escape(repr(self))}</code>"
+
+
+def start(coroutine: Coroutine[Any, Any, _T]) -> Job[_T]:
+    """
+    Begin *coroutine* in the background, and return at once.
+
+    The kernel stays free for other cells; the job tells how far it is and can be
+    stopped.
+
+    Parameters
+    ----------
+    coroutine : coroutine
+        Such as ``download_all_data("BTCUSDT", "1h", 1)``.
+
+    Returns
+    -------
+    Job
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     job = start(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     report = job.wait(60)
+    >>> job.state, report.rows_written, job.progress.share
+    ('done', 59, 1.0)
+    """
+    return Job(coroutine)
