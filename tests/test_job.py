@@ -11,7 +11,6 @@ import pytest
 import ares_notebook as ares
 from ares_notebook.job import start
 
-
 MINE = ValueError("mine <b>")
 
 
