@@ -119,3 +119,27 @@ async def test_an_old_file_is_not_lost_to_half_a_new_one(exchange, settings):
     assert not report
     assert report.rows_written == 0
     assert path.read_bytes() == before
+
+
+async def test_an_old_file_is_replaced_as_far_as_it_went(settings):
+    """A download whose end lies before an old file's last row does not cut the file short."""
+    settings.cache_dir.mkdir()
+    path = settings.cache_dir / "klines_BTCUSDT_1h_2025-02.csv"
+    lines = ["timestamp,open,high,low,close,volume"]
+    lines += [
+        f"2025-02-{day:02d} {hour:02d}:00:00,1.0,1.0,1.0,1.0,1.0"
+        for day in range(1, 20)
+        for hour in range(24)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    (settings.cache_dir / ".ares").mkdir()
+    (settings.cache_dir / ".ares/origin.json").write_text('{"market": "demo"}')
+    report = await ares.download_klines_data(
+        "BTCUSDT", "1h", 0.01, end="2025-02-10", settings=settings
+    )
+
+    rows = path.read_text().splitlines()
+    assert report.complete
+    assert len(rows) == len(lines)
+    assert rows[-1].startswith("2025-02-19 23:00:00,")
+    assert rows[0].endswith("taker_buy_quote_asset_volume")

@@ -194,3 +194,74 @@ async def test_a_copied_cache_is_not_put_aside(settings):
 
     assert Store(own).have(parse_file_name(CANDLES)).is_witnessed
     assert ares.find_gaps("BTCUSDT", settings=own).empty
+
+
+@pytest.mark.parametrize("name", CUTS)
+async def test_a_digit_that_was_changed_in_a_final_file_is_set_right(settings, name):
+    """A final file whose bytes are others now is replaced, though it lacks nothing, and says so."""
+    whole = await filled(settings, name)
+    path = settings.cache_dir / name
+    lines = whole.decode().splitlines(keepends=True)
+    cells = lines[20].rstrip("\n").split(",")
+    cells[1] = cells[1][:-1] + ("1" if cells[1][-1] != "1" else "2")
+    lines[20] = ",".join(cells) + "\n"
+    path.write_text("".join(lines))
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert path.read_bytes() == whole
+    assert [step.reason for step in report.steps if step.action != "skip"] == [
+        "changed since it was final; replaced by a whole one"
+    ]
+
+
+async def test_a_changed_digit_beside_a_hole_is_set_right_too(settings):
+    """Where rows were cut out and a digit changed, the file is as it was after one run."""
+    whole = await filled(settings, CANDLES)
+    path = settings.cache_dir / CANDLES
+    lines = whole.decode().splitlines(keepends=True)
+    cells = lines[20].split(",")
+    cells[5] = f"1{cells[5]}"
+    path.write_text("".join([*lines[:20], ",".join(cells), *lines[21:50], *lines[60:]]))
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert report.complete
+    assert path.read_bytes() == whole
+
+
+async def test_a_changed_file_stays_while_the_exchange_is_out_of_reach(exchange, settings):
+    """What was changed is not thrown away before a whole file is there."""
+    whole = await filled(settings, CANDLES)
+    path = settings.cache_dir / CANDLES
+    changed = whole.replace(b"2025-02-10 05:00:00,", b"2025-02-10 05:00:00,1")
+    path.write_bytes(changed)
+    exchange.fail(".", times=None, status=503)
+    report = await ares.repair_gaps(
+        "BTCUSDT", settings=settings.model_copy(update={"max_retries": 0})
+    )
+
+    assert not report
+    assert path.read_bytes() == changed
+
+
+async def test_a_stamp_that_was_moved_is_set_right(settings):
+    """A funding event that was moved to where none can be does not stand in the way of the true one."""
+    whole = await filled(settings, FUNDING)
+    path = settings.cache_dir / FUNDING
+    for hour in ("08", "16"):
+        path.write_bytes(whole.replace(f"2025-02-03 {hour}:".encode(), b"2025-02-03 17:"))
+        await ares.repair_gaps("BTCUSDT", settings=settings)
+
+        assert path.read_bytes() == whole
+
+
+async def test_an_event_that_was_moved_onto_another_is_set_right(settings):
+    """A funding event whose stamp was moved into the hour of another one is put aside with its file."""
+    whole = await filled(settings, FUNDING)
+    path = settings.cache_dir / FUNDING
+    moved = whole.replace(b"2025-02-03 08:", b"2025-02-04 08:")
+    path.write_bytes(moved)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert report.complete
+    assert path.read_bytes() == whole
+    assert len(kept(settings)) == 2

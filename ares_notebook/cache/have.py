@@ -36,6 +36,8 @@ class Have:
         Whether its receipt was believed without looking into the file.
     is_witnessed : bool
         Whether a receipt tells where just these bytes came from.
+    expected_sha256 : str, optional
+        Of the final file that was here, where its bytes are others now.
     trouble : Trouble, optional
         Why rows are missing that were asked for.
     beside : Beside
@@ -52,6 +54,7 @@ class Have:
     problem: str | None = None
     is_remembered: bool = False
     is_witnessed: bool = False
+    expected_sha256: str | None = None
     trouble: Trouble | None = None
     beside: Beside = ALONE
 

@@ -66,9 +66,11 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
     for column in columns:
         if column.kind == "integer":
             frame[column.name] = pd.to_numeric(frame[column.name]).astype("int64")
-    key = "agg_trade_id" if dataset.key == "id" else "timestamp"
+    order = "agg_trade_id" if dataset.key == "id" else "timestamp"
+    # A funding event is known by its hour: it is stamped some milliseconds late.
+    key = frame[order].dt.floor("h") if dataset.key == "event_time" else frame[order]
     # The last of doubled rows was written last, so it is the better formed.
-    frame = frame.drop_duplicates(key, keep="last").sort_values(key, kind="stable")
+    frame = frame[~key.duplicated(keep="last")].sort_values(order, kind="stable")
     return _as_table(frame, dataset)
 
 

@@ -121,7 +121,9 @@ class Store:
             )
         if receipt and receipt.size is not None:
             _tell_of_change(path, path.stat().st_mtime_ns)
-        return replace(examined(file, path), absences=absences, trouble=trouble)
+        expected = receipt.sha256 if receipt and receipt.final else None
+        found = examined(file, path)
+        return replace(found, absences=absences, trouble=trouble, expected_sha256=expected)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""

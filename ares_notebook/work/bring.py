@@ -10,7 +10,7 @@ from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError
+from ares_notebook.errors import AresError, DataError
 from ares_notebook.market.facts import Trouble
 from ares_notebook.market.holes import is_final
 from ares_notebook.work.decide import Step, decide
@@ -51,18 +51,39 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
             await asyncio.to_thread(store.set_aside, have)
             have = await _have(step, store)
         # Another process may have done it while we waited for the lock.
-        now = decide(have, step.until_ms, roads.source)
-        if now.action == "skip":
-            return told(now, missing=len(now.have.unexplained(now.until_ms)))
-        with Draft(now, store) as draft:
-            problem = await fill(draft, now, roads)
-            rows = draft.new_rows
-            await draft.commit()
-            missing = len(draft.holes(by_rest=True))
-        if missing or problem is not None:
-            trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
-            await asyncio.to_thread(_complain, store, now, trouble)
-        return told(now, rows=rows, missing=missing, error=problem)
+        result = await _once(have, step, roads, store)
+        if isinstance(result.error, DataError) and _is_in_the_way(have):
+            return await _once(replace(have, problem=str(result.error)), step, roads, store)
+        sha256 = have.expected_sha256
+        if sha256 is None or result.error is not None or result.missing:
+            return result
+        receipt = store.receipt(step.file)
+        if receipt is not None and receipt.sha256 == sha256:
+            return result
+        have = await _have(step, store)
+        # What was cut out is back, and still it is not the file that was final.
+        return await _once(replace(have, expected_sha256=sha256), step, roads, store)
+
+
+def _is_in_the_way(have: Have) -> bool:
+    """Whether rows that nobody vouches for may be why others could not be put beside them."""
+    return have.path is not None and have.problem is None and not have.is_witnessed
+
+
+async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepReport:
+    """Decide anew about a file under its lock, and do it."""
+    now = decide(have, step.until_ms, roads.source)
+    if now.action == "skip":
+        return told(now, missing=len(now.have.unexplained(now.until_ms)))
+    with Draft(now, store) as draft:
+        problem = await fill(draft, now, roads)
+        rows = draft.new_rows
+        await draft.commit()
+        missing = len(draft.holes(by_rest=True))
+    if missing or problem is not None:
+        trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
+        await asyncio.to_thread(_complain, store, now, trouble)
+    return told(now, rows=rows, missing=missing, error=problem)
 
 
 async def _have(step: Step, store: Store) -> Have:

@@ -83,7 +83,12 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     file = have.file
     have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
     until_ms = min(until_ms, file.grid_end_ms)
-    anew = _why_anew(have)
+    anew = _why_anew(have) or _why_altered(have, until_ms)
+    if anew and have.facts.last_ms is not None:
+        # What takes its place reaches at least as far.
+        until_ms = max(until_ms, min(have.facts.last_ms + 1, file.grid_end_ms))
+        if have.file.dataset.has_interval:
+            until_ms = max(until_ms, have.facts.covered_until_ms or 0)
     there = replace(have, facts=Facts()) if anew else have
     left = there.unexplained(until_ms, by_rest=source != "archive")
     doubt = None if anew else _doubt(have, until_ms)
@@ -129,6 +134,14 @@ def _why_anew(have: Have) -> str | None:
     if have.legacy and not _runs_on(have):
         return "an old file without proof; replaced by a whole one"
     return None
+
+
+def _why_altered(have: Have, until_ms: int) -> str | None:
+    """Why a file that lacks nothing does not count: somebody has changed what was final."""
+    if have.expected_sha256 is None or have.unexplained(until_ms):
+        # What lacks is asked for first; then the bytes are as expected, or they are not.
+        return None
+    return "changed since it was final; replaced by a whole one"
 
 
 def _runs_on(have: Have) -> bool:

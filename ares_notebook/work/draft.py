@@ -171,11 +171,11 @@ class Draft:
     @property
     def _is_no_loss(self) -> bool:
         """Whether what is there may go: a part of a new file is worth less than an old one."""
-        return (
-            not self._anew
-            or self.facts.rows >= self._have.facts.rows
-            or not self.holes(by_rest=False)
-        )
+        if not self._anew or self.facts.rows >= self._have.facts.rows:
+            return True
+        # Fewer rows may be all that there are: the old ones were doubled, or nobody's.
+        reaches = (self.facts.last_ms or 0) >= (self._have.facts.last_ms or 0)
+        return reaches and not self.holes(by_rest=False)
 
     def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
         if self._anew and self._have.path is not None:

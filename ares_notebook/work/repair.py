@@ -140,4 +140,8 @@ def _last_ms(haves: list[Have], end_ms: int) -> int:
     last = haves[-1]
     if last.final or last.path is None or last.problem is not None or last.is_salvaged:
         return end_ms
-    return last.facts.covered_until_ms or end_ms
+    facts = last.facts
+    if facts.last_ms is None or facts.covered_until_ms is None:
+        return end_ms
+    # The last trade lies in the millisecond in which its cover ends.
+    return max(facts.covered_until_ms, facts.last_ms + 1)
