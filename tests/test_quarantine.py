@@ -265,3 +265,17 @@ async def test_an_event_that_was_moved_onto_another_is_set_right(settings):
     assert report.complete
     assert path.read_bytes() == whole
     assert len(kept(settings)) == 2
+
+
+async def test_an_empty_file_does_not_make_a_cache_binance_s(settings):
+    """Without a note whose it is, a cache is the ancestor's only if none of its files is ours."""
+    for end in ("2025-02-01", "2025-03-01"):
+        await ares.download_klines_data("BTCUSDT", "1h", 0.05, end=end, settings=settings)
+    shutil.rmtree(settings.cache_dir / ".ares")
+    first = min(settings.cache_dir.glob("*.csv"))
+    whole = first.read_bytes()
+    first.write_bytes(b"")
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert report.complete
+    assert first.read_bytes() == whole

@@ -180,6 +180,22 @@ async def test_repair_brings_nothing_beyond_the_last_row(settings):
     assert report.complete
 
 
+async def test_the_end_that_was_cut_off_a_running_month_comes_back(settings):
+    """Repair knows by the receipt how far a file went, and goes no further."""
+    await filled(settings, "klines", 0.05, "2025-02-20")
+    name = "klines_BTCUSDT_1h_2025-02.csv"
+    whole = contents(settings)
+    path = settings.cache_dir / name
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-6]))
+    cut = await ares.repair_gaps("BTCUSDT", settings=settings)
+    back = contents(settings)
+    path.unlink()
+    gone = await ares.repair_gaps("BTCUSDT", settings=settings)
+
+    assert (cut.rows_written, gone.rows_written) == (6, 19 * 24)
+    assert back == contents(settings) == whole
+
+
 async def test_repair_of_a_whole_cache_asks_for_nothing(exchange, settings):
     """Where nothing is missing no request is made."""
     await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-03-16", settings=settings)

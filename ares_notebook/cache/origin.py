@@ -55,7 +55,12 @@ def market_of(folder: Path) -> str | None:
 
 
 def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
-    """The ancestor knew only Binance, so a folder of its files is Binance's."""
+    """The ancestor knew only Binance, so a folder of nothing but its files is Binance's."""
+    found = None
     for file, path in files:
-        return None if is_ours(path, file.dataset) else "binance"
-    return None
+        if is_ours(path, file.dataset):
+            return None
+        if path.stat().st_size:
+            # An empty file is nobody's.
+            found = "binance"
+    return found

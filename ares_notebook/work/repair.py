@@ -8,6 +8,7 @@ from datetime import date, datetime
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.span import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.market.periods import utc
@@ -127,7 +128,7 @@ def plan_repair(
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
     haves = haves_of(store, span.files)
-    end_ms = min(span.end_ms, _last_ms(haves, span.end_ms))
+    end_ms = min(span.end_ms, _last_ms(haves[-1], store.receipt(haves[-1].file), span.end_ms))
     for have in haves:
         if have.file.period.start_ms < end_ms:
             asked = replace(have, absences=()) if recheck else have
@@ -135,13 +136,11 @@ def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> It
             yield replace(step, is_recheck=recheck)
 
 
-def _last_ms(haves: list[Have], end_ms: int) -> int:
-    """Where the rows of a series end: what would come after is not inside."""
-    last = haves[-1]
-    if last.final or last.path is None or last.problem is not None or last.is_salvaged:
-        return end_ms
-    facts = last.facts
-    if facts.last_ms is None or facts.covered_until_ms is None:
-        return end_ms
+def _last_ms(last: Have, receipt: Receipt | None, end_ms: int) -> int:
+    """Where the rows of a series end, or did when its last receipt was written."""
+    known = [last.facts] if receipt is None else [last.facts, receipt.facts]
     # The last trade lies in the millisecond in which its cover ends.
-    return max(facts.covered_until_ms, facts.last_ms + 1)
+    ends = [max(each.covered_until_ms or 0, (each.last_ms or -1) + 1) for each in known]
+    if last.final or last.problem is not None or last.is_salvaged or not max(ends):
+        return end_ms
+    return max(ends)
