@@ -13,7 +13,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
-from ares_notebook.errors import NeverDownloaded
+from ares_notebook.errors import NeverDownloaded, WrongMarket
 
 DAY = 1 / 365.25
 NAME = "klines_BTCUSDT_1h_2025-02.csv"
@@ -241,3 +241,11 @@ async def test_55_recorded_months_are_as_upstream(recorded, tmp_path):
 
     assert set(verdicts(report)) == {"unchanged"}
     assert report.requests == len(report.files) == 55
+
+
+async def test_an_update_does_not_mix_markets(spoilt):
+    """What another market has filled is not replaced."""
+    other = spoilt.model_copy(update={"market": "other"})
+
+    with pytest.raises(WrongMarket):
+        await ares.audit_cache(settings=other, update=True)

@@ -207,6 +207,15 @@ def test_nothing_there_is_said_in_words(settings):
         ares.find_gaps("BTCUSDT", start="2025-02-01", end="2025-01-01", settings=settings)
 
 
+async def test_funding_that_is_not_due_yet_is_not_counted_twice(settings):
+    """Of a running month of funding each rate that lacks is counted once, and as not downloaded."""
+    await ares.download_futures_data("BTCUSDT", 0.02, end="2025-03-20T10:30", settings=settings)
+    table = ares.find_gaps("BTCUSDT", settings=settings)
+
+    assert set(table["reason"]) == {"not downloaded"}
+    assert table["missing"].sum() == (31 - 20) * 3 + 1
+
+
 # --- arithmetic ---
 
 MONTH = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")

@@ -76,7 +76,12 @@ def a_word(text: bytes) -> bytes:
     return b"".join(lines)
 
 
-DAMAGES = [cut_line, rubbish, wrong_header, doubled, unsorted, a_word]
+def other_line_ends(text: bytes) -> bytes:
+    """Lines that end as on Windows."""
+    return text.replace(b"\n", b"\r\n")
+
+
+DAMAGES = [other_line_ends, cut_line, rubbish, wrong_header, doubled, unsorted, a_word]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)

@@ -110,7 +110,9 @@ def _row(have: Have, until_ms: int) -> dict[str, Any]:
         "end": file.period.end,
         "rows": facts.rows,
         "expected": expected,
-        "share": (facts.rows - facts.off_grid) / expected if expected else 1.0,
+        "share": (facts.rows - facts.off_grid) / expected
+        if expected
+        else float(have.problem is None),
         "first": None if facts.first_ms is None else utc(facts.first_ms),
         "last": None if facts.last_ms is None else utc(facts.last_ms),
         "holes": len(left),

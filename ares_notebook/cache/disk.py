@@ -30,6 +30,10 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
             f"move it away, or choose another folder with cache_dir"
         )
         return CacheUnavailable(msg)
+    if isinstance(error, IsADirectoryError):
+        return CacheUnavailable(f"{path} is a folder; name a file")
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return CacheUnavailable(f"there is no folder {path.parent}; make it, or name another place")
     folder = path.parent if path.suffix else path
     why = os.strerror(error.errno) if error.errno else str(error)
     msg = (

@@ -29,6 +29,8 @@ def examined(file: CacheFile, path: Path) -> Have:
         legacy = not is_ours(path, file.dataset)
         for table in read_rows(path, file):
             _check_scale(path, table, scale)
+            if legacy:
+                _check_columns(path, table)
             measure.add(table)
     except CorruptFile as error:
         _LOGGER.info("%s", error)
@@ -39,6 +41,14 @@ def examined(file: CacheFile, path: Path) -> Have:
     return Have(file, path, facts, legacy=legacy)
 
 
+def _check_columns(path: Path, table: Table) -> None:
+    """Refuse a file of ours whose line ends are others: the ancestor never wrote all columns."""
+    lacks = any(table[name].null_count for name in table.column_names)
+    if table.num_rows and not lacks:
+        msg = f"{path} has our columns and other line ends; download its period again"
+        raise CorruptFile(msg)
+
+
 def _check_scale(path: Path, table: Table, scale: Scale) -> None:
     try:
         at = scale.breaks_at(table)
@@ -47,7 +57,7 @@ def _check_scale(path: Path, table: Table, scale: Scale) -> None:
         raise CorruptFile(msg) from error
     if at is not None:
         stamp = utc(int(stamps_ms(table)[at]))
-        msg = f"{path} holds prices of another scale from {stamp:%Y-%m-%d %H:%M:%S} on, as of another symbol"
+        msg = f"{path} holds a price of another scale at {stamp:%Y-%m-%d %H:%M:%S}, as of another symbol"
         raise CorruptFile(msg)
 
 

@@ -178,7 +178,9 @@ def _explained(have: Have, until_ms: int) -> Iterator[_Gap]:
         told: list[Hole] = []
         for absence in absences:
             part = _common(have, hole, absence)
-            if part is not None and not any(_lies_in(part, each) for each in told):
+            if part is None or (part.rows is None and have.facts.rows):
+                continue
+            if not any(_lies_in(part, each) for each in told):
                 told.append(part)
                 yield _answered(have, part, absence)
 
@@ -193,7 +195,10 @@ def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
     left = unexplained(have.file, [hole], [absence], by_rest=True)
     if start_ms >= end_ms or left == [hole]:
         return None
-    rows = 0 if have.is_told_before(hole) else hole.rows
+    # Of a part of a hole without a grid nobody knows how much of it lies there.
+    whole = start_ms == hole.start_ms and end_ms == hole.end_ms
+    rows = hole.rows if whole else None
+    rows = 0 if rows and have.is_told_before(hole) else rows
     if have.file.dataset.has_interval:
         rows = grid_rows(have.file, start_ms, end_ms)
     return replace(hole, start_ms=start_ms, end_ms=end_ms, rows=rows)

@@ -113,7 +113,7 @@ def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     from_epoch = pd.to_datetime(epoch, unit="ms", utc=True, errors="coerce")
     words = text.mask(epoch.notna())
     from_words = pd.to_datetime(words, utc=True, errors="coerce", format="ISO8601")
-    return from_words.fillna(from_epoch)
+    return from_words.dt.as_unit("us").where(epoch.isna(), from_epoch.dt.as_unit("us"))
 
 
 def _as_table(frame: pd.DataFrame, dataset: Dataset) -> Table:

@@ -81,6 +81,8 @@ async def audit_cache(
     ------
     NeverDownloaded
         If the cache holds nothing of that.
+    WrongMarket
+        If *update* would mix another market into the cache.
 
     Examples
     --------
@@ -97,6 +99,9 @@ async def audit_cache(
     store = Store(chosen)
     files = cached_files(store, symbol, interval, start, end)
     haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
+    if update:
+        # Another market must not replace what this one has filled.
+        store.prepare()
     meter = Meter()
     with metered(meter):
         async with Transport(chosen) as transport:
