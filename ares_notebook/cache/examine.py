@@ -13,7 +13,7 @@ from ares_notebook.errors import CorruptFile
 from ares_notebook.market.facts import Facts
 from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, stamps_ms
+from ares_notebook.market.rows import Table, header_of, stamps_ms
 from ares_notebook.market.scale import Scale
 from ares_notebook.market.series import CacheFile
 
@@ -41,12 +41,13 @@ def examined(file: CacheFile, path: Path) -> Have:
     return Have(file, path, facts, legacy=legacy)
 
 
-def _check_columns(path: Path, table: Table) -> None:
-    """Refuse a file of ours whose line ends are others: the ancestor never wrote all columns."""
-    lacks = any(table[name].null_count for name in table.column_names)
-    if table.num_rows and not lacks:
-        msg = f"{path} has our columns and other line ends; download its period again"
-        raise CorruptFile(msg)
+def _check_line_ends(path: Path, file: CacheFile) -> None:
+    """Refuse a file of ours that went through an editor: the ancestor's have other headers."""
+    header = header_of(file.dataset)
+    with path.open("rb") as stream:
+        if stream.read(len(header) + 1) == header[:-1] + b"\r\n":
+            msg = f"{path} is ours but for its line ends; download its period again"
+            raise CorruptFile(msg)
 
 
 def _check_scale(path: Path, table: Table, scale: Scale) -> None:
