@@ -27,10 +27,10 @@ def examined(file: CacheFile, path: Path) -> Have:
     measure, scale = Measure(file), Scale(file.dataset)
     try:
         legacy = not is_ours(path, file.dataset)
+        if legacy:
+            _check_line_ends(path, file)
         for table in read_rows(path, file):
             _check_scale(path, table, scale)
-            if legacy:
-                _check_columns(path, table)
             measure.add(table)
     except CorruptFile as error:
         _LOGGER.info("%s", error)
