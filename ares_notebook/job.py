@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
+import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Literal, TypeVar
 
-from ares_notebook.loop import is_ours, submit
+from ares_notebook.loop import CLEAN_UP_SECONDS, is_ours, submit
+from ares_notebook.markup import text
 from ares_notebook.work.progress import Progress, heard_by
 
 __all__ = ["Job", "start"]
@@ -22,6 +23,8 @@ class Job(Generic[_T]):
     A coroutine on its way; made by `start`.
 
     Every attribute may be read at any time, from any thread; nothing but `wait` waits.
+    In a coroutine, or in a notebook's cell, ``await job`` waits too, for the same result
+    and errors; who is cancelled while he waits so cancels the job.
 
     Examples
     --------
@@ -108,6 +111,16 @@ class Job(Generic[_T]):
             raise CancelledError(msg)
         return self._future.result()
 
+    def __await__(self) -> Generator[Any, None, _T]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> _T:
+        try:
+            return await asyncio.wrap_future(self._future)
+        finally:
+            # Who gave up shall find everything cleaned up; else this is at once.
+            await asyncio.to_thread(self._finished.wait, CLEAN_UP_SECONDS)
+
     def __repr__(self) -> str:
         told = f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""
         why = f": {self.error}" if self.state == "failed" else ""
@@ -115,7 +128,7 @@ class Job(Generic[_T]):
 
     def _repr_html_(self) -> str:
         """The same for a notebook; text from outside is escaped."""
-        return f"<code>{html.escape(repr(self))}</code>"
+        return f"<code>{text(repr(self))}</code>"
 
 
 def start(coroutine: Coroutine[Any, Any, _T]) -> Job[_T]:

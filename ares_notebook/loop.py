@@ -9,10 +9,11 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["is_ours", "run", "submit"]
+__all__ = ["CLEAN_UP_SECONDS", "is_ours", "run", "submit"]
 
 _T = TypeVar("_T")
-_CLEAN_UP_SECONDS = 10.0
+CLEAN_UP_SECONDS = 10.0
+"""How long to wait for a cancelled coroutine to tidy up."""
 
 
 class _LoopThread:
@@ -93,7 +94,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         # without this an interrupted cell would leave the work running unseen.
         if future.cancel():
             # Bounded, since a coroutine that had not begun yet tells nothing.
-            finished.wait(_CLEAN_UP_SECONDS)
+            finished.wait(CLEAN_UP_SECONDS)
         raise
 
 

@@ -13,7 +13,7 @@ PREFIX = "ares_notebook"
 
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
-    {"errors", "loop"},
+    {"errors", "loop", "markup", "quantities"},
     {"market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},
@@ -43,7 +43,7 @@ FLOORS = [
     {"cache.beside", "cache.lock", "cache.span"},
     {"cache.coverage", "cache.gaps", "cache.window"},
     {"work.decide", "work.progress", "work.report"},
-    {"work.draft", "work.sizes"},
+    {"work.cost", "work.draft", "work.sizes"},
     {"work.fill", "work.plan"},
     {"work.bring", "work.settle"},
     {"work.carry_out"},

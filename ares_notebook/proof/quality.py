@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.errors import PoorQuality
+from ares_notebook.markup import block, line, table
 from ares_notebook.proof.finding import SEVERITIES, Finding
 from ares_notebook.proof.fingerprint import Fingerprint
 
@@ -23,13 +22,6 @@ __all__ = ["QualityReport"]
 _MOST_LINES = 12
 _MOST_NAMED = 3
 _COLUMNS = ("file", "check", "severity", "count", "example")
-# Colours of the notebook's theme, and what to take elsewhere.
-_COLOURS = {
-    "error": "var(--jp-error-color1, #b71c1c)",
-    "warning": "var(--jp-warn-color1, #b26a00)",
-    "information": "var(--jp-info-color1, #00639c)",
-}
-_CELL = "padding:2px 8px;text-align:left;border-bottom:1px solid var(--jp-border-color2, #ccc)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,33 +189,16 @@ class QualityReport:
         """The same for a notebook; all text from outside is escaped."""
         found = self._by_severity()
         more = len(found) - _MOST_LINES
-        rest = f"<div>… and {more} more; see <code>report.to_frame()</code></div>"
-        return (
-            '<div style="color:var(--jp-ui-font-color1, inherit)">'
-            f"<strong>{html.escape(self._headline())}</strong>"
-            f"{_table(found[:_MOST_LINES]) if found else ''}{rest if more > 0 else ''}</div>"
-        )
+        rest = line(f"… and {more} more; see report.to_frame()") if more > 0 else ""
+        names = ("severity", "file", "check", "count", "first example")
+        rows = [
+            (each.severity, each.file, each.check, f"{each.count:,}", each.example)
+            for each in found[:_MOST_LINES]
+        ]
+        told = table(names, rows, numbers=("count",)) if rows else ""
+        return block(self._headline(), told, rest)
 
 
 def _many(count: int, what: str) -> str:
     plural = "S" if what.isupper() else "s"
     return f"{count:,} {what}{'' if count == 1 else plural}"
-
-
-def _table(findings: Iterable[Finding]) -> str:
-    head = "".join(
-        f'<th scope="col" style="{_CELL}">{name}</th>'
-        for name in ("severity", "file", "check", "count", "first example")
-    )
-    return (
-        '<table style="border-collapse:collapse;font-size:var(--jp-ui-font-size1, 13px)">'
-        f"<thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(map(_row, findings))}</tbody></table>"
-    )
-
-
-def _row(finding: Finding) -> str:
-    cells = (finding.file, finding.check, f"{finding.count:,}", finding.example)
-    colour = f"{_CELL};color:{_COLOURS[finding.severity]}"
-    rest = "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in cells)
-    return f'<tr><td style="{colour}">{finding.severity}</td>{rest}</tr>'

@@ -22,7 +22,7 @@ from ares_notebook.work.bring import bring, remember, told
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.fill import Roads
 from ares_notebook.work.plan import Plan
-from ares_notebook.work.progress import Progress, ProgressListener, Teller, shown
+from ares_notebook.work.progress import Part, Progress, ProgressListener, Teller, shown
 from ares_notebook.work.report import DownloadReport, StepReport
 from ares_notebook.work.settle import settle
 from ares_notebook.work.sizes import check_disk
@@ -81,7 +81,7 @@ class _Work:
     overhead: Meter = field(default_factory=Meter)
     notes: list[str] = field(default_factory=list)
     results: dict[str, StepReport] = field(default_factory=dict)
-    meters: list[Meter] = field(default_factory=list)
+    meters: list[tuple[Step, Meter]] = field(default_factory=list)
     failures: int = 0
 
     async def do(self, transport: Transport) -> None:
@@ -156,7 +156,7 @@ class _Work:
         """One file; its failure is noted, and stops nobody else."""
         async with places:
             meter = Meter(on_change=lambda: self._tell(step))
-            self.meters.append(meter)
+            self.meters.append((step, meter))
             with metered(meter):
                 try:
                     result = await bring(step, roads, self.store)
@@ -194,21 +194,38 @@ class _Work:
         self.notes.append(note)
 
     def _tell(self, step: Step | None, *, at_once: bool = False) -> None:
-        def progress() -> Progress:
-            return Progress(
-                symbol=self.plan.symbol,
-                dataset=step.file.dataset.name if step else "",
-                file_name=step.file.name if step else "",
-                steps_done=len(self.results),
-                steps_total=len(self.plan.to_do),
-                rows=sum(result.rows for result in self.results.values()),
-                requests=sum(meter.requests for meter in self.meters),
-                bytes_received=sum(meter.bytes_received for meter in self.meters),
-                bytes_expected=self.plan.bytes_received,
-                seconds=time.monotonic() - self.began,
-            )
+        self.teller.tell(lambda: self._progress(step), at_once=at_once)
 
-        self.teller.tell(progress, at_once=at_once)
+    def _progress(self, step: Step | None) -> Progress:
+        names = dict.fromkeys(each.file.dataset.name for each in self.plan.to_do)
+        parts = tuple(self._part(name) for name in names)
+        return Progress(
+            symbol=self.plan.symbol,
+            dataset=step.file.dataset.name if step else "",
+            file_name=step.file.name if step else "",
+            steps_done=sum(part.steps_done for part in parts),
+            steps_total=len(self.plan.to_do),
+            rows=sum(part.rows for part in parts),
+            requests=sum(meter.requests for _, meter in self.meters),
+            bytes_received=sum(part.bytes_received for part in parts),
+            bytes_expected=self.plan.bytes_received,
+            seconds=time.monotonic() - self.began,
+            parts=parts,
+        )
+
+    def _part(self, dataset: str) -> Part:
+        steps = [each for each in self.plan.to_do if each.file.dataset.name == dataset]
+        results = [each for each in self.results.values() if each.dataset == dataset]
+        meters = [meter for step, meter in self.meters if step.file.dataset.name == dataset]
+        return Part(
+            dataset,
+            # A day that was whole until its neighbour came is worked on beside the plan.
+            min(len(results), len(steps)),
+            len(steps),
+            sum(each.rows for each in results),
+            sum(each.bytes_received for each in meters),
+            sum(each.bytes_received for each in steps),
+        )
 
 
 def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:

@@ -20,7 +20,9 @@ from ares_notebook.market.intervals import validate_interval
 from ares_notebook.market.periods import Period, as_utc, lookback_start, to_ms
 from ares_notebook.market.series import Series, files_between
 from ares_notebook.market.symbols import validate_symbol
+from ares_notebook.markup import block, line, table
 from ares_notebook.settings import Settings
+from ares_notebook.work.cost import Cost
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.sizes import sized
 
@@ -69,24 +71,29 @@ class Plan:
         return tuple(step for step in self.steps if step.action != "skip")
 
     @property
+    def cost(self) -> Cost:
+        """Files, rows, bytes, requests, weight and time, estimated."""
+        return Cost.of(self.steps, self.settings)
+
+    @property
     def rows(self) -> int:
         """Rows to come, estimated."""
-        return sum(step.rows for step in self.steps)
+        return self.cost.rows
 
     @property
     def bytes_received(self) -> int:
         """Bytes to come over the line, estimated or (after `measure`) exact for the archive's."""
-        return sum(step.bytes_received for step in self.steps)
+        return self.cost.bytes_received
 
     @property
     def bytes_stored(self) -> int:
         """Bytes to be written to the cache, estimated."""
-        return sum(step.bytes_stored for step in self.steps)
+        return self.cost.bytes_stored
 
     @property
     def requests(self) -> int:
         """Requests to be made, estimated."""
-        return sum(step.requests for step in self.steps)
+        return self.cost.requests
 
     def ending(self, end: datetime) -> Plan:
         """The same plan with an earlier end: what is not closed by then is left out."""
@@ -142,19 +149,18 @@ class Plan:
         )
 
     def __str__(self) -> str:
-        head = f"Plan for {self.symbol}"
-        head += f" {self.interval}" if self.interval else ""
-        head += f", {self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC, into {self.settings.cache_dir}"
-        return "\n".join([head, *(_line(group) for group in _groups(self.steps)), self._sum()])
+        lines = [f"  {_in_words(group)}" for group in _groups(self.steps)]
+        return "\n".join([self._headline(), *lines, str(self.cost)])
 
-    def _sum(self) -> str:
-        if not self.to_do:
-            return f"Nothing to do: all {len(self.steps)} files are there."
-        return (
-            f"To do: {len(self.to_do)} of {len(self.steps)} files, about {self.rows:,} rows, "
-            f"{_size(self.bytes_received)} to fetch in {self.requests:,} requests, "
-            f"{_size(self.bytes_stored)} on disk."
-        )
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        rows = [_told(group) for group in _groups(self.steps)]
+        return block(self._headline(), table(_TOLD, rows), line(self.cost))
+
+    def _headline(self) -> str:
+        what = " ".join(filter(None, (self.symbol, self.interval)))
+        when = f"{self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC"
+        return f"Plan for {what}, {when}, into {self.settings.cache_dir}"
 
 
 def _groups(steps: Iterable[Step]) -> list[list[Step]]:
@@ -177,23 +183,22 @@ def _alike(one: Step, other: Step) -> bool:
     )
 
 
-def _line(group: Sequence[Step]) -> str:
+_TOLD = ("action", "files", "which", "why", "by")
+
+
+def _told(group: Sequence[Step]) -> tuple[str, str, str, str, str]:
+    """What a line tells of neighbours that are alike; see `_TOLD`."""
     first, last = group[0], group[-1]
     names = first.file.name
     if len(group) > 1:
         names = f"{names.removesuffix('.csv')} … {last.file.stamp}"
-    road = f", by {first.roads[0]}" if first.roads else ""
-    count = f"{len(group)} files" if len(group) > 1 else "1 file"
-    return f"  {first.action:<6} {count:>10}  {names}: {first.reason}{road}"
+    return first.action, f"{len(group)}", names, first.reason, first.roads[0] if first.roads else ""
 
 
-def _size(count: int) -> str:
-    number = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if number < 1000:  # noqa: PLR2004 - decimal units, as disks are sold
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
+def _in_words(group: Sequence[Step]) -> str:
+    action, count, names, reason, road = _told(group)
+    files = f"{count} file" if len(group) == 1 else f"{count} files"
+    return f"{action:<6} {files:>10}  {names}: {reason}{f', by {road}' if road else ''}"
 
 
 def plan_downloads(

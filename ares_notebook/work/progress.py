@@ -12,9 +12,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ares_notebook.quantities import size_in_words, time_in_words
 from ares_notebook.settings import Settings
 
 __all__ = [
+    "Part",
     "Progress",
     "ProgressListener",
     "Teller",
@@ -30,9 +32,42 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """
+    How far one dataset of a download is; the numbers are those of `Progress`.
+
+    Parameters
+    ----------
+    dataset : str
+    steps_done, steps_total, rows, bytes_received, bytes_expected : int
+
+    Examples
+    --------
+    >>> Part("klines", 1, 4, 744, 30_000, 120_000).share
+    0.25
+    """
+
+    dataset: str
+    steps_done: int
+    steps_total: int
+    rows: int = 0
+    bytes_received: int = 0
+    bytes_expected: int = 0
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1: by files, and between two files by bytes."""
+        if not self.steps_total:
+            return 1.0
+        by_files = self.steps_done / self.steps_total
+        by_bytes = self.bytes_received / self.bytes_expected if self.bytes_expected else 0.0
+        return min(1.0, max(by_files, min(by_bytes, 0.99)))
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """
-    How far a download is.
+    How far a download, or a look through the cache, is.
 
     Parameters
     ----------
@@ -48,6 +83,13 @@ class Progress:
         In all, estimated.
     seconds : float
         Since the start.
+    parts : tuple of Part
+        The same, a dataset each; empty where there are none.
+
+    Examples
+    --------
+    >>> print(Progress("BTCUSDT", "klines", "f.csv", 3, 12, 2_232, 6, 90_000, 360_000, 1.5))
+    BTCUSDT klines: 3 of 12 files (25%), 2,232 rows, 60.0 KB/s, 4 s left
     """
 
     symbol: str
@@ -60,20 +102,40 @@ class Progress:
     bytes_received: int
     bytes_expected: int
     seconds: float
+    parts: tuple[Part, ...] = ()
 
     @property
     def share(self) -> float:
         """From 0 to 1: by files, and between two files by bytes."""
-        if not self.steps_total:
-            return 1.0
-        by_files = self.steps_done / self.steps_total
-        by_bytes = self.bytes_received / self.bytes_expected if self.bytes_expected else 0.0
-        return min(1.0, max(by_files, min(by_bytes, 0.99)))
+        whole = Part(
+            "",
+            self.steps_done,
+            self.steps_total,
+            bytes_received=self.bytes_received,
+            bytes_expected=self.bytes_expected,
+        )
+        return whole.share
 
     @property
     def seconds_left(self) -> float | None:
         """Estimated from the rate so far; None while nothing has come."""
         return self.seconds * (1 - self.share) / self.share if self.share else None
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The rate so far."""
+        return self.bytes_received / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        what = " ".join(filter(None, (self.symbol, self.dataset)))
+        words = [f"{self.steps_done:,} of {self.steps_total:,} files ({self.share:.0%})"]
+        if self.rows:
+            words.append(f"{self.rows:,} rows")
+        if self.bytes_received:
+            words.append(f"{size_in_words(self.bytes_per_second)}/s")
+        if self.seconds_left:
+            words.append(f"{time_in_words(self.seconds_left)} left")
+        return f"{what}: {', '.join(words)}"
 
 
 ProgressListener = Callable[[Progress], None]
@@ -170,6 +232,8 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
     """
     The *items* one by one, with a bar of rate and time left for whoever looks.
 
+    Who listens by `heard_by` is told as well, and may stop it by raising.
+
     Parameters
     ----------
     items : sequence
@@ -177,12 +241,23 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
     what : str
         Stands before the bar, such as ``"validate"``.
     """
+    listened = _listened(items, what)
     if not somebody_looks(settings):
-        yield from items
+        yield from listened
         return
     from tqdm.auto import tqdm  # noqa: PLC0415 - as above
 
-    yield from tqdm(items, desc=what, unit="file", delay=0.5)
+    yield from tqdm(listened, desc=what, total=len(items), unit="file", delay=0.5)
+
+
+def _listened(items: Sequence[_T], what: str) -> Iterator[_T]:
+    """The *items*, and after each a word to the listener."""
+    teller, began, total = Teller(_HEARD_BY.get()), time.monotonic(), len(items)
+    for done, item in enumerate(items, start=1):
+        yield item
+        seconds = time.monotonic() - began
+        progress = Progress("", what, "", done, total, 0, 0, 0, 0, seconds)
+        teller.tell(lambda progress=progress: progress, at_once=done == total)  # type: ignore[misc] # mypy cannot infer a default
 
 
 async def counted(

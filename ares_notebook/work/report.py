@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ares_notebook.errors import AresError, IncompleteDownload
+from ares_notebook.markup import block, line, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,26 @@ class DownloadReport:
     notes: tuple[str, ...] = ()
     overhead_requests: int = 0
     overhead_bytes: int = field(default=0, repr=False)
+
+    @classmethod
+    def joined(cls, reports: Iterable[DownloadReport]) -> DownloadReport:
+        """
+        One report of several downloads, done one after the other.
+
+        Examples
+        --------
+        >>> one = DownloadReport((StepReport("klines", "klines_BTCUSDT_1h_2025-01.csv", "skip"),), 1.5)
+        >>> DownloadReport.joined([one, one]).seconds
+        3.0
+        """
+        every = tuple(reports)
+        return cls(
+            tuple(step for each in every for step in each.steps),
+            sum(each.seconds for each in every),
+            tuple(dict.fromkeys(note for each in every for note in each.notes)),
+            sum(each.overhead_requests for each in every),
+            sum(each.overhead_bytes for each in every),
+        )
 
     def __bool__(self) -> bool:
         return not self.failed
@@ -182,9 +203,24 @@ class DownloadReport:
         return [*_shortened(failed), *_shortened(waiting), *notes]
 
     def _repr_html_(self) -> str:
-        """The same for a notebook; all text from outside is escaped."""
-        rows = "".join(f"<div>{html.escape(line)}</div>" for line in self._lines())
-        return f"<div><strong>{html.escape(self._headline())}</strong>{rows}</div>"
+        """The same for a notebook, with a line a dataset; all text from outside is escaped."""
+        names = ("dataset", "files", "new rows", "requests", "MB")
+        rows = [_sums(name, self.steps) for name in dict.fromkeys(s.dataset for s in self.steps)]
+        told = "".join(map(line, self._lines()))
+        return block(self._headline(), table(names, rows, numbers=names[1:]), told)
+
+
+def _sums(dataset: str, steps: Iterable[StepReport]) -> tuple[str, ...]:
+    """A dataset's line of the table."""
+    ours = [step for step in steps if step.dataset == dataset]
+    received = sum(step.bytes_received for step in ours)
+    return (
+        dataset,
+        f"{len(ours):,}",
+        f"{sum(step.rows for step in ours):,}",
+        f"{sum(step.requests for step in ours):,}",
+        f"{received / 1e6:,.1f}",
+    )
 
 
 _PAST = {"skip": "skipped", "extend": "extended", "fetch": "fetched"}

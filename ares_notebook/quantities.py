@@ -1,0 +1,45 @@
+"""Sizes and times in words."""
+
+from __future__ import annotations
+
+__all__ = ["size_in_words", "time_in_words"]
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_FEW = 10
+
+
+def size_in_words(count: float) -> str:
+    """
+    Bytes, in the decimal units that disks are sold in.
+
+    Examples
+    --------
+    >>> size_in_words(999), size_in_words(12_345_678)
+    ('999 B', '12.3 MB')
+    """
+    number = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004 - decimal units
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def time_in_words(seconds: float) -> str:
+    """
+    A stretch of time, no more exactly than one cares.
+
+    Examples
+    --------
+    >>> time_in_words(0.4), time_in_words(75), time_in_words(5_400), time_in_words(200_000)
+    ('1 s', '1 min 15 s', '1 h 30 min', '2 d 7 h')
+    """
+    whole = max(1, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        minutes, rest = divmod(whole, _MINUTE)
+        return f"{minutes} min {rest} s" if rest and minutes < _FEW else f"{minutes} min"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
