@@ -123,8 +123,8 @@ def table(days: int) -> pd.DataFrame:
             "end": starts + pd.Timedelta(days=1),
             "rows": 5,
             "expected": 5,
-            "holes": [1, *[0] * (days - 1)],
-            "confirmed_absent": 0,
+            "share": 1.0,
+            "state": ["failed", *["complete"] * (days - 1)],
         }
     )
 
@@ -137,5 +137,6 @@ def test_a_cell_a_file_and_a_line_a_year():
     assert re.findall(r'<text x="0" y="\d+">(\d{4})</text>', drawn) == [
         str(year) for year in range(2023, 2029)
     ]
-    assert drawn.count('class="holes" x=') == 2
+    assert drawn.count("failed</title>") == 1
+    assert drawn.count('fill="url(#coverage-5)"') == 2
     assert all(0 <= float(x) <= 810 for x in re.findall(r' x="([\d.]+)"', drawn))

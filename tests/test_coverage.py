@@ -27,6 +27,7 @@ COLUMNS = [
     "confirmed_absent",
     "source",
     "final",
+    "state",
 ]
 
 

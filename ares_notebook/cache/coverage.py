@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.reasons import state_of
 from ares_notebook.cache.span import cached_files, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
@@ -51,12 +52,16 @@ def coverage(
     -------
     pandas.DataFrame
         Columns ``dataset, symbol, interval, file, start, end, rows, expected, share,
-        first, last, holes, confirmed_absent, source, final``. ``expected`` counts the
+        first, last, holes, confirmed_absent, source, final, state``. ``expected`` counts the
         grid of k-lines, the ids of trades and the events of funding; ``holes`` are
         those that the exchange has not confirmed, ``confirmed_absent`` the rows of
         those that it has; ``source`` is ``archive``, ``rest``, both, ``legacy`` (a
         file of the ancestor), ``unknown`` (no receipt) or ``none`` (no file: the
-        exchange has nothing). Times are UTC.
+        exchange has nothing). ``state`` says in a word how the file stands:
+        ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
+        there but for what the exchange itself does not have), ``before listing``,
+        ``not downloaded``, ``not yet published``, ``failed`` or ``corrupt,
+        quarantined``, as in `find_gaps`. Times are UTC.
 
     Raises
     ------
@@ -77,14 +82,15 @@ def coverage(
     import pandas as pd  # noqa: PLC0415 - the store alone does without it
 
     store = Store(settings or Settings())
-    until_ms = to_ms(datetime.now(UTC) if end is None else as_utc(end))
+    now = datetime.now(UTC)
+    now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
     haves = [have for group in _by_series(files) for have in haves_of(store, group)]
     # A file that was asked for and did not come is a gap, and no file.
     known = [have for have in haves if have.path is not None or have.absences]
     if not known:
         raise NeverDownloaded(never(store, symbol, interval))
-    return pd.DataFrame([_row(have, until_ms) for have in known])
+    return pd.DataFrame([_row(have, until_ms, now_ms) for have in known])
 
 
 def _by_series(files: Iterable[CacheFile]) -> Iterator[list[CacheFile]]:
@@ -92,7 +98,7 @@ def _by_series(files: Iterable[CacheFile]) -> Iterator[list[CacheFile]]:
     return (list(group) for _, group in groupby(files, key=attrgetter("series")))
 
 
-def _row(have: Have, until_ms: int) -> dict[str, Any]:
+def _row(have: Have, until_ms: int, now_ms: int) -> dict[str, Any]:
     file, facts = have.file, have.facts
     # Rows beyond the end are there all the same, and then expected too.
     until_ms = max(until_ms, facts.covered_until_ms or 0)
@@ -119,6 +125,7 @@ def _row(have: Have, until_ms: int) -> dict[str, Any]:
         "confirmed_absent": missing - have.missing(left),
         "source": _source(have),
         "final": have.final,
+        "state": state_of(have, until_ms, now_ms),
     }
 
 

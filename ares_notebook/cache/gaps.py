@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.reasons import NOT_PUBLISHED, QUIET, REASONS, reason_of_answer, why_open
 from ares_notebook.cache.span import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.market.facts import Absence, Hole, grid_rows
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["REASONS", "find_gaps"]
-
-NOT_DOWNLOADED = "not downloaded"
-NOT_PUBLISHED = "not yet published"
-BEFORE_LISTING = "before listing"
-CONFIRMED = "confirmed absent upstream"
-CORRUPT = "corrupt, quarantined"
-FAILED = "failed"
-QUIET = "quiet"
-
-REASONS = {
-    NOT_DOWNLOADED: "nobody has asked the exchange for it yet",
-    NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
-    BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
-    CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
-    CORRUPT: "the file was damaged; the note says where it is, and a download replaces it",
-    FAILED: "it was asked for and did not come; the note says why",
-    QUIET: "hours without a trade over which the ids run on: nothing is missing",
-}
-"""Every reason that a gap can have, and what it means."""
-
-# Answers that are reasons of their own; any other sentence tells why there can be none.
-_ANSWERS = {"rest": CONFIRMED, "archive": CONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +124,7 @@ def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
 
 def _open(have: Have, until_ms: int, now_ms: int) -> Iterator[_Gap]:
     """Holes about which the exchange has not been heard, and why they are still there."""
-    reason, note, at = _why_open(have)
+    reason, note, at = why_open(have)
     for hole in have.unexplained(until_ms):
         if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
             future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
@@ -155,16 +134,6 @@ def _open(have: Have, until_ms: int, now_ms: int) -> Iterator[_Gap]:
             rows = 0 if rows and have.is_told_before(hole) else rows
             past = replace(hole, end_ms=min(hole.end_ms, now_ms), rows=rows)
             yield _gap(past, reason, note, at)
-
-
-def _why_open(have: Have) -> tuple[str, str, str]:
-    if have.problem is not None:
-        return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
-    trouble = have.trouble
-    if trouble is None:
-        return NOT_DOWNLOADED, "", ""
-    reason = trouble.reason if trouble.reason in REASONS else FAILED
-    return reason, trouble.words, trouble.at
 
 
 def _explained(have: Have, until_ms: int) -> Iterator[_Gap]:
@@ -205,7 +174,7 @@ def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
 
 
 def _answered(have: Have, part: Hole, absence: Absence) -> _Gap:
-    reason = _ANSWERS.get(absence.evidence, BEFORE_LISTING)
+    reason = reason_of_answer(absence)
     who = {"rest": "the API", "archive": "the archive"}.get(absence.evidence)
     note = f"{who} has none" if who else absence.evidence
     if have.facts.off_grid:

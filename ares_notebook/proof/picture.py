@@ -1,11 +1,14 @@
-"""What a cache holds, as a picture of plain SVG: a line a year, a cell a file."""
+"""What a cache holds, as a picture of plain SVG: the coverage calendar of the certificate."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ares_notebook.cache.reasons import STATES
+from ares_notebook.proof.calendar import Block, Cell, calendar_of, states_in
+from ares_notebook.proof.looks import LOOKS, Look
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,33 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["coverage_svg"]
 
 _LEFT, _TOP, _LINE, _HEIGHT, _WIDTH = 64, 36, 20, 14, 744
-_MONTHS = "JFMAMJJASOND"
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """How a file stands: its words, and the class of its cell."""
-
-    name: str
-    words: str
-
-
-# Told apart without colour too: dark, light, striped, empty.
-_WHOLE = _State("whole", "complete")
-_CONFIRMED = _State("told", "complete but for what the exchange does not have")
-_HOLES = _State("holes", "holes, or not asked for yet")
-_EMPTY = _State("empty", "no file: the exchange has nothing")
-_STATES = (_WHOLE, _CONFIRMED, _HOLES, _EMPTY)
-
-_STYLE = """
-.whole{fill:#0b4f7d}.told{fill:#7db8dc}.holes{fill:url(#stripes)}.empty{fill:none;stroke:#999;stroke-width:.5}
-text{font:11px system-ui,sans-serif;fill:currentColor}
-"""
-_STRIPES = (
-    '<defs><pattern id="stripes" width="5" height="5" patternUnits="userSpaceOnUse" '
-    'patternTransform="rotate(45)"><rect width="5" height="5" fill="#f2b8a0"/>'
-    '<rect width="2.5" height="5" fill="#b8400a"/></pattern></defs>'
-)
+_STYLE = "font:11px system-ui,sans-serif"
+# Each hatch as the path of a tile of six by six.
+_HATCHES = {
+    "/": "M-1,1L1,-1M0,6L6,0M5,7L7,5",
+    "\\": "M-1,5L1,7M0,0L6,6M5,-1L7,1",
+    "x": "M0,0L6,6M0,6L6,0",
+    "-": "M0,3L6,3",
+    ".": "M2,3L4,3",
+}
 
 
 def coverage_svg(coverage: pd.DataFrame) -> str:
@@ -62,63 +47,70 @@ def coverage_svg(coverage: pd.DataFrame) -> str:
     >>> import pandas as pd
     >>> at = pd.Timestamp("2025-01-01", tz="UTC")
     >>> row = dict(dataset="klines", symbol="BTCUSDT", interval="1h", file="f.csv", start=at,
-    ...            end=at + pd.Timedelta(days=31), rows=744, expected=744, share=1.0, holes=0,
-    ...            confirmed_absent=0)
+    ...            end=at + pd.Timedelta(days=31), rows=744, expected=744, share=1.0, state="complete")
     >>> coverage_svg(pd.DataFrame([row])).count("<title>")
     1
     """
+    blocks = calendar_of(coverage)
     drawing: list[str] = []
     y = 0
-    for (dataset, symbol, interval), files in coverage.groupby(["dataset", "symbol", "interval"]):
-        title = " ".join(str(word) for word in (symbol, dataset, interval) if word)
-        drawing.append(f'<text x="0" y="{y + 12}" font-weight="600">{html.escape(title)}</text>')
-        drawing += _months(y)
+    for block in blocks:
+        drawing += _head(block, y)
         y += _TOP
-        for year, of_year in files.groupby(files["start"].dt.year):
-            drawing.append(f'<text x="0" y="{y + 11}">{year}</text>')
-            drawing += _cells(of_year, y)
+        for line in block.lines:
+            drawing.append(f'<text x="0" y="{y + 11}">{line.label}</text>')
+            drawing += (_cell(cell, y) for cell in line.cells)
             y += _LINE
         y += 10
-    drawing += _legend(y)
-    height = y + 4 + _LINE * len(_STATES)
+    states = states_in(blocks)
+    drawing += _legend(states, y)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 2} {height}" '
-        f'role="img" aria-label="What the cache holds, a cell a file"><style>{_STYLE}</style>'
-        f"{_STRIPES}{''.join(drawing)}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" style="{_STYLE}" fill="currentColor" '
+        f'viewBox="0 0 {_LEFT + _WIDTH + 2} {y + 4 + _LINE * len(states)}" '
+        f'role="img" aria-label="What the cache holds, a cell a file">'
+        f"<defs>{''.join(map(_pattern, states))}</defs>{''.join(drawing)}</svg>"
     )
 
 
-def _months(y: int) -> Iterator[str]:
-    for at, letter in enumerate(_MONTHS):
-        x = _LEFT + _WIDTH * (at + 0.5) / 12
-        yield f'<text x="{x:.1f}" y="{y + 31}" text-anchor="middle" opacity=".7">{letter}</text>'
+def _head(block: Block, y: int) -> Iterator[str]:
+    yield f'<text x="0" y="{y + 12}" font-weight="600">{html.escape(block.title)}</text>'
+    for at, mark in block.marks:
+        x = _LEFT + _WIDTH * at
+        yield f'<text x="{x:.1f}" y="{y + 31}" text-anchor="middle" opacity=".7">{mark}</text>'
 
 
-def _cells(files: pd.DataFrame, y: int) -> Iterator[str]:
-    for row in files.to_dict("records"):
-        start, days = row["start"], (row["end"] - row["start"]).days
-        # A month in twelve equal parts; of a day, one of its 31.
-        month = start.month - 1 + (start.day - 1) / 31
-        share = 1 if days > 1 else 1 / 31
-        x, width = _LEFT + _WIDTH * month / 12, _WIDTH * share / 12 - (1.5 if days > 1 else 0.25)
-        state = _state(row["rows"], row["holes"], row["confirmed_absent"])
-        words = f"{row['file']}: {row['rows']:,} rows of {row['expected']:,}, {state.words}"
-        yield (
-            f'<rect class="{state.name}" x="{x:.2f}" y="{y}" width="{width:.2f}" '
-            f'height="{_HEIGHT}"><title>{html.escape(words)}</title></rect>'
-        )
+def _cell(cell: Cell, y: int) -> str:
+    words = f"<title>{html.escape(cell.words)}</title>"
+    shapes = (
+        _rect(_LEFT + _WIDTH * piece.x0, y, _WIDTH * piece.width, piece.state)
+        for piece in cell.pieces
+    )
+    return f"<g>{words}{''.join(shapes)}</g>"
 
 
-def _state(rows: int, holes: int, confirmed_absent: int) -> _State:
-    if holes:
-        return _HOLES
-    if not rows:
-        return _EMPTY
-    return _CONFIRMED if confirmed_absent else _WHOLE
+def _rect(x: float, y: int, width: float, state: str) -> str:
+    # The page may hold another picture, so a name on it says whose it is.
+    fill = f"url(#{_name(state)})" if LOOKS[state].hatch else LOOKS[state].colour
+    return f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_HEIGHT}" fill="{fill}"/>'
 
 
-def _legend(y: int) -> Iterable[str]:
-    for at, state in enumerate(_STATES):
+def _name(state: str) -> str:
+    return f"coverage-{STATES.index(state)}"
+
+
+def _pattern(state: str) -> str:
+    look: Look = LOOKS[state]
+    if not look.hatch:
+        return ""
+    return (
+        f'<pattern id="{_name(state)}" width="6" height="6" patternUnits="userSpaceOnUse">'
+        f'<rect width="6" height="6" fill="{look.colour}"/>'
+        f'<path d="{_HATCHES[look.hatch]}" stroke="{look.ink}" stroke-width="1.5"/></pattern>'
+    )
+
+
+def _legend(states: Iterable[str], y: int) -> Iterator[str]:
+    for at, state in enumerate(states):
         top = y + at * _LINE
-        yield f'<rect class="{state.name}" x="{_LEFT}" y="{top}" width="24" height="{_HEIGHT}"/>'
-        yield f'<text x="{_LEFT + 32}" y="{top + 11}">{state.words}</text>'
+        yield _rect(_LEFT, top, 24, state)
+        yield f'<text x="{_LEFT + 32}" y="{top + 11}">{state}</text>'

@@ -1,0 +1,59 @@
+"""
+What a state looks like in every picture: a colour, and a hatch that tells it without colour.
+
+The colours are those of Okabe and Ito, a shade lighter or darker, so that they differ
+for the colour-blind; what is of like lightness differs in its hatch, so that they
+differ on grey paper too. All can be seen on white and on black.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ares_notebook.cache.reasons import (
+    BEFORE_LISTING,
+    COMPLETE,
+    CONFIRMED,
+    CORRUPT,
+    FAILED,
+    NOT_DOWNLOADED,
+    NOT_PUBLISHED,
+    QUIET,
+)
+
+__all__ = ["LOOKS", "Look"]
+
+Hatch = Literal["", "/", "\\", "x", "-", "."]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    r"""
+    How something is drawn.
+
+    Parameters
+    ----------
+    colour : str
+        Of its ground, ``#rrggbb``.
+    hatch : {"", "/", "\\", "x", "-", "."}
+    ink : str
+        Of the hatch.
+    """
+
+    colour: str
+    hatch: Hatch = ""
+    ink: str = "#7a7a7a"
+
+
+LOOKS = {
+    COMPLETE: Look("#0b62a4"),
+    CONFIRMED: Look("#7cc4ee"),
+    BEFORE_LISTING: Look("#dcdcdc"),
+    NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),
+    NOT_PUBLISHED: Look("#d58ab4", ".", "#5e1f45"),
+    FAILED: Look("#d95f02", "x", "#ffe3cc"),
+    CORRUPT: Look("#4a2040", "\\", "#f3d9ee"),
+    QUIET: Look("#2aa884", "-", "#d9f5ec"),
+}
+"""The look of each state of a file and each reason of a gap."""
