@@ -21,6 +21,7 @@ AresError
 │   ├── NotEnoughMemory     what was asked for would not fit
 │   ├── WrongMarket         it holds the data of another market
 │   └── NeverDownloaded     nothing is there of what was asked for
+├── UnfitEnvironment        what is installed here cannot do it
 ├── IncompleteDownload      some steps failed; carries the report
 └── PoorQuality             validation found errors; carries the report
 
@@ -138,6 +139,10 @@ class WrongMarket(CacheError):
 
 class NeverDownloaded(CacheError):
     """The cache holds nothing of what was asked for."""
+
+
+class UnfitEnvironment(AresError):
+    """What is installed here, or loaded already, cannot do what was asked for."""
 
 
 class IncompleteDownload(AresError):
