@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "loop", "markup", "quantities"},
-    {"market.periods", "market.symbols"},
+    {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},
     {"market.series", "market.rows"},
@@ -40,7 +40,7 @@ FLOORS = [
     {"cache.have", "cache.origin", "cache.quarantine", "cache.splice"},
     {"cache.examine"},
     {"cache.store"},
-    {"cache.beside", "cache.lock", "cache.span"},
+    {"cache.beside", "cache.lock", "cache.reasons", "cache.span"},
     {"cache.coverage", "cache.gaps", "cache.window"},
     {"work.decide", "work.progress", "work.report"},
     {"work.cost", "work.draft", "work.sizes"},
@@ -49,7 +49,7 @@ FLOORS = [
     {"work.carry_out"},
     {"download", "job", "load", "work.repair"},
     {"step1"},
-    {"proof.difference", "proof.finding"},
+    {"proof.calendar", "proof.difference", "proof.finding", "proof.looks"},
     {"proof.candles", "proof.checks", "proof.fingerprint", "proof.picture", "proof.verdict"},
     {"proof.audit", "proof.certificate", "proof.reconcile", "proof.verify"},
     {"proof.quality"},
