@@ -1,0 +1,150 @@
+"""What the pictures share: boxes in a look, times in UTC, a legend that covers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import dates
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+from matplotlib.transforms import Transform
+
+from ares_notebook.lab.lettering import letter
+from ares_notebook.proof.looks import Look
+
+__all__ = ["days_of", "draw_boxes", "explain", "legend_below", "say_only", "show_times"]
+
+_DAY_NS = 86_400_000_000_000
+Box = tuple[float, float, float, float]
+"""Left, bottom, width, height."""
+
+
+def draw_boxes(
+    ax: Axes, boxes: Sequence[Box], look: Look, *, transform: Transform | None = None
+) -> PolyCollection:
+    """
+    Draw rectangles in one look, as one shape with many parts.
+
+    Parameters
+    ----------
+    ax : Axes
+    boxes : sequence of tuple
+        Left, bottom, width and height of each.
+    look : Look
+    transform : Transform, optional
+        Data by default.
+
+    Returns
+    -------
+    PolyCollection
+    """
+    corners = [
+        ((x, y), (x, y + height), (x + width, y + height), (x + width, y))
+        for x, y, width, height in boxes
+    ]
+    options: dict[str, Any] = {} if transform is None else {"transform": transform}
+    shapes = PolyCollection(corners, **_style(look), **options)
+    ax.add_collection(shapes, autolim=False)
+    return shapes
+
+
+def _style(look: Look) -> dict[str, Any]:
+    # A hatch is drawn in the colour of the edge, also where the edge is not drawn.
+    return {
+        "facecolor": look.colour,
+        "edgecolor": look.ink,
+        "hatch": look.hatch * 4 or None,
+        "linewidth": 0,
+    }
+
+
+def explain(ax: Axes, entries: Iterable[tuple[str, Look]]) -> None:
+    """
+    A legend below the axes, where it covers nothing.
+
+    Parameters
+    ----------
+    ax : Axes
+    entries : iterable of (str, Look)
+    """
+    patches = [(words, Patch(**_style(look))) for words, look in entries]
+    legend_below(ax, patches)
+
+
+def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
+    """
+    The same, of any handles.
+
+    Parameters
+    ----------
+    ax : Axes
+    entries : sequence of (str, artist)
+    """
+    if not entries:
+        return
+    has_times = ax.xaxis.get_visible()
+    legend = ax.legend(
+        [handle for _, handle in entries],
+        ["" for _ in entries],
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        borderaxespad=3.2 if has_times else 0.6,
+        borderpad=0,
+        ncols=3,
+        frameon=False,
+        fontsize="small",
+    )
+    for text, (words, _) in zip(legend.get_texts(), entries, strict=True):
+        letter(text, words)
+
+
+def show_times(ax: Axes) -> None:
+    """
+    Write the moments of the x axis in UTC, no more words than needed.
+
+    Parameters
+    ----------
+    ax : Axes
+    """
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
+    ax.set_xlabel("UTC", loc="left", fontsize="small")
+
+
+def days_of(moments: pd.Series | pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """
+    Moments as matplotlib counts them: in days since 1970, UTC.
+
+    Parameters
+    ----------
+    moments : pandas.Series or pandas.DatetimeIndex
+        Aware.
+
+    Examples
+    --------
+    >>> days_of(pd.DatetimeIndex(["1970-01-02 14:00+02:00"])).tolist()
+    [1.5]
+    """
+    stamps = pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None)
+    return (stamps.as_unit("ns").asi8 / _DAY_NS).astype(np.float64)
+
+
+def say_only(ax: Axes, words: str) -> Axes:
+    """
+    Axes that say one thing, where there is nothing to draw.
+
+    Parameters
+    ----------
+    ax : Axes
+    words : str
+    """
+    ax.set_axis_off()
+    letter(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
+    return ax

@@ -1,0 +1,99 @@
+"""Words on a picture: of any script, never taken for a formula, never a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from matplotlib import font_manager
+from matplotlib.axis import Axis
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+
+__all__ = ["GID", "letter", "letter_ticks"]
+
+GID = "words:"
+"""How the id of a text begins that shows a stand-in; the words themselves follow."""
+# What stands for a letter that no font of this machine has.
+_BOX = "□"
+
+
+def letter(text: Text, words: str) -> Text:
+    """
+    Write *words* on a text.
+
+    A dollar begins no formula. Letters that the text's font lacks come from a font of
+    this machine that has them; where none has, a box stands for each, and `as_svg`
+    puts the letters themselves back, since a browser has fonts of its own.
+
+    Parameters
+    ----------
+    text : Text
+    words : str
+
+    Returns
+    -------
+    Text
+        The same.
+
+    Examples
+    --------
+    >>> letter(Text(), "PRICE $A$").get_parse_math()
+    False
+    """
+    text.set_parse_math(False)
+    clean = "".join(each if each.isprintable() else _BOX for each in words)
+    own = _letters(font_manager.findfont(text.get_fontproperties()))
+    foreign = frozenset(clean) - own
+    family = _family_with(foreign) if foreign else None
+    if family is not None:
+        text.set_fontfamily([*text.get_fontfamily(), family])
+    elif foreign:
+        text.set_gid(GID + clean)
+        clean = "".join(_BOX if each in foreign else each for each in clean)
+    text.set_text(clean)
+    return text
+
+
+def letter_ticks(axis: Axis, at: Iterable[float], words: Iterable[str]) -> None:
+    """
+    Write *words* along an axis, each at its place.
+
+    Parameters
+    ----------
+    axis : Axis
+    at : iterable of float
+    words : iterable of str
+    """
+    names = list(words)
+    axis.set_ticks(list(at), labels=names)
+    labels = axis.get_ticklabels()
+    for label, name in zip(labels, names, strict=True):
+        letter(label, name)
+    # The axis writes its labels anew whenever it is drawn, and keeps all else of them.
+    axis.set_ticklabels([label.get_text() for label in labels])
+
+
+@cache
+def _letters(path: str) -> frozenset[str]:
+    return frozenset(chr(code) for code in FT2Font(path).get_charmap())
+
+
+@cache
+def _family_with(letters: frozenset[str]) -> str | None:
+    """A font of this machine that has all of these letters."""
+    # The last resort, which has a box for every letter, is no font for words.
+    entries = (
+        entry
+        for entry in font_manager.fontManager.ttflist
+        if (entry.style, entry.variant) == ("normal", "normal") and "Last Resort" not in entry.name
+    )
+    for entry in sorted(entries, key=lambda each: abs(_weight(each.weight) - 400)):
+        if letters <= _letters(entry.fname):
+            return str(entry.name)
+    return None
+
+
+def _weight(weight: str | int) -> int:
+    return int(FontProperties(weight=weight).get_weight()) if isinstance(weight, int) else 400
