@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ares_notebook.cache.have import Have
 from ares_notebook.market.facts import Absence
 
@@ -106,5 +108,20 @@ def state_of(have: Have, until_ms: int, now_ms: int) -> str:
         return NOT_PUBLISHED
     if have.facts.rows and not have.missing(have.holes(until_ms)):
         return COMPLETE
-    answers = {reason_of_answer(each) for each in have.absences}
+    answers = set(_answers(have, until_ms))
     return BEFORE_LISTING if answers == {BEFORE_LISTING} else CONFIRMED
+
+
+def _answers(have: Have, until_ms: int) -> Iterator[str]:
+    """What the exchange has said of the rows that are missing for certain."""
+    for hole in have.holes(until_ms):
+        if hole.rows is None and have.facts.rows:
+            continue
+        heard = [
+            each
+            for each in have.absences
+            if each.start_ms < hole.end_ms and hole.start_ms < each.end_ms
+        ]
+        # What the API said counts; the archive is heard where it alone was asked.
+        by_api = [each for each in heard if each.evidence != "archive"]
+        yield from (reason_of_answer(each) for each in by_api or heard)

@@ -96,8 +96,8 @@ def draw_coverage(table: pd.DataFrame) -> Figure:
 
 
 def _size(blocks: Sequence[Block]) -> tuple[float, float]:
-    legend = 0.2 + 0.2 * -(-len(states_in(blocks)) // 3)
-    return _WIDTH, max(1.0, 0.2 + legend + _LINE * _height(blocks))
+    legend = 0.12 + 0.17 * -(-len(states_in(blocks)) // 3)
+    return _WIDTH, max(0.9, 0.1 + legend + _LINE * _height(blocks))
 
 
 def _height(blocks: Sequence[Block]) -> float:

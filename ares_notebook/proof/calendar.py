@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,7 +146,10 @@ class _Grid:
         if self.cut == "month":
             return (start.month - 1) / 12, 1 / 12
         if self.by_year:
-            return (_MONTH_STARTS[start.month - 1] + start.day - 1) / 366, 1 / 366
+            # February is as wide in every year, so that months stand below one another.
+            days = monthrange(start.year, start.month)[1]
+            width = _MONTH_LENGTHS[start.month - 1] / days
+            return (_MONTH_STARTS[start.month - 1] + (start.day - 1) * width) / 366, width / 366
         return (start.day - 1) / 31, 1 / 31
 
     @property
