@@ -169,9 +169,14 @@ def _reconciled(table: pd.DataFrame) -> str:
 
 
 def _sources(sources: pd.DataFrame) -> str:
-    columns = ("file", "road", "url", "sha256", "at")
-    rows = [[each[name] or "" for name in columns] for each in _records(sources)]
-    return _table(("file", "road", "address", "sha256 of the archive", "when"), rows, "ttwwt")
+    rows = [
+        (
+            *(each[name] or "" for name in ("file", "road", "url", "sha256")),
+            f"{each['at']:%Y-%m-%d %H:%M:%S}" if each["at"] else "",
+        )
+        for each in _records(sources)
+    ]
+    return _table(("file", "road", "address", "sha256 of the archive", "when, UTC"), rows, "ttwwt")
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:

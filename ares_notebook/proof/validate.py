@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.disk import cannot_access, file_sha256
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.origin import market_of
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.span import cached_files, spans
@@ -107,7 +107,7 @@ def validate_cache(
         rows=audit.rows,
         coverage=coverage(symbol, interval, settings=chosen),
         gaps=_gaps(files, interval, chosen),
-        sources=_sources(haves),
+        sources=sources_of(haves)[_SOURCE_COLUMNS],
         reconciliation=compared,
         fingerprints=tuple(_fingerprints(haves, audit.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
@@ -282,13 +282,6 @@ def _gaps(files: Iterable[CacheFile], interval: str | None, settings: Settings) 
     symbols = sorted({file.series.symbol for file in files})
     tables = [find_gaps(symbol, interval, settings=settings) for symbol in symbols]
     return pd.concat(tables, ignore_index=True)
-
-
-def _sources(haves: Iterable[Have]) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - as above
-
-    rows = [{"file": have.file.name, **asdict(source)} for have in haves for source in have.sources]
-    return pd.DataFrame(rows, columns=_SOURCE_COLUMNS)
 
 
 def _fingerprints(
