@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from ares_notebook.exchange.retry import download_with_retry
     from ares_notebook.job import Job, start
+    from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
     from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
@@ -40,6 +41,7 @@ __all__ = [
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "DemoExchange",
+    "DownloadPanel",
     "DownloadReport",
     "Fingerprint",
     "Job",
@@ -77,6 +79,7 @@ _HOMES = {
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
+    "DownloadPanel": "lab.panel",
     "DownloadReport": "work.report",
     "Fingerprint": "proof.fingerprint",
     "Job": "job",

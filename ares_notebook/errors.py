@@ -21,6 +21,7 @@ AresError
 │   ├── NotEnoughMemory     what was asked for would not fit
 │   ├── WrongMarket         it holds the data of another market
 │   └── NeverDownloaded     nothing is there of what was asked for
+├── Busy                    something else is under way; wait for it, or cancel it
 ├── UnfitEnvironment        what is installed here cannot do it
 ├── IncompleteDownload      some steps failed; carries the report
 └── PoorQuality             validation found errors; carries the report
@@ -139,6 +140,10 @@ class WrongMarket(CacheError):
 
 class NeverDownloaded(CacheError):
     """The cache holds nothing of what was asked for."""
+
+
+class Busy(AresError):
+    """Something else is under way, and the two cannot be done at once."""
 
 
 class UnfitEnvironment(AresError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Literal, TypeVar
 
@@ -37,12 +37,21 @@ class Job(Generic[_T]):
 
     def __init__(self, coroutine: Coroutine[Any, Any, _T]) -> None:
         self._progress: Progress | None = None
+        self._lock = threading.Lock()
         self._finished = threading.Event()
-        self._future: Future[_T] = submit(self._heard(coroutine), self._finished)
+        self._calls: list[Callable[[Job[_T]], object]] = []
+        self._future: Future[_T] = submit(self._heard(coroutine), self._end)
 
     async def _heard(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         with heard_by(self._hear):
             return await coroutine
+
+    def _end(self) -> None:
+        with self._lock:
+            self._finished.set()
+            calls = self._calls[:]
+        for call in calls:
+            call(self)
 
     def _hear(self, progress: Progress) -> None:
         self._progress = progress
@@ -76,6 +85,22 @@ class Job(Generic[_T]):
     def cancel(self) -> None:
         """Stop it, and return at once; what is done is kept, temporary files are removed."""
         self._future.cancel()
+
+    def then(self, call: Callable[[Job[_T]], object]) -> None:
+        """
+        Let *call* be called with the job when it has ended; at once if it has.
+
+        Parameters
+        ----------
+        call : callable
+            Runs on the background loop's thread, so it must not wait for anything.
+        """
+        with self._lock:
+            is_over = self._finished.is_set()
+            if not is_over:
+                self._calls.append(call)
+        if is_over:
+            call(self)
 
     def wait(self, timeout: float | None = None) -> _T:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -86,35 +86,48 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
         raise RuntimeError(msg)
     finished = threading.Event()
-    future = submit(coroutine, finished)
+    future = submit(coroutine, finished.set)
     try:
         return future.result()
     except BaseException:  # re-raised below; broad, since an interrupt is no Exception
         # Also KeyboardInterrupt, which strikes the waiting thread, not the loop's:
         # without this an interrupted cell would leave the work running unseen.
         if future.cancel():
-            # Bounded, since a coroutine that had not begun yet tells nothing.
+            # Bounded, since something else may keep the loop from going on.
             finished.wait(CLEAN_UP_SECONDS)
         raise
 
 
-def submit(coroutine: Coroutine[Any, Any, _T], finished: threading.Event) -> Future[_T]:
+def submit(coroutine: Coroutine[Any, Any, _T], on_end: Callable[[], object]) -> Future[_T]:
     """
     Begin *coroutine* on the background loop, and return at once.
 
     Parameters
     ----------
     coroutine : coroutine
-    finished : threading.Event
-        Set when the coroutine has ended and cleaned up after itself, which is later
-        than its future is cancelled.
+    on_end : callable
+        Called on the loop's thread when the coroutine has ended and cleaned up after
+        itself, which is later than its future is cancelled; also if it never began.
 
     Returns
     -------
     concurrent.futures.Future
         Cancelling it cancels the coroutine.
     """
-    return asyncio.run_coroutine_threadsafe(_told(coroutine, finished), _running().loop)
+    loop, future = _running().loop, Future[_T]()
+
+    def begin() -> None:
+        task = loop.create_task(coroutine)
+        task.add_done_callback(end)
+        # Also where it was cancelled meanwhile: the task then ends before its first line.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel))
+
+    def end(task: asyncio.Task[_T]) -> None:
+        _hand_over(task, future)
+        on_end()
+
+    loop.call_soon_threadsafe(begin)
+    return future
 
 
 def is_ours() -> bool:
@@ -122,8 +135,15 @@ def is_ours() -> bool:
     return threading.current_thread() is _running()._thread  # noqa: SLF001 - same module
 
 
-async def _told(coroutine: Coroutine[Any, Any, _T], finished: threading.Event) -> _T:
-    try:
-        return await coroutine
-    finally:
-        finished.set()
+def _hand_over(task: asyncio.Task[_T], future: Future[_T]) -> None:
+    """What became of *task*, as its future tells it; who cancelled the future knows already."""
+    if task.cancelled():
+        future.cancel()
+        return
+    error = task.exception()
+    # False if it was cancelled a moment ago, though the coroutine came to its end.
+    if future.set_running_or_notify_cancel():
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())

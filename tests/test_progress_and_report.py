@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
@@ -167,7 +169,7 @@ def test_failures_can_be_raised():
     report = DownloadReport((SKIPPED, FAILED, second))
 
     with pytest.raises(
-        IncompleteDownload, match=r"2 of 3 files failed: d\.csv: no line \(and 1 more\)"
+        IncompleteDownload, match=r"2 of 3 files failed: d\.csv: no line \(and for 1 other reason\)"
     ) as caught:
         report.raise_for_failures()
 
@@ -216,13 +218,29 @@ def test_failed_and_open_files_are_named():
 
 
 def test_a_thousand_failures_are_not_a_thousand_lines():
-    """A long list is cut, and says by how much."""
-    report = DownloadReport((FAILED,) * 1_000)
+    """A long list of reasons is cut, and says by how much."""
+    steps = [replace(FAILED, error=ServerFault(f"no line to {at}")) for at in range(1_000)]
 
-    lines = str(report).splitlines()
+    lines = str(DownloadReport(tuple(steps))).splitlines()
 
     assert len(lines) < 20
     assert "988 more" in lines[-1]
+
+
+def test_files_that_failed_for_one_reason_are_told_of_together():
+    """A symbol that nobody knows is one line, not one a file."""
+    lines = str(DownloadReport((FAILED,) * 1_000)).splitlines()
+
+    assert lines[1:] == ["  failed d.csv and 999 more: no line"]
+
+
+def test_reports_of_several_downloads_become_one():
+    """Joined reports have all steps, the sum of their costs, and each note once."""
+    one = DownloadReport((FETCHED,), 1.5, ("closed",), 2)
+
+    both = DownloadReport.joined([one, replace(one, steps=(FAILED,))])
+
+    assert both == DownloadReport((FETCHED, FAILED), 3.0, ("closed",), 4)
 
 
 def test_a_thousand_open_files_are_told_too():

@@ -144,13 +144,11 @@ class DownloadReport:
         """
         if not self.failed:
             return
-        first = self.failed[0]
-        others = f" (and {len(self.failed) - 1} more)" if len(self.failed) > 1 else ""
-        msg = (
-            f"{len(self.failed)} of {len(self.steps)} files failed: "
-            f"{first.file_name}: {first.error}{others}"
-        )
-        raise IncompleteDownload(msg, self) from first.error
+        first, *others = self._failures()
+        reasons = "reason" if len(others) == 1 else "reasons"
+        more = f" (and for {len(others)} other {reasons})" if others else ""
+        msg = f"{len(self.failed)} of {len(self.steps)} files failed: {first}{more}"
+        raise IncompleteDownload(msg, self) from self.failed[0].error
 
     def to_frame(self) -> pd.DataFrame:
         """
@@ -193,7 +191,7 @@ class DownloadReport:
         )
 
     def _lines(self) -> list[str]:
-        failed = [f"  failed {step.file_name}: {step.error}" for step in self.failed]
+        failed = [f"  failed {words}" for words in self._failures()]
         waiting = [
             f"  open   {step.file_name}: holes left: {step.missing}"
             for step in self.steps
@@ -202,10 +200,22 @@ class DownloadReport:
         notes = [f"  note   {note}" for note in self.notes]
         return [*_shortened(failed), *_shortened(waiting), *notes]
 
+    def _failures(self) -> list[str]:
+        """What failed and why; files that failed for one reason are told of together."""
+        by_reason: dict[str, list[str]] = {}
+        for step in self.failed:
+            by_reason.setdefault(str(step.error), []).append(step.file_name)
+        return [
+            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+            for reason, names in by_reason.items()
+        ]
+
     def _repr_html_(self) -> str:
         """The same for a notebook, with a line a dataset; all text from outside is escaped."""
         names = ("dataset", "files", "new rows", "requests", "MB")
-        rows = [_sums(name, self.steps) for name in dict.fromkeys(s.dataset for s in self.steps)]
+        rows = [
+            _sums(name, self.steps) for name in dict.fromkeys(each.dataset for each in self.steps)
+        ]
         told = "".join(map(line, self._lines()))
         return block(self._headline(), table(names, rows, numbers=names[1:]), told)
 

@@ -1,0 +1,167 @@
+"""The form of the panel: controls that know nothing of downloads, and read as a `Choice`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import Any, Literal
+
+import ipywidgets as widgets
+
+from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
+from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
+from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES, dataset_named
+from ares_notebook.market.intervals import INTERVALS
+from ares_notebook.market.periods import as_utc
+from ares_notebook.settings import Settings
+
+__all__ = ["DATASET_LABELS", "Form"]
+
+DATASET_LABELS = {KLINES.name: "K-lines", AGG_TRADES.name: "Trades", FUTURES.name: "Funding"}
+"""What people call the datasets."""
+
+_MOST_COUNT = 9_999
+
+
+class Form:
+    """
+    The controls of a choice.
+
+    Parameters
+    ----------
+    given : Settings
+        What the form shows at first.
+    source : {"binance", "demo"}, optional
+        Defaults to what *given* says.
+    end : date or str, optional
+    datasets : sequence of str
+        Which are ticked at first.
+
+    Attributes
+    ----------
+    box : ipywidgets.VBox
+        What is shown.
+    """
+
+    def __init__(
+        self,
+        given: Settings,
+        source: Literal["binance", "demo"] | None = None,
+        end: date | str | None = None,
+        datasets: Sequence[str] = (),
+    ) -> None:
+        self._sources = Sources(given)
+        self._known: tuple[str, ...] = ()
+        self._make_what(given)
+        self._make_ticks(datasets)
+        self.end.value = None if end is None else as_utc(end).date()
+        self._make_where(given)
+        self.box = widgets.VBox(
+            [
+                _row([self.symbols, self.interval, self.count, self.unit, self.end]),
+                _row([*self.ticks.values()]),
+                _row([self.source, self.address, self.folder]),
+            ]
+        )
+        self.source.observe(self._source_changed, "value")
+        if source is not None:
+            self.source.value = {"binance": BINANCE, "demo": DEMO}[source]
+        self.symbols.observe(self._offer, "value")
+
+    def _make_what(self, given: Settings) -> None:
+        count, unit = lookback_of(given.lookback_years)
+        self.symbols = _field(
+            widgets.Combobox(value=given.symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
+        )
+        self.interval = _field(
+            widgets.Dropdown(options=tuple(INTERVALS), value=given.interval), "Interval", 6
+        )
+        self.count = _field(
+            widgets.BoundedIntText(value=count, min=1, max=_MOST_COUNT), "Lookback", 6
+        )
+        self.unit = _field(widgets.Dropdown(options=UNITS, value=unit), "Unit", 7)
+        self.end = _field(widgets.DatePicker(), "End, exclusive (UTC; empty: now)", 17)
+
+    def _make_ticks(self, datasets: Sequence[str]) -> None:
+        ticked = {dataset_named(name).name for name in datasets}
+        self.ticks = {
+            name: widgets.Checkbox(value=name in ticked, description=label, indent=False)
+            for name, label in DATASET_LABELS.items()
+        }
+        for tick in self.ticks.values():
+            tick.layout.width = "auto"
+
+    def _make_where(self, given: Settings) -> None:
+        names = self._sources.names
+        self.source = _field(widgets.Dropdown(options=names, value=names[0]), "Source", 17)
+        self.address = _field(widgets.Text(placeholder="http://127.0.0.1:8900"), "Address", 17)
+        self.address.layout.display = "none"
+        self.folder = _field(widgets.Text(value=str(given.cache_dir)), "Cache folder", 17)
+
+    def choice(self) -> Choice:
+        """
+        What the form says.
+
+        Raises
+        ------
+        BadArgument
+            If it cannot be meant; the message is for people.
+        """
+        settings = self._sources.settings(self.source.value, self.address.value, self.folder.value)
+        return Choice(
+            symbols_in(self.symbols.value),
+            self.interval.value,
+            self.count.value,
+            self.unit.value,
+            self.end.value,
+            tuple(dataset.name for dataset in DATASETS if self.ticks[dataset.name].value),
+            settings,
+            self._sources.code(self.source.value, settings),
+        )
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Let *call* be called whenever the choice may have changed."""
+        whole = (self.symbols, self.interval, self.count, self.unit, self.end, self.source)
+        for control in (*whole, *self.ticks.values(), self.address, self.folder):
+            control.observe(lambda _change: call(), "value")
+
+    def offer(self, known: Iterable[str]) -> None:
+        """Let the symbol's type-ahead offer these."""
+        self._known = tuple(known)
+        self._offer(None)
+
+    def unknown(self, symbols: Sequence[str]) -> list[str]:
+        """Those of *symbols* that the exchange's list, where it is there, does not have."""
+        return [each for each in symbols if self._known and each not in self._known]
+
+    def close(self) -> None:
+        """Stop what the form has started."""
+        self._sources.close()
+
+    def _offer(self, _change: Any) -> None:
+        """The symbols, each after those that are written already: a list is typed one by one."""
+        before, comma, _ = self.symbols.value.rpartition(",")
+        written = f"{before}{comma} " if comma else ""
+        options = tuple(written + symbol for symbol in self._known)
+        if self.symbols.options != options:
+            self.symbols.options = options
+
+    def _source_changed(self, change: Any) -> None:
+        """Each source has a folder of its own, unless somebody has named one."""
+        self.address.layout.display = "" if change["new"] == ADDRESS else "none"
+        if self.folder.value == self._sources.folder(change["old"]):
+            self.folder.value = self._sources.folder(change["new"])
+
+
+def _field(control: Any, label: str, width: int) -> Any:
+    """A control under its label."""
+    control.description = label
+    control.add_class("ares-field")
+    control.layout.width = f"{width}em"
+    return control
+
+
+def _row(controls: Sequence[Any]) -> widgets.HBox:
+    box = widgets.HBox(controls)
+    box.add_class("ares-row")
+    return box

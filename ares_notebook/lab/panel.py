@@ -1,0 +1,342 @@
+"""The panel: a form, what it will cost, a download that can be watched and stopped, the picture."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import ipywidgets as widgets
+
+from ares_notebook.errors import AresError, Busy
+from ares_notebook.job import Job, start
+from ares_notebook.lab.choice import Choice
+from ares_notebook.lab.face import face_html, face_text, problem_html
+from ares_notebook.lab.form import Form
+from ares_notebook.lab.gauge import Gauge
+from ares_notebook.lab.look import Look
+from ares_notebook.lab.style import STYLE
+from ares_notebook.load import load_agg_trades, load_futures, load_klines
+from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.proof.quality import QualityReport
+from ares_notebook.proof.validate import validate_cache
+from ares_notebook.settings import Settings
+from ares_notebook.work.plan import Plan
+from ares_notebook.work.progress import Progress, heard_by
+from ares_notebook.work.repair import plan_repair
+from ares_notebook.work.report import DownloadReport
+from ares_notebook.work.several import carry_out_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DownloadPanel"]
+
+_T = TypeVar("_T")
+
+
+class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes no types
+    """
+    Pick symbol, interval and lookback, see what it will cost, download, and see what is there.
+
+    As the form changes it says what a download would cost, from the cache alone. The
+    work runs in the background, so that the kernel stays free; what the buttons do can
+    be awaited as well. A panel of a fresh kernel shows where things stand.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        What the form shows at first. Defaults to the environment's.
+    source : {"binance", "demo"}, optional
+        Where from, at first; the demo exchange is the panel's own. Defaults to what
+        *settings* say.
+    end : date or str, optional
+        Nothing at or after its midnight (UTC). Defaults to now.
+    datasets : sequence of {"klines", "agg_trades", "futures"}
+        What is ticked at first; trades are a thousand times larger than the others.
+
+    Attributes
+    ----------
+    form : Form
+        The controls, such as ``panel.form.interval``; their ``value`` may be set.
+    report : DownloadReport or None
+        Of the last download or repair.
+    quality : tuple of QualityReport
+        Of the last validation, one a symbol.
+    last_error : BaseException or None
+        What went wrong last, as the panel shows it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder, interval="1d")
+    ...     panel = DownloadPanel(settings, end="2025-01-01", datasets=("klines",))
+    ...     report = run(panel.download())
+    ...     len(panel.frame)
+    366
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        source: Literal["binance", "demo"] | None = None,
+        end: date | str | None = None,
+        datasets: Sequence[str] = (KLINES.name, FUTURES.name),
+    ) -> None:
+        self.report: DownloadReport | None = None
+        self.quality: tuple[QualityReport, ...] = ()
+        self.last_error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._job: Job[Any] | None = None
+        self._verb = ""
+        self.form = Form(settings or Settings(), source, end, datasets)
+        self._look = Look(self.form)
+        self._gauge = Gauge()
+        self._alert = widgets.HTML()
+        self._result = widgets.HTML()
+        self._result.add_class("ares-result")
+        super().__init__([widgets.HTML(STYLE), *self._rows()])
+        self.add_class("ares-panel")
+        self._look.begin()
+
+    def _rows(self) -> list[widgets.Widget]:
+        deeds: dict[str, Callable[[], object]] = {
+            "Download": lambda: self._begin("Download", self._download),
+            "Cancel": self.cancel,
+            "Repair gaps": lambda: self._begin("Repair gaps", self._repair),
+            "Validate": lambda: self._begin("Validate", self._validate),
+        }
+        self.buttons = {name: self._button(name, deed) for name, deed in deeds.items()}
+        self.buttons["Download"].button_style = "primary"
+        self.buttons["Cancel"].disabled = True
+        buttons = widgets.HBox([*self.buttons.values()])
+        buttons.add_class("ares-row")
+        look = self._look
+        return [
+            self.form.box,
+            look.hint,
+            look.estimate,
+            buttons,
+            self._gauge.box,
+            self._alert,
+            self._result,
+            look.picture,
+            look.holes,
+            look.code,
+        ]
+
+    def _button(self, name: str, deed: Callable[[], object]) -> widgets.Button:
+        def clicked(_button: object) -> None:
+            try:
+                deed()
+            except Exception as error:  # noqa: BLE001 - the panel's border: shown, or nobody sees it
+                self._show_problem(error)
+
+        button = widgets.Button(description=name)
+        button.on_click(clicked)
+        return button
+
+    # --- what the next cell asks for ---
+
+    @property
+    def settings(self) -> Settings:
+        """Settings as the form says; raises `BadArgument` where it cannot be meant."""
+        return self.form.choice().settings
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """
+        The chosen window of the first symbol, from the cache: k-lines, else trades, else funding.
+
+        Raises
+        ------
+        NeverDownloaded
+            If there is nothing of it yet.
+        BadArgument
+            If the form cannot be meant.
+        """
+        choice = self.form.choice()
+        symbol, start_at = choice.symbols[0], choice.plans()[0].start
+        end, settings = choice.end, choice.settings
+        if KLINES.name in choice.datasets:
+            return load_klines(symbol, choice.interval, start_at, end, settings=settings)
+        load = load_agg_trades if AGG_TRADES.name in choice.datasets else load_futures
+        return load(symbol, start_at, end, settings=settings)
+
+    # --- what the buttons do ---
+
+    async def download(self) -> DownloadReport:
+        """
+        Bring what the form says into the cache; what *Download* does.
+
+        A panel does one thing at a time: while it is downloading, this waits for that.
+
+        Returns
+        -------
+        DownloadReport
+            Of all symbols; true when nothing failed.
+
+        Raises
+        ------
+        BadArgument
+            If the form cannot be meant.
+        Busy
+            If the panel is repairing or validating.
+        """
+        return await self._begin("Download", self._download)
+
+    async def repair(self) -> DownloadReport:
+        """Close the holes of what is there; what *Repair gaps* does. As `download`."""
+        return await self._begin("Repair gaps", self._repair)
+
+    async def validate(self) -> tuple[QualityReport, ...]:
+        """Check what the cache holds, a report a symbol; what *Validate* does. As `download`."""
+        return await self._begin("Validate", self._validate)
+
+    def cancel(self) -> None:
+        """Stop what is under way, and return at once; what is done is kept."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def close(self) -> None:
+        """Stop everything, and take the panel from the screen."""
+        self.cancel()
+        self._look.close()
+        self.form.close()
+        super().close()
+
+    # --- the work ---
+
+    def _begin(self, verb: str, work: Callable[[Choice], Coroutine[Any, Any, _T]]) -> Job[_T]:
+        """Begin, or join what is under way: ten clicks are one download."""
+        with self._lock:
+            if self._job is not None and self._job.state == "running":
+                if verb == self._verb:
+                    return self._job
+                msg = f"the panel is at work ({self._verb}); wait until it has ended, or cancel it"
+                raise Busy(msg)
+            choice = self.form.choice()
+            self._verb, self.last_error, self._alert.value = verb, None, ""
+            self._set_busy(is_busy=True)
+            self._gauge.begin(f"{_DOING[verb]} …")
+            self._job = job = start(work(choice))
+        job.then(self._ended)
+        return job
+
+    async def _download(self, choice: Choice) -> DownloadReport:
+        return await self._carry_out(choice, await asyncio.to_thread(_quiet(choice).plans))
+
+    async def _repair(self, choice: Choice) -> DownloadReport:
+        quiet = _quiet(choice)
+
+        def plans() -> list[Plan]:
+            return [
+                plan_repair(symbol, choice.interval, settings=quiet.settings)
+                for symbol in choice.symbols
+            ]
+
+        return await self._carry_out(choice, await asyncio.to_thread(plans))
+
+    async def _carry_out(self, choice: Choice, plans: Sequence[Plan]) -> DownloadReport:
+        self.report = report = await carry_out_all(plans, on_progress=self._hear)
+        await self._look.show_standing(choice)
+        return report
+
+    async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
+        settings, is_over = _quiet(choice).settings, threading.Event()
+
+        def hear(progress: Progress) -> None:
+            if is_over.is_set():
+                # A thread cannot be cancelled; it hears of it at the next file.
+                raise asyncio.CancelledError
+            self._hear(progress)
+
+        def look() -> tuple[QualityReport, ...]:
+            return tuple(
+                validate_cache(symbol, choice.interval, settings=settings)
+                for symbol in choice.symbols
+            )
+
+        try:
+            with heard_by(hear):
+                self.quality = await asyncio.to_thread(look)
+        finally:
+            is_over.set()
+        return self.quality
+
+    def _hear(self, progress: Progress) -> None:
+        self._gauge.show(progress, _DOING[self._verb])
+
+    # --- what is shown afterwards ---
+
+    def _ended(self, job: Job[Any]) -> None:
+        """On the loop's thread, when everything is cleaned up."""
+        self._set_busy(is_busy=False)
+        if job.state == "cancelled":
+            self._gauge.say(f"{self._verb}: cancelled; what is done is kept.", "warning")
+        elif job.error is not None:
+            self._show_problem(job.error)
+        elif self._verb == "Validate":
+            self._show_quality(self.quality)
+        elif self.report is not None:
+            self._show_report(self.report)
+        self._look.renew()
+
+    def _show_report(self, report: DownloadReport) -> None:
+        if report.failed:
+            try:
+                report.raise_for_failures()
+            except AresError as error:
+                self._show_problem(error)
+        else:
+            state = "complete" if report.complete else "done, with holes left"
+            self._gauge.say(f"{self._verb}: {state}.", "success" if report.complete else "warning")
+        self._result.value = report._repr_html_()
+
+    def _show_quality(self, reports: tuple[QualityReport, ...]) -> None:
+        errors = sum(len(report.errors) for report in reports)
+        words = f"errors found: {errors:,}" if errors else "no error found"
+        self._gauge.say(f"Validate: {words}.", "danger" if errors else "success")
+        self._result.value = "".join(report._repr_html_() for report in reports)
+
+    def _show_problem(self, error: BaseException) -> None:
+        self.last_error = error
+        self._gauge.say(f"{self._verb or 'Nothing was begun'}: failed.", "danger")
+        self._alert.value = problem_html(error)
+
+    def _set_busy(self, *, is_busy: bool) -> None:
+        for name, button in self.buttons.items():
+            button.disabled = is_busy if name != "Cancel" else not is_busy
+
+    # --- faces ---
+
+    def __repr__(self) -> str:
+        try:
+            return f"<DownloadPanel {face_text(self.form.choice())}>"
+        except AresError as error:
+            return f"<DownloadPanel: {error}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """The live panel, and a static face for pages where widgets do not run."""
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
+        try:
+            choice = self.form.choice()
+        except AresError:
+            return bundle
+        shown = self._look.picture.value + self._look.holes.value
+        return {**bundle, "text/html": face_html(choice, self._look.estimate.value, shown)}
+
+
+_DOING = {"Download": "Downloading", "Repair gaps": "Repairing", "Validate": "Validating"}
+
+
+def _quiet(choice: Choice) -> Choice:
+    """The panel has bars of its own; another in the output of some cell would be lost."""
+    settings = choice.settings.model_copy(update={"progress": False})
+    return replace(choice, settings=settings)

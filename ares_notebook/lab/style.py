@@ -1,0 +1,39 @@
+"""How the panel looks: rules for its own classes only, in the colours of JupyterLab's theme."""
+
+from __future__ import annotations
+
+__all__ = ["STYLE"]
+
+# Fallback values are for front ends without JupyterLab's variables.
+STYLE = """<style>
+.ares-panel{max-width:960px;padding:14px 16px;box-sizing:border-box;overflow:visible;
+  border:1px solid var(--jp-border-color2,#ccc);border-radius:6px;
+  color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent)}
+.ares-panel .widget-box,.ares-panel .widget-html,.ares-panel .widget-html-content{overflow:visible;height:auto}
+.ares-panel .widget-html-content{line-height:1.5;white-space:normal;width:100%}
+.ares-panel .ares-row{display:flex;flex-flow:row wrap;gap:10px 16px;align-items:flex-end;margin:0 0 10px}
+.ares-panel .ares-field{flex-flow:column;height:auto;margin:0;max-width:100%;align-items:stretch}
+.ares-panel .ares-field .widget-label,.ares-panel .ares-code .widget-label{width:auto;max-width:none;
+  text-align:left;height:auto;line-height:1.6;padding:0;overflow:visible}
+.ares-panel .ares-field input,.ares-panel .ares-field select{width:100%;flex:none;box-sizing:border-box;
+  color-scheme:inherit}
+.ares-panel .ares-row .widget-checkbox{width:auto;margin:0;height:auto}
+.ares-panel .ares-row .widget-button{margin:0}
+.ares-panel .ares-estimate,.ares-panel .ares-result{overflow-x:auto;margin:2px 0 10px}
+.ares-panel .ares-bar{display:flex;flex-flow:row wrap;gap:0 10px;align-items:center;overflow:visible}
+.ares-panel .ares-bar .widget-html:first-child{width:5em}
+.ares-panel .ares-bar .widget-hprogress{width:230px}
+.ares-panel .ares-bar .widget-html:last-child{flex:1;min-width:16em;font-variant-numeric:tabular-nums}
+.ares-panel .ares-problem{border-left:4px solid var(--jp-error-color1,#b71c1c);padding:4px 10px;margin:6px 0;
+  background:var(--jp-layout-color2,#f5f5f5);overflow-wrap:anywhere}
+.ares-panel .ares-problem pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;margin:4px 0;
+  color:inherit;background:none}
+.ares-panel .ares-hint{color:var(--jp-ui-font-color2,#666)}
+.ares-panel .ares-coverage svg{max-width:100%;height:auto;display:block}
+.ares-panel .ares-holes{overflow-x:auto}
+.ares-panel summary{cursor:pointer}
+.ares-panel .ares-code{flex-flow:column;height:auto;width:100%;margin:10px 0 0}
+.ares-panel .ares-code textarea{font-family:var(--jp-code-font-family,monospace);width:100%;
+  box-sizing:border-box;resize:vertical;flex:none}
+</style>"""
+"""One element for the panel's first child; every rule begins with the panel's class."""
