@@ -9,11 +9,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import Lab
 from playwright.sync_api import Browser, Playwright, sync_playwright
-from server import LabServer
 
 from ares_notebook import DemoExchange, Settings
+
+from .lab import Lab
+from .server import LabServer
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 # Read now, since no ARES_ variable of the machine reaches a test.
@@ -40,7 +41,10 @@ def launched(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+def server(
+    browser: Browser,  # noqa: ARG001 - without one a server is of no use
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LabServer]:
     """JupyterLab on a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("lab")
     copy = folder / "notebooks"

@@ -61,7 +61,7 @@ class Lab:
 
     def wait_until_run(self, seconds: float = _LONG_SECONDS) -> None:
         """Until each code cell has a number and the kernel is idle."""
-        until(lambda: self._is_run(), seconds, "all cells have run")
+        until(self._is_run, seconds, "all cells have run")
 
     def _is_run(self) -> bool:
         is_idle = self.page.evaluate(_STATUS) == "idle"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lab import until
+from .lab import until
 
 DOWNLOAD = 'ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-03-01", settings=settings)'
 
