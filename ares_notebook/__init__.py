@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage
     from ares_notebook.cache.gaps import find_gaps
+    from ares_notebook.cache.history import download_history
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download import (
         download_agg_trades_data,
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     )
     from ares_notebook.exchange.retry import download_with_retry
     from ares_notebook.job import Job, start
+    from ares_notebook.lab.coverage_picture import plot_coverage
+    from ares_notebook.lab.downloads_picture import plot_downloads
+    from ares_notebook.lab.funding_picture import plot_funding
+    from ares_notebook.lab.gaps_picture import plot_gaps
+    from ares_notebook.lab.klines_picture import plot_klines
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
@@ -52,6 +58,7 @@ __all__ = [
     "download_agg_trades_data",
     "download_all_data",
     "download_futures_data",
+    "download_history",
     "download_klines_data",
     "download_with_retry",
     "fetch_missing_data",
@@ -63,6 +70,11 @@ __all__ = [
     "load_futures",
     "load_klines",
     "plan_downloads",
+    "plot_coverage",
+    "plot_downloads",
+    "plot_funding",
+    "plot_gaps",
+    "plot_klines",
     "repair_gaps",
     "run",
     "start",
@@ -90,6 +102,7 @@ _HOMES = {
     "download_agg_trades_data": "download",
     "download_all_data": "download",
     "download_futures_data": "download",
+    "download_history": "cache.history",
     "download_klines_data": "download",
     "download_with_retry": "exchange.retry",
     "fetch_missing_data": "step1",
@@ -101,6 +114,11 @@ _HOMES = {
     "load_futures": "load",
     "load_klines": "load",
     "plan_downloads": "work.plan",
+    "plot_coverage": "lab.coverage_picture",
+    "plot_downloads": "lab.downloads_picture",
+    "plot_funding": "lab.funding_picture",
+    "plot_gaps": "lab.gaps_picture",
+    "plot_klines": "lab.klines_picture",
     "repair_gaps": "work.repair",
     "run": "loop",
     "start": "job",

@@ -7,9 +7,11 @@ from datetime import UTC
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib import dates
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 from matplotlib.transforms import Transform
@@ -17,9 +19,19 @@ from matplotlib.transforms import Transform
 from ares_notebook.lab.lettering import letter
 from ares_notebook.proof.looks import Look
 
-__all__ = ["days_of", "draw_boxes", "explain", "legend_below", "say_only", "show_times"]
+__all__ = [
+    "days_of",
+    "draw_boxes",
+    "explain",
+    "legend_below",
+    "patch_of",
+    "say_only",
+    "show_times",
+    "widened",
+]
 
 _DAY_NS = 86_400_000_000_000
+Numbers = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 """Left, bottom, width, height."""
 
@@ -72,8 +84,12 @@ def explain(ax: Axes, entries: Iterable[tuple[str, Look]]) -> None:
     ax : Axes
     entries : iterable of (str, Look)
     """
-    patches = [(words, Patch(**_style(look))) for words, look in entries]
-    legend_below(ax, patches)
+    legend_below(ax, [(words, patch_of(look)) for words, look in entries])
+
+
+def patch_of(look: Look) -> Patch:
+    """A look as it stands in a legend."""
+    return Patch(**_style(look))
 
 
 def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
@@ -103,22 +119,21 @@ def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
         letter(text, words)
 
 
-def show_times(ax: Axes) -> None:
+def show_times(axis: Axis) -> None:
     """
-    Write the moments of the x axis in UTC, no more words than needed.
+    Write the moments of an axis in UTC, no more words than needed.
 
     Parameters
     ----------
-    ax : Axes
+    axis : Axis
     """
     untyped: Any = dates
     locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
-    ax.set_xlabel("UTC", loc="left", fontsize="small")
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
 
 
-def days_of(moments: pd.Series | pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.float64]]:
+def days_of(moments: pd.Series | pd.DatetimeIndex) -> Numbers:
     """
     Moments as matplotlib counts them: in days since 1970, UTC.
 
@@ -134,6 +149,30 @@ def days_of(moments: pd.Series | pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[n
     """
     stamps = pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None)
     return (stamps.as_unit("ns").asi8 / _DAY_NS).astype(np.float64)
+
+
+def widened(x0: Numbers, width: Numbers, least: float) -> tuple[Numbers, Numbers]:
+    """
+    Stretches of which none is narrower than *least*, each around its own middle.
+
+    Parameters
+    ----------
+    x0, width : array of float
+    least : float
+
+    Returns
+    -------
+    tuple of array
+        Where they begin, and how wide they are.
+
+    Examples
+    --------
+    >>> x0, width = widened(np.array([10.0, 20.0]), np.array([1.0, 8.0]), 4.0)
+    >>> x0.tolist(), width.tolist()
+    ([8.5, 20.0], [4.0, 8.0])
+    """
+    wide = np.maximum(width, least)
+    return x0 - (wide - width) / 2, wide
 
 
 def say_only(ax: Axes, words: str) -> Axes:
