@@ -1,0 +1,48 @@
+"""The download panel on a page, found by what a screen reader finds it by."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, expect
+
+from .lab import Lab
+
+# In the notebooks of these tests; the settings come from the cell before.
+PANEL = 'panel = ares.DownloadPanel(settings, end="2025-03-01", datasets=("klines",))\npanel'
+
+
+class Panel:
+    """
+    The panel in an output of a notebook.
+
+    Parameters
+    ----------
+    lab : Lab
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.page = lab.page
+        self.root = lab.outputs.locator(".ares-panel")
+        self.status = self.root.get_by_role("status")
+        self.alert = self.root.get_by_role("alert")
+        self.estimate = self.root.locator(".ares-estimate")
+        self.picture = self.root.locator(".ares-coverage").get_by_role("img")
+        self.holes = self.root.locator(".ares-holes")
+        self.code = self.root.get_by_role("textbox", name="Code")
+
+    def field(self, label: str) -> Locator:
+        """A control by the beginning of its label."""
+        return self.root.get_by_label(re.compile(f"^{label}"))
+
+    def button(self, name: str) -> Locator:
+        """A button by its name."""
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def press(self, name: str) -> None:
+        """Click a button."""
+        self.button(name).click()
+
+    def expect_state(self, words: str, seconds: float = 30) -> None:
+        """Wait until the status says so."""
+        expect(self.status).to_contain_text(re.compile(words), timeout=seconds * 1_000)
