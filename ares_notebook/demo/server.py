@@ -82,6 +82,7 @@ class Server:
             await self._stopping.wait()
         finally:
             await runner.cleanup()
+            await _end_tasks()
             pool.shutdown(wait=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -90,7 +91,22 @@ class Server:
         if request.host.rpartition(":")[0] not in _OUR_NAMES and request.host not in _OUR_NAMES:
             return web.Response(status=421, text="This server answers on loopback only.\n")
         answer, delivery = await self._respond(request)
-        return await _deliver(request, answer, delivery)
+        try:
+            return await _deliver(request, answer, delivery)
+        except ConnectionError:
+            # Who asked has gone, as a cancelled download does. Raised further, it would be
+            # logged as an error of ours, which lands on stderr of a notebook's cell.
+            return web.Response()
+
+
+async def _end_tasks() -> None:
+    """Let nothing outlive the loop: answers that are still being made, lines that are closing."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    # A line that was closed is gone only in the loop's next round.
+    await asyncio.sleep(0)
 
 
 async def _deliver(request: web.Request, answer: Answer, delivery: Delivery) -> web.StreamResponse:

@@ -54,11 +54,14 @@ def test_a_session_from_symbol_to_frame(panel, lab):
     until(lambda: panel.estimate.inner_text() != before, MOMENT, "the estimate has changed")
     expect(panel.code).to_have_value(re.compile('"SOLUSDT".*"15m"', re.DOTALL))
     panel.press("Download")
-    panel.expect_state("complete|done")
+    panel.expect_state("complete")
 
     expect(panel.picture).to_be_visible()
     expect(panel.alert).to_have_count(0)
-    assert lab.run_cell("print(len(panel.frame), panel.frame.attrs['complete'])") == "8640 True\n"
+    rows, whole = lab.run_cell("print(len(panel.frame), panel.frame.attrs['complete'])").split()
+    # Three months of quarters of an hour, but for the market's halts.
+    assert 8_600 < int(rows) <= 8_640
+    assert whole == "True"
     assert lab.complaints() == []
 
 
@@ -82,7 +85,7 @@ def test_cancel_ends_within_a_second_and_what_is_done_is_kept(half_way, lab, exc
     exchange.faults.clear()
     exchange.requests.clear()
     half_way.press("Download")
-    half_way.expect_state("complete|done")
+    half_way.expect_state("complete")
 
     assert took < 1
     assert left == []
@@ -107,7 +110,7 @@ def test_ten_clicks_start_one_download(panel, exchange):
     """Ten clicks in a row fetch each file once, and none begins a second download."""
     # In one go, since Playwright's own clicks wait for a button that is enabled.
     panel.button("Download").evaluate("b => { for (let i = 0; i < 10; i++) b.click(); }")
-    panel.expect_state("complete|done")
+    panel.expect_state("complete")
     asked = zips(exchange)
 
     assert len(asked) >= 12

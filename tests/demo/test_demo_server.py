@@ -99,6 +99,22 @@ async def test_latency_is_honest_in_parallel() -> None:
     assert 0.5 <= elapsed < 4
 
 
+def test_who_leaves_early_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that goes before its answer comes leaves nothing in the log."""
+    with DemoExchange(now=NOW, latency_seconds=0.2) as exchange:
+        address = exchange.url.removeprefix("http://").split(":")
+        with socket.create_connection((address[0], int(address[1]))) as line:
+            line.sendall(b"GET /api/v3/time HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            deadline = time.monotonic() + 10
+            while not exchange.requests:
+                assert time.monotonic() < deadline
+        # Comes later, so that the first has been answered when this is.
+        assert ask_of(exchange, "/api/v3/time", {}).status == 200
+
+    assert len(exchange.requests) == 2
+    assert [record.message for record in caplog.records] == []
+
+
 async def _status(session: aiohttp.ClientSession, url: str) -> int:
     async with session.get(url) as response:
         await response.read()
