@@ -109,7 +109,7 @@ def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
         ["" for _ in entries],
         loc="upper left",
         bbox_to_anchor=(0, 0),
-        borderaxespad=3.2 if has_times else 0.6,
+        borderaxespad=4.2 if has_times else 0.6,
         borderpad=0,
         ncols=3,
         frameon=False,

@@ -62,7 +62,7 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             boxes = zip(some["x0"], 0 * some["x0"], some["width"], some["height"], strict=True)
             shapes = draw_boxes(ax, list(boxes), look)
             # Of five years a bar is narrower than a line of the screen.
-            shapes.set(edgecolor=look.colour, linewidth=0.3)
+            shapes.set(edgecolor=look.colour, linewidth=0.6)
             entries.append((words, look))
     _frame(ax, bars)
     words = f"mean {bars['height'].mean():+.2f} bp a payment, {yearly_share(frame):+.1%} a year"

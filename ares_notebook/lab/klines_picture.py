@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -36,8 +37,8 @@ _LEAST_SHARE = 0.003
 _LARGER = 1.5
 _MISSING, _ABSENT = "missing", "no candle (confirmed absent)"
 _HOLES = {_MISSING: LOOKS[NOT_DOWNLOADED], _ABSENT: LOOKS[CONFIRMED]}
-_UP, _DOWN = Look("#7cc4ee", ink="#0b62a4"), Look("#b34a00", ink="#b34a00")
-_CLOSE, _RANGE = "#0b62a4", "#7cc4ee"
+_UP, _DOWN = Look("#a8e6cf", ink="#0a7a58"), Look("#b34a00", ink="#b34a00")
+_CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
 
 
 def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -156,16 +157,21 @@ def _opens(frame: pd.DataFrame) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(frame.index)
 
 
+def _steps(frame: pd.DataFrame) -> npt.NDArray[np.timedelta64]:
+    # Without the zone, which would make an object of each of two million moments.
+    return np.diff(_opens(frame).tz_convert(None).to_numpy())
+
+
 def _usual_step(frame: pd.DataFrame) -> pd.Timedelta:
-    steps = np.diff(_opens(frame))
-    return pd.Timedelta(np.median(steps)) if len(steps) else pd.Timedelta(hours=1)
+    steps = np.sort(_steps(frame))
+    return pd.Timedelta(steps[len(steps) // 2]) if len(steps) else pd.Timedelta(hours=1)
 
 
 def _larger_steps(frame: pd.DataFrame) -> list[_Span]:
     """From where the next candle would open to where it does."""
     usual = _usual_step(frame)
     stamps = _opens(frame)
-    wide = np.flatnonzero(np.diff(stamps) > np.timedelta64(usual * _LARGER))
+    wide = np.flatnonzero(_steps(frame) > (usual * _LARGER).to_timedelta64())
     return [(stamps[at] + usual, stamps[at + 1]) for at in wide.tolist()]
 
 
@@ -219,7 +225,7 @@ def _candles(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
             )
         ]
         # A candle whose price did not move is a line, not nothing.
-        draw_boxes(ax, bodies, look).set_linewidth(0.8)
+        draw_boxes(ax, bodies, look).set(linewidth=0.6, zorder=3)
         entries.append((words, patch_of(look)))
     return entries
 
