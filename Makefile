@@ -3,24 +3,33 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check lab clean
+.PHONY: help demo lab test check notebooks clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 
 demo: $(VENV)/.core  ## three months of a made-up market into demo_cache, offline
 	$(BIN)/ares-notebook demo
 
-test: $(VENV)/.test  ## lint, types, tests
+lab: $(VENV)/.lab  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared with those of now
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+	rm -rf notebooks/demo_cache*
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 check: test
 
+notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
+	rm -rf notebooks/demo_cache*
+	$(BIN)/python tests/execute_notebooks.py notebooks/*.ipynb
+
 clean:  ## forget the environment and the demo's files
-	rm -rf $(VENV) demo_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo_cache notebooks/demo_cache* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv is faster where it is there; pip does the same.
 define install
@@ -32,8 +41,12 @@ endef
 $(VENV)/.core: pyproject.toml
 	$(call install,.)
 
+$(VENV)/.lab: pyproject.toml
+	$(call install,.[lab])
+	touch $(VENV)/.core
+
 $(VENV)/.test: pyproject.toml
 	$(call install,.[lab$(comma)test])
-	touch $(VENV)/.core
+	touch $(VENV)/.core $(VENV)/.lab
 
 comma := ,
