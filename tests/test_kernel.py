@@ -49,6 +49,12 @@ class Kernel:
         answer = self._answers[self._client.execute(code)] = Answer()
         return answer
 
+    def click(self, model_id: str) -> None:
+        """Press a button of ipywidgets, as a page does."""
+        content = {"comm_id": model_id, "data": {"method": "custom", "content": {"event": "click"}}}
+        client = self._client
+        client.shell_channel.send(client.session.msg("comm_msg", content))
+
     def run(self, *cells: str, seconds: float = 30) -> list[Answer]:
         """Put cells into the queue, all at once as *Run All* does, and wait for the last."""
         answers = [self.send(code) for code in cells]
@@ -187,4 +193,30 @@ def test_ours_works_after_the_users_own_patch(kernel, here, name):
         f"report = ares.start({DOWNLOAD}).wait(20)\nprint(4 if not report.requests else report)",
     )
 
+    assert answers == said(answers)
+
+
+@pytest.mark.parametrize("name", [None, "nest_asyncio", "nest_asyncio2"])
+def test_the_panel_downloads_whatever_was_patched(kernel, here, name):
+    """A click on Download and panel.download() both bring the data, after any patch of asyncio."""
+    patch = f"import {name}\n{name}.apply()" if name else ""
+    told = 'settings, end="2025-03-01", datasets=("klines",)'
+    (made,) = kernel.run(
+        f"{patch}\n{here}\npanel = ares.DownloadPanel({told})\n"
+        'print(panel.buttons["Download"].model_id)'
+    )
+    kernel.click(made.text.strip())
+    deadline, seen = time.monotonic() + 20, Answer()
+    while seen.text != "True\n":
+        assert time.monotonic() < deadline, seen
+        (seen,) = kernel.run(
+            'print(panel.report is not None and not panel.buttons["Download"].disabled)'
+        )
+    answers = kernel.run(
+        "print(0 if panel.report.complete else panel.report)",
+        "report = await panel.download()\nprint(1 if not report.requests else report)",
+        "report = ares.run(panel.download())\nprint(2 if not report.requests else report)",
+    )
+
+    assert made.errors == ""
     assert answers == said(answers)
