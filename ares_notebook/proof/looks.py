@@ -48,7 +48,7 @@ class Look:
 
 LOOKS = {
     COMPLETE: Look("#0b62a4"),
-    CONFIRMED: Look("#7cc4ee"),
+    CONFIRMED: Look("#56b0e4"),
     BEFORE_LISTING: Look("#dcdcdc"),
     NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),
     NOT_PUBLISHED: Look("#d58ab4", ".", "#5e1f45"),
