@@ -21,6 +21,8 @@ _PAGE_FONT = "system-ui,sans-serif"
 # Matplotlib has its way of writing text in SVG as a setting of the whole process.
 _SETTING = threading.Lock()
 _VIEW = re.compile(r'<svg [^>]*viewBox="0 0 (\S+) ([^\s"]+)"')
+_USE = re.compile(r'(?:(?<=url\(#)|(?<=href="#))[^)"]+')
+_MARK = "\0"
 _NAMED_TEXT = re.compile(rf'<g id="{GID}([^"]*)">(.*?<text [^>]*>)[^<]*(?=</text>)', re.DOTALL)
 
 
@@ -137,12 +139,13 @@ def _inked(text: str) -> str:
 
 def _named_apart(text: str) -> str:
     """Names that are used, with a mark of this picture before them; others go."""
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    numbers = {name: f"p{mark}-{at}" for at, name in enumerate(sorted(used, key=text.index))}
+    # Matplotlib's own are by chance: numbers first, so that the mark is the picture's.
+    numbers = {name: f"{_MARK}{at}" for at, name in enumerate(dict.fromkeys(_USE.findall(text)))}
 
     def named(match: re.Match[str]) -> str:
         return f' id="{numbers[match[1]]}"' if match[1] in numbers else ""
 
     text = re.sub(r' id="([^"]*)"', named, text)
-    return re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + numbers[match[2]], text)
+    text = _USE.sub(lambda match: numbers[match[0]], text)
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text.replace(_MARK, f"p{mark}-")

@@ -30,6 +30,7 @@ __all__ = [
     "widened",
 ]
 
+_ENTRY_INCHES = 2.2
 _DAY_NS = 86_400_000_000_000
 Numbers = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -111,12 +112,18 @@ def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
         bbox_to_anchor=(0, 0),
         borderaxespad=4.2 if has_times else 0.6,
         borderpad=0,
-        ncols=3,
+        ncols=_columns(ax),
         frameon=False,
         fontsize="small",
     )
     for text, (words, _) in zip(legend.get_texts(), entries, strict=True):
         letter(text, words)
+
+
+def _columns(ax: Axes) -> int:
+    """How many entries fit beside one another."""
+    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).width
+    return min(max(int(inches / _ENTRY_INCHES), 1), 3)
 
 
 def show_times(axis: Axis) -> None:

@@ -46,7 +46,7 @@ def letter(text: Text, words: str) -> Text:
     clean = "".join(each if each.isprintable() else _BOX for each in words)
     own = _letters(font_manager.findfont(text.get_fontproperties()))
     foreign = frozenset(clean) - own
-    family = _family_with(foreign) if foreign else None
+    family = _family_with(foreign, _weight(text)) if foreign else None
     if family is not None:
         text.set_fontfamily([*text.get_fontfamily(), family])
     elif foreign:
@@ -81,19 +81,17 @@ def _letters(path: str) -> frozenset[str]:
 
 
 @cache
-def _family_with(letters: frozenset[str]) -> str | None:
-    """A font of this machine that has all of these letters."""
-    # The last resort, which has a box for every letter, is no font for words.
-    entries = (
-        entry
-        for entry in font_manager.fontManager.ttflist
-        if (entry.style, entry.variant) == ("normal", "normal") and "Last Resort" not in entry.name
-    )
-    for entry in sorted(entries, key=lambda each: abs(_weight(each.weight) - 400)):
-        if letters <= _letters(entry.fname):
-            return str(entry.name)
+def _family_with(letters: frozenset[str], weight: int) -> str | None:
+    """A font of this machine that has all of these letters, as strong as they are wanted."""
+    # The last resort has a box for every letter, and is no font for words.
+    names = {entry.name: None for entry in font_manager.fontManager.ttflist}
+    for name in sorted(name for name in names if "Last Resort" not in name):
+        path = font_manager.findfont(FontProperties(family=[name], weight=weight))
+        if letters <= _letters(path):
+            return name
     return None
 
 
-def _weight(weight: str | int) -> int:
-    return int(FontProperties(weight=weight).get_weight()) if isinstance(weight, int) else 400
+def _weight(text: Text) -> int:
+    weight = text.get_fontweight()
+    return font_manager.weight_dict.get(weight, 400) if isinstance(weight, str) else int(weight)
