@@ -97,7 +97,9 @@ class Lab:
             "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})",
             f"JupyterLab {name}",
         )
-        self.page.wait_for_selector(f"body[data-jp-theme-name='JupyterLab {name}']")
+        self.page.wait_for_selector(
+            f"body[data-jp-theme-name='JupyterLab {name}']", state="attached"
+        )
 
     def screenshot(self, path: Path) -> None:
         """A picture of what is seen."""

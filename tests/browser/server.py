@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 _START_SECONDS = 60.0
+_NOTIFICATIONS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 _HOMES = (
     "JUPYTER_CONFIG_DIR",
     "JUPYTER_DATA_DIR",
@@ -46,6 +47,7 @@ class LabServer:
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)
+        self._decline_news()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self._command(),
@@ -113,8 +115,13 @@ class LabServer:
             "--IdentityProvider.token=",
             "--LabApp.expose_app_in_browser=True",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.news_url=None",
         ]
+
+    def _decline_news(self) -> None:
+        """Answer the question that JupyterLab asks at its first start, since it covers the page."""
+        path = self._home / "jupyterlab_settings_dir" / _NOTIFICATIONS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"fetchNews": "false"}', encoding="utf-8")
 
     def _environment(self) -> dict[str, str]:
         """The machine's, without what would change our defaults, and with homes of its own."""
