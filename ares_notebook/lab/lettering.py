@@ -7,7 +7,6 @@ from functools import cache
 
 from matplotlib import font_manager
 from matplotlib.axis import Axis
-from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
@@ -46,7 +45,7 @@ def letter(text: Text, words: str) -> Text:
     clean = "".join(each if each.isprintable() else _BOX for each in words)
     own = _letters(font_manager.findfont(text.get_fontproperties()))
     foreign = frozenset(clean) - own
-    family = _family_with(foreign, _weight(text)) if foreign else None
+    family = _family_with(foreign, _number(text.get_fontweight())) if foreign else None
     if family is not None:
         text.set_fontfamily([*text.get_fontfamily(), family])
     elif foreign:
@@ -82,16 +81,19 @@ def _letters(path: str) -> frozenset[str]:
 
 @cache
 def _family_with(letters: frozenset[str], weight: int) -> str | None:
-    """A font of this machine that has all of these letters, as strong as they are wanted."""
+    """A font of this machine that has all of these letters, best of the wanted weight."""
     # The last resort has a box for every letter, and is no font for words.
-    names = {entry.name: None for entry in font_manager.fontManager.ttflist}
-    for name in sorted(name for name in names if "Last Resort" not in name):
-        path = font_manager.findfont(FontProperties(family=[name], weight=weight))
-        if letters <= _letters(path):
-            return name
+    upright = (
+        entry
+        for entry in font_manager.fontManager.ttflist
+        if entry.style == "normal" and "Last Resort" not in entry.name
+    )
+    for entry in sorted(upright, key=lambda each: abs(_number(each.weight) - weight)):
+        if letters <= _letters(entry.fname):
+            return str(entry.name)
     return None
 
 
-def _weight(text: Text) -> int:
-    weight = text.get_fontweight()
+def _number(weight: str | float) -> int:
+    """A weight from 0 to 1000, whichever way it is written."""
     return font_manager.weight_dict.get(weight, 400) if isinstance(weight, str) else int(weight)
