@@ -49,7 +49,9 @@ def server(
     folder = tmp_path_factory.mktemp("lab")
     copy = folder / "notebooks"
     if NOTEBOOKS.is_dir():
-        shutil.copytree(NOTEBOOKS, copy, ignore=shutil.ignore_patterns("*cache*", ".*"))
+        shutil.copytree(
+            NOTEBOOKS, copy, ignore=shutil.ignore_patterns("demo_cache*", "data_cache*", ".*")
+        )
     copy.mkdir(exist_ok=True)
     with LabServer(copy, folder / "home") as running:
         yield running

@@ -51,6 +51,8 @@ class Lab:
 
     def open(self, name: str) -> None:
         """Open a notebook in a workspace that was reset, and wait for its kernel."""
+        found = self.page.request.get(f"{self._url}/api/contents/{name}?content=0")
+        assert found.ok, f"there is no notebook {name}"
         self.page.goto(f"{self._url}/lab/tree/{name}?reset")
         self.page.wait_for_function(f"{_STATUS} === 'idle'", timeout=60_000)
 

@@ -14,7 +14,7 @@ PANEL = 'panel = ares.DownloadPanel(settings, end="2025-03-01", datasets=("kline
 
 class Panel:
     """
-    The panel in an output of a notebook.
+    The first panel in an output of a notebook.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Panel:
 
     def __init__(self, lab: Lab) -> None:
         self.page = lab.page
-        self.root = lab.outputs.locator(".ares-panel")
+        self.root = lab.outputs.locator(".ares-panel").first
         self.status = self.root.get_by_role("status")
         self.alert = self.root.get_by_role("alert")
         self.estimate = self.root.locator(".ares-estimate")
