@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,9 +15,9 @@ from ares_notebook.demo.exchange import DemoExchange
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; print the address as soon as it answers."""
     asked = _parser().parse_args(arguments)
-    # Before the thread starts: it inherits the mask, and the signals wait for sigwait.
-    ends = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    ended = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: ended.set())
     exchange = DemoExchange(
         asked.replay,
         now=asked.now,
@@ -26,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with exchange:
         print(f"demo exchange at {exchange.url}", flush=True)  # noqa: T201 - the one line promised
-        signal.sigwait(ends)
+        # In turns, since a signal may reach a thread of NumPy's, which wakes nobody.
+        while not ended.wait(0.2):
+            pass
     return 0
 
 

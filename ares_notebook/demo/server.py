@@ -81,6 +81,10 @@ class Server:
             self._ready.set()
             await self._stopping.wait()
         finally:
+            # Accept nothing more, but do not close yet: asyncio forgets, unclosed, a line
+            # that was accepted in the round before.
+            self._loop.remove_reader(self._socket)
+            await _close_lines(runner)
             await runner.cleanup()
             await _end_tasks()
             pool.shutdown(wait=True)
@@ -99,14 +103,29 @@ class Server:
             return web.Response()
 
 
+async def _close_lines(runner: web.AppRunner) -> None:
+    """Cut every line, those too that were just being accepted."""
+    await _rounds()
+    for handler in runner.server.connections if runner.server else ():
+        if handler.transport is not None:
+            # Closing is not enough: what nobody reads any more would be waited for.
+            handler.transport.abort()
+    await _rounds()
+
+
 async def _end_tasks() -> None:
-    """Let nothing outlive the loop: answers that are still being made, lines that are closing."""
+    """Let nothing outlive the loop, such as answers that are still being made."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    # A line that was closed is gone only in the loop's next round.
-    await asyncio.sleep(0)
+    await _rounds()
+
+
+async def _rounds() -> None:
+    """Let the loop go round: what is accepted or cut is so only some rounds later."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def _deliver(request: web.Request, answer: Answer, delivery: Delivery) -> web.StreamResponse:

@@ -63,7 +63,7 @@ def _headline(cost: Cost) -> str:
         return f"Nothing to fetch: all {cost.files:,} files are there"
     return (
         f"To fetch: {cost.files_to_do:,} of {cost.files:,} files, about {cost.rows:,} rows, "
-        f"{time_in_words(cost.seconds)}"
+        f"in about {time_in_words(cost.seconds)}"
     )
 
 

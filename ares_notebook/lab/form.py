@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import ipywidgets as widgets
 
+from ares_notebook.errors import BadArgument
 from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
 from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
 from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES, dataset_named
@@ -56,16 +57,17 @@ class Form:
         self._make_ticks(datasets)
         self.end.value = None if end is None else as_utc(end).date()
         self._make_where(given)
+        ticks = widgets.HBox([*self.ticks.values()])
+        ticks.add_class("ares-ticks")
         self.box = widgets.VBox(
             [
                 _row([self.symbols, self.interval, self.count, self.unit, self.end]),
-                _row([*self.ticks.values()]),
-                _row([self.source, self.address, self.folder]),
+                _row([self.source, self.address, self.folder, ticks]),
             ]
         )
         self.source.observe(self._source_changed, "value")
         if source is not None:
-            self.source.value = {"binance": BINANCE, "demo": DEMO}[source]
+            self.source.value = _name_of(source)
         self.symbols.observe(self._offer, "value")
 
     def _make_what(self, given: Settings) -> None:
@@ -151,6 +153,14 @@ class Form:
         self.address.layout.display = "" if change["new"] == ADDRESS else "none"
         if self.folder.value == self._sources.folder(change["old"]):
             self.folder.value = self._sources.folder(change["new"])
+
+
+def _name_of(source: str) -> str:
+    names = {"binance": BINANCE, "demo": DEMO}
+    if source not in names:
+        msg = f'source={source!r} is none of "binance", "demo"; pass settings for another address'
+        raise BadArgument(msg)
+    return names[source]
 
 
 def _field(control: Any, label: str, width: int) -> Any:

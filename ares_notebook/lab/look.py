@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import ipywidgets as widgets
 
@@ -73,9 +74,14 @@ class Look:
         """Look again, in the background; whatever was being looked at is left."""
         if self._looking is not None:
             self._looking.cancel()
-        choice = self._choice()
+        try:
+            choice = self._choice()
+        except Exception as error:  # noqa: BLE001 - a border: a callback's error is seen nowhere else
+            self.estimate.value = problem_html(error)
+            return
         if choice is not None:
             self._looking = start(self._look(choice))
+            self._looking.then(self._looked)
             self._list_symbols(choice.settings)
 
     def close(self) -> None:
@@ -105,15 +111,17 @@ class Look:
 
     async def _look(self, choice: Choice) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
-        try:
-            plans = await asyncio.to_thread(choice.plans)
-            self._show_cost(plans)
-            await self.show_standing(choice)
-            if AGG_TRADES.name in choice.datasets:
-                # Only of trades the estimate may be far off: coins differ by a thousand times.
-                self._show_cost([await plan.measure() for plan in plans])
-        except AresError as error:
-            self.estimate.value = problem_html(error)
+        plans = await asyncio.to_thread(choice.plans)
+        self._show_cost(plans)
+        await self.show_standing(choice)
+        if AGG_TRADES.name in choice.datasets:
+            # Only of trades the estimate may be far off: coins differ by a thousand times.
+            self._show_cost([await _hurried(plan).measure() for plan in plans])
+
+    def _looked(self, job: Job[None]) -> None:
+        """An error is shown, unless somebody looks at something newer by now."""
+        if job.error is not None and job is self._looking:
+            self.estimate.value = problem_html(job.error)
 
     def _show_cost(self, plans: Sequence[Plan]) -> None:
         unknown = self._form.unknown([plan.symbol for plan in plans])
@@ -138,6 +146,10 @@ class Look:
         except AresError as error:
             words = f"The list of symbols could not be had, so type yours: {error}"
             self.hint.value = hint_html(words)
+
+
+def _hurried(plan: Plan) -> Plan:
+    return replace(plan, settings=plan.settings.model_copy(update=_HURRY))
 
 
 def _drawn(choice: Choice) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from ares_notebook.lab.look import Look
 from ares_notebook.lab.style import STYLE
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.markup import folded
 from ares_notebook.proof.quality import QualityReport
 from ares_notebook.proof.validate import validate_cache
 from ares_notebook.settings import Settings
@@ -81,6 +82,10 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     366
     """
 
+    # For a panel whose making has failed: ipywidgets closes it all the same.
+    _job: Job[Any] | None = None
+    _parts: tuple[Look | Form, ...] = ()
+
     def __init__(
         self,
         settings: Settings | None = None,
@@ -89,19 +94,20 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         end: date | str | None = None,
         datasets: Sequence[str] = (KLINES.name, FUTURES.name),
     ) -> None:
+        super().__init__()
         self.report: DownloadReport | None = None
         self.quality: tuple[QualityReport, ...] = ()
         self.last_error: BaseException | None = None
         self._lock = threading.Lock()
-        self._job: Job[Any] | None = None
         self._verb = ""
         self.form = Form(settings or Settings(), source, end, datasets)
         self._look = Look(self.form)
+        self._parts = (self._look, self.form)
         self._gauge = Gauge()
         self._alert = widgets.HTML()
         self._result = widgets.HTML()
         self._result.add_class("ares-result")
-        super().__init__([widgets.HTML(STYLE), *self._rows()])
+        self.children = [widgets.HTML(STYLE), *self._rows()]
         self.add_class("ares-panel")
         self._look.begin()
 
@@ -207,8 +213,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     def close(self) -> None:
         """Stop everything, and take the panel from the screen."""
         self.cancel()
-        self._look.close()
-        self.form.close()
+        for part in self._parts:
+            part.close()
         super().close()
 
     # --- the work ---
@@ -276,7 +282,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     # --- what is shown afterwards ---
 
     def _ended(self, job: Job[Any]) -> None:
-        """On the loop's thread, when everything is cleaned up."""
+        """On the loop's thread, when everything is cleaned up; the state is told last."""
         self._set_busy(is_busy=False)
         if job.state == "cancelled":
             self._gauge.say(f"{self._verb}: cancelled; what is done is kept.", "warning")
@@ -289,26 +295,26 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self._look.renew()
 
     def _show_report(self, report: DownloadReport) -> None:
-        if report.failed:
-            try:
-                report.raise_for_failures()
-            except AresError as error:
-                self._show_problem(error)
-        else:
-            state = "complete" if report.complete else "done, with holes left"
-            self._gauge.say(f"{self._verb}: {state}.", "success" if report.complete else "warning")
-        self._result.value = report._repr_html_()
+        headline, _, _ = str(report).partition("\n")
+        self._result.value = folded(f"Report: {headline}", report._repr_html_())
+        try:
+            report.raise_for_failures()
+        except AresError as error:
+            self._show_problem(error)
+            return
+        state = "complete" if report.complete else "done, with holes left"
+        self._gauge.say(f"{self._verb}: {state}.", "success" if report.complete else "warning")
 
     def _show_quality(self, reports: tuple[QualityReport, ...]) -> None:
         errors = sum(len(report.errors) for report in reports)
         words = f"errors found: {errors:,}" if errors else "no error found"
-        self._gauge.say(f"Validate: {words}.", "danger" if errors else "success")
         self._result.value = "".join(report._repr_html_() for report in reports)
+        self._gauge.say(f"Validate: {words}.", "danger" if errors else "success")
 
     def _show_problem(self, error: BaseException) -> None:
         self.last_error = error
-        self._gauge.say(f"{self._verb or 'Nothing was begun'}: failed.", "danger")
         self._alert.value = problem_html(error)
+        self._gauge.say(f"{self._verb or 'Nothing was begun'}: failed.", "danger")
 
     def _set_busy(self, *, is_busy: bool) -> None:
         for name, button in self.buttons.items():

@@ -89,7 +89,7 @@ def picture_html(standing: Standing) -> str:
 
 def holes_html(standing: Standing) -> str:
     """The holes as tables: those to be closed, and folded away those that are explained."""
-    if standing.gaps is None or standing.gaps.empty:
+    if standing.gaps is None:
         return ""
     is_open = ~standing.gaps["reason"].isin(_EXPLAINED)
     left, told = standing.gaps[is_open], standing.gaps[~is_open]

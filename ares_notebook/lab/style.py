@@ -9,6 +9,7 @@ STYLE = """<style>
 .ares-panel{max-width:960px;padding:14px 16px;box-sizing:border-box;overflow:visible;
   border:1px solid var(--jp-border-color2,#ccc);border-radius:6px;
   color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent)}
+.ares-panel .widget-html{margin:0}
 .ares-panel .widget-box,.ares-panel .widget-html,.ares-panel .widget-html-content{overflow:visible;height:auto}
 .ares-panel .widget-html-content{line-height:1.5;white-space:normal;width:100%}
 .ares-panel .ares-row{display:flex;flex-flow:row wrap;gap:10px 16px;align-items:flex-end;margin:0 0 10px}
@@ -16,9 +17,12 @@ STYLE = """<style>
 .ares-panel .ares-field .widget-label,.ares-panel .ares-code .widget-label{width:auto;max-width:none;
   text-align:left;height:auto;line-height:1.6;padding:0;overflow:visible}
 .ares-panel .ares-field input,.ares-panel .ares-field select{width:100%;flex:none;box-sizing:border-box;
-  color-scheme:inherit}
-.ares-panel .ares-row .widget-checkbox{width:auto;margin:0;height:auto}
-.ares-panel .ares-row .widget-button{margin:0}
+  height:28px;line-height:1.4;padding:0 8px}
+.ares-panel .ares-row .widget-checkbox{width:auto;margin:0;height:28px}
+.ares-panel .ares-row .widget-checkbox label{display:flex;align-items:center;gap:6px;height:28px}
+body[data-jp-theme-light="false"] .ares-panel input{color-scheme:dark}
+.ares-panel .ares-ticks{gap:14px;flex-flow:row wrap}
+.ares-panel .ares-row .widget-button{margin:0;width:128px}
 .ares-panel .ares-estimate,.ares-panel .ares-result{overflow-x:auto;margin:2px 0 10px}
 .ares-panel .ares-bar{display:flex;flex-flow:row wrap;gap:0 10px;align-items:center;overflow:visible}
 .ares-panel .ares-bar .widget-html:first-child{width:5em}

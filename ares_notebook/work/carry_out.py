@@ -59,8 +59,11 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
     with shown(plan.settings, on_progress) as listener:
         work = _Work(plan, store, Teller(listener), began)
         if plan.to_do:
-            async with Transport(plan.settings) as transport:
-                await work.do(transport)
+            try:
+                async with Transport(plan.settings) as transport:
+                    await work.do(transport)
+            finally:
+                work.teller.close()
     return work.report()
 
 

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _SECONDS_BETWEEN = 0.1
+# From less than this nobody can tell how long the rest will take.
+_LEAST_SHARE = 0.02
 _T = TypeVar("_T")
 
 
@@ -118,8 +120,9 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the rate so far; None while nothing has come."""
-        return self.seconds * (1 - self.share) / self.share if self.share else None
+        """Estimated from the rate so far; None while too little has come to tell."""
+        is_early = self.share < _LEAST_SHARE
+        return None if is_early else self.seconds * (1 - self.share) / self.share
 
     @property
     def bytes_per_second(self) -> float:
@@ -176,14 +179,46 @@ class Teller:
     def __init__(self, listener: ProgressListener | None) -> None:
         self._listener = listener
         self._next = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._latest: Callable[[], Progress] | None = None
 
     def tell(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
-        """Tell, if it is time or *at_once*; `progress` is only called then."""
+        """
+        Tell, if it is time or *at_once*; `progress` is only called then.
+
+        What comes too soon is told when it is time, if nothing newer comes: else a
+        download that hangs would be seen as it was a moment before.
+        """
         now = time.monotonic()
-        if self._listener is None or (now < self._next and not at_once):
+        if self._listener is None:
+            return
+        self._latest = progress
+        if now < self._next and not at_once:
+            self._tell_in(self._next - now)
             return
         self._next = now + _SECONDS_BETWEEN
+        self.close()
         self._listener(progress())
+
+    def close(self) -> None:
+        """Tell nothing more of what came too soon."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell_in(self, seconds: float) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Without a loop nobody can be waited for, and the next item tells.
+            return
+        if self._timer is None:
+            self._timer = loop.call_later(seconds, self._tell_latest)
+
+    def _tell_latest(self) -> None:
+        self._timer = None
+        if self._latest is not None:
+            self.tell(self._latest, at_once=True)
 
 
 def somebody_looks(settings: Settings) -> bool:

@@ -186,7 +186,7 @@ class DownloadReport:
         )
         counts = ", ".join(f"{count} {_PAST[action]}" for action, count in self.actions.items())
         return (
-            f"{state}: {len(self.steps)} files ({counts or 'none wanted'}), {self.rows_written:,} new rows, "
+            f"{state}: {len(self.steps)} files ({counts or ('none done' if self.steps else 'none wanted')}), {self.rows_written:,} new rows, "
             f"{self.requests:,} requests, {self.bytes_received / 1e6:,.1f} MB in {self.seconds:.1f} s"
         )
 

@@ -1,0 +1,500 @@
+"""The panel, driven by its traits: what a person types, clicks and reads."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import ipywidgets as widgets
+import pytest
+
+import ares_notebook as ares
+from ares_notebook.errors import Busy
+from ares_notebook.lab.panel import DownloadPanel
+
+END = "2025-03-01"
+
+
+@pytest.fixture(autouse=True)
+def _no_error_in_a_callback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Ipywidgets only logs what a callback raises; here it fails the test."""
+    yield
+    lost = [record for record in caplog.records if "xception in" in record.getMessage()]
+    assert lost == []
+
+
+@pytest.fixture
+def panel(settings) -> Iterator[DownloadPanel]:
+    """Two months of daily candles and funding are asked for."""
+    chosen = settings.model_copy(update={"interval": "1d", "lookback_years": 59 / 365.25})
+    made = DownloadPanel(chosen, end=END)
+    yield made
+    made.close()
+
+
+def shown(widget: widgets.Widget, is_so: Callable[[str], bool], seconds: float = 10) -> str:
+    """The widget's value once it is so; no later than after some seconds."""
+    seen = threading.Event()
+
+    def look(_change: object = None) -> None:
+        if is_so(widget.value):
+            seen.set()
+
+    widget.observe(look, "value")
+    look()
+    assert seen.wait(seconds), f"never shown; last: {widget.value[:2000]}"
+    widget.unobserve(look, "value")
+    return str(widget.value)
+
+
+def status(panel: DownloadPanel, words: str, seconds: float = 10) -> str:
+    """What the panel says, once it says *words*."""
+    return shown(panel._gauge.status, lambda value: words in value, seconds)
+
+
+def click(panel: DownloadPanel, name: str) -> None:
+    panel.buttons[name].click()
+
+
+def zips(exchange) -> list[str]:
+    """Which archives were asked for."""
+    return [each.path for each in list(exchange.requests) if each.path.endswith(".zip")]
+
+
+def files(settings) -> list[str]:
+    """The cache files that are there."""
+    return sorted(path.name for path in settings.cache_dir.glob("*.csv"))
+
+
+# --- before anything is asked for ---
+
+
+def test_the_cost_is_told_without_being_asked_and_without_the_exchange(panel, exchange):
+    """A new panel says what its choice would cost; only the list of symbols is asked for."""
+    shown(panel._look.estimate, lambda value: "To fetch: 4 of 4 files, about 236 rows" in value)
+
+    assert {each.path for each in list(exchange.requests)} <= {"/api/v3/exchangeInfo"}
+    assert "Ready" in panel._gauge.status.value
+
+
+def test_trades_are_not_ticked_until_they_are_asked_for(panel):
+    """K-lines and funding are ticked at first, trades are not."""
+    assert {name: tick.value for name, tick in panel.form.ticks.items()} == {
+        "klines": True,
+        "agg_trades": False,
+        "futures": True,
+    }
+
+
+def test_every_control_has_a_visible_label(panel):
+    """Each control that takes input has a description, by which readers name it."""
+    controls = [panel.form.symbols, panel.form.interval, panel.form.count, panel.form.unit]
+    controls += [panel.form.end, panel.form.source, panel.form.address, panel.form.folder]
+    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._look.code]
+
+    assert all(control.description for control in controls)
+
+
+def test_the_symbol_is_offered_from_the_exchanges_list(panel):
+    """The type-ahead has what trades, and after a comma each symbol beside those written."""
+    form, listed = panel.form, threading.Event()
+    form.symbols.observe(lambda change: change["new"] and listed.set(), "options")
+    assert form.symbols.options or listed.wait(10)
+    assert "SOLUSDT" in form.symbols.options
+    assert "MATICUSDT" not in form.symbols.options
+
+    form.symbols.value = "BTCUSDT, S"
+
+    assert "BTCUSDT, SOLUSDT" in form.symbols.options
+
+
+def test_the_cost_follows_the_form(panel):
+    """Another interval, another lookback, another symbol: the estimate is another."""
+    panel.form.interval.value = "1h"
+    shown(panel._look.estimate, lambda value: "about 1,593 rows" in value)
+    panel.form.ticks["futures"].value = False
+    shown(panel._look.estimate, lambda value: "2 of 2 files" in value)
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+    shown(panel._look.estimate, lambda value: "4 of 4 files" in value)
+
+
+def test_of_trades_the_exact_size_is_asked_for(panel, exchange):
+    """Ticked trades are first estimated, then sized by the archive's listing."""
+    panel.form.unit.value, panel.form.count.value = "days", 1
+    panel.form.ticks["agg_trades"].value = True
+    estimate = shown(panel._look.estimate, lambda value: "1,000," in value)
+    exact = shown(panel._look.estimate, lambda value: value != estimate and "Trades" in value)
+
+    assert "1,000," not in exact
+    assert any("data.binance.vision" in each.path for each in list(exchange.requests))
+    assert zips(exchange) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [("", "name a symbol"), ("BTC/USDT", "without a slash"), ("<b>x</b>", "&lt;b&gt;x")],
+)
+def test_a_symbol_that_cannot_be_one_is_told_in_place(panel, typed, words):
+    """What cannot be a symbol gets a sentence, escaped, and the form stays alive."""
+    panel.form.symbols.value = typed
+    shown(panel._look.estimate, lambda value: words in value and "<b>" not in value)
+
+    panel.form.symbols.value = "ETHUSDT"
+    shown(panel._look.estimate, lambda value: "To fetch" in value)
+
+
+def test_a_symbol_that_does_not_trade_is_remarked_upon(panel):
+    """A symbol that is not in the exchange's list is said not to be, before anything is begun."""
+    panel.form.symbols.value = "XYZUSDT"
+
+    shown(panel._look.estimate, lambda value: "XYZUSDT is not among the symbols" in value)
+
+
+def test_without_a_tick_nothing_can_be_meant(panel):
+    """Where no dataset is ticked, a sentence says which there are."""
+    for tick in panel.form.ticks.values():
+        tick.value = False
+
+    shown(panel._look.estimate, lambda value: "tick at least one" in value)
+
+
+# --- the download ---
+
+
+def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
+    """Afterwards files, report, picture, holes and state are there, and the buttons are free."""
+    click(panel, "Download")
+    assert panel.buttons["Download"].disabled
+    assert not panel.buttons["Cancel"].disabled
+    status(panel, "Download: complete")
+
+    assert len(files(settings)) == 4
+    assert panel.report.complete
+    assert panel.report.rows_written == 236
+    assert "<svg" in shown(panel._look.picture, lambda value: "<svg" in value)
+    assert [button.disabled for button in panel.buttons.values()] == [False, True, False, False]
+    shown(panel._look.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
+    assert "new rows" in panel._result.value
+
+
+async def test_awaiting_it_is_what_the_button_does(panel, settings):
+    """`await panel.download()` returns the report, inside a running loop, the picture drawn."""
+    report = await panel.download()
+
+    assert report is panel.report
+    assert report.complete
+    assert "<svg" in panel._look.picture.value
+    assert len(files(settings)) == 4
+
+
+def test_progress_is_told_for_each_dataset_and_in_all(panel):
+    """At the end every bar is full, and each has its numbers in words."""
+    ares.run(panel.download())
+    lines = {line._label.value: line for line in panel._gauge._lines.values() if line.bar.value}
+
+    assert set(lines) == {"In all", "K-lines", "Funding"}
+    assert all(line.bar.value == line.bar.max for line in lines.values())
+    assert "2 of 2 files · 59 rows" in lines["K-lines"]._words.value
+    assert "4 of 4 files · 236 rows" in lines["In all"]._words.value
+
+
+def test_ten_clicks_are_one_download(panel, exchange):
+    """Whoever clicks ten times fetches each archive once."""
+    exchange.latency_seconds = 0.05
+    for _ in range(10):
+        click(panel, "Download")
+    status(panel, "Download: complete")
+
+    assert len(zips(exchange)) == len(set(zips(exchange))) == 4
+
+
+async def test_two_who_wait_wait_for_the_same(panel, exchange):
+    """While it downloads, a second call joins the first and gets the same report."""
+    first, second = await asyncio.gather(panel.download(), panel.download())
+
+    assert first is second
+    assert len(zips(exchange)) == 4
+
+
+def test_cancel_ends_within_a_second_and_leaves_no_part(panel, exchange, settings):
+    """A download that hangs half-way is stopped at once; the next one completes it."""
+    hanging = exchange.fail("2025-02.zip$", times=None, stall="body")
+    click(panel, "Download")
+    shown(panel._gauge.status, lambda value: "1 of 4" in value or "2 of 4" in value)
+    asked = time.monotonic()
+    click(panel, "Cancel")
+    status(panel, "Download: cancelled", 5)
+    took = time.monotonic() - asked
+
+    assert took < 1
+    assert list(settings.cache_dir.glob(".*.part")) == []
+    exchange.faults.remove(hanging)
+    assert ares.run(panel.download()).complete
+    assert len(files(settings)) == 4
+
+
+def test_cancel_before_it_began_frees_the_panel(panel):
+    """Cancelled in the same breath, the panel is ready for the next download."""
+    click(panel, "Download")
+    click(panel, "Cancel")
+    status(panel, "cancelled")
+
+    assert ares.run(panel.download()).complete
+
+
+def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
+    """The alert says what is wrong and folds the traceback away; nothing is on disk."""
+    panel.form.symbols.value = "XYZUSDT"
+    click(panel, "Download")
+    status(panel, "Download: failed")
+
+    alert = panel._alert.value
+    assert 'role="alert"' in alert
+    assert "XYZUSDT is not known to the exchange" in alert
+    assert "<details><summary>Traceback" in alert
+    assert panel.last_error is not None
+    assert files(settings) == []
+
+    panel.form.symbols.value = "BTCUSDT"
+    assert ares.run(panel.download()).complete
+    assert panel._alert.value == ""
+    assert panel.last_error is None
+
+
+def test_of_two_symbols_one_wrong_the_other_comes(panel, settings):
+    """A symbol that does not exist does not keep the others from being downloaded."""
+    panel.form.symbols.value = "XYZUSDT, ETHUSDT"
+    report = ares.run(panel.download())
+
+    assert not report
+    assert {step.file_name.split("_")[1] for step in report.failed} == {"XYZUSDT"}
+    assert len(files(settings)) == 4
+    status(panel, "failed")
+
+
+def test_what_the_exchange_says_is_escaped(panel, exchange):
+    """A body with markup in it is text in the panel."""
+    exchange.fail("/data/", times=None, status=400, body="{}")
+    exchange.fail("/v", times=None, status=400, body='{"code":-1,"msg":"<img src=x>"}')
+    click(panel, "Download")
+    status(panel, "failed")
+
+    assert "&lt;img src=x&gt;" in panel._alert.value + panel._result.value
+    assert "<img" not in panel._alert.value + panel._result.value
+
+
+def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
+    """Where no folder can be made a sentence says so, and the form is still alive."""
+    (tmp_path / "file").write_text("")
+    panel.form.folder.value = str(tmp_path / "file" / "cache")
+    click(panel, "Download")
+    status(panel, "failed")
+
+    assert "could not create or access" in panel._alert.value
+    panel.form.folder.value = str(tmp_path / "cache")
+    assert ares.run(panel.download()).complete
+
+
+def test_without_network_sentences_say_so(settings):
+    """An exchange out of reach costs the list of symbols and the download, not the panel."""
+    gone = settings.model_copy(update={"max_retries": 0, "interval": "1d"})
+    for name in ("spot_url", "futures_url", "archive_url", "archive_listing_url"):
+        gone = gone.model_copy(update={name: "http://127.0.0.1:9"})
+    panel = DownloadPanel(gone, end=END, datasets=("klines",))
+    shown(panel._look.hint, lambda value: "could not be had, so type yours" in value)
+    click(panel, "Download")
+    status(panel, "failed", 30)
+
+    assert "127.0.0.1:9" in panel._alert.value
+    assert "To fetch" in panel._look.estimate.value
+    assert not panel.buttons["Download"].disabled
+    panel.close()
+
+
+# --- repair, validate ---
+
+
+def test_repair_closes_a_hole_and_nothing_else(panel, settings):
+    """A file that was deleted comes back; the table of holes told of it before."""
+    ares.run(panel.download())
+    before = files(settings)
+    (settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").unlink()
+    panel.form.count.value += 1
+    shown(panel._look.holes, lambda value: "not downloaded" in value)
+
+    click(panel, "Repair gaps")
+    status(panel, "Repair gaps: complete")
+
+    assert files(settings) == before
+    assert "No hole is left to close" in panel._look.holes.value
+
+
+def test_validate_shows_what_it_found(panel, settings):
+    """A digit that was changed by hand is an error in the panel."""
+    ares.run(panel.download())
+    [good] = ares.run(panel.validate())
+    assert good.ok
+    path = settings.cache_dir / "klines_BTCUSDT_1d_2025-02.csv"
+    path.write_text(path.read_text().replace(".1", ".7", 1))
+
+    click(panel, "Validate")
+    status(panel, "errors found")
+
+    assert not panel.quality[0].ok
+    assert "klines_BTCUSDT_1d_2025-02.csv" in panel._result.value
+
+
+def test_before_a_download_there_is_nothing_to_repair(panel):
+    """Repair of an empty cache is a sentence that says what to do."""
+    click(panel, "Repair gaps")
+    status(panel, "failed")
+
+    assert "download something first" in panel._alert.value
+
+
+def test_the_panel_does_one_thing_at_a_time(panel, exchange):
+    """While it downloads, validating is refused with a sentence, and the download goes on."""
+    exchange.latency_seconds = 0.1
+    click(panel, "Download")
+    with pytest.raises(Busy, match="at work"):
+        ares.run(panel.validate())
+
+    status(panel, "Download: complete", 20)
+
+
+# --- for the next cell ---
+
+
+def test_the_code_does_the_same(panel, settings, tmp_path):
+    """Run in a cell, the code of the panel fills another cache with the same bytes."""
+    ares.run(panel.download())
+    panel.form.folder.value = str(tmp_path / "other")
+    code = shown(panel._look.code, lambda value: "other" in value)
+
+    compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
+
+    for name in files(settings):
+        one, other = settings.cache_dir / name, tmp_path / "other" / name
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_code_of_several_symbols_runs_too(panel, tmp_path):
+    """For two symbols the code is a loop, and brings both."""
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+    panel.form.folder.value = str(tmp_path / "other")
+    code = shown(panel._look.code, lambda value: "other" in value and "ETHUSDT" in value)
+
+    compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
+
+    assert len(list((tmp_path / "other").glob("*.csv"))) == 8
+
+
+def test_the_next_cell_has_frame_and_settings(panel, settings):
+    """After a download the frame is the chosen window, and the settings are those of the form."""
+    ares.run(panel.download())
+
+    assert len(panel.frame) == 59
+    assert panel.frame.attrs["complete"]
+    assert panel.settings.cache_dir == settings.cache_dir
+    panel.form.ticks["klines"].value = False
+    assert list(panel.frame.columns) == ["fundingRate"]
+
+
+def test_a_new_panel_shows_where_things_stand(panel, exchange):
+    """After a restart the picture and the state come from the cache alone."""
+    ares.run(panel.download())
+    exchange.requests.clear()
+
+    again = DownloadPanel(panel.settings, end=END)
+
+    assert "<svg" in again._look.picture.value
+    assert "4 files, 236 rows" in again._look.picture.value
+    assert {each.path for each in list(exchange.requests)} <= {"/api/v3/exchangeInfo"}
+    again.close()
+
+
+def test_the_static_face_tells_the_same(panel):
+    """Where widgets do not run, HTML and a line of text tell choice, cost and standing."""
+    ares.run(panel.download())
+    bundle = panel._repr_mimebundle_()
+
+    assert bundle["text/plain"] == (
+        "<DownloadPanel BTCUSDT 1d, 59 days, end 2025-03-01: K-lines, Funding>"
+    )
+    assert "<svg" in bundle["text/html"]
+    assert "ares.download_all_data(" in bundle["text/html"]
+    assert "<script" not in bundle["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_face_of_a_form_that_cannot_be_meant_is_still_one(panel):
+    """A half-typed form is shown as it is, and says what is wrong with it."""
+    panel.form.symbols.value = "BTC/USDT"
+
+    assert "without a slash" in repr(panel)
+    assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
+
+
+# --- the sources ---
+
+
+def test_the_demo_is_started_when_it_is_chosen_and_stopped_with_the_panel(tmp_path):
+    """The panel's own demo exchange serves a download, and is gone when the panel is closed."""
+    panel = DownloadPanel(source="demo", end=END, datasets=("klines",))
+    panel.form.interval.value = "1d"
+    assert panel.form.folder.value == "demo_cache"
+    panel.form.folder.value = str(tmp_path)
+    url = panel.settings.spot_url
+
+    assert ares.run(panel.download()).complete
+    assert "exchange = ares.DemoExchange().start()" in panel._look.code.value
+    panel.close()
+    with pytest.raises(ares.errors.TransportError):
+        ares.run(asked(url))
+
+
+async def asked(url: str) -> object:
+    """One question to an exchange."""
+    from ares_notebook.exchange.rest import Rest  # noqa: PLC0415
+    from ares_notebook.exchange.transport import Transport  # noqa: PLC0415
+
+    async with Transport(ares.Settings(spot_url=url, max_retries=0)) as transport:
+        return await Rest(transport).symbols()
+
+
+def test_another_address_serves_as_well(exchange, tmp_path):
+    """An address that is typed is where the download comes from; no key goes there."""
+    panel = DownloadPanel(
+        ares.Settings(api_key="k" * 20, interval="1d", progress=False, cache_dir=tmp_path / "a"),
+        source="demo",
+        end=END,
+        datasets=("klines",),
+    )
+    panel.form.source.value = "Another address"
+    assert panel.form.address.layout.display != "none"
+    panel.form.address.value = exchange.url
+    panel.form.folder.value = str(tmp_path / "b")
+
+    assert ares.run(panel.download()).complete
+    assert panel.settings.api_key is None
+    assert not any("x-mbx-apikey" in each.headers for each in exchange.requests)
+    assert "kkk" not in panel._look.code.value
+    panel.close()
+
+
+def test_an_address_that_is_none_is_told(panel):
+    """Before an address is typed a sentence says how one looks."""
+    panel.form.source.value = "Another address"
+
+    shown(panel._look.estimate, lambda value: "http://127.0.0.1:8900" in value)
+
+
+def test_a_source_that_is_none_is_refused():
+    """A source of another name is an error that names those there are."""
+    with pytest.raises(ares.errors.BadArgument, match='none of "binance", "demo"'):
+        DownloadPanel(source="coinbase")
