@@ -66,7 +66,7 @@ FLOORS = [
     {"work.several", "lab.choice", "lab.source", "lab.style"},
     {"lab.form"},
     {"lab.estimate", "lab.face", "lab.gauge", "lab.standing"},
-    {"lab.look"},
+    {"lab.deeds", "lab.look", "lab.outcome"},
     {"lab.panel"},
     {"commands.options"},
     {"commands.show"},

@@ -177,7 +177,7 @@ def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
     assert "<svg" in shown(panel._look.picture, lambda value: "<svg" in value)
     assert [button.disabled for button in panel.buttons.values()] == [False, True, False, False]
     shown(panel._look.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
-    assert "new rows" in panel._result.value
+    assert "new rows" in panel._outcome.result.value
 
 
 async def test_awaiting_it_is_what_the_button_does(panel, settings):
@@ -251,7 +251,7 @@ def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
     click(panel, "Download")
     status(panel, "Download: failed")
 
-    alert = panel._alert.value
+    alert = panel._outcome.alert.value
     assert 'role="alert"' in alert
     assert "XYZUSDT is not known to the exchange" in alert
     assert "<details><summary>Traceback" in alert
@@ -260,7 +260,7 @@ def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
 
     panel.form.symbols.value = "BTCUSDT"
     assert ares.run(panel.download()).complete
-    assert panel._alert.value == ""
+    assert panel._outcome.alert.value == ""
     assert panel.last_error is None
 
 
@@ -282,8 +282,8 @@ def test_what_the_exchange_says_is_escaped(panel, exchange):
     click(panel, "Download")
     status(panel, "failed")
 
-    assert "&lt;img src=x&gt;" in panel._alert.value + panel._result.value
-    assert "<img" not in panel._alert.value + panel._result.value
+    assert "&lt;img src=x&gt;" in panel._outcome.alert.value + panel._outcome.result.value
+    assert "<img" not in panel._outcome.alert.value + panel._outcome.result.value
 
 
 def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
@@ -293,7 +293,7 @@ def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
     click(panel, "Download")
     status(panel, "failed")
 
-    assert "could not create or access" in panel._alert.value
+    assert "could not create or access" in panel._outcome.alert.value
     panel.form.folder.value = str(tmp_path / "cache")
     assert ares.run(panel.download()).complete
 
@@ -308,7 +308,7 @@ def test_without_network_sentences_say_so(settings):
     click(panel, "Download")
     status(panel, "failed", 30)
 
-    assert "127.0.0.1:9" in panel._alert.value
+    assert "127.0.0.1:9" in panel._outcome.alert.value
     assert "To fetch" in panel._look.estimate.value
     assert not panel.buttons["Download"].disabled
     panel.close()
@@ -344,7 +344,7 @@ def test_validate_shows_what_it_found(panel, settings):
     status(panel, "errors found")
 
     assert not panel.quality[0].ok
-    assert "klines_BTCUSDT_1d_2025-02.csv" in panel._result.value
+    assert "klines_BTCUSDT_1d_2025-02.csv" in panel._outcome.result.value
 
 
 def test_before_a_download_there_is_nothing_to_repair(panel):
@@ -352,7 +352,7 @@ def test_before_a_download_there_is_nothing_to_repair(panel):
     click(panel, "Repair gaps")
     status(panel, "failed")
 
-    assert "download something first" in panel._alert.value
+    assert "download something first" in panel._outcome.alert.value
 
 
 def test_the_panel_does_one_thing_at_a_time(panel, exchange):

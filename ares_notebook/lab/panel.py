@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,22 +12,19 @@ import ipywidgets as widgets
 from ares_notebook.errors import AresError, Busy
 from ares_notebook.job import Job, start
 from ares_notebook.lab.choice import Choice
-from ares_notebook.lab.face import face_html, face_text, problem_html
+from ares_notebook.lab.deeds import download_choice, repair_choice, validate_choice
+from ares_notebook.lab.face import face_html, face_text
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.gauge import Gauge
 from ares_notebook.lab.look import Look
+from ares_notebook.lab.outcome import Outcome
 from ares_notebook.lab.style import STYLE
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.markup import folded
 from ares_notebook.proof.quality import QualityReport
-from ares_notebook.proof.validate import validate_cache
 from ares_notebook.settings import Settings
-from ares_notebook.work.plan import Plan
-from ares_notebook.work.progress import Progress, heard_by
-from ares_notebook.work.repair import plan_repair
+from ares_notebook.work.progress import Progress
 from ares_notebook.work.report import DownloadReport
-from ares_notebook.work.several import carry_out_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +62,6 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         Of the last download or repair.
     quality : tuple of QualityReport
         Of the last validation, one a symbol.
-    last_error : BaseException or None
-        What went wrong last, as the panel shows it.
 
     Examples
     --------
@@ -97,16 +90,13 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         super().__init__()
         self.report: DownloadReport | None = None
         self.quality: tuple[QualityReport, ...] = ()
-        self.last_error: BaseException | None = None
         self._lock = threading.Lock()
         self._verb = ""
         self.form = Form(settings or Settings(), source, end, datasets)
         self._look = Look(self.form)
         self._parts = (self._look, self.form)
         self._gauge = Gauge()
-        self._alert = widgets.HTML()
-        self._result = widgets.HTML()
-        self._result.add_class("ares-result")
+        self._outcome = Outcome(self._gauge)
         self.children = [widgets.HTML(STYLE), *self._rows()]
         self.add_class("ares-panel")
         self._look.begin()
@@ -130,8 +120,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             look.estimate,
             buttons,
             self._gauge.box,
-            self._alert,
-            self._result,
+            self._outcome.alert,
+            self._outcome.result,
             look.picture,
             look.holes,
             look.code,
@@ -142,13 +132,18 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             try:
                 deed()
             except Exception as error:  # noqa: BLE001 - the panel's border: shown, or nobody sees it
-                self._show_problem(error)
+                self._outcome.show_problem(name, error)
 
         button = widgets.Button(description=name)
         button.on_click(clicked)
         return button
 
     # --- what the next cell asks for ---
+
+    @property
+    def last_error(self) -> BaseException | None:
+        """What went wrong last, as the panel shows it; None after work that went well."""
+        return self._outcome.error
 
     @property
     def settings(self) -> Settings:
@@ -228,93 +223,42 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
                 msg = f"the panel is at work ({self._verb}); wait until it has ended, or cancel it"
                 raise Busy(msg)
             choice = self.form.choice()
-            self._verb, self.last_error, self._alert.value = verb, None, ""
+            self._verb = verb
             self._set_busy(is_busy=True)
-            self._gauge.begin(f"{_DOING[verb]} …")
+            self._outcome.begin(_DOING[verb])
             self._job = job = start(work(choice))
         job.then(self._ended)
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
-        return await self._carry_out(choice, await asyncio.to_thread(_quiet(choice).plans))
+        self.report = report = await download_choice(choice, self._hear)
+        await self._look.show_standing(choice)
+        return report
 
     async def _repair(self, choice: Choice) -> DownloadReport:
-        quiet = _quiet(choice)
-
-        def plans() -> list[Plan]:
-            return [
-                plan_repair(symbol, choice.interval, settings=quiet.settings)
-                for symbol in choice.symbols
-            ]
-
-        return await self._carry_out(choice, await asyncio.to_thread(plans))
-
-    async def _carry_out(self, choice: Choice, plans: Sequence[Plan]) -> DownloadReport:
-        self.report = report = await carry_out_all(plans, on_progress=self._hear)
+        self.report = report = await repair_choice(choice, self._hear)
         await self._look.show_standing(choice)
         return report
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
-        settings, is_over = _quiet(choice).settings, threading.Event()
-
-        def hear(progress: Progress) -> None:
-            if is_over.is_set():
-                # A thread cannot be cancelled; it hears of it at the next file.
-                raise asyncio.CancelledError
-            self._hear(progress)
-
-        def look() -> tuple[QualityReport, ...]:
-            return tuple(
-                validate_cache(symbol, choice.interval, settings=settings)
-                for symbol in choice.symbols
-            )
-
-        try:
-            with heard_by(hear):
-                self.quality = await asyncio.to_thread(look)
-        finally:
-            is_over.set()
+        self.quality = await validate_choice(choice, self._hear)
         return self.quality
 
     def _hear(self, progress: Progress) -> None:
         self._gauge.show(progress, _DOING[self._verb])
 
-    # --- what is shown afterwards ---
-
     def _ended(self, job: Job[Any]) -> None:
-        """On the loop's thread, when everything is cleaned up; the state is told last."""
+        """On the loop's thread, when everything is cleaned up."""
         self._set_busy(is_busy=False)
         if job.state == "cancelled":
-            self._gauge.say(f"{self._verb}: cancelled; what is done is kept.", "warning")
+            self._outcome.show_cancelled(self._verb)
         elif job.error is not None:
-            self._show_problem(job.error)
+            self._outcome.show_problem(self._verb, job.error)
         elif self._verb == "Validate":
-            self._show_quality(self.quality)
+            self._outcome.show_quality(self._verb, self.quality)
         elif self.report is not None:
-            self._show_report(self.report)
+            self._outcome.show_report(self._verb, self.report)
         self._look.renew()
-
-    def _show_report(self, report: DownloadReport) -> None:
-        headline, _, _ = str(report).partition("\n")
-        self._result.value = folded(f"Report: {headline}", report._repr_html_())
-        try:
-            report.raise_for_failures()
-        except AresError as error:
-            self._show_problem(error)
-            return
-        state = "complete" if report.complete else "done, with holes left"
-        self._gauge.say(f"{self._verb}: {state}.", "success" if report.complete else "warning")
-
-    def _show_quality(self, reports: tuple[QualityReport, ...]) -> None:
-        errors = sum(len(report.errors) for report in reports)
-        words = f"errors found: {errors:,}" if errors else "no error found"
-        self._result.value = "".join(report._repr_html_() for report in reports)
-        self._gauge.say(f"Validate: {words}.", "danger" if errors else "success")
-
-    def _show_problem(self, error: BaseException) -> None:
-        self.last_error = error
-        self._alert.value = problem_html(error)
-        self._gauge.say(f"{self._verb or 'Nothing was begun'}: failed.", "danger")
 
     def _set_busy(self, *, is_busy: bool) -> None:
         for name, button in self.buttons.items():
@@ -340,9 +284,3 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
 
 _DOING = {"Download": "Downloading", "Repair gaps": "Repairing", "Validate": "Validating"}
-
-
-def _quiet(choice: Choice) -> Choice:
-    """The panel has bars of its own; another in the output of some cell would be lost."""
-    settings = choice.settings.model_copy(update={"progress": False})
-    return replace(choice, settings=settings)

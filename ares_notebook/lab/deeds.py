@@ -1,0 +1,87 @@
+"""What the panel's buttons do with a choice: download, repair, validate; watched, and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from ares_notebook.lab.choice import Choice
+from ares_notebook.proof.quality import QualityReport
+from ares_notebook.proof.validate import validate_cache
+from ares_notebook.work.plan import Plan
+from ares_notebook.work.progress import Progress, ProgressListener, heard_by
+from ares_notebook.work.repair import plan_repair
+from ares_notebook.work.report import DownloadReport
+from ares_notebook.work.several import carry_out_all
+
+__all__ = ["download_choice", "repair_choice", "validate_choice"]
+
+
+async def download_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
+    """Bring what is chosen into the cache."""
+    plans = await asyncio.to_thread(_quiet(choice).plans)
+    return await carry_out_all(plans, on_progress=hear)
+
+
+async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
+    """
+    Close the holes of what the cache has of the chosen symbols and interval.
+
+    Raises
+    ------
+    NeverDownloaded
+        If there is nothing of one of them.
+    """
+    settings = _quiet(choice).settings
+
+    def plans() -> list[Plan]:
+        return [
+            plan_repair(symbol, choice.interval, settings=settings) for symbol in choice.symbols
+        ]
+
+    return await carry_out_all(await asyncio.to_thread(plans), on_progress=hear)
+
+
+async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[QualityReport, ...]:
+    """
+    Check what the cache has of the chosen symbols and interval, a report a symbol.
+
+    Raises
+    ------
+    NeverDownloaded
+        If there is nothing of one of them.
+    """
+    settings = _quiet(choice).settings
+
+    def look() -> tuple[QualityReport, ...]:
+        return tuple(
+            validate_cache(symbol, choice.interval, settings=settings) for symbol in choice.symbols
+        )
+
+    return await _in_thread(look, hear)
+
+
+async def _in_thread(
+    look: Callable[[], tuple[QualityReport, ...]], hear: ProgressListener
+) -> tuple[QualityReport, ...]:
+    is_over = threading.Event()
+
+    def hear_or_stop(progress: Progress) -> None:
+        if is_over.is_set():
+            # A thread cannot be cancelled; it hears of it at the next file.
+            raise asyncio.CancelledError
+        hear(progress)
+
+    try:
+        with heard_by(hear_or_stop):
+            return await asyncio.to_thread(look)
+    finally:
+        is_over.set()
+
+
+def _quiet(choice: Choice) -> Choice:
+    """The panel has bars of its own; another in the output of some cell would be lost."""
+    settings = choice.settings.model_copy(update={"progress": False})
+    return replace(choice, settings=settings)
