@@ -143,3 +143,61 @@ def test_a_cancelled_download_leaves_no_partial_file(exchange, settings):
         job.wait(5)
 
     assert list(settings.cache_dir.glob(".*.part")) == []
+
+
+async def test_a_job_can_be_awaited(gate):
+    """In a coroutine `await job` is the result, and whoever else waits gets the same."""
+    job = start(gate.passed())
+    gate.open()
+
+    assert await job == "through"
+    assert await job == "through"
+
+
+async def test_who_is_cancelled_while_he_waits_cancels_the_job(gate):
+    """A cell that is interrupted in `await job` stops the job, and finds it cleaned up."""
+    job = start(gate.passed())
+    waiting = asyncio.ensure_future(job._awaited())
+    await asyncio.to_thread(gate.entered.wait, 10)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert job.state == "cancelled"
+    assert gate.left.is_set()
+
+
+def test_a_job_that_is_cancelled_before_it_began_ends():
+    """Where the loop had no time for the first line, the job is cancelled all the same."""
+
+    async def never():
+        pytest.fail("it began")
+
+    busy, free = threading.Event(), threading.Event()
+
+    async def block():
+        busy.set()
+        free.wait(10)
+
+    blocking = start(block())
+    assert busy.wait(10)
+    job = start(never())
+    job.cancel()
+    free.set()
+    with pytest.raises(CancelledError):
+        job.wait(10)
+
+    assert job.state == "cancelled"
+    blocking.wait(10)
+
+
+def test_then_is_told_once_when_all_is_over(gate):
+    """What was registered is called with the ended job, also if it had ended before."""
+    told, seen = [], threading.Event()
+    job = start(gate.passed())
+    job.then(lambda each: (told.append(each.state), seen.set()))
+    gate.open()
+    assert seen.wait(10)
+    job.then(lambda each: told.append(each.result))
+
+    assert told == ["done", "through"]

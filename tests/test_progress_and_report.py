@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
 from ares_notebook.settings import Settings
-from ares_notebook.work.progress import Progress, Teller, shown
+from ares_notebook.work.progress import Progress, Teller, heard_by, shown, tracked
 from ares_notebook.work.report import DownloadReport, StepReport
 
 
@@ -69,6 +70,59 @@ def test_a_listener_is_not_flooded():
 
     assert quiet < 10
     assert len(heard) == len(made) == quiet + 1
+
+
+async def test_what_came_too_soon_is_told_when_it_is_time():
+    """A download that hangs is shown as it is, not as it was a tenth of a second before."""
+    heard, told = [], asyncio.Event()
+
+    def hear(progress):
+        heard.append(progress.steps_done)
+        if progress.steps_done == 3:
+            told.set()
+
+    teller = Teller(hear)
+    for done in (1, 2, 3):
+        teller.tell(lambda done=done: progress(steps_done=done))
+    await asyncio.wait_for(told.wait(), 5)
+
+    assert heard == [1, 3]
+
+
+async def test_a_closed_teller_tells_nothing_more():
+    """What is still waiting to be told when the work has ended is not told."""
+    heard, loop = [], asyncio.get_running_loop()
+    teller = Teller(heard.append)
+    teller.tell(progress)
+    teller.tell(progress)
+    teller.close()
+    later = loop.create_future()
+    loop.call_later(0.15, later.set_result, None)
+    await later
+
+    assert len(heard) == 1
+
+
+def test_time_left_is_not_guessed_from_too_little():
+    """Of the first hundredth nobody knows how long the rest will take."""
+    assert progress(steps_done=0).seconds_left is None
+    assert progress(steps_done=1, steps_total=100, seconds=1.0).seconds_left is None
+    assert progress(steps_done=2, steps_total=4, seconds=1.0).seconds_left == 1.0
+
+
+def test_a_look_through_the_cache_is_told_to_who_listens():
+    """What goes item by item tells how far it is, and ends when the listener raises."""
+    heard = []
+    with heard_by(heard.append):
+        assert list(tracked("abc", Settings(progress=False), "validate")) == ["a", "b", "c"]
+
+    assert (heard[-1].steps_done, heard[-1].steps_total, heard[-1].dataset) == (3, 3, "validate")
+
+    def stop(_progress):
+        raise KeyboardInterrupt
+
+    with heard_by(stop), pytest.raises(KeyboardInterrupt):
+        list(tracked("abc", Settings(progress=False), "validate"))
 
 
 def test_without_a_listener_nothing_is_made():

@@ -1,0 +1,111 @@
+"""A choice becomes plans and code."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from ares_notebook.errors import BadArgument
+from ares_notebook.lab.choice import Choice, lookback_of, symbols_in
+from ares_notebook.settings import Settings
+
+
+def choice(**changes) -> Choice:
+    fields = {
+        "symbols": ("BTCUSDT",),
+        "interval": "1h",
+        "count": 1,
+        "unit": "years",
+        "end": date(2025, 4, 1),
+        "datasets": ("klines",),
+        "settings": Settings(),
+    }
+    return Choice(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "end", "start"),
+    [
+        (2, "years", date(2025, 4, 1), datetime(2023, 4, 1, tzinfo=UTC)),
+        (3, "months", date(2025, 4, 1), datetime(2025, 1, 1, tzinfo=UTC)),
+        (1, "months", date(2025, 3, 31), datetime(2025, 2, 28, tzinfo=UTC)),
+        (14, "months", date(2024, 3, 1), datetime(2023, 1, 1, tzinfo=UTC)),
+        (10, "days", date(2025, 3, 5), datetime(2025, 2, 23, tzinfo=UTC)),
+    ],
+)
+def test_months_step_by_the_calendar_and_days_are_days(count, unit, end, start):
+    """A lookback reaches exactly as far back as a calendar says."""
+    [plan] = choice(count=count, unit=unit, end=end).plans()
+
+    assert plan.start == start
+
+
+def test_three_months_to_the_first_are_three_files():
+    """No file of a fourth month is asked for because months have unequal lengths."""
+    [plan] = choice(count=3, unit="months").plans()
+
+    assert [step.file.stamp for step in plan.steps] == ["2025-01", "2025-02", "2025-03"]
+
+
+def test_several_symbols_are_a_plan_each():
+    """Each symbol has its own plan, of the same window."""
+    plans = choice(symbols=("BTCUSDT", "ETHUSDT")).plans()
+
+    assert [plan.symbol for plan in plans] == ["BTCUSDT", "ETHUSDT"]
+    assert len({(plan.start, plan.end) for plan in plans}) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"symbols": ()}, "name a symbol"),
+        ({"datasets": ()}, "tick at least one"),
+        ({"interval": "7m"}, "not one of Binance's"),
+        ({"symbols": ("../x",)}, "not a trading symbol"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changes, words):
+    """A choice without a symbol, a dataset or a known interval cannot be made."""
+    with pytest.raises(BadArgument, match=words):
+        choice(**changes)
+
+
+def test_months_before_the_first_year_are_refused():
+    """A lookback of thousands of months is told to be too long, not computed."""
+    with pytest.raises(BadArgument, match="before the first year"):
+        choice(count=9_999 * 12, unit="months").plans()
+
+
+def test_the_code_leaves_out_what_is_the_default():
+    """All datasets, no end and the default settings are not written down."""
+    code = choice(end=None, datasets=("klines", "agg_trades", "futures")).code()
+
+    assert code.splitlines()[-2:] == [
+        'report = await ares.download_all_data("BTCUSDT", "1h", 1)',
+        "report",
+    ]
+
+
+def test_a_long_call_is_a_line_an_argument():
+    """What does not fit a line is broken as a formatter would."""
+    code = choice(datasets=("klines", "futures"), settings_code=("settings = x", "")).code()
+
+    assert '    datasets=("klines", "futures"),\n)' in code
+    assert max(map(len, code.splitlines())) <= 88
+
+
+def test_symbols_are_read_as_people_write_them():
+    """Commas, spaces and lower case are all the same, and nothing is asked for twice."""
+    assert symbols_in(" btcusdt,ETHUSDT  btcusdt; 币安人生USDT ") == (
+        "BTCUSDT",
+        "ETHUSDT",
+        "币安人生USDT",
+    )
+    assert symbols_in(" , ") == ()
+
+
+def test_a_lookback_is_said_in_the_largest_unit_that_is_whole():
+    """Whole years, then whole months, then days; never nothing."""
+    assert lookback_of(1.5) == (18, "months")
+    assert lookback_of(1 / 366) == (1, "days")
