@@ -14,6 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "loop", "markup", "quantities"},
+    {"cache.table"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},

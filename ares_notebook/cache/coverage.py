@@ -79,7 +79,7 @@ def coverage(
     >>> table[["rows", "expected", "final"]].values.tolist()
     [[31, 31, True], [28, 28, True]]
     """
-    import pandas as pd  # noqa: PLC0415 - the store alone does without it
+    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - pandas is slow to import
 
     store = Store(settings or Settings())
     now = datetime.now(UTC)
@@ -90,7 +90,7 @@ def coverage(
     known = [have for have in haves if have.path is not None or have.absences]
     if not known:
         raise NeverDownloaded(never(store, symbol, interval))
-    return pd.DataFrame([_row(have, until_ms, now_ms) for have in known])
+    return CacheTable([_row(have, until_ms, now_ms) for have in known])
 
 
 def _by_series(files: Iterable[CacheFile]) -> Iterator[list[CacheFile]]:

@@ -85,7 +85,7 @@ def find_gaps(
     >>> print(table.loc[0, "start"], table.loc[0, "missing"], table.loc[0, "reason"])
     2025-03-14 02:00:00+00:00 2 confirmed absent upstream
     """
-    import pandas as pd  # noqa: PLC0415 - the store alone does without it
+    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - pandas is slow to import
 
     store = Store(settings or Settings())
     now_ms = to_ms(datetime.now(UTC))
@@ -103,9 +103,9 @@ def find_gaps(
         for span in spans(store, symbol, interval, start, end)
         for gap in _joined(_gaps_of(span, store, now_ms))
     ]
-    table = pd.DataFrame(rows, columns=_COLUMNS)
     stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
-    return table.astype({**stamps, "missing": "Int64"})
+    typed = {**stamps, "missing": "Int64"}
+    return CacheTable(CacheTable(rows, columns=_COLUMNS).astype(typed))
 
 
 _COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]

@@ -92,6 +92,8 @@ def sources_of(haves: Iterable[Have]) -> pd.DataFrame:
     """
     import pandas as pd  # noqa: PLC0415 - the store alone does without it
 
+    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - as above
+
     rows = [
         {
             "dataset": have.file.dataset.name,
@@ -109,4 +111,4 @@ def sources_of(haves: Iterable[Have]) -> pd.DataFrame:
     # Somebody may have edited a receipt: a moment that is none becomes NaT.
     table["at"] = pd.to_datetime(table["at"], utc=True, format="ISO8601", errors="coerce")
     stamps = dict.fromkeys(("at", "start", "end"), "datetime64[us, UTC]")
-    return table.astype(stamps)
+    return CacheTable(table.astype(stamps))

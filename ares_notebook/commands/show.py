@@ -30,7 +30,6 @@ _COVERAGE = [
     "source",
     "final",
 ]
-_MOMENTS = ("start", "end", "first", "last")
 _T = TypeVar("_T")
 
 
@@ -52,13 +51,11 @@ def show_coverage(table: pd.DataFrame) -> None:
 
 def show_table(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Columns of a table, moments to the minute and shares in percent."""
-    shown = table[list(columns)].copy()
-    for name in shown:
-        if name in _MOMENTS:
-            shown[name] = [_minute(moment) for moment in shown[name]]
-        elif name == "share":
-            shown[name] = [f"{share:.2%}" for share in shown[name]]
-    typer.echo(shown.to_string(index=False, na_rep="?", max_colwidth=100))
+    # Imported with the first table: pandas is slow to import.
+    from ares_notebook.cache.table import in_words  # noqa: PLC0415
+
+    shown = in_words(table, list(columns))
+    typer.echo(shown.to_string(index=False, max_colwidth=100))
 
 
 def show_report(report: DownloadReport, *, as_json: bool) -> None:
@@ -88,8 +85,3 @@ def told_as_json(value: pd.DataFrame | dict[str, Any]) -> None:
 
 def _records(table: pd.DataFrame) -> Any:
     return json.loads(table.to_json(orient="records", date_format="iso", date_unit="us"))
-
-
-def _minute(moment: Any) -> str:
-    # pandas hands over NaT for a period without a row.
-    return f"{moment:%Y-%m-%d %H:%M}" if moment == moment else "-"  # noqa: PLR0124 - NaT is not itself

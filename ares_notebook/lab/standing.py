@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.gaps import find_gaps
+from ares_notebook.cache.table import in_words
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.lab.canvas import as_svg
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.coverage_picture import draw_coverage
-from ares_notebook.lab.form import DATASET_LABELS
 from ares_notebook.markup import folded, line, table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["Standing", "holes_html", "picture_html", "standing_of"]
 # What needs no deed: told, and folded away.
 _EXPLAINED = ("confirmed absent upstream", "before listing", "quiet")
 _MOST_ROWS = 12
-_NAMES = ("data", "start (UTC)", "end", "missing", "reason", "note")
+_NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +100,8 @@ def holes_html(standing: Standing) -> str:
 
 
 def _table(gaps: pd.DataFrame) -> str:
-    rows = [_row(each) for each in gaps.head(_MOST_ROWS).to_dict("records")]
+    rows = in_words(gaps.head(_MOST_ROWS), _NAMES).to_numpy().tolist()
     more = len(gaps) - _MOST_ROWS
     symbol = gaps["symbol"].iloc[0]
     hint = f'… and {more:,} more: ares.find_gaps("{symbol}", settings=panel.settings)'
     return table(_NAMES, rows, numbers=("missing",)) + (line(hint) if more > 0 else "")
-
-
-def _row(gap: dict[Any, Any]) -> tuple[str, ...]:
-    missing = gap["missing"]
-    what = (gap["symbol"], DATASET_LABELS[gap["dataset"]], gap["interval"])
-    return (
-        " ".join(filter(None, what)),
-        f"{gap['start']:%Y-%m-%d %H:%M}",
-        f"{gap['end']:%Y-%m-%d %H:%M}",
-        # pandas' own word for a number that nobody knows is not one for people.
-        f"{missing:,}" if isinstance(missing, int) else "?",
-        gap["reason"],
-        gap["note"],
-    )
