@@ -196,3 +196,19 @@ def test_coverage_asks_nothing_and_writes_nothing(exchange, filled):
 
     assert exchange.requests == []
     assert before == {path: path.stat().st_mtime_ns for path in filled.cache_dir.rglob("*")}
+
+
+async def test_a_file_that_did_not_come_has_a_row_that_says_why(exchange, settings):
+    """What was asked for and failed is shown as failed, and not as never asked for."""
+    broken = settings.model_copy(update={"max_retries": 0})
+    exchange.fail("2025-02", times=None, status=500)
+    exchange.fail("startTime=17383680", times=None, status=500)
+    await ares.download_klines_data("BTCUSDT", "1d", 59 / 365.25, end="2025-03-01", settings=broken)
+
+    table = ares.coverage(settings=settings)
+
+    assert dict(zip(table["file"], table["state"], strict=True)) == {
+        "klines_BTCUSDT_1d_2025-01.csv": "complete",
+        "klines_BTCUSDT_1d_2025-02.csv": "failed",
+    }
+    assert table["rows"].tolist() == [31, 0]

@@ -57,7 +57,7 @@ def coverage(
         those that the exchange has not confirmed, ``confirmed_absent`` the rows of
         those that it has; ``source`` is ``archive``, ``rest``, both, ``legacy`` (a
         file of the ancestor), ``unknown`` (no receipt) or ``none`` (no file: the
-        exchange has nothing). ``state`` says in a word how the file stands:
+        exchange has nothing, or it did not come). ``state`` says in a word how the file stands:
         ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
         there but for what the exchange itself does not have), ``before listing``,
         ``not downloaded``, ``not yet published``, ``failed`` or ``corrupt,
@@ -86,9 +86,9 @@ def coverage(
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
     haves = [have for group in _by_series(files) for have in haves_of(store, group)]
-    # A file that was asked for and did not come is a gap, and no file.
-    known = [have for have in haves if have.path is not None or have.absences]
-    if not known:
+    # A file that was asked for and did not come has a row too, which says why.
+    known = [have for have in haves if have.path or have.absences or have.trouble]
+    if not any(have.path or have.absences for have in known):
         raise NeverDownloaded(never(store, symbol, interval))
     return CacheTable([_row(have, until_ms, now_ms) for have in known])
 
