@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     )
     from ares_notebook.exchange.retry import download_with_retry
     from ares_notebook.job import Job, start
-    from ares_notebook.lab.coverage_picture import plot_coverage
-    from ares_notebook.lab.downloads_picture import plot_downloads
-    from ares_notebook.lab.funding_picture import plot_funding
-    from ares_notebook.lab.gaps_picture import plot_gaps
-    from ares_notebook.lab.klines_picture import plot_klines
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.loop import run
     from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
+    from ares_notebook.pictures.coverage import plot_coverage
+    from ares_notebook.pictures.downloads import plot_downloads
+    from ares_notebook.pictures.funding import plot_funding
+    from ares_notebook.pictures.gaps import plot_gaps
+    from ares_notebook.pictures.klines import plot_klines
     from ares_notebook.proof.audit import audit_cache
     from ares_notebook.proof.fingerprint import Fingerprint, fingerprint
     from ares_notebook.proof.quality import QualityReport
@@ -114,11 +114,11 @@ _HOMES = {
     "load_futures": "load",
     "load_klines": "load",
     "plan_downloads": "work.plan",
-    "plot_coverage": "lab.coverage_picture",
-    "plot_downloads": "lab.downloads_picture",
-    "plot_funding": "lab.funding_picture",
-    "plot_gaps": "lab.gaps_picture",
-    "plot_klines": "lab.klines_picture",
+    "plot_coverage": "pictures.coverage",
+    "plot_downloads": "pictures.downloads",
+    "plot_funding": "pictures.funding",
+    "plot_gaps": "pictures.gaps",
+    "plot_klines": "pictures.klines",
     "repair_gaps": "work.repair",
     "run": "loop",
     "start": "job",

@@ -60,9 +60,8 @@ MODULES = [
     if not module.name.endswith("__main__")
 ]
 # What needs an extra has its own tests.
-CORE = [
-    name for name in MODULES if not name.startswith(("ares_notebook.lab", "ares_notebook.scale"))
-]
+EXTRAS = ("lab", "pictures", "scale")
+CORE = [name for name in MODULES if name.split(".")[1] not in EXTRAS]
 
 
 def loaded_by(code: str) -> set[str]:
@@ -144,7 +143,7 @@ def test_bare_import_is_light():
 def test_core_needs_no_notebook():
     """The core with all of its public names imports nothing of Jupyter, and no plots."""
     imports = "\n".join(f"import {name}" for name in CORE)
-    core = [name for name in NAMES if not ares_notebook._HOMES[name].startswith("lab.")]
+    core = [name for name in NAMES if ares_notebook._HOMES[name].split(".")[0] not in EXTRAS]
     names = "\n".join(f"import ares_notebook; ares_notebook.{name}" for name in core)
     loaded = loaded_by(f"{imports}\n{names}")
 

@@ -9,10 +9,10 @@ from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.table import in_words
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.lab.canvas import as_svg
 from ares_notebook.lab.choice import Choice
-from ares_notebook.lab.coverage_picture import draw_coverage
 from ares_notebook.markup import folded, line, table
+from ares_notebook.pictures.canvas import as_svg
+from ares_notebook.pictures.coverage import draw_coverage
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ares_notebook.lab.lettering import GID
+from ares_notebook.pictures.lettering import GID
 
 __all__ = ["as_svg", "axes_or_new", "new_axes"]
 

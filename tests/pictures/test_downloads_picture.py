@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.downloads_picture import download_marks
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.downloads import download_marks
 
 
 def history(*roads: str, at: str | None = "2025-06-01T12:00") -> pd.DataFrame:

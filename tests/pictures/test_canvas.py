@@ -11,8 +11,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from ares_notebook.lab.canvas import as_svg, axes_or_new, new_axes
-from ares_notebook.lab.lettering import letter
+from ares_notebook.pictures.canvas import as_svg, axes_or_new, new_axes
+from ares_notebook.pictures.lettering import letter
 
 
 def drawn(words: str = "title", colour: str = "#336699"):

@@ -12,8 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
 
 from ares_notebook.cache.reasons import CONFIRMED, NOT_DOWNLOADED
-from ares_notebook.lab.canvas import axes_or_new
-from ares_notebook.lab.drawing import (
+from ares_notebook.pictures.canvas import axes_or_new
+from ares_notebook.pictures.drawing import (
     days_of,
     draw_boxes,
     legend_below,

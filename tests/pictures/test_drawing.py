@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.dates import date2num
 
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.drawing import (
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.drawing import (
     days_of,
     draw_boxes,
     explain,

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ares_notebook.lab.canvas import axes_or_new
-from ares_notebook.lab.drawing import days_of, draw_boxes, explain, say_only, show_times
-from ares_notebook.lab.lettering import letter
+from ares_notebook.pictures.canvas import axes_or_new
+from ares_notebook.pictures.drawing import days_of, draw_boxes, explain, say_only, show_times
+from ares_notebook.pictures.lettering import letter
 from ares_notebook.proof.looks import Look
 
 __all__ = ["funding_bars", "plot_funding", "yearly_share"]

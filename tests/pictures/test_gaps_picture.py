@@ -10,8 +10,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 import ares_notebook as ares
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.gaps_picture import gap_lanes
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.gaps import gap_lanes
 from ares_notebook.proof.looks import LOOKS
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ares_notebook.lab.canvas import axes_or_new
-from ares_notebook.lab.drawing import days_of, legend_below, say_only, show_times
+from ares_notebook.pictures.canvas import axes_or_new
+from ares_notebook.pictures.drawing import days_of, legend_below, say_only, show_times
 
 __all__ = ["download_marks", "plot_downloads"]
 

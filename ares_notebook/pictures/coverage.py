@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ares_notebook.lab.canvas import axes_or_new, new_axes
-from ares_notebook.lab.drawing import draw_boxes, explain, say_only
-from ares_notebook.lab.lettering import letter, letter_ticks
+from ares_notebook.pictures.canvas import axes_or_new, new_axes
+from ares_notebook.pictures.drawing import draw_boxes, explain, say_only
+from ares_notebook.pictures.lettering import letter, letter_ticks
 from ares_notebook.proof.calendar import Block, Line, calendar_of, states_in
 from ares_notebook.proof.looks import LOOKS
 

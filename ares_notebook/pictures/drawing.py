@@ -16,7 +16,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 from matplotlib.transforms import Transform
 
-from ares_notebook.lab.lettering import letter
+from ares_notebook.pictures.lettering import letter
 from ares_notebook.proof.looks import Look
 
 __all__ = [

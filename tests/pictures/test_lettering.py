@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.lettering import letter, letter_ticks
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.lettering import letter, letter_ticks
 
 WORDS = ["币安人生USDT", "$BTC$_{x}", "a\nb\x00c", "", "مرحبا", "\ud800", "_hidden"]
 

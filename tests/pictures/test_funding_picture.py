@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.funding_picture import funding_bars, yearly_share
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.funding import funding_bars, yearly_share
 
 
 def rates(*values: float, hours: int = 8) -> pd.DataFrame:

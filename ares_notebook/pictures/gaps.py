@@ -8,9 +8,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ares_notebook.cache.reasons import REASONS
-from ares_notebook.lab.canvas import axes_or_new
-from ares_notebook.lab.drawing import days_of, draw_boxes, explain, say_only, show_times, widened
-from ares_notebook.lab.lettering import letter_ticks
+from ares_notebook.pictures.canvas import axes_or_new
+from ares_notebook.pictures.drawing import (
+    days_of,
+    draw_boxes,
+    explain,
+    say_only,
+    show_times,
+    widened,
+)
+from ares_notebook.pictures.lettering import letter_ticks
 from ares_notebook.proof.looks import LOOKS
 
 __all__ = ["gap_lanes", "plot_gaps"]

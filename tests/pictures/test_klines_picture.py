@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.lab.canvas import new_axes
-from ares_notebook.lab.klines_picture import band_of, holes_of
 from ares_notebook.load import IncompleteData
+from ares_notebook.pictures.canvas import new_axes
+from ares_notebook.pictures.klines import band_of, holes_of
 
 ABSENT = "no candle (confirmed absent)"
 

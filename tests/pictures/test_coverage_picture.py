@@ -11,8 +11,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 import ares_notebook as ares
-from ares_notebook.lab.canvas import as_svg, new_axes
-from ares_notebook.lab.coverage_picture import draw_coverage
+from ares_notebook.pictures.canvas import as_svg, new_axes
+from ares_notebook.pictures.coverage import draw_coverage
 from ares_notebook.proof.looks import LOOKS
 
 DAY = 1 / 365.25
