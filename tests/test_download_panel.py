@@ -223,7 +223,7 @@ def test_cancel_ends_within_a_second_and_leaves_no_part(panel, exchange, setting
     """A download that hangs half-way is stopped at once; the next one completes it."""
     hanging = exchange.fail("2025-02.zip$", times=None, stall="body")
     click(panel, "Download")
-    shown(panel._gauge.status, lambda value: "1 of 4" in value or "2 of 4" in value)
+    shown(panel._gauge._lines[""]._words, lambda value: "2 of 4 files" in value)
     asked = time.monotonic()
     click(panel, "Cancel")
     status(panel, "Download: cancelled", 5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -66,7 +65,8 @@ class Gauge:
         """Show how far it is."""
         tenths = int(progress.share / _TENTH)
         if tenths != self._told:
-            self.status.value = _live(f"{verb}: {_in_words(progress)}")
+            # No count of files: it would stand still beside one that runs.
+            self.status.value = _live(f"{verb} {progress.steps_total:,} files: {tenths * 10}%")
             self._told = tenths
         self._lines[""].show("In all", progress.share, _whole(progress))
         parts: Sequence[Part] = progress.parts if len(progress.parts) > 1 else ()
@@ -100,13 +100,8 @@ def _live(words: str) -> str:
     return f'<div role="status" aria-live="polite">{text(words)}</div>'
 
 
-def _in_words(progress: Progress) -> str:
-    left = _left(progress)
-    return f"{progress.steps_done:,} of {progress.steps_total:,} files, {progress.share:.0%}{left}"
-
-
 def _whole(progress: Progress) -> str:
-    words: list[Any] = [
+    words = [
         f"{progress.share:.0%}",
         f"{progress.steps_done:,} of {progress.steps_total:,} files",
     ]
@@ -114,12 +109,9 @@ def _whole(progress: Progress) -> str:
         words.append(f"{progress.rows:,} rows")
     if progress.bytes_received:
         words.append(f"{size_in_words(progress.bytes_per_second)}/s")
-    return " · ".join(words) + _left(progress).replace(", ", " · ")
-
-
-def _left(progress: Progress) -> str:
-    seconds = progress.seconds_left
-    return f", {time_in_words(seconds)} left" if seconds else ""
+    if progress.seconds_left:
+        words.append(f"{time_in_words(progress.seconds_left)} left")
+    return " · ".join(words)
 
 
 def _part(part: Part) -> str:

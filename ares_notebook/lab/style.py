@@ -20,7 +20,9 @@ STYLE = """<style>
   height:28px;line-height:1.4;padding:0 8px}
 .ares-panel .ares-row .widget-checkbox{width:auto;margin:0;height:28px}
 .ares-panel .ares-row .widget-checkbox label{display:flex;align-items:center;gap:6px;height:28px}
-body[data-jp-theme-light="false"] .ares-panel input{color-scheme:dark}
+.ares-panel .ares-ticks input{margin:0}
+body[data-jp-theme-light="false"] .ares-panel{color-scheme:dark}
+body[data-jp-theme-light="false"] .ares-panel select{appearance:auto;background-image:none}
 .ares-panel .ares-ticks{gap:14px;flex-flow:row wrap}
 .ares-panel .ares-row .widget-button{margin:0;width:128px}
 .ares-panel .ares-estimate,.ares-panel .ares-result{overflow-x:auto;margin:2px 0 10px}
