@@ -19,42 +19,44 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ares_notebook import DemoExchange
-
 from .lab import Lab
 from .panel import Panel
 from .server import LabServer
 
 THEMES = ("Light", "Dark")
 WIDTHS = (1280, 800)
-CELLS = (
-    "import ares_notebook as ares\n\nsettings = ares.Settings(**{told!r})",
-    'panel = ares.DownloadPanel(settings, end="2025-03-01")\npanel',
-)
+CELL = """import ares_notebook as ares
+
+panel = ares.DownloadPanel(source="demo", end="2025-03-01")
+panel"""
+# The demo exchange is the panel's own, in the kernel.
+STALL = 'panel.form._sources._demo().fail(r"-(1\\d|0[1-4])\\.zip$", times=None, stall="body")'
+GO_ON = "panel.form._sources._demo().faults.clear()"
 
 
-def idle(_panel: Panel, _exchange: DemoExchange) -> None:
+def idle(_panel: Panel, _lab: Lab) -> None:
     """Nothing was begun."""
 
 
-def running(panel: Panel, exchange: DemoExchange) -> None:
+def running(panel: Panel, lab: Lab) -> None:
     """A download is half-way, and stays there."""
-    exchange.fail(r"-(1\d|0[1-4])\.zip$", times=None, stall="body")
+    lab.run_cell(STALL)
     panel.press("Download")
     # Not of the status, which is renewed at every tenth of the way only.
     expect(panel.root).to_contain_text(re.compile(r"[1-9]\d* of \d+ files · "))
 
 
-def done(panel: Panel, exchange: DemoExchange) -> None:
+def done(panel: Panel, lab: Lab) -> None:
     """All of it came."""
     panel.press("Cancel")
     panel.expect_state("cancelled")
-    exchange.faults.clear()
+    lab.run_cell(GO_ON)
     panel.press("Download")
     panel.expect_state("complete")
+    expect(panel.estimate).to_contain_text("Nothing to fetch")
 
 
-def error(panel: Panel, _exchange: DemoExchange) -> None:
+def error(panel: Panel, _lab: Lab) -> None:
     """A symbol that is none."""
     panel.field("Symbols").fill("NOSUCHUSDT")
     panel.press("Download")
@@ -62,19 +64,19 @@ def error(panel: Panel, _exchange: DemoExchange) -> None:
 
 
 # In an order in which each follows from the one before.
-STATES: tuple[Callable[[Panel, DemoExchange], None], ...] = (idle, running, done, error)
+STATES: tuple[Callable[[Panel, Lab], None], ...] = (idle, running, done, error)
 
 
 def take(folder: Path) -> None:
     """All pictures, into *folder*."""
     folder.mkdir(parents=True, exist_ok=True)
-    with stage() as (browser, server), DemoExchange() as exchange:
+    with stage() as (browser, server):
         for width in WIDTHS:
-            exchange.faults.clear()
             lab = Lab(page_of(browser, width), server.url)
-            lab.open(written(server.folder, exchange, width))
-            take_states(lab, exchange, folder, width)
+            lab.open(written(server.folder))
+            take_states(lab, folder, width)
             server.end_kernels()
+            shutil.rmtree(server.folder / "demo_cache")
 
 
 @contextmanager
@@ -92,15 +94,12 @@ def stage() -> Iterator[tuple[Browser, LabServer]]:
             yield browser, server
 
 
-def written(folder: Path, exchange: DemoExchange, width: int) -> str:
-    """A notebook with the panel on an empty cache; its name."""
-    settings = exchange.settings(cache_dir=f"demo_cache_{width}")
-    told = {name: str(value) for name, value in settings.model_dump(exclude_defaults=True).items()}
-    cells = [nbformat.v4.new_code_cell(each.format(told=told)) for each in CELLS]
-    made = nbformat.v4.new_notebook(cells=cells)
+def written(folder: Path) -> str:
+    """A notebook with the panel; its name."""
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     made.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(made, folder / f"panel_{width}.ipynb")
-    return f"panel_{width}.ipynb"
+    nbformat.write(made, folder / "panel.ipynb")
+    return "panel.ipynb"
 
 
 def page_of(browser: Browser, width: int) -> Page:
@@ -109,14 +108,14 @@ def page_of(browser: Browser, width: int) -> Page:
     return browser.new_context(viewport=size, device_scale_factor=2).new_page()
 
 
-def take_states(lab: Lab, exchange: DemoExchange, folder: Path, width: int) -> None:
+def take_states(lab: Lab, folder: Path, width: int) -> None:
     """Go through the states, and take each in both themes."""
     lab.run_all()
     lab.page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
     panel = Panel(lab)
     panel.expect_state("Ready")
     for state in STATES:
-        state(panel, exchange)
+        state(panel, lab)
         for theme in THEMES:
             lab.use_theme(theme)
             panel.root.scroll_into_view_if_needed()
