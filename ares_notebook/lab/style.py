@@ -17,7 +17,7 @@ STYLE = """<style>
 .ares-panel .ares-field .widget-label,.ares-panel .ares-code .widget-label{width:auto;max-width:none;
   text-align:left;height:auto;line-height:1.6;padding:0;overflow:visible}
 .ares-panel .ares-field input,.ares-panel .ares-field select{width:100%;flex:none;box-sizing:border-box;
-  height:28px;line-height:1.4;padding:0 8px}
+  height:28px;line-height:1.4;padding:0 8px;font-family:inherit}
 .ares-panel .ares-row .widget-checkbox{width:auto;margin:0;height:28px}
 .ares-panel .ares-row .widget-checkbox label{display:flex;align-items:center;gap:6px;height:28px}
 .ares-panel .ares-ticks input{margin:0}
