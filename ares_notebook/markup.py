@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["CELL", "block", "folded", "line", "table", "text"]
+__all__ = ["block", "folded", "line", "table", "text"]
 
-CELL = (
-    "padding:2px 10px 2px 0;text-align:left;border-bottom:1px solid var(--jp-border-color2, #ccc)"
+_CELL = (
+    "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
+    "border-bottom:1px solid var(--jp-border-color2, #ccc)"
 )
-"""Style of a table's cell; it follows JupyterLab's theme, and is readable without it."""
+# A moment or a word is not broken; a note is.
+_SHORT = 26
 _BLOCK = "color:var(--jp-ui-font-color1, inherit);font-size:var(--jp-ui-font-size1, 13px)"
 
 
@@ -62,7 +64,7 @@ def table(
     >>> table(["file"], [["<x>"]]).count("&lt;x&gt;")
     1
     """
-    aligned = [f"{CELL};text-align:right" if name in numbers else CELL for name in names]
+    aligned = [f"{_CELL};text-align:right" if name in numbers else _CELL for name in names]
     head = "".join(
         f'<th scope="col" style="{style}">{text(name)}</th>'
         for name, style in zip(names, aligned, strict=True)
@@ -80,6 +82,10 @@ def table(
         '<table style="border-collapse:collapse;margin:4px 0;font-size:inherit">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def _tied(cell: object) -> str:
+    return ";white-space:nowrap" if len(str(cell)) <= _SHORT else ""
 
 
 def folded(summary: object, body: str, *, is_open: bool = False) -> str:

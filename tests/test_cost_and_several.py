@@ -84,6 +84,14 @@ def test_the_plan_has_a_face_in_html_that_is_escaped(settings, tmp_path):
     assert "To do: 4 of 4 files" in face
 
 
+def test_the_text_of_a_plan_is_what_a_page_without_html_shows(settings):
+    """A plan as the last line of a cell is its table in words, not the innards of an object."""
+    plan = plan_of("BTCUSDT", settings)
+
+    assert repr(plan) == str(plan)
+    assert repr(ares.DownloadReport()) == str(ares.DownloadReport())
+
+
 # --- several ---
 
 

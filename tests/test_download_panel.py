@@ -187,6 +187,7 @@ async def test_awaiting_it_is_what_the_button_does(panel, settings):
     assert report is panel.report
     assert report.complete
     assert "<svg" in panel._look.picture.value
+    assert "Nothing to fetch" in panel._look.estimate.value
     assert len(files(settings)) == 4
 
 
@@ -492,6 +493,15 @@ def test_an_address_that_is_none_is_told(panel):
     panel.form.source.value = "Another address"
 
     shown(panel._look.estimate, lambda value: "http://127.0.0.1:8900" in value)
+
+
+def test_a_folder_that_is_named_with_a_source_is_taken(tmp_path):
+    """The demo's own folder is only the default."""
+    panel = DownloadPanel(ares.Settings(cache_dir=tmp_path), source="demo")
+
+    assert panel.settings.cache_dir == tmp_path
+    assert panel.settings.market == "demo"
+    panel.close()
 
 
 def test_a_source_that_is_none_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, Literal
 
 import ipywidgets as widgets
@@ -14,7 +15,7 @@ from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
 from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES, dataset_named
 from ares_notebook.market.intervals import INTERVALS
 from ares_notebook.market.periods import as_utc
-from ares_notebook.settings import Settings
+from ares_notebook.settings import CACHE_DIR, Settings
 
 __all__ = ["DATASET_LABELS", "Form"]
 
@@ -68,6 +69,9 @@ class Form:
         self.source.observe(self._source_changed, "value")
         if source is not None:
             self.source.value = _name_of(source)
+            if given.cache_dir != Path(CACHE_DIR):
+                # Whoever names source and folder together means them together.
+                self.folder.value = str(given.cache_dir)
         self.symbols.observe(self._offer, "value")
 
     def _make_what(self, given: Settings) -> None:

@@ -89,9 +89,12 @@ class Look:
         for job in filter(None, (self._looking, self._listing)):
             job.cancel()
 
-    async def show_standing(self, choice: Choice) -> None:
-        """Read the cache and draw what it holds, in a thread; shown only if it is still wanted."""
+    async def show(self, choice: Choice) -> list[Plan]:
+        """Say what is left to do and draw what is there, read in a thread; the plans."""
+        plans = await asyncio.to_thread(choice.plans)
+        self._show_cost(plans)
         self._show(*await asyncio.to_thread(_drawn, choice))
+        return list(plans)
 
     def _show(self, picture: str, holes: str) -> None:
         self.picture.value, self.holes.value = picture, holes
@@ -111,9 +114,7 @@ class Look:
 
     async def _look(self, choice: Choice) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
-        plans = await asyncio.to_thread(choice.plans)
-        self._show_cost(plans)
-        await self.show_standing(choice)
+        plans = await self.show(choice)
         if AGG_TRADES.name in choice.datasets:
             # Only of trades the estimate may be far off: coins differ by a thousand times.
             self._show_cost([await _hurried(plan).measure() for plan in plans])

@@ -232,12 +232,12 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def _download(self, choice: Choice) -> DownloadReport:
         self.report = report = await download_choice(choice, self._hear)
-        await self._look.show_standing(choice)
+        await self._look.show(choice)
         return report
 
     async def _repair(self, choice: Choice) -> DownloadReport:
         self.report = report = await repair_choice(choice, self._hear)
-        await self._look.show_standing(choice)
+        await self._look.show(choice)
         return report
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:

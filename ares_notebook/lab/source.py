@@ -20,6 +20,8 @@ GIVEN = "As given"
 _URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
 # What a source decides, and the rest of the settings does not.
 _OF_SOURCE = (*_URLS, "market", "cache_dir")
+# What the call says, so that the settings need not.
+_OF_CALL = ("symbol", "interval", "lookback_years")
 # Where whoever serves Binance's hosts on one address keeps the archive's listing.
 _LISTING = "/data.binance.vision"
 
@@ -74,8 +76,12 @@ class Sources:
         return Settings(**{**told, **_at(address), "api_key": None})
 
     def code(self, name: str, settings: Settings) -> tuple[str, ...]:
-        """Lines of Python after which ``settings`` is these; none where they are the defaults."""
-        told = _told(settings)
+        """
+        Lines of Python after which ``settings`` is these; none where they are the defaults.
+
+        Without what the call of a download says itself: symbol, interval, lookback.
+        """
+        told = {key: value for key, value in _told(settings).items() if key not in _OF_CALL}
         has_key = told.pop("api_key", None) is not None
         if name != DEMO:
             lines = [f"settings = {_call('ares.Settings', told)}", ""] if told else []

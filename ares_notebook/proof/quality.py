@@ -163,8 +163,8 @@ class QualityReport:
         if len(holes) == len(self.errors):
             return "repair_gaps(symbol, interval) asks the exchange for what is missing"
         return (
-            "Move the damaged files away and download their periods again with "
-            "download_all_data; repair_gaps(symbol, interval) closes holes"
+            "repair_gaps(symbol, interval) closes holes and replaces what is damaged; a file that it "
+            "leaves as it is, move away, and download its period again with download_all_data"
         )
 
     def _headline(self) -> str:
@@ -178,6 +178,9 @@ class QualityReport:
 
     def _by_severity(self) -> list[Finding]:
         return sorted(self.findings, key=lambda each: SEVERITIES.index(each.severity))
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         lines = [f"  {each}" for each in self._by_severity()]

@@ -148,6 +148,9 @@ class Plan:
             for step in self.steps
         )
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         lines = [f"  {_in_words(group)}" for group in _groups(self.steps)]
         return "\n".join([self._headline(), *lines, str(self.cost)])

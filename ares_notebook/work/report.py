@@ -175,6 +175,9 @@ class DownloadReport:
             for step in self.steps
         )
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         return "\n".join([self._headline(), *self._lines()])
 

@@ -83,7 +83,7 @@ def test_what_is_no_address_is_refused(given, address):
 
 
 def test_the_code_makes_the_same_settings(given):
-    """Run, the lines of a source give settings equal to those of the panel, but for the key."""
+    """Run, the lines give the panel's settings, but for the key and what the call says itself."""
     sources = Sources(given)
     for name in (BINANCE, ADDRESS):
         made = sources.settings(name, "http://127.0.0.1:9", 'odd "folder\\')
@@ -92,7 +92,8 @@ def test_the_code_makes_the_same_settings(given):
         exec(code, names)  # noqa: S102 - our own code
 
         assert "secret" not in code
-        assert names["settings"] == made.model_copy(update={"api_key": None})
+        assert "ETHUSDT" not in code
+        assert names["settings"] == made.model_copy(update={"api_key": None, "symbol": "BTCUSDT"})
 
 
 def test_defaults_need_no_code():
