@@ -39,6 +39,7 @@ class Job(Generic[_T]):
         self._progress: Progress | None = None
         self._lock = threading.Lock()
         self._finished = threading.Event()
+        self._told = threading.Event()
         self._calls: list[Callable[[Job[_T]], object]] = []
         self._future: Future[_T] = submit(self._heard(coroutine), self._end)
 
@@ -50,8 +51,11 @@ class Job(Generic[_T]):
         with self._lock:
             self._finished.set()
             calls = self._calls[:]
-        for call in calls:
-            call(self)
+        try:
+            for call in calls:
+                call(self)
+        finally:
+            self._told.set()
 
     def _hear(self, progress: Progress) -> None:
         self._progress = progress
@@ -89,6 +93,8 @@ class Job(Generic[_T]):
     def then(self, call: Callable[[Job[_T]], object]) -> None:
         """
         Let *call* be called with the job when it has ended; at once if it has.
+
+        Who waits for the job goes on after that.
 
         Parameters
         ----------
@@ -128,7 +134,7 @@ class Job(Generic[_T]):
         if is_ours():
             msg = "wait() would stop the loop that the job runs on; use await there"
             raise RuntimeError(msg)
-        if not self._finished.wait(timeout):
+        if not self._told.wait(timeout):
             msg = f"the job is still running after {timeout:g} seconds; wait again, or cancel() it"
             raise TimeoutError(msg)
         if self._future.cancelled():
@@ -143,8 +149,8 @@ class Job(Generic[_T]):
         try:
             return await asyncio.wrap_future(self._future)
         finally:
-            # Who gave up shall find everything cleaned up; else this is at once.
-            await asyncio.to_thread(self._finished.wait, CLEAN_UP_SECONDS)
+            # Who goes on shall find everything cleaned up and told; a moment, as a rule.
+            await asyncio.to_thread(self._told.wait, CLEAN_UP_SECONDS)
 
     def __repr__(self) -> str:
         told = f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""

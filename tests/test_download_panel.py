@@ -175,6 +175,7 @@ def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
     assert panel.report.complete
     assert panel.report.rows_written == 236
     assert "<svg" in shown(panel._look.picture, lambda value: "<svg" in value)
+    panel._job.wait(10)
     assert [button.disabled for button in panel.buttons.values()] == [False, True, False, False]
     shown(panel._look.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
     assert "new rows" in panel._outcome.result.value
@@ -235,6 +236,16 @@ def test_cancel_ends_within_a_second_and_leaves_no_part(panel, exchange, setting
     exchange.faults.remove(hanging)
     assert ares.run(panel.download()).complete
     assert len(files(settings)) == 4
+
+
+async def test_who_has_waited_finds_everything_told(panel):
+    """When `await` returns state and buttons are those of the end, so the next deed can begin."""
+    for _ in range(3):
+        await panel.download()
+        assert "Download: complete" in panel._gauge.status.value
+        assert not panel.buttons["Download"].disabled
+        await panel.validate()
+        assert "Validate: no error found" in panel._gauge.status.value
 
 
 def test_cancel_before_it_began_frees_the_panel(panel):

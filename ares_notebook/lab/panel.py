@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
@@ -77,6 +78,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     # For a panel whose making has failed: ipywidgets closes it all the same.
     _job: Job[Any] | None = None
+    _is_busy = False
     _parts: tuple[Look | Form, ...] = ()
 
     def __init__(
@@ -217,7 +219,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     def _begin(self, verb: str, work: Callable[[Choice], Coroutine[Any, Any, _T]]) -> Job[_T]:
         """Begin, or join what is under way: ten clicks are one download."""
         with self._lock:
-            if self._job is not None and self._job.state == "running":
+            if self._job is not None and self._is_busy:
                 if verb == self._verb:
                     return self._job
                 msg = f"the panel is at work ({self._verb}); wait until it has ended, or cancel it"
@@ -227,7 +229,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             self._set_busy(is_busy=True)
             self._outcome.begin(_DOING[verb])
             self._job = job = start(work(choice))
-        job.then(self._ended)
+        job.then(partial(self._ended, verb))
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
@@ -247,20 +249,21 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     def _hear(self, progress: Progress) -> None:
         self._gauge.show(progress, _DOING[self._verb])
 
-    def _ended(self, job: Job[Any]) -> None:
-        """On the loop's thread, when everything is cleaned up."""
+    def _ended(self, verb: str, job: Job[Any]) -> None:
+        """On the loop's thread, when everything is cleaned up; the state is told last."""
         self._set_busy(is_busy=False)
-        if job.state == "cancelled":
-            self._outcome.show_cancelled(self._verb)
-        elif job.error is not None:
-            self._outcome.show_problem(self._verb, job.error)
-        elif self._verb == "Validate":
-            self._outcome.show_quality(self._verb, self.quality)
-        elif self.report is not None:
-            self._outcome.show_report(self._verb, self.report)
         self._look.renew()
+        if job.state == "cancelled":
+            self._outcome.show_cancelled(verb)
+        elif job.error is not None:
+            self._outcome.show_problem(verb, job.error)
+        elif verb == "Validate":
+            self._outcome.show_quality(verb, self.quality)
+        elif self.report is not None:
+            self._outcome.show_report(verb, self.report)
 
     def _set_busy(self, *, is_busy: bool) -> None:
+        self._is_busy = is_busy
         for name, button in self.buttons.items():
             button.disabled = is_busy if name != "Cancel" else not is_busy
 
