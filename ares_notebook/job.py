@@ -15,6 +15,7 @@ from ares_notebook.work.progress import Progress, heard_by
 __all__ = ["Job", "start"]
 
 _T = TypeVar("_T")
+_WAKE_SECONDS = 0.2
 State = Literal["running", "done", "failed", "cancelled"]
 
 
@@ -146,8 +147,15 @@ class Job(Generic[_T]):
         return self._awaited().__await__()
 
     async def _awaited(self) -> _T:
+        future = asyncio.wrap_future(self._future)
         try:
-            return await asyncio.wrap_future(self._future)
+            while not future.done():
+                # A kernel's stop button is heard only when its loop wakes.
+                await asyncio.wait({future}, timeout=_WAKE_SECONDS)
+            return await future
+        except BaseException:  # re-raised; broad, since an interrupt is no Exception
+            self.cancel()
+            raise
         finally:
             # Who goes on shall find everything cleaned up and told; a moment, as a rule.
             await asyncio.to_thread(self._told.wait, CLEAN_UP_SECONDS)

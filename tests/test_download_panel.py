@@ -344,6 +344,27 @@ def test_repair_closes_a_hole_and_nothing_else(panel, settings):
     assert "No hole is left to close" in panel._look.holes.value
 
 
+def test_repair_leaves_alone_what_is_not_ticked(panel, settings, exchange):
+    """A day of trades that is gone is not fetched for who has ticked candles only."""
+    trades = {"end": END, "settings": settings}
+    ares.run(ares.download_agg_trades_data("BTCUSDT", 2 / 365.25, **trades))
+    ares.run(panel.download())
+    (settings.cache_dir / "aggtrades_BTCUSDT_2025-02-27.csv").unlink()
+    exchange.requests.clear()
+
+    assert ares.run(panel.repair()).rows_written == 0
+    assert zips(exchange) == []
+    assert "aggtrades_BTCUSDT_2025-02-27.csv" not in files(settings)
+
+
+def test_what_is_told_names_its_symbol(panel):
+    """The state says of which symbol it speaks, since the form may have moved on."""
+    ares.run(panel.download())
+    panel.form.symbols.value = "ETHUSDT"
+
+    assert "Download: complete (BTCUSDT)" in panel._gauge.status.value
+
+
 def test_validate_shows_what_it_found(panel, settings):
     """A digit that was changed by hand is an error in the panel."""
     ares.run(panel.download())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ares_notebook.lab.choice import Choice
@@ -27,7 +27,7 @@ async def download_choice(choice: Choice, hear: ProgressListener) -> DownloadRep
 
 async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
     """
-    Close the holes of what the cache has of the chosen symbols and interval.
+    Close the holes of what the cache has of the chosen symbols, interval and datasets.
 
     Raises
     ------
@@ -38,10 +38,18 @@ async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadRepor
 
     def plans() -> list[Plan]:
         return [
-            plan_repair(symbol, choice.interval, settings=settings) for symbol in choice.symbols
+            _only(choice.datasets, plan_repair(symbol, choice.interval, settings=settings))
+            for symbol in choice.symbols
         ]
 
     return await carry_out_all(await asyncio.to_thread(plans), on_progress=hear)
+
+
+def _only(datasets: Sequence[str], plan: Plan) -> Plan:
+    """Nobody who did not tick them shall get days of trades."""
+    return replace(
+        plan, steps=tuple(step for step in plan.steps if step.file.dataset.name in datasets)
+    )
 
 
 async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[QualityReport, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from ares_notebook.errors import AresError
+from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import DATASET_LABELS
 from ares_notebook.markup import block, folded, line, table, text
@@ -18,8 +18,11 @@ def problem_html(error: BaseException) -> str:
     if not isinstance(error, AresError):
         # Ours say what to do; of any other at least the kind must be known.
         words = f"{type(error).__name__}: {words}"
-    trace = "".join(traceback.format_exception(error))
-    details = folded("Traceback", f"<pre>{text(trace)}</pre>")
+    details = ""
+    if not isinstance(error, BadArgument):
+        # Who is still typing has made no crash.
+        trace = "".join(traceback.format_exception(error))
+        details = folded("Traceback", f"<pre>{text(trace)}</pre>")
     return f'<div role="alert" class="ares-problem">{line(words)}{details}</div>'
 
 

@@ -100,7 +100,9 @@ class Form:
     def _make_where(self, given: Settings) -> None:
         names = self._sources.names
         self.source = _field(widgets.Dropdown(options=names, value=names[0]), "Source", 17)
-        self.address = _field(widgets.Text(placeholder="http://127.0.0.1:8900"), "Address", 17)
+        # Taken when it is whole: half an address is another host's.
+        address = widgets.Text(placeholder="http://127.0.0.1:8900", continuous_update=False)
+        self.address = _field(address, "Address", 17)
         self.address.layout.display = "none"
         self.folder = _field(widgets.Text(value=str(given.cache_dir)), "Cache folder", 17)
 

@@ -82,7 +82,6 @@ class Look:
         if choice is not None:
             self._looking = start(self._look(choice))
             self._looking.then(self._looked)
-            self._list_symbols(choice.settings)
 
     def close(self) -> None:
         """Stop looking."""
@@ -114,6 +113,7 @@ class Look:
 
     async def _look(self, choice: Choice) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
+        self._list_symbols(choice.settings)
         plans = await self.show(choice)
         if AGG_TRADES.name in choice.datasets:
             # Only of trades the estimate may be far off: coins differ by a thousand times.
@@ -145,6 +145,8 @@ class Look:
             async with Transport(settings.model_copy(update=_HURRY)) as transport:
                 self._form.offer(await Rest(transport).symbols())
         except AresError as error:
+            # Asked again at the next change: the exchange may be there by then.
+            self._listed = ""
             words = f"The list of symbols could not be had, so type yours: {error}"
             self.hint.value = hint_html(words)
 

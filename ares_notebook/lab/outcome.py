@@ -38,21 +38,24 @@ class Outcome:
         self.alert, self.result = widgets.HTML(), widgets.HTML()
         self.result.add_class("ares-result")
         self.error: BaseException | None = None
+        self._symbols = ""
 
-    def begin(self, doing: str) -> None:
-        """Forget the last error; the last report stays until there is a new one."""
-        self.error, self.alert.value = None, ""
-        self._gauge.begin(f"{doing} …")
+    def begin(self, doing: str, symbols: str) -> None:
+        """Forget the last error and report; what follows is told of *symbols*."""
+        self.error, self.alert.value, self.result.value = None, "", ""
+        self._symbols = symbols
+        self._gauge.begin(f"{doing} {symbols} …")
 
     def show_cancelled(self, verb: str) -> None:
         """Somebody has stopped it."""
-        self._gauge.say(f"{verb}: cancelled; what is done is kept.", "warning")
+        self._gauge.say(f"{verb}: cancelled ({self._symbols}); what is done is kept.", "warning")
 
     def show_problem(self, verb: str, error: BaseException) -> None:
         """It failed, or could not be begun."""
         self.error = error
         self.alert.value = problem_html(error)
-        self._gauge.say(f"{verb}: failed.", "danger")
+        told = f" ({self._symbols})" if self._symbols else ""
+        self._gauge.say(f"{verb}: failed{told}.", "danger")
 
     def show_report(self, verb: str, report: DownloadReport) -> None:
         """A download or a repair has ended; failed files are a problem."""
@@ -64,11 +67,13 @@ class Outcome:
             self.show_problem(verb, error)
             return
         state = "complete" if report.complete else "done, with holes left"
-        self._gauge.say(f"{verb}: {state}.", "success" if report.complete else "warning")
+        self._gauge.say(
+            f"{verb}: {state} ({self._symbols}).", "success" if report.complete else "warning"
+        )
 
     def show_quality(self, verb: str, reports: Sequence[QualityReport]) -> None:
         """A validation has ended."""
         errors = sum(len(report.errors) for report in reports)
         words = f"errors found: {errors:,}" if errors else "no error found"
         self.result.value = "".join(report._repr_html_() for report in reports)
-        self._gauge.say(f"{verb}: {words}.", "danger" if errors else "success")
+        self._gauge.say(f"{verb}: {words} ({self._symbols}).", "danger" if errors else "success")

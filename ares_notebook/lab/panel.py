@@ -227,7 +227,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             choice = self.form.choice()
             self._verb = verb
             self._set_busy(is_busy=True)
-            self._outcome.begin(_DOING[verb])
+            self._outcome.begin(_DOING[verb], ", ".join(choice.symbols))
             self._job = job = start(work(choice))
         job.then(partial(self._ended, verb))
         return job
@@ -281,7 +281,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         try:
             choice = self.form.choice()
         except AresError:
-            return bundle
+            return {**bundle, "text/html": self._look.estimate.value}
         shown = self._look.picture.value + self._look.holes.value
         return {**bundle, "text/html": face_html(choice, self._look.estimate.value, shown)}
 

@@ -82,7 +82,8 @@ class Sources:
         Without what the call of a download says itself: symbol, interval, lookback.
         """
         told = {key: value for key, value in _told(settings).items() if key not in _OF_CALL}
-        has_key = told.pop("api_key", None) is not None
+        has_key = settings.api_key is not None
+        told.pop("api_key", None)
         if name != DEMO:
             lines = [f"settings = {_call('ares.Settings', told)}", ""] if told else []
             hint = "# The API key is taken from the environment: ARES_API_KEY"
@@ -115,8 +116,13 @@ def _fields(settings: Settings) -> dict[str, Any]:
 
 
 def _told(settings: Settings) -> dict[str, Any]:
-    """What differs from the defaults."""
-    return {key: value for key, value in _fields(settings).items() if value != _default(key)}
+    """What differs from the defaults, or from what the environment would make of them."""
+    here = Settings()
+    return {
+        key: value
+        for key, value in _fields(settings).items()
+        if value != _default(key) or value != getattr(here, key)
+    }
 
 
 def _at(address: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ __all__ = [
     "days_of",
     "draw_boxes",
     "explain",
+    "in_time_order",
     "legend_below",
     "patch_of",
     "say_only",
@@ -194,3 +195,16 @@ def say_only(ax: Axes, words: str) -> Axes:
     ax.set_axis_off()
     letter(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
     return ax
+
+
+def in_time_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """
+    The rows by time and each moment once, however somebody has sorted or stacked them.
+
+    Examples
+    --------
+    >>> stamps = pd.to_datetime(["2025-01-02", "2025-01-01", "2025-01-01"])
+    >>> in_time_order(pd.DataFrame({"close": [3, 1, 2]}, index=stamps))["close"].tolist()
+    [1, 3]
+    """
+    return frame[~frame.index.duplicated()].sort_index()

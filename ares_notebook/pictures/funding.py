@@ -7,7 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ares_notebook.pictures.canvas import axes_or_new
-from ares_notebook.pictures.drawing import days_of, draw_boxes, explain, say_only, show_times
+from ares_notebook.pictures.drawing import (
+    days_of,
+    draw_boxes,
+    explain,
+    in_time_order,
+    say_only,
+    show_times,
+)
 from ares_notebook.pictures.lettering import letter
 from ares_notebook.proof.looks import Look
 
@@ -52,6 +59,7 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ['longs pay shorts', 'shorts pay longs']
     """
     ax = axes_or_new(ax, _SIZE)
+    frame = in_time_order(frame)
     if frame.empty:
         return say_only(ax, "No funding rates")
     bars = funding_bars(frame)

@@ -16,6 +16,7 @@ from ares_notebook.pictures.canvas import axes_or_new
 from ares_notebook.pictures.drawing import (
     days_of,
     draw_boxes,
+    in_time_order,
     legend_below,
     patch_of,
     say_only,
@@ -74,6 +75,7 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ['low to high', 'close', 'no candle (confirmed absent)']
     """
     ax = axes_or_new(ax, _SIZE)
+    frame = in_time_order(frame)
     if frame.empty:
         return say_only(ax, "No k-lines")
     entries = _candles(ax, frame) if len(frame) <= _MOST_CANDLES else _band(ax, frame)

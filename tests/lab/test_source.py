@@ -96,6 +96,19 @@ def test_the_code_makes_the_same_settings(given):
         assert names["settings"] == made.model_copy(update={"api_key": None, "symbol": "BTCUSDT"})
 
 
+def test_the_code_holds_against_the_environment(monkeypatch, given):
+    """Where the environment names another exchange, the code of *Binance* still means Binance."""
+    monkeypatch.setenv("ARES_SPOT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ARES_CACHE_DIR", "elsewhere")
+    sources = Sources(given)
+    code = sources.code(BINANCE, sources.settings(BINANCE, "", "data_cache"))
+    names: dict[str, object] = {}
+    exec("import ares_notebook as ares\n" + "\n".join(code), names)  # noqa: S102 - our own code
+
+    assert names["settings"].spot_url == "https://api.binance.com"
+    assert str(names["settings"].cache_dir) == "data_cache"
+
+
 def test_defaults_need_no_code():
     """Settings that differ in nothing are not written down."""
     sources = Sources(Settings())

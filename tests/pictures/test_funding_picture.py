@@ -90,3 +90,20 @@ def test_no_rates_is_said():
     ax = ares.plot_funding(rates(0.1).iloc[:0], ax=new_axes((4, 2)))
 
     assert [text.get_text() for text in ax.texts] == ["No funding rates"]
+
+
+@pytest.mark.parametrize("how", ["backwards", "shuffled", "doubled"])
+def test_the_order_of_the_rows_is_no_matter(how):
+    """Sorted otherwise, or stacked twice, a table of funding tells the same yearly rate."""
+    stamps = pd.date_range("2025-01-01", periods=90, freq="8h", tz="UTC", name="timestamp")
+    frame = pd.DataFrame({"fundingRate": [0.0001 * (at % 5) for at in range(90)]}, index=stamps)
+    odd = {
+        "backwards": frame.iloc[::-1],
+        "shuffled": frame.sample(frac=1, random_state=1),
+        "doubled": pd.concat([frame, frame]),
+    }[how]
+
+    title = ares.plot_funding(odd, ax=new_axes((6, 3))).get_title(loc="left")
+
+    assert title == ares.plot_funding(frame, ax=new_axes((6, 3))).get_title(loc="left")
+    assert "a year" in title

@@ -140,3 +140,15 @@ def test_one_candle_and_none():
     low, high = one.get_xlim()
     assert high - low == pytest.approx(1.02 / 24)
     assert [text.get_text() for text in none.texts] == ["No k-lines"]
+
+
+@pytest.mark.parametrize("count", [100, 5_000])
+def test_candles_in_any_order_draw_the_same(count):
+    """Sorted otherwise, a complete window is drawn without a hole, as candles and as a band."""
+    stamps = pd.date_range("2025-01-01", periods=count, freq="h", tz="UTC", name="timestamp")
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.0), index=stamps)
+
+    for odd in (frame.iloc[::-1], frame.sample(frac=1, random_state=1)):
+        legend = ares.plot_klines(odd, ax=new_axes((6, 3))).get_legend()
+        words = [text.get_text() for text in legend.get_texts()] if legend else []
+        assert not any("confirmed" in each or "missing" in each for each in words)
