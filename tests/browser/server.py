@@ -59,7 +59,7 @@ class LabServer:
             )
         try:
             self._wait()
-        except BaseException:
+        except BaseException:  # re-raised; nothing may be left running, whatever went wrong
             self.stop()
             raise
         return self
