@@ -1,23 +1,38 @@
 """
 Settings: one frozen value that everything is told by.
 
-Defaults < environment (``ARES_...``) < arguments.
+Defaults < host project (``src.config``) < environment (``ARES_...``) < arguments.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.host import NAME_OF_HOST, host_defaults
 from ares_notebook.market.intervals import validate_interval
 from ares_notebook.market.symbols import validate_symbol
 
-__all__ = ["CACHE_DIR", "MAX_RETRIES", "RETRY_DELAY_SECONDS", "Settings"]
+__all__ = [
+    "CACHE_DIR",
+    "EVENTS",
+    "MAX_RETRIES",
+    "RETRY_DELAY_SECONDS",
+    "SECRETS",
+    "Event",
+    "Settings",
+]
 
 CACHE_DIR = "data_cache"
 """The default cache folder."""
@@ -25,6 +40,12 @@ MAX_RETRIES = 3
 """How many times a request that failed in passing is tried again, by default."""
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
+
+Event = Literal["finished", "failed", "below threshold"]
+EVENTS: tuple[Event, ...] = get_args(Event)
+"""What can be notified of: a run that did what it should, one that did not, poor quality."""
+SECRETS = ("api_key", "notify")
+"""The settings that are shown nowhere."""
 
 _BINANCE_HOSTS = (".binance.com", ".binance.vision", ".amazonaws.com")
 
@@ -56,14 +77,29 @@ def _folder(value: object) -> Path:
 _Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
+def _each(value: object) -> object:
+    """Several values: as a sequence, or as text (of the environment) with blanks between."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _events(value: object) -> object:
+    """Events: as a sequence, or as text with commas between, since one is of two words."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+_Urls = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_each)]
+_Events = Annotated[tuple[Event, ...], NoDecode, BeforeValidator(_events)]
+
+
 class Settings(BaseSettings):
     """
     Where to download from, where to, and how politely.
 
     Frozen: derive another with ``model_copy`` or by constructing anew. Each field
     is also read from the environment as ``ARES_`` plus its name in upper case
-    (``ARES_CACHE_DIR``); arguments win. An unknown field is an error, so that a
-    typo cannot pass in silence.
+    (``ARES_CACHE_DIR``), and some from the ``src.config`` of the project around, where
+    that imports (`ares_notebook.host`); arguments win over the environment, and that over the
+    project. An unknown field is an error, so that a typo cannot pass in silence.
 
     Parameters
     ----------
@@ -75,6 +111,8 @@ class Settings(BaseSettings):
         The first wait; it doubles each time, with jitter.
     request_timeout_seconds : float
         How long to wait without receiving a byte (not: for the whole answer).
+    operation_timeout_seconds : float
+        How long one request may take in all, its new tries and waits included.
     symbol, interval, lookback_years
         Defaults of the command line and the panel.
     max_concurrency : int
@@ -97,6 +135,21 @@ class Settings(BaseSettings):
     price_jump_share : float
         From which share of the price before a step of the price is a finding of
         `validate_cache`: 0.2 is 20 %.
+    min_complete_share : float
+        Quality threshold of `assure_quality`: how much of what is expected must be there,
+        in each series; what the exchange has confirmed as absent is not expected.
+    max_errors, max_warnings : int, optional
+        Quality thresholds: how many findings of the validation are borne; None: any
+        number. Missing rows are the affair of ``min_complete_share`` and not counted here.
+    keep_days : float, optional
+        Retention: what `prune_cache` keeps, in days; None: all.
+    max_cache_bytes : int, optional
+        Retention: the size to which `prune_cache` brings the cache; None: any.
+    notify : sequence of str
+        Apprise URLs that are told of runs, such as ``mailto://…``; secret. In the
+        environment with blanks between.
+    notify_on : sequence of {"finished", "failed", "below threshold"}
+        Of what they are told. In the environment with commas between.
 
     Raises
     ------
@@ -117,6 +170,7 @@ class Settings(BaseSettings):
     max_retries: int = Field(MAX_RETRIES, ge=0, le=100)
     retry_delay_seconds: float = Field(RETRY_DELAY_SECONDS, ge=0, le=3600)
     request_timeout_seconds: float = Field(30.0, gt=0, le=3600)
+    operation_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
     symbol: Annotated[str, BeforeValidator(validate_symbol)] = "BTCUSDT"
     interval: Annotated[str, BeforeValidator(validate_interval)] = "1h"
     lookback_years: float = Field(1.0, gt=0, le=50)
@@ -133,6 +187,25 @@ class Settings(BaseSettings):
     progress: bool | None = None
     market: str | None = None
     price_jump_share: float = Field(0.2, gt=0)
+    min_complete_share: float = Field(1.0, ge=0, le=1)
+    max_errors: int | None = Field(0, ge=0)
+    max_warnings: int | None = Field(None, ge=0)
+    keep_days: float | None = Field(None, gt=0)
+    max_cache_bytes: int | None = Field(None, ge=0)
+    notify: _Urls = ()
+    notify_on: _Events = EVENTS
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no file is read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the project around us."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, host_defaults())
 
     def __init__(self, **values: Any) -> None:
         # Any: pydantic checks each value against its field.
@@ -159,16 +232,18 @@ class Settings(BaseSettings):
 
 def _in_words(error: ValidationError) -> str:
     """One line a wrong field: its name, its value, what is allowed."""
-    lines = []
+    lines, hosts = [], host_defaults()
     for fault in error.errors(include_url=False):
-        name = ".".join(str(part) for part in fault["loc"])
+        name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(Settings.model_fields)
             lines.append(f"{name} is not a setting; there are: {known}")
             continue
-        # A key must not be repeated in an error, wrong or not.
-        value = "…" if name == "api_key" else repr(fault["input"])
+        # A secret must not be repeated in an error, wrong or not.
+        value = "…" if name in SECRETS else repr(fault["input"])
         reason = fault["msg"].removeprefix("Value error, ")
+        if name in hosts and hosts[name] == fault["input"]:
+            reason += f" (from {NAME_OF_HOST[name]})"
         # Our own checks name the argument themselves.
         lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")
     return "; ".join(lines)

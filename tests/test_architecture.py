@@ -13,7 +13,7 @@ PREFIX = "ares_notebook"
 
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
-    {"errors", "loop", "markup", "quantities"},
+    {"errors", "host", "loop", "markup", "quantities"},
     {"cache.table"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +44,13 @@ def test_the_defaults_are_those_that_are_promised():
         ("compression", "zstd", "zstd"),
         ("progress", "false", False),
         ("market", "elsewhere", "elsewhere"),
+        ("operation_timeout_seconds", "90", 90.0),
+        ("min_complete_share", "0.99", 0.99),
+        ("max_errors", "2", 2),
+        ("max_warnings", "0", 0),
+        ("keep_days", "30.5", 30.5),
+        ("max_cache_bytes", "1000000", 1_000_000),
+        ("notify_on", "failed, below threshold", ("failed", "below threshold")),
     ],
 )
 def test_every_field_is_read_from_the_environment(monkeypatch, name, text, value):
@@ -87,6 +91,13 @@ def test_an_empty_variable_is_none_at_all(monkeypatch):
         ("cache_dir", ""),
         ("cache_dir", "a\0b"),
         ("cache_dir", None),
+        ("operation_timeout_seconds", 0),
+        ("min_complete_share", 1.1),
+        ("max_errors", -1),
+        ("max_warnings", 0.5),
+        ("keep_days", 0),
+        ("max_cache_bytes", -1),
+        ("notify_on", "started"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_named(name, value):
@@ -109,15 +120,24 @@ def test_settings_are_frozen():
         settings.max_retries = 9
 
 
-def test_the_key_shows_in_no_text():
-    """Neither repr, str, dump nor an error about other fields tells the key."""
-    settings = Settings(api_key="S3CRET")
+def test_secrets_show_in_no_text():
+    """Neither repr, str, dump nor an error about other fields tells the key or a notifier's address."""
+    settings = Settings(api_key="S3CRET", notify=["mailto://me:S3CRET@example.org"])
     with pytest.raises(BadArgument) as caught:
-        Settings(api_key=["S3CRET"], max_retries=-1)
+        Settings(api_key=["S3CRET"], notify=[{"S3CRET": 1}], max_retries=-1)
 
     texts = (repr(settings), str(settings), str(settings.model_dump()), str(caught.value))
     assert all("S3CRET" not in text for text in texts)
     assert settings.api_key.get_secret_value() == "S3CRET"
+
+
+def test_notifiers_of_the_environment_stand_with_blanks_between(monkeypatch):
+    """An address may hold commas, so that blanks and line ends divide them."""
+    monkeypatch.setenv("ARES_NOTIFY", "mailto://a:b@c.org?to=d@c.org,e@c.org\n  json://localhost")
+
+    urls = [each.get_secret_value() for each in Settings().notify]
+
+    assert urls == ["mailto://a:b@c.org?to=d@c.org,e@c.org", "json://localhost"]
 
 
 @pytest.mark.parametrize(
@@ -132,37 +152,3 @@ def test_the_key_shows_in_no_text():
 def test_the_market_has_a_name(changes, market):
     """Binance's own hosts are binance; another host has its own name, unless one is given."""
     assert Settings(**changes).market_name == market
-
-
-HOST_CONFIG = """\
-CACHE_DIR = "from_project"
-MAX_RETRIES = 8
-RETRY_DELAY_SECONDS = 2
-"""
-
-
-def host_project(folder, *lines, **environment):
-    """What a program says that runs in a project which has src/config.py."""
-    (folder / "src").mkdir()
-    (folder / "src" / "__init__.py").touch()
-    (folder / "src" / "config.py").write_text(HOST_CONFIG)
-    program = "\n".join(["import sys", "sys.path.insert(0, '.')", *lines])
-    bare = {name: text for name, text in os.environ.items() if not name.startswith("ARES_")}
-    done = subprocess.run(  # noqa: S603 - our own interpreter and program
-        [sys.executable, "-c", program],
-        cwd=folder,
-        env={**bare, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.split()
-
-
-def test_the_host_projects_config_is_not_looked_at_by_an_import(tmp_path):
-    """Importing the package does not import the host project's config."""
-    said = host_project(
-        tmp_path, "import ares_notebook.settings", "print('src.config' in sys.modules)"
-    )
-
-    assert said == ["False"]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument
-from ares_notebook.settings import CACHE_DIR, Settings
+from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
 
 __all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "Sources"]
 
@@ -22,6 +22,11 @@ _URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive
 _OF_SOURCE = (*_URLS, "market", "cache_dir")
 # What the call says, so that the settings need not.
 _OF_CALL = ("symbol", "interval", "lookback_years")
+# What code must not tell.
+_HINTS = {
+    "api_key": "# The API key is taken from the environment: ARES_API_KEY",
+    "notify": "# Who is notified is taken from the environment: ARES_NOTIFY",
+}
 # Where whoever serves Binance's hosts on one address keeps the archive's listing.
 _LISTING = "/data.binance.vision"
 
@@ -82,12 +87,10 @@ class Sources:
         Without what the call of a download says itself: symbol, interval, lookback.
         """
         told = {key: value for key, value in _told(settings).items() if key not in _OF_CALL}
-        has_key = settings.api_key is not None
-        told.pop("api_key", None)
+        hints = [_HINTS[key] for key in SECRETS if told.pop(key, None)]
         if name != DEMO:
             lines = [f"settings = {_call('ares.Settings', told)}", ""] if told else []
-            hint = "# The API key is taken from the environment: ARES_API_KEY"
-            return (hint, *lines) if has_key else tuple(lines)
+            return (*hints, *lines)
         own = {key: value for key, value in told.items() if key not in (*_URLS, "market")}
         if str(settings.cache_dir) == self.folder(DEMO):
             own.pop("cache_dir", None)
@@ -146,6 +149,8 @@ def _call(name: str, told: dict[str, Any]) -> str:
 def _literal(value: object) -> str:
     if isinstance(value, bool | int | float) or value is None:
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
     # Text as Python writes it, whatever is in it, in the quotes of the house.
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if escaped.isprintable() else repr(str(value))
