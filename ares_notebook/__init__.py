@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage
     from ares_notebook.cache.gaps import find_gaps
     from ares_notebook.cache.history import download_history
+    from ares_notebook.cache.runs import load_runs
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download import (
         download_agg_trades_data,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ares_notebook.pictures.funding import plot_funding
     from ares_notebook.pictures.gaps import plot_gaps
     from ares_notebook.pictures.klines import plot_klines
+    from ares_notebook.pictures.runs import plot_runs
+    from ares_notebook.proof.assure import assure_quality
     from ares_notebook.proof.audit import audit_cache
     from ares_notebook.proof.fingerprint import Fingerprint, fingerprint
     from ares_notebook.proof.quality import QualityReport
@@ -53,6 +56,7 @@ __all__ = [
     "Job",
     "QualityReport",
     "Settings",
+    "assure_quality",
     "audit_cache",
     "coverage",
     "download_agg_trades_data",
@@ -69,12 +73,14 @@ __all__ = [
     "load_agg_trades",
     "load_futures",
     "load_klines",
+    "load_runs",
     "plan_downloads",
     "plot_coverage",
     "plot_downloads",
     "plot_funding",
     "plot_gaps",
     "plot_klines",
+    "plot_runs",
     "repair_gaps",
     "run",
     "start",
@@ -97,6 +103,7 @@ _HOMES = {
     "Job": "job",
     "QualityReport": "proof.quality",
     "Settings": "settings",
+    "assure_quality": "proof.assure",
     "audit_cache": "proof.audit",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download",
@@ -113,12 +120,14 @@ _HOMES = {
     "load_agg_trades": "load",
     "load_futures": "load",
     "load_klines": "load",
+    "load_runs": "cache.runs",
     "plan_downloads": "work.plan",
     "plot_coverage": "pictures.coverage",
     "plot_downloads": "pictures.downloads",
     "plot_funding": "pictures.funding",
     "plot_gaps": "pictures.gaps",
     "plot_klines": "pictures.klines",
+    "plot_runs": "pictures.runs",
     "repair_gaps": "work.repair",
     "run": "loop",
     "start": "job",

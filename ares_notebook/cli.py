@@ -21,6 +21,7 @@ _VERBS = (
     look.gaps,
     bring.repair,
     look.validate,
+    look.runs,
     look.audit,
     look.fingerprint,
     look.verify,

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import plan_downloads
 from ares_notebook.work.progress import ProgressListener
 from ares_notebook.work.report import DownloadReport
@@ -80,7 +81,7 @@ async def download_all_data(
     plan = plan_downloads(
         symbol, interval, lookback_years, end=end, settings=settings, datasets=datasets
     )
-    return await carry_out(plan, on_progress=on_progress)
+    return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))
 
 
 async def download_klines_data(
@@ -210,4 +211,4 @@ async def _download_one(
     plan = plan_downloads(
         symbol, None, lookback_years, end=end, settings=settings, datasets=(dataset,)
     )
-    return await carry_out(plan, on_progress=on_progress)
+    return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
 from ares_notebook.shape import Shape
 from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import Plan, make_plan
 
 __all__ = ["fetch_missing_data"]
@@ -116,7 +119,11 @@ async def fetch_missing_data(
         series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
         start_ms, end_ms = int(start_time_ms), int(end_time_ms)
         requests[name] = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
-    return {name: await request.answer() for name, request in requests.items()}
+    lacks = await asyncio.to_thread(lambda: [each.is_short() for each in requests.values()])
+    short = list(compress(requests.values(), lacks))
+    if short:
+        await _bring(short)
+    return {name: await asyncio.to_thread(each.answer) for name, each in requests.items()}
 
 
 def _check_range(start_ms: int, end_ms: int) -> None:
@@ -166,19 +173,19 @@ class _Request:
     def __post_init__(self) -> None:
         self.store = Store(self.settings)
 
-    async def answer(self) -> pd.DataFrame:
-        """The given rows, with what they lack; all that can go wrong but a wrong wish is told."""
+    def is_short(self) -> bool:
+        """Whether the given rows lack something of the range that the exchange may have."""
+        return bool(self._lacks(self.shape))
+
+    def answer(self) -> pd.DataFrame:
+        """The given rows, with what the cache has of what they lack; what goes wrong is told."""
         frame = self.shape
         try:
-            if self._lacks(frame):
-                await self._download()
-                self.store.refresh()
-            cached = read_window(self.store, self.series, self.start_ms, self.until_ms)
-            frame = frame.filled(cached)
-        except (BadArgument, NotEnoughMemory, UnknownSymbol):
+            frame = frame.filled(read_window(self.store, self.series, self.start_ms, self.until_ms))
+        except (BadArgument, NotEnoughMemory):
             raise
         except AresError as error:
-            self._tell(error)
+            _tell_of(self.logger, [self.series], error)
         missing = self._lacks(frame)
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
@@ -202,52 +209,69 @@ class _Request:
         ]
         return missing_spans(given, self.start_ms, self.until_ms)
 
-    async def _download(self) -> None:
-        plan = self._plan()
-        await self._check_memory(plan)
-        report = await carry_out(plan)
-        try:
-            report.raise_for_failures()
-        except IncompleteDownload as error:
-            # What did come is used all the same.
-            self._tell(error)
-        self.logger.info("%s of %s: %s", self.series.dataset.name, self.series.symbol, report)
 
-    def _tell(self, error: AresError) -> None:
-        self.logger.error(
-            "%s of %s could not be completed: %s",
-            self.series.dataset.name,
-            self.series.symbol,
-            error,
+async def _bring(requests: Sequence[_Request]) -> None:
+    """Fetch what some datasets lack, as one run; all that can go wrong but a wrong wish is told."""
+    first = requests[0]
+    series = [each.series for each in requests]
+    try:
+        plan = await asyncio.to_thread(_plan, requests)
+        for each in requests:
+            await _check_memory(plan, each)
+        report = await on_record(Errand.of("fetch_missing_data", plan), carry_out(plan))
+        first.logger.info("%s of %s: %s", _labels(series), first.series.symbol, report)
+        report.raise_for_failures()
+    except (BadArgument, NotEnoughMemory, UnknownSymbol):
+        raise
+    except IncompleteDownload as error:
+        # What did come is used all the same.
+        failed = {step.dataset for step in error.report.failed}
+        _tell_of(first.logger, [each for each in series if each.dataset.name in failed], error)
+    except AresError as error:
+        _tell_of(first.logger, series, error)
+    for each in requests:
+        each.store.refresh()
+
+
+def _plan(requests: Sequence[_Request]) -> Plan:
+    first = requests[0]
+    window = Period(utc(first.start_ms), utc(first.until_ms))
+    interval = next(filter(None, (each.series.interval for each in requests)), None)
+    names = [each.series.dataset.name for each in requests]
+    return make_plan(first.series.symbol, interval, window, first.settings, names)
+
+
+def _tell_of(logger: logging.Logger, series: Sequence[Series], error: AresError) -> None:
+    logger.error("%s of %s could not be completed: %s", _labels(series), series[0].symbol, error)
+
+
+def _labels(series: Sequence[Series]) -> str:
+    return ", ".join(each.dataset.label for each in series)
+
+
+async def _check_memory(plan: Plan, request: _Request) -> None:
+    """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
+    dataset = request.series.dataset
+    plan = replace(plan, steps=tuple(step for step in plan.steps if step.file.dataset == dataset))
+    most = max(_SMALL_BYTES, _free_memory())
+    if _needed(plan, dataset) <= most:
+        return
+    plan = await plan.measure()
+    needed = _needed(plan, dataset)
+    if needed > most:
+        days = (request.until_ms - request.start_ms) / 86_400_000
+        msg = (
+            f"{days:,.0f} days of {dataset.label} of {request.series.symbol} are about "
+            f"{plan.rows:,} rows, {needed / 1e9:,.1f} GB in memory, and {most / 1e9:,.1f} GB "
+            f"are free; ask for a shorter range, or download them and load windows"
         )
+        raise NotEnoughMemory(msg)
 
-    def _plan(self) -> Plan:
-        window = Period(utc(self.start_ms), utc(self.until_ms))
-        series = self.series
-        return make_plan(
-            series.symbol, series.interval, window, self.settings, (series.dataset.name,)
-        )
 
-    async def _check_memory(self, plan: Plan) -> None:
-        """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
-        free = _free_memory()
-        row_bytes = _ROW_BYTES[self.series.dataset.name]
-
-        def needed(rows: int) -> int:
-            there = sum(step.have.facts.rows for step in plan.steps)
-            return (rows + there) * row_bytes
-
-        if needed(plan.rows) <= max(_SMALL_BYTES, free):
-            return
-        plan = await plan.measure()
-        if needed(plan.rows) > max(_SMALL_BYTES, free):
-            days = (self.until_ms - self.start_ms) / 86_400_000
-            msg = (
-                f"{days:,.0f} days of {self.series.dataset.name} of {self.series.symbol} are about "
-                f"{plan.rows:,} rows, {needed(plan.rows) / 1e9:,.1f} GB in memory, and {free / 1e9:,.1f} GB "
-                f"are free; ask for a shorter range, or download them and load windows"
-            )
-            raise NotEnoughMemory(msg)
+def _needed(plan: Plan, dataset: Dataset) -> int:
+    """Bytes of memory that the rows of a plan take, those that are there already included."""
+    there = sum(step.have.facts.rows for step in plan.steps)
+    return (plan.rows + there) * _ROW_BYTES[dataset.name]
 
 
 def _facts(file: CacheFile, shape: Shape) -> Facts:

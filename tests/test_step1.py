@@ -439,7 +439,7 @@ async def test_exchange_down(exchange, settings, truth, caplog):
         (datetime(2025, 2, 10, 10, tzinfo=UTC), datetime(2025, 2, 12, tzinfo=UTC))
     ]
     assert len(errors) == 1
-    assert "klines of BTCUSDT" in errors[0].getMessage()
+    assert "k-lines of BTCUSDT" in errors[0].getMessage()
 
 
 async def test_exchange_down_and_a_cache(exchange, settings, truth):

@@ -433,16 +433,20 @@ async def test_who_waits_for_weight_keeps_no_place_from_the_archive(exchange, op
 
 
 async def test_what_was_asked_and_received_is_counted(exchange, open_transport):
-    """A meter counts tries and bytes of the tasks inside it, and of no others."""
+    """A meter counts tries and bytes of the tasks inside it, the one around it counts them too."""
     exchange.fail("klines", status=500)
-    inside, outside = Meter(), Meter()
+    inside, around, beside = Meter(), Meter(), Meter()
 
     async with open_transport() as transport:
-        with metered(outside), metered(inside):
-            answer = await asyncio.create_task(transport.get(ask(exchange), bytes))
+        with metered(around):
+            with metered(inside):
+                answer = await asyncio.create_task(transport.get(ask(exchange), bytes))
+            with metered(beside):
+                pass
 
-    assert (inside.requests, inside.bytes_received) == (2, len(answer))
-    assert (outside.requests, outside.bytes_received) == (0, 0)
+    for meter in (inside, around):
+        assert (meter.requests, meter.retries, meter.bytes_received) == (2, 1, len(answer))
+    assert beside == Meter()
 
 
 # --- the key ---

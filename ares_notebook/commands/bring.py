@@ -24,9 +24,11 @@ from ares_notebook.commands.options import (
 from ares_notebook.commands.show import carried_out, show_coverage, show_report
 from ares_notebook.demo import DemoExchange
 from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import Plan, plan_downloads
 from ares_notebook.work.progress import somebody_looks
 from ares_notebook.work.repair import plan_repair
+from ares_notebook.work.report import DownloadReport
 
 __all__ = ["demo", "download", "plan", "repair"]
 
@@ -71,7 +73,7 @@ def download(
         source=source,
         cache_dir=cache_dir,
     )
-    _do(made, as_json=json)
+    _do("download", made, as_json=json)
 
 
 def plan(
@@ -118,7 +120,7 @@ def repair(
     log(verbose=verbose)
     settings = settings_of(source=source, cache_dir=cache_dir)
     made = plan_repair(symbol, interval, start=start, end=end, settings=settings, recheck=recheck)
-    _do(made, as_json=json)
+    _do("repair", made, as_json=json)
 
 
 def demo(
@@ -138,7 +140,7 @@ def demo(
         plans = [asyncio.run(made.measure()) for made in plans]
         for made in plans:
             typer.echo(f"{made}\n")
-        reports = [carried_out(carry_out(made)) for made in plans]
+        reports = [_carried_out("download", made) for made in plans]
         for report in reports:
             typer.echo(f"{report}\n")
         show_coverage(coverage_table("BTCUSDT", "1h", settings=settings))
@@ -168,11 +170,15 @@ def _plan(
     )
 
 
-def _do(made: Plan, *, as_json: bool) -> None:
+def _carried_out(what: str, made: Plan) -> DownloadReport:
+    return carried_out(on_record(Errand.of(what, made), carry_out(made)))
+
+
+def _do(what: str, made: Plan, *, as_json: bool) -> None:
     if somebody_looks(made.settings):
         # What it will cost is said before it is spent; trades can be very large.
         typer.echo(f"{made}\n", err=True)
-    report = carried_out(carry_out(made))
+    report = _carried_out(what, made)
     show_report(report, as_json=as_json)
     if not report:
         raise typer.Exit(FAILED)

@@ -9,6 +9,7 @@ import typer
 
 from ares_notebook.cache.coverage import coverage as coverage_table
 from ares_notebook.cache.gaps import REASONS, find_gaps
+from ares_notebook.cache.runs import load_runs
 from ares_notebook.commands.options import (
     FAILED,
     CacheDir,
@@ -24,13 +25,20 @@ from ares_notebook.commands.options import (
     log,
     settings_of,
 )
-from ares_notebook.commands.show import carried_out, show_coverage, show_table, told_as_json
+from ares_notebook.commands.show import (
+    carried_out,
+    show_coverage,
+    show_runs,
+    show_table,
+    told_as_json,
+)
+from ares_notebook.errors import PoorQuality
+from ares_notebook.proof.assure import assure_quality
 from ares_notebook.proof.audit import audit_cache
 from ares_notebook.proof.fingerprint import fingerprint as fingerprint_of
-from ares_notebook.proof.validate import validate_cache
 from ares_notebook.proof.verify import verify_fingerprint
 
-__all__ = ["audit", "coverage", "fingerprint", "gaps", "validate", "verify"]
+__all__ = ["audit", "coverage", "fingerprint", "gaps", "runs", "validate", "verify"]
 
 _GAPS = ["dataset", "interval", "start", "end", "missing", "reason", "note"]
 
@@ -73,6 +81,17 @@ def gaps(
             typer.echo(f"{reason}: {REASONS[reason]}")
 
 
+def runs(
+    *,
+    last: Annotated[int, typer.Option("--last", help="So many of the newest.", min=1)] = 20,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Show what was done with the cache, a line a run."""
+    table = load_runs(settings=settings_of(cache_dir=cache_dir)).tail(last)
+    told_as_json(table) if json else show_runs(table)
+
+
 def validate(
     symbol: OnlySymbol = None,
     interval: OnlyInterval = None,
@@ -84,11 +103,15 @@ def validate(
     json: Json = False,
 ) -> None:
     """Check what the cache holds, and count what is wrong; repairs nothing."""
-    report = validate_cache(symbol, interval, settings=settings_of(cache_dir=cache_dir))
+    settings = settings_of(cache_dir=cache_dir)
+    try:
+        report = carried_out(assure_quality(symbol, interval, settings=settings))
+    except PoorQuality as error:
+        report = error.report
     told_as_json(report.to_frame()) if json else typer.echo(report)
     if save is not None:
         typer.echo(f"The certificate is {report.save(Path(save))}.", err=json)
-    if not report:
+    if report.shortfalls:
         raise typer.Exit(FAILED)
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from ares_notebook.commands.options import stop
+from ares_notebook.quantities import size_in_words
 from ares_notebook.work.report import DownloadReport
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["carried_out", "show_coverage", "show_report", "show_table", "told_as_json"]
+__all__ = ["carried_out", "show_coverage", "show_report", "show_runs", "show_table", "told_as_json"]
 
 _INTERRUPTED = 130
 _COVERAGE = [
@@ -29,6 +30,21 @@ _COVERAGE = [
     "last",
     "source",
     "final",
+]
+_RUNS = [
+    "at",
+    "what",
+    "symbol",
+    "interval",
+    "ending",
+    "files",
+    "failures",
+    "rows",
+    "received",
+    "requests",
+    "retries",
+    "rate_limited",
+    "took",
 ]
 _T = TypeVar("_T")
 
@@ -47,6 +63,14 @@ def show_coverage(table: pd.DataFrame) -> None:
     typer.echo(
         "\nabsent: asked for, and the exchange has no such rows; holes: still to be asked for"
     )
+
+
+def show_runs(table: pd.DataFrame) -> None:
+    """What was done with a cache, a line a run; below, why those that did not end well did not."""
+    sizes = table["bytes_received"].map(size_in_words)
+    show_table(table.assign(received=sizes, took=table["seconds"].map("{:,.1f} s".format)), _RUNS)
+    for run in table[table["error"].astype(bool)].itertuples():
+        typer.echo(f"\n{run.at:%Y-%m-%d %H:%M} {run.what} {run.symbol}: {run.error}")
 
 
 def show_table(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["Meter", "count_bytes", "count_request", "metered"]
+__all__ = ["Meter", "count", "metered"]
 
 
 @dataclass(slots=True)
 class Meter:
     """
-    A running count.
+    A running count, of all that is done inside `metered`; a meter inside another adds to both.
 
     Parameters
     ----------
     requests, bytes_received : int
-        So far.
+        So far; tries counted.
+    retries : int
+        Tries after a failed one.
+    rate_limited : int
+        Answers 429 and 418.
+    rows : int
+        Rows that are new in the cache.
     on_change : callable, optional
         Called after each change, without arguments.
     """
 
     requests: int = 0
     bytes_received: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    rows: int = 0
     on_change: Callable[[], None] | None = None
+    _around: Meter | None = field(default=None, init=False, repr=False, compare=False)
 
 
 _METER: ContextVar[Meter | None] = ContextVar("ares_meter", default=None)
@@ -34,6 +44,7 @@ _METER: ContextVar[Meter | None] = ContextVar("ares_meter", default=None)
 @contextmanager
 def metered(meter: Meter) -> Iterator[Meter]:
     """Count on *meter* what is asked inside, tasks started there included."""
+    meter._around = _METER.get()  # noqa: SLF001 - same module
     token = _METER.set(meter)
     try:
         yield meter
@@ -41,19 +52,22 @@ def metered(meter: Meter) -> Iterator[Meter]:
         _METER.reset(token)
 
 
-def count_request() -> None:
-    """One more request has been sent."""
+def count(
+    *,
+    requests: int = 0,
+    bytes_received: int = 0,
+    retries: int = 0,
+    rate_limited: int = 0,
+    rows: int = 0,
+) -> None:
+    """So much more has been asked, received or written."""
     meter = _METER.get()
-    if meter is not None:
-        meter.requests += 1
+    while meter is not None:
+        meter.requests += requests
+        meter.bytes_received += bytes_received
+        meter.retries += retries
+        meter.rate_limited += rate_limited
+        meter.rows += rows
         if meter.on_change:
             meter.on_change()
-
-
-def count_bytes(received: int) -> None:
-    """More bytes have come in."""
-    meter = _METER.get()
-    if meter is not None:
-        meter.bytes_received += received
-        if meter.on_change:
-            meter.on_change()
+        meter = meter._around  # noqa: SLF001 - same module

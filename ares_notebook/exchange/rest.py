@@ -223,7 +223,7 @@ class Rest:
         if series.interval is not None:
             params["interval"] = series.interval
         params |= {**window, "limit": limit or dataset.rest_rows}
-        what = f"{dataset.name} of {series.symbol}"
+        what = f"{dataset.label} of {series.symbol}"
         if limit == 1:
             what = f"a first or last row of {what}"
         elif "startTime" in window:

@@ -11,7 +11,8 @@ from typing import TypeVar
 import aiohttp
 import tenacity
 
-from ares_notebook.errors import BadAnswer, ChecksumMismatch, RateLimited, ServerFault
+from ares_notebook.errors import BadAnswer, ChecksumMismatch, RateLimited, ServerFault, Unreachable
+from ares_notebook.exchange.meter import count
 from ares_notebook.settings import Settings
 
 __all__ = ["LONGEST_BAN_SECONDS", "download_with_retry", "retrying", "seconds_before_retry"]
@@ -53,7 +54,11 @@ def seconds_before_retry(error: BaseException, attempt: int, settings: Settings)
 async def retrying(
     api_call: Callable[[], Awaitable[_T]], description: str, settings: Settings
 ) -> _T:
-    """Await ``api_call()`` until it succeeds or trying again is no use; the last error comes out."""
+    """
+    Await ``api_call()`` until it succeeds or trying again is no use; the last error comes out.
+
+    All tries and waits together take ``operation_timeout_seconds`` at most.
+    """
 
     def wait_seconds(state: tenacity.RetryCallState) -> float:
         return _wait(state) or 0.0
@@ -67,6 +72,7 @@ async def retrying(
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        count(retries=1)
         _LOGGER.info(
             "%s failed (%s); try %d of %d in %.1f seconds",
             description,
@@ -80,7 +86,19 @@ async def retrying(
     tries = tenacity.AsyncRetrying(
         retry=is_worth_it, wait=wait_seconds, before_sleep=tell, reraise=True, sleep=_nap
     )
-    return await tries(api_call)
+    seconds = settings.operation_timeout_seconds
+    bound = asyncio.timeout(seconds)
+    try:
+        async with bound:
+            return await tries(api_call)
+    except TimeoutError as error:
+        if not bound.expired():
+            raise
+        msg = (
+            f"{description} timed out after {seconds:g} seconds, all its tries included; run again: "
+            f"what is done is kept; or raise operation_timeout_seconds"
+        )
+        raise Unreachable(msg) from error
 
 
 async def _nap(seconds: float) -> None:

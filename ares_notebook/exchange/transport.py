@@ -20,7 +20,7 @@ from ares_notebook.errors import (
     Unreachable,
 )
 from ares_notebook.exchange.budget import Budget
-from ares_notebook.exchange.meter import count_bytes, count_request
+from ares_notebook.exchange.meter import count
 from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.exchange.retry import LONGEST_BAN_SECONDS, retrying
 from ares_notebook.settings import Settings
@@ -139,7 +139,7 @@ class Transport:
             sink.truncate()
             async with self._answer(ask) as answer:
                 async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-                    count_bytes(len(chunk))
+                    count(bytes_received=len(chunk))
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
 
@@ -183,7 +183,7 @@ class Transport:
 
     def _sent(self, ask: Ask, headers: dict[str, str]) -> _Answering:
         """The request, counted whether or not an answer comes."""
-        count_request()
+        count(requests=1)
         # An answer of the exchange must not become a visit elsewhere, with our key.
         return self._session.get(ask.url, params=ask.params, headers=headers, allow_redirects=False)
 
@@ -223,7 +223,7 @@ def _is_loopback(url: str) -> bool:
 async def _bounded(answer: aiohttp.ClientResponse, ask: Ask) -> bytes:
     body = bytearray()
     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-        count_bytes(len(chunk))
+        count(bytes_received=len(chunk))
         body += chunk
         if len(body) > _MOST_BYTES:
             msg = f"{ask.description}: {ask.url} answered with over {_MOST_BYTES:,} bytes; nothing is stored"
@@ -245,8 +245,10 @@ def _check_ban(budget: Budget, ask: Ask) -> None:
 async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
     """Raise what a status other than 200 means; a ``Retry-After`` pauses the host."""
     error = refusal(ask, answer, await answer.content.read(4096))
-    if isinstance(error, RateLimited) and error.retry_after_seconds:
-        budget.pause(error.retry_after_seconds)
+    if isinstance(error, RateLimited):
+        count(rate_limited=1)
+        if error.retry_after_seconds:
+            budget.pause(error.retry_after_seconds)
     raise error
 
 

@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from ares_notebook.lab.choice import Choice
 from ares_notebook.proof.quality import QualityReport
 from ares_notebook.proof.validate import validate_cache
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import Progress, ProgressListener, heard_by
 from ares_notebook.work.repair import plan_repair
@@ -22,7 +24,7 @@ __all__ = ["download_choice", "repair_choice", "validate_choice"]
 async def download_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
     """Bring what is chosen into the cache."""
     plans = await asyncio.to_thread(_quiet(choice).plans)
-    return await carry_out_all(plans, on_progress=hear)
+    return await on_record(Errand.of("download", *plans), carry_out_all(plans, on_progress=hear))
 
 
 async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
@@ -36,13 +38,14 @@ async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadRepor
     """
     settings = _quiet(choice).settings
 
-    def plans() -> list[Plan]:
+    def planned() -> list[Plan]:
         return [
             _only(choice.datasets, plan_repair(symbol, choice.interval, settings=settings))
             for symbol in choice.symbols
         ]
 
-    return await carry_out_all(await asyncio.to_thread(plans), on_progress=hear)
+    plans = await asyncio.to_thread(planned)
+    return await on_record(Errand.of("repair", *plans), carry_out_all(plans, on_progress=hear))
 
 
 def _only(datasets: Sequence[str], plan: Plan) -> Plan:
@@ -61,19 +64,16 @@ async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[Quali
     NeverDownloaded
         If there is nothing of one of them.
     """
-    settings = _quiet(choice).settings
+    settings, interval = _quiet(choice).settings, choice.interval
+    reports = []
+    for symbol in choice.symbols:
+        look = partial(validate_cache, symbol, interval, settings=settings)
+        errand = Errand("validate", settings, symbol, interval or "")
+        reports.append(await on_record(errand, _in_thread(look, hear)))
+    return tuple(reports)
 
-    def look() -> tuple[QualityReport, ...]:
-        return tuple(
-            validate_cache(symbol, choice.interval, settings=settings) for symbol in choice.symbols
-        )
 
-    return await _in_thread(look, hear)
-
-
-async def _in_thread(
-    look: Callable[[], tuple[QualityReport, ...]], hear: ProgressListener
-) -> tuple[QualityReport, ...]:
+async def _in_thread(look: Callable[[], QualityReport], hear: ProgressListener) -> QualityReport:
     is_over = threading.Event()
 
     def hear_or_stop(progress: Progress) -> None:

@@ -49,6 +49,8 @@ class Dataset:
     ----------
     name : str
         As users write it in ``datasets=``.
+    label : str
+        What people call its rows.
     file_prefix : str
         How cache file names begin.
     cut : {"month", "day"}
@@ -85,6 +87,7 @@ class Dataset:
     """
 
     name: str
+    label: str
     file_prefix: str
     cut: Cut
     columns: tuple[Column, ...]
@@ -122,6 +125,7 @@ _TIMESTAMP = Column("timestamp", "time")
 
 KLINES = Dataset(
     name="klines",
+    label="k-lines",
     file_prefix="klines",
     cut="month",
     columns=(
@@ -174,6 +178,7 @@ KLINES = Dataset(
 
 AGG_TRADES = Dataset(
     name="agg_trades",
+    label="aggregated trades",
     file_prefix="aggtrades",
     cut="day",
     columns=(
@@ -218,6 +223,7 @@ AGG_TRADES = Dataset(
 
 FUTURES = Dataset(
     name="futures",
+    label="funding rates",
     file_prefix="futures",
     cut="month",
     columns=(_TIMESTAMP, Column("fundingRate", "number")),

@@ -34,6 +34,7 @@ from ares_notebook.settings import Settings
 from ares_notebook.work.decide import decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads, fill
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.progress import counted
 
 __all__ = ["audit_cache"]
@@ -95,14 +96,29 @@ async def audit_cache(
     >>> audited.to_frame()["verdict"].tolist(), audited.requests
     (['unchanged', 'unchanged'], 2)
     """
-    chosen, began = settings or Settings(), time.monotonic()
+    chosen = settings or Settings()
     store = Store(chosen)
     files = cached_files(store, symbol, interval, start, end)
     haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
     if update:
         # Another market must not replace what this one has filled.
         store.prepare()
-    meter = Meter()
+    errand = Errand(
+        "audit",
+        chosen,
+        ",".join(dict.fromkeys(file.series.symbol for file in files)),
+        interval or "",
+        ",".join(dict.fromkeys(file.dataset.name for file in files)),
+        files[0].period.start,
+        files[-1].period.end,
+    )
+    return await on_record(errand, _audited(store, haves, chosen, update=update))
+
+
+async def _audited(
+    store: Store, haves: Sequence[Have], chosen: Settings, *, update: bool
+) -> AuditReport:
+    meter, began = Meter(), time.monotonic()
     with metered(meter):
         async with Transport(chosen) as transport:
             roads = Roads(Archive(transport, store.folder), Rest(transport), chosen.source)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.disk import cannot_access, put_text
+from ares_notebook.cache.runs import Ending, Outcome
 from ares_notebook.errors import PoorQuality
 from ares_notebook.markup import block, line, table
 from ares_notebook.proof.finding import SEVERITIES, Finding
 from ares_notebook.proof.fingerprint import Fingerprint
+from ares_notebook.proof.threshold import Completeness
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,10 @@ class QualityReport:
         Whose data it is.
     made_at : datetime
         Aware UTC.
+    completeness : tuple of Completeness
+        How much is there, a value a series.
+    shortfalls : tuple of str
+        The quality thresholds of the settings that are missed, a sentence each.
 
     Examples
     --------
@@ -75,6 +81,8 @@ class QualityReport:
     fingerprints: tuple[Fingerprint, ...] = field(repr=False)
     market: str
     made_at: datetime
+    completeness: tuple[Completeness, ...] = field(repr=False)
+    shortfalls: tuple[str, ...]
 
     def __bool__(self) -> bool:
         return self.ok
@@ -105,17 +113,42 @@ class QualityReport:
         """
         if self.ok:
             return
+        msg = f"{self._named_errors()}. {self._remedy()}"
+        raise PoorQuality(msg, self)
+
+    def raise_below_thresholds(self) -> None:
+        """
+        Raise if a quality threshold of the settings is missed; do nothing otherwise.
+
+        Raises
+        ------
+        PoorQuality
+            It names the thresholds, the first errors and the remedy, and carries this report.
+        """
+        if not self.shortfalls:
+            return
+        errors = f". {self._named_errors()}" if self.errors else ""
+        msg = f"quality is below threshold: {'; '.join(self.shortfalls)}{errors}. {self._remedy()}"
+        raise PoorQuality(msg, self)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the run history says of it."""
+        ending: Ending = "below threshold" if self.shortfalls else "done"
+        first = "".join(self.shortfalls[:1])
+        return Outcome(ending, self.files, len(self.shortfalls), first, rows=self.rows)
+
+    def _named_errors(self) -> str:
         files = {each.file for each in self.errors}
         named = "; ".join(
             f"{each.file}: {each.check} ({each.count:,}, first: {each.example})"
             for each in self.errors[:_MOST_NAMED]
         )
         more = len(self.errors) - _MOST_NAMED
-        msg = (
+        return (
             f"{_many(len(self.errors), 'error')} in {len(files)} of {_many(self.files, 'file')}: {named}"
-            f"{f'; and {more} more' if more > 0 else ''}. {self._remedy()}"
+            f"{f'; and {more} more' if more > 0 else ''}"
         )
-        raise PoorQuality(msg, self)
 
     def to_frame(self) -> pd.DataFrame:
         """
@@ -176,6 +209,10 @@ class QualityReport:
             f"{self.made_at:%Y-%m-%d %H:%M} UTC"
         )
 
+    def _below(self) -> list[str]:
+        # Errors speak for themselves; without any one would take the data for good.
+        return [f"below threshold: {each}" for each in self.shortfalls] if self.ok else []
+
     def _by_severity(self) -> list[Finding]:
         return sorted(self.findings, key=lambda each: SEVERITIES.index(each.severity))
 
@@ -186,7 +223,8 @@ class QualityReport:
         lines = [f"  {each}" for each in self._by_severity()]
         more = len(lines) - _MOST_LINES
         rest = [f"  … and {more} more; see report.to_frame()"] if more > 0 else []
-        return "\n".join([self._headline(), *lines[:_MOST_LINES], *rest])
+        below = [f"  {each}" for each in self._below()]
+        return "\n".join([self._headline(), *below, *lines[:_MOST_LINES], *rest])
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
@@ -199,7 +237,8 @@ class QualityReport:
             for each in found[:_MOST_LINES]
         ]
         told = table(names, rows, numbers=("count",)) if rows else ""
-        return block(self._headline(), told, rest)
+        below = "".join(map(line, self._below()))
+        return block(self._headline(), below, told, rest)
 
 
 def _many(count: int, what: str) -> str:

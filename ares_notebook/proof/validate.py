@@ -27,6 +27,7 @@ from ares_notebook.proof.finding import Finding
 from ares_notebook.proof.fingerprint import Fingerprint, fingerprint
 from ares_notebook.proof.quality import QualityReport
 from ares_notebook.proof.reconcile import reconcile
+from ares_notebook.proof.threshold import MissingRows, shortfalls
 from ares_notebook.settings import Settings
 from ares_notebook.work.progress import tracked
 
@@ -64,7 +65,8 @@ def validate_cache(
     interval : str, optional
         Only k-lines of this interval, beside trades and funding.
     settings : Settings, optional
-        Of its own here: ``price_jump_share``.
+        Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
+        ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
 
     Returns
     -------
@@ -101,8 +103,10 @@ def validate_cache(
         audit.look_at(have)
     sound = [file for file in files if file not in audit.unreadable]
     compared = reconcile(store, sound, chosen)
+    findings = (*audit.findings, *_never_asked_for(store, haves), *_differences(compared))
+    completeness = audit.missing.completeness()
     return QualityReport(
-        findings=(*audit.findings, *_never_asked_for(store, haves), *_differences(compared)),
+        findings=findings,
         files=sum(have.path is not None for have in haves),
         rows=audit.rows,
         coverage=coverage(symbol, interval, settings=chosen),
@@ -112,6 +116,8 @@ def validate_cache(
         fingerprints=tuple(_fingerprints(haves, audit.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
+        completeness=completeness,
+        shortfalls=shortfalls(findings, completeness, chosen),
     )
 
 
@@ -141,6 +147,7 @@ class _Audit:
     def __init__(self, store: Store, haves: Sequence[Have], price_jump_share: float) -> None:
         self.findings: list[Finding] = []
         self.unreadable: set[CacheFile] = set()
+        self.missing = MissingRows()
         self.rows = 0
         self._store = store
         self._share = price_jump_share
@@ -152,10 +159,15 @@ class _Audit:
         """Check the bytes, the rows and the holes of one file."""
         receipt = self._store.receipt(have.file)
         if have.path is None and receipt is None:
+            # Nobody has asked for it: a warning, of all such files together.
+            self.missing.add(have.file, 0, have.unexplained(self._now_ms))
             return
         self.findings += _bytes(have, receipt)
         self.findings += self._rows(have)
-        if have.file not in self.unreadable:
+        if have.file in self.unreadable:
+            whole = Hole(have.file.period.start_ms, have.file.period.end_ms)
+            self.missing.add(have.file, 0, [whole])
+        else:
             self.findings += self._holes(have)
 
     def _rows(self, have: Have) -> Iterator[Finding]:
@@ -193,6 +205,8 @@ class _Audit:
             words = f"complete up to {utc(covered_ms):%Y-%m-%d %H:%M:%S}; no more was asked for"
             yield Finding(name, "open end", "information", 1, words)
         left = have.unexplained(until_ms)
+        own = [hole for hole in left if not have.is_told_before(hole)]
+        self.missing.add(have.file, have.facts.rows, own)
         if left:
             yield Finding(name, "holes", "error", len(left), _hole_in_words(have, left[0]))
         told = [

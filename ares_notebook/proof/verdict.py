@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ares_notebook.cache.runs import Ending, Outcome
 from ares_notebook.proof.difference import RowDifference
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ class AuditReport:
 
     def __bool__(self) -> bool:
         return not any(each.verdict in _BAD for each in self.files)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the run history says of it."""
+        bad = [each for each in self.files if each.verdict in _BAD]
+        is_failed = any(each.verdict == "failed" for each in bad)
+        ending: Ending = "done" if not bad else "failed" if is_failed else "differs"
+        error = "".join(f"{each.file}: {each.note or each.verdict}" for each in bad[:1])
+        return Outcome(ending, len(self.files), len(bad), error)
 
     @property
     def differences(self) -> pd.DataFrame:

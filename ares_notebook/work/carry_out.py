@@ -14,7 +14,7 @@ from ares_notebook.cache.lock import sweep
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, NotEnoughDisk
 from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.exchange.meter import Meter, count, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import AGG_TRADES
@@ -163,6 +163,7 @@ class _Work:
             with metered(meter):
                 try:
                     result = await bring(step, roads, self.store)
+                    count(rows=result.rows)
                 except AresError as error:
                     result = _failed(step, error)
                 except OSError as error:

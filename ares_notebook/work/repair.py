@@ -16,6 +16,7 @@ from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.decide import Step, decide
+from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import ProgressListener
 from ares_notebook.work.report import DownloadReport
@@ -78,7 +79,7 @@ async def repair_gaps(
     744
     """
     plan = plan_repair(symbol, interval, start=start, end=end, settings=settings, recheck=recheck)
-    return await carry_out(plan, on_progress=on_progress)
+    return await on_record(Errand.of("repair", plan), carry_out(plan, on_progress=on_progress))
 
 
 def plan_repair(

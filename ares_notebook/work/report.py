@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ares_notebook.cache.runs import Ending, Outcome
 from ares_notebook.errors import AresError, IncompleteDownload
 from ares_notebook.markup import block, line, table
 
@@ -112,6 +113,13 @@ class DownloadReport:
     def complete(self) -> bool:
         """Whether every wanted row is there, or its absence confirmed by the exchange."""
         return not self.failed and not any(step.missing for step in self.steps)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the run history says of it."""
+        failures = self._failures()
+        ending: Ending = "failed" if failures else "done" if self.complete else "incomplete"
+        return Outcome(ending, len(self.steps), len(self.failed), "".join(failures[:1]))
 
     @property
     def rows_written(self) -> int:

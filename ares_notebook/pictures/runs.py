@@ -1,0 +1,142 @@
+"""Runs: when what was done with the cache, how it ended, and how long it took."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ares_notebook.pictures.canvas import axes_or_new
+from ares_notebook.pictures.drawing import days_of, legend_below, say_only, show_times
+from ares_notebook.pictures.lettering import letter_ticks
+from ares_notebook.quantities import time_in_words
+
+__all__ = ["plot_runs", "run_marks"]
+
+_SIZE = (9.0, 4.0)
+# A lane is one high; the longest run of it reaches so far up.
+_TALLEST, _LEAST = 0.72, 0.06
+_HALF_A_MINUTE = 30 / 86_400
+
+
+class _Form(NamedTuple):
+    colour: str
+    marker: str
+
+
+_ENDINGS = {
+    "done": _Form("#0b62a4", "o"),
+    "incomplete": _Form("#7cc4ee", "s"),
+    "below threshold": _Form("#8a6d00", "^"),
+    "differs": _Form("#a3457c", "D"),
+    "failed": _Form("#d95f02", "X"),
+    "cancelled": _Form("#8a8a8a", "v"),
+}
+_OTHER = _Form("#8a8a8a", "x")
+
+
+def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """
+    Draw the run history: a lane a verb, a mark a run.
+
+    How to read it: to the right is when a run began. Its stem is as high as it was long,
+    compared with the longest of its lane, which stands at the left; form and colour of
+    the mark are how it ended, and the legend counts them.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `load_runs` returns it.
+    ax : Axes, optional
+        Where to draw; by default on a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, load_runs, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-02-10", settings=settings))
+    ...     ax = plot_runs(load_runs(settings=settings))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['done (1 run)']
+    """
+    ax = axes_or_new(ax, _SIZE)
+    marks = run_marks(table)
+    if marks.empty:
+        return say_only(ax, "Nothing was run")
+    entries = [_drawn(ax, str(name), some) for name, some in marks.groupby("ending", sort=False)]
+    low, high = marks["x"].min(), marks["x"].max()
+    margin = max(0.03 * (high - low), _HALF_A_MINUTE)
+    ax.set_xlim(low - margin, high + margin)
+    _name_lanes(ax, marks)
+    show_times(ax.xaxis)
+    ax.set_xlabel("when it began, UTC", loc="left", fontsize="small")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    legend_below(ax, entries)
+    return ax
+
+
+def run_marks(table: pd.DataFrame) -> pd.DataFrame:
+    """
+    What `plot_runs` draws: a row a run of which it is known when it began.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `load_runs` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``what, ending, seconds, x`` (days since 1970), ``lane`` (0 is the lowest)
+        and ``top``, the height of the mark; the verb that was run first has the highest
+        lane, and endings are in the order of the legend.
+    """
+    known = table[table["at"].notna()].sort_values("at", kind="stable")
+    verbs = list(dict.fromkeys(known["what"].astype(str)))
+    lanes = {verb: len(verbs) - 1 - at for at, verb in enumerate(verbs)}
+    seconds = known["seconds"].fillna(0).astype(float)
+    longest = seconds.groupby(known["what"]).transform("max").replace(0, np.nan)
+    marks = pd.DataFrame(
+        {
+            "what": known["what"].astype(str),
+            "ending": known["ending"].astype(str),
+            "seconds": seconds,
+            "x": days_of(known["at"]),
+            "lane": known["what"].astype(str).map(lanes),
+        }
+    )
+    marks["top"] = marks["lane"] + (_TALLEST * seconds / longest).fillna(0).clip(lower=_LEAST)
+    order = {ending: at for at, ending in enumerate(_ENDINGS)}
+    return marks.sort_values(
+        "ending", key=lambda names: names.map(order).fillna(len(order)), kind="stable"
+    )
+
+
+def _drawn(ax: Axes, ending: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
+    form = _ENDINGS.get(ending, _OTHER)
+    ax.vlines(marks["x"], marks["lane"], marks["top"], color=form.colour, linewidth=2, alpha=0.7)
+    [line] = ax.plot(marks["x"], marks["top"], form.marker, color=form.colour, markersize=6)
+    return f"{ending} ({len(marks):,} run{'' if len(marks) == 1 else 's'})", line
+
+
+def _name_lanes(ax: Axes, marks: pd.DataFrame) -> None:
+    """The verb of each lane, and how long its longest run was."""
+    longest = marks.groupby("lane").agg({"what": "first", "seconds": "max"})
+    words = [
+        f"{verb}, up to {time_in_words(seconds)}"
+        for verb, seconds in longest.itertuples(index=False)
+    ]
+    letter_ticks(ax.yaxis, longest.index + _TALLEST / 2, words)
+    ax.tick_params(axis="y", length=0, labelsize="small")
+    for lane in longest.index:
+        ax.axhline(lane, color="#8a8a8a", linewidth=0.6, alpha=0.5, zorder=0)
+    ax.set_ylim(-0.08, len(longest) - 0.08)

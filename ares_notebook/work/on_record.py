@@ -1,0 +1,148 @@
+"""What a run leaves behind: a line in the history."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self, TypeVar
+
+from ares_notebook.cache.runs import Outcome, Run, note_run
+from ares_notebook.errors import AresError
+from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.settings import Settings
+from ares_notebook.work.plan import Plan
+
+__all__ = ["Errand", "on_record"]
+
+
+class _Report(Protocol):
+    """What tells of a run: its text, and its sums."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+
+_R = TypeVar("_R", bound=_Report)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """
+    What a run is about.
+
+    Parameters
+    ----------
+    what : str
+        The verb.
+    settings : Settings
+    symbol, interval, datasets : str
+        Several with commas between; empty for all that is there.
+    start, end : datetime, optional
+        The window, half-open.
+    """
+
+    what: str
+    settings: Settings
+    symbol: str = ""
+    interval: str = ""
+    datasets: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @classmethod
+    def of(cls, what: str, *plans: Plan) -> Self:
+        """The errand of carrying out some plans, at least one."""
+        names = (step.file.dataset.name for plan in plans for step in plan.steps)
+        return cls(
+            what,
+            plans[0].settings,
+            ",".join(dict.fromkeys(plan.symbol for plan in plans)),
+            ",".join(dict.fromkeys(plan.interval or "" for plan in plans)),
+            ",".join(dict.fromkeys(names)),
+            min(plan.start for plan in plans),
+            max(plan.end for plan in plans),
+        )
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.what, "of", self.symbol or "all", self.interval]))
+
+
+async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
+    """
+    Await *work*, and note in the run history what became of it.
+
+    A history that cannot be written is logged, and changes nothing.
+
+    Parameters
+    ----------
+    errand : Errand
+    work : coroutine
+        Its result has an ``outcome``.
+
+    Returns
+    -------
+    object
+        What *work* returned.
+
+    Raises
+    ------
+    Exception
+        What *work* raised, after it was noted.
+    """
+    run = _Started(errand, datetime.now(UTC), time.monotonic(), Meter())
+    try:
+        with metered(run.meter):
+            report = await work
+    except AresError as error:
+        await run.end(Outcome("failed", failures=1, error=str(error)))
+        raise
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        # Who was cancelled must not wait again, so it is written here and now: a line.
+        run.note(Outcome("cancelled"))
+        raise
+    except Exception as error:
+        # A bug of ours is on record too, and nobody is told in detail what it holds.
+        run.note(Outcome("failed", failures=1, error=f"{type(error).__name__}: see the log"))
+        raise
+    await run.end(report.outcome)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A run under way."""
+
+    errand: Errand
+    at: datetime
+    began: float
+    meter: Meter
+
+    async def end(self, outcome: Outcome) -> None:
+        await asyncio.to_thread(self.note, outcome)
+
+    def note(self, outcome: Outcome) -> None:
+        """The line of the history."""
+        errand, meter = self.errand, self.meter
+        run = Run(
+            at=self.at,
+            what=errand.what,
+            symbol=errand.symbol,
+            interval=errand.interval,
+            datasets=errand.datasets,
+            start=errand.start,
+            end=errand.end,
+            ending=outcome.ending,
+            files=outcome.files,
+            rows=meter.rows if outcome.rows is None else outcome.rows,
+            bytes_received=meter.bytes_received,
+            requests=meter.requests,
+            retries=meter.retries,
+            rate_limited=meter.rate_limited,
+            seconds=round(time.monotonic() - self.began, 3),
+            failures=outcome.failures,
+            error=outcome.error,
+        )
+        note_run(errand.settings.cache_dir, run)
