@@ -19,6 +19,7 @@ from ares_notebook.errors import (
     RegionBlocked,
     ServerFault,
     UnknownSymbol,
+    Unreachable,
 )
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.refusal import Ask
@@ -178,6 +179,32 @@ async def test_a_call_that_takes_too_long_says_after_how_long():
         ServerFault, match=r"the thing timed out after 0\.01 seconds.*request_timeout"
     ):
         await download_with_retry(asyncio.Event().wait, "the thing", settings=settings)
+
+
+async def test_all_tries_together_have_an_end():
+    """Tries and waits take operation_timeout_seconds in all, and the message says so."""
+    settings = Settings(retry_delay_seconds=60, max_retries=9, operation_timeout_seconds=0.05)
+
+    error = ServerFault("down")
+
+    async def call():
+        raise error
+
+    with pytest.raises(
+        ServerFault, match=r"the thing timed out after 0\.05 seconds.*operation_timeout_seconds"
+    ):
+        await download_with_retry(call, "the thing", settings=settings)
+
+
+async def test_an_answer_that_trickles_has_an_end(exchange, open_transport):
+    """A server that sends a byte now and then does not hold a request for ever."""
+    exchange.fail("klines", times=None, stall="body", stall_seconds=30)
+
+    async with open_transport(
+        request_timeout_seconds=60, operation_timeout_seconds=0.3, max_retries=5
+    ) as transport:
+        with pytest.raises(Unreachable, match=r"two candles timed out after 0\.3 seconds"):
+            await transport.get(ask(exchange), bytes)
 
 
 async def test_a_cancelled_call_is_not_tried_again():

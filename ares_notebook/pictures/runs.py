@@ -111,7 +111,7 @@ def run_marks(table: pd.DataFrame) -> pd.DataFrame:
             "ending": known["ending"].astype(str),
             "seconds": seconds,
             "x": days_of(known["at"]),
-            "lane": known["what"].astype(str).map(lanes),
+            "lane": known["what"].astype(str).map(lanes).astype(int),
         }
     )
     marks["top"] = marks["lane"] + (_TALLEST * seconds / longest).fillna(0).clip(lower=_LEAST)

@@ -143,4 +143,5 @@ def _too_many(findings: Iterable[Finding], settings: Settings) -> Iterator[str]:
         ("warnings", warnings, settings.max_warnings),
     ):
         if most is not None and len(some) > most:
-            yield f"{len(some):,} {name}, and max_{name} bears {most:,}: the first is {some[0]}"
+            word = name if len(some) > 1 else name.removesuffix("s")
+            yield f"{len(some):,} {word}, and max_{name} bears {most:,}: the first is {some[0]}"
