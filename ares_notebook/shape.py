@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -49,9 +50,13 @@ class Shape:
         Raises
         ------
         BadArgument
-            If it has no stamps, or trades without ids.
+            If it has no stamps, trades without ids, or two columns of one name.
         """
         frame = _empty(dataset) if given is None else given
+        if not frame.columns.is_unique:
+            twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
+            msg = f"the given {dataset.name} have columns of one name: {twice}; which is meant?"
+            raise BadArgument(msg)
         place: Literal["column", "index"] = "column" if "timestamp" in frame else "index"
         if place == "index" and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
@@ -116,13 +121,9 @@ class Shape:
     def _with_dtypes(self, shaped: pd.DataFrame) -> pd.DataFrame:
         """Numbers in the dtypes given, where every number fits."""
         for name in self.frame.columns if len(self.frame) else ():
-            wanted = self.frame[name].dtype
-            if (
-                name != "timestamp"
-                and name in self.dataset.column_names
-                and wanted != shaped[name].dtype
-            ):
-                shaped = shaped.assign(**{name: shaped[name].astype(wanted)})
+            if name != "timestamp" and name in self.dataset.column_names:
+                column = _as_numbers(shaped[name], self.frame[name])
+                shaped = shaped.assign(**{name: column})
         return shaped
 
 
@@ -169,10 +170,30 @@ def _ids(frame: pd.DataFrame, dataset: Dataset) -> Int64s | None:
     return ids
 
 
+def _as_numbers(numbers: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
+    """Fetched *numbers*, written as *like* are; as they are where that would change one."""
+    wanted: Any = like.dtype
+    if isinstance(wanted, pd.CategoricalDtype):
+        # Of its categories none may be one of these numbers, and would turn them into NaN.
+        wanted = wanted.categories.dtype
+    if pd.api.types.is_integer_dtype(wanted) and not (numbers % 1 == 0).all():
+        return numbers
+    first = next((each for each in like if not pd.isna(each)), None)
+    if pd.api.types.is_object_dtype(wanted) and isinstance(first, str | Decimal):
+        kind = type(first)
+        return pd.Series([kind(str(each)) for each in numbers], numbers.index, dtype=object)
+    written: pd.Series[Any] = numbers.astype(wanted)
+    return written
+
+
 def _as_stamps(stamps: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
     """Aware UTC *stamps*, written as *like* are: naive, another zone, or milliseconds."""
     written: pd.Series[Any] = stamps
-    if pd.api.types.is_numeric_dtype(like):
+    if isinstance(like.dtype, pd.ArrowDtype) and pd.api.types.is_datetime64_any_dtype(like):
+        zone = like.dtype.pyarrow_dtype.tz
+        moments = stamps.dt.tz_convert(zone) if zone else stamps.dt.tz_localize(None)
+        written = moments.astype(like.dtype)
+    elif pd.api.types.is_numeric_dtype(like):
         written = stamps.dt.as_unit("ms").astype("int64").astype(like.dtype)
     elif isinstance(like.dtype, pd.DatetimeTZDtype):
         written = stamps.dt.tz_convert(like.dtype.tz).astype(like.dtype)

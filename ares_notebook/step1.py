@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import compress
@@ -59,7 +59,8 @@ async def fetch_missing_data(
     """
     Complete the frames at hand over ``[start_time_ms, end_time_ms)``, through the cache.
 
-    Only what the given frames and the cache both lack is asked for. Given rows
+    Only files of which the given frames and the cache both lack something are asked
+    for, all datasets side by side, as one run. Given rows
     win over fetched ones, and none of them is lost. When the exchange is out of
     reach an error is logged and the answer is what there is; it says itself
     whether that is all.
@@ -119,10 +120,7 @@ async def fetch_missing_data(
         series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
         start_ms, end_ms = int(start_time_ms), int(end_time_ms)
         requests[name] = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
-    lacks = await asyncio.to_thread(lambda: [each.is_short() for each in requests.values()])
-    short = list(compress(requests.values(), lacks))
-    if short:
-        await _bring(short)
+    await _bring(list(requests.values()))
     return {name: await asyncio.to_thread(each.answer) for name, each in requests.items()}
 
 
@@ -173,9 +171,13 @@ class _Request:
     def __post_init__(self) -> None:
         self.store = Store(self.settings)
 
-    def is_short(self) -> bool:
-        """Whether the given rows lack something of the range that the exchange may have."""
-        return bool(self._lacks(self.shape))
+    def short_files(self) -> set[CacheFile]:
+        """The files of which the given rows lack something that the exchange may have."""
+        return {
+            file
+            for start, end in self._lacks(self.shape)
+            for file in files_between(self.series, start, end)
+        }
 
     def answer(self) -> pd.DataFrame:
         """The given rows, with what the cache has of what they lack; what goes wrong is told."""
@@ -212,10 +214,14 @@ class _Request:
 
 async def _bring(requests: Sequence[_Request]) -> None:
     """Fetch what some datasets lack, as one run; all that can go wrong but a wrong wish is told."""
+    wanted = await asyncio.to_thread(lambda: [each.short_files() for each in requests])
+    requests = list(compress(requests, wanted))
+    if not requests:
+        return
     first = requests[0]
     series = [each.series for each in requests]
     try:
-        plan = await asyncio.to_thread(_plan, requests)
+        plan = await asyncio.to_thread(_plan, requests, frozenset().union(*wanted))
         for each in requests:
             await _check_memory(plan, each)
         report = await on_record(Errand.of("fetch_missing_data", plan), carry_out(plan))
@@ -233,12 +239,14 @@ async def _bring(requests: Sequence[_Request]) -> None:
         each.store.refresh()
 
 
-def _plan(requests: Sequence[_Request]) -> Plan:
+def _plan(requests: Sequence[_Request], wanted: Collection[CacheFile]) -> Plan:
+    """A plan for the wanted files of some datasets of one range."""
     first = requests[0]
     window = Period(utc(first.start_ms), utc(first.until_ms))
     interval = next(filter(None, (each.series.interval for each in requests)), None)
     names = [each.series.dataset.name for each in requests]
-    return make_plan(first.series.symbol, interval, window, first.settings, names)
+    plan = make_plan(first.series.symbol, interval, window, first.settings, names)
+    return replace(plan, steps=tuple(step for step in plan.steps if step.file in wanted))
 
 
 def _tell_of(logger: logging.Logger, series: Sequence[Series], error: AresError) -> None:

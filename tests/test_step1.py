@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,44 @@ async def test_shape_is_kept(settings, truth, shape):
     assert expected.dtypes.to_dict() == answer.dtypes.to_dict()
     pd.testing.assert_frame_equal(expected, answer[expected.columns.tolist()], check_names=False)
     assert answer.attrs["complete"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda numbers: [Decimal(str(each)) for each in numbers],
+        lambda numbers: [str(each) for each in numbers],
+        lambda numbers: numbers.astype("str"),
+        lambda numbers: numbers.astype("category"),
+        lambda numbers: numbers.astype("int64"),
+        lambda numbers: numbers.astype("Float64"),
+        lambda numbers: numbers.astype("float64[pyarrow]"),
+    ],
+    ids=["Decimal", "objects of text", "text", "category", "int64", "Float64", "pyarrow"],
+)
+async def test_no_number_is_changed_by_the_dtype_of_the_given(settings, truth, written):
+    """Whatever dtype a given column has, each fetched number is the exchange's, none cut and none NaN."""
+    given = truth.iloc[5:15].assign(close=lambda frame: written(frame["close"]))
+    answer = await filled(settings, given)
+    fetched = answer["close"].drop(given.index)
+
+    assert fetched.map(float).tolist() == truth["close"].drop(given.index).tolist()
+    assert len({type(each) for each in answer["close"]}) == 1
+
+
+async def test_stamps_of_pyarrow_stay_so(settings, truth):
+    """A column of PyArrow's timestamps is filled with such, not with text."""
+    given = truth.iloc[5:15].reset_index().astype({"timestamp": "timestamp[us, tz=UTC][pyarrow]"})
+    answer = await filled(settings, given)
+
+    assert answer["timestamp"].dtype == given["timestamp"].dtype
+    assert answer["timestamp"].tolist() == truth.index.tolist()
+
+
+async def test_two_columns_of_one_name_are_refused(settings, truth):
+    """Nobody guesses which of two columns is meant."""
+    with pytest.raises(BadArgument, match="columns of one name: close"):
+        await filled(settings, pd.concat([truth, truth[["close"]]], axis=1))
 
 
 async def test_stamps_as_text(settings, truth):
@@ -418,6 +457,48 @@ async def test_years_of_trades_are_refused(exchange, settings):
         )
 
     assert not any(each.path.endswith(".zip") for each in exchange.requests)
+
+
+async def test_five_years_with_a_piece_in_the_middle(exchange, settings):
+    """Five years around a year that is given: each row once, and no candles of that year are fetched."""
+    start, end = ms("2020-01-01"), ms("2025-01-01")
+    data = await ares.fetch_missing_data(
+        "BTCUSDT",
+        start,
+        end,
+        {"klines": None, "futures": None},
+        LOGGER,
+        interval="4h",
+        settings=settings,
+    )
+    other = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("other")})
+    exchange.requests.clear()
+    given = {name: frame.loc["2022":"2022"] for name, frame in data.items()}
+    again = await ares.fetch_missing_data(
+        "BTCUSDT", start, end, given, LOGGER, interval="4h", settings=other
+    )
+
+    # Funding alone cannot prove where its last event of a month is, so that is asked for.
+    assert not any("klines" in each.path and "2022" in each.path for each in exchange.requests)
+    for name, frame in data.items():
+        assert again[name].attrs == frame.attrs == {"complete": True, "missing": []}
+        assert same(frame, again[name])
+
+
+async def test_datasets_are_fetched_side_by_side_as_one_run(exchange, settings):
+    """Several datasets are one run, which asks for the exchange's limits but once."""
+    await ares.fetch_missing_data(
+        "BTCUSDT",
+        START,
+        END,
+        {"klines": None, "agg_trades": None, "futures": None},
+        LOGGER,
+        interval="1h",
+        settings=settings,
+    )
+
+    assert len(ares.load_runs(settings=settings)) == 1
+    assert sum(each.path == "/api/v3/exchangeInfo" for each in exchange.requests) == 1
 
 
 # --- when it fails ---

@@ -272,7 +272,9 @@ async def test_every_passing_fault_is_survived(exchange, open_transport, fault):
 
     exchange.fail("klines", **fault)
 
-    async with open_transport(request_timeout_seconds=0.3) as transport:
+    # Short only where it is to be met: a busy machine may be slow without a fault.
+    patience = {"request_timeout_seconds": 0.3} if "stall" in fault else {}
+    async with open_transport(**patience) as transport:
         answer = await transport.get(ask(exchange), read)
 
     assert len(exchange.requests) == 2
