@@ -192,6 +192,11 @@ class QualityReport:
 
     def _remedy(self) -> str:
         """What to do, as the first error asks for."""
+        if self.ok:
+            return (
+                "report.to_frame() lists the findings; what is borne is set by "
+                "min_complete_share, max_errors and max_warnings"
+            )
         holes = [each for each in self.errors if each.check == "holes"]
         if len(holes) == len(self.errors):
             return "repair_gaps(symbol, interval) asks the exchange for what is missing"
