@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,19 @@ def recorded() -> Path:
     if not folder:
         pytest.skip("ARES_TEST_DATA is not set: no recorded data")
     return Path(folder)
+
+
+@pytest.fixture
+def publish_anew(exchange: DemoExchange) -> Callable[[str, str], None]:
+    """Publish a file of the archive anew, with a checksum that is right."""
+
+    def publish(key: str, text: str) -> None:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr(f"{key}.csv", text)
+        digest = hashlib.sha256(packed.getvalue()).hexdigest()
+        words = f"{digest}  {key}.zip".encode()
+        exchange.fail(f"{key}.zip.CHECKSUM$", times=None, replace_body=words)
+        exchange.fail(f"{key}.zip$", times=None, replace_body=packed.getvalue())
+
+    return publish

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,18 +34,8 @@ def asked(exchange: DemoExchange) -> list[str]:
     return [request.path.rpartition("/")[2] for request in exchange.requests]
 
 
-def publish_anew(exchange: DemoExchange, key: str, text: str) -> None:
-    """Publish a month anew, with a checksum that is right."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(f"{key}.csv", text)
-    digest = hashlib.sha256(packed.getvalue()).hexdigest()
-    exchange.fail(f"{key}.zip.CHECKSUM$", times=None, replace_body=f"{digest}  {key}.zip".encode())
-    exchange.fail(f"{key}.zip$", times=None, replace_body=packed.getvalue())
-
-
 @pytest.fixture
-async def spoilt(exchange: DemoExchange, settings: Settings) -> Settings:
+async def spoilt(exchange: DemoExchange, settings: Settings, publish_anew) -> Settings:
     """A cache whose month the exchange has replaced since: one volume is another."""
     own = await filled(settings)
     rows = (own.cache_dir / NAME).read_text().splitlines()[1:]
@@ -59,7 +47,7 @@ async def spoilt(exchange: DemoExchange, settings: Settings) -> Settings:
         text += ",".join([str(start), *parts]) + "\n"
     volume = rows[30].split(",")[5]
     assert text.count(volume) == 1
-    publish_anew(exchange, "BTCUSDT-1h-2025-02", text.replace(volume, "123.45600000"))
+    publish_anew("BTCUSDT-1h-2025-02", text.replace(volume, "123.45600000"))
     exchange.requests.clear()
     return own
 
