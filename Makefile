@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks clean
+.PHONY: help demo lab test check notebooks docs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -28,8 +28,12 @@ notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get int
 	rm -rf notebooks/demo_cache*
 	$(BIN)/python tests/execute_notebooks.py notebooks/*.ipynb
 
+docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/reference
+	rm -rf docs/reference
+	$(BIN)/python docs/build_reference.py docs/reference
+
 clean:  ## forget the environment and the demo's files
-	rm -rf $(VENV) demo_cache notebooks/demo_cache* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv is faster where it is there; pip does the same.
 define install
