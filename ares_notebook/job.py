@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Literal, TypeVar
 
-from ares_notebook.loop import CLEAN_UP_SECONDS, is_ours, submit
+from ares_notebook.loop import CLEAN_UP_SECONDS, checked, is_ours, submit
 from ares_notebook.markup import text
 from ares_notebook.work.progress import Progress, heard_by
 
@@ -27,6 +27,16 @@ class Job(Generic[_T]):
     In a coroutine, or in a notebook's cell, ``await job`` waits too, for the same result
     and errors; who is cancelled while he waits so cancels the job.
 
+    Parameters
+    ----------
+    coroutine : coroutine
+        What is to be done; it begins at once.
+
+    Raises
+    ------
+    TypeError
+        If *coroutine* is none.
+
     Examples
     --------
     >>> async def answer():
@@ -42,7 +52,7 @@ class Job(Generic[_T]):
         self._finished = threading.Event()
         self._told = threading.Event()
         self._calls: list[Callable[[Job[_T]], object]] = []
-        self._future: Future[_T] = submit(self._heard(coroutine), self._end)
+        self._future: Future[_T] = submit(self._heard(checked(coroutine)), self._end)
 
     async def _heard(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         with heard_by(self._hear):
@@ -127,6 +137,8 @@ class Job(Generic[_T]):
         ------
         TimeoutError
             If it is still running then; it goes on.
+        RuntimeError
+            If it is called on the background loop itself, which would wait for itself.
         concurrent.futures.CancelledError
             If it was cancelled.
         Exception
@@ -185,6 +197,12 @@ def start(coroutine: Coroutine[Any, Any, _T]) -> Job[_T]:
     Returns
     -------
     Job
+        What goes wrong later is its ``error``, and raised by ``wait``.
+
+    Raises
+    ------
+    TypeError
+        If *coroutine* is none, such as a function that nobody has called.
 
     Examples
     --------

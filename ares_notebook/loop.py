@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["CLEAN_UP_SECONDS", "is_ours", "run", "submit"]
+__all__ = ["CLEAN_UP_SECONDS", "checked", "is_ours", "run", "submit"]
 
 _T = TypeVar("_T")
 CLEAN_UP_SECONDS = 10.0
@@ -73,6 +73,10 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     ------
     Exception
         What the coroutine raised.
+    TypeError
+        If *coroutine* is none, such as a function that nobody has called.
+    RuntimeError
+        If it is called by what it is running itself, which would wait for itself.
 
     Examples
     --------
@@ -82,11 +86,11 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     42
     """
     if is_ours():
-        coroutine.close()
+        checked(coroutine).close()
         msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
         raise RuntimeError(msg)
     finished = threading.Event()
-    future = submit(coroutine, finished.set)
+    future = submit(checked(coroutine), finished.set)
     try:
         return future.result()
     except BaseException:  # re-raised below; broad, since an interrupt is no Exception
@@ -96,6 +100,21 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
             # Bounded, since something else may keep the loop from going on.
             finished.wait(CLEAN_UP_SECONDS)
         raise
+
+
+def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
+    """
+    Return *coroutine* if it is one: on the loop's thread nobody would hear that it is not.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if not asyncio.iscoroutine(coroutine):
+        msg = f'a coroutine was expected, such as download_all_data("BTCUSDT", "1h", 1), not {coroutine!r}'
+        raise TypeError(msg)
+    return coroutine
 
 
 def submit(coroutine: Coroutine[Any, Any, _T], on_end: Callable[[], object]) -> Future[_T]:

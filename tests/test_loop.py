@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ares_notebook.job import start
 from ares_notebook.loop import run
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
@@ -204,3 +205,10 @@ async def test_a_failed_coroutine_does_not_stop_the_loop():
         run(fail())
 
     assert run(answer()) == 42
+
+
+@pytest.mark.parametrize("give", [run, start], ids=["run", "start"])
+def test_what_is_no_coroutine_is_refused(give):
+    """A function that nobody has called is refused at once, and not waited for in vain."""
+    with pytest.raises(TypeError, match="a coroutine was expected, such as"):
+        give(answer)
