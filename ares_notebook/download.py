@@ -45,11 +45,13 @@ async def download_all_data(
     interval : str
         Of the k-lines, ``"1s"`` to ``"1M"``.
     lookback_years : float
-        How far back from *end*; the start is widened to that of its file (a month;
-        for trades a day).
+        How far back from *end*: whole years by the calendar, a fraction at 365.25 days a
+        year. The start is widened to that of its file (a month; for trades a day).
     end : datetime, date or str, optional
-        Nothing with a time at or after it (UTC) is stored or asked for. Defaults to now.
+        Nothing with a time at or after it is stored or asked for; a date, or an ISO text
+        without a zone, is UTC. Defaults to now.
     settings : Settings, optional
+        Defaults to the environment's.
     datasets : sequence of {"klines", "agg_trades", "futures"}
     on_progress : callable, optional
         Called with a `Progress`, at most ten times a second.
@@ -57,16 +59,19 @@ async def download_all_data(
     Returns
     -------
     DownloadReport
-        One entry a cache file; true when nothing failed.
+        One entry a cache file; true when nothing failed. A file that failed, or a disk
+        too small for it, is told of there and not raised.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument cannot be meant; a naive datetime and an end in the future too.
     UnknownSymbol
         If neither the exchange nor its archive knows the symbol.
-    CacheError
-        If the cache folder cannot be used.
+    CacheUnavailable
+        If the cache folder cannot be created, read or written.
+    WrongMarket
+        If the cache holds the data of another market.
 
     Examples
     --------
@@ -75,8 +80,8 @@ async def download_all_data(
     >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
     ...     report = run(download_all_data("BTCUSDT", "1h", 0.1, end="2025-01-15",
     ...         settings=exchange.settings(cache_dir=folder), datasets=("klines", "futures")))
-    >>> report.complete
-    True
+    >>> report.complete, [step.file_name for step in report.steps][:2]
+    (True, ['klines_BTCUSDT_1h_2024-12.csv', 'klines_BTCUSDT_1h_2025-01.csv'])
     """
     plan = plan_downloads(
         symbol, interval, lookback_years, end=end, settings=settings, datasets=datasets
@@ -94,7 +99,10 @@ async def download_klines_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring the k-lines of *symbol* into the cache; as `download_all_data`.
+    Bring the k-lines of *symbol* into the cache, a month a file; as `download_all_data`.
+
+    A candle is stored when it is closed: when its open time plus *interval* is not
+    after *end*.
 
     Parameters
     ----------
@@ -104,6 +112,11 @@ async def download_klines_data(
     Returns
     -------
     DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
 
     Examples
     --------
@@ -138,7 +151,7 @@ async def download_agg_trades_data(
     Bring the aggregated trades of *symbol* into the cache, a day a file; as `download_all_data`.
 
     A year of BTCUSDT is some 35 GB of CSV: the size is known before anything is
-    fetched, and what does not fit the disk is refused with the numbers.
+    fetched, and days that do not fit the disk fail in the report, with the numbers.
 
     Parameters
     ----------
@@ -148,6 +161,11 @@ async def download_agg_trades_data(
     Returns
     -------
     DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
 
     Examples
     --------
@@ -173,7 +191,10 @@ async def download_futures_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring the funding rates of the perpetual *symbol* into the cache; as `download_all_data`.
+    Bring the funding rates of the perpetual *symbol* into the cache, a month a file.
+
+    As `download_all_data`. A symbol that is traded and has no USD-M perpetual has no
+    funding either: the report says so in a note, and that is no failure.
 
     Parameters
     ----------
@@ -183,6 +204,11 @@ async def download_futures_data(
     Returns
     -------
     DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
 
     Examples
     --------

@@ -44,9 +44,12 @@ def load_klines(
     """
     Load k-lines from the cache.
 
+    Reads the disk only; in numbers as floats, while the files keep the exchange's text.
+
     Parameters
     ----------
     symbol, interval : str
+        As in `download_klines_data`.
     start, end : datetime, date or str, optional
         Half-open window of open times, UTC. Defaults to what the cache spans.
     settings : Settings, optional
@@ -57,16 +60,26 @@ def load_klines(
         Index ``timestamp`` (open time, UTC-aware, ascending, unique); columns ``open,
         high, low, close, volume, quote_asset_volume, number_of_trades,
         taker_buy_base_asset_volume, taker_buy_quote_asset_volume``, float64 but for
-        the count. ``attrs["complete"]`` tells whether every row of the window is
+        the count (int64); prices in the quote asset, ``volume`` in the base asset, as
+        Binance's "Kline/Candlestick data" defines them. ``attrs["complete"]`` tells whether every row of the window is
         there or confirmed absent by the exchange; ``attrs["missing"]`` lists the
-        ``(start, end)`` of those that are not, and one warning says so.
+        ``(start, end)`` of those that are not, aware UTC.
+
+    Warns
+    -----
+    IncompleteData
+        Once, if something is missing.
 
     Raises
     ------
     NeverDownloaded
         If the cache holds nothing of the window: no data is not an empty frame.
     CorruptFile
-        If a file cannot be read.
+        If a file of the window is damaged.
+    CacheUnavailable
+        If the cache folder cannot be read.
+    BadArgument
+        If an argument cannot be meant.
 
     Examples
     --------
@@ -97,6 +110,7 @@ def load_agg_trades(
     Parameters
     ----------
     symbol : str
+        As in `download_agg_trades_data`.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     settings : Settings, optional
@@ -106,15 +120,19 @@ def load_agg_trades(
     pandas.DataFrame
         Index ``timestamp`` (UTC-aware; many trades may share one), in order of
         ``agg_trade_id``; columns ``price, quantity`` (float64), ``is_buyer_maker``
-        (bool), ``agg_trade_id, first_trade_id, last_trade_id`` (int64). ``attrs`` as
-        in `load_klines`.
+        (bool), ``agg_trade_id, first_trade_id, last_trade_id`` (int64). Stamps are
+        microseconds from 2025-01-01 on and milliseconds before, as in Binance's spot
+        archive. ``attrs`` as in `load_klines`.
+
+    Warns
+    -----
+    IncompleteData
+        As `load_klines`.
 
     Raises
     ------
-    NeverDownloaded
-        If the cache holds nothing of the window.
-    CorruptFile
-        If a file cannot be read.
+    NeverDownloaded, CorruptFile, CacheUnavailable, BadArgument
+        As there.
 
     Examples
     --------
@@ -151,16 +169,20 @@ def load_futures(
     Returns
     -------
     pandas.DataFrame
-        Index ``timestamp`` (UTC-aware, with the exchange's own jitter of up to 47
-        ms); column ``fundingRate`` (float64, a share: 0.0001 is 0.01 %). ``attrs`` as
-        in `load_klines`.
+        Index ``timestamp`` (UTC-aware, with the exchange's own jitter: up to 47 ms
+        after the hour in Binance's archive ``fundingRate`` of BTCUSDT); column
+        ``fundingRate`` (float64, a share of the position: 0.0001 is 0.01 %). ``attrs``
+        as in `load_klines`.
+
+    Warns
+    -----
+    IncompleteData
+        As `load_klines`.
 
     Raises
     ------
-    NeverDownloaded
-        If the cache holds nothing of the window.
-    CorruptFile
-        If a file cannot be read.
+    NeverDownloaded, CorruptFile, CacheUnavailable, BadArgument
+        As there.
 
     Examples
     --------
@@ -170,8 +192,8 @@ def load_futures(
     ...     settings = exchange.settings(cache_dir=folder)
     ...     report = run(download_futures_data("BTCUSDT", 0.1, end="2025-03-01", settings=settings))
     ...     frame = load_futures("BTCUSDT", "2025-02-01", "2025-02-02", settings=settings)
-    >>> len(frame)
-    3
+    >>> len(frame), list(frame.columns), frame.attrs["missing"]
+    (3, ['fundingRate'], [])
     """
     return _load(Series.of("futures", symbol), start, end, settings)
 

@@ -61,12 +61,17 @@ def coverage(
         ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
         there but for what the exchange itself does not have), ``before listing``,
         ``not downloaded``, ``not yet published``, ``failed`` or ``corrupt,
-        quarantined``, as in `find_gaps`. Times are UTC.
+        quarantined``, as in `find_gaps`. ``share`` runs from 0 to 1, ``final`` says
+        that nothing more is to come. Times are aware UTC.
 
     Raises
     ------
     NeverDownloaded
         If the cache holds nothing of that.
+    BadArgument
+        If an argument cannot be meant.
+    CacheUnavailable
+        If the cache folder cannot be read.
 
     Examples
     --------

@@ -73,6 +73,10 @@ def find_gaps(
     ------
     NeverDownloaded
         If the cache holds nothing of that.
+    BadArgument
+        If an argument cannot be meant.
+    CacheUnavailable
+        If the cache folder cannot be read.
 
     Examples
     --------

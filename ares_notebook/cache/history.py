@@ -60,6 +60,10 @@ def download_history(
     ------
     NeverDownloaded
         If the cache holds nothing of that.
+    BadArgument
+        If *symbol* or *interval* cannot be one.
+    CacheUnavailable
+        If the cache folder cannot be read.
 
     Examples
     --------

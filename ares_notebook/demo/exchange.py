@@ -72,15 +72,30 @@ class DemoExchange:
         What time it is on the exchange, aware; the clock then stands still. Defaults to
         the wall clock.
     trades_per_day : int
-        Aggregate trades of a symbol on an ordinary day, 5,760 at the least.
+        Aggregate trades of a symbol on an ordinary day; fewer than 5,760 become that many.
     latency_seconds : float
         Every answer comes so much later.
     weight_limit : int
-        Request weight of spot that a window holds.
+        Request weight of spot that a window holds; by default that of Binance's "General
+        API information", 6,000 a minute.
     window_seconds : int
         Length of a window; it starts at multiples of itself, by the wall clock.
     port : int
         0: any that is free.
+
+    Attributes
+    ----------
+    requests : list of Request
+        All that it was asked: ``method``, ``path``, ``query``, ``status``, ``weight``.
+    faults : list of Fault
+        What is still to go wrong; see `fail`.
+
+    Raises
+    ------
+    ValueError
+        If *trades_per_day* is out of range or *now* naive.
+    FileNotFoundError
+        If *replay* is no folder, or has no recorded files.
 
     Examples
     --------
@@ -120,7 +135,14 @@ class DemoExchange:
     # --- life ---
 
     def start(self) -> Self:
-        """Begin to serve, in a daemon thread."""
+        """
+        Begin to serve, in a daemon thread.
+
+        Returns
+        -------
+        DemoExchange
+            Itself.
+        """
         if self._server is None:
             self._server = Server(self._respond, self._port)
             self._server.start()
@@ -145,14 +167,39 @@ class DemoExchange:
 
     @property
     def url(self) -> str:
-        """Where it listens: ``http://127.0.0.1:PORT``."""
+        """
+        Where it listens: ``http://127.0.0.1:PORT``.
+
+        Raises
+        ------
+        RuntimeError
+            If it is not running.
+        """
         if self._server is None:
             msg = "the demo exchange is not running; use `with DemoExchange() as exchange:`"
             raise RuntimeError(msg)
         return f"http://127.0.0.1:{self._server.port}"
 
     def settings(self, **changes: Any) -> Settings:
-        """Settings that point here, with *changes* on top; the cache is ``demo_cache``."""
+        """
+        Settings that point here, with *changes* on top; the cache is ``demo_cache``.
+
+        Parameters
+        ----------
+        **changes
+            Fields of `Settings`.
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        RuntimeError
+            If it is not running.
+        BadArgument
+            If a change cannot be meant.
+        """
         here: dict[str, Any] = {
             "spot_url": self.url,
             "spot_fallback_url": self.url + FALLBACK,
@@ -181,25 +228,78 @@ class DemoExchange:
         self._now_ms = ms_of(moment)
 
     def fail(self, pattern: str, **fields: Any) -> Fault:
-        """Make requests that match *pattern* go wrong: appends a `Fault` of these fields."""
+        """
+        Make requests that match *pattern* go wrong, one of them unless *times* says more.
+
+        Parameters
+        ----------
+        pattern : str
+            Regular expression, looked for in ``path?query`` (decoded).
+        **fields
+            What goes wrong, such as ``status=503, times=2``, ``retry_after=5``,
+            ``reset="body"``, ``short=True``, ``delay_seconds=1``; ``times=None`` is for ever.
+
+        Returns
+        -------
+        Fault
+            As it was put at the end of ``faults``.
+
+        Examples
+        --------
+        >>> with DemoExchange() as exchange:
+        ...     exchange.fail("/api/v3/klines", status=429, retry_after=2).times
+        1
+        """
         fault = Fault(pattern, **fields)
         self.faults.append(fault)
         return fault
 
     def withhold(self, pattern: str) -> None:
-        """Archive files whose keys match are not published: 404, and not in any listing."""
+        """
+        Archive files whose keys match are not published: 404, and not in any listing.
+
+        Parameters
+        ----------
+        pattern : str
+            Regular expression, looked for in keys such as
+            ``data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01.zip``.
+        """
         self._archive.withheld.add(pattern)
 
     def release(self, pattern: str) -> None:
-        """Publish what was withheld by the same pattern."""
+        """
+        Publish what was withheld by the same pattern.
+
+        Parameters
+        ----------
+        pattern : str
+        """
         self._archive.withheld.discard(pattern)
 
     def spend(self, weight: int) -> None:
-        """Use request weight of the current spot window up, as another program would."""
+        """
+        Use request weight of the current spot window up, as another program would.
+
+        Parameters
+        ----------
+        weight : int
+        """
         self._reception.spend(weight)
 
     def warm(self, pattern: str) -> int:
-        """Make archive files ahead of time, so that serving them costs nothing; says how many."""
+        """
+        Make archive files ahead of time, so that serving them costs nothing.
+
+        Parameters
+        ----------
+        pattern : str
+            As in `withhold`.
+
+        Returns
+        -------
+        int
+            How many.
+        """
         return self._archive.warm(pattern)
 
     # --- answers ---

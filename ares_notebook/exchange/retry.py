@@ -140,9 +140,9 @@ async def download_with_retry(
     Raises
     ------
     ServerFault
-        If the last try timed out.
+        If the last try timed out, by itself or by ``request_timeout_seconds``.
     Exception
-        What the last try raised.
+        Anything else that the last try raised, as it was.
 
     Examples
     --------

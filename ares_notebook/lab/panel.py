@@ -64,6 +64,11 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     quality : tuple of QualityReport
         Of the last validation, one a symbol.
 
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant.
+
     Examples
     --------
     >>> import tempfile
@@ -149,7 +154,14 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     @property
     def settings(self) -> Settings:
-        """Settings as the form says; raises `BadArgument` where it cannot be meant."""
+        """
+        Settings as the form says.
+
+        Raises
+        ------
+        BadArgument
+            If the form cannot be meant.
+        """
         return self.form.choice().settings
 
     @property
@@ -161,6 +173,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         ------
         NeverDownloaded
             If there is nothing of it yet.
+        CorruptFile, CacheUnavailable
+            If it cannot be read.
         BadArgument
             If the form cannot be meant.
         """
@@ -191,15 +205,45 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             If the form cannot be meant.
         Busy
             If the panel is repairing or validating.
+        AresError
+            What `download_all_data` raises.
         """
         return await self._begin("Download", self._download)
 
     async def repair(self) -> DownloadReport:
-        """Close the holes of what is there; what *Repair gaps* does. As `download`."""
+        """
+        Close the holes of what is there; what *Repair gaps* does.
+
+        Returns
+        -------
+        DownloadReport
+            As `download`.
+
+        Raises
+        ------
+        BadArgument, Busy
+            As `download`.
+        AresError
+            What `repair_gaps` raises.
+        """
         return await self._begin("Repair gaps", self._repair)
 
     async def validate(self) -> tuple[QualityReport, ...]:
-        """Check what the cache holds, a report a symbol; what *Validate* does. As `download`."""
+        """
+        Check what the cache holds; what *Validate* does.
+
+        Returns
+        -------
+        tuple of QualityReport
+            One a symbol.
+
+        Raises
+        ------
+        BadArgument, Busy
+            As `download`.
+        AresError
+            What `validate_cache` raises.
+        """
         return await self._begin("Validate", self._validate)
 
     def cancel(self) -> None:

@@ -221,7 +221,8 @@ def get_monthly_periods(
     Parameters
     ----------
     years_back : float
-        How far back to reach, in years.
+        How far back to reach: whole years by the calendar, a fraction at 365.25 days a
+        year.
     start_from_date : datetime, date or str, optional
         Reach back no further than the month of this.
     end : datetime, date or str, optional
@@ -263,7 +264,7 @@ def get_daily_periods(
     Parameters
     ----------
     years_back : float
-        How far back to reach, in years.
+        How far back to reach, as in `get_monthly_periods`.
     start_from_date : datetime, date or str, optional
         Reach back no further than the day of this.
     end : datetime, date or str, optional
@@ -272,6 +273,7 @@ def get_daily_periods(
     Returns
     -------
     list of Period
+        ``(start, end)`` pairs, aware UTC, half-open.
 
     Raises
     ------

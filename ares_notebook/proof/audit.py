@@ -82,6 +82,10 @@ async def audit_cache(
     ------
     NeverDownloaded
         If the cache holds nothing of that.
+    BadArgument
+        If an argument cannot be meant.
+    CacheUnavailable
+        If the cache folder cannot be read or, with *update*, written.
     WrongMarket
         If *update* would mix another market into the cache.
 

@@ -82,10 +82,13 @@ class Fingerprint:
     start, end : str
         ISO, UTC, half-open.
     rows : int
+        How many there are.
     complete : bool
         Whether every row of the window was there or confirmed absent by the exchange.
     sha256 : str
+        Of the header and the lines of all rows, in hexadecimal.
     parts : tuple of Part
+        What each cache file adds.
 
     Examples
     --------
@@ -106,16 +109,32 @@ class Fingerprint:
     parts: tuple[Part, ...] = ()
 
     def to_json(self) -> str:
-        """The text that is saved; the same for the same fingerprint."""
+        """
+        The text that is saved; the same for the same fingerprint.
+
+        Returns
+        -------
+        str
+        """
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
 
     def save(self, path: str | Path) -> Path:
         """
         Write it to a small readable file, whole or not at all.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file, in a folder that is there.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
         Raises
         ------
-        CacheError
+        CacheUnavailable, NotEnoughDisk
             If it cannot be written.
         """
         target = Path(path)
@@ -130,13 +149,21 @@ class Fingerprint:
         """
         Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Fingerprint
+
         Raises
         ------
         CorruptFile
             If it is no fingerprint.
         BadArgument
             If there is no such file.
-        CacheError
+        CacheUnavailable
             If it cannot be read.
         """
         source = Path(path)
@@ -199,7 +226,11 @@ def fingerprint(
     NeverDownloaded
         If the cache has no row of the window.
     CorruptFile
-        If a file cannot be read.
+        If a file of the window is damaged.
+    CacheUnavailable
+        If the cache folder cannot be read.
+    BadArgument
+        If an argument cannot be meant.
 
     Examples
     --------

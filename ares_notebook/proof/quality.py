@@ -178,7 +178,7 @@ class QualityReport:
 
         Raises
         ------
-        CacheUnavailable
+        CacheUnavailable, NotEnoughDisk
             If it cannot be written.
         """
         from ares_notebook.proof.certificate import page  # noqa: PLC0415 - it draws a report

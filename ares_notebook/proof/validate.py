@@ -80,6 +80,8 @@ def validate_cache(
         cache, the symbol or the interval is what is not there.
     BadArgument
         If *symbol* or *interval* cannot be one.
+    CacheUnavailable
+        If the cache folder cannot be read.
 
     Examples
     --------

@@ -110,6 +110,10 @@ def verify_fingerprint(path: str | Path, *, settings: Settings | None = None) ->
         If the cache holds the data of another market.
     NeverDownloaded
         If the cache has nothing of the window.
+    BadArgument
+        If there is no such file.
+    CacheUnavailable
+        If it, or the cache folder, cannot be read.
 
     Examples
     --------

@@ -223,27 +223,28 @@ def plan_downloads(
     symbol : str
     interval : str or None
         Needed where *datasets* holds ``"klines"``.
-    lookback_years : float
-        How far back from *end*; the start is widened to that of its file.
-    end : datetime, date or str, optional
-        The end (exclusive, UTC). Defaults to now.
-    settings : Settings, optional
-    datasets : sequence of {"klines", "agg_trades", "futures"}
+    lookback_years, end, settings, datasets
+        As in `download_all_data`.
 
     Returns
     -------
     Plan
+        Its steps, and what they will cost: ``rows``, ``requests``, ``bytes_received``,
+        ``bytes_stored``, all estimated; ``await plan.measure()`` asks the archive's
+        listing for the exact sizes. Printing it is the dry run.
 
     Raises
     ------
     BadArgument
         If an argument cannot be meant.
+    CacheUnavailable
+        If the cache folder cannot be read.
 
     Examples
     --------
-    >>> plan = plan_downloads("ETHUSDT", "1d", 0.5, end="2024-07-01")
-    >>> plan.to_do[0].action
-    'fetch'
+    >>> plan = plan_downloads("ETHUSDT", "1d", 0.5, end="2024-07-01", datasets=("klines",))
+    >>> len(plan), plan.to_do[0].action, plan.to_do[0].reason
+    (7, 'fetch', 'not downloaded')
     """
     chosen = settings or Settings()
     stop = settle_end(end)

@@ -63,8 +63,8 @@ async def repair_gaps(
     ------
     NeverDownloaded
         If the cache holds nothing of that.
-    BadArgument
-        If an argument cannot be meant.
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As `download_all_data`.
 
     Examples
     --------

@@ -67,6 +67,8 @@ class DownloadReport:
         What one should know besides: a symbol without a perpetual, a road that was closed.
     overhead_requests : int
         Requests that belong to no file: the exchange's clock, its limits, listings.
+    overhead_bytes : int
+        What came over the line for these.
 
     Examples
     --------
@@ -85,6 +87,15 @@ class DownloadReport:
     def joined(cls, reports: Iterable[DownloadReport]) -> DownloadReport:
         """
         One report of several downloads, done one after the other.
+
+        Parameters
+        ----------
+        reports : iterable of DownloadReport
+
+        Returns
+        -------
+        DownloadReport
+            All steps, the sums, and each note once.
 
         Examples
         --------
@@ -128,12 +139,12 @@ class DownloadReport:
 
     @property
     def requests(self) -> int:
-        """Requests sent, tries counted."""
+        """Requests sent; each new try counts."""
         return self.overhead_requests + sum(step.requests for step in self.steps)
 
     @property
     def bytes_received(self) -> int:
-        """Bytes received."""
+        """Bytes received; of the archive those of its zips."""
         return self.overhead_bytes + sum(step.bytes_received for step in self.steps)
 
     @property
