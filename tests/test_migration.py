@@ -1,0 +1,92 @@
+"""Coming from the ancestor: the shim of the guide works as it is printed there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ares_notebook
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "migration.md").read_text(encoding="utf-8")
+SHIM = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)[0]
+CONFIG = """\
+CONFIG = {"SYMBOL": "ETHUSDT", "INTERVAL": "4h", "LOOKBACK_YEARS": 1, "MODEL_TRAINING": {}}
+"""
+CALLER = """\
+import asyncio
+from src.training.steps.data_downloader import CACHE_DIR, download_all_data, get_monthly_periods
+
+async def step1():
+    success = await download_all_data("BTCUSDT", "1h", 0.01)
+    if success:
+        print("success", len(get_monthly_periods(1)), CACHE_DIR)
+
+asyncio.run(step1())
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project as the ancestor's was, with the shim in the place of the module."""
+    steps = tmp_path / "src" / "training" / "steps"
+    steps.mkdir(parents=True)
+    for folder in (steps, steps.parent, steps.parent.parent):
+        (folder / "__init__.py").touch()
+    (steps / "data_downloader.py").write_text(SHIM)
+    (tmp_path / "src" / "config.py").write_text(CONFIG)
+    (tmp_path / "step1.py").write_text(CALLER)
+    return tmp_path
+
+
+def test_the_shim_is_three_lines():
+    """The shim is a remark that says where it lies, and three lines of code."""
+    remark, *lines = filter(None, SHIM.splitlines())
+
+    assert remark.startswith("# src/training/steps/data_downloader.py")
+    assert len(lines) == 3
+
+
+def test_old_callers_go_on_working(project, settings):
+    """A program that imports the ancestor's module gets its data, and takes the report for True."""
+    names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir", "market")
+    told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+    done = subprocess.run(
+        [sys.executable, "step1.py"],
+        cwd=project,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.stdout.split() == ["success", "13", "data_cache"], done.stderr
+    assert {path.name.split("_")[0] for path in settings.cache_dir.glob("*.csv")} == {
+        "klines",
+        "aggtrades",
+        "futures",
+    }
+
+
+def test_every_old_name_is_told_of():
+    """Each public name that the ancestor had stands in the guide, and is there."""
+    old = [
+        "download_all_data",
+        "download_klines_data",
+        "download_agg_trades_data",
+        "download_futures_data",
+        "download_with_retry",
+        "get_monthly_periods",
+        "get_daily_periods",
+        "fetch_missing_data",
+        "CACHE_DIR",
+        "MAX_RETRIES",
+        "RETRY_DELAY_SECONDS",
+    ]
+
+    assert all(name in GUIDE and name in ares_notebook.__all__ for name in old)
