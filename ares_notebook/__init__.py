@@ -7,7 +7,11 @@ The public names, and nothing else; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from ares_notebook.errors import MissingExtra
+from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage
@@ -137,13 +141,22 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    try:
+        value = _imported(name)
+    except MissingExtra as missing:
+        # An import of everything must not fail for a picture that nobody draws. The
+        # stand-in is not kept, since the extra may be installed the next moment.
+        return stand_in(name, str(missing), partial(_imported, name))
     globals()[name] = value
     return value
+
+
+def _imported(name: str) -> Any:
+    with needing(name):
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -23,6 +23,7 @@ AresError
 │   └── NeverDownloaded     nothing is there of what was asked for
 ├── Busy                    something else is under way; wait for it, or cancel it
 ├── UnfitEnvironment        what is installed here cannot do it
+├── MissingExtra            an optional package is not installed; also an ImportError
 ├── IncompleteDownload      some steps failed; carries the report
 └── PoorQuality             validation found errors; carries the report
 
@@ -155,6 +156,10 @@ class Busy(AresError):
 
 class UnfitEnvironment(AresError):
     """What is installed here, or loaded already, cannot do what was asked for."""
+
+
+class MissingExtra(AresError, ImportError):
+    """What was asked for needs an optional package; the message names the extra that brings it."""
 
 
 class IncompleteDownload(AresError):

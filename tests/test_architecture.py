@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "host", "loop", "markup", "quantities"},
-    {"cache.table"},
+    {"cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},

@@ -48,6 +48,11 @@ def test_a_bad_argument_is_a_value_error():
     assert issubclass(errors.BadArgument, ValueError)
 
 
+def test_a_missing_extra_is_an_import_error():
+    """Who catches ImportError hears of a package that is not installed."""
+    assert issubclass(errors.MissingExtra, ImportError)
+
+
 def test_a_transport_error_carries_its_url():
     """The address that failed is an attribute, not only words."""
     error = errors.NotFound("gone", "https://example.org/a.zip")
@@ -62,6 +67,7 @@ def test_a_transport_error_carries_its_url():
         (errors.RateLimited("a", "http://x", 7.0), {"url": "http://x", "retry_after_seconds": 7.0}),
         (errors.UnknownSymbol("a", "http://x"), {"url": "http://x"}),
         (errors.ChecksumMismatch("a"), {}),
+        (errors.MissingExtra("a", name="dask"), {"name": "dask"}),
         (errors.IncompleteDownload("a", DownloadReport(seconds=2.0)), {}),
     ],
     ids=lambda value: type(value).__name__,

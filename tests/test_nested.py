@@ -13,7 +13,7 @@ from ares_notebook import lab
 from ares_notebook.errors import UnfitEnvironment
 from ares_notebook.lab.nested import _choice
 
-REMEDY = 'pip install "nest-asyncio2>=1.7.4"'
+REMEDY = 'pip install "ares-notebook[lab]"'
 LAB = [name for _, name, _ in pkgutil.iter_modules(lab.__path__, "ares_notebook.lab.")]
 
 

@@ -8,10 +8,11 @@ import importlib.metadata
 import re
 
 from ares_notebook.errors import UnfitEnvironment
+from ares_notebook.extras import needing
 
 __all__ = ["allow_nested_loops"]
 
-_REMEDY = 'pip install "nest-asyncio2>=1.7.4"'
+_REMEDY = 'pip install "ares-notebook[lab]"'
 _GOOD_NEST = (1, 7, 4)
 _NEW_KERNEL = (7,)
 
@@ -37,6 +38,8 @@ def allow_nested_loops() -> str:
     UnfitEnvironment
         If neither is installed in a version that works here, or if the original was
         applied before.
+    MissingExtra
+        If its files are gone, though it is listed as installed.
 
     Examples
     --------
@@ -50,7 +53,8 @@ def allow_nested_loops() -> str:
         original_is_on=hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"),
     )
     # By name, since neither publishes types, and neither may be imported unasked.
-    importlib.import_module(name.replace("-", "_")).apply()
+    with needing("allow_nested_loops"):
+        importlib.import_module(name.replace("-", "_")).apply()
     return f"{name} {_installed(name)}"
 
 

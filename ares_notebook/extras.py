@@ -1,0 +1,93 @@
+"""What an extra brings: where it lacks, one sentence says so, and not before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ares_notebook.errors import MissingExtra
+
+__all__ = ["needing", "stand_in"]
+
+# Only what we import ourselves: where one of its own dependencies lacks, the error is its own.
+_EXTRA_OF = {
+    "ipywidgets": "lab",
+    "matplotlib": "lab",
+    "nest_asyncio": "lab",
+    "nest_asyncio2": "lab",
+    "apprise": "notify",
+    "dask": "scale",
+    "distributed": "scale",
+}
+
+
+@contextmanager
+def needing(what: str) -> Iterator[None]:
+    """
+    Let a package of an extra that is not installed be told of in one sentence.
+
+    Parameters
+    ----------
+    what : str
+        Who needs it, as users know it.
+
+    Raises
+    ------
+    MissingExtra
+        In place of the ModuleNotFoundError of such a package; it names the extra. Every
+        other error stays what it is.
+
+    Examples
+    --------
+    >>> with needing("plot_coverage"):
+    ...     raise ModuleNotFoundError(name="matplotlib")
+    Traceback (most recent call last):
+    ares_notebook.errors.MissingExtra: plot_coverage needs matplotlib, which is not installed here:
+    pip install "ares-notebook[lab]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get(error.name or "")
+        if extra is None:
+            raise
+        package = str(error.name).replace("_", "-")
+        msg = (
+            f"{what} needs {package}, which is not installed here: "
+            f'pip install "ares-notebook[{extra}]"'
+        )
+        raise MissingExtra(msg, name=error.name) from error
+
+
+def stand_in(name: str, sentence: str, find: Callable[[], Any]) -> Callable[..., Any]:
+    """
+    Make what stands for a function, or a class, that cannot be imported yet.
+
+    Parameters
+    ----------
+    name : str
+        Of what it stands for.
+    sentence : str
+        Why it does; its docstring.
+    find : callable
+        Imports what it stands for, or raises; asked at each call, so that it serves as
+        soon as the extra is installed.
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> plot = stand_in("plot", "plot needs a pencil", lambda: "drawn: {}".format)
+    >>> plot("a line"), plot.__name__, plot.__doc__
+    ('drawn: a line', 'plot', 'plot needs a pencil')
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return find()(*arguments, **options)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = sentence
+    return call
