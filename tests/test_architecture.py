@@ -13,12 +13,12 @@ PREFIX = "ares_notebook"
 
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
-    {"errors", "host", "loop", "markup", "quantities"},
+    {"errors", "host", "loop", "markup", "messenger", "quantities"},
     {"cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},
-    {"market.series", "market.rows"},
+    {"market.series", "market.rows", "notify"},
     {"market.facts", "market.halts", "shape"},
     {"market.measure", "market.holes", "market.scale"},
     {"exchange.meter"},

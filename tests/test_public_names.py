@@ -151,4 +151,11 @@ def test_core_needs_no_notebook():
     loaded = loaded_by(f"{imports}\n{names}")
 
     assert {"pandas", "aiohttp", "pyarrow"} <= loaded
-    assert not loaded & {"jupyterlab", "ipywidgets", "IPython", "matplotlib", "nest_asyncio"}
+    assert not loaded & {
+        "jupyterlab",
+        "ipywidgets",
+        "IPython",
+        "matplotlib",
+        "nest_asyncio",
+        "apprise",
+    }
