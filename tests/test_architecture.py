@@ -44,7 +44,7 @@ FLOORS = [
     {"cache.beside", "cache.lock", "cache.reasons", "cache.span"},
     {"cache.coverage", "cache.gaps", "cache.history", "cache.runs", "cache.window"},
     {"work.decide", "work.progress", "work.report"},
-    {"work.cost", "work.draft", "work.sizes"},
+    {"tidings", "work.cost", "work.draft", "work.sizes"},
     {"work.fill", "work.plan"},
     {"work.bring", "work.settle"},
     {"work.carry_out"},
