@@ -24,16 +24,12 @@ def main() -> int:
 
     import apprise  # noqa: PLC0415 - first the input, so that nobody waits to be rid of it
 
-    # Its own are four seconds; an address that names others (?cto= and ?rto=) has its way.
-    apprise.URLBase.socket_connect_timeout = told["seconds"]
+    # Its own is four seconds; an address that names another (?rto=) has its way.
     apprise.URLBase.socket_read_timeout = told["seconds"]
-    # Not add() with the address: it would cut one with commas in it into several.
-    notifier = apprise.Apprise.instantiate(told["url"])
-    if notifier is None:
+    notifier = apprise.Apprise()
+    if not notifier.add(told["url"]):
         return BAD_ADDRESS
-    everybody = apprise.Apprise()
-    everybody.add(notifier)
-    is_told = everybody.notify(
+    is_told = notifier.notify(
         told["body"], title=told["title"], notify_type=told["kind"], body_format="text"
     )
     return 0 if is_told else REFUSED

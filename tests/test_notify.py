@@ -107,11 +107,11 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     [("finished", "success"), ("failed", "failure"), ("below threshold", "warning")],
 )
 async def test_title_body_and_kind_arrive(event, kind, heard):
-    """A receiver gets the words as they are, and of which kind they are, without a warning."""
+    """A receiver gets the title in one line, the text as it is, and of which kind it is."""
     inbox = Inbox()
     async with receiver(inbox.answer) as address:
         await notify(
-            event, "BTCUSDT ×", "one <b>&\ntwo, *three*", Settings(notify=[f"json://{address}/a"])
+            event, "BTCUSDT\n ×", "one <b>&\ntwo, *three*", Settings(notify=[f"json://{address}/a"])
         )
 
     told = [(each["title"], each["message"], each["type"]) for each in inbox.messages]
@@ -240,17 +240,19 @@ async def test_a_receiver_that_stalls_is_left(heard):
 
 async def test_who_is_cancelled_leaves_nothing_behind(heard):
     """A cancellation passes, ends at once what was under way, and is no warning."""
-    stall = Stall()
-    async with receiver(stall.answer) as address, asyncio.timeout(20):
-        task = asyncio.ensure_future(
-            notify("failed", "title", "body", Settings(notify=[f"json://{address}"]))
-        )
+    stall, clock = Stall(), asyncio.get_running_loop().time
+    async with receiver(stall.answer) as address:
+        # An address that is itself more patient than the test.
+        settings = Settings(notify=[f"json://{address}?rto=30"])
+        task = asyncio.ensure_future(notify("failed", "title", "body", settings))
         await stall.asked.wait()
+        cancelled_at = clock()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await stall.left.wait()
 
+    assert clock() - cancelled_at < 15
     assert warnings_of(heard) == []
 
 
@@ -286,6 +288,28 @@ async def test_an_interpreter_that_is_not_there_is_a_warning(heard, monkeypatch)
 
     assert "could not be run (FileNotFoundError)" in "".join(warnings_of(heard))
     assert SECRET not in heard.text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys\nprint('S3CRET')\nsys.exit('S3CRET')",
+        # A module of ours, by the name that it has in its own folder.
+        "from tidings import Tidings\nprint('S3CRET')\nimport sys\nsys.exit()",
+    ],
+    ids=["broken", "beside us"],
+)
+async def test_a_broken_apprise_is_a_warning(code, heard, capfd, monkeypatch, tmp_path):
+    """What is installed here is what tells; its failure is told of, and what it says is heard by nobody."""
+    (tmp_path / "apprise.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    inbox = Inbox()
+    async with receiver(inbox.answer) as address:
+        await notify("failed", "t", "b", Settings(notify=[f"json://{address}"]))
+
+    assert inbox.messages == []
+    assert len(warnings_of(heard)) == 1
+    assert SECRET not in heard.text + "".join(capfd.readouterr())
 
 
 def program(*lines: str) -> subprocess.CompletedProcess[str]:
