@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
+from pathlib import Path
 from typing import NamedTuple
 
-from ares_notebook.errors import AresError, PoorQuality
+from ares_notebook.cache.runs import Ending, Run
 from ares_notebook.settings import Event
-from ares_notebook.work.report import DownloadReport
 
-__all__ = ["Tidings", "of_error", "of_quality", "of_report"]
+__all__ = ["Tidings", "tidings_of"]
 
-_AGAIN = "Run it again: what is done is kept, and only the rest is asked for."
-_HOLES = "find_gaps says where rows are missing and why; repair_gaps asks for just these."
+# Who has cancelled a run knows that he has.
+_EVENTS: dict[Ending, Event] = {
+    "done": "finished",
+    "incomplete": "finished",
+    "failed": "failed",
+    "below threshold": "below threshold",
+    "differs": "below threshold",
+}
+_REMEDIES: dict[Ending, str] = {
+    "incomplete": "Where rows are missing, and why: ares-notebook gaps {symbol} --cache-dir {folder}",
+    "failed": "What is done is kept: run it again, and only the rest is asked for.\n"
+    "What has happened before: ares-notebook runs --cache-dir {folder}",
+    "below threshold": "To close holes: ares-notebook repair {symbol} --cache-dir {folder}",
+    "differs": "To take over what was replaced: ares-notebook audit --update --cache-dir {folder}",
+}
 
 
 class Tidings(NamedTuple):
@@ -22,11 +37,6 @@ class Tidings(NamedTuple):
     ----------
     event : {"finished", "failed", "below threshold"}
     title, body : str
-
-    Examples
-    --------
-    >>> Tidings("finished", "BTCUSDT 1h: complete", "744 new rows").event
-    'finished'
     """
 
     event: Event
@@ -34,77 +44,33 @@ class Tidings(NamedTuple):
     body: str
 
 
-def of_report(what: str, report: DownloadReport) -> Tidings:
+def tidings_of(run: Run, words: str, folder: Path) -> Tidings | None:
     """
-    Tell what became of a run that came to its end.
+    Tell of a run: what it was, how it ended, where, and what to do about it.
 
     Parameters
     ----------
-    what : str
-        Of what it is, such as ``BTCUSDT 1h``.
-    report : DownloadReport
+    run : Run
+        As it stands in the history.
+    words : str
+        The report, or the error that ended it.
+    folder : Path
+        The cache.
 
     Returns
     -------
-    Tidings
-        Failed if a file failed; else finished, also where holes are left, which the title says.
-
-    Examples
-    --------
-    >>> of_report("BTCUSDT 1h", DownloadReport()).title
-    'BTCUSDT 1h: complete'
+    Tidings or None
+        None of a run that somebody cancelled.
     """
-    failed, files = len(report.failed), len(report.steps)
-    if failed:
-        return Tidings("failed", f"{what}: {failed} of {files} files failed", f"{report}\n{_AGAIN}")
-    if not report.complete:
-        return Tidings("finished", f"{what}: incomplete", f"{report}\n{_HOLES}")
-    return Tidings("finished", f"{what}: complete", str(report))
-
-
-def of_error(what: str, error: BaseException) -> Tidings:
-    """
-    Tell of a run that an error ended.
-
-    Parameters
-    ----------
-    what : str
-        Of what it is, such as ``BTCUSDT 1h``.
-    error : BaseException
-        The words of one of ours are told, since they hold no secret; of any other its kind.
-
-    Returns
-    -------
-    Tidings
-
-    Examples
-    --------
-    >>> of_error("BTCUSDT 1h", KeyError("token")).body.splitlines()[0]
-    'KeyError; the log says more.'
-    """
-    kind = type(error).__name__
-    why = f"{kind}: {error}" if isinstance(error, AresError) else f"{kind}; the log says more."
-    return Tidings("failed", f"{what}: failed", f"{why}\n{_AGAIN}")
-
-
-def of_quality(what: str, error: PoorQuality) -> Tidings:
-    """
-    Tell of a cache whose quality is below its thresholds.
-
-    Parameters
-    ----------
-    what : str
-        Of what it is, such as ``BTCUSDT 1h``.
-    error : PoorQuality
-        Its message says which files, which checks, and what to do.
-
-    Returns
-    -------
-    Tidings
-
-    Examples
-    --------
-    >>> of_quality("BTCUSDT 1h", PoorQuality("1 ERROR in 1 of 3 files", None)).title
-    'BTCUSDT 1h: quality below threshold'
-    """
-    return Tidings("below threshold", f"{what}: quality below threshold", str(error))
+    event = _EVENTS.get(run.ending)
+    if event is None:
+        return None
+    what = " ".join(filter(None, [run.what, "of", run.symbol or "all", run.interval]))
+    counts = f" ({run.failures} of {run.files} files)" if event == "failed" and run.files else ""
+    place = folder.absolute()
+    lines = [words, f"Cache: {place} on {socket.gethostname()}"]
+    if run.ending in _REMEDIES:
+        symbol = run.symbol.split(",")[0] or "SYMBOL"
+        remedy = _REMEDIES[run.ending]
+        lines.append(remedy.format(symbol=shlex.quote(symbol), folder=shlex.quote(str(place))))
+    return Tidings(event, f"ares-notebook: {what}: {run.ending}{counts}", "\n\n".join(lines))

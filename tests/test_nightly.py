@@ -21,6 +21,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.cli import main
+from ares_notebook.errors import PoorQuality
 
 TRADES = "aggtrades_BTCUSDT_2025-03-{:02}.csv"
 ARCHIVE = "/data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-03-{:02}.zip"
@@ -126,38 +127,53 @@ def test_the_nights_of_a_week(exchange, settings, night, messages, publish_anew)
     exchange.release("aggTrades-2025-03-06")
     old = published(exchange, 5)
     quantity = old.splitlines()[100].split(",")[2]
-    changed = old.replace(f",{quantity},", ",123.45600000,", 1)
-    publish_anew("BTCUSDT-aggTrades-2025-03-05", changed)
+    publish_anew("BTCUSDT-aggTrades-2025-03-05", old.replace(f",{quantity},", ",123.45600000,", 1))
     assert night(8) == all_well
     assert "123.45600000" in (settings.cache_dir / TRADES.format(5)).read_text()
 
-    # Nobody is there.
-    exchange.fail(".", status=503, times=None)
+    # Nobody is there: what is cached stays as it is.
+    outage = exchange.fail(".", status=503, times=None)
     before = (settings.cache_dir / "klines_BTCUSDT_1h_2025-03.csv").read_bytes()
     assert night(9)["download"] == 1
     assert (settings.cache_dir / "klines_BTCUSDT_1h_2025-03.csv").read_bytes() == before
 
     # The exchange is back, and the night before is made good.
-    del exchange.faults[2:]
+    exchange.faults.remove(outage)
     assert night(9) == all_well
 
-    # A disk has eaten the end of a file.
+    # A disk has eaten the end of a file: the validation tells, and the next night mends it.
     path = settings.cache_dir / TRADES.format(4)
-    path.write_bytes(path.read_bytes()[:-1000])
-    monkey = ares.run(_quality(settings))
-    assert "aggtrades_BTCUSDT_2025-03-04.csv" in monkey
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
+    with pytest.raises(PoorQuality, match=TRADES.format(4)):
+        ares.run(ares.assure_quality("BTCUSDT"))
+    assert night(10) == all_well
+    assert path.read_bytes() == whole
 
-    story = ares.load_runs(settings=settings)
-    assert [f"{run.what} {run.ending}" for run in story.itertuples()][:9] == [
+    assert story(settings) == [
         *["download done", "audit done", "validate done"] * 3,
+        *["download failed", "audit failed", "validate below threshold"],
+        *["download done", "audit done", "validate done"],
+        "validate below threshold",
+        *["download done", "audit done", "validate done"],
     ]
-    assert story["ending"].tolist().count("failed") >= 1
-    assert story.iloc[-1]["ending"] == "below threshold"
+    assert_the_messages_tell_it(messages[1:], settings)
 
 
-async def _quality(settings) -> str:
-    try:
-        await ares.assure_quality("BTCUSDT", settings=settings)
-    except ares.errors.PoorQuality as error:
-        return str(error)
-    return ""
+def story(settings) -> list[str]:
+    """The run history, a line a run."""
+    return [f"{run.what} {run.ending}" for run in ares.load_runs(settings=settings).itertuples()]
+
+
+def assert_the_messages_tell_it(messages: list[dict[str, str]], settings) -> None:
+    """Each run was told of, as it ended, and those that did not end well say what to do."""
+    kinds = {"done": "success", "failed": "failure", "threshold": "warning"}
+    titles = [each["title"].split(": ") for each in messages]
+    told = [f"{what.split()[0]} {ending.split(' (')[0]}" for _, what, ending in titles]
+    assert told == story(settings)
+    assert [each["type"] for each in messages] == [
+        kinds[line.split()[-1]] for line in story(settings)
+    ]
+    failed = next(each for each in messages if each["type"] == "failure")
+    assert "503" in failed["message"]
+    assert f"ares-notebook runs --cache-dir {settings.cache_dir}" in failed["message"]

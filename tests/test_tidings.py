@@ -1,72 +1,93 @@
-"""What people are told of a run: the event that it was, and what to do."""
+"""What people are told of a run: how it ended, where, and what to do."""
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
 
-from ares_notebook.errors import CacheUnavailable, PoorQuality, Unreachable
-from ares_notebook.tidings import of_error, of_quality, of_report
-from ares_notebook.work.report import DownloadReport, StepReport
+from ares_notebook.cache.runs import Run
+from ares_notebook.tidings import tidings_of
 
-NAME = "klines_BTCUSDT_1h_2025-01.csv"
-GOOD = StepReport("klines", NAME, "fetch", rows=744)
-BAD = StepReport("klines", NAME, "fetch", error=Unreachable("no answer from the archive"))
-OPEN = StepReport("klines", NAME, "fetch", missing=2)
+FOLDER = Path("/data/my cache")
+RUN = Run(
+    at=datetime(2025, 3, 1, 2, tzinfo=UTC),
+    what="download",
+    symbol="BTCUSDT",
+    interval="1h",
+    datasets="klines",
+    start=None,
+    end=None,
+    ending="done",
+    files=3,
+    rows=744,
+    bytes_received=1,
+    requests=1,
+    retries=0,
+    rate_limited=0,
+    seconds=1.0,
+    failures=0,
+    error="",
+)
 
 
 @pytest.mark.parametrize(
-    ("steps", "event", "title"),
+    ("ending", "event", "remedy"),
     [
-        ((GOOD,), "finished", "BTCUSDT 1h: complete"),
-        ((OPEN,), "finished", "BTCUSDT 1h: incomplete"),
-        ((GOOD, BAD, OPEN), "failed", "BTCUSDT 1h: 1 of 3 files failed"),
+        ("done", "finished", ""),
+        ("incomplete", "finished", "ares-notebook gaps BTCUSDT --cache-dir '/data/my cache'"),
+        ("failed", "failed", "ares-notebook runs --cache-dir '/data/my cache'"),
+        (
+            "below threshold",
+            "below threshold",
+            "ares-notebook repair BTCUSDT --cache-dir '/data/my cache'",
+        ),
+        (
+            "differs",
+            "below threshold",
+            "ares-notebook audit --update --cache-dir '/data/my cache'",
+        ),
     ],
 )
-def test_the_title_says_how_it_went(steps, event, title):
-    """One line says whether anything failed or lacks."""
-    assert of_report("BTCUSDT 1h", DownloadReport(steps))[:2] == (event, title)
+def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
+    """Who is told of a run reads the report, where the cache is, and a command that can be pasted."""
+    told = tidings_of(replace(RUN, ending=ending), "all the words", FOLDER)
+
+    assert told is not None
+    assert told.event == event
+    assert (
+        told.title
+        == f"ares-notebook: download of BTCUSDT 1h: {ending}{' (0 of 3 files)' * (ending == 'failed')}"
+    )
+    assert told.body.startswith("all the words\n")
+    assert f"Cache: /data/my cache on {socket.gethostname()}" in told.body
+    assert remedy in told.body
+    assert ("ares-notebook" in told.body) == bool(remedy)
 
 
-@pytest.mark.parametrize(
-    ("step", "why", "remedy"),
-    [
-        (BAD, f"failed {NAME}: no answer from the archive", "Run it again"),
-        (OPEN, f"open   {NAME}: holes left: 2", "repair_gaps"),
-    ],
-    ids=["failed", "open"],
-)
-def test_the_body_says_why_and_what_to_do(step, why, remedy):
-    """Below the report's own words stands the next step."""
-    body = of_report("BTCUSDT 1h", DownloadReport((step,))).body
-
-    assert why in body
-    assert body.splitlines()[-1].count(remedy) == 1
+def test_who_cancels_is_not_told():
+    """Of a run that somebody cancelled nobody is told."""
+    assert tidings_of(replace(RUN, ending="cancelled"), "", FOLDER) is None
 
 
-def test_a_complete_run_asks_for_nothing():
-    """Where all is there nobody is told to do anything."""
-    report = DownloadReport((GOOD,))
+def test_the_title_says_how_much_failed():
+    """Of a run that failed in part the title says how many files that are."""
+    told = tidings_of(replace(RUN, ending="failed", failures=2), "words", FOLDER)
 
-    assert of_report("BTCUSDT 1h", report).body == str(report)
-
-
-def test_an_error_of_ours_is_told_in_its_words():
-    """What ended the run, and that it can be run again."""
-    event, title, body = of_error("BTCUSDT 1h", CacheUnavailable("the disk is full"))
-
-    assert (event, title) == ("failed", "BTCUSDT 1h: failed")
-    assert body.splitlines()[0] == "CacheUnavailable: the disk is full"
-    assert "Run it again" in body
+    assert told is not None
+    assert told.title == "ares-notebook: download of BTCUSDT 1h: failed (2 of 3 files)"
 
 
-def test_a_strangers_error_is_told_by_its_kind():
-    """The words of an error that is not ours could hold anything, and stay here."""
-    assert "S3CRET" not in str(of_error("BTCUSDT 1h", ValueError("S3CRET")))
+def test_several_symbols_are_one_command():
+    """Where a run was about several symbols, or all, the command that is given can be run."""
+    several = tidings_of(replace(RUN, ending="incomplete", symbol="BTCUSDT,ETHUSDT"), "", FOLDER)
+    everything = tidings_of(replace(RUN, ending="below threshold", symbol=""), "", FOLDER)
 
-
-def test_poor_quality_is_told_in_its_words():
-    """The findings and their remedy are the body."""
-    told = of_quality("BTCUSDT 1h", PoorQuality("1 ERROR: holes. repair_gaps closes them", None))
-
-    assert told.event == "below threshold"
-    assert told.body == "1 ERROR: holes. repair_gaps closes them"
+    assert several is not None
+    assert "gaps BTCUSDT --" in several.body
+    assert everything is not None
+    assert everything.title.startswith("ares-notebook: download of all ")
+    assert "repair SYMBOL --" in everything.body

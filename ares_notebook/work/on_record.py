@@ -1,4 +1,4 @@
-"""What a run leaves behind: a line in the history."""
+"""What a run leaves behind: a line in the history, and a word to those who want to be told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any, Protocol, Self, TypeVar
 from ares_notebook.cache.runs import Outcome, Run, note_run
 from ares_notebook.errors import AresError
 from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.notify import notify
 from ares_notebook.settings import Settings
+from ares_notebook.tidings import tidings_of
 from ares_notebook.work.plan import Plan
 
 __all__ = ["Errand", "on_record"]
@@ -66,15 +68,12 @@ class Errand:
             max(plan.end for plan in plans),
         )
 
-    def __str__(self) -> str:
-        return " ".join(filter(None, [self.what, "of", self.symbol or "all", self.interval]))
-
 
 async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
     """
-    Await *work*, and note in the run history what became of it.
+    Await *work*, note in the run history what became of it, and notify whom the settings name.
 
-    A history that cannot be written is logged, and changes nothing.
+    A history that cannot be written and a notifier that fails are logged, and change nothing.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
         with metered(run.meter):
             report = await work
     except AresError as error:
-        await run.end(Outcome("failed", failures=1, error=str(error)))
+        await run.end(Outcome("failed", failures=1, error=str(error)), str(error))
         raise
     except (asyncio.CancelledError, KeyboardInterrupt):
         # Who was cancelled must not wait again, so it is written here and now: a line.
@@ -107,7 +106,7 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
         # A bug of ours is on record too, and nobody is told in detail what it holds.
         run.note(Outcome("failed", failures=1, error=f"{type(error).__name__}: see the log"))
         raise
-    await run.end(report.outcome)
+    await run.end(report.outcome, str(report))
     return report
 
 
@@ -120,11 +119,16 @@ class _Started:
     began: float
     meter: Meter
 
-    async def end(self, outcome: Outcome) -> None:
-        await asyncio.to_thread(self.note, outcome)
+    async def end(self, outcome: Outcome, words: str) -> None:
+        """Note it, and tell of it."""
+        run = await asyncio.to_thread(self.note, outcome)
+        settings = self.errand.settings
+        tidings = tidings_of(run, words, settings.cache_dir)
+        if tidings is not None:
+            await notify(*tidings, settings)
 
-    def note(self, outcome: Outcome) -> None:
-        """The line of the history."""
+    def note(self, outcome: Outcome) -> Run:
+        """The line of the history, written."""
         errand, meter = self.errand, self.meter
         run = Run(
             at=self.at,
@@ -146,3 +150,4 @@ class _Started:
             error=outcome.error,
         )
         note_run(errand.settings.cache_dir, run)
+        return run
