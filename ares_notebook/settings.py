@@ -163,7 +163,11 @@ class Settings(BaseSettings):
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="ARES_", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix="ARES_",
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        env_parse_none_str="none",
     )
 
     cache_dir: _Folder = Path(CACHE_DIR)

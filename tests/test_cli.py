@@ -248,10 +248,11 @@ def test_help_is_a_page(process):
 
 
 def test_verbose_tells_on_stderr(process):
-    """With --verbose each request is logged, on stderr; the report stays alone on stdout."""
+    """With --verbose each request and decision is logged, on stderr; the report stays alone on stdout."""
     done = process("download", "BTCUSDT", "1h", *SHORT, "--verbose")
 
     assert "DEBUG" in done.stderr
+    assert "klines_BTCUSDT_1h_2025-02.csv: fetch, since " in done.stderr
     assert "BTCUSDT-1h-2025-02.zip" in done.stderr
     assert done.stdout.startswith("complete")
 

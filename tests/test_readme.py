@@ -86,11 +86,14 @@ def test_each_make_command_is_a_target():
 def test_the_settings_table_names_every_setting_with_its_default():
     """The README's table of settings has every field, and no other."""
     table = README.read_text(encoding="utf-8").partition("## Settings")[2].partition("##")[0]
-    named = {
-        name
-        for line in table.splitlines()
-        if line.startswith("| `")
-        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
+    told = {
+        name.strip(" `"): (variable.strip(), default.strip())
+        for name, variable, default, *_ in rows
     }
 
-    assert set(Settings.model_fields) == named
+    assert set(Settings.model_fields) == set(told)
+    for name, (variable, default) in told.items():
+        there = Settings.model_fields[name].default
+        assert variable == f"`ARES_{name.upper()}`"
+        assert default == f"{there:g}" if isinstance(there, float | int) else default

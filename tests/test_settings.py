@@ -46,7 +46,7 @@ def test_the_defaults_are_those_that_are_promised():
         ("market", "elsewhere", "elsewhere"),
         ("operation_timeout_seconds", "90", 90.0),
         ("min_complete_share", "0.99", 0.99),
-        ("max_errors", "2", 2),
+        ("max_errors", "none", None),
         ("max_warnings", "0", 0),
         ("keep_days", "30.5", 30.5),
         ("max_cache_bytes", "1000000", 1_000_000),

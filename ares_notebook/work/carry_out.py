@@ -51,6 +51,9 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
     began = time.monotonic()
     store = Store(plan.settings)
     forgotten = [step for step in plan.steps if _is_forgotten(step)]
+    for step in plan.steps:
+        road = f", by {step.roads[0]}" if step.roads else ""
+        _LOGGER.debug("%s: %s, since %s%s", step.file.name, step.action, step.reason, road)
     if plan.to_do or forgotten:
         store.prepare()
         sweep(store)
