@@ -6,11 +6,12 @@ Defaults < host project (``src.config``) < environment (``ARES_...``) < argument
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -32,6 +33,7 @@ __all__ = [
     "SECRETS",
     "Event",
     "Settings",
+    "bytes_of",
 ]
 
 CACHE_DIR = "data_cache"
@@ -85,6 +87,43 @@ def _each(value: object) -> object:
 def _events(value: object) -> object:
     """Events: as a sequence, or as text with commas between, since one is of two words."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+_SIZE = re.compile(r"\s*\d*\.?\d+\s*[A-Za-z]*\s*")
+
+
+def _size(value: object) -> object:
+    """Refuse what `ByteSize` would read in part: of "1,5 GB" it takes the 1, and no unit."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _SIZE.fullmatch(value)):
+        msg = 'is not a size; pass bytes, or text such as "20 GB"'
+        raise ValueError(msg)
+    return value
+
+
+_Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
+_SIZES: TypeAdapter[ByteSize] = TypeAdapter(_Size)
+
+
+def bytes_of(value: object, argument: str) -> int:
+    """
+    A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``).
+
+    Raises
+    ------
+    BadArgument
+        If it is none; the message names *argument*.
+
+    Examples
+    --------
+    >>> bytes_of("1.5 GB", "max_bytes"), bytes_of("1 KiB", "max_bytes")
+    (1500000000, 1024)
+    """
+    try:
+        return int(_SIZES.validate_python(value))
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        msg = f"{argument}={value!r}: {reason}"
+        raise BadArgument(msg) from None
 
 
 _Urls = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_each)]
@@ -143,8 +182,9 @@ class Settings(BaseSettings):
         number. Missing rows are the affair of ``min_complete_share`` and not counted here.
     keep_days : float, optional
         Retention: what `prune_cache` keeps, in days; None: all.
-    max_cache_bytes : int, optional
-        Retention: the size to which `prune_cache` brings the cache; None: any.
+    max_cache_bytes : int or str, optional
+        Retention: the size to which `prune_cache` brings the cache, in bytes or as text
+        such as ``20 GB``; None: any.
     notify : sequence of str
         Apprise URLs that are told of runs, such as ``mailto://…``; secret. In the
         environment with blanks between.
@@ -195,7 +235,7 @@ class Settings(BaseSettings):
     max_errors: int | None = Field(0, ge=0)
     max_warnings: int | None = Field(None, ge=0)
     keep_days: float | None = Field(None, gt=0)
-    max_cache_bytes: int | None = Field(None, ge=0)
+    max_cache_bytes: _Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
 

@@ -50,6 +50,8 @@ def test_the_defaults_are_those_that_are_promised():
         ("max_warnings", "0", 0),
         ("keep_days", "30.5", 30.5),
         ("max_cache_bytes", "1000000", 1_000_000),
+        ("max_cache_bytes", "20 GB", 20_000_000_000),
+        ("max_cache_bytes", "1.5GiB", 1_610_612_736),
         ("notify_on", "failed, below threshold", ("failed", "below threshold")),
     ],
 )
@@ -97,6 +99,11 @@ def test_an_empty_variable_is_none_at_all(monkeypatch):
         ("max_warnings", 0.5),
         ("keep_days", 0),
         ("max_cache_bytes", -1),
+        ("max_cache_bytes", True),
+        ("max_cache_bytes", 0.5),
+        ("max_cache_bytes", "1,5 GB"),
+        ("max_cache_bytes", "20 GB or so"),
+        ("max_cache_bytes", "20 parsecs"),
         ("notify_on", "started"),
     ],
 )
