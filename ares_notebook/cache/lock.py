@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -13,7 +14,7 @@ from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["locked", "sweep"]
+__all__ = ["held", "locked", "sweep"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _POLL_SECONDS = 0.1
@@ -27,7 +28,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     The operating system drops the lock of a process that dies. Temporary files
     that the other left belong to nobody then, and are removed.
     """
-    lock = _lock(store, file)
+    lock = _lock(store.lock_path(file))
     waiting = False
     try:
         while not _acquired(lock):
@@ -47,19 +48,45 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
         lock.release()
 
 
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """
+    Hold the lock at *path*, if nobody else does; waits for nobody.
+
+    Yields
+    ------
+    bool
+        Whether it is held. If not, somebody is at work on the file.
+
+    Raises
+    ------
+    CacheUnavailable
+        If the lock cannot be made.
+    """
+    lock = _lock(path)
+    try:
+        is_ours = _acquired(lock)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            lock.release()
+
+
 def sweep(store: Store) -> None:
     """Remove temporary files that a killed process left; those of a living one are locked."""
     for part in store.parts():
         name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
-        lock = FileLock(store.folder / ".ares" / "locks" / f"{name}.lock", thread_local=False)
-        if _acquired(lock):
-            part.unlink(missing_ok=True)
-            lock.release()
+        with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
+            if is_ours:
+                part.unlink(missing_ok=True)
 
 
-def _lock(store: Store, file: CacheFile) -> FileLock:
+def _lock(path: Path) -> FileLock:
     # Taken in one task and given back in another thread's context: not thread-local.
-    return FileLock(store.lock_path(file), thread_local=False)
+    return FileLock(path, thread_local=False)
 
 
 def _acquired(lock: FileLock) -> bool:
