@@ -287,6 +287,18 @@ def test_confirmed_absences_survive_changes_of_the_file(opened):
     assert (gone.path, gone.final) == (None, False)
 
 
+def test_a_file_that_went_since_the_folder_was_listed_is_absent(opened):
+    """A file that somebody deletes while the cache is read is told of as not there."""
+    store = opened()
+    put(store, events(0, 8))
+    reader = opened()
+
+    assert reader.files() == [FUNDING]
+    (store.folder / FUNDING.name).unlink()
+
+    assert (reader.have(FUNDING).path, reader.have(FUNDING).final) == (None, False)
+
+
 def test_deleting_all_of_ares_costs_no_data(opened):
     """Without receipts every row is still known: it is measured anew."""
     store = opened()

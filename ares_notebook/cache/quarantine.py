@@ -1,8 +1,11 @@
-"""Damaged files: moved aside with a note, and what is good in them read out."""
+"""Damaged files: moved aside with a note, found again, and what is good in them read out."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +16,42 @@ from ares_notebook.cache.legacy import read_legacy
 from ares_notebook.errors import CorruptFile
 from ares_notebook.market.rows import Table, empty_rows
 from ares_notebook.market.scale import in_scale
-from ares_notebook.market.series import CacheFile
+from ares_notebook.market.series import CacheFile, parse_file_name
 
-__all__ = ["quarantine", "salvage"]
+__all__ = ["PutAside", "put_aside", "quarantine", "quarantine_of", "salvage"]
+
+# A colon is no part of a file name on Windows.
+_STAMP = "%Y%m%dT%H%M%S%f"
+
+
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """
+    A damaged file in the quarantine.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is; its note lies beside it.
+    file : CacheFile
+        The file that it was.
+    at : datetime
+        When it was put aside, aware UTC.
+    """
+
+    path: Path
+    file: CacheFile
+    at: datetime
+
+    @property
+    def note(self) -> Path:
+        """What says why."""
+        return _note_of(self.path)
+
+
+def quarantine_of(folder: Path) -> Path:
+    """Where the damaged files of the cache in *folder* are."""
+    return folder / ".ares" / "quarantine"
 
 
 def quarantine(folder: Path, path: Path, why: str) -> Path:
@@ -33,7 +69,8 @@ def quarantine(folder: Path, path: Path, why: str) -> Path:
     Returns
     -------
     Path
-        Where it is now. Nothing there is ever read or removed by this package.
+        Where it is now. Nothing there is ever read by this package, and removed only by
+        `prune_cache`.
 
     Raises
     ------
@@ -42,13 +79,42 @@ def quarantine(folder: Path, path: Path, why: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
-    # A colon is no part of a file name on Windows.
-    target = folder / f"{path.name}.{now:%Y%m%dT%H%M%S%f}"
+    target = folder / f"{path.name}.{now:{_STAMP}}"
     note = {"file": path.name, "why": why, "at": now.isoformat(timespec="seconds")}
-    put_text(target.with_name(f"{target.name}.json"), json.dumps(note, indent=1) + "\n")
+    put_text(_note_of(target), json.dumps(note, indent=1) + "\n")
     path.replace(target)
     flush_to_disk(folder)
     return target
+
+
+def put_aside(folder: Path) -> Iterator[PutAside]:
+    """
+    The damaged files in a quarantine, in order of their names; what has another name is not ours.
+
+    Raises
+    ------
+    OSError
+        If it cannot be listed.
+    """
+    try:
+        # listdir, not iterdir: a note and its file are one.
+        names = {name.removesuffix(".json") for name in os.listdir(folder)}  # noqa: PTH208
+    except FileNotFoundError:
+        return
+    for name in sorted(names):
+        stem, _, stamp = name.rpartition(".")
+        file = parse_file_name(stem)
+        if file is None:
+            continue
+        try:
+            at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        yield PutAside(folder / name, file, at)
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def salvage(path: Path, file: CacheFile) -> Table:

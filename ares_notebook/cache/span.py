@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -13,7 +14,7 @@ from ares_notebook.market.periods import as_utc, to_ms, utc
 from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.market.symbols import validate_symbol
 
-__all__ = ["Span", "cached_files", "never", "series_span", "spans"]
+__all__ = ["Span", "cached_files", "meant", "never", "series_span", "spans"]
 
 Moment = datetime | date | str | None
 
@@ -65,19 +66,45 @@ def cached_files(
         If there is none.
     """
     first, last = _window(start, end)
-    only = None if symbol is None else validate_symbol(symbol)
-    grid = None if interval is None else validate_interval(interval)
+    is_meant = meant(symbol, interval)
     files = [
         file
         for file in store.files()
-        if (only is None or file.series.symbol == only)
-        and (grid is None or file.series.interval in (None, grid))
+        if is_meant(file.series)
         and file.period.start < last
         and (first is None or first < file.period.end)
     ]
     if not files:
-        raise NeverDownloaded(never(store, only, grid))
+        raise NeverDownloaded(never(store, symbol, interval))
     return files
+
+
+def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
+    """
+    Whether a series is one of those that a *symbol* and an *interval* mean; None means all.
+
+    Trades and funding have no interval, and belong to any.
+
+    Raises
+    ------
+    BadArgument
+        If one of them cannot be one.
+
+    Examples
+    --------
+    >>> is_meant = meant("btcusdt", "1h")
+    >>> [is_meant(Series.of("klines", "BTCUSDT", each)) for each in ("1h", "1d")]
+    [True, False]
+    >>> is_meant(Series.of("futures", "BTCUSDT"))
+    True
+    """
+    only = None if symbol is None else validate_symbol(symbol)
+    grid = None if interval is None else validate_interval(interval)
+
+    def is_meant(series: Series) -> bool:
+        return only in (None, series.symbol) and (grid is None or series.interval in (None, grid))
+
+    return is_meant
 
 
 def spans(
@@ -160,6 +187,7 @@ def never(store: Store, symbol: str | None, interval: str | None) -> str:
         return f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
     if not store.files():
         return f"{store.folder} holds no cache file; download something first, or name another cache_dir"
-    what = " ".join(filter(None, (symbol, interval))) or "market data"
-    advice = f'`await download_all_data("{symbol or "BTCUSDT"}", "{interval or "1h"}", 1)`'
+    name = symbol.strip().upper() if symbol else None
+    what = " ".join(filter(None, (name, interval))) or "market data"
+    advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
     return f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"

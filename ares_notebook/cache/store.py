@@ -21,7 +21,7 @@ from ares_notebook.cache.examine import examined
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.origin import claim
 from ares_notebook.cache.part import Part
-from ares_notebook.cache.quarantine import quarantine, salvage
+from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Trouble
@@ -103,10 +103,11 @@ class Store:
         receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
-        if path is None:
+        status = _status(path)
+        if path is None or status is None:
             final = bool(receipt and receipt.final and not receipt.size)
             return Have(file, absences=absences, final=final, trouble=trouble)
-        if receipt and self._holds(receipt, path):
+        if receipt and _holds(receipt, path, status):
             return Have(
                 file,
                 path,
@@ -115,12 +116,12 @@ class Store:
                 absences,
                 receipt.final,
                 legacy=any(source.road == "legacy" for source in receipt.sources),
-                is_remembered=path.stat().st_mtime_ns == receipt.mtime_ns,
+                is_remembered=status.st_mtime_ns == receipt.mtime_ns,
                 is_witnessed=True,
                 trouble=trouble,
             )
         if receipt and receipt.size is not None:
-            _tell_of_change(path, path.stat().st_mtime_ns)
+            _tell_of_change(path, status.st_mtime_ns)
         expected = receipt.sha256 if receipt and receipt.final else None
         found = examined(file, path)
         return replace(found, absences=absences, trouble=trouble, expected_sha256=expected)
@@ -219,7 +220,7 @@ class Store:
             return
         rows = salvage(have.path, have.file)
         try:
-            moved = quarantine(self._ours / "quarantine", have.path, have.problem)
+            moved = quarantine(quarantine_of(self.folder), have.path, have.problem)
         except OSError as error:
             raise cannot_access(have.path, error) from error
         _LOGGER.warning("%s; it is in %s now", have.problem, moved)
@@ -235,6 +236,10 @@ class Store:
     def lock_path(self, file: CacheFile) -> Path:
         """The lock that whoever changes *file* holds."""
         return self._ours / "locks" / f"{file.name}.lock"
+
+    def receipt_path(self, file: CacheFile) -> Path:
+        """Where the receipt of *file* lies, if it has one."""
+        return self._receipts / f"{file.name}.json"
 
     def parts(self, file: CacheFile | None = None) -> list[Path]:
         """Temporary files, of *file* or of all: stale, unless somebody holds the lock."""
@@ -279,21 +284,11 @@ class Store:
         if file.name not in (self._noted or ()):
             return None
         try:
-            receipt = Receipt.from_json((self._receipts / f"{file.name}.json").read_bytes())
+            receipt = Receipt.from_json(self.receipt_path(file).read_bytes())
         except OSError as error:
             _LOGGER.debug("no receipt of %s: %s", file.name, error)
             return None
         return receipt if receipt and receipt.file == file.name else None
-
-    def _holds(self, receipt: Receipt, path: Path) -> bool:
-        """Whether the file is still the one that the receipt was written for."""
-        status = path.stat()
-        if status.st_size != receipt.size:
-            return False
-        if status.st_mtime_ns == receipt.mtime_ns:
-            return True
-        # A copied cache has other times and the same bytes.
-        return file_sha256(path) == receipt.sha256
 
     def _write_receipt(self, receipt: Receipt) -> None:
         path = self._receipts / f"{receipt.file}.json"
@@ -304,6 +299,24 @@ class Store:
         self._listing()
         if self._noted is not None:
             self._noted.add(receipt.file)
+
+
+def _status(path: Path | None) -> os.stat_result | None:
+    """How a file stands; None for one that has been deleted since the folder was listed."""
+    try:
+        return path.stat() if path else None
+    except FileNotFoundError:
+        return None
+
+
+def _holds(receipt: Receipt, path: Path, status: os.stat_result) -> bool:
+    """Whether the file is still the one that the receipt was written for."""
+    if status.st_size != receipt.size:
+        return False
+    if status.st_mtime_ns == receipt.mtime_ns:
+        return True
+    # A copied cache has other times and the same bytes.
+    return file_sha256(path) == receipt.sha256
 
 
 @lru_cache(maxsize=1024)
