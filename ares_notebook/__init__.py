@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ares_notebook.cache.gaps import find_gaps
     from ares_notebook.cache.history import download_history
     from ares_notebook.cache.runs import load_runs
+    from ares_notebook.cache.prune import prune_cache
+    from ares_notebook.cache.pruned import PruneReport
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download import (
         download_agg_trades_data,
@@ -58,6 +60,7 @@ __all__ = [
     "DownloadReport",
     "Fingerprint",
     "Job",
+    "PruneReport",
     "QualityReport",
     "Settings",
     "assure_quality",
@@ -85,6 +88,7 @@ __all__ = [
     "plot_gaps",
     "plot_klines",
     "plot_runs",
+    "prune_cache",
     "repair_gaps",
     "run",
     "start",
@@ -105,6 +109,7 @@ _HOMES = {
     "DownloadReport": "work.report",
     "Fingerprint": "proof.fingerprint",
     "Job": "job",
+    "PruneReport": "cache.pruned",
     "QualityReport": "proof.quality",
     "Settings": "settings",
     "assure_quality": "proof.assure",
@@ -132,6 +137,7 @@ _HOMES = {
     "plot_gaps": "pictures.gaps",
     "plot_klines": "pictures.klines",
     "plot_runs": "pictures.runs",
+    "prune_cache": "cache.prune",
     "repair_gaps": "work.repair",
     "run": "loop",
     "start": "job",

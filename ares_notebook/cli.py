@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ares_notebook import __version__
-from ares_notebook.commands import bring, look
+from ares_notebook.commands import bring, keep, look
 from ares_notebook.commands.options import FAILED, stop
 from ares_notebook.errors import AresError, BadArgument
 
@@ -25,6 +25,7 @@ _VERBS = (
     look.audit,
     look.fingerprint,
     look.verify,
+    keep.prune,
     bring.demo,
 )
 

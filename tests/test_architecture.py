@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "host", "loop", "markup", "messenger", "quantities"},
-    {"cache.table", "extras"},
+    {"cache.pruned", "cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
     {"market.datasets", "settings"},
@@ -34,7 +34,7 @@ FLOORS = [
     },
     {"exchange.transport"},
     {"exchange.archive", "exchange.rest"},
-    {"cache.disk", "cache.receipts"},
+    {"cache.disk", "cache.receipts", "cache.retention"},
     {"cache.legacy"},
     {"cache.part"},
     {"cache.text"},
@@ -42,7 +42,7 @@ FLOORS = [
     {"cache.examine"},
     {"cache.store"},
     {"cache.beside", "cache.lock", "cache.reasons", "cache.span"},
-    {"cache.coverage", "cache.gaps", "cache.history", "cache.runs", "cache.window"},
+    {"cache.coverage", "cache.gaps", "cache.history", "cache.prune", "cache.runs", "cache.window"},
     {"work.decide", "work.progress", "work.report"},
     {"tidings", "work.cost", "work.draft", "work.sizes"},
     {"work.fill", "work.plan"},
@@ -81,7 +81,7 @@ FLOORS = [
     {"lab.panel"},
     {"commands.options"},
     {"commands.show"},
-    {"commands.bring", "commands.look"},
+    {"commands.bring", "commands.keep", "commands.look"},
     {"cli"},
 ]
 HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from ares_notebook.cache.pruned import PruneReport
 from ares_notebook.commands.options import stop
 from ares_notebook.quantities import size_in_words
 from ares_notebook.work.report import DownloadReport
@@ -16,7 +17,15 @@ from ares_notebook.work.report import DownloadReport
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["carried_out", "show_coverage", "show_report", "show_runs", "show_table", "told_as_json"]
+__all__ = [
+    "carried_out",
+    "show_coverage",
+    "show_pruned",
+    "show_report",
+    "show_runs",
+    "show_table",
+    "told_as_json",
+]
 
 _INTERRUPTED = 130
 _COVERAGE = [
@@ -97,6 +106,23 @@ def show_report(report: DownloadReport, *, as_json: bool) -> None:
             "seconds": round(report.seconds, 3),
             "notes": list(report.notes),
             "steps": _records(report.to_frame()),
+        }
+    )
+
+
+def show_pruned(report: PruneReport, *, as_json: bool) -> None:
+    """What went, or would go."""
+    if not as_json:
+        typer.echo(report)
+        return
+    told_as_json(
+        {
+            "dry_run": report.dry_run,
+            "failed": len(report.failed),
+            "files": report.files,
+            "bytes_freed": report.bytes_freed,
+            "bytes_left": report.bytes_left,
+            "items": _records(report.to_frame()),
         }
     )
 
