@@ -288,7 +288,7 @@ def test_confirmed_absences_survive_changes_of_the_file(opened):
 
 
 def test_a_file_that_went_since_the_folder_was_listed_is_absent(opened):
-    """A file that somebody deletes while the cache is read is told of as not there."""
+    """A file that somebody deletes while the cache is read is told of as not there, and never read as empty."""
     store = opened()
     put(store, events(0, 8))
     reader = opened()
@@ -297,6 +297,8 @@ def test_a_file_that_went_since_the_folder_was_listed_is_absent(opened):
     (store.folder / FUNDING.name).unlink()
 
     assert (reader.have(FUNDING).path, reader.have(FUNDING).final) == (None, False)
+    with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} is not there any more"):
+        list(reader.rows(FUNDING))
 
 
 def test_deleting_all_of_ares_costs_no_data(opened):

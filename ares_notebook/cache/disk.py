@@ -34,6 +34,8 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
         return CacheUnavailable(f"{path} is a folder; name a file")
     if isinstance(error, FileNotFoundError) and not path.parent.exists():
         return CacheUnavailable(f"there is no folder {path.parent}; make it, or name another place")
+    if isinstance(error, FileNotFoundError):
+        return CacheUnavailable(f"{path} is not there any more: somebody has deleted it; try again")
     folder = path.parent if path.suffix else path
     why = os.strerror(error.errno) if error.errno else str(error)
     msg = (
