@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage
     from ares_notebook.cache.gaps import find_gaps
     from ares_notebook.cache.history import download_history
-    from ares_notebook.cache.runs import load_runs
     from ares_notebook.cache.prune import prune_cache
     from ares_notebook.cache.pruned import PruneReport
+    from ares_notebook.cache.runs import load_runs
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download import (
         download_agg_trades_data,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from numbers import Real
 from pathlib import Path
+from stat import S_ISREG
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.cache.lock import held
@@ -59,7 +60,7 @@ def prune_cache(
         How large the rest may be: bytes on disk, or text such as ``"20 GB"``. Damaged
         files go first, then those whose period ended first. It is the size of what
         *symbol* and *interval* mean, without them that of all cache files and the
-        quarantine; receipts and locks are not counted. Defaults to
+        quarantine; receipts, locks and the run history are not counted. Defaults to
         ``settings.max_cache_bytes``.
     dry_run : bool
         True (the default) deletes nothing, and returns what would be done. Whether
@@ -173,14 +174,15 @@ def _paths(store: Store, file: CacheFile) -> tuple[Path, ...]:
 
 
 def _traces(paths: tuple[Path, ...]) -> tuple[Trace, ...]:
-    """How those of the paths look now that are there."""
+    """How those of the paths look now that are files."""
     seen = []
     for path in paths:
         try:
             status = path.stat()
         except FileNotFoundError:
             continue
-        seen.append(Trace(path, status.st_size, status.st_mtime_ns))
+        if S_ISREG(status.st_mode):
+            seen.append(Trace(path, status.st_size, status.st_mtime_ns))
     return tuple(seen)
 
 
@@ -191,9 +193,12 @@ def _deleted(store: Store, found: Found) -> PruneItem:
         with held(store.lock_path(found.file)) as is_ours:
             if not is_ours:
                 return item.kept("somebody is at work on it")
-            if _traces(found.paths) != found.traces:
+            now = _traces(found.paths)
+            if now and now != found.traces:
                 return item.kept("it has been changed since it was looked at")
-            _unlink([each.path for each in found.traces])
+            # Another pruning may have been first: then it is gone, as it should be.
+            if now:
+                _unlink([each.path for each in now])
     except CacheError as error:
         return item.kept(item.reason, error)
     _LOGGER.info("%s deleted: %s", item.file, item.reason)
@@ -201,18 +206,16 @@ def _deleted(store: Store, found: Found) -> PruneItem:
 
 
 def _unlink(paths: list[Path]) -> None:
-    """Delete in this order; where one cannot be deleted, the first stays too."""
+    """Delete in this order; where one cannot be deleted, the first (the receipt) stays too."""
     first, *others = paths
     aside = first.with_name(f".{first.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         first.replace(aside)
         try:
-            for path in others:
-                path.unlink(missing_ok=True)
+            for path in (*others, aside):
+                path.unlink()
         except OSError:
-            # The receipt of a file that stays.
             aside.replace(first)
             raise
-        aside.unlink()
     except OSError as error:
         raise cannot_access(Path(error.filename or first), error) from error
