@@ -1,4 +1,4 @@
-"""The verbs that look back: gaps, repair, validate, audit, fingerprint, verify; for people and machines."""
+"""The verbs that look back: gaps, repair, validate, audit, fingerprint, verify, prune; for people and machines."""
 
 from __future__ import annotations
 
@@ -153,10 +153,65 @@ def test_a_fingerprint_is_saved_and_verified(ares, filled):
     assert json.loads(other[1]) == [{"period": "2025-03-05", "what": "changed"}]
 
 
+OLD = "klines_BTCUSDT_1h_2025-02.csv"
+
+
+def test_prune_looks_first_and_deletes_when_told(ares, filled):
+    """Without --yes nothing goes and what would go is told; with it just that goes; both exit with 0."""
+    wanted = ("prune", "btcusdt", "1h", "--max-bytes", "150 kB")
+    first = ares(*wanted)
+    before = sorted(path.name for path in filled.cache_dir.glob("*.csv"))
+    second = ares(*wanted, "--yes")
+
+    assert (first[0], second[0]) == (0, 0)
+    assert "--yes" in first[1]
+    assert first[1].startswith("would delete 1 file")
+    assert second[1].startswith("deleted 1 file")
+    assert before == [OLD, NAME]
+    assert [path.name for path in filled.cache_dir.glob("*.csv")] == [NAME]
+
+
+def test_prune_by_age_for_machines(ares, filled):
+    """With --keep-days what is that old goes, and --json tells the sums and every file."""
+    status, out, _ = ares("prune", "--keep-days", "0.5", "--yes", "--json")
+    data = json.loads(out)
+
+    assert status == 0
+    assert (data["dry_run"], data["failed"], data["files"], data["bytes_left"]) == (False, 0, 2, 0)
+    assert [each["action"] for each in data["items"]] == ["delete", "delete"]
+    assert data["bytes_freed"] == sum(each["bytes"] for each in data["items"]) > 0
+    assert list(filled.cache_dir.glob("*.csv")) == []
+
+
+def test_prune_takes_its_limits_from_the_environment(ares, filled, monkeypatch):
+    """ARES_MAX_CACHE_BYTES is the size where no option says one."""
+    monkeypatch.setenv("ARES_MAX_CACHE_BYTES", "0 kB")
+    status, out, _ = ares("prune", "--yes")
+
+    assert (status, out[:15]) == (0, "deleted 2 files")
+    assert list(filled.cache_dir.glob("*.csv")) == []
+
+
+def test_what_cannot_be_pruned_exits_with_1(ares, filled):
+    """Where a file cannot be deleted the report tells, and so does the exit status."""
+    for lock in (filled.cache_dir / ".ares" / "locks").iterdir():
+        lock.unlink()
+        lock.mkdir()
+    status, out, _ = ares("prune", "--max-bytes", "0", "--yes")
+
+    assert status == 1
+    assert "2 FAILED" in out
+    assert (filled.cache_dir / NAME).exists()
+
+
 BAD = [
     (("gaps", "BTCUSDT"), 1, "there is no cache folder"),
     (("validate",), 1, "there is no cache folder"),
     (("repair", "BTC/USDT"), 2, "without a slash"),
+    (("prune", "--keep-days", "30"), 1, "there is no cache folder"),
+    (("prune",), 2, "--max-bytes"),
+    (("prune", "--max-bytes", "much"), 2, "max_bytes='much'"),
+    (("prune", "--keep-days", "-1"), 2, "keep=-1"),
     (("verify", "nope.json"), 2, "there is no file"),
     (("fingerprint", "BTCUSDT"), 2, "interval"),
     (("gaps", "BTCUSDT", "--start", "2025-02-30"), 2, "2025-02-30"),
