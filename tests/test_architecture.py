@@ -39,7 +39,7 @@ FLOORS = [
     {"cache.part"},
     {"cache.text"},
     {"cache.have", "cache.origin", "cache.quarantine", "cache.splice"},
-    {"cache.examine"},
+    {"cache.examine", "cache.seen"},
     {"cache.store"},
     {"cache.beside", "cache.lock", "cache.reasons", "cache.span"},
     {"cache.coverage", "cache.gaps", "cache.history", "cache.prune", "cache.runs", "cache.window"},

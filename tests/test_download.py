@@ -723,6 +723,19 @@ async def test_cache_that_is_no_folder(exchange, settings):
     assert exchange.requests == []
 
 
+async def test_a_wrong_address_does_not_bind_the_folder(settings):
+    """A folder into which nothing came, since nobody answered, takes the next market's files."""
+    nobody = {
+        f"{name}_url": "http://127.0.0.1:9" for name in ("spot", "archive", "archive_listing")
+    }
+    wrong = settings.model_copy(update={**nobody, "market": None, "max_retries": 0})
+    with pytest.raises(IncompleteDownload):
+        (await fetched(wrong, ("klines", "1d", 0.1), "2025-03-01")).raise_for_failures()
+
+    report = await fetched(settings, ("klines", "1d", 0.1), "2025-03-01")
+    assert report.complete
+
+
 async def test_cache_of_another_market_is_refused(exchange, settings):
     """A cache that one market filled is not filled from another."""
     await fetched(settings, ("klines", "1d", 0.1), "2025-03-01")

@@ -380,7 +380,7 @@ def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
 
 def test_a_cache_of_another_market_is_refused(opened):
     """Demo candles never mix with real ones; the error names both markets and the way out."""
-    opened(market="demo")
+    put(opened(market="demo"), events(0))
 
     with pytest.raises(WrongMarket, match=r"'demo'.*'binance'.*cache_dir"):
         opened()
@@ -388,11 +388,16 @@ def test_a_cache_of_another_market_is_refused(opened):
     assert opened(market="demo") is not None
 
 
-def test_the_origin_is_written_once(opened):
-    """origin.json names the market that filled the cache first."""
+def test_the_origin_is_the_market_of_the_first_file(opened):
+    """origin.json names the market from which the first file came, not one from which nothing did."""
+    opened(market="wrong")
     store = opened(market="demo")
+    late = opened(market="late")
+    put(store, events(0))
 
     assert json.loads((store.folder / ".ares" / "origin.json").read_text()) == {"market": "demo"}
+    with pytest.raises(WrongMarket, match="demo"):
+        put(late, events(0))
 
 
 def test_a_folder_of_old_files_is_binances(opened, tmp_path):

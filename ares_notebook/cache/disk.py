@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
@@ -47,7 +48,9 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
 
 def put_text(path: Path, text: str) -> None:
     """Write a small file of ours whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    # Two threads, as two processes, may write the same file at once; the later one wins.
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    part = path.with_name(f".{path.name}.{writer}{PART_SUFFIX}")
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)

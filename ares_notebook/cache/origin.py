@@ -11,17 +11,17 @@ from ares_notebook.cache.text import is_ours
 from ares_notebook.errors import WrongMarket
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["claim", "market_of"]
+__all__ = ["claim", "market_of", "refuse_another"]
 
 
-def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
+def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
     """
-    Note in ``.ares/origin.json`` that *market* fills *folder*.
+    Raise if *folder* was filled from another market than *market*.
 
     Parameters
     ----------
     folder : Path
-        The cache folder; its ``.ares`` exists.
+        The cache folder.
     market : str
     files : iterable of (CacheFile, Path)
         What is there; looked at only where no note is.
@@ -31,18 +31,39 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
     WrongMarket
         If another market filled it.
     OSError
-        If the note cannot be read or written.
+        If the note cannot be read.
     """
-    note = folder / ".ares" / "origin.json"
     known = market_of(folder) or _market_of_old(files)
-    if known is None:
-        put_text(note, json.dumps({"market": market}) + "\n")
-    elif known != market:
+    if known not in (None, market):
         msg = (
             f"{folder} holds the data of {known!r}, and {market!r} would be mixed "
             f"into it; choose another folder with cache_dir"
         )
         raise WrongMarket(msg)
+
+
+def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
+    """
+    Note in ``.ares/origin.json`` that *market* fills *folder*, with the first file that it gets.
+
+    Not before: a wrong address, from which nothing came, must not bind the folder.
+
+    Parameters
+    ----------
+    folder, market, files
+        As in `refuse_another`; ``.ares`` exists.
+
+    Raises
+    ------
+    WrongMarket
+        As there.
+    OSError
+        If the note cannot be read or written.
+    """
+    refuse_another(folder, market, files)
+    if market_of(folder) is None:
+        note = folder / ".ares" / "origin.json"
+        put_text(note, json.dumps({"market": market}) + "\n")
 
 
 def market_of(folder: Path) -> str | None:

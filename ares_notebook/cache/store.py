@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 from ares_notebook.cache.disk import (
@@ -19,10 +18,11 @@ from ares_notebook.cache.disk import (
 )
 from ares_notebook.cache.examine import examined
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.origin import claim
+from ares_notebook.cache.origin import claim, refuse_another
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
 from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Trouble
 from ares_notebook.market.rows import Table
@@ -73,10 +73,14 @@ class Store:
             probe = self._ours / f".writable.{os.getpid()}{PART_SUFFIX}"
             probe.touch()
             probe.unlink()
-            there = ((file, self.path_of(file)) for file in self.files())
-            claim(self.folder, self._market, ((file, path) for file, path in there if path))
+            refuse_another(self.folder, self._market, self._there())
         except OSError as error:
             raise cannot_access(self.folder, error) from error
+
+    def _there(self) -> Iterator[tuple[CacheFile, Path]]:
+        """The cache files that are there, with their paths."""
+        paths = ((file, self.path_of(file)) for file in self.files())
+        return ((file, path) for file, path in paths if path is not None)
 
     def files(self) -> list[CacheFile]:
         """The cache files that are there, or that a receipt tells of, in order of their names."""
@@ -103,11 +107,11 @@ class Store:
         receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
-        status = _status(path)
+        status = status_of(path)
         if path is None or status is None:
             final = bool(receipt and receipt.final and not receipt.size)
             return Have(file, absences=absences, final=final, trouble=trouble)
-        if receipt and _holds(receipt, path, status):
+        if receipt and holds(receipt, path, status):
             return Have(
                 file,
                 path,
@@ -121,7 +125,7 @@ class Store:
                 trouble=trouble,
             )
         if receipt and receipt.size is not None:
-            _tell_of_change(path, status.st_mtime_ns)
+            tell_of_change(path, status.st_mtime_ns)
         expected = receipt.sha256 if receipt and receipt.final else None
         found = examined(file, path)
         return replace(found, absences=absences, trouble=trouble, expected_sha256=expected)
@@ -161,6 +165,7 @@ class Store:
         target, old = self.folder / name, self.path_of(file)
         part.close()
         try:
+            claim(self.folder, self._market, self._there())
             if facts.rows:
                 # On the disk before its name is, and the name before the receipt.
                 flush_to_disk(part.path)
@@ -175,7 +180,7 @@ class Store:
         self._write_receipt(
             Receipt(
                 file.name,
-                *_seen(there),
+                *size_and_time(there),
                 sha256=part.sha256 if there else None,
                 facts=facts,
                 sources=sources,
@@ -190,7 +195,7 @@ class Store:
         self._write_receipt(
             Receipt(
                 have.file.name,
-                *_seen(have.path),
+                *size_and_time(have.path),
                 sha256=digest,
                 facts=have.facts,
                 sources=have.sources,
@@ -301,31 +306,6 @@ class Store:
             self._noted.add(receipt.file)
 
 
-def _status(path: Path | None) -> os.stat_result | None:
-    """How a file stands; None for one that has been deleted since the folder was listed."""
-    try:
-        return path.stat() if path else None
-    except FileNotFoundError:
-        return None
-
-
-def _holds(receipt: Receipt, path: Path, status: os.stat_result) -> bool:
-    """Whether the file is still the one that the receipt was written for."""
-    if status.st_size != receipt.size:
-        return False
-    if status.st_mtime_ns == receipt.mtime_ns:
-        return True
-    # A copied cache has other times and the same bytes.
-    return file_sha256(path) == receipt.sha256
-
-
-@lru_cache(maxsize=1024)
-def _tell_of_change(path: Path, mtime_ns: int) -> None:
-    """Once a change, however often the file is looked at; *mtime_ns* tells changes apart."""
-    _LOGGER.warning("%s has changed since its receipt was written; measured anew", path)
-    _LOGGER.debug("its time is %d ns now", mtime_ns)
-
-
 def _names_in(receipts: Path) -> set[str]:
     try:
         return {
@@ -337,11 +317,3 @@ def _names_in(receipts: Path) -> set[str]:
         return set()
     except OSError as error:
         raise cannot_access(receipts, error) from error
-
-
-def _seen(path: Path | None) -> tuple[int | None, int | None]:
-    """Size and time by which a file is known again; of no file, neither."""
-    if path is None:
-        return None, None
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns

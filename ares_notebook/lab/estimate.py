@@ -13,7 +13,7 @@ from ares_notebook.settings import Settings
 from ares_notebook.work.cost import Cost
 from ares_notebook.work.plan import Plan
 
-__all__ = ["cost_of", "estimate_html", "estimate_text"]
+__all__ = ["cost_of", "estimate_html"]
 
 _NAMES = ("", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
 
@@ -22,11 +22,6 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
     """The cost of all *plans*, which are of one choice."""
     steps = [step for plan in plans for step in plan.steps]
     return Cost.of(steps, plans[0].settings)
-
-
-def estimate_text(plans: Sequence[Plan]) -> str:
-    """The cost in one sentence."""
-    return str(cost_of(plans))
 
 
 def estimate_html(plans: Sequence[Plan], notes: Sequence[str] = ()) -> str:
