@@ -26,20 +26,7 @@ def runs(settings) -> list[dict]:
 
 def some_run(what: str = "download") -> Run:
     """A run that did nothing."""
-    numbers = dict.fromkeys(
-        ("files", "rows", "bytes_received", "requests", "retries", "rate_limited", "failures"), 0
-    )
-    texts = {"what": what, "symbol": "BTCUSDT", "interval": "1h", "datasets": "klines"}
-    return Run(
-        at=datetime(2025, 1, 1, tzinfo=UTC),
-        start=None,
-        end=None,
-        ending="done",
-        seconds=0.5,
-        error="",
-        **numbers,
-        **texts,
-    )
+    return Run(at=datetime(2025, 1, 1, tzinfo=UTC), what=what, symbol="BTCUSDT")
 
 
 async def test_a_download_is_on_record(exchange, settings):
@@ -168,6 +155,17 @@ async def test_each_verb_is_on_record(settings):
     ]
     assert runs(settings)[-1]["datasets"] == "klines,futures"
     assert runs(settings)[3]["rows"] == 28 * 24
+
+
+async def test_a_pruning_is_on_record(settings):
+    """A pruning that deletes leaves a line with its files; one that only looks leaves none."""
+    await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-03-01", settings=settings)
+    for dry_run in (True, False):
+        ares.prune_cache("btcusdt", max_bytes=0, dry_run=dry_run, settings=settings)
+    run = runs(settings)[-1]
+
+    assert (len(runs(settings)), run["what"], run["symbol"]) == (2, "prune", "BTCUSDT")
+    assert (run["ending"], run["files"], run["failures"]) == ("done", 3, 0)
 
 
 async def test_an_audit_that_finds_something_says_so(settings):

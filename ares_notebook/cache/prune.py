@@ -15,6 +15,7 @@ from ares_notebook.cache.lock import held
 from ares_notebook.cache.pruned import PruneItem, PruneReport
 from ares_notebook.cache.quarantine import put_aside, quarantine_of
 from ares_notebook.cache.retention import Found, Limits, Trace, decided
+from ares_notebook.cache.runs import Run, note_run
 from ares_notebook.cache.span import meant, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
@@ -63,7 +64,7 @@ def prune_cache(
         quarantine; receipts, locks and the run history are not counted. Defaults to
         ``settings.max_cache_bytes``.
     dry_run : bool
-        True (the default) deletes nothing, and returns what would be done. Whether
+        False deletes, and leaves a line in the run history. True (the default) deletes nothing, and returns what would be done. Whether
         somebody is at work on a file is only seen when it is to go.
     settings : Settings, optional
 
@@ -108,9 +109,28 @@ def prune_cache(
     found = list(_found(store, meant(symbol, interval)))
     if not found:
         raise NeverDownloaded(never(store, symbol, interval))
-    row = decided(found, datetime.now(UTC), limits)
+    began = datetime.now(UTC)
+    row = decided(found, began, limits)
     items = (each.item if dry_run or not each.goes else _deleted(store, each) for each in row)
-    return PruneReport(tuple(items), dry_run)
+    report = PruneReport(tuple(items), dry_run)
+    if not dry_run:
+        note_run(store.folder, _run_of(report, began, symbol, interval))
+    return report
+
+
+def _run_of(report: PruneReport, at: datetime, symbol: str | None, interval: str | None) -> Run:
+    """The line of the run history."""
+    return Run(
+        at,
+        "prune",
+        (symbol or "").upper(),
+        interval or "",
+        ending="failed" if report.failed else "done",
+        files=report.files,
+        seconds=round((datetime.now(UTC) - at).total_seconds(), 3),
+        failures=len(report.failed),
+        error="".join(f"{each.file}: {each.error}" for each in report.failed[:1]),
+    )
 
 
 def _limits(keep: float | timedelta | None, size: int | str | None, settings: Settings) -> Limits:

@@ -62,7 +62,8 @@ class Run:
     at : datetime
         When it began, aware UTC.
     what : str
-        The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``.
+        The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
+        ``prune``.
     symbol, interval, datasets : str
         Of what; several with commas between, empty for all that is there.
     start, end : datetime or None
@@ -79,21 +80,21 @@ class Run:
 
     at: datetime
     what: str
-    symbol: str
-    interval: str
-    datasets: str
-    start: datetime | None
-    end: datetime | None
-    ending: Ending
-    files: int
-    rows: int
-    bytes_received: int
-    requests: int
-    retries: int
-    rate_limited: int
-    seconds: float
-    failures: int
-    error: str
+    symbol: str = ""
+    interval: str = ""
+    datasets: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    ending: Ending = "done"
+    files: int = 0
+    rows: int = 0
+    bytes_received: int = 0
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+    error: str = ""
 
 
 _COLUMNS = [field.name for field in fields(Run)]
@@ -136,10 +137,10 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     """
     What was done with the cache: a row a run, oldest first.
 
-    Reads the disk only. Downloads, repairs, audits and validations of `assure_quality`
-    are runs, whether they were started in a cell, a script, the panel or the shell;
-    those that had nothing to do and those that failed or were cancelled as well. A run
-    that was killed leaves no line.
+    Reads the disk only. Downloads, repairs, audits, validations (all but a bare
+    `validate_cache`, which only looks) and prunings are runs, whether they were started in
+    a cell, a script, the panel or the shell; those that had nothing to do and those that
+    failed or were cancelled as well. A run that was killed leaves no line.
 
     Parameters
     ----------
