@@ -40,8 +40,6 @@ from ares_notebook.work.plan import Plan, make_plan
 
 __all__ = ["fetch_missing_data"]
 
-# What a loaded row takes in memory, roughly, while frames are put together.
-_ROW_BYTES = {"klines": 250, "agg_trades": 200, "futures": 60}
 # Below this nobody needs to count.
 _SMALL_BYTES = 256 << 20
 
@@ -279,7 +277,7 @@ async def _check_memory(plan: Plan, request: _Request) -> None:
 def _needed(plan: Plan, dataset: Dataset) -> int:
     """Bytes of memory that the rows of a plan take, those that are there already included."""
     there = sum(step.have.facts.rows for step in plan.steps)
-    return (plan.rows + there) * _ROW_BYTES[dataset.name]
+    return round((plan.rows + there) * dataset.loaded_row_bytes)
 
 
 def _facts(file: CacheFile, shape: Shape) -> Facts:

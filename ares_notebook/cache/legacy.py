@@ -24,17 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ends_with_line", "legacy_columns", "read_legacy"]
 
-# What the ancestor always wrote; a file that lacks one of these is not its work.
-_REQUIRED = {
-    "klines": ("timestamp", "open", "high", "low", "close", "volume"),
-    "agg_trades": ("timestamp", "price", "quantity", "is_buyer_maker", "agg_trade_id"),
-    "futures": ("timestamp", "fundingRate"),
-}
-
 
 def legacy_columns(dataset: Dataset) -> tuple[str, ...]:
-    """The columns that the ancestor wrote."""
-    return _REQUIRED[dataset.name]
+    """The columns that the ancestor always wrote; a file that lacks one of these is not its work."""
+    return dataset.column_names[: dataset.ancestor_columns]
 
 
 def read_legacy(path: Path, dataset: Dataset) -> Table:
@@ -92,7 +85,7 @@ def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
     # What follows the last line end is a line cut short, or nothing.
     header, *lines = lines[:-1] or [b""]
     names = header.decode("utf-8", "replace").rstrip("\r").split(",")
-    missing = [name for name in _REQUIRED[dataset.name] if name not in names]
+    missing = [name for name in legacy_columns(dataset) if name not in names]
     if missing or len(set(names)) < len(names):
         raise CorruptFile(
             _unknown(path, f"no column {missing[0]!r}" if missing else "a doubled one")

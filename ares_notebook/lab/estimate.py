@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ares_notebook.lab.form import DATASET_LABELS
+from ares_notebook.market.datasets import dataset_named
 from ares_notebook.markup import block, line, table
 from ares_notebook.quantities import size_in_words, time_in_words
 from ares_notebook.settings import Settings
@@ -44,7 +44,10 @@ def estimate_html(plans: Sequence[Plan], notes: Sequence[str] = ()) -> str:
     steps = [step for plan in plans for step in plan.steps]
     names = dict.fromkeys(step.file.dataset.name for step in steps)
     parts = [
-        (DATASET_LABELS[name], Cost.of((s for s in steps if s.file.dataset.name == name), settings))
+        (
+            dataset_named(name).title,
+            Cost.of((s for s in steps if s.file.dataset.name == name), settings),
+        )
         for name in names
     ]
     lines = [*parts, ("In all", whole)] if len(parts) > 1 else parts

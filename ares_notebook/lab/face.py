@@ -6,7 +6,7 @@ import traceback
 
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.lab.choice import Choice
-from ares_notebook.lab.form import DATASET_LABELS
+from ares_notebook.market.datasets import dataset_named
 from ares_notebook.markup import block, folded, line, table, text
 
 __all__ = ["face_html", "face_text", "hint_html", "problem_html"]
@@ -34,7 +34,7 @@ def hint_html(words: str) -> str:
 def face_text(choice: Choice) -> str:
     """The choice in a line."""
     end = f", end {choice.end:%Y-%m-%d}" if choice.end else ""
-    labels = ", ".join(DATASET_LABELS[name] for name in choice.datasets)
+    labels = ", ".join(dataset_named(name).title for name in choice.datasets)
     return f"{', '.join(choice.symbols)} {choice.interval}, {_lookback(choice)}{end}: {labels}"
 
 
@@ -62,7 +62,7 @@ def face_html(choice: Choice, estimate: str, standing: str) -> str:
         ("Symbols", ", ".join(choice.symbols)),
         ("Interval", choice.interval),
         ("Lookback", f"{_lookback(choice)}, up to {end} (UTC, exclusive)"),
-        ("Datasets", ", ".join(DATASET_LABELS[name] for name in choice.datasets)),
+        ("Datasets", ", ".join(dataset_named(name).title for name in choice.datasets)),
         ("Cache folder", choice.settings.cache_dir),
     ]
     code = folded("The code that does the same", f"<pre>{text(choice.code())}</pre>")

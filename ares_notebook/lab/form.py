@@ -12,15 +12,13 @@ import ipywidgets as widgets
 from ares_notebook.errors import BadArgument
 from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
 from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
-from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES, dataset_named
+from ares_notebook.market.datasets import DATASETS, dataset_named
 from ares_notebook.market.intervals import INTERVALS
 from ares_notebook.market.periods import as_utc
 from ares_notebook.settings import CACHE_DIR, Settings
 
-__all__ = ["DATASET_LABELS", "Form"]
+__all__ = ["Form"]
 
-DATASET_LABELS = {KLINES.name: "K-lines", AGG_TRADES.name: "Trades", FUTURES.name: "Funding"}
-"""What people call the datasets."""
 
 _MOST_COUNT = 9_999
 
@@ -91,8 +89,10 @@ class Form:
     def _make_ticks(self, datasets: Sequence[str]) -> None:
         ticked = {dataset_named(name).name for name in datasets}
         self.ticks = {
-            name: widgets.Checkbox(value=name in ticked, description=label, indent=False)
-            for name, label in DATASET_LABELS.items()
+            dataset.name: widgets.Checkbox(
+                value=dataset.name in ticked, description=dataset.title, indent=False
+            )
+            for dataset in DATASETS
         }
         for tick in self.ticks.values():
             tick.layout.width = "auto"

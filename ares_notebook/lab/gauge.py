@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import ipywidgets as widgets
 
-from ares_notebook.lab.form import DATASET_LABELS
+from ares_notebook.market.datasets import DATASETS, dataset_named
 from ares_notebook.markup import text
 from ares_notebook.quantities import size_in_words, time_in_words
 from ares_notebook.work.progress import Part, Progress
@@ -34,7 +34,7 @@ class Gauge:
 
     def __init__(self) -> None:
         self.status = widgets.HTML()
-        self._lines = {name: _Line() for name in ("", *DATASET_LABELS)}
+        self._lines = {name: _Line() for name in ("", *(dataset.name for dataset in DATASETS))}
         self.box = widgets.VBox([self.status, *(line.box for line in self._lines.values())])
         self._told = -1
         self.say("Ready")
@@ -71,7 +71,9 @@ class Gauge:
         self._lines[""].show("In all", progress.share, _whole(progress))
         parts: Sequence[Part] = progress.parts if len(progress.parts) > 1 else ()
         for part in parts:
-            self._lines[part.dataset].show(DATASET_LABELS[part.dataset], part.share, _part(part))
+            self._lines[part.dataset].show(
+                dataset_named(part.dataset).title, part.share, _part(part)
+            )
 
 
 class _Line:

@@ -49,14 +49,16 @@ class Dataset:
     ----------
     name : str
         As users write it in ``datasets=``.
-    label : str
-        What people call its rows.
+    label, title : str
+        What people call its rows, in a sentence and on a button.
     file_prefix : str
         How cache file names begin.
     cut : {"month", "day"}
         What one cache file holds.
     columns : tuple of Column
         Of a cache file, in order.
+    ancestor_columns : int
+        How many of `columns`, from the first on, the ancestor wrote.
     published : tuple of Column
         Of the exchange's rows, in order; the same on both roads. Names are those
         of `columns`; what has another name is not kept.
@@ -80,17 +82,20 @@ class Dataset:
         The word in an archive name; empty where that is the interval.
     archive_cuts : tuple of {"month", "day"}
         What the archive offers as one file.
-    zipped_row_bytes, stored_row_bytes : float
-        Size of a row, for estimates (measured on BTCUSDT).
+    zipped_row_bytes, stored_row_bytes, loaded_row_bytes : float
+        Size of a row in an archive, in a cache file, and in memory while frames are put
+        together; for estimates (measured on BTCUSDT).
     rows_per_day : float
         For estimates, where no grid tells (BTCUSDT: a million trades a day).
     """
 
     name: str
     label: str
+    title: str
     file_prefix: str
     cut: Cut
     columns: tuple[Column, ...]
+    ancestor_columns: int
     published: tuple[Column, ...]
     stamp_digits: Literal[0, 3, 6]
     key: Literal["open_time", "id", "event_time"]
@@ -104,6 +109,7 @@ class Dataset:
     archive_cuts: tuple[Cut, ...]
     zipped_row_bytes: float
     stored_row_bytes: float
+    loaded_row_bytes: float
     rows_per_day: float
 
     @property
@@ -126,6 +132,7 @@ _TIMESTAMP = Column("timestamp", "time")
 KLINES = Dataset(
     name="klines",
     label="k-lines",
+    title="K-lines",
     file_prefix="klines",
     cut="month",
     columns=(
@@ -142,6 +149,7 @@ KLINES = Dataset(
             ("taker_buy_quote_asset_volume", "number"),
         ),
     ),
+    ancestor_columns=6,
     published=(
         _TIMESTAMP,
         *_columns(
@@ -172,6 +180,7 @@ KLINES = Dataset(
     archive_cuts=("month", "day"),
     zipped_row_bytes=48,
     stored_row_bytes=125,
+    loaded_row_bytes=250,
     rows_per_day=24,
 )
 """Spot candles; a month of one interval a file."""
@@ -179,6 +188,7 @@ KLINES = Dataset(
 AGG_TRADES = Dataset(
     name="agg_trades",
     label="aggregated trades",
+    title="Trades",
     file_prefix="aggtrades",
     cut="day",
     columns=(
@@ -192,6 +202,7 @@ AGG_TRADES = Dataset(
             ("last_trade_id", "integer"),
         ),
     ),
+    ancestor_columns=5,
     published=(
         *_columns(
             ("agg_trade_id", "integer"),
@@ -217,6 +228,7 @@ AGG_TRADES = Dataset(
     archive_cuts=("day",),
     zipped_row_bytes=17,
     stored_row_bytes=96,
+    loaded_row_bytes=200,
     rows_per_day=1_000_000,
 )
 """Spot trades, aggregated by the exchange; a day a file."""
@@ -224,9 +236,11 @@ AGG_TRADES = Dataset(
 FUTURES = Dataset(
     name="futures",
     label="funding rates",
+    title="Funding",
     file_prefix="futures",
     cut="month",
     columns=(_TIMESTAMP, Column("fundingRate", "number")),
+    ancestor_columns=2,
     published=(
         _TIMESTAMP,
         Column("funding_interval_hours", "ignored"),
@@ -244,6 +258,7 @@ FUTURES = Dataset(
     archive_cuts=("month",),
     zipped_row_bytes=16,
     stored_row_bytes=36,
+    loaded_row_bytes=60,
     rows_per_day=3,
 )
 """Funding rates of the USD-M perpetual of the same name; a month a file."""
