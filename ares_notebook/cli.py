@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,6 +54,10 @@ def about(
 
 def main() -> None:
     """Run the command line; the exit status says how it went."""
+    if Path("src", "config.py").is_file():
+        # In the host project: an installed script looks for modules beside itself, and would
+        # miss the configuration that `python -m ares_notebook` finds.
+        sys.path.insert(0, "")
     try:
         app()
     except BadArgument as error:

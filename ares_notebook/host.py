@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import traceback
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
@@ -44,19 +45,27 @@ def host_defaults() -> dict[str, object]:
     config = _imported("src.config")
     if config is None:
         return {}
+    try:
+        found = _values_of(config)
+    except Exception as error:  # noqa: BLE001 - as below
+        _tell_of_break("src.config", error)
+        return {}
+    return {name: value for name, value in found.items() if value is not None and value != ""}
+
+
+def _values_of(config: ModuleType) -> dict[str, object]:
     table = getattr(config, "CONFIG", {})
     if not isinstance(table, Mapping):
         _tell_of_table(type(table).__name__)
         table = {}
     training = table.get("MODEL_TRAINING")
-    found = {
+    return {
         "symbol": table.get("SYMBOL"),
         "interval": table.get("INTERVAL"),
         "lookback_years": table.get("LOOKBACK_YEARS"),
         "keep_days": training.get("data_retention_days") if isinstance(training, Mapping) else None,
         "api_key": getattr(getattr(config, "settings", None), "binance_api_key", None),
     }
-    return {name: value for name, value in found.items() if value is not None and value != ""}
 
 
 @cache
@@ -75,12 +84,23 @@ def _imported(name: str) -> ModuleType | None:
     return None
 
 
+_TOLD: set[str] = set()
+
+
 def _tell_of_break(name: str, error: BaseException) -> None:
+    if name in _TOLD:
+        return
+    _TOLD.add(name)
+    # The words of any other error may hold what the project keeps secret.
+    words = f": {error}" if isinstance(error, ImportError | SyntaxError) else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     _LOGGER.warning(
-        "%s of the project around cannot be imported (%s: %s); our own defaults are used instead",
+        "%s of the project around cannot be used (%s%s%s); our own defaults are used instead",
         name,
         type(error).__name__,
-        error,
+        words,
+        place,
     )
 
 

@@ -79,8 +79,21 @@ def _folder(value: object) -> Path:
 _Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
+def _key(value: object) -> object:
+    """A key without the line end that a file leaves; none where nothing is left."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        return text
+    if not text.strip().isprintable():
+        msg = "has a letter that no key has: a line end, or a control character"
+        raise ValueError(msg)
+    return text.strip() or None
+
+
 def _each(value: object) -> object:
     """Several values: as a sequence, or as text (of the environment) with blanks between."""
+    if value is None:
+        return ()
     return tuple(value.split()) if isinstance(value, str) else value
 
 
@@ -226,7 +239,7 @@ class Settings(BaseSettings):
     archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
     source: Literal["auto", "archive", "rest"] = "auto"
     weight_share: float = Field(0.8, gt=0, le=1)
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
     compression: Literal["zstd"] | None = None
     progress: bool | None = None
     market: str | None = None

@@ -53,6 +53,9 @@ class Shape:
             If it has no stamps, trades without ids, or two columns of one name.
         """
         frame = _empty(dataset) if given is None else given
+        if not isinstance(frame, pd.DataFrame):
+            msg = f"the given {dataset.name} are a {type(given).__name__}; pass a DataFrame or None"
+            raise BadArgument(msg)
         if not frame.columns.is_unique:
             twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
             msg = f"the given {dataset.name} have columns of one name: {twice}; which is meant?"
@@ -165,6 +168,9 @@ def _ids(frame: pd.DataFrame, dataset: Dataset) -> Int64s | None:
         return None
     if "agg_trade_id" not in frame:
         msg = "the given agg_trades have no 'agg_trade_id' column, without which none is told from another"
+        raise BadArgument(msg)
+    if frame["agg_trade_id"].isna().any():
+        msg = "the given agg_trades have rows without an 'agg_trade_id'"
         raise BadArgument(msg)
     ids: Int64s = frame["agg_trade_id"].to_numpy().astype("int64")
     return ids

@@ -75,7 +75,9 @@ async def fetch_missing_data(
     logger : logging.Logger
         Told of errors and of what was fetched.
     interval : str, optional
-        Of the k-lines. Defaults to the spacing of those given, else to the settings'.
+        Of the k-lines. Defaults to the settings', or to the spacing of those given where
+        that is shorter; where it is longer it must be said, since candles of which every
+        second is missing look the same.
     settings : Settings, optional
 
     Returns
@@ -145,6 +147,14 @@ def _interval(
     values, counts = np.unique(steps, return_counts=True)
     step = int(values[counts.argmax()])
     spaced = {length: name for name, length in INTERVALS.items() if length}
+    own = INTERVALS[settings.interval]
+    if own and step > own and step % own == 0:
+        # Candles of the settings' interval of which every second is missing look so, too.
+        msg = (
+            f"the given k-lines are {step // 1000} seconds apart, and the settings say "
+            f"{settings.interval}: are they longer, or are some missing? Pass interval="
+        )
+        raise BadArgument(msg)
     if step not in spaced:
         if step >= 28 * INTERVALS["1d"]:
             return "1M"

@@ -68,9 +68,11 @@ def tidings_of(run: Run, words: str, folder: Path) -> Tidings | None:
     what = " ".join(filter(None, [run.what, "of", run.symbol or "all", run.interval]))
     counts = f" ({run.failures} of {run.files} files)" if event == "failed" and run.files else ""
     place = folder.absolute()
-    lines = [words, f"Cache: {place} on {socket.gethostname()}"]
+    # The report comes last: a service that takes only so much cuts off the end.
+    lines = [*filter(None, [run.error]), f"Cache: {place} on {socket.gethostname()}"]
     if run.ending in _REMEDIES:
         symbol = run.symbol.split(",")[0] or "SYMBOL"
         remedy = _REMEDIES[run.ending]
         lines.append(remedy.format(symbol=shlex.quote(symbol), folder=shlex.quote(str(place))))
-    return Tidings(event, f"ares-notebook: {what}: {run.ending}{counts}", "\n\n".join(lines))
+    body = "\n\n".join([*lines, *([words] if words != run.error else [])])
+    return Tidings(event, f"ares-notebook: {what}: {run.ending}{counts}", body)

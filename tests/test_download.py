@@ -723,6 +723,15 @@ async def test_cache_that_is_no_folder(exchange, settings):
     assert exchange.requests == []
 
 
+async def test_a_whole_cache_of_another_market_is_not_complete(settings):
+    """Where nothing would be asked for, the files of another market are refused all the same."""
+    await fetched(settings, ("klines", "1d", 0.1), "2025-03-01")
+    other = settings.model_copy(update={"market": "binance"})
+
+    with pytest.raises(WrongMarket, match="demo"):
+        await fetched(other, ("klines", "1d", 0.1), "2025-03-01")
+
+
 async def test_a_wrong_address_does_not_bind_the_folder(settings):
     """A folder into which nothing came, since nobody answered, takes the next market's files."""
     nobody = {

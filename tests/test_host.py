@@ -91,11 +91,11 @@ def test_an_import_of_the_package_does_not_look_at_the_host(tmp_path):
     ids=["raises", "lacks a module", "exits", "does not parse"],
 )
 def test_a_broken_config_is_reported_and_survived(tmp_path, config):
-    """A src.config that cannot be imported costs one warning, and our own defaults hold."""
+    """A src.config that cannot be used costs one warning, and our own defaults hold."""
     done = host_program(tmp_path, {"config.py": config}, SHOW, "Settings()")
 
     assert done.stdout.split() == ["BTCUSDT", "1h", "1.0", "None", "None"]
-    assert done.stderr.count("src.config of the project around cannot be imported") == 1
+    assert done.stderr.count("src.config of the project around cannot be used") == 1
     assert done.returncode == 0
 
 
@@ -163,4 +163,74 @@ def test_a_broken_logger_is_reported_and_survived(tmp_path):
     done = host_program(tmp_path, files, SHOW)
 
     assert done.returncode == 0
-    assert "src.utils.logger of the project around cannot be imported" in done.stderr
+    assert "src.utils.logger of the project around cannot be used" in done.stderr
+
+
+SECRETIVE = """\
+raise RuntimeError("cannot connect: password=hunter2")
+"""
+UNREADABLE = """\
+class settings:
+    @property
+    def binance_api_key(self):
+        raise RuntimeError("no vault")
+
+settings = settings()
+CONFIG = {"SYMBOL": "ETHUSDT"}
+"""
+EMPTY = """\
+CONFIG = {"SYMBOL": "", "INTERVAL": None, "MODEL_TRAINING": None}
+class settings:
+    binance_api_key = ""
+"""
+ADAPTED = LOGGER + "system_logger = logging.LoggerAdapter(system_logger, {})\n"
+
+
+def test_the_words_of_a_break_stay_the_hosts(tmp_path):
+    """What a host's error holds is not repeated: its type and line are enough to find it."""
+    done = host_program(tmp_path, {"config.py": SECRETIVE}, SHOW)
+
+    assert "hunter2" not in done.stderr
+    assert "(RuntimeError at " in done.stderr
+    assert "config.py, line 1" in done.stderr
+
+
+def test_a_value_that_cannot_be_read_is_survived(tmp_path):
+    """A host whose values raise when they are read costs one warning, as one that does not import."""
+    done = host_program(tmp_path, {"config.py": UNREADABLE}, SHOW, "Settings()")
+
+    assert done.stdout.split() == ["BTCUSDT", "1h", "1.0", "None", "None"]
+    assert done.stderr.count("src.config of the project around cannot be used") == 1
+
+
+def test_what_is_empty_there_is_absent(tmp_path):
+    """An empty text or None of the host leaves our default."""
+    done = host_program(tmp_path, {"config.py": EMPTY}, SHOW)
+
+    assert done.stdout.split() == ["BTCUSDT", "1h", "1.0", "None", "None"]
+    assert done.stderr == ""
+
+
+def test_an_adapter_of_the_hosts_logger_serves(tmp_path):
+    """Where system_logger is a LoggerAdapter the logger under it gets our lines."""
+    say = "logging.getLogger('DataDownloader').info('heard')"
+    files = {"utils/__init__.py": "", "utils/logger.py": ADAPTED}
+    done = host_program(tmp_path, files, "Settings()", say)
+
+    assert done.stdout.splitlines() == ["heard"]
+
+
+def test_the_installed_program_finds_the_host_too(tmp_path):
+    """`ares-notebook`, whose own folder is elsewhere, plans the host's symbol in the host's folder."""
+    host_program(tmp_path, {"config.py": CONFIG}, "pass")
+    program = Path(sys.executable).with_name("ares-notebook")
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(program), "plan", "--datasets", "klines", "--years", "0.1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.startswith("Plan for ETHUSDT 15m"), done.stderr

@@ -236,6 +236,15 @@ def test_settings_say_what_is_kept(cache):
     assert gone(ares.prune_cache(keep=float("inf"), settings=by_age)) == []
 
 
+def test_a_limit_that_is_named_is_the_only_one(cache):
+    """Who names a size does not delete by the settings' age beside it, and the other way round."""
+    by_age = cache.model_copy(update={"keep_days": 1.0})
+    by_size = Settings(**{**dict(cache), "max_cache_bytes": 0})
+
+    assert gone(ares.prune_cache(max_bytes="1 TB", settings=by_age)) == []
+    assert gone(ares.prune_cache(keep=100_000, settings=by_size)) == []
+
+
 @pytest.mark.parametrize(
     ("ask", "meant_are"),
     [

@@ -15,6 +15,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook.cache.runs import Run, note_run
 from ares_notebook.errors import NeverDownloaded, PoorQuality, UnknownSymbol
+from ares_notebook.work.on_record import Errand, on_record
 
 DAY = 1 / 365.25
 
@@ -100,6 +101,21 @@ async def test_a_run_that_failed_as_a_whole_is_on_record(settings):
     assert (run["ending"], run["failures"], run["symbol"]) == ("failed", 1, "NOSUCHUSDT")
     assert "NOSUCHUSDT" in run["error"]
     assert run["requests"] > 0
+
+
+async def test_a_bug_is_on_record_too(settings):
+    """An error that is none of ours leaves a line with its kind, and not with what it holds."""
+    error = KeyError("S3CRET")
+
+    async def work():
+        raise error
+
+    settings.cache_dir.joinpath(".ares").mkdir(parents=True)
+    with pytest.raises(KeyError):
+        await on_record(Errand("download", settings), work())
+    [run] = runs(settings)
+
+    assert (run["ending"], run["error"]) == ("failed", "KeyError: see the log")
 
 
 async def test_a_cancelled_run_says_what_it_had_done(exchange, settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
@@ -136,6 +136,39 @@ def test_secrets_show_in_no_text():
     texts = (repr(settings), str(settings), str(settings.model_dump()), str(caught.value))
     assert all("S3CRET" not in text for text in texts)
     assert settings.api_key.get_secret_value() == "S3CRET"
+
+
+@pytest.mark.parametrize("key", ["S3CRET\n", "  S3CRET\r\n", SecretStr("S3CRET\n")], ids=repr)
+def test_a_key_loses_the_line_end_of_its_file(key):
+    """A key that was read from a file goes out as it is, without the line's end."""
+    made = Settings(api_key=key).api_key
+
+    assert made is not None
+    assert made.get_secret_value() == "S3CRET"
+
+
+@pytest.mark.parametrize("key", ["", " \n", SecretStr("")], ids=repr)
+def test_an_empty_key_is_none(key):
+    """Where nothing is in it there is no key."""
+    assert Settings(api_key=key).api_key is None
+
+
+def test_a_key_with_a_line_end_inside_is_refused():
+    """What cannot be a header is named before it is sent, and not shown."""
+    with pytest.raises(BadArgument, match="api_key=…: has a letter that no key has"):
+        Settings(api_key="S3CRET\nHost: elsewhere")
+
+
+@pytest.mark.parametrize(
+    "name", ["keep_days", "max_cache_bytes", "max_errors", "market", "api_key"]
+)
+def test_none_is_no_value_in_the_environment(monkeypatch, name):
+    """`none` takes a setting away, whatever the project around says."""
+    monkeypatch.setenv(f"ARES_{name.upper()}", "none")
+    monkeypatch.setenv("ARES_NOTIFY", "none")
+
+    assert getattr(Settings(), name) is None
+    assert Settings().notify == ()
 
 
 def test_notifiers_of_the_environment_stand_with_blanks_between(monkeypatch):

@@ -232,6 +232,26 @@ async def test_stamps_of_pyarrow_stay_so(settings, truth):
     assert answer["timestamp"].tolist() == truth.index.tolist()
 
 
+@pytest.mark.parametrize(
+    "given", [[1, 2], pd.Series([1.0]), "klines"], ids=["list", "Series", "text"]
+)
+async def test_what_is_no_frame_is_refused(settings, given):
+    """Something else than a frame is named as what it is."""
+    with pytest.raises(BadArgument, match=f"are a {type(given).__name__}; pass a DataFrame"):
+        await filled(settings, given)
+
+
+async def test_trades_without_an_id_are_refused(settings):
+    """A trade whose id is missing cannot be told from another."""
+    frame = pd.DataFrame(
+        {"timestamp": pd.to_datetime([START], unit="ms", utc=True), "agg_trade_id": [float("nan")]}
+    )
+    with pytest.raises(BadArgument, match="without an 'agg_trade_id'"):
+        await ares.fetch_missing_data(
+            "BTCUSDT", START, END, {"agg_trades": frame}, LOGGER, settings=settings
+        )
+
+
 async def test_two_columns_of_one_name_are_refused(settings, truth):
     """Nobody guesses which of two columns is meant."""
     with pytest.raises(BadArgument, match="columns of one name: close"):
@@ -326,7 +346,7 @@ async def test_funding_of_another_jitter_is_the_same_event(settings):
     assert given.index[:3].tolist() == answer["futures"].index[:3].tolist()
 
 
-@pytest.mark.parametrize("interval", ["15m", "1h", "1d"])
+@pytest.mark.parametrize("interval", ["15m", "1h"])
 async def test_interval_is_read_off_the_frame(settings, interval):
     """Without interval= the spacing of the given candles decides, holes or not."""
     end = ms("2025-02-20")
@@ -334,6 +354,17 @@ async def test_interval_is_read_off_the_frame(settings, interval):
     answer = await filled(settings, whole.drop(whole.index[3]), interval=None, end_time_ms=end)
 
     assert same(whole, answer)
+
+
+@pytest.mark.parametrize("rows", [slice(None, None, 2), slice(0, 13, 12)], ids=["half", "two"])
+async def test_wide_candles_are_not_taken_for_another_interval(exchange, settings, truth, rows):
+    """Hours of which every second is missing are not complete as two hours: interval= must be said."""
+    exchange.requests.clear()
+    with pytest.raises(BadArgument, match="are some missing"):
+        await filled(settings, truth.iloc[rows], interval=None)
+
+    assert exchange.requests == []
+    assert same(truth, await filled(settings, truth.iloc[rows]))
 
 
 async def test_interval_of_the_settings(settings):

@@ -62,7 +62,7 @@ def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
         told.title
         == f"ares-notebook: download of BTCUSDT 1h: {ending}{' (0 of 3 files)' * (ending == 'failed')}"
     )
-    assert told.body.startswith("all the words\n")
+    assert told.body.endswith("\n\nall the words")
     assert f"Cache: /data/my cache on {socket.gethostname()}" in told.body
     assert remedy in told.body
     assert ("ares-notebook" in told.body) == bool(remedy)
@@ -71,6 +71,16 @@ def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
 def test_who_cancels_is_not_told():
     """Of a run that somebody cancelled nobody is told."""
     assert tidings_of(replace(RUN, ending="cancelled"), "", FOLDER) is None
+
+
+def test_a_long_report_cuts_off_no_remedy():
+    """The first reason, the place and the command stand before the report, however long that is."""
+    failed = replace(RUN, ending="failed", failures=1, error="the first reason")
+    told = tidings_of(failed, "word " * 10_000, FOLDER)
+
+    assert told is not None
+    assert told.body.startswith("the first reason\n\nCache: ")
+    assert told.body.index("ares-notebook runs") < 1_000
 
 
 def test_the_title_says_how_much_failed():

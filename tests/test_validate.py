@@ -263,7 +263,7 @@ def test_a_failed_download_is_no_open_end(cache, sound):
     assert (error.file, error.check) == ("klines_BTCUSDT_1h_2025-03.csv", "holes")
     assert error.example.startswith("2025-03-16 00:00:00 to ")
     assert error.example.endswith(")")
-    with pytest.raises(PoorQuality, match=r"1 error in 1 of \d+ files.*\. repair_gaps"):
+    with pytest.raises(PoorQuality, match=r"1 error in 1 file: .*\. repair_gaps"):
         report.raise_for_errors()
 
 

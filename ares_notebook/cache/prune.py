@@ -56,7 +56,8 @@ def prune_cache(
     keep : float or timedelta, optional
         A file goes whose period ended so long ago, or longer; a number counts days,
         ``float("inf")`` keeps all. Damaged files in the quarantine go so long after they
-        were put aside. Defaults to ``settings.keep_days``.
+        were put aside. Where *max_bytes* is not given either, both are those of the
+        settings, ``keep_days`` and ``max_cache_bytes``.
     max_bytes : int or str, optional
         How large the rest may be: bytes on disk, or text such as ``"20 GB"``. Damaged
         files go first, then those whose period ended first. It is the size of what
@@ -64,7 +65,8 @@ def prune_cache(
         quarantine; receipts, locks and the run history are not counted. Defaults to
         ``settings.max_cache_bytes``.
     dry_run : bool
-        False deletes, and leaves a line in the run history. True (the default) deletes nothing, and returns what would be done. Whether
+        False deletes, and leaves a line in the run history. True (the default) deletes
+        nothing, and returns what would be done. Whether
         somebody is at work on a file is only seen when it is to go.
     settings : Settings, optional
 
@@ -134,9 +136,11 @@ def _run_of(report: PruneReport, at: datetime, symbol: str | None, interval: str
 
 
 def _limits(keep: float | timedelta | None, size: int | str | None, settings: Settings) -> Limits:
-    given = settings.keep_days if keep is None else keep
+    # Who names one limit means that one: the other of the settings must not delete beside it.
+    is_said = keep is not None or size is not None
+    given = keep if is_said else settings.keep_days
     days = None if given is None else _in_days(given)
-    wanted = settings.max_cache_bytes if size is None else size
+    wanted = size if is_said else settings.max_cache_bytes
     if days is None and wanted is None:
         msg = (
             "what is to stay? Pass keep=30 (days) or max_bytes='20 GB', on the command line "

@@ -124,7 +124,10 @@ def note_run(folder: Path, run: Run) -> None:
             if stream.tell() and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n":
                 # A machine that lost power in the middle of a line must not spoil this one.
                 line = "\n" + line
-            stream.write(line.encode())
+            data = line.encode()
+            if stream.write(data) < len(data):
+                # A disk that is full takes a part, and says nothing.
+                _LOGGER.warning("the run is not in the history: no space left to write %s", path)
     except OSError as error:
         _LOGGER.warning("the run is not in the history: %s", cannot_access(path, error))
 

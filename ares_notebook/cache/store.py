@@ -73,9 +73,19 @@ class Store:
             probe = self._ours / f".writable.{os.getpid()}{PART_SUFFIX}"
             probe.touch()
             probe.unlink()
-            refuse_another(self.folder, self._market, self._there())
+            self.refuse_another()
         except OSError as error:
             raise cannot_access(self.folder, error) from error
+
+    def refuse_another(self) -> None:
+        """
+        Raise if another market filled the cache.
+
+        Raises
+        ------
+        WrongMarket
+        """
+        refuse_another(self.folder, self._market, self._there())
 
     def _there(self) -> Iterator[tuple[CacheFile, Path]]:
         """The cache files that are there, with their paths."""

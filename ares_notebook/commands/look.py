@@ -111,8 +111,12 @@ def validate(
     told_as_json(report.to_frame()) if json else typer.echo(report)
     if save is not None:
         typer.echo(f"The certificate is {report.save(Path(save))}.", err=json)
+    for each in report.shortfalls:
+        typer.echo(f"below threshold: {each}", err=True)
     if report.shortfalls:
         raise typer.Exit(FAILED)
+    if not report:
+        typer.echo("The thresholds of the settings bear these errors.", err=True)
 
 
 def audit(

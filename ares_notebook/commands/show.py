@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -27,7 +29,8 @@ __all__ = [
     "told_as_json",
 ]
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
+_STOPPED = "Stopped. What is done is kept; run the same command to go on."
 _COVERAGE = [
     "file",
     "rows",
@@ -59,11 +62,23 @@ _T = TypeVar("_T")
 
 
 def carried_out(work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of *work*; an interrupted one ends the program with a way to go on."""
+    """The result of *work*; an interrupted or terminated one ends the program with a way to go on."""
     try:
-        return asyncio.run(work)
+        return asyncio.run(_terminable(work))
     except KeyboardInterrupt:
-        stop("Stopped. What is done is kept; run the same command to go on.", _INTERRUPTED)
+        stop(_STOPPED, _INTERRUPTED)
+    except asyncio.CancelledError:
+        stop(_STOPPED, _TERMINATED)
+
+
+async def _terminable(work: Coroutine[Any, Any, _T]) -> _T:
+    """Let SIGTERM, by which schedulers and shutdowns end a program, cancel *work* as Ctrl-C does."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    # Windows has no such signals for a loop.
+    with suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def show_coverage(table: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import blended_transform_factory
 
 from ares_notebook.pictures.canvas import axes_or_new
 from ares_notebook.pictures.drawing import days_of, legend_below, say_only, show_times
@@ -20,6 +21,7 @@ _SIZE = (9.0, 4.0)
 # A lane is one high; the longest run of it reaches so far up.
 _TALLEST, _LEAST = 0.72, 0.06
 _HALF_A_MINUTE = 30 / 86_400
+_FEW_SECONDS = 10
 
 
 class _Form(NamedTuple):
@@ -43,7 +45,7 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Draw the run history: a lane a verb, a mark a run.
 
     How to read it: to the right is when a run began. Its stem is as high as it was long,
-    compared with the longest of its lane, which stands at the left; form and colour of
+    compared with the longest of its lane, which stands at the right; form and colour of
     the mark are how it ended, and the legend counts them.
 
     Parameters
@@ -128,14 +130,18 @@ def _drawn(ax: Axes, ending: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
     return f"{ending} ({len(marks):,} run{'' if len(marks) == 1 else 's'})", line
 
 
+def _short(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _FEW_SECONDS else time_in_words(seconds)
+
+
 def _name_lanes(ax: Axes, marks: pd.DataFrame) -> None:
     """The verb of each lane, and how long its longest run was."""
     longest = marks.groupby("lane").agg({"what": "first", "seconds": "max"})
-    words = [
-        f"{verb}, up to {time_in_words(seconds)}"
-        for verb, seconds in longest.itertuples(index=False)
-    ]
-    letter_ticks(ax.yaxis, longest.index + _TALLEST / 2, words)
+    letter_ticks(ax.yaxis, longest.index + _TALLEST / 2, longest["what"])
+    beside = blended_transform_factory(ax.transAxes, ax.transData)
+    for lane, seconds in zip(longest.index, longest["seconds"], strict=True):
+        words = f"up to {_short(seconds)}"
+        ax.text(1.0, lane + 0.95, words, transform=beside, ha="right", va="top", fontsize="x-small")
     ax.tick_params(axis="y", length=0, labelsize="small")
     for lane in longest.index:
         ax.axhline(lane, color="#8a8a8a", linewidth=0.6, alpha=0.5, zorder=0)

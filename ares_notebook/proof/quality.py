@@ -146,7 +146,7 @@ class QualityReport:
         )
         more = len(self.errors) - _MOST_NAMED
         return (
-            f"{_many(len(self.errors), 'error')} in {len(files)} of {_many(self.files, 'file')}: {named}"
+            f"{_many(len(self.errors), 'error')} in {_many(len(files), 'file')}: {named}"
             f"{f'; and {more} more' if more > 0 else ''}"
         )
 

@@ -57,6 +57,9 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
     if plan.to_do or forgotten:
         store.prepare()
         sweep(store)
+    else:
+        # What another market has filled is not complete, however whole it looks.
+        await asyncio.to_thread(store.refuse_another)
     for step in forgotten:
         await remember(step, store)
     with shown(plan.settings, on_progress) as listener:

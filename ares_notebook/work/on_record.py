@@ -103,8 +103,9 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
         run.note(Outcome("cancelled"))
         raise
     except Exception as error:
-        # A bug of ours is on record too, and nobody is told in detail what it holds.
-        run.note(Outcome("failed", failures=1, error=f"{type(error).__name__}: see the log"))
+        # A bug of ours is on record too; what it holds is for the log alone.
+        words = f"{type(error).__name__}: see the log"
+        await run.end(Outcome("failed", failures=1, error=words), words)
         raise
     await run.end(report.outcome, str(report))
     return report
