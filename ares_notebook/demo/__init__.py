@@ -1,6 +1,7 @@
 """A local Binance for tests, examples and offline work."""
 
-from ares_notebook.demo.exchange import DemoExchange, Request
+from ares_notebook.demo.exchange import DemoExchange
 from ares_notebook.demo.faults import Fault
+from ares_notebook.demo.request import Request
 
 __all__ = ["DemoExchange", "Fault", "Request"]

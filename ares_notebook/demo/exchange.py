@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,39 +20,13 @@ from ares_notebook.demo.names import moment_of, ms_of
 from ares_notebook.demo.reception import FALLBACK, LISTING, Ask, Reception
 from ares_notebook.demo.recording import Recording
 from ares_notebook.demo.replay import ReplayMarket, ReplayShelf
+from ares_notebook.demo.request import Request
 from ares_notebook.demo.server import Server
 from ares_notebook.demo.shelf import Shelf, SyntheticShelf
 from ares_notebook.settings import Settings
 
 _FUTURES_LIMIT = 2_400
 _MOST_TRADES = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """
-    A request that the demo exchange got.
-
-    Parameters
-    ----------
-    method, path : str
-        As sent; the path decoded.
-    query : dict of str to str
-        Parameters.
-    status : int
-        What it was answered with; 0 if the line was cut before a status was sent.
-    weight : int
-        Request weight that it cost.
-    headers : dict of str to str
-        Headers of the request, names in lower case.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    status: int
-    weight: int
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 class DemoExchange:
