@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
-from ares_notebook.work.on_record import Errand, on_record
+from ares_notebook.work.on_record import Errand, on_record, planned
 from ares_notebook.work.plan import plan_downloads
 from ares_notebook.work.progress import ProgressListener
 from ares_notebook.work.report import DownloadReport
@@ -83,10 +84,15 @@ async def download_all_data(
     >>> report.complete, [step.file_name for step in report.steps][:2]
     (True, ['klines_BTCUSDT_1h_2024-12.csv', 'klines_BTCUSDT_1h_2025-01.csv'])
     """
-    plan = plan_downloads(
-        symbol, interval, lookback_years, end=end, settings=settings, datasets=datasets
+    return await _downloaded(
+        symbol,
+        interval,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=datasets,
+        on_progress=on_progress,
     )
-    return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))
 
 
 async def download_klines_data(
@@ -177,8 +183,14 @@ async def download_agg_trades_data(
     >>> [step.file_name for step in report.steps]
     ['aggtrades_BTCUSDT_2025-01-15.csv']
     """
-    return await _download_one(
-        AGG_TRADES.name, symbol, lookback_years, end=end, settings=settings, on_progress=on_progress
+    return await _downloaded(
+        symbol,
+        None,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=(AGG_TRADES.name,),
+        on_progress=on_progress,
     )
 
 
@@ -220,21 +232,36 @@ async def download_futures_data(
     >>> report.rows_written
     1098
     """
-    return await _download_one(
-        FUTURES.name, symbol, lookback_years, end=end, settings=settings, on_progress=on_progress
+    return await _downloaded(
+        symbol,
+        None,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=(FUTURES.name,),
+        on_progress=on_progress,
     )
 
 
-async def _download_one(
-    dataset: str,
+async def _downloaded(
     symbol: str,
+    interval: str | None,
     lookback_years: float,
     *,
     end: datetime | date | str | None,
     settings: Settings | None,
+    datasets: Sequence[str],
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
-    plan = plan_downloads(
-        symbol, None, lookback_years, end=end, settings=settings, datasets=(dataset,)
+    chosen = settings or Settings()
+    make = partial(
+        plan_downloads,
+        symbol,
+        interval,
+        lookback_years,
+        end=end,
+        settings=chosen,
+        datasets=datasets,
     )
+    plan = await planned(Errand("download", chosen, str(symbol), interval or ""), make)
     return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))

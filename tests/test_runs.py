@@ -14,7 +14,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.cache.runs import Run, note_run
-from ares_notebook.errors import NeverDownloaded, PoorQuality, UnknownSymbol
+from ares_notebook.errors import BadArgument, NeverDownloaded, PoorQuality, UnknownSymbol
 from ares_notebook.work.on_record import Errand, on_record
 
 DAY = 1 / 365.25
@@ -101,6 +101,23 @@ async def test_a_run_that_failed_as_a_whole_is_on_record(settings):
     assert (run["ending"], run["failures"], run["symbol"]) == ("failed", 1, "NOSUCHUSDT")
     assert "NOSUCHUSDT" in run["error"]
     assert run["requests"] > 0
+
+
+async def test_a_cache_that_cannot_be_planned_on_is_a_run_that_failed(settings):
+    """A repair or an audit of what is not there leaves a line; a wrong argument is no run."""
+    settings.cache_dir.joinpath(".ares").mkdir(parents=True)
+    for verb in (ares.repair_gaps, ares.audit_cache):
+        with pytest.raises(NeverDownloaded):
+            await verb("BTCUSDT", settings=settings)
+        with pytest.raises(BadArgument):
+            await verb("BTC USDT", settings=settings)
+    with pytest.raises(BadArgument):
+        await ares.download_klines_data("BTCUSDT", "7h", 1, settings=settings)
+
+    assert [(run["what"], run["ending"]) for run in runs(settings)] == [
+        ("repair", "failed"),
+        ("audit", "failed"),
+    ]
 
 
 async def test_a_bug_is_on_record_too(settings):

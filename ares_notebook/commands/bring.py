@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -23,8 +24,9 @@ from ares_notebook.commands.options import (
 )
 from ares_notebook.commands.show import carried_out, show_coverage, show_report
 from ares_notebook.demo import DemoExchange
+from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
-from ares_notebook.work.on_record import Errand, on_record
+from ares_notebook.work.on_record import Errand, on_record, planned
 from ares_notebook.work.plan import Plan, plan_downloads
 from ares_notebook.work.progress import somebody_looks
 from ares_notebook.work.repair import plan_repair
@@ -64,16 +66,12 @@ def download(
 ) -> None:
     """Bring what is missing into the cache, and say what became of it."""
     log(verbose=verbose)
-    made = _plan(
-        symbol,
-        interval,
-        years=years,
-        end=end,
-        datasets=datasets,
-        source=source,
-        cache_dir=cache_dir,
+    settings = settings_of(source=source, cache_dir=cache_dir)
+    make = partial(
+        _plan, symbol, interval, years=years, end=end, datasets=datasets, settings=settings
     )
-    _do("download", made, as_json=json)
+    errand = Errand("download", settings, symbol or settings.symbol, interval or settings.interval)
+    _do("download", carried_out(planned(errand, make)), as_json=json)
 
 
 def plan(
@@ -90,15 +88,8 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a download would do, file by file, and why; fetches nothing."""
-    made = _plan(
-        symbol,
-        interval,
-        years=years,
-        end=end,
-        datasets=datasets,
-        source=source,
-        cache_dir=cache_dir,
-    )
+    settings = settings_of(source=source, cache_dir=cache_dir)
+    made = _plan(symbol, interval, years=years, end=end, datasets=datasets, settings=settings)
     typer.echo(asyncio.run(made.measure()) if exact else made)
 
 
@@ -119,8 +110,11 @@ def repair(
     """Close the holes inside what is there, and bring nothing else."""
     log(verbose=verbose)
     settings = settings_of(source=source, cache_dir=cache_dir)
-    made = plan_repair(symbol, interval, start=start, end=end, settings=settings, recheck=recheck)
-    _do("repair", made, as_json=json)
+    make = partial(
+        plan_repair, symbol, interval, start=start, end=end, settings=settings, recheck=recheck
+    )
+    errand = Errand("repair", settings, symbol, interval or "")
+    _do("repair", carried_out(planned(errand, make)), as_json=json)
 
 
 def demo(
@@ -156,10 +150,8 @@ def _plan(
     years: float | None,
     end: str | None,
     datasets: str,
-    source: str | None,
-    cache_dir: str | None,
+    settings: Settings,
 ) -> Plan:
-    settings = settings_of(source=source, cache_dir=cache_dir)
     return plan_downloads(
         symbol if symbol is not None else settings.symbol,
         interval if interval is not None else settings.interval,

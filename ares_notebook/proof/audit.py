@@ -102,27 +102,20 @@ async def audit_cache(
     """
     chosen = settings or Settings()
     store = Store(chosen)
-    files = cached_files(store, symbol, interval, start, end)
+    find = partial(cached_files, store, symbol, interval, start, end)
+    errand = Errand("audit", chosen, str(symbol or "").upper(), interval or "")
+    return await on_record(errand, _audited(store, find, chosen, update=update))
+
+
+async def _audited(
+    store: Store, find: Callable[[], list[CacheFile]], chosen: Settings, *, update: bool
+) -> AuditReport:
+    meter, began = Meter(), time.monotonic()
+    files = await asyncio.to_thread(find)
     haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
     if update:
         # Another market must not replace what this one has filled.
         store.prepare()
-    errand = Errand(
-        "audit",
-        chosen,
-        ",".join(dict.fromkeys(file.series.symbol for file in files)),
-        interval or "",
-        ",".join(dict.fromkeys(file.dataset.name for file in files)),
-        files[0].period.start,
-        files[-1].period.end,
-    )
-    return await on_record(errand, _audited(store, haves, chosen, update=update))
-
-
-async def _audited(
-    store: Store, haves: Sequence[Have], chosen: Settings, *, update: bool
-) -> AuditReport:
-    meter, began = Meter(), time.monotonic()
     with metered(meter):
         async with Transport(chosen) as transport:
             roads = Roads(Archive(transport, store.folder), Rest(transport), chosen.source)

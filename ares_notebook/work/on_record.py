@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self, TypeVar
 
 from ares_notebook.cache.runs import Outcome, Run, note_run
-from ares_notebook.errors import AresError
+from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.notify import notify
 from ares_notebook.settings import Settings
 from ares_notebook.tidings import tidings_of
 from ares_notebook.work.plan import Plan
 
-__all__ = ["Errand", "on_record"]
+__all__ = ["Errand", "on_record", "planned"]
 
 
 class _Report(Protocol):
@@ -91,10 +92,49 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
     Exception
         What *work* raised, after it was noted.
     """
-    run = _Started(errand, datetime.now(UTC), time.monotonic(), Meter())
-    try:
+    run = _started(errand)
+    async with _on_record_if_it_fails(run):
         with metered(run.meter):
             report = await work
+    await run.end(report.outcome, str(report))
+    return report
+
+
+async def planned(errand: Errand, make: Callable[[], Plan]) -> Plan:
+    """
+    Make a plan in a thread; where the cache does not let it be made, that is a run that failed.
+
+    Parameters
+    ----------
+    errand : Errand
+    make : callable
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant; that is no run.
+    AresError
+        What *make* raised else, after it was noted.
+    """
+    async with _on_record_if_it_fails(_started(errand)):
+        return await asyncio.to_thread(make)
+
+
+def _started(errand: Errand) -> _Started:
+    return _Started(errand, datetime.now(UTC), time.monotonic(), Meter())
+
+
+@asynccontextmanager
+async def _on_record_if_it_fails(run: _Started) -> AsyncIterator[None]:
+    try:
+        yield
+    except BadArgument:
+        # A wrong call is no run.
+        raise
     except AresError as error:
         await run.end(Outcome("failed", failures=1, error=str(error)), str(error))
         raise
@@ -107,8 +147,6 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
         words = f"{type(error).__name__}: see the log"
         await run.end(Outcome("failed", failures=1, error=words), words)
         raise
-    await run.end(report.outcome, str(report))
-    return report
 
 
 @dataclass(frozen=True, slots=True)

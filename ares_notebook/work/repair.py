@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
@@ -16,7 +17,7 @@ from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.decide import Step, decide
-from ares_notebook.work.on_record import Errand, on_record
+from ares_notebook.work.on_record import Errand, on_record, planned
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import ProgressListener
 from ares_notebook.work.report import DownloadReport
@@ -78,7 +79,11 @@ async def repair_gaps(
     >>> report.rows_written
     744
     """
-    plan = plan_repair(symbol, interval, start=start, end=end, settings=settings, recheck=recheck)
+    chosen = settings or Settings()
+    make = partial(
+        plan_repair, symbol, interval, start=start, end=end, settings=chosen, recheck=recheck
+    )
+    plan = await planned(Errand("repair", chosen, str(symbol), interval or ""), make)
     return await on_record(Errand.of("repair", plan), carry_out(plan, on_progress=on_progress))
 
 
