@@ -56,7 +56,8 @@ def host_defaults() -> dict[str, object]:
 def _values_of(config: ModuleType) -> dict[str, object]:
     table = getattr(config, "CONFIG", {})
     if not isinstance(table, Mapping):
-        _tell_of_table(type(table).__name__)
+        kind = type(table).__name__
+        _warn_once(f"src.config.CONFIG is a {kind} and no mapping; our own defaults are used")
         table = {}
     training = table.get("MODEL_TRAINING")
     return {
@@ -84,30 +85,21 @@ def _imported(name: str) -> ModuleType | None:
     return None
 
 
-_TOLD: set[str] = set()
-
-
 def _tell_of_break(name: str, error: BaseException) -> None:
-    if name in _TOLD:
-        return
-    _TOLD.add(name)
     # The words of any other error may hold what the project keeps secret.
     words = f": {error}" if isinstance(error, ImportError | SyntaxError) else ""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-    _LOGGER.warning(
-        "%s of the project around cannot be used (%s%s%s); our own defaults are used instead",
-        name,
-        type(error).__name__,
-        words,
-        place,
+    _warn_once(
+        f"{name} of the project around cannot be used ({type(error).__name__}{words}{place}); "
+        f"our own defaults are used instead"
     )
 
 
 @cache
-def _tell_of_table(kind: str) -> None:
+def _warn_once(words: str) -> None:
     """Once, however often the settings are made."""
-    _LOGGER.warning("src.config.CONFIG is a %s and no mapping; our own defaults are used", kind)
+    _LOGGER.warning("%s", words)
 
 
 @cache
