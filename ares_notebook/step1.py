@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import compress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from ares_notebook.market.series import CacheFile, Series, files_between
 from ares_notebook.settings import Settings
 from ares_notebook.shape import Shape
 from ares_notebook.work.carry_out import carry_out
-from ares_notebook.work.on_record import Errand, on_record
+from ares_notebook.work.on_record import Errand, on_record, planned
 from ares_notebook.work.plan import Plan, make_plan
 
 __all__ = ["fetch_missing_data"]
@@ -229,7 +230,8 @@ async def _bring(requests: Sequence[_Request]) -> None:
     first = requests[0]
     series = [each.series for each in requests]
     try:
-        plan = await asyncio.to_thread(_plan, requests, frozenset().union(*wanted))
+        errand = Errand("fetch_missing_data", first.settings, first.series.symbol)
+        plan = await planned(errand, partial(_plan, requests, frozenset().union(*wanted)))
         for each in requests:
             await _check_memory(plan, each)
         report = await on_record(Errand.of("fetch_missing_data", plan), carry_out(plan))
