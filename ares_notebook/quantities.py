@@ -1,11 +1,24 @@
-"""Sizes and times in words."""
+"""Counts, sizes and times in words."""
 
 from __future__ import annotations
 
-__all__ = ["size_in_words", "time_in_words"]
+__all__ = ["many", "size_in_words", "time_in_words"]
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _FEW = 10
+
+
+def many(count: int, what: str) -> str:
+    """
+    A count with its noun, which is of many in the same letters as of one.
+
+    Examples
+    --------
+    >>> many(1, "file"), many(2_000, "file"), many(2, "ERROR")
+    ('1 file', '2,000 files', '2 ERRORS')
+    """
+    plural = "S" if what.isupper() else "s"
+    return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def size_in_words(count: float) -> str:

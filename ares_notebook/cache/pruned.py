@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ares_notebook.errors import AresError
 from ares_notebook.markup import block, line, table
-from ares_notebook.quantities import size_in_words
+from ares_notebook.quantities import many, size_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +164,7 @@ class PruneReport:
         left = _files(self.stayed)
         words = (
             f"{state}{self._deed()}; "
-            f"{_many(left, 'file')}, {size_in_words(self.bytes_left)} stay{'s' if left == 1 else ''}."
+            f"{many(left, 'file')}, {size_in_words(self.bytes_left)} stay{'s' if left == 1 else ''}."
         )
         return f"{words} {_HINT}" if self.dry_run and self.gone else words
 
@@ -173,18 +173,14 @@ class PruneReport:
         if not self.gone:
             return "nothing to delete" if self else "nothing deleted"
         receipts = sum(each.what == "receipt" for each in self.gone)
-        parts = [_many(self.files, "file")] if self.files else []
-        parts += [f"{_many(receipts, 'receipt')} of periods without a file"] if receipts else []
+        parts = [many(self.files, "file")] if self.files else []
+        parts += [f"{many(receipts, 'receipt')} of periods without a file"] if receipts else []
         done = "would delete" if self.dry_run else "deleted"
         return f"{done} {' and '.join(parts)}, {size_in_words(self.bytes_freed)}"
 
 
 def _files(items: Iterable[PruneItem]) -> int:
     return sum(each.what != "receipt" for each in items)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _words(item: PruneItem) -> str:

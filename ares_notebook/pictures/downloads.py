@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ares_notebook.pictures.canvas import axes_or_new
-from ares_notebook.pictures.drawing import days_of, legend_below, say_only, show_times
+from ares_notebook.pictures.drawing import around, days_of, legend_below, say_only, show_times
+from ares_notebook.quantities import many
 
 __all__ = ["download_marks", "plot_downloads"]
 
 _SIZE = (9.0, 4.0)
-_HALF_A_MINUTE = 30 / 86_400
 # Colour and form; what is not one of the known roads is a cross.
 _ROADS = {
     "monthly archive": ("#0b62a4", "s"),
@@ -60,10 +60,7 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if marks.empty:
         return say_only(ax, "Nothing was downloaded")
     entries = [_drawn(ax, str(road), some) for road, some in marks.groupby("road", sort=False)]
-    low, high = marks["x"].min(), marks["x"].max()
-    margin = max(0.03 * (high - low), _HALF_A_MINUTE)
-    ax.set_xlim(low - margin, high + margin)
-    show_times(ax.xaxis)
+    around(ax, marks["x"])
     show_times(ax.yaxis)
     ax.set_xlabel("when it came, UTC", loc="left", fontsize="small")
     ax.set_ylabel("what it holds", fontsize="small")
@@ -110,4 +107,4 @@ def _drawn(ax: Axes, road: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
         marks["x"], (marks["low"] + marks["high"]) / 2, form, color=colour, markersize=5
     )
     files = marks["file"].nunique()
-    return f"{road} ({files:,} file{'' if files == 1 else 's'})", line
+    return f"{road} ({many(files, 'file')})", line

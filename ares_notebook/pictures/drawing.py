@@ -20,6 +20,7 @@ from ares_notebook.pictures.lettering import letter
 from ares_notebook.proof.looks import Look
 
 __all__ = [
+    "around",
     "days_of",
     "draw_boxes",
     "explain",
@@ -33,6 +34,7 @@ __all__ = [
 
 _ENTRY_INCHES = 2.2
 _DAY_NS = 86_400_000_000_000
+_HALF_A_MINUTE = 30 / 86_400
 Numbers = npt.NDArray[np.float64]
 Box = tuple[float, float, float, float]
 """Left, bottom, width, height."""
@@ -139,6 +141,22 @@ def show_times(axis: Axis) -> None:
     locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
     axis.set_major_locator(locator)
     axis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
+
+
+def around(ax: Axes, x: pd.Series[float]) -> None:
+    """
+    Let the x axis reach from the first of some moments to the last, with a margin; a minute at least.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : pandas.Series
+        In days since 1970, at least one.
+    """
+    low, high = x.min(), x.max()
+    margin = max(0.03 * (high - low), _HALF_A_MINUTE)
+    ax.set_xlim(low - margin, high + margin)
+    show_times(ax.xaxis)
 
 
 def days_of(moments: pd.Series | pd.DatetimeIndex) -> Numbers:

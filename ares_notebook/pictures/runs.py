@@ -11,16 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from ares_notebook.pictures.canvas import axes_or_new
-from ares_notebook.pictures.drawing import days_of, legend_below, say_only, show_times
+from ares_notebook.pictures.drawing import around, days_of, legend_below, say_only
 from ares_notebook.pictures.lettering import letter_ticks
-from ares_notebook.quantities import time_in_words
+from ares_notebook.quantities import many, time_in_words
 
 __all__ = ["plot_runs", "run_marks"]
 
 _SIZE = (9.0, 4.0)
 # A lane is one high; the longest run of it reaches so far up.
 _TALLEST, _LEAST = 0.72, 0.06
-_HALF_A_MINUTE = 30 / 86_400
 _FEW_SECONDS = 10
 
 
@@ -75,11 +74,8 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if marks.empty:
         return say_only(ax, "Nothing was run")
     entries = [_drawn(ax, str(name), some) for name, some in marks.groupby("ending", sort=False)]
-    low, high = marks["x"].min(), marks["x"].max()
-    margin = max(0.03 * (high - low), _HALF_A_MINUTE)
-    ax.set_xlim(low - margin, high + margin)
+    around(ax, marks["x"])
     _name_lanes(ax, marks)
-    show_times(ax.xaxis)
     ax.set_xlabel("when it began, UTC", loc="left", fontsize="small")
     ax.spines[["top", "right", "left"]].set_visible(False)
     legend_below(ax, entries)
@@ -127,7 +123,7 @@ def _drawn(ax: Axes, ending: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
     form = _ENDINGS.get(ending, _OTHER)
     ax.vlines(marks["x"], marks["lane"], marks["top"], color=form.colour, linewidth=2, alpha=0.7)
     [line] = ax.plot(marks["x"], marks["top"], form.marker, color=form.colour, markersize=6)
-    return f"{ending} ({len(marks):,} run{'' if len(marks) == 1 else 's'})", line
+    return f"{ending} ({many(len(marks), 'run')})", line
 
 
 def _short(seconds: float) -> str:

@@ -15,6 +15,7 @@ from ares_notebook.markup import block, line, table
 from ares_notebook.proof.finding import SEVERITIES, Finding
 from ares_notebook.proof.fingerprint import Fingerprint
 from ares_notebook.proof.threshold import Completeness
+from ares_notebook.quantities import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +147,7 @@ class QualityReport:
         )
         more = len(self.errors) - _MOST_NAMED
         return (
-            f"{_many(len(self.errors), 'error')} in {_many(len(files), 'file')}: {named}"
+            f"{many(len(self.errors), 'error')} in {many(len(files), 'file')}: {named}"
             f"{f'; and {more} more' if more > 0 else ''}"
         )
 
@@ -207,10 +208,10 @@ class QualityReport:
 
     def _headline(self) -> str:
         counts = Counter(each.severity for each in self.findings)
-        state = "sound" if self.ok else _many(counts["error"], "ERROR")
+        state = "sound" if self.ok else many(counts["error"], "ERROR")
         return (
-            f"{state}: {_many(self.files, 'file')} of {self.market}, {_many(self.rows, 'row')}, "
-            f"{_many(counts['warning'], 'warning')}, {_many(counts['information'], 'note')}; "
+            f"{state}: {many(self.files, 'file')} of {self.market}, {many(self.rows, 'row')}, "
+            f"{many(counts['warning'], 'warning')}, {many(counts['information'], 'note')}; "
             f"{self.made_at:%Y-%m-%d %H:%M} UTC"
         )
 
@@ -244,8 +245,3 @@ class QualityReport:
         told = table(names, rows, numbers=("count",)) if rows else ""
         below = "".join(map(line, self._below()))
         return block(self._headline(), below, told, rest)
-
-
-def _many(count: int, what: str) -> str:
-    plural = "S" if what.isupper() else "s"
-    return f"{count:,} {what}{'' if count == 1 else plural}"
