@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.market.datasets import Dataset, Kind
+from ares_notebook.market.stamps import stamp_text
 
 __all__ = [
     "between",
@@ -40,7 +41,7 @@ _TYPES: dict[Kind, Any] = {
     "flag": pa.string(),
 }
 _HOUR_US = 3_600_000_000
-_STAMP_UNITS = {0: "s", 3: "ms", 6: "us"}
+_SECOND_US = 1_000_000
 _TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
 
 
@@ -100,24 +101,18 @@ def text_of(dataset: Dataset, table: Table) -> Any:
     The same rows give the same bytes, wherever they came from. The first column is
     the timestamp; others may have been left out.
     """
-    stamps = _stamp_text(dataset, table["timestamp"])
-    lines = table.set_column(0, "timestamp", stamps)
+    lines = table.set_column(0, "timestamp", _stamp_text(dataset, table))
     sink = pa.BufferOutputStream()
     arrow_csv.write_csv(lines, sink, _TEXT)
     return sink.getvalue()
 
 
-def _stamp_text(dataset: Dataset, stamps: Any) -> Any:
-    """Stamps as PyArrow writes them, in the dataset's number of digits."""
-    unit = _STAMP_UNITS[dataset.stamp_digits]
-    moments = stamps.cast(pa.timestamp("us"))
-    if dataset.stamp_digits:
-        return moments.cast(pa.timestamp(unit), safe=False)
-    whole = moments.cast(pa.timestamp("s"), safe=False)
-    on_second = pc.equal(whole.cast(pa.timestamp("us")), moments)
-    if pc.all(on_second).as_py() is not False:
-        return whole
+def _stamp_text(dataset: Dataset, table: Table) -> Any:
+    """Stamps in the dataset's number of digits, but for candles that opened within a second."""
+    stamps_us = _numbers(table, "timestamp")
+    text = stamp_text(stamps_us, dataset.stamp_digits)
+    if dataset.stamp_digits or not np.any(within := stamps_us % _SECOND_US):
+        return text
     # Candles that opened off the grid (December 2017, February 2018) keep their
     # fraction, so that the cell says what the exchange said.
-    exact = moments.cast(pa.timestamp("ms"), safe=False)
-    return pc.if_else(on_second, whole.cast(pa.string()), exact.cast(pa.string()))
+    return pc.if_else(pa.array(within != 0), stamp_text(stamps_us, 3), text)

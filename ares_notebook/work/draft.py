@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -50,6 +51,7 @@ class Draft:
         self._store = store
         self._stack = ExitStack()
         self._part: Part | None = None
+        self._parts: dict[Path, Part] = {}
         # An old or unreadable file stays in place until a whole one replaces it.
         anew = step.action == "fetch"
         self._facts = Facts() if anew else step.have.facts
@@ -120,7 +122,9 @@ class Draft:
 
     def new_part(self) -> Part:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        return self._stack.enter_context(self._store.part(self.file, self._columns))
+        part = self._stack.enter_context(self._store.part(self.file, self._columns))
+        self._parts[part.path] = part
+        return part
 
     async def take(self, tables: Callable[[], Iterator[Table]]) -> None:
         """Make the rows of *tables*, read in a thread, the draft's content."""
@@ -134,7 +138,10 @@ class Draft:
 
     async def splice(self, patches: list[Patch]) -> None:
         """Put *patches* into their holes, in a thread."""
-        if patches:
+        if len(patches) == 1 and not self.facts.rows:
+            # Laid over nothing it is the whole, and need not be written twice.
+            self._part = self._parts[patches[0].path]
+        elif patches:
             await self.take(lambda: spliced(self.file.dataset, self._tables(), patches))
 
     def _tables(self) -> Iterator[Table]:

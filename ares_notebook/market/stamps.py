@@ -1,0 +1,92 @@
+"""
+Stamps as text, many at once: what a cache file's first column is made of.
+
+Every stamp of a table has the same width, so the column is one block of bytes that
+NumPy fills field by field, each from a table of all that the field can be. That is
+five times as fast as formatting each stamp by itself.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["stamp_text"]
+
+_DAY_US = 86_400_000_000
+_SECOND_US = 1_000_000
+_DAY_BYTES, _CLOCK_BYTES = 11, 8
+# The fraction is written three digits at a time.
+_GROUP = 1_000
+
+
+def stamp_text(stamps_us: npt.NDArray[np.int64], digits: int) -> Any:
+    """
+    Stamps as ``2025-01-15 00:00:00`` with a number of digits after the second.
+
+    Parameters
+    ----------
+    stamps_us : array of int64
+        Microseconds since the epoch, UTC; of the years 1 to 9999.
+    digits : {0, 3, 6}
+        What is finer is cut off.
+
+    Returns
+    -------
+    pyarrow.StringArray
+
+    Examples
+    --------
+    >>> stamp_text(np.array([1736899200066000]), 6).to_pylist()
+    ['2025-01-15 00:00:00.066000']
+    """
+    groups = digits // 3
+    cells = np.empty(len(stamps_us), _layout(groups))
+    # Not divmod: division by a constant is an order faster.
+    days = stamps_us // _DAY_US
+    in_day_us = stamps_us - days * _DAY_US
+    cells["day"] = _day_text(days)
+    seconds = in_day_us // _SECOND_US
+    cells["clock"] = _clocks()[seconds]
+    if groups:
+        cells["point"] = b"."
+        fraction = (in_day_us - seconds * _SECOND_US).astype(np.int32)
+        milliseconds = fraction // _GROUP
+        cells["ms"] = _three_digits()[milliseconds]
+    if groups > 1:
+        cells["us"] = _three_digits()[fraction - milliseconds * _GROUP]
+    width = cells.dtype.itemsize
+    ends = np.arange(0, width * len(cells) + 1, width, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(cells), pa.py_buffer(ends), pa.py_buffer(cells))
+
+
+@cache
+def _layout(groups: int) -> np.dtype[np.void]:
+    fields = [("day", f"S{_DAY_BYTES}"), ("clock", f"S{_CLOCK_BYTES}")]
+    fraction = [("point", "S1"), ("ms", "S3"), ("us", "S3")]
+    return np.dtype(fields + fraction[: groups + 1 if groups else 0])
+
+
+def _day_text(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
+    """Dates with a blank behind them; the date of a run of equal days is written once."""
+    starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+    dates = np.datetime_as_string(days[starts].astype("datetime64[D]"))
+    texts = np.array([f"{date} " for date in dates], f"S{_DAY_BYTES}")
+    return np.repeat(texts, np.diff(starts, append=len(days)))
+
+
+@cache
+def _clocks() -> npt.NDArray[np.bytes_]:
+    """All times of a day."""
+    sixty = [f"{number:02d}" for number in range(60)]
+    clocks = [f"{hour:02d}:{minute}:{second}" for hour in range(24) for minute in sixty for second in sixty]
+    return np.array(clocks, f"S{_CLOCK_BYTES}")
+
+
+@cache
+def _three_digits() -> npt.NDArray[np.bytes_]:
+    return np.array([f"{number:03d}" for number in range(_GROUP)], "S3")
