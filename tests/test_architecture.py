@@ -17,7 +17,7 @@ FLOORS = [
     {"cache.pruned", "cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
-    {"market.datasets", "settings"},
+    {"market.datasets", "market.stamps", "settings"},
     {"market.series", "market.rows", "notify"},
     {"market.facts", "market.halts", "shape"},
     {"market.measure", "market.holes", "market.scale"},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.archive import Zip
@@ -207,6 +210,20 @@ def test_what_is_no_plain_number_is_refused(read, text):
         read(KLINES, [candle(MS_2024, close=text)])
     with pytest.raises(BadAnswer, match="origin"):
         read(FUTURES, [event(MS_2024, rate=text)])
+
+
+@given(st.lists(st.text("019.-/e ", min_size=1, max_size=4), min_size=1, max_size=4))
+@example(["1..", "111"])
+@example(["1.", ".1"])
+@example(["11.11", "1-1.1"])
+def test_cells_are_numbers_one_by_one(texts):
+    """Though all letters of a column are looked at at once, no cell lends a point to another."""
+    rows = [candle(MS_2024 + at * 3_600_000, close=text) for at, text in enumerate(texts)]
+    if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", text) for text in texts):
+        assert from_csv(KLINES, rows)["close"].to_pylist() == texts
+    else:
+        with pytest.raises(BadAnswer, match="origin"):
+            from_csv(KLINES, rows)
 
 
 @pytest.mark.parametrize("word", ["True", "true", "TRUE"])

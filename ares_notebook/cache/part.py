@@ -68,10 +68,10 @@ class Part:
             self._raw = self.path.open("xb")
         except OSError as error:
             raise cannot_access(self.path, error) from error
-        # PyArrow's streams take any object with write(): ours hashes what passes.
-        self._sink: Any = pa.PythonFile(self, "w")
+        # What passes through our own write() is hashed, compressed or not.
+        self._sink: Any = self
         if compressed:
-            self._sink = pa.CompressedOutputStream(self._sink, "zstd")
+            self._sink = pa.CompressedOutputStream(pa.PythonFile(self, "w"), "zstd")
         self._sink.write((",".join(self._columns) + "\n").encode())
 
     def __enter__(self) -> Self:
@@ -134,7 +134,8 @@ class Part:
             return
         self._closed = True
         try:
-            self._sink.close()
+            if self._sink is not self:
+                self._sink.close()
             self._raw.close()
         except OSError as error:
             raise cannot_access(self.path, error) from error

@@ -24,6 +24,8 @@ __all__ = ["rows_of_csv", "rows_of_json"]
 _MICROSECONDS_FROM = 100_000_000_000_000
 # What a stamp may be at all: 2009 to 2100, in microseconds.
 _EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
+# No longer than what every float can hold.
+_LONGEST_DECIMAL = 40
 _ARROW_ERRORS = (
     pa.ArrowInvalid,
     pa.ArrowTypeError,
@@ -51,7 +53,7 @@ def rows_of_csv(dataset: Dataset, block: bytes, origin: str) -> Table:
     BadAnswer
         If a line is not a row of this dataset.
     """
-    if not block.strip():
+    if not block or block.isspace():
         return empty_rows(dataset)
     width = block[: block.find(b"\n")].count(b",") + 1 if b"\n" in block else block.count(b",") + 1
     columns = dataset.published[:width]
@@ -164,29 +166,39 @@ def _set(table: Table, name: str, cells: Any) -> Table:
 
 
 def _check_numbers(cells: Any, column: Column, origin: str) -> None:
-    # The text is what is stored; the cast only proves that it is a number, and the
-    # letters that it is a plain one: 1e5, nan and inf are numbers too.
-    plain = _is_plain(cells)
+    """The text is what is stored; here it is proven to be that of plain numbers."""
+    if all(map(_are_decimals, cells.chunks)):
+        return
     try:
-        finite = plain and pc.all(pc.is_finite(cells.cast(pa.float64()))).as_py()
+        finite = pc.all(pc.is_finite(cells.cast(pa.float64()))).as_py()
     except _ARROW_ERRORS as error:
         raise BadAnswer(_unreadable(origin, error)) from error
-    if not finite:
+    # 1e5, nan and inf are numbers too, and the exchange never writes them.
+    plain = not pc.any(pc.match_substring_regex(cells, "[^0-9.-]")).as_py()
+    if not (finite and plain):
         msg = f"{origin}: a {column.name} is not a plain number; nothing is stored"
         raise BadAnswer(msg)
 
 
-def _is_plain(cells: Any) -> bool:
-    """Whether the letters of all cells, which lie side by side in memory, are those of plain numbers."""
-    for chunk in cells.chunks:
-        _, ends, letters = chunk.buffers()
-        if letters is not None:
-            first, last = np.frombuffer(ends, np.int32)[[chunk.offset, chunk.offset + len(chunk)]]
-            text = np.frombuffer(letters, np.uint8)[first:last]
-            # From minus over point to nine; the slash among them is no number to the cast.
-            if np.any(text - np.uint8(ord("-")) > ord("9") - ord("-")):
-                return False
-    return True
+def _are_decimals(cells: Any) -> bool:
+    """
+    Whether all cells are digits, a point and digits, as nearly all numbers of the exchange are.
+
+    Their letters lie side by side in memory and are looked at all at once, in a
+    fraction of the time of reading each as a number.
+    """
+    _, ends, letters = cells.buffers()
+    if not len(cells) or letters is None:
+        return False
+    bounds = np.frombuffer(ends, np.int32)[cells.offset : cells.offset + len(cells) + 1]
+    text = np.frombuffer(letters, np.uint8)[bounds[0] : bounds[-1]]
+    points = np.flatnonzero(text == ord(".")) + bounds[0]
+    if len(points) != len(cells) or np.max(np.diff(bounds)) > _LONGEST_DECIMAL:
+        return False
+    # One point in each, with a digit on either side of it; and all others are digits.
+    inside = np.all((bounds[:-1] < points) & (points < bounds[1:] - 1))
+    digits = np.count_nonzero(text - np.uint8(ord("0")) <= ord("9") - ord("0"))
+    return bool(inside and digits == len(text) - len(points))
 
 
 def _flags(cells: Any, origin: str) -> Any:

@@ -42,7 +42,8 @@ _TYPES: dict[Kind, Any] = {
 }
 _HOUR_US = 3_600_000_000
 _SECOND_US = 1_000_000
-_TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
+# Batches of as many rows as a block has: each costs a round of its own.
+_TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none", batch_size=1 << 16)
 
 
 def schema_of(dataset: Dataset) -> Any:

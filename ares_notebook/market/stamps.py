@@ -81,10 +81,15 @@ def _day_text(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
 
 @cache
 def _clocks() -> npt.NDArray[np.bytes_]:
-    """All times of a day."""
-    sixty = [f"{number:02d}" for number in range(60)]
-    clocks = [f"{hour:02d}:{minute}:{second}" for hour in range(24) for minute in sixty for second in sixty]
-    return np.array(clocks, f"S{_CLOCK_BYTES}")
+    """All times of a day, by the second."""
+    two_digits = np.array([f"{number:02d}" for number in range(60)], "S2")
+    fields = ("hour", "S2"), ("colon", "S1"), ("minute", "S2"), ("another", "S1"), ("second", "S2")
+    clocks = np.empty((24, 60, 60), list(fields))
+    clocks["hour"] = two_digits[:24, None, None]
+    clocks["minute"] = two_digits[:, None]
+    clocks["second"] = two_digits
+    clocks["colon"] = clocks["another"] = b":"
+    return clocks.reshape(-1).view(f"S{_CLOCK_BYTES}")
 
 
 @cache

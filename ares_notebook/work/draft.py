@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakKeyDictionary
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.legacy import legacy_columns
@@ -27,8 +27,9 @@ from ares_notebook.work.decide import Step
 
 __all__ = ["Draft"]
 
-# More files at once than cores would only take more memory, and no less time.
-_CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
+# More files at once than cores would only take more memory, and no less time. Who
+# waits does so on the loop: a thread that waits is missing to those who check and store.
+_CORES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class Draft:
@@ -133,7 +134,8 @@ class Draft:
     async def poured(self, tables: Callable[[], Iterator[Table]]) -> Part:
         """A temporary file with the rows of *tables*, read and written in a thread."""
         part = self.new_part()
-        await asyncio.to_thread(_pour, tables, part)
+        async with _cores():
+            await asyncio.to_thread(_pour, tables, part)
         return part
 
     async def splice(self, patches: list[Patch]) -> None:
@@ -191,11 +193,15 @@ class Draft:
         return bool(absences) or (is_unknown and self.is_vouched_for)
 
 
+def _cores() -> asyncio.Semaphore:
+    places = asyncio.Semaphore(os.cpu_count() or 1)
+    return _CORES.setdefault(asyncio.get_running_loop(), places)
+
+
 def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:
-    with _CORES:
-        for table in tables():
-            part.write_rows(table)
-        part.close()
+    for table in tables():
+        part.write_rows(table)
+    part.close()
 
 
 def _tells_of(absence: Absence, holes: list[Hole]) -> bool:
