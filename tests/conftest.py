@@ -9,9 +9,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ares_notebook import DemoExchange, Settings
+
+# How long a first import or a busy machine takes is no property of the code.
+hypothesis.settings.register_profile("facts", deadline=None)
+hypothesis.settings.load_profile("facts")
 
 
 @pytest.fixture(autouse=True)

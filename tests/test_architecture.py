@@ -20,10 +20,11 @@ FLOORS = [
     {"market.datasets", "market.stamps", "settings"},
     {"market.series", "market.rows", "notify"},
     {"market.facts", "market.halts", "shape"},
-    {"market.measure", "market.holes", "market.scale"},
-    {"exchange.meter"},
+    {"market.lines", "market.measure", "market.holes", "market.scale"},
+    {"exchange.meter", "exchange.moments"},
     {
         "exchange.budget",
+        "exchange.express",
         "exchange.info",
         "exchange.inflate",
         "exchange.once",

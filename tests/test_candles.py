@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import DataError
@@ -46,7 +46,6 @@ def table_of(tape) -> pa.Table:
 
 
 @given(tapes(), st.integers(1, 8))
-@settings(deadline=None)  # PyArrow loads its engine at the first grouping
 def test_candles_of_trades_are_those_of_plain_arithmetic(tape, size):
     """Of any trades, in blocks of any size, each candle is what Python's own decimals say."""
     table = table_of(tape)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
@@ -93,7 +93,6 @@ def test_other_names_are_not_ours(name):
     assert parse_file_name(name) is None
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(DATASETS),
     st.sampled_from(sorted(INTERVALS)),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
@@ -47,7 +47,6 @@ def test_minute_and_month_are_two_files_on_every_disk():
 
 
 @pytest.mark.parametrize("interval", list(INTERVALS))
-@settings(deadline=None)
 @given(start=moments, days=st.integers(0, 70))
 def test_opens_are_all_closed_candles_of_the_window(interval, start, days):
     """Opens lie in the window, follow each other without a gap, are closed, and none more would fit."""

@@ -15,8 +15,9 @@ import pyarrow as pa
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.errors import BadAnswer
 from ares_notebook.market.facts import Facts
+from ares_notebook.market.lines import Lines
 from ares_notebook.market.measure import Measure
-from ares_notebook.market.rows import Table, keys_of, text_of
+from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Part"]
@@ -53,7 +54,7 @@ class Part:
         columns: Sequence[str] | None = None,
     ) -> None:
         self.file = file
-        self._columns = list(columns or file.dataset.column_names)
+        self.columns = list(columns or file.dataset.column_names)
         self.compressed = compressed
         suffix = ".zst" if compressed else ""
         # Named, not mkstemp: that makes files of mode 0600, which the rename
@@ -72,7 +73,7 @@ class Part:
         self._sink: Any = self
         if compressed:
             self._sink = pa.CompressedOutputStream(pa.PythonFile(self, "w"), "zstd")
-        self._sink.write((",".join(self._columns) + "\n").encode())
+        self._sink.write((",".join(self.columns) + "\n").encode())
 
     def __enter__(self) -> Self:
         return self
@@ -114,17 +115,21 @@ class Part:
         CacheError
             If they cannot be written.
         """
-        if not table.num_rows:
+        self.write_lines(Lines.of(self.file.dataset, table, self.columns))
+
+    def write_lines(self, lines: Lines) -> None:
+        """The same of rows that are text already, in the columns of this part."""
+        if not len(lines):
             return
-        keys = keys_of(self.file.dataset, table)
+        keys = lines.keys
         after = -1 if self._last_key is None else self._last_key
         if keys[0] <= after or not bool(np.all(np.diff(keys) > 0)):
             msg = f"rows for {self.file.name} are not in order; nothing of them is stored"
             raise BadAnswer(msg)
         self._last_key = int(keys[-1])
-        self._measure.add(table)
+        self._measure.follow(keys, lines.stamps_us // 1000)
         try:
-            self._sink.write(text_of(self.file.dataset, table.select(self._columns)))
+            self._sink.write(lines.text)
         except OSError as error:
             raise cannot_access(self.path, error) from error
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +21,14 @@ from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
+from ares_notebook.exchange.express import express
 from ares_notebook.exchange.inflate import lines_of
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.published import rows_of_csv
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import Cut
 from ares_notebook.market.rows import Table, empty_rows
 from ares_notebook.market.series import Series
@@ -64,26 +66,46 @@ class Zip:
     data: BinaryIO
     dataset: Dataset
 
-    def tables(self) -> Iterator[Table]:
+    def lines(self, columns: Sequence[str] | None = None) -> Iterator[Lines]:
         """
-        Its rows, block by block; CPU work, for a thread.
+        Its rows as lines of a cache file, block by block; CPU work, for a thread.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Only these, in the order of the cache's; all by default.
 
         Raises
         ------
         BadAnswer
             If it does not hold rows of the dataset.
         """
-        first, last = True, empty_rows(self.dataset)
-        member = self.name.removesuffix(".zip") + ".csv"
-        for block in lines_of(self.data, member, self.url):
-            lines = _without_header(block) if first else block
-            first = False
-            table = rows_of_csv(self.dataset, lines, self.url)
+        last: Lines | None = None
+        for block in self._blocks():
+            lines = express(self.dataset, block, self.url) if columns is None else None
+            if lines is None:
+                table = rows_of_csv(self.dataset, block, self.url)
+                lines = Lines.of(self.dataset, table, columns)
+            yield lines if last is None else lines.after(last)
+            last = lines if len(lines) else last
+
+    def tables(self) -> Iterator[Table]:
+        """The same rows as tables."""
+        last = empty_rows(self.dataset)
+        for block in self._blocks():
+            table = rows_of_csv(self.dataset, block, self.url)
             if last.num_rows and table.slice(0, 1).equals(last):
                 # A row that is doubled just where a block ends.
                 table = table.slice(1)
             last = table.slice(table.num_rows - 1) if table.num_rows else last
             yield table
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Its text in blocks of whole lines, without a header."""
+        member = self.name.removesuffix(".zip") + ".csv"
+        blocks = lines_of(self.data, member, self.url)
+        yield _without_header(next(blocks, b""))
+        yield from blocks
 
 
 class Archive:

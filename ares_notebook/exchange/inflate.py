@@ -13,7 +13,7 @@ from ares_notebook.errors import BadAnswer
 
 __all__ = ["lines_of"]
 
-_COMPRESSED_BLOCK_BYTES = 1 << 19
+_COMPRESSED_BLOCK_BYTES = 1 << 18
 _TEXT_BLOCK_BYTES = 4 << 20
 # The most that deflate can do is 1032 to 1; market text does 4 to 10.
 _MOST_RATIO = 200

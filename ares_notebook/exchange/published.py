@@ -15,15 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
-from ares_notebook.market.datasets import MICROSECONDS_SINCE_MS, Column, Dataset
+from ares_notebook.exchange.moments import microseconds_of
+from ares_notebook.market.datasets import Column, Dataset
 from ares_notebook.market.rows import Table, empty_rows, keys_of, schema_of
 
 __all__ = ["rows_of_csv", "rows_of_json"]
 
-# Stamps above this are microseconds: as milliseconds it is the year 5138.
-_MICROSECONDS_FROM = 100_000_000_000_000
-# What a stamp may be at all: 2009 to 2100, in microseconds.
-_EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
 # No longer than what every float can hold.
 _LONGEST_DECIMAL = 40
 _ARROW_ERRORS = (
@@ -156,7 +153,8 @@ def _ours(dataset: Dataset, table: Table, origin: str) -> Table:
         elif column.kind == "flag":
             table = _set(table, column.name, _flags(cells, origin))
         elif column.kind == "time":
-            table = _set(table, column.name, _microseconds(dataset, cells, origin))
+            stamps = microseconds_of(dataset, cells.to_numpy(), origin)
+            table = _set(table, column.name, pa.array(stamps))
     rows = table.select(list(dataset.column_names)).cast(schema_of(dataset))
     return _without_doubles(dataset, rows, origin)
 
@@ -214,28 +212,6 @@ def _flags(cells: Any, origin: str) -> Any:
 
 def _all_in(cells: Any, one: str, other: str) -> bool:
     return pc.all(pc.or_(pc.equal(cells, one), pc.equal(cells, other))).as_py() is not False
-
-
-def _microseconds(dataset: Dataset, stamps: Any, origin: str) -> Any:
-    """
-    Stamps in microseconds, each told by its own size.
-
-    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST
-    writes what it was asked for.
-    """
-    values = stamps.to_numpy()
-    us = np.where(values >= _MICROSECONDS_FROM, values, values * 1000)
-    if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
-        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored"
-        raise BadAnswer(msg)
-    if dataset.stamp_digits == 6:  # noqa: PLR2004 - microseconds
-        # REST knows the microseconds of older trades too, the archive does not:
-        # both roads must give the same bytes.
-        whole = us // 1000 * 1000
-        us = np.where(us < MICROSECONDS_SINCE_MS * 1000, whole, us)
-    else:
-        us = us // 1000 * 1000
-    return pa.array(us)
 
 
 def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:

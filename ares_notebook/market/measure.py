@@ -50,14 +50,17 @@ class Measure:
 
     def add(self, table: Table) -> None:
         """Add the next rows; keys must ascend."""
-        if not table.num_rows:
+        self.follow(keys_of(self.file.dataset, table), stamps_ms(table))
+
+    def follow(self, keys: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+        """The same of rows of which only keys and stamps (in milliseconds) are at hand."""
+        if not len(keys):
             return
-        stamps = stamps_ms(table)
         facts = self._facts
         first = facts.first_ms if facts.first_ms is not None else int(stamps[0])
         self._facts = replace(
             facts,
-            rows=facts.rows + table.num_rows,
+            rows=facts.rows + len(keys),
             first_ms=first,
             last_ms=int(stamps[-1]),
         )
@@ -65,7 +68,7 @@ class Measure:
             case "open_time":
                 self._add_opens(stamps)
             case "id":
-                self._add_ids(keys_of(self.file.dataset, table), stamps)
+                self._add_ids(keys, stamps)
             case "event_time":
                 self._hours.extend((stamps // _HOUR_MS * _HOUR_MS).tolist())
 

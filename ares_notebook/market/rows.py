@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.market.datasets import Dataset, Kind
-from ares_notebook.market.stamps import stamp_text
+from ares_notebook.market.stamps import SECOND_US, stamp_text
 
 __all__ = [
     "between",
@@ -41,7 +41,6 @@ _TYPES: dict[Kind, Any] = {
     "flag": pa.string(),
 }
 _HOUR_US = 3_600_000_000
-_SECOND_US = 1_000_000
 # Batches of as many rows as a block has: each costs a round of its own.
 _TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none", batch_size=1 << 16)
 
@@ -112,7 +111,7 @@ def _stamp_text(dataset: Dataset, table: Table) -> Any:
     """Stamps in the dataset's number of digits, but for candles that opened within a second."""
     stamps_us = _numbers(table, "timestamp")
     text = stamp_text(stamps_us, dataset.stamp_digits)
-    if dataset.stamp_digits or not np.any(within := stamps_us % _SECOND_US):
+    if dataset.stamp_digits or not np.any(within := stamps_us % SECOND_US):
         return text
     # Candles that opened off the grid (December 2017, February 2018) keep their
     # fraction, so that the cell says what the exchange said.

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["stamp_text"]
+__all__ = ["SECOND_US", "stamp_cells", "stamp_text"]
 
 _DAY_US = 86_400_000_000
-_SECOND_US = 1_000_000
+SECOND_US = 1_000_000
 _DAY_BYTES, _CLOCK_BYTES = 11, 8
 # The fraction is written three digits at a time.
 _GROUP = 1_000
@@ -44,24 +44,30 @@ def stamp_text(stamps_us: npt.NDArray[np.int64], digits: int) -> Any:
     >>> stamp_text(np.array([1736899200066000]), 6).to_pylist()
     ['2025-01-15 00:00:00.066000']
     """
+    cells = stamp_cells(stamps_us, digits)
+    width = cells.dtype.itemsize
+    ends = np.arange(0, width * len(cells) + 1, width, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(cells), pa.py_buffer(ends), pa.py_buffer(cells))
+
+
+def stamp_cells(stamps_us: npt.NDArray[np.int64], digits: int) -> npt.NDArray[np.void]:
+    """The same as an array, a cell a stamp; a cell's bytes are its text."""
     groups = digits // 3
     cells = np.empty(len(stamps_us), _layout(groups))
     # Not divmod: division by a constant is an order faster.
     days = stamps_us // _DAY_US
     in_day_us = stamps_us - days * _DAY_US
     cells["day"] = _day_text(days)
-    seconds = in_day_us // _SECOND_US
+    seconds = in_day_us // SECOND_US
     cells["clock"] = _clocks()[seconds]
     if groups:
         cells["point"] = b"."
-        fraction = (in_day_us - seconds * _SECOND_US).astype(np.int32)
+        fraction = (in_day_us - seconds * SECOND_US).astype(np.int32)
         milliseconds = fraction // _GROUP
         cells["ms"] = _three_digits()[milliseconds]
     if groups > 1:
         cells["us"] = _three_digits()[fraction - milliseconds * _GROUP]
-    width = cells.dtype.itemsize
-    ends = np.arange(0, width * len(cells) + 1, width, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(cells), pa.py_buffer(ends), pa.py_buffer(cells))
+    return cells
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Hole
 from ares_notebook.market.holes import find_holes, is_final
+from ares_notebook.market.lines import Lines
 from ares_notebook.market.rows import Table
 from ares_notebook.work.decide import Step
 
@@ -61,7 +63,7 @@ class Draft:
         self._anew = anew
         # An old file is completed in its own columns, and stays an old file.
         is_old = step.have.legacy and not anew
-        self._columns = legacy_columns(self.file.dataset) if is_old else None
+        self.columns = legacy_columns(self.file.dataset) if is_old else None
         if is_old and not step.have.is_witnessed:
             self.add_source("legacy", step.file.name)
         self.is_unpublished = False
@@ -123,19 +125,19 @@ class Draft:
 
     def new_part(self) -> Part:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        part = self._stack.enter_context(self._store.part(self.file, self._columns))
+        part = self._stack.enter_context(self._store.part(self.file, self.columns))
         self._parts[part.path] = part
         return part
 
-    async def take(self, tables: Callable[[], Iterator[Table]]) -> None:
-        """Make the rows of *tables*, read in a thread, the draft's content."""
-        self._part = await self.poured(tables)
+    async def take(self, lines: Callable[[], Iterator[Lines]]) -> None:
+        """Make *lines*, read in a thread, the draft's content."""
+        self._part = await self.poured(lines)
 
-    async def poured(self, tables: Callable[[], Iterator[Table]]) -> Part:
-        """A temporary file with the rows of *tables*, read and written in a thread."""
+    async def poured(self, lines: Callable[[], Iterator[Lines]]) -> Part:
+        """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
         part = self.new_part()
         async with _cores():
-            await asyncio.to_thread(_pour, tables, part)
+            await asyncio.to_thread(_pour, lines, part)
         return part
 
     async def splice(self, patches: list[Patch]) -> None:
@@ -144,7 +146,12 @@ class Draft:
             # Laid over nothing it is the whole, and need not be written twice.
             self._part = self._parts[patches[0].path]
         elif patches:
-            await self.take(lambda: spliced(self.file.dataset, self._tables(), patches))
+            await self.take(partial(self._spliced, patches))
+
+    def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
+        dataset = self.file.dataset
+        for table in spliced(dataset, self._tables(), patches):
+            yield Lines.of(dataset, table, self.columns)
 
     def _tables(self) -> Iterator[Table]:
         if self._part is not None:
@@ -198,9 +205,9 @@ def _cores() -> asyncio.Semaphore:
     return _CORES.setdefault(asyncio.get_running_loop(), places)
 
 
-def _pour(tables: Callable[[], Iterator[Table]], part: Part) -> None:
-    for table in tables():
-        part.write_rows(table)
+def _pour(lines: Callable[[], Iterator[Lines]], part: Part) -> None:
+    for each in lines():
+        part.write_lines(each)
     part.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -15,8 +15,8 @@ from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.facts import Hole
+from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import DAY_MS, utc
-from ares_notebook.market.rows import Table, between
 from ares_notebook.work.decide import Step
 from ares_notebook.work.draft import Draft
 
@@ -95,7 +95,7 @@ async def _monthly(draft: Draft, roads: Roads) -> None:
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
     async with roads.archive.fetch(series, "month", start) as archive:
-        await draft.take(partial(_inside, archive, draft.wanted))
+        await draft.take(partial(_inside, archive, draft.wanted, draft.columns))
         draft.add_source("monthly archive", archive.url, archive.sha256)
     draft.confirm_absent(draft.holes(by_rest=False), "archive")
 
@@ -122,7 +122,7 @@ async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError 
     try:
         await archive.size_of(series, "day", start)
         async with archive.fetch(series, "day", start) as fetched:
-            part = await draft.poured(partial(_inside, fetched, hole))
+            part = await draft.poured(partial(_inside, fetched, hole, draft.columns))
             if not part.facts.rows:
                 return None
             draft.add_source("daily archive", fetched.url, fetched.sha256)
@@ -215,9 +215,9 @@ async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, Ares
     return Patch(draft.file, hole, part.path, part.facts), problem
 
 
-def _inside(archive: Zip, hole: Hole) -> Iterator[Table]:
-    for table in archive.tables():
-        yield between(table, hole.start_ms, hole.end_ms)
+def _inside(archive: Zip, hole: Hole, columns: Sequence[str] | None) -> Iterator[Lines]:
+    for lines in archive.lines(columns):
+        yield lines.between(hole.start_ms, hole.end_ms)
 
 
 def _days(hole: Hole) -> Iterator[Hole]:

@@ -1,0 +1,158 @@
+"""The express: ordinary lines of the archive, made lines of the cache without a CSV reader."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ares_notebook.errors import BadAnswer
+from ares_notebook.exchange.archive import Zip
+from ares_notebook.exchange.express import express
+from ares_notebook.exchange.published import rows_of_csv
+from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.market.lines import Lines
+
+MS = 1_735_689_600_000
+CANDLE = b"1735689600000,1.5,2.0,1.25,1.75,10.1,1735689659999,17.0,3,5.0,8.5,0\n"
+TRADE = b"7,93576.00000000,0.00018000,9,9,1735689600010866,True,True\n"
+DECIMALS = st.from_regex(r"[0-9]{1,6}\.[0-9]{1,8}", fullmatch=True)
+COUNTS = st.integers(0, 10**12).map(str)
+
+
+def candle_blocks():
+    row = st.tuples(st.integers(1, 3), st.tuples(*[DECIMALS] * 8), COUNTS)
+
+    def block(rows):
+        opens = accumulate(step for step, _, _ in rows)
+        lines = []
+        for minute, (_, cells, count) in zip(opens, rows, strict=True):
+            start = MS + minute * 60_000
+            prices, volumes = ",".join(cells[:5]), f"{cells[5]},{count},{cells[6]},{cells[7]}"
+            lines.append(f"{start},{prices},{start + 59_999},{volumes},0\n")
+        return "".join(lines).encode()
+
+    return st.lists(row, min_size=1, max_size=30).map(block)
+
+
+def trade_blocks():
+    row = st.tuples(st.integers(1, 3), st.integers(0, 999), DECIMALS, DECIMALS, st.booleans())
+
+    def block(rows, first, scale, flags):
+        ids = accumulate((each[0] for each in rows), initial=first)
+        stamps = accumulate((each[1] for each in rows), initial=MS * scale)
+        return "".join(
+            f"{number},{price},{quantity},{number * 2},{number * 2 + 1},{stamp},{maker}{',True' * flags}\n"
+            for number, stamp, (_, _, price, quantity, maker) in zip(
+                ids, stamps, rows, strict=False
+            )
+        ).encode()
+
+    return st.builds(
+        block,
+        st.lists(row, min_size=1, max_size=30),
+        st.integers(1, 10**10),
+        st.sampled_from([1, 1000]),
+        st.booleans(),
+    )
+
+
+def general(dataset, block):
+    return Lines.of(dataset, rows_of_csv(dataset, block, "origin"))
+
+
+def same(one, other):
+    pairs = ((getattr(one, name), getattr(other, name)) for name in ("keys", "stamps_us", "text"))
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+@given(candle_blocks())
+def test_candles_come_out_as_by_the_general_road(block):
+    """Cells of any width are copied to where a reader and a writer of CSV would have put them."""
+    lines = express(KLINES, block, "origin")
+    assert lines is not None
+    assert same(lines, general(KLINES, block))
+
+
+@given(trade_blocks())
+def test_trades_come_out_as_by_the_general_road(block):
+    """Trades of spot and futures, in milliseconds and microseconds, give the same lines on both roads."""
+    lines = express(AGG_TRADES, block, "origin")
+    expected = general(AGG_TRADES, block)
+    assert lines is None or same(lines, expected)
+    # Ids that grow a digit on the way are read one by one, and nothing else is.
+    widths = {len(line.split(b",")[0]) for line in block.splitlines()}
+    assert (lines is None) == (len(widths) > 1)
+
+
+@given(st.data())
+def test_a_byte_put_anywhere_is_seen(data):
+    """Whatever byte of a block is changed, the express gives what the general road gives, or gets off."""
+    dataset, block = data.draw(st.sampled_from([(KLINES, CANDLE), (AGG_TRADES, TRADE)]))
+    at = data.draw(st.integers(0, len(block) - 1))
+    changed = block[:at] + bytes([data.draw(st.integers(0, 255))]) + block[at + 1 :]
+    try:
+        lines = express(dataset, changed, "origin")
+    except BadAnswer:
+        with pytest.raises(BadAnswer):
+            general(dataset, changed)
+        return
+    assert lines is None or same(lines, general(dataset, changed))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "block"),
+    [
+        (KLINES, b""),
+        (KLINES, b"\n"),
+        (KLINES, CANDLE.rstrip()),
+        (KLINES, CANDLE.replace(b"\n", b"\r\n")),
+        (KLINES, CANDLE + CANDLE),
+        (KLINES, CANDLE + b"1" + CANDLE),
+        (KLINES, CANDLE.replace(b"9600000,", b"9600001,")),
+        (KLINES, CANDLE.replace(b"1.5", b"-1.5")),
+        (KLINES, CANDLE.replace(b"1.5", b"15")),
+        (KLINES, CANDLE.replace(b"1.5", b".5")),
+        (KLINES, CANDLE.replace(b"1.5,2.0", b"1.5.,20")),
+        (KLINES, CANDLE.replace(b"1.5", b"1." + b"5" * 40)),
+        (KLINES, CANDLE.replace(b"1.5", b"1.e")),
+        (KLINES, CANDLE.replace(b",3,", b",03,")),
+        (KLINES, CANDLE.replace(b",3,", b"," + b"3" * 19 + b",")),
+        (KLINES, CANDLE.replace(b",5.0,8.5,0\n", b"\n")),
+        (AGG_TRADES, TRADE.replace(b"True,", b"true,")),
+        (AGG_TRADES, TRADE.replace(b"True,", b"Trux,")),
+        (AGG_TRADES, TRADE.replace(b"True,", b"Falsy,")),
+        (AGG_TRADES, TRADE.replace(b"True,", b"1,")),
+        (AGG_TRADES, TRADE.replace(b",True\n", b",Tru0\n")),
+        (AGG_TRADES, TRADE + TRADE.replace(b"7,", b"10,", 1)),
+        (AGG_TRADES, TRADE.replace(b",True,True", b"")),
+        (FUTURES, b"1735689600003,8,-0.0001\n"),
+    ],
+)
+def test_what_is_not_ordinary_gets_off(dataset, block):
+    """A block in which one cell is not what such cells are is left to the general road."""
+    assert express(dataset, block, "origin") is None
+
+
+def test_a_stamp_that_is_no_moment_is_refused():
+    """Fourteen-digit stamps are no stamps, on the express as elsewhere."""
+    with pytest.raises(BadAnswer, match="origin: a stamp is no moment"):
+        express(KLINES, CANDLE.replace(b"1735689600000", b"17356896000000"), "origin")
+
+
+def test_real_files_take_the_express(recorded):
+    """Nine in ten blocks of real candles are ordinary, and all give the lines of the general road."""
+    blocks: list[bytes] = []
+    for path in (recorded / "archive").glob("**/spot/**/klines/**/*.zip"):
+        archive = Zip(path.name, path.name, "", BytesIO(path.read_bytes()), KLINES)
+        blocks += filter(None, archive._blocks())
+    taken = [express(KLINES, block, "origin") for block in blocks]
+    pairs = [
+        (lines, block) for lines, block in zip(taken, blocks, strict=True) if lines is not None
+    ]
+    assert len(pairs) >= 0.9 * len(blocks) > 0
+    assert all(same(lines, general(KLINES, block)) for lines, block in pairs)
