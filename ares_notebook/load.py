@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.cells import Wanted, chosen
+from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.span import Span, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import CorruptFile, NeverDownloaded
-from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, empty_rows
-from ares_notebook.market.series import CacheFile, Series, files_between
+from ares_notebook.market.series import Series, files_between
 from ares_notebook.settings import Settings
 
 __all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]
@@ -39,6 +34,8 @@ def load_klines(
     start: Moment = None,
     end: Moment = None,
     *,
+    columns: Sequence[str] | None = None,
+    decimal: bool = False,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -92,7 +89,9 @@ def load_klines(
     >>> len(frame), frame.attrs["complete"]
     (28, True)
     """
-    return _load(Series.of("klines", symbol, interval), start, end, settings)
+    return _load(
+        Series.of("klines", symbol, interval), start, end, columns, settings, decimal=decimal
+    )
 
 
 def load_agg_trades(
@@ -100,6 +99,8 @@ def load_agg_trades(
     start: Moment = None,
     end: Moment = None,
     *,
+    columns: Sequence[str] | None = None,
+    decimal: bool = False,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -145,7 +146,7 @@ def load_agg_trades(
     >>> bool((frame["agg_trade_id"].diff().dropna() == 1).all())
     True
     """
-    return _load(Series.of("agg_trades", symbol), start, end, settings)
+    return _load(Series.of("agg_trades", symbol), start, end, columns, settings, decimal=decimal)
 
 
 def load_futures(
@@ -153,6 +154,8 @@ def load_futures(
     start: Moment = None,
     end: Moment = None,
     *,
+    columns: Sequence[str] | None = None,
+    decimal: bool = False,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -195,13 +198,22 @@ def load_futures(
     >>> len(frame), list(frame.columns), frame.attrs["missing"]
     (3, ['fundingRate'], [])
     """
-    return _load(Series.of("futures", symbol), start, end, settings)
+    return _load(Series.of("futures", symbol), start, end, columns, settings, decimal=decimal)
 
 
-def _load(series: Series, start: Moment, end: Moment, settings: Settings | None) -> pd.DataFrame:
+def _load(
+    series: Series,
+    start: Moment,
+    end: Moment,
+    columns: Sequence[str] | None,
+    settings: Settings | None,
+    *,
+    decimal: bool,
+) -> pd.DataFrame:
+    chosen(series.dataset, columns)  # a wrong name is told of before any file is looked for
     store = Store(settings or Settings())
     span = series_span(store, series, start, end)
-    frame = read_window(store, series, span.start_ms, span.end_ms)
+    frame = read_window(store, series, span.start_ms, span.end_ms, columns, decimal=decimal)
     if frame.empty and frame.attrs["missing"]:
         raise NeverDownloaded(_never(series, store, span))
     if frame.attrs["missing"]:
@@ -209,7 +221,15 @@ def _load(series: Series, start: Moment, end: Moment, settings: Settings | None)
     return frame
 
 
-def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.DataFrame:
+def read_window(
+    store: Store,
+    series: Series,
+    start_ms: int,
+    end_ms: int,
+    columns: Sequence[str] | None = None,
+    *,
+    decimal: bool = False,
+) -> pd.DataFrame:
     """
     The rows of ``[start_ms, end_ms)`` that the cache has, as `load_klines` returns them.
 
@@ -217,56 +237,19 @@ def read_window(store: Store, series: Series, start_ms: int, end_ms: int) -> pd.
 
     Raises
     ------
-    CorruptFile
-        If a file cannot be read.
+    BadArgument, CorruptFile, CacheUnavailable
+        As there.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
     haves = haves_of(store, files)
     for have in haves:
         if have.problem is not None:
             raise CorruptFile(have.problem)
-    present = [have.file for have in haves if have.path is not None]
-    frame = _frame(store, present, series.dataset, start_ms, end_ms)
+    wanted = Wanted(chosen(series.dataset, columns), decimal, start_ms, end_ms)
+    frame = frame_of([have for have in haves if have.path is not None], wanted)
     missing = missing_spans(haves, start_ms, end_ms)
     frame.attrs = {"complete": not missing, "missing": missing}
     return frame
-
-
-def _frame(
-    store: Store, files: list[CacheFile], dataset: Dataset, start_ms: int, end_ms: int
-) -> pd.DataFrame:
-    # PyArrow leaves Python's lock while it parses, so threads do run side by side.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        wanted = (start_ms * 1000, end_ms * 1000)
-        tables = list(pool.map(lambda file: _typed(_rows_of(store, file, wanted), dataset), files))
-    table = pa.concat_tables(tables or [_typed(empty_rows(dataset), dataset)])
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
-    return frame.set_index("timestamp")
-
-
-def _rows_of(store: Store, file: CacheFile, wanted: tuple[int, int]) -> Table:
-    def inside() -> Iterator[Table]:
-        for table in store.rows(file):
-            stamps = table["timestamp"]
-            keep = pc.and_(pc.greater_equal(stamps, wanted[0]), pc.less(stamps, wanted[1]))
-            yield table.filter(keep)
-
-    return pa.concat_tables([empty_rows(file.dataset), *inside()])
-
-
-def _typed(table: Table, dataset: Dataset) -> Table:
-    """Stamps aware, numbers as float64, flags as bool."""
-    columns: dict[str, Any] = {}
-    for column in dataset.columns:
-        cells = table[column.name]
-        if column.kind == "time":
-            cells = cells.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
-        elif column.kind == "number":
-            cells = cells.cast(pa.float64())
-        elif column.kind == "flag":
-            cells = pc.equal(pc.utf8_lower(cells), "true")
-        columns[column.name] = cells
-    return pa.table(columns)
 
 
 def _never(series: Series, store: Store, span: Span) -> str:

@@ -19,7 +19,15 @@ from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.rows import Table, header_of, keys_of, schema_of
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["is_ours", "open_text", "read_rows"]
+__all__ = [
+    "check_last_line",
+    "is_compressed",
+    "is_ours",
+    "last_in_order",
+    "not_whole",
+    "open_text",
+    "read_rows",
+]
 
 _BLOCK_BYTES = 4 << 20
 _COLUMN_TYPES = {
@@ -32,14 +40,15 @@ _COLUMN_TYPES = {
 
 def open_text(path: Path) -> Any:
     """A PyArrow stream of the file's plain text, compressed or not."""
-    compression = "zstd" if _is_compressed(path) else None
+    compression = "zstd" if is_compressed(path) else None
     try:
         return pa.input_stream(str(path), compression=compression)
     except OSError as error:
         raise cannot_access(path, error) from error
 
 
-def _is_compressed(path: Path) -> bool:
+def is_compressed(path: Path) -> bool:
+    """Whether the file's name says that it is compressed."""
     # The name of a part ends in its own way.
     return ".csv.zst" in path.name
 
@@ -73,39 +82,37 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
         If the text is not what the name says.
     """
     if not is_ours(path, file.dataset):
-        if _is_compressed(path):
+        if is_compressed(path):
             # The ancestor compressed nothing.
-            raise CorruptFile(_corrupt(path, ValueError("no text of ours in it")))
+            raise not_whole(path, ValueError("no text of ours in it"))
         yield read_legacy(path, file.dataset)
         return
-    _check_last_line(path)
+    check_last_line(path)
     try:
         with open_text(path) as stream:
             last_key = -1
             for batch in _reader(stream, file.dataset):
                 table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
-                last_key = _last_in_order(path, keys_of(file.dataset, table), last_key)
+                last_key = last_in_order(path, keys_of(file.dataset, table), last_key)
                 yield table
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise CorruptFile(_corrupt(path, error)) from error
+        raise not_whole(path, error) from error
 
 
-def _last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
+def last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
     """The last of *keys*, which must ascend from *before* on."""
     if not len(keys):
         return before
     if keys[0] <= before or not bool(np.all(np.diff(keys) > 0)):
-        raise CorruptFile(_corrupt(path, ValueError("its rows are doubled or out of order")))
+        raise not_whole(path, ValueError("its rows are doubled or out of order"))
     return int(keys[-1])
 
 
-def _check_last_line(path: Path) -> None:
+def check_last_line(path: Path) -> None:
     """Refuse a file that ends inside a line: a number cut short is still a number."""
-    if _is_compressed(path):
-        # Compression notices by itself.
-        return
-    if not ends_with_line(path):
-        raise CorruptFile(_corrupt(path, ValueError("it ends inside a line")))
+    # Compression notices by itself.
+    if not is_compressed(path) and not ends_with_line(path):
+        raise not_whole(path, ValueError("it ends inside a line"))
 
 
 def _reader(stream: Any, dataset: Dataset) -> Any:
@@ -127,6 +134,7 @@ def _as_rows(dataset: Dataset, table: Table) -> Table:
     return table.set_column(0, "timestamp", stamps).cast(schema_of(dataset))
 
 
-def _corrupt(path: Path, error: Exception) -> str:
+def not_whole(path: Path, error: Exception) -> CorruptFile:
+    """Our error for an *error* of reading, with the way out."""
     reason = str(error).splitlines()[0]
-    return f"{path} is not a whole cache file ({reason}); download its period again"
+    return CorruptFile(f"{path} is not a whole cache file ({reason}); download its period again")
