@@ -236,8 +236,9 @@ def decimals(text: Any) -> npt.NDArray[np.object_]:
     text : pyarrow.ChunkedArray
         Checked: of numbers only.
     """
-    # Most are there many times, and of one decimal one is enough.
-    words = text.combine_chunks().dictionary_encode(null_encoding="encode")
-    numbers = [Decimal(word or "NaN") for word in words.dictionary.to_pylist()]
-    cells: npt.NDArray[np.object_] = np.array(numbers, dtype=object)[words.indices.to_numpy()]
+    # Many are there more than once, and of one decimal one is enough.
+    words = text.combine_chunks().fill_null("NaN").dictionary_encode()
+    numbers = map(Decimal, words.dictionary.to_pylist())
+    each_once = np.fromiter(numbers, dtype=np.object_, count=len(words.dictionary))
+    cells: npt.NDArray[np.object_] = each_once[words.indices.to_numpy()]
     return cells
