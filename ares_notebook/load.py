@@ -54,8 +54,10 @@ def load_klines(
         Only these, in this order; others are not parsed. All by default.
     decimal : bool, default False
         Numbers as `decimal.Decimal` with the very digits of the exchange, in columns of
-        objects, instead of float64: nothing is rounded, ``0.1 + 0.2`` is 0.3. A cell takes
-        some 110 bytes and a microsecond, so choose columns or a window.
+        objects, instead of float64: sums, differences, products and comparisons are exact,
+        ``0.1 + 0.2`` is 0.3. Means and other statistics pandas makes in floats: write
+        ``astype(float)`` there. A cell takes some 110 bytes and a microsecond, so choose
+        columns or a window.
     settings : Settings, optional
 
     Returns
