@@ -188,13 +188,25 @@ def test_an_empty_cell_or_a_short_line_does_not_come_out(store, put, old, new, d
         window(store, CANDLES, decimal=decimal)
 
 
-def test_a_flag_is_true_or_false(store, put):
+@pytest.mark.parametrize(
+    ("flag", "word"), [(b"False", b"Maybe"), (b"False", b"false"), (b"True", b"true")]
+)
+def test_a_flag_is_true_or_false(store, put, flag, word):
     """Another word for a flag is a corrupt file, not False."""
-    put(TRADES, [*trades()[:50], "2025-01-15 00:20:00.000000,1,2,False,50,7,8"])
-    change(store.path_of(TRADES), b"False", b"Maybe")
+    put(TRADES, [*trades()[:50], f"2025-01-15 00:50:00.000000,1,2,{flag.decode()},50,7,8"])
+    change(store.path_of(TRADES), flag + b",50,", word + b",50,")
 
     with pytest.raises(CorruptFile, match=TRADES.name):
         window(store, TRADES)
+
+
+def test_a_last_line_without_its_end_does_not_come_out(store, put):
+    """A number that may have been cut short is a corrupt file, whatever the receipt says."""
+    put(CANDLES, [*candles()[:5], "2018-02-01 05:00:00,1,1,1,6,7,9,5,3,4"])
+    change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,44")
+
+    with pytest.raises(CorruptFile, match="ends inside a line"):
+        window(store, CANDLES)
 
 
 @pytest.mark.parametrize("old", [False, True])
