@@ -285,14 +285,15 @@ def test_far_from_the_window_nothing_is_parsed(store, put, file):
 
 
 def test_without_a_receipt_the_whole_file_is_read(store, put):
-    """Where nobody vouches for the order of the lines, each is looked at."""
-    lines = candles()
-    put(CANDLES, lines)
-    path = store.path_of(CANDLES)
-    path.write_text(path.read_text().replace(lines[5], lines[5].replace("5.0", "x.0")))
+    """Where nobody vouches for the lines of a file, each is parsed, near the window or far."""
+    put(CANDLES, candles())
+    change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,x\n")
+    haves, wanted = looked_at(store, CANDLES)
+    narrow = replace(wanted, start_ms=wanted.end_ms - 3_600_000)
 
+    assert len(frame_of(haves, narrow)) == 1
     with pytest.raises(CorruptFile, match=CANDLES.name):
-        window(store, CANDLES, "2018-02-20", "2018-02-21")
+        frame_of([replace(haves[0], is_witnessed=False)], narrow)
 
 
 def test_other_files_are_not_opened(store, put):

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.text import (
     check_last_line,
@@ -133,8 +132,6 @@ def read_cells(have: Have, wanted: Wanted) -> Table:
         table = _typed(path, have, wanted) if table is None else table
         table = between(table, wanted.start_ms, wanted.end_ms)
         _check_numbers(table, wanted)
-    except FileNotFoundError as error:
-        raise cannot_access(path, error) from error
     except (pa.ArrowTypeError, OSError, ValueError) as error:
         raise not_whole(path, error) from error
     return table.select(["timestamp", *(column.name for column in wanted.columns)])
@@ -156,7 +153,6 @@ def _parsed(path: Path, have: Have, wanted: Wanted) -> Table:
             convert_options=arrow_csv.ConvertOptions(
                 column_types={each.name: wanted.type_of(each) for each in dataset.columns},
                 include_columns=list(names),
-                strings_can_be_null=False,
                 null_values=[],
                 true_values=["True"],
                 false_values=["False"],
