@@ -15,6 +15,8 @@ import ares_notebook as ares
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.cells import Wanted, chosen
 from ares_notebook.cache.frames import frame_of
+from ares_notebook.cache.legacy import legacy_columns
+from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
@@ -64,13 +66,13 @@ def store(tmp_path):
 def put(store, tmp_path):
     """Store the lines of a file as a download does, with a receipt that says that it is final."""
 
-    def put_lines(file, lines, into=store):
+    def put_lines(file, lines, into=store, sources=(), columns=None):
         text = tmp_path / file.name
         text.write_bytes(header_of(file.dataset) + "".join(f"{line}\n" for line in lines).encode())
-        with into.part(file) as part:
+        with into.part(file, columns) as part:
             for table in read_rows(text, file):
                 part.write_rows(table)
-            into.commit(part, sources=(), absences=(), final=True)
+            into.commit(part, sources=sources, absences=(), final=True)
 
     return put_lines
 
@@ -231,6 +233,19 @@ def test_of_old_files_what_was_not_stored_is_nan(store, put, old):
     assert not floats.iloc[:-1].isna().to_numpy().any()
     assert exact["volume"].iloc[-1] == Decimal("0.00001")
     assert exact["quote_asset_volume"].map(type).eq(Decimal).all()
+
+
+def test_old_trades_that_were_completed_load_as_old_ones(store, put):
+    """A final file in the ancestor's columns has ids as whole numbers, and NaN for what it lacks."""
+    legacy = Source("legacy", "", "2025-02-01T00:00:00Z")
+    put(TRADES, trades(), sources=(legacy,), columns=legacy_columns(TRADES.dataset))
+    assert store.have(TRADES).final
+
+    frame = window(store, TRADES)
+
+    assert frame["agg_trade_id"].tolist() == list(range(1440))
+    assert frame["agg_trade_id"].dtype == "int64"
+    assert frame["first_trade_id"].isna().all()
 
 
 # --- windows ---

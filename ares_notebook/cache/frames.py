@@ -74,7 +74,7 @@ def frame_of(haves: Sequence[Have], wanted: Wanted) -> pd.DataFrame:
 
 def _is_known(have: Have, wanted: Wanted) -> bool:
     """Whether a receipt tells how many rows of the file will come, and all in our own form."""
-    return wanted.covers(have) and have.is_witnessed and have.final and not have.legacy
+    return wanted.covers(have) and have.final and not have.legacy
 
 
 def _arrays(rows: int, wanted: Wanted, tables: Sequence[Table]) -> _Arrays:
