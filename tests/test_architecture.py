@@ -36,7 +36,7 @@ FLOORS = [
     {"exchange.transport"},
     {"exchange.archive", "exchange.rest"},
     {"cache.disk", "cache.receipts", "cache.retention"},
-    {"cache.legacy", "cache.runs"},
+    {"cache.legacy", "cache.listing", "cache.runs"},
     {"cache.part"},
     {"cache.text"},
     {"cache.have", "cache.origin", "cache.quarantine", "cache.splice"},

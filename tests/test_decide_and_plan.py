@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.receipts import Source
@@ -310,7 +311,7 @@ def test_a_plan_prints_what_it_will_do(plan):
 
 def test_a_plan_with_nothing_to_do_says_so(plan):
     """When all is there the plan says that there is nothing to do."""
-    made = replace(
+    made = dataclasses.replace(
         plan(datasets=("klines",)), steps=(decide(candles(*range(744)), end_of(HOURS), "auto"),)
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
@@ -39,13 +40,12 @@ def haves_of(store: Store, files: Sequence[CacheFile]) -> list[Have]:
         return haves
     first, last = (_nearest(store, haves[at].file, side) for at, side in ((0, -1), (-1, 1)))
     row = [each for each in (first, *haves, last) if each is not None]
-    before = dict(zip(_files(row), _ids(row, forwards=True), strict=True))
-    after = dict(zip(_files(row), reversed(list(_ids(row[::-1], forwards=False))), strict=True))
-    return [replace(have, beside=_beside(have, before, after)) for have in haves]
-
-
-def _files(row: Iterable[Have]) -> Iterable[CacheFile]:
-    return (have.file for have in row)
+    begin = 0 if first is None else 1
+    before = list(_ids(row, forwards=True))[begin:]
+    after = list(_ids(row[::-1], forwards=False))[::-1][begin:]
+    # The one beyond the last file is looked at, and not asked for.
+    sides = zip(haves, before, after, strict=False)
+    return [replace(have, beside=_beside(have, *ids)) for have, *ids in sides]
 
 
 # The id beside a file, and whether all that lies between is there or known to be empty.
@@ -68,9 +68,9 @@ def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
             is_sure = is_sure and have.final
 
 
-def _beside(have: Have, before: dict[CacheFile, _Seen], after: dict[CacheFile, _Seen]) -> Beside:
+def _beside(have: Have, before: _Seen, after: _Seen) -> Beside:
     """The ids on either side, where they say something of this file."""
-    (last_id, sure_before), (first_id, sure_after) = before[have.file], after[have.file]
+    (last_id, sure_before), (first_id, sure_after) = before, after
     own_first, own_last = have.facts.first_id, have.facts.last_id
     if own_first is None:
         runs_on = last_id is not None and first_id == last_id + 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["REASONS", "find_gaps"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
+class _Gap(Struct, frozen=True):
     """A hole of one series with its reason; *missing* is None where nobody can count."""
 
     start_ms: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from ares_notebook.cache.receipts import Source
 from ares_notebook.market.facts import ALONE, Absence, Beside, Facts, Hole, Trouble
@@ -14,8 +15,7 @@ from ares_notebook.market.series import CacheFile
 __all__ = ["Have"]
 
 
-@dataclass(frozen=True, slots=True)
-class Have:
+class Have(Struct, frozen=True):
     """
     What the cache holds of one file.
 
@@ -46,7 +46,7 @@ class Have:
 
     file: CacheFile
     path: Path | None = None
-    facts: Facts = field(default_factory=Facts)
+    facts: Facts = Facts()
     sources: tuple[Source, ...] = ()
     absences: tuple[Absence, ...] = ()
     final: bool = False

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Hashable
-from dataclasses import asdict, dataclass, fields
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Literal
+
+from msgspec import Struct, convert, to_builtins
+from msgspec.json import Decoder
 
 from ares_notebook.market.facts import Absence, Facts, Hole, Trouble
 
@@ -20,11 +20,9 @@ __all__ = ["Receipt", "Source"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _FORMAT = 1
-_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
     """
     Where rows came from.
 
@@ -45,8 +43,7 @@ class Source:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True, forbid_unknown_fields=True):
     """
     What is known of one cache file.
 
@@ -80,66 +77,32 @@ class Receipt:
 
     def to_json(self) -> str:
         """The text that is stored; readable, and the same for the same receipt."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+        told = {"format": _FORMAT, **to_builtins(self)}
+        return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt | None:
         """Read what `to_json` wrote; None (and a line in the log) for anything else."""
         try:
-            return _receipt(json.loads(text))
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+            return convert(_DECODER.decode(text), cls, from_attributes=True)
+        except (ValueError, RecursionError) as error:
             _LOGGER.debug("a receipt that cannot be read is measured anew: %s", error)
             return None
 
 
-def _receipt(data: dict[str, Any]) -> Receipt:
-    if data.pop("format") != _FORMAT:
-        msg = "another format"
-        raise ValueError(msg)
-    facts = dict(data["facts"])
-    quiet = facts.setdefault("quiet", [])
-    lists = (facts["gaps"], quiet, data["sources"], data["absences"])
-    if not all(isinstance(each, list) for each in lists):
-        msg = "gaps, quiet, sources and absences must be lists"
-        raise TypeError(msg)
-    facts["gaps"] = tuple(_value(Hole, each) for each in facts["gaps"])
-    facts["quiet"] = tuple(_value(Hole, each) for each in quiet)
-    data["facts"] = _value(Facts, facts)
-    data["sources"] = tuple(_value(Source, each) for each in data["sources"])
-    data["absences"] = tuple(_value(Absence, each) for each in data["absences"])
-    if data.get("trouble") is not None:
-        data["trouble"] = _value(Trouble, data["trouble"])
-    return _value(Receipt, data)
+class _StoredFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Facts as they are stored: what may be left out when they are made stands there."""
+
+    gaps: tuple[Hole, ...]
 
 
-def _value(kind: type[_T], data: dict[str, Any]) -> _T:
-    """Build *kind*, if every field is of the sort its annotation names."""
-    for name, annotation in _annotations(cast("Hashable", kind)):
-        if name in data and not _fits(data[name], annotation):
-            msg = f"{name} is {data[name]!r}"
-            raise TypeError(msg)
-    return kind(**data)
+class _Stored(Receipt, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same of a receipt."""
+
+    format: Literal[1]
+    facts: _StoredFacts
+    sources: tuple[Source, ...]
+    absences: tuple[Absence, ...]
 
 
-@cache
-def _annotations(kind: type) -> tuple[tuple[str, str], ...]:
-    """Names and annotations of a dataclass; asked for once for each of thousands of receipts."""
-    return tuple((each.name, str(each.type)) for each in fields(kind))
-
-
-def _fits(value: object, annotation: str) -> bool:
-    if value is None:
-        return "None" in annotation
-    if isinstance(value, bool):
-        return annotation == "bool"
-    if isinstance(value, int):
-        return annotation.startswith("int")
-    if isinstance(value, str):
-        return annotation.startswith("str")
-    return annotation.startswith(("tuple", "Facts", "Trouble"))
+_DECODER = Decoder(_Stored)

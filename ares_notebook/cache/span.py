@@ -69,7 +69,7 @@ def cached_files(
     is_meant = meant(symbol, interval)
     files = [
         file
-        for file in store.files()
+        for file in store.files(symbol and validate_symbol(symbol))
         if is_meant(file.series)
         and file.period.start < last
         and (first is None or first < file.period.end)
@@ -153,7 +153,7 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
         If there is nothing of it.
     """
     first, last = _window(start, end)
-    files = [file for file in store.files() if file.series == series]
+    files = [file for file in store.files(series.symbol) if file.series == series]
     if not files:
         raise NeverDownloaded(never(store, series.symbol, series.interval))
     begin = to_ms(first or files[0].period.start)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ares_notebook.cache.disk import (
     PART_SUFFIX,
@@ -15,15 +16,18 @@ from ares_notebook.cache.disk import (
     file_sha256,
     flush_to_disk,
     put_text,
+    read_small,
 )
 from ares_notebook.cache.examine import examined
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.listing import Listing, list_cache
 from ares_notebook.cache.origin import claim, refuse_another
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
 from ares_notebook.cache.text import read_rows
+from ares_notebook.market.datasets import DATASETS
 from ares_notebook.market.facts import Absence, Facts, Trouble
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile, parse_file_name
@@ -53,8 +57,7 @@ class Store:
         self._receipts = self._ours / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
-        self._paths: dict[str, Path] | None = None
-        self._noted: set[str] | None = None
+        self._found: Listing | None = None
 
     def prepare(self) -> None:
         """
@@ -89,23 +92,33 @@ class Store:
 
     def _there(self) -> Iterator[tuple[CacheFile, Path]]:
         """The cache files that are there, with their paths."""
-        paths = ((file, self.path_of(file)) for file in self.files())
-        return ((file, path) for file, path in paths if path is not None)
+        for file in self.files():
+            path = self.path_of(file)
+            if path is not None:
+                yield file, path
 
-    def files(self) -> list[CacheFile]:
+    def files(self, symbol: str | None = None) -> list[CacheFile]:
         """The cache files that are there, or that a receipt tells of, in order of their names."""
-        names = sorted({*self._listing(), *(self._noted or ())})
-        return [file for file in map(parse_file_name, names) if file is not None]
+        listing = self._listing()
+        if symbol is None:
+            return [file for file in map(parse_file_name, listing.names) if file]
+        prefixes = sorted(f"{dataset.file_prefix}_{symbol}_" for dataset in DATASETS)
+        names = (name for prefix in prefixes for name in listing.beginning(prefix))
+        # What begins so may have a longer symbol.
+        found = (file for file in map(parse_file_name, names) if file)
+        return [file for file in found if file.series.symbol == symbol]
 
     def stamps_of(self, stem: str) -> list[str]:
         """The periods, as names carry them, of the files that begin so; in order of time."""
-        names = (name for name in self._listing() if name.startswith(f"{stem}_"))
+        listing = self._listing()
+        names = (name for name in listing.beginning(f"{stem}_") if name in listing.there)
         stamps = (name.removeprefix(f"{stem}_").removesuffix(".csv") for name in names)
         return sorted(stamp for stamp in stamps if stamp[:1].isdecimal())
 
     def path_of(self, file: CacheFile) -> Path | None:
         """Where *file* lies, compressed or not; None when it is not there."""
-        return self._listing().get(file.name)
+        name = self._listing().there.get(file.name)
+        return None if name is None else self.folder / name
 
     def have(self, file: CacheFile) -> Have:
         """
@@ -263,43 +276,24 @@ class Store:
 
     def refresh(self) -> None:
         """Look at the folder anew, since another process may have changed it."""
-        self._paths = None
+        self._found = None
 
-    def _listing(self) -> dict[str, Path]:
-        """Cache files by name; the plain one wins where both forms are there."""
+    def _listing(self) -> Listing:
         # One look at the field: another thread may call `refresh` at any moment.
-        paths = self._paths
-        if paths is None:
-            try:
-                # listdir, not iterdir: of 100,000 names no path is needed.
-                names = sorted(os.listdir(self.folder), reverse=True)  # noqa: PTH208
-            except FileNotFoundError:
-                names = []
-            except OSError as error:
-                raise cannot_access(self.folder, error) from error
-            paths = {
-                name.removesuffix(".zst"): self.folder / name
-                for name in names
-                if name.endswith((".csv", ".csv.zst")) and not name.startswith(".")
-            }
-            self._noted = _names_in(self._receipts)
-            self._paths = paths
-        return paths
+        found = self._found
+        if found is None:
+            found = self._found = list_cache(self.folder, self._receipts)
+        return found
 
     def _remember(self, file: CacheFile, path: Path | None) -> None:
-        paths = self._listing()
-        if path is None:
-            paths.pop(file.name, None)
-        else:
-            paths[file.name] = path
+        self._listing().put(file.name, path.name if path else None)
 
     def receipt(self, file: CacheFile) -> Receipt | None:
         """What was noted of *file*, whether it still holds or not; None without a note."""
-        self._listing()
-        if file.name not in (self._noted or ()):
+        if file.name not in self._listing().noted:
             return None
         try:
-            receipt = Receipt.from_json(self.receipt_path(file).read_bytes())
+            receipt = Receipt.from_json(read_small(f"{self._receipts}/{file.name}.json"))
         except OSError as error:
             _LOGGER.debug("no receipt of %s: %s", file.name, error)
             return None
@@ -311,19 +305,4 @@ class Store:
             put_text(path, receipt.to_json())
         except OSError as error:
             raise cannot_access(path, error) from error
-        self._listing()
-        if self._noted is not None:
-            self._noted.add(receipt.file)
-
-
-def _names_in(receipts: Path) -> set[str]:
-    try:
-        return {
-            name.removesuffix(".json")
-            for name in os.listdir(receipts)  # noqa: PTH208 - as above
-            if name.endswith(".json")
-        }
-    except FileNotFoundError:
-        return set()
-    except OSError as error:
-        raise cannot_access(receipts, error) from error
+        self._listing().note(receipt.file)

@@ -7,6 +7,7 @@ them alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -40,7 +41,8 @@ class Column:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
+# There are three, and each is only itself: to compare and hash 20 fields would be slow.
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """
     All that sets one kind of market history apart from the others.
@@ -111,6 +113,10 @@ class Dataset:
     stored_row_bytes: float
     loaded_row_bytes: float
     rows_per_day: float
+
+    def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
+        # In another process too it is itself, and no copy.
+        return dataset_named, (self.name,)
 
     @property
     def has_interval(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from ares_notebook.market.periods import DAY_MS, to_ms
 from ares_notebook.market.series import CacheFile
@@ -11,8 +12,7 @@ from ares_notebook.market.series import CacheFile
 __all__ = ["ALONE", "Absence", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True, forbid_unknown_fields=True):
     """
     A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be.
 
@@ -34,8 +34,7 @@ class Hole:
     before_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Absence:
+class Absence(Struct, frozen=True, forbid_unknown_fields=True):
     """
     What the exchange has answered: in ``[start_ms, end_ms)`` it has no row but those stored.
 
@@ -74,8 +73,7 @@ class Absence:
         return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(Struct, frozen=True):
     """
     The trades on either side of a file, by their ids; None where they are not known.
 
@@ -95,8 +93,7 @@ ALONE = Beside()
 """Nothing is known of the files on either side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True, forbid_unknown_fields=True):
     """
     Why rows are still missing after they were asked for.
 
@@ -114,8 +111,7 @@ class Trouble:
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True, forbid_unknown_fields=True):
     """
     What the rows of a file prove.
 

@@ -8,7 +8,8 @@ the exchange answered is remembered as an *absence*.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ares_notebook.market.facts import ALONE, Absence, Beside, Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms
@@ -53,8 +54,11 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int, beside: Beside = AL
         head = Hole(start_ms, head_end_ms, before, before_id=first_id)
         tail = Hole(facts.covered_until_ms, end_ms, after, after_id=last_id)
         parts = [head, *facts.gaps, tail]
-    inside = [replace(part, end_ms=min(part.end_ms, end_ms)) for part in parts]
-    holes = [_counted(file, facts, hole) for hole in inside if hole.start_ms < hole.end_ms]
+    holes = (
+        _counted(file, facts, part if part.end_ms <= end_ms else replace(part, end_ms=end_ms))
+        for part in parts
+        if part.start_ms < min(part.end_ms, end_ms)
+    )
     return [hole for hole in holes if hole.rows != 0]
 
 

@@ -8,11 +8,12 @@ trades by ids without a hole, funding by the pace that the exchange itself shows
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from ares_notebook.market.facts import Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms

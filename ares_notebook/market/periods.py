@@ -68,12 +68,13 @@ def to_ms(moment: datetime) -> int:
     1735689600000
     """
     # Integer arithmetic: a float loses the last millisecond of far dates.
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 # Whoever means more means something else.
 _MOST_YEARS = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
 
 
 def utc(milliseconds: int) -> datetime:
@@ -152,7 +153,7 @@ def period_of(cut: Cut, moment: datetime) -> Period:
     if cut == "month":
         return month_of(moment)
     start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return Period(start, start + timedelta(days=1))
+    return Period(start, start + _DAY)
 
 
 def lookback_start(end: datetime, lookback_years: float) -> datetime:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, lru_cache
+
+from msgspec import Struct
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.market.datasets import DATASETS, Dataset, dataset_named
@@ -17,14 +19,13 @@ from ares_notebook.market.intervals import (
     opens_between,
     validate_interval,
 )
-from ares_notebook.market.periods import Cut, Period, as_utc, cut_periods, period_of
+from ares_notebook.market.periods import Cut, Period, as_utc, period_of
 from ares_notebook.market.symbols import validate_symbol
 
 __all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True, dict=True):
     """
     One history: a dataset of one symbol and, for k-lines, one interval.
 
@@ -46,7 +47,7 @@ class Series:
             return cls(kind, validate_symbol(symbol), None)
         return cls(kind, validate_symbol(symbol), validate_interval(interval))
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """How the names of its cache files begin."""
         parts = [self.dataset.file_prefix, self.symbol]
@@ -72,8 +73,7 @@ class Series:
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFile:
+class CacheFile(Struct, frozen=True, dict=True):
     """
     One file of the cache: a series and the calendar period it holds.
 
@@ -101,7 +101,7 @@ class CacheFile:
         """Its period, as its name carries it."""
         return _stamp(self.dataset.cut, self.period.start)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its file name, without compression."""
         return f"{self.series.stem}_{self.stamp}.csv"
@@ -126,25 +126,27 @@ class CacheFile:
 
 
 def _stamp(cut: Cut, start: datetime) -> str:
-    return f"{start:%Y-%m}" if cut == "month" else f"{start:%Y-%m-%d}"
+    # Twice as fast as by a format, and asked for each of thousands of files.
+    day = start.date().isoformat()
+    return day[:7] if cut == "month" else day
 
 
 def files_between(series: Series, start: datetime, end: datetime) -> list[CacheFile]:
     """The cache files that hold ``[start, end)`` of *series*, oldest first."""
     cut = series.dataset.cut
-    periods = cut_periods(cut, start, end)
-    return [CacheFile(series, period_of(cut, period.start)) for period in periods]
-
-
-_FILE_NAME = re.compile(
-    r"(?P<prefix>klines|aggtrades|futures)_(?P<symbol>.+?)(?:_(?P<interval>\d{1,2}(?:s|m|h|d|w|mo)))?"
-    r"_(?P<stamp>\d{4}-\d{2}(?:-\d{2})?)\.csv(?:\.zst)?"
-)
+    files: list[CacheFile] = []
+    period = period_of(cut, start)
+    while period.start < end and start < end:
+        files.append(CacheFile(series, period))
+        period = period_of(cut, period.end)
+    return files
 
 
 def parse_file_name(name: str) -> CacheFile | None:
     """
     The cache file that is called *name*, or None if none is called so.
+
+    Only the one spelling that we write: a copy by hand is not taken for ours.
 
     Examples
     --------
@@ -153,16 +155,37 @@ def parse_file_name(name: str) -> CacheFile | None:
     >>> parse_file_name("notes.csv") is None
     True
     """
-    match = _FILE_NAME.fullmatch(name)
+    plain = name.removesuffix(".zst")
+    stem, _, stamp = plain.removesuffix(".csv").rpartition("_")
+    series = _series_called(stem) if plain.endswith(".csv") else None
+    period = _period_called(series.dataset.cut, stamp) if series else None
+    return CacheFile(series, period) if series and period else None
+
+
+_STEM = re.compile(
+    r"(?P<prefix>klines|aggtrades|futures)_(?P<symbol>.+?)(?:_(?P<interval>\d{1,2}(?:s|m|h|d|w|mo)))?"
+)
+
+
+# A cache has thousands of files, of few series and of the same periods.
+@lru_cache(maxsize=1024)
+def _series_called(stem: str) -> Series | None:
+    match = _STEM.fullmatch(stem)
     if match is None:
         return None
     dataset = next(each for each in DATASETS if each.file_prefix == match["prefix"])
     interval = {"1mo": "1M"}.get(match["interval"] or "", match["interval"])
     try:
         series = Series.of(dataset, match["symbol"], interval)
-        start = as_utc(match["stamp"] if dataset.cut == "day" else match["stamp"] + "-01")
     except BadArgument:
         return None
-    file = CacheFile(series, period_of(dataset.cut, start))
-    # Only the one spelling that we write; a copy by hand is not taken for ours.
-    return file if file.name == name.removesuffix(".zst") else None
+    return series if series.stem == stem else None
+
+
+@lru_cache(maxsize=8192)
+def _period_called(cut: Cut, stamp: str) -> Period | None:
+    try:
+        start = as_utc(stamp if cut == "day" else f"{stamp}-01")
+    except BadArgument:
+        return None
+    return period_of(cut, start) if _stamp(cut, start) == stamp else None

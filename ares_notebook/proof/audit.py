@@ -12,6 +12,8 @@ from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
 
+from msgspec import structs
+
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
@@ -244,8 +246,8 @@ class _Audit:
         file = have.file
         async with locked(self._store, file):
             have = await asyncio.to_thread(self._store.have, file)
-            empty = replace(have, facts=Facts(), sources=(), path=None)
-            step = replace(decide(empty, _end_ms(have), self._roads.source), have=have)
+            empty = structs.replace(have, facts=Facts(), sources=(), path=None)
+            step = structs.replace(decide(empty, _end_ms(have), self._roads.source), have=have)
             with Draft(step, self._store) as draft:
                 problem = await fill(draft, step, self._roads)
                 if problem is not None or draft.facts.rows < have.facts.rows:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
 from ares_notebook.market.facts import Facts, Hole
@@ -24,8 +26,7 @@ _REQUESTS_PER_ZIP = 2
 _MOST_PAGES_TO_EXTEND = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """
     What is to be done with one cache file.
 

@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.legacy import legacy_columns

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
+
+from msgspec.structs import replace
 
 from ares_notebook.cache.splice import Patch
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
+
+from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have

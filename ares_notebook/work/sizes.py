@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.exchange.archive import Archive
