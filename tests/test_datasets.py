@@ -18,7 +18,7 @@ from ares_notebook.market.datasets import (
     dataset_named,
 )
 from ares_notebook.market.intervals import INTERVALS, next_open_ms
-from ares_notebook.market.periods import as_utc, month_of, period_of, to_ms
+from ares_notebook.market.periods import as_utc, month_of, to_ms
 from ares_notebook.market.series import CacheFile, Series, files_between, parse_file_name
 
 _HEADERS = {
@@ -102,7 +102,7 @@ def test_every_name_is_read_back(dataset, interval, moment):
     """Any file of any series is known again by its name."""
     series = Series.of(dataset, "ETHBTC", interval)
 
-    file = CacheFile(series, period_of(dataset.cut, moment))
+    file = CacheFile.of(series, moment)
 
     assert parse_file_name(file.name) == file
 

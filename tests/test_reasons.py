@@ -29,8 +29,14 @@ def having(rows: int, **what: object) -> Have:
     return Have(MONTH, facts=facts, **what)
 
 
+def state(have: Have, now_ms: int = NOW) -> str:
+    """How a file stands, with its holes up to the end of the month."""
+    holes = have.holes(END)
+    return state_of(have, holes, have.unheard(holes), now_ms)
+
+
 @pytest.mark.parametrize(
-    ("have", "state"),
+    ("have", "expected"),
     [
         (having(28), "complete"),
         (having(20), "not downloaded"),
@@ -44,17 +50,17 @@ def having(rows: int, **what: object) -> Have:
         (having(20, absences=(Absence(START, END, "before listing", WHEN),)), "before listing"),
     ],
 )
-def test_a_state_is_the_first_thing_to_be_said_of_a_file(have, state):
+def test_a_state_is_the_first_thing_to_be_said_of_a_file(have, expected):
     """What is open comes first, then what the exchange does not have, else it is complete."""
-    assert state_of(have, END, NOW) == state
-    assert state in STATES
+    assert state(have) == expected
+    assert expected in STATES
 
 
 def test_what_is_open_comes_before_what_is_explained():
     """A hole that nobody explained makes the state, however many are explained."""
     told = Absence(START + 20 * DAY_MS, END - DAY_MS, "rest", WHEN)
 
-    assert state_of(having(20, absences=(told,)), END, NOW) == "not downloaded"
+    assert state(having(20, absences=(told,))) == "not downloaded"
 
 
 def test_answers_about_other_rows_do_not_count():
@@ -62,15 +68,15 @@ def test_answers_about_other_rows_do_not_count():
     stale = Absence(START, START + DAY_MS, "rest", WHEN)
     listing = Absence(START + 20 * DAY_MS, END, "before listing", WHEN)
 
-    assert state_of(having(20, absences=(stale, listing)), END, NOW) == "before listing"
+    assert state(having(20, absences=(stale, listing))) == "before listing"
 
 
 def test_rows_of_the_future_are_not_published():
     """Where nothing lacks but what lies after now, the rest is not yet published."""
     now_ms = START + 20 * DAY_MS
 
-    assert state_of(having(20), END, now_ms) == "not yet published"
-    assert state_of(having(20), END, now_ms + 1) == "not downloaded"
+    assert state(having(20), now_ms) == "not yet published"
+    assert state(having(20), now_ms + 1) == "not downloaded"
 
 
 def test_states_are_complete_and_the_reasons_of_files():

@@ -57,9 +57,12 @@ def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
     seen, is_sure = None, True
     edge = None
     for have in row:
-        start, end = have.file.period if forwards else have.file.period[::-1]
-        is_sure = is_sure and edge in (None, start)
-        edge = end
+        file = have.file
+        start_ms, end_ms = (
+            (file.start_ms, file.end_ms) if forwards else (file.end_ms, file.start_ms)
+        )
+        is_sure = is_sure and edge in (None, start_ms)
+        edge = end_ms
         yield seen, is_sure
         own = have.facts.last_id if forwards else have.facts.first_id
         if own is not None:

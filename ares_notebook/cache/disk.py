@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _HASH_BLOCK_BYTES = 1 << 20
-_SMALL_BYTES = 1 << 16
+_SMALL_BYTES = 1 << 13
 PART_SUFFIX = ".part"
 """How the names of temporary files end."""
 
@@ -70,10 +70,12 @@ def read_small(path: str) -> bytes:
     """The bytes of a small file; a third of the time that `Path.read_bytes` takes."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        blocks = [os.read(descriptor, _SMALL_BYTES)]
-        while len(blocks[-1]) == _SMALL_BYTES:
-            blocks.append(os.read(descriptor, _SMALL_BYTES))
-        return b"".join(blocks)
+        data = block = os.read(descriptor, _SMALL_BYTES)
+        # Few are so long that one look is not enough.
+        while len(block) == _SMALL_BYTES:
+            block = os.read(descriptor, _SMALL_BYTES)
+            data += block
+        return data
     finally:
         os.close(descriptor)
 

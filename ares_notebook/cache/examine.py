@@ -34,11 +34,11 @@ def examined(file: CacheFile, path: Path) -> Have:
             measure.add(table)
     except CorruptFile as error:
         _LOGGER.info("%s", error)
-        return Have(file, path, problem=str(error))
+        return Have(file, str(path), problem=str(error))
     facts = measure.facts()
     if not legacy and not _within(file, facts):
-        return Have(file, path, problem=f"{path} holds rows of another period")
-    return Have(file, path, facts, legacy=legacy)
+        return Have(file, str(path), problem=f"{path} holds rows of another period")
+    return Have(file, str(path), facts, legacy=legacy)
 
 
 def _check_line_ends(path: Path, file: CacheFile) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.market.facts import Absence, Hole, grid_rows
 from ares_notebook.market.halts import halted
 from ares_notebook.market.holes import unexplained
-from ares_notebook.market.periods import to_ms, utc
+from ares_notebook.market.periods import to_ms
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,27 +90,25 @@ def find_gaps(
     >>> print(table.loc[0, "start"], table.loc[0, "missing"], table.loc[0, "reason"])
     2025-03-14 02:00:00+00:00 2 confirmed absent upstream
     """
-    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - pandas is slow to import
+    from ares_notebook.cache.table import CacheTable, table_of  # noqa: PLC0415 - pandas is slow to import
 
     store = Store(settings or Settings())
     now_ms = to_ms(datetime.now(UTC))
     rows = [
-        {
-            "dataset": span.series.dataset.name,
-            "symbol": span.series.symbol,
-            "interval": span.series.interval or "",
-            "start": utc(gap.start_ms),
-            "end": utc(gap.end_ms),
-            "missing": gap.missing,
-            "reason": gap.reason,
-            "note": ", ".join(filter(None, (gap.note, gap.at))),
-        }
+        (
+            span.series.dataset.name,
+            span.series.symbol,
+            span.series.interval or "",
+            gap.start_ms,
+            gap.end_ms,
+            gap.missing,
+            gap.reason,
+            ", ".join(filter(None, (gap.note, gap.at))),
+        )
         for span in spans(store, symbol, interval, start, end)
         for gap in _joined(_gaps_of(span, store, now_ms))
     ]
-    stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
-    typed = {**stamps, "missing": "Int64"}
-    return CacheTable(CacheTable(rows, columns=_COLUMNS).astype(typed))
+    return CacheTable(table_of(_COLUMNS, rows).astype({"missing": "Int64"}))
 
 
 _COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
@@ -120,17 +118,20 @@ def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
     """The gaps of one series, file by file."""
     for have in haves_of(store, span.files):
         until_ms = min(span.end_ms, have.file.grid_end_ms)
-        gaps = [*_open(have, until_ms, now_ms), *_explained(have, until_ms), *_quiet(have)]
+        holes = have.holes(until_ms)
+        if not holes and not have.facts.quiet:
+            continue
+        gaps = [*_open(have, holes, now_ms), *_explained(have, holes), *_quiet(have)]
         for gap in sorted(gaps, key=lambda each: each.start_ms):
             start_ms, end_ms = max(gap.start_ms, span.start_ms), min(gap.end_ms, span.end_ms)
             if start_ms < end_ms:
                 yield replace(gap, start_ms=start_ms, end_ms=end_ms)
 
 
-def _open(have: Have, until_ms: int, now_ms: int) -> Iterator[_Gap]:
+def _open(have: Have, holes: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
     """Holes about which the exchange has not been heard, and why they are still there."""
     reason, note, at = why_open(have)
-    for hole in have.unexplained(until_ms):
+    for hole in have.unheard(holes):
         if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
             future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
             yield _gap(future, NOT_PUBLISHED, "it lies in the future")
@@ -141,11 +142,11 @@ def _open(have: Have, until_ms: int, now_ms: int) -> Iterator[_Gap]:
             yield _gap(past, reason, note, at)
 
 
-def _explained(have: Have, until_ms: int) -> Iterator[_Gap]:
+def _explained(have: Have, holes: Sequence[Hole]) -> Iterator[_Gap]:
     """Holes in which rows are missing for certain, and the exchange has said that it has none."""
     # What the API said counts; the archive is heard where it alone was asked.
     absences = sorted(have.absences, key=lambda each: each.evidence == "archive")
-    for hole in have.holes(until_ms):
+    for hole in holes:
         if hole.rows is None and have.facts.rows:
             # At a quiet edge nothing is known to be missing.
             continue

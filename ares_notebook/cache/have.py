@@ -22,7 +22,7 @@ class Have(Struct, frozen=True):
     Parameters
     ----------
     file : CacheFile
-    path : Path, optional
+    on_disk : str, optional
         Where it lies; None when there is none.
     facts : Facts
         What its rows prove.
@@ -45,7 +45,7 @@ class Have(Struct, frozen=True):
     """
 
     file: CacheFile
-    path: Path | None = None
+    on_disk: str | None = None
     facts: Facts = Facts()
     sources: tuple[Source, ...] = ()
     absences: tuple[Absence, ...] = ()
@@ -59,6 +59,11 @@ class Have(Struct, frozen=True):
     beside: Beside = ALONE
 
     @property
+    def path(self) -> Path | None:
+        """Where it lies, made when it is asked for: a path costs as much as all else here."""
+        return None if self.on_disk is None else Path(self.on_disk)
+
+    @property
     def is_salvaged(self) -> bool:
         """Whether it is only what was good in a damaged file."""
         return any(source.road == "salvaged" for source in self.sources)
@@ -69,7 +74,11 @@ class Have(Struct, frozen=True):
 
     def unexplained(self, until_ms: int, *, by_rest: bool = True) -> list[Hole]:
         """Those of the holes of which the exchange has not been heard; see `unexplained`."""
-        return unexplained(self.file, self.holes(until_ms), self.absences, by_rest=by_rest)
+        return self.unheard(self.holes(until_ms), by_rest=by_rest)
+
+    def unheard(self, holes: Iterable[Hole], *, by_rest: bool = True) -> list[Hole]:
+        """Those of *holes*, or parts of them, of which the exchange has not been heard."""
+        return unexplained(self.file, holes, self.absences, by_rest=by_rest)
 
     def missing(self, holes: Iterable[Hole]) -> int:
         """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ares_notebook.cache.have import Have
-from ares_notebook.market.facts import Absence
+from ares_notebook.market.facts import Absence, Hole
 
 __all__ = ["REASONS", "STATES", "reason_of_answer", "state_of", "why_open"]
 
@@ -80,7 +80,7 @@ def reason_of_answer(absence: Absence) -> str:
     return _ANSWERS.get(absence.evidence, BEFORE_LISTING)
 
 
-def state_of(have: Have, until_ms: int, now_ms: int) -> str:
+def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: int) -> str:
     """
     How a file stands, in one of `STATES`.
 
@@ -89,8 +89,8 @@ def state_of(have: Have, until_ms: int, now_ms: int) -> str:
     Parameters
     ----------
     have : Have
-    until_ms : int
-        Up to where rows are wanted of it.
+    holes, left : sequence of Hole
+        Its holes, and those of them of which the exchange has not been heard.
     now_ms : int
         The present; nothing after it can be there.
 
@@ -98,23 +98,24 @@ def state_of(have: Have, until_ms: int, now_ms: int) -> str:
     --------
     >>> from ares_notebook.market.series import parse_file_name
     >>> file = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")
-    >>> state_of(Have(file), file.period.end_ms, file.period.end_ms)
+    >>> have = Have(file)
+    >>> holes = have.holes(file.period.end_ms)
+    >>> state_of(have, holes, have.unheard(holes), now_ms=file.period.end_ms)
     'not downloaded'
     """
-    left = have.unexplained(until_ms)
     if have.problem is not None or any(hole.start_ms < now_ms for hole in left):
         return why_open(have)[0]
     if left:
         return NOT_PUBLISHED
-    if have.facts.rows and not have.missing(have.holes(until_ms)):
+    if have.facts.rows and not have.missing(holes):
         return COMPLETE
-    answers = set(_answers(have, until_ms))
+    answers = set(_answers(have, holes))
     return BEFORE_LISTING if answers == {BEFORE_LISTING} else CONFIRMED
 
 
-def _answers(have: Have, until_ms: int) -> Iterator[str]:
+def _answers(have: Have, holes: Iterable[Hole]) -> Iterator[str]:
     """What the exchange has said of the rows that are missing for certain."""
-    for hole in have.holes(until_ms):
+    for hole in holes:
         if hole.rows is None and have.facts.rows:
             continue
         heard = [

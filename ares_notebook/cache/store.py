@@ -53,6 +53,7 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.cache_dir
+        self._place = os.fspath(self.folder)
         self._ours = self.folder / ".ares"
         self._receipts = self._ours / "receipts"
         self._market = settings.market_name
@@ -126,18 +127,19 @@ class Store:
 
         Never raises for a file that cannot be read: that is a finding.
         """
-        path = self.path_of(file)
+        name = self._listing().there.get(file.name)
         receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
-        status = status_of(path)
-        if path is None or status is None:
+        on_disk = f"{self._place}/{name}"
+        status = status_of(on_disk) if name else None
+        if status is None:
             final = bool(receipt and receipt.final and not receipt.size)
             return Have(file, absences=absences, final=final, trouble=trouble)
-        if receipt and holds(receipt, path, status):
+        if receipt and holds(receipt, on_disk, status):
             return Have(
                 file,
-                path,
+                on_disk,
                 receipt.facts,
                 receipt.sources,
                 absences,
@@ -147,6 +149,7 @@ class Store:
                 is_witnessed=True,
                 trouble=trouble,
             )
+        path = Path(on_disk)
         if receipt and receipt.size is not None:
             tell_of_change(path, status.st_mtime_ns)
         expected = receipt.sha256 if receipt and receipt.final else None
@@ -293,7 +296,9 @@ class Store:
         if file.name not in self._listing().noted:
             return None
         try:
-            receipt = Receipt.from_json(read_small(f"{self._receipts}/{file.name}.json"))
+            receipt = Receipt.from_json(
+                read_small(f"{self._place}/.ares/receipts/{file.name}.json")
+            )
         except OSError as error:
             _LOGGER.debug("no receipt of %s: %s", file.name, error)
             return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ares_notebook.markup import block, line, table
 
-__all__ = ["CacheTable", "in_words"]
+__all__ = ["CacheTable", "in_words", "table_of"]
 
 _MOMENTS = ("start", "end", "first", "last", "at")
 _COUNTS = ("rows", "expected", "holes", "confirmed_absent", "missing")
@@ -42,6 +44,32 @@ class CacheTable(pd.DataFrame):
         rest = line(f"… {more:,} rows between them are not shown") if more > 0 else ""
         flush = [each for each in names if each in (*_COUNTS, "share")]
         return block(words, table(names, shown.to_numpy().tolist(), numbers=flush), rest)
+
+
+def table_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> CacheTable:
+    """
+    A table of some rows; moments are given in milliseconds since the epoch, or None.
+
+    Put together by columns, which of 100,000 rows takes a tenth of the time that a dict a
+    row does.
+
+    Examples
+    --------
+    >>> made = table_of(["file", "start"], [("a.csv", 1735689600000), ("b.csv", None)])
+    >>> print(made.loc[0, "start"], made["start"].dtype)
+    2025-01-01 00:00:00+00:00 datetime64[us, UTC]
+    """
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return CacheTable(
+        {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
+    )
+
+
+def _column(name: str, cells: Sequence[Any]) -> Any:
+    if name not in _MOMENTS:
+        return list(cells) if cells else pd.Index([], dtype=object)
+    moments = np.array(cells, dtype="datetime64[ms]")
+    return pd.DatetimeIndex(moments, tz="UTC").as_unit("us")
 
 
 def in_words(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int, beside: Beside = AL
         In order of time. They do not overlap, but that those of trades reach into
         the milliseconds of the rows on either side.
     """
-    start_ms, end_ms = file.period.start_ms, _last_end(file, until_ms)
+    start_ms, end_ms = file.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
         missing = _between(beside.last_id_before, beside.first_id_after)
         parts = [Hole(start_ms, end_ms, missing)]
@@ -54,12 +54,14 @@ def find_holes(file: CacheFile, facts: Facts, until_ms: int, beside: Beside = AL
         head = Hole(start_ms, head_end_ms, before, before_id=first_id)
         tail = Hole(facts.covered_until_ms, end_ms, after, after_id=last_id)
         parts = [head, *facts.gaps, tail]
-    holes = (
-        _counted(file, facts, part if part.end_ms <= end_ms else replace(part, end_ms=end_ms))
-        for part in parts
-        if part.start_ms < min(part.end_ms, end_ms)
-    )
-    return [hole for hole in holes if hole.rows != 0]
+    holes = []
+    for part in parts:
+        inside = part if part.end_ms <= end_ms else replace(part, end_ms=end_ms)
+        if inside.start_ms < inside.end_ms:
+            hole = _counted(file, facts, inside)
+            if hole.rows != 0:
+                holes.append(hole)
+    return holes
 
 
 def _between(last_id: int | None, next_id: int | None) -> int | None:
@@ -73,9 +75,9 @@ def _between(last_id: int | None, next_id: int | None) -> int | None:
 def _last_end(file: CacheFile, until_ms: int) -> int:
     """The end of what is wanted: for k-lines, that of the last candle that is closed."""
     if file.series.interval is None:
-        return min(until_ms, file.period.end_ms)
+        return min(until_ms, file.end_ms)
     opens = file.opens(until_ms)
-    return next_open_ms(file.series.interval, opens[-1]) if opens else file.period.start_ms
+    return next_open_ms(file.series.interval, opens[-1]) if opens else file.start_ms
 
 
 def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:

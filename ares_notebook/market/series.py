@@ -73,11 +73,20 @@ class Series(Struct, frozen=True, dict=True):
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
 
 
-class CacheFile(Struct, frozen=True, dict=True):
+class CacheFile(Struct, frozen=True):
     """
     One file of the cache: a series and the calendar period it holds.
 
     The period is whole, whatever part of it is wanted or there.
+
+    Parameters
+    ----------
+    series : Series
+    period : Period
+    name : str
+        Its file name, without compression.
+    start_ms, end_ms : int
+        Its period, in milliseconds since the epoch.
 
     Examples
     --------
@@ -90,6 +99,15 @@ class CacheFile(Struct, frozen=True, dict=True):
 
     series: Series
     period: Period
+    name: str
+    start_ms: int
+    end_ms: int
+
+    @classmethod
+    def of(cls, series: Series, moment: datetime) -> CacheFile:
+        """The file of *series* that holds *moment*."""
+        period, stamp, start_ms, end_ms = _period_at(series.dataset.cut, moment)
+        return cls(series, period, f"{series.stem}_{stamp}.csv", start_ms, end_ms)
 
     @property
     def dataset(self) -> Dataset:
@@ -101,27 +119,22 @@ class CacheFile(Struct, frozen=True, dict=True):
         """Its period, as its name carries it."""
         return _stamp(self.dataset.cut, self.period.start)
 
-    @cached_property
-    def name(self) -> str:
-        """Its file name, without compression."""
-        return f"{self.series.stem}_{self.stamp}.csv"
-
     def opens(self, until_ms: int) -> Sequence[int]:
         """Open times of the candles it must hold by *until_ms*: closed, and opened in its period."""
         if self.series.interval is None:
             msg = f"{self.name} has no grid"
             raise TypeError(msg)
         end_ms = min(until_ms, self.grid_end_ms)
-        return opens_between(self.series.interval, self.period.start_ms, end_ms)
+        return opens_between(self.series.interval, self.start_ms, end_ms)
 
     @property
     def grid_end_ms(self) -> int:
         """The moment at which the last row that belongs into the file is closed."""
-        interval, end_ms = self.series.interval, self.period.end_ms
+        interval, end_ms = self.series.interval, self.end_ms
         if interval not in ("3d", "1w"):
             return end_ms
         step = INTERVALS[interval]
-        opens = opens_between(interval, self.period.start_ms, end_ms + step)
+        opens = opens_between(interval, self.start_ms, end_ms + step)
         return max((at + step for at in opens if at < end_ms), default=end_ms)
 
 
@@ -131,14 +144,21 @@ def _stamp(cut: Cut, start: datetime) -> str:
     return day[:7] if cut == "month" else day
 
 
+# A cache has thousands of files, of few series and of the same periods.
+@lru_cache(maxsize=8192)
+def _period_at(cut: Cut, moment: datetime) -> tuple[Period, str, int, int]:
+    """The period that holds *moment*, how names carry it, and its bounds in milliseconds."""
+    period = period_of(cut, moment)
+    return period, _stamp(cut, period.start), period.start_ms, period.end_ms
+
+
 def files_between(series: Series, start: datetime, end: datetime) -> list[CacheFile]:
     """The cache files that hold ``[start, end)`` of *series*, oldest first."""
-    cut = series.dataset.cut
     files: list[CacheFile] = []
-    period = period_of(cut, start)
-    while period.start < end and start < end:
-        files.append(CacheFile(series, period))
-        period = period_of(cut, period.end)
+    file = CacheFile.of(series, start)
+    while file.period.start < end and start < end:
+        files.append(file)
+        file = CacheFile.of(series, file.period.end)
     return files
 
 
@@ -158,8 +178,8 @@ def parse_file_name(name: str) -> CacheFile | None:
     plain = name.removesuffix(".zst")
     stem, _, stamp = plain.removesuffix(".csv").rpartition("_")
     series = _series_called(stem) if plain.endswith(".csv") else None
-    period = _period_called(series.dataset.cut, stamp) if series else None
-    return CacheFile(series, period) if series and period else None
+    start = _start_called(series.dataset.cut, stamp) if series else None
+    return CacheFile.of(series, start) if series and start else None
 
 
 _STEM = re.compile(
@@ -167,7 +187,6 @@ _STEM = re.compile(
 )
 
 
-# A cache has thousands of files, of few series and of the same periods.
 @lru_cache(maxsize=1024)
 def _series_called(stem: str) -> Series | None:
     match = _STEM.fullmatch(stem)
@@ -183,9 +202,9 @@ def _series_called(stem: str) -> Series | None:
 
 
 @lru_cache(maxsize=8192)
-def _period_called(cut: Cut, stamp: str) -> Period | None:
+def _start_called(cut: Cut, stamp: str) -> datetime | None:
     try:
         start = as_utc(stamp if cut == "day" else f"{stamp}-01")
     except BadArgument:
         return None
-    return period_of(cut, start) if _stamp(cut, start) == stamp else None
+    return start if _stamp(cut, start) == stamp else None

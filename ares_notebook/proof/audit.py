@@ -246,7 +246,7 @@ class _Audit:
         file = have.file
         async with locked(self._store, file):
             have = await asyncio.to_thread(self._store.have, file)
-            empty = structs.replace(have, facts=Facts(), sources=(), path=None)
+            empty = structs.replace(have, facts=Facts(), sources=(), on_disk=None)
             step = structs.replace(decide(empty, _end_ms(have), self._roads.source), have=have)
             with Draft(step, self._store) as draft:
                 problem = await fill(draft, step, self._roads)

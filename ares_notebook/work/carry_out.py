@@ -77,7 +77,7 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
 def _is_forgotten(step: Step) -> bool:
     """Whether a file is complete and its receipt lost, or written for other times."""
     have = step.have
-    return step.action == "skip" and have.path is not None and not have.is_remembered
+    return step.action == "skip" and have.on_disk is not None and not have.is_remembered
 
 
 @dataclass(slots=True)

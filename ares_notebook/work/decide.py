@@ -82,7 +82,8 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
         The roads that are open.
     """
     file = have.file
-    have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
+    if not all(each.is_settled for each in have.absences):
+        have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
     until_ms = min(until_ms, file.grid_end_ms)
     anew = _why_anew(have) or _why_altered(have, until_ms)
     if anew and have.facts.last_ms is not None:
@@ -91,10 +92,11 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
         if have.file.dataset.has_interval:
             until_ms = max(until_ms, have.facts.covered_until_ms or 0)
     there = replace(have, facts=Facts()) if anew else have
-    left = there.unexplained(until_ms, by_rest=source != "archive")
+    holes = there.holes(until_ms)
+    left = there.unheard(holes, by_rest=source != "archive")
     doubt = None if anew else _doubt(have, until_ms)
     if not left and doubt is None:
-        return Step(file, "skip", _why_skip(have, there.holes(until_ms)), until_ms, have)
+        return Step(file, "skip", _why_skip(have, holes), until_ms, have)
     reason = anew or (_why_extend(have, left) if there.facts.rows else _why_fetch(have))
     action: Action = "extend" if there.facts.rows else "fetch"
     step = Step(file, action, reason, until_ms, have, tuple(left), doubt=doubt)
@@ -109,7 +111,7 @@ def _doubt(have: Have, until_ms: int) -> Hole | None:
     """The last candle, where nobody tells that it was closed when it was stored."""
     last_ms = have.facts.last_ms
     interval = have.file.series.interval
-    if have.path is None or have.is_witnessed or interval is None or last_ms is None:
+    if have.on_disk is None or have.is_witnessed or interval is None or last_ms is None:
         return None
     end_ms = next_open_ms(interval, last_ms)
     return Hole(last_ms, end_ms, rows=1) if end_ms <= until_ms else None
