@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ares_notebook.cache.disk import put_text
-from ares_notebook.cache.text import is_ours
 from ares_notebook.errors import WrongMarket
 from ares_notebook.market.series import CacheFile
 
@@ -77,6 +76,8 @@ def market_of(folder: Path) -> str | None:
 
 def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
     """The ancestor knew only Binance, so a folder of nothing but its files is Binance's."""
+    from ares_notebook.cache.text import is_ours  # noqa: PLC0415 - slow, and few folders lack the note
+
     found = None
     for file, path in files:
         if is_ours(path, file.dataset):

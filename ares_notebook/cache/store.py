@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -18,20 +19,19 @@ from ares_notebook.cache.disk import (
     put_text,
     read_small,
 )
-from ares_notebook.cache.examine import examined
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.listing import Listing, list_cache
 from ares_notebook.cache.origin import claim, refuse_another
-from ares_notebook.cache.part import Part
-from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
-from ares_notebook.cache.text import read_rows
 from ares_notebook.market.datasets import DATASETS
 from ares_notebook.market.facts import Absence, Facts, Trouble
-from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    from ares_notebook.cache.part import Part
+    from ares_notebook.market.rows import Table
 
 __all__ = ["Store"]
 
@@ -149,6 +149,9 @@ class Store:
                 is_witnessed=True,
                 trouble=trouble,
             )
+        # PyArrow is slow to import, and who trusts the receipts does without it.
+        from ares_notebook.cache.examine import examined  # noqa: PLC0415 - as said
+
         path = Path(on_disk)
         if receipt and receipt.size is not None:
             tell_of_change(path, status.st_mtime_ns)
@@ -158,12 +161,16 @@ class Store:
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
+        from ares_notebook.cache.text import read_rows  # noqa: PLC0415 - see `have`
+
         path = self.path_of(file)
         if path is not None:
             yield from read_rows(path, file)
 
     def part(self, file: CacheFile, columns: Sequence[str] | None = None) -> Part:
         """Begin a new version of *file* beside it, in all its columns or in these."""
+        from ares_notebook.cache.part import Part  # noqa: PLC0415 - see `have`
+
         # The ancestor compressed nothing, so its files are known by being plain.
         compressed = self._compressed and columns is None
         return Part(file, self.folder, compressed=compressed, columns=columns)
@@ -247,6 +254,12 @@ class Store:
         CacheError
             If it cannot be moved; it is then still in its place.
         """
+        from ares_notebook.cache.quarantine import (  # noqa: PLC0415 - see `have`
+            quarantine,
+            quarantine_of,
+            salvage,
+        )
+
         if have.path is None or have.problem is None:
             return
         rows = salvage(have.path, have.file)

@@ -17,9 +17,9 @@ from ares_notebook.market.holes import is_final
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads, fill
-from ares_notebook.work.report import StepReport
+from ares_notebook.work.report import StepReport, told
 
-__all__ = ["bring", "remember", "told"]
+__all__ = ["bring", "remember"]
 
 _QUARANTINED = "corrupt, quarantined"
 
@@ -130,18 +130,3 @@ async def remember(step: Step, store: Store) -> None:
         beside = step.have.beside
         final = is_final(step.file, have.facts, have.absences, step.until_ms, beside)
         await asyncio.to_thread(store.note, have, final=final)
-
-
-def told(
-    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
-) -> StepReport:
-    """What became of *step*, for the report."""
-    return StepReport(
-        step.file.dataset.name,
-        step.file.name,
-        step.action,
-        step.reason,
-        rows=rows,
-        missing=missing,
-        error=error,
-    )

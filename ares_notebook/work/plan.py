@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument
-from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import DATASETS, dataset_named
 from ares_notebook.market.intervals import validate_interval
 from ares_notebook.market.periods import Period, as_utc, lookback_start, to_ms
@@ -28,6 +26,8 @@ from ares_notebook.work.sizes import sized
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ares_notebook.exchange.archive import Archive
 
 __all__ = ["Plan", "make_plan", "plan_downloads", "settle_end"]
 
@@ -114,6 +114,9 @@ class Plan:
         -------
         Plan
         """
+        from ares_notebook.exchange.archive import Archive  # noqa: PLC0415 - slow to import
+        from ares_notebook.exchange.transport import Transport  # noqa: PLC0415 - as above
+
         async with Transport(self.settings) as transport:
             archive = Archive(transport, Path(tempfile.gettempdir()))
             return await self.measured_by(archive)

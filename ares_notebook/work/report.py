@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from ares_notebook.cache.runs import Ending, Outcome
 from ares_notebook.errors import AresError, IncompleteDownload
 from ares_notebook.markup import block, line, table
+from ares_notebook.work.decide import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DownloadReport", "StepReport"]
+__all__ = ["DownloadReport", "StepReport", "skipped", "told"]
 
 _MOST_LINES = 12
 
@@ -48,6 +49,26 @@ class StepReport:
     bytes_received: int = 0
     missing: int = 0
     error: AresError | None = None
+
+
+def told(
+    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
+) -> StepReport:
+    """What became of *step*, for the report."""
+    return StepReport(
+        step.file.dataset.name,
+        step.file.name,
+        step.action,
+        step.reason,
+        rows=rows,
+        missing=missing,
+        error=error,
+    )
+
+
+def skipped(step: Step) -> StepReport:
+    """What there is to tell of a *step* in which nothing was to be done."""
+    return told(step, missing=len(step.have.unexplained(step.until_ms)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ares_notebook.errors import AresError
-from ares_notebook.work.bring import told
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.cost import Cost
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import Part, Progress, ProgressListener
-from ares_notebook.work.report import DownloadReport
+from ares_notebook.work.report import DownloadReport, told
 
 __all__ = ["carry_out_all"]
 

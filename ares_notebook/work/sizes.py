@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from ares_notebook.errors import NotEnoughDisk, NotFound
-from ares_notebook.exchange.archive import Archive
 from ares_notebook.market.datasets import AGG_TRADES
 from ares_notebook.settings import Settings
 from ares_notebook.work.decide import Step
+
+if TYPE_CHECKING:
+    from ares_notebook.exchange.archive import Archive
 
 __all__ = ["check_disk", "sized"]
 
