@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -201,3 +202,9 @@ def test_trades_have_no_grid():
 
     with pytest.raises(TypeError, match="has no grid"):
         file.opens(0)
+
+
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda each: each.name)
+def test_a_dataset_stays_itself_in_another_process(dataset):
+    """A dataset is compared by what it is: from another process it comes back as the same."""
+    assert pickle.loads(pickle.dumps(dataset)) is dataset  # noqa: S301 - our own bytes

@@ -17,7 +17,7 @@ from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
-from ares_notebook.market.facts import Absence
+from ares_notebook.market.facts import Absence, Trouble
 from ares_notebook.market.rows import header_of, schema_of
 from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
@@ -527,3 +527,17 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path):
         store.prepare()
     with pytest.raises(AresError, match="file"):
         store.files()
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSDT_250627", "BTC"])
+def test_the_files_of_a_symbol_are_those_of_all_that_carry_it(opened, symbol):
+    """A symbol's files are found without the others', and another that begins alike is no such."""
+    store = opened()
+    for name in ("BTCUSDT", "BTCUSDT_250627", "BTC", "ETHUSDT"):
+        put(store, events(0), file=parse_file_name(f"futures_{name}_2025-01.csv"))
+        store.complain(parse_file_name(f"klines_{name}_1h_2025-01.csv"), Trouble("failed", "", ""))
+
+    for looked in (store, opened()):
+        found = looked.files(symbol)
+        assert found == [file for file in looked.files() if file.series.symbol == symbol]
+        assert len(found) == 2

@@ -155,3 +155,64 @@ def test_a_missing_field_makes_it_none(name):
     del data[name]
 
     assert Receipt.from_json(json.dumps(data)) is None
+
+
+def test_the_bytes_on_disk_stay_as_they_are():
+    """Every field is written, in this order and with these breaks, as all caches have them."""
+    receipt = Receipt(
+        "a.csv", 1, None, None, Facts(rows=1), (Source("rest", "ü", "at"),), (), trouble=None
+    )
+
+    assert (
+        receipt.to_json()
+        == """{
+ "format": 1,
+ "file": "a.csv",
+ "size": 1,
+ "mtime_ns": null,
+ "sha256": null,
+ "facts": {
+  "rows": 1,
+  "first_ms": null,
+  "last_ms": null,
+  "covered_from_ms": null,
+  "covered_until_ms": null,
+  "first_id": null,
+  "last_id": null,
+  "pace_ms": null,
+  "gaps": [],
+  "off_grid": 0,
+  "quiet": []
+ },
+ "sources": [
+  {
+   "road": "rest",
+   "url": "ü",
+   "at": "at",
+   "sha256": null
+  }
+ ],
+ "absences": [],
+ "final": false,
+ "trouble": null
+}
+"""
+    )
+
+
+def test_an_old_receipt_is_read():
+    """A receipt from before quiet hours and troubles were known holds as it is."""
+    data = json.loads(ABSENT.to_json())
+    del data["trouble"], data["facts"]["quiet"]
+
+    assert Receipt.from_json(json.dumps(data)) == ABSENT
+
+
+@pytest.mark.parametrize("place", ["facts", "sources", "absences"])
+def test_what_we_do_not_know_makes_it_none(place):
+    """A receipt with a field that we never wrote is somebody else's, however deep it stands."""
+    data = json.loads(FULL.to_json())
+    inside = data[place] if place == "facts" else data[place][0]
+    inside["more"] = 1
+
+    assert Receipt.from_json(json.dumps(data)) is None

@@ -132,11 +132,9 @@ def _is_settled(state: _State, now_ns: int) -> bool:
 
 def _listed(folder: Path, receipts: Path) -> Listing:
     """Look at the disk; the plain file wins where both forms are there."""
-    there = {
-        name.removesuffix(".zst"): name
-        for name in sorted(_names_in(folder), reverse=True)
-        if name.endswith((".csv", ".csv.zst")) and not name.startswith(".")
-    }
+    names = [name for name in _names_in(folder) if not name.startswith(".")]
+    there = {name.removesuffix(".zst"): name for name in names if name.endswith(".csv.zst")}
+    there.update((name, name) for name in names if name.endswith(".csv"))
     noted = {name.removesuffix(".json") for name in _names_in(receipts) if name.endswith(".json")}
     return Listing(there, noted, sorted(there.keys() | noted))
 

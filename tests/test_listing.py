@@ -1,0 +1,120 @@
+"""What lies in a cache folder: looked at once, and again as soon as anything may have changed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ares_notebook.cache import listing
+from ares_notebook.cache.listing import Listing, list_cache
+
+NAMES = st.sets(st.sampled_from([f"{kind}_{at}" for kind in ("a", "a_b", "b") for at in range(4)]))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache of one file, and a clock by which nothing has happened to it for an hour."""
+    receipts = tmp_path / ".ares" / "receipts"
+    receipts.mkdir(parents=True)
+    (tmp_path / "a.csv").touch()
+    monkeypatch.setattr(listing, "_known", {})
+    monkeypatch.setattr(time, "time_ns", lambda now=time.time_ns: now() + 3600 * 10**9)
+    return tmp_path
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The folders that were listed, one after the other."""
+    seen = []
+    look = os.listdir
+
+    def listdir(folder):
+        seen.append(folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    return seen
+
+
+def look(folder) -> Listing:
+    """What lies there."""
+    return list_cache(folder, folder / ".ares" / "receipts")
+
+
+def test_a_folder_that_does_not_change_is_listed_once(folder, looks):
+    """The second look at a folder that is as it was lists nothing, and finds the same."""
+    first = look(folder)
+    seen = len(looks)
+
+    assert look(folder) == first
+    assert (seen, len(looks)) == (2, 2)
+
+
+def test_what_comes_and_goes_is_seen(folder):
+    """A file and a receipt that come, and a file that goes, show at the next look."""
+    found = [look(folder).names]
+    (folder / "b.csv.zst").touch()
+    found.append(look(folder).names)
+    (folder / ".ares" / "receipts" / "c.csv.json").touch()
+    found.append(look(folder).names)
+    (folder / "a.csv").unlink()
+    found.append(look(folder).names)
+
+    assert found == [
+        ["a.csv"],
+        ["a.csv", "b.csv"],
+        ["a.csv", "b.csv", "c.csv"],
+        ["b.csv", "c.csv"],
+    ]
+
+
+def test_a_time_that_is_set_back_hides_nothing(folder):
+    """A file that came shows, though somebody has given the folder its old time again."""
+    before = folder.stat()
+    look(folder)
+    (folder / "b.csv").touch()
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert "b.csv" in look(folder).there
+
+
+def test_a_folder_that_has_just_changed_is_listed_again(folder, looks, monkeypatch):
+    """What changed within the last tick of a coarse clock may change again unseen: it is not trusted."""
+    changed_ns = max(folder.stat().st_ctime_ns, (folder / ".ares" / "receipts").stat().st_ctime_ns)
+    monkeypatch.setattr(time, "time_ns", lambda: changed_ns + 10**9)
+    look(folder)
+    look(folder)
+
+    assert len(looks) == 4
+
+
+def test_changes_are_the_callers_own(folder):
+    """What one store takes note of does not show in the listing of another."""
+    mine = look(folder)
+    mine.put("b.csv", "b.csv")
+    mine.note("c.csv")
+
+    assert look(folder).names == ["a.csv"]
+
+
+@given(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(["put", "drop", "note"]), NAMES)))
+def test_names_are_those_that_are_there_or_noted(there, noted, changes):
+    """Whatever comes and goes, the names are all of both, in order, and found by their beginning."""
+    found = Listing(dict(zip(there, there, strict=True)), set(noted), sorted(there | noted))
+    for what, names in changes:
+        for name in names:
+            if what == "note":
+                found.note(name)
+                noted = noted | {name}
+            else:
+                found.put(name, name if what == "put" else None)
+                there = there | {name} if what == "put" else there - {name}
+
+    assert found.names == sorted(there | noted)
+    assert (set(found.there), found.noted) == (there, noted)
+    for prefix in ("a_", "a_b_", "c", ""):
+        assert found.beginning(prefix) == [each for each in found.names if each.startswith(prefix)]
