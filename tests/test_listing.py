@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from ares_notebook.cache import listing
 from ares_notebook.cache.listing import Listing, list_cache
+from ares_notebook.cache.store import Store
+from ares_notebook.market.facts import Trouble
+from ares_notebook.market.series import parse_file_name
+from ares_notebook.settings import Settings
 
 NAMES = st.sets(st.sampled_from([f"{kind}_{at}" for kind in ("a", "a_b", "b") for at in range(4)]))
 
@@ -92,13 +96,25 @@ def test_a_folder_that_has_just_changed_is_listed_again(folder, looks, monkeypat
     assert len(looks) == 4
 
 
-def test_changes_are_the_callers_own(folder):
-    """What one store takes note of does not show in the listing of another."""
-    mine = look(folder)
-    mine.put("b.csv", "b.csv")
-    mine.note("c.csv")
+def test_one_cache_is_remembered(folder, tmp_path_factory):
+    """Who goes through many caches keeps the names of the last alone in memory."""
+    look(folder)
+    other = tmp_path_factory.mktemp("other")
+    (other / ".ares" / "receipts").mkdir(parents=True)
+    look(other)
 
-    assert look(folder).names == ["a.csv"]
+    assert [where for where, _ in listing._known] == [other]
+
+
+def test_what_a_store_notes_is_its_own(folder):
+    """What one store takes note of does not show in another that has looked before."""
+    settings = Settings(cache_dir=folder)
+    one, other = Store(settings), Store(settings)
+    before = (one.files(), other.files())
+    one.complain(parse_file_name("futures_BTCUSDT_2025-01.csv"), Trouble("failed", "", ""))
+
+    assert before == ([], [])
+    assert (len(one.files()), len(other.files()), len(Store(settings).files())) == (1, 0, 1)
 
 
 @given(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(["put", "drop", "note"]), NAMES)))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["REASONS", "find_gaps"]
 
 
-class _Gap(Struct, frozen=True):
+class _Gap(Struct, frozen=True, gc=False):
     """A hole of one series with its reason; *missing* is None where nobody can count."""
 
     start_ms: int

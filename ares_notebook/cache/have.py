@@ -15,7 +15,7 @@ from ares_notebook.market.series import CacheFile
 __all__ = ["Have"]
 
 
-class Have(Struct, frozen=True):
+class Have(Struct, frozen=True, gc=False):
     """
     What the cache holds of one file.
 
@@ -86,7 +86,7 @@ class Have(Struct, frozen=True):
 
         What is missing between two days of trades is counted with the earlier one.
         """
-        return sum(hole.rows or 0 for hole in holes if not self.is_told_before(hole))
+        return sum([hole.rows or 0 for hole in holes if not self.is_told_before(hole)])
 
     def is_told_before(self, hole: Hole) -> bool:
         """Whether the hole is the later side of one that begins in the file before."""

@@ -44,7 +44,7 @@ class Listing:
     names: list[str]
 
     def copy(self) -> Listing:
-        """Another one, to be changed without this one."""
+        """Another one, that can be changed without this one."""
         return Listing(self.there.copy(), self.noted.copy(), self.names.copy())
 
     def put(self, name: str, on_disk: str | None) -> None:
@@ -96,7 +96,7 @@ def list_cache(folder: Path, receipts: Path) -> Listing:
     Returns
     -------
     Listing
-        The caller's own.
+        Everybody's: who changes it makes a copy first.
 
     Raises
     ------
@@ -107,13 +107,12 @@ def list_cache(folder: Path, receipts: Path) -> Listing:
     states = [_state_of(folder), _state_of(receipts)]
     known = _known.get((folder, receipts))
     if known is not None and known[0] == states:
-        return known[1].copy()
+        return known[1]
     # Only one cache is remembered, that memory does not grow.
     _known.clear()
     listing = _listed(folder, receipts)
     if _FOLDERS_ARE_STAMPED and all(_is_settled(each, now_ns) for each in states):
         _known[folder, receipts] = states, listing
-        return listing.copy()
     return listing
 
 

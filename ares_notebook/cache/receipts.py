@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger("DataDownloader")
 _FORMAT = 1
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
+class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     Where rows came from.
 
@@ -43,7 +43,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str | None = None
 
 
-class Receipt(Struct, frozen=True, forbid_unknown_fields=True):
+class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     What is known of one cache file.
 
@@ -90,13 +90,13 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True):
             return None
 
 
-class _StoredFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _StoredFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """Facts as they are stored: what may be left out when they are made stands there."""
 
     gaps: tuple[Hole, ...]
 
 
-class _Stored(Receipt, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Stored(Receipt, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """The same of a receipt."""
 
     format: Literal[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,8 @@ class Store:
         self._market = settings.market_name
         self._compressed = settings.compression is not None
         self._found: Listing | None = None
+        self._is_found_ours = False
+        self._lock = threading.RLock()
 
     def prepare(self) -> None:
         """
@@ -144,7 +147,7 @@ class Store:
                 receipt.sources,
                 absences,
                 receipt.final,
-                legacy=any(source.road == "legacy" for source in receipt.sources),
+                legacy="legacy" in [source.road for source in receipt.sources],
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
                 is_witnessed=True,
                 trouble=trouble,
@@ -292,17 +295,26 @@ class Store:
 
     def refresh(self) -> None:
         """Look at the folder anew, since another process may have changed it."""
-        self._found = None
+        with self._lock:
+            self._found, self._is_found_ours = None, False
 
     def _listing(self) -> Listing:
         # One look at the field: another thread may call `refresh` at any moment.
         found = self._found
         if found is None:
-            found = self._found = list_cache(self.folder, self._receipts)
+            with self._lock:
+                found = self._found = self._found or list_cache(self.folder, self._receipts)
         return found
 
+    def _our_listing(self) -> Listing:
+        """One that can be changed; what is remembered of the folder is everybody's."""
+        with self._lock:
+            if not self._is_found_ours:
+                self._found, self._is_found_ours = self._listing().copy(), True
+            return self._listing()
+
     def _remember(self, file: CacheFile, path: Path | None) -> None:
-        self._listing().put(file.name, path.name if path else None)
+        self._our_listing().put(file.name, path.name if path else None)
 
     def receipt(self, file: CacheFile) -> Receipt | None:
         """What was noted of *file*, whether it still holds or not; None without a note."""
@@ -323,4 +335,4 @@ class Store:
             put_text(path, receipt.to_json())
         except OSError as error:
             raise cannot_access(path, error) from error
-        self._listing().note(receipt.file)
+        self._our_listing().note(receipt.file)

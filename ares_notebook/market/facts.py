@@ -12,7 +12,9 @@ from ares_notebook.market.series import CacheFile
 __all__ = ["ALONE", "Absence", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
 
 
-class Hole(Struct, frozen=True, forbid_unknown_fields=True):
+# A value that never changes is part of no circle, and the collector would walk through
+# hundreds of thousands of them in vain: hence `gc=False`, here and in what is made of them.
+class Hole(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be.
 
@@ -34,7 +36,7 @@ class Hole(Struct, frozen=True, forbid_unknown_fields=True):
     before_id: int | None = None
 
 
-class Absence(Struct, frozen=True, forbid_unknown_fields=True):
+class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     What the exchange has answered: in ``[start_ms, end_ms)`` it has no row but those stored.
 
@@ -73,7 +75,7 @@ class Absence(Struct, frozen=True, forbid_unknown_fields=True):
         return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
 
 
-class Beside(Struct, frozen=True):
+class Beside(Struct, frozen=True, gc=False):
     """
     The trades on either side of a file, by their ids; None where they are not known.
 
@@ -93,7 +95,7 @@ ALONE = Beside()
 """Nothing is known of the files on either side."""
 
 
-class Trouble(Struct, frozen=True, forbid_unknown_fields=True):
+class Trouble(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     Why rows are still missing after they were asked for.
 
@@ -111,7 +113,7 @@ class Trouble(Struct, frozen=True, forbid_unknown_fields=True):
     at: str
 
 
-class Facts(Struct, frozen=True, forbid_unknown_fields=True):
+class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     What the rows of a file prove.
 

@@ -73,7 +73,7 @@ class Series(Struct, frozen=True, dict=True):
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
 
 
-class CacheFile(Struct, frozen=True):
+class CacheFile(Struct, frozen=True, gc=False):
     """
     One file of the cache: a series and the calendar period it holds.
 

@@ -26,7 +26,7 @@ _REQUESTS_PER_ZIP = 2
 _MOST_PAGES_TO_EXTEND = 20
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, gc=False):
     """
     What is to be done with one cache file.
 
