@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 import ares_notebook as ares
 from ares_notebook.cache.beside import haves_of
@@ -304,7 +305,7 @@ def test_without_a_receipt_the_whole_file_is_read(store, put):
     put(CANDLES, candles())
     change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,x\n")
     haves, wanted = looked_at(store, CANDLES)
-    narrow = replace(wanted, start_ms=wanted.end_ms - 3_600_000)
+    narrow = dataclasses.replace(wanted, start_ms=wanted.end_ms - 3_600_000)
 
     assert len(frame_of(haves, narrow)) == 1
     with pytest.raises(CorruptFile, match=CANDLES.name):
