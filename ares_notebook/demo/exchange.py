@@ -259,6 +259,11 @@ class DemoExchange:
         """
         self._reception.spend(weight)
 
+    @property
+    def spent(self) -> dict[int, int]:
+        """Request weight of spot that was spent, by the window's start (s since the epoch)."""
+        return self._reception.spent()
+
     def warm(self, pattern: str) -> int:
         """
         Make archive files ahead of time, so that serving them costs nothing.

@@ -23,11 +23,14 @@ class Budget:
         Weight that a window holds.
     seconds : int
         Length of a window.
+    spent : dict of int to int
+        Weight of every window there was, by its start in seconds since the epoch.
     """
 
     limit: int
     seconds: int
     used: int = 0
+    spent: dict[int, int] = field(default_factory=dict)
     _window: int = -1
     _refused: int = 0
     _banned_until: float = 0.0
@@ -44,7 +47,7 @@ class Budget:
         if now_s < self._banned_until:
             return "banned"
         if self.used + weight <= self.limit:
-            self.used += weight
+            self._add(weight)
             return "ok"
         self._refused += 1
         if self._refused <= _PATIENCE:
@@ -57,7 +60,7 @@ class Budget:
         """Use weight up without asking, as another program at the same address would."""
         with self._lock:
             self._turn_to(now_s)
-            self.used += weight
+            self._add(weight)
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the window ends, or the ban."""
@@ -67,6 +70,11 @@ class Budget:
     def banned_until_ms(self) -> int:
         """End of the ban, ms since the epoch."""
         return int(self._banned_until * 1_000)
+
+    def _add(self, weight: int) -> None:
+        """Spend weight of the current window."""
+        self.used += weight
+        self.spent[self._window * self.seconds] = self.used
 
     def _turn_to(self, now_s: float) -> None:
         """Begin a new window if the old one is over."""

@@ -91,6 +91,10 @@ class Reception:
         """Use up weight of spot's current window."""
         self._budgets["spot"].spend(weight, self._clocks.wall_s())
 
+    def spent(self) -> dict[int, int]:
+        """Weight of spot that each window saw, by its start (s since the epoch)."""
+        return dict(self._budgets["spot"].spent)
+
     def answer(self, ask: Ask, known_status: int | None = None) -> Answer:
         """
         Answer a request.
@@ -110,7 +114,7 @@ class Reception:
             return self._archive.listing(dict(ask.items))
         if ask.path == "/":
             # The bucket's face for browsers, whatever is asked of it.
-            return Answer(200, b"<!DOCTYPE html><title>Binance Data Collection</title>", HTML)
+            return _face(ask.headers.get("host", ""))
         return self._api_answer(ask, known_status)
 
     def _api_answer(self, ask: Ask, known_status: int | None) -> Answer:
@@ -167,3 +171,10 @@ class Reception:
         text = f"Too many requests; current limit is {budget.limit} requests per minute. "
         advice = "Please use the websocket for live updates to avoid polling the API."
         return error(-1003, text + advice, 429)
+
+
+def _face(host: str) -> Answer:
+    """The page for browsers; its script, and some programs, learn from it where the listing is."""
+    listing = f"<script>var BUCKET_URL = 'http://{host}{LISTING}';</script>"
+    page = f"<!DOCTYPE html><title>Binance Data Collection</title>{listing}"
+    return Answer(200, page.encode(), HTML)

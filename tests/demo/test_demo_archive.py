@@ -256,3 +256,11 @@ def test_warming_makes_files_ahead() -> None:
     """Warming up makes every published file that matches, and says how many."""
     with DemoExchange(now=NOW) as exchange:
         assert exchange.warm(r"spot/monthly/klines/SOLUSDT/1h/.*2025") == 12
+
+
+def test_the_page_for_browsers_names_the_listing() -> None:
+    """The bucket's page says where its listing is, as programs look it up there."""
+    with DemoExchange(now=NOW) as exchange:
+        page = ask_of(exchange, "/", {}).body.decode()
+
+        assert f"var BUCKET_URL = '{exchange.url}/data.binance.vision';" in page

@@ -102,3 +102,22 @@ def test_windows_are_multiples_of_their_length(now: float, wait: float) -> None:
     assert budget.charge(6, now) == "slow_down"
     assert budget.wait_s(now) == wait
     assert budget.charge(5, now + wait) == "ok"
+
+
+def test_what_each_window_saw_is_remembered() -> None:
+    """Spent weight is kept by the start of its window, what was refused left out."""
+    budget = Budget(5, 60)
+
+    for weight, now in ((2, 120.0), (3, 179.0), (1, 179.5), (4, 180.0)):
+        budget.charge(weight, now)
+
+    assert budget.spent == {120: 5, 180: 4}
+
+
+def test_an_exchange_tells_what_was_spent() -> None:
+    """An exchange tells the weight of its spot windows, futures left out."""
+    with DemoExchange(now=NOW, window_seconds=LONG) as exchange:
+        ask_of(exchange, "/api/v3/klines?symbol=BTCUSDT&interval=1d", {})
+        ask_of(exchange, "/fapi/v1/ping", {})
+
+        assert list(exchange.spent.values()) == [2]
