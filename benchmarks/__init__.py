@@ -1,0 +1,1 @@
+"""Benchmarks: ours, the peers and the floor, against one local server; see README.md."""
