@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs clean
+.PHONY: help demo lab test check notebooks docs bench bench-small clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 
 demo: $(VENV)/.core  ## three months of a made-up market into demo_cache, offline
 	$(BIN)/ares-notebook demo
@@ -32,8 +32,14 @@ docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/referen
 	rm -rf docs/reference
 	$(BIN)/python docs/build_reference.py docs/reference
 
+bench: $(VENV)/.core  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; over an hour
+	$(BIN)/python -m benchmarks.bench
+
+bench-small: $(VENV)/.core  ## the same without peers in under a minute: that it runs, and that every row is right
+	$(BIN)/python -m benchmarks.bench --small
+
 clean:  ## forget the environment and the demo's files
-	rm -rf $(VENV) demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv is faster where it is there; pip does the same.
 define install

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not asked.report:
         _measure(cases, place / "results.json", asked.rounds)
     kept = json.loads((place / "results.json").read_text())
-    text = results.page(kept, (_HERE / "remarks.md").read_text())
+    text = results.page(kept, (_HERE / "remarks.md").read_text(), is_rough=is_rough)
     (place / "RESULTS.md").write_text(text)
     print(text)
     return 0
@@ -59,7 +59,9 @@ def _keep(path: Path, name: str, figures: dict[str, Any]) -> None:
     others = kept.get("cases", {}) if kept.get("machine") == here else {}
     known = {**others, name: figures}
     ordered = {each.name: known[each.name] for each in CASES if each.name in known}
-    path.write_text(json.dumps({"machine": here, "cases": ordered}, indent=1) + "\n")
+    # A line a case: figures are compared by the page, not by their digits.
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(case)}" for name, case in ordered.items())
+    path.write_text(f'{{"machine": {json.dumps(here)}, "cases": {{\n{lines}\n}}}}\n')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME",
                         help=f"of {', '.join(names)}")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="runs of each, instead of the case's own")
-    parser.add_argument("--report", action="store_true", help="measure nothing, write the page anew")
+    parser.add_argument(
+        "--report", action="store_true", help="measure nothing, write the page anew"
+    )
     return parser
 
 

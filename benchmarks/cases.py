@@ -363,7 +363,10 @@ def _small() -> tuple[Case, ...]:
         "import": {},
         "stages": {
             "market": few,
-            "extra": {"candles": months_of_candles(1)["files"], "trades": days_of_trades(1)["files"]},
+            "extra": {
+                "candles": months_of_candles(1)["files"],
+                "trades": days_of_trades(1)["files"],
+            },
         },
     }
     return tuple(

@@ -96,9 +96,7 @@ class _Contest:
         """Measure one size."""
         shutil.rmtree(self.work, ignore_errors=True)
         contenders = {
-            each.name: each
-            for each in self.case.contenders
-            if each.grows or size == self.case.main
+            each.name: each for each in self.case.contenders if each.grows or size == self.case.main
         }
         task = self._prepared(size)
         figures: dict[str, Figures] = {
@@ -239,5 +237,3 @@ def _bytes_in(folder: Path) -> int:
         for each in files
         if not any(part.startswith(".") for part in each.relative_to(folder).parts)
     )
-
-

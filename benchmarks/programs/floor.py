@@ -20,6 +20,7 @@ from isal import isal_zlib
 
 task = json.loads(sys.argv[1])
 out = Path(task["out"])
+out.mkdir(parents=True)
 
 
 def keep(name: str, data: bytes, wanted: str) -> None:
@@ -52,7 +53,6 @@ async def bring(session: aiohttp.ClientSession, lines: asyncio.Semaphore, key: s
 
 async def main() -> None:
     """Bring all of them."""
-    out.mkdir(parents=True)
     lines = asyncio.Semaphore(task["concurrency"])
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(bring(session, lines, key) for key in task["files"]))

@@ -31,7 +31,5 @@ for symbol in task["symbols"]:
     if not report.complete or {step.action for step in report.steps} != {"skip"}:
         sys.exit(f"it should have had nothing to do:\n{report}")
 print(
-    json.dumps(
-        {"files": files, "requests": requests, "work_seconds": time.perf_counter() - start}
-    )
+    json.dumps({"files": files, "requests": requests, "work_seconds": time.perf_counter() - start})
 )

@@ -22,5 +22,5 @@ dumper = BinanceDataDumper(
     data_type="klines" if task["kind"] == "klines" else "aggTrades",
     data_frequency=task.get("interval", ""),
 )
-dumper._base_url = f"{task['url']}/data"
+dumper._base_url = f"{task['url']}/data"  # noqa: SLF001 - it has no other way
 dumper.dump_data(tickers=[task["symbol"]], date_start=first, date_end=last)

@@ -12,7 +12,9 @@ import ccxt
 
 task = json.loads(sys.argv[1])
 url = task["url"]
-exchange = ccxt.binance({"options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}})
+exchange = ccxt.binance(
+    {"options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}}
+)
 # It waits between requests by its own count of weights, which is of Binance's real limits.
 for name, path in (("public", "api/v3"), ("private", "api/v3"), ("v1", "api/v1")):
     exchange.urls["api"][name] = f"{url}/{path}"

@@ -16,10 +16,8 @@ first, last = (
     int(datetime.fromisoformat(task[name]).replace(tzinfo=UTC).timestamp() * 1000)
     for name in ("start", "end")
 )
-# Its end is inclusive; its largest page, as ours.
-rows = Client(ping=False).get_historical_klines(
-    task["symbol"], task["interval"], first, last - 1, limit=1000
-)
+# Its end is inclusive; its pages are of 1,000 rows of its own accord (a limit would be one of all rows).
+rows = Client(ping=False).get_historical_klines(task["symbol"], task["interval"], first, last - 1)
 out = Path(task["out"])
 out.mkdir(parents=True)
 with (out / "all.csv").open("w", newline="") as file:

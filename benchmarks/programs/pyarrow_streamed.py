@@ -23,6 +23,7 @@ from isal import isal_zlib
 
 task = json.loads(sys.argv[1])
 out = Path(task["out"])
+out.mkdir(parents=True)
 
 WHOLE, TEXT = pa.int64(), pa.string()
 PUBLISHED = {
@@ -43,9 +44,7 @@ if task["kind"] == "trades":
     ORDER = ["timestamp", "price", "quantity", "is_buyer_maker",
              "agg_trade_id", "first_trade_id", "last_trade_id"]  # fmt: skip
 READ = (
-    arrow_csv.ReadOptions(
-        column_names=list(PUBLISHED), use_threads=False, block_size=1 << 26
-    ),
+    arrow_csv.ReadOptions(column_names=list(PUBLISHED), use_threads=False, block_size=1 << 26),
     arrow_csv.ParseOptions(quote_char=False),
     arrow_csv.ConvertOptions(
         column_types=KEPT, include_columns=ORDER, null_values=[], check_utf8=False
@@ -98,7 +97,6 @@ async def bring(session: aiohttp.ClientSession, lines: asyncio.Semaphore, key: s
 
 async def main() -> None:
     """Bring all of them."""
-    out.mkdir(parents=True)
     lines = asyncio.Semaphore(task["concurrency"])
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(bring(session, lines, key) for key in task["files"]))

@@ -11,6 +11,8 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ares_notebook.exchange.inflate import lines_of
@@ -32,6 +34,28 @@ def timed(stage: str, work: Callable[[], Any]) -> Any:
     return result
 
 
+def sha256_of(texts: list[Any]) -> None:
+    """As they are hashed, block by block."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text)
+
+
+def inflated(data: bytes, member: str) -> list[bytes]:
+    """All blocks of text."""
+    return list(lines_of(io.BytesIO(data), member, member))
+
+
+def parsed(blocks: list[bytes], origin: str) -> list[Any]:
+    """All rows, checked cell by cell."""
+    return [rows_of_csv(dataset, block, origin) for block in blocks]
+
+
+def written(tables: list[Any]) -> list[Any]:
+    """The lines of a cache file."""
+    return [text_of(dataset, table) for table in tables]
+
+
 def put(texts: list[Any]) -> None:
     """Write a file and make it durable."""
     with tempfile.TemporaryFile(dir=task["out"]) as file:
@@ -41,18 +65,21 @@ def put(texts: list[Any]) -> None:
         os.fsync(file.fileno())
 
 
-os.makedirs(task["out"])
-for key in task["files"]:
+Path(task["out"]).mkdir(parents=True)
+# The first file twice, and once for nothing: what a library does at its first call is no stage.
+for number, key in enumerate([task["files"][0], *task["files"]]):
+    if number == 1:
+        seconds.clear()
     with urllib.request.urlopen(f"{task['url']}/{key}") as answer:
         data = answer.read()
     member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
-    timed("sha256 of the zip", lambda: hashlib.sha256(data).digest())  # noqa: B023 - called at once
-    blocks = timed("inflate", lambda: list(lines_of(io.BytesIO(data), member, key)))  # noqa: B023
-    tables = timed("parse", lambda: [rows_of_csv(dataset, each, key) for each in blocks])  # noqa: B023
-    texts = timed("write as text", lambda: [text_of(dataset, each) for each in tables])  # noqa: B023
-    timed("sha256 of the text", lambda: [hashlib.sha256(each).digest() for each in texts])  # noqa: B023
-    timed("to the disk", lambda: put(texts))  # noqa: B023
-    rows += sum(table.num_rows for table in tables)
+    timed("sha256 of the zip", partial(sha256_of, [data]))
+    blocks = timed("inflate", partial(inflated, data, member))
+    tables = timed("parse", partial(parsed, blocks, key))
+    texts = timed("write as text", partial(written, tables))
+    timed("sha256 of the text", partial(sha256_of, texts))
+    timed("to the disk", partial(put, texts))
+    rows += sum(table.num_rows for table in tables) if number else 0
 
 nanoseconds = {stage: spent * 1e9 / rows for stage, spent in seconds.items()}
 print(json.dumps({"rows": rows, "nanoseconds": nanoseconds}))

@@ -1,0 +1,180 @@
+"""What the project wants to reach, held against the figures; nothing here is written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.figures import OURS, Figures
+
+__all__ = ["Target", "reached"]
+
+_FLOOR = "the floor"
+_MEBI = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    One thing to reach.
+
+    Parameters
+    ----------
+    what, reach, came : str
+        What is measured, what is wanted, what came out.
+    is_met : bool
+    """
+
+    what: str
+    reach: str
+    came: str
+    is_met: bool
+
+
+def reached(figures: Figures) -> list[Target]:
+    """
+    Hold the figures against all that is wanted; what was not measured is left out.
+
+    Parameters
+    ----------
+    figures : Figures
+
+    Returns
+    -------
+    list of Target
+    """
+    found = [
+        *_against_the_floor(figures, "klines", "five years of 1m candles"),
+        *_faster_than_peers(figures),
+        *_against_the_floor(figures, "trades", "ten days of a million trades"),
+        *_more_rows_than_parsers(figures),
+        *_memory(figures),
+        *_rest(figures),
+        *_limit(figures),
+        *_again(figures),
+        *_load(figures),
+        *_coverage(figures),
+        *_import(figures),
+    ]
+    return [each for each in found if each is not None]
+
+
+def _most(what: str, came: float | None, most: float, unit: str) -> Target | None:
+    """Not more than that."""
+    if came is None:
+        return None
+    return Target(what, f"at most {most:g} {unit}", f"{came:.3g} {unit}", came <= most)
+
+
+def _least(what: str, came: float | None, least: float, unit: str) -> Target | None:
+    """Not less than that."""
+    if came is None:
+        return None
+    return Target(what, f"at least {least:g} {unit}", f"{came:.3g} {unit}", came >= least)
+
+
+def _against_the_floor(figures: Figures, case: str, what: str) -> Iterator[Target | None]:
+    ratio = figures.ratio(case, OURS, _FLOOR)
+    yield _most(f"{what}, checked, into the cache", ratio, 3, "× the floor")
+    yield _most(f"{what}, the further aim", ratio, 2, "× the floor")
+
+
+def _faster_than_peers(figures: Figures) -> Iterator[Target | None]:
+    for name in figures.others("klines", peers=True):
+        ratio = figures.ratio("klines", name, OURS)
+        if ratio is not None:
+            came = f"{name} takes {ratio:.3g} × our time"
+            yield Target("five years of 1m candles", f"faster than {name}", came, ratio > 1)
+
+
+def _more_rows_than_parsers(figures: Figures) -> Iterator[Target | None]:
+    """A second's correct rows, ours against those of each peer that parses."""
+    ours = _rows_a_second(figures, OURS)
+    for name in figures.others("trades", peers=True):
+        theirs = _rows_a_second(figures, name)
+        if figures.contenders("trades")[name]["parses"] and ours and theirs:
+            yield _least(
+                f"ten days of trades, rows per second against {name}", ours / theirs, 10, "×"
+            )
+
+
+def _rows_a_second(figures: Figures, name: str) -> float | None:
+    seconds = figures.middle("trades", name, "seconds")
+    correct = figures.contenders("trades").get(name, {}).get("rows", {}).get("correct")
+    return correct / seconds if seconds and correct is not None else None
+
+
+def _memory(figures: Figures) -> Iterator[Target | None]:
+    ten = figures.middle("trades", OURS, "peak_bytes")
+    one = figures.middle("trades", OURS, "peak_bytes", "1")
+    if ten is None or one is None:
+        return
+    yield _most("ten days of trades, peak memory", ten / _MEBI, 400, "MiB")
+    came = f"{ten / one:.2f} × ({one / _MEBI:.0f} MiB, {ten / _MEBI:.0f} MiB)"
+    # A tenth: what an allocator does with two days at once differs from run to run.
+    yield Target("peak memory of ten days against one", "the same", came, ten <= 1.1 * one)
+
+
+def _rest(figures: Figures) -> Iterator[Target | None]:
+    rows = figures.at("rest").get("rows")
+    if rows:
+        asked, least = figures.asked("rest", OURS, "/api/v3/klines"), math.ceil(rows / 1000)
+        reach = f"no more than ⌈rows / 1000⌉ = {least} requests"
+        yield Target("REST candles, by the server's count", reach, f"{asked}", asked <= least)
+    for name in figures.others("rest", peers=True):
+        yield _least(f"REST candles against {name}", figures.ratio("rest", name, OURS), 5, "×")
+
+
+def _limit(figures: Figures) -> Iterator[Target | None]:
+    windows = figures.windows("limit", OURS)
+    if not windows:
+        return
+    allowed = figures.cases["limit"]["extra"]["allowed_weight"]
+    used = 100 * sum(windows) / len(windows) / allowed
+    yield _least(f"allowed weight used, {len(windows)} whole windows", used, 95, "%")
+    refused = figures.refused("limit", OURS)
+    yield Target("the same, refused as too many", "none", f"{refused}", refused == 0)
+
+
+def _again(figures: Figures) -> Iterator[Target | None]:
+    one = figures.middle("again", OURS, "work_seconds")
+    two = figures.middle("again", OURS, "work_seconds", "2")
+    files = figures.at("again").get("count")
+    yield _most(f"second run, {files:,} files: work", one, 0.5, "s") if files else None
+    if one and two:
+        asked = figures.middle("again", OURS, "requests") or 0
+        yield Target("second run, requests", "none", f"{asked:g}", asked == 0)
+        yield _most("second run, twice the files", two / one, 2, "× the time")
+
+
+def _load(figures: Figures) -> Iterator[Target | None]:
+    for what, key in (("whole processes", "seconds"), ("reading alone", "work_seconds")):
+        others = figures.others("load", peers=False)
+        times = {name: figures.middle("load", name, key) for name in others}
+        known = {name: each for name, each in times.items() if each is not None}
+        if known:
+            best = min(known, key=lambda name: known[name])
+            title = f"load five years of 1m candles, {what}"
+            ratio = figures.ratio("load", OURS, best, key)
+            yield _most(title, ratio, 1.3, f"× the fastest ({best})")
+            yield _least(title, figures.ratio("load", "pandas", OURS, key), 1.8, "× pandas' speed")
+
+
+def _coverage(figures: Figures) -> Iterator[Target | None]:
+    few, many = figures.at("coverage", "1"), figures.at("coverage")
+    small = figures.middle("coverage", OURS, "work_seconds", "1")
+    large = figures.middle("coverage", OURS, "work_seconds")
+    if small is None or large is None:
+        return
+    yield _most(f"coverage and gaps of {many['count']:,} files", large, 10, "s")
+    ratio = (large / many["count"]) / (small / few["count"])
+    came = f"a file costs {ratio:.2f} × what it costs among {few['count']:,}"
+    yield Target("the same, how it grows", "linear", came, ratio <= 1.2)  # noqa: PLR2004 - see above
+
+
+def _import(figures: Figures) -> Iterator[Target | None]:
+    ours = figures.middle("import", OURS, "seconds")
+    bare = figures.middle("import", "nothing", "seconds")
+    if ours is not None and bare is not None:
+        yield _most("import, over a bare interpreter", ours - bare, 0.15, "s")
