@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.cases import Case, Contender
@@ -37,7 +38,7 @@ def carry_out(case: Case, folder: Path, rounds: int | None = None) -> Figures:
     ----------
     case : Case
     folder : Path
-        Where venvs are, and where programs may write; ``work`` in it is emptied.
+        Where venvs are, and where programs may write for the time being.
     rounds : int, optional
         Instead of the case's own.
 
@@ -54,8 +55,9 @@ def carry_out(case: Case, folder: Path, rounds: int | None = None) -> Figures:
         If one of ours delivers other rows than the market has.
     """
     with ExitStack() as stack:
+        work = stack.enter_context(TemporaryDirectory(prefix="work-", dir=folder))
         server = stack.enter_context(Server(**case.market)) if case.market is not None else None
-        contest = _Contest(case, folder, rounds or case.rounds, server)
+        contest = _Contest(case, folder / "venvs", Path(work), rounds or case.rounds, server)
         contest.warm()
         return {
             "title": case.title,
@@ -73,14 +75,10 @@ class _Contest:
     """A case in course."""
 
     case: Case
-    folder: Path
+    homes: Path
+    work: Path
     rounds: int
     server: Server | None
-
-    @property
-    def work(self) -> Path:
-        """Where programs write."""
-        return self.folder / "work"
 
     def warm(self) -> None:
         """Have the server make the files that will be asked for, so that serving costs nothing."""
@@ -94,7 +92,7 @@ class _Contest:
 
     def at(self, size: str) -> Figures:
         """Measure one size."""
-        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.work / "cache", ignore_errors=True)
         contenders = {
             each.name: each for each in self.case.contenders if each.grows or size == self.case.main
         }
@@ -177,7 +175,7 @@ class _Contest:
         print(f"  {contender.name}: {taken.seconds:.2f} s {figures.get('rows', '')}", flush=True)
 
     def _run(self, contender: Contender, asked: dict[str, Any]) -> Run:
-        python = python_of(contender.home, self.folder / "venvs")
+        python = python_of(contender.home, self.homes)
         if contender.program.startswith("-c "):
             command = [python, "-c", contender.program.removeprefix("-c ")]
         else:

@@ -108,8 +108,9 @@ def _raw(folder: Path, kind: str) -> Iterator[Rows]:
     """Rows in the exchange's own order of columns, without header."""
     names = ["price", "quantity"] if kind == "trades" else _CANDLE
     for path in sorted(folder.rglob("*.csv")):
-        first = path.open().readline()
-        spare = [f"{at}" for at in range(first.count(",") - len(names))]
+        with path.open() as file:
+            width = file.readline().count(",") + 1
+        spare = [f"{at}" for at in range(width - 1 - len(names))]
         read = arrow_csv.ReadOptions(column_names=["key", *names, *spare])
         types = {"key": pa.int64(), **dict.fromkeys(names, pa.float64())}
         convert = arrow_csv.ConvertOptions(column_types=types, include_columns=list(types))
