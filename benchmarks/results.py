@@ -219,10 +219,9 @@ def _wins(figures: Figures, case: str, name: str) -> Iterator[str]:
     for what, verb in words.items():
         ratio = figures.ratio(case, name, OURS, what)
         if ratio is not None and ratio < 1:
-            rows = figures.contenders(case)[name].get("rows", {})
-            but = (
-                ""
-                if rows.get("correct") == rows.get("expected")
-                else ", with rows missing or wrong"
-            )
-            yield f"{name} {verb}: {ratio:.2f} × ours{but}."
+            each = figures.contenders(case)[name]
+            rows = each.get("rows", {})
+            is_whole = rows.get("correct") == rows.get("expected")
+            but = "" if is_whole else ", with rows missing or wrong"
+            how = f" ({each['says']})" if each["says"] else ""
+            yield f"{name} {verb}: {ratio:.2f} × ours{but}{how}."

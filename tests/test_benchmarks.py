@@ -164,6 +164,15 @@ def test_rows_that_nobody_asked_for_are_no_fault():
     assert counted == rows.Count(5, correct=5, wrong=0, missing=0, doubled=0, beyond=2)
 
 
+def test_a_right_value_at_a_wrong_time_is_not_correct():
+    """A row of the first one's values under a key before it stands for nothing."""
+    keys = np.array([99, *KEYS[1:]])
+
+    counted = rows.count(KEYS, VALUES, keys, VALUES)
+
+    assert counted == rows.Count(5, correct=4, wrong=0, missing=1, doubled=0, beyond=1)
+
+
 def test_nothing_delivered_is_all_missing():
     """Who leaves nothing has no correct row."""
     counted = rows.count(KEYS, VALUES, np.empty(0, int), np.empty((0, 2), int))
