@@ -261,7 +261,8 @@ CASES = (
         ARCHIVISTS,
         {"1": months_of_candles(6), "3": months_of_candles(18), "10": months_of_candles(60)},
         "10",
-        market=_LATENCY,
+        # All files at once: 300 MB, or some would be made anew while somebody waits for them.
+        market={**_LATENCY, "archive_memory_bytes": 512 << 20},
         warm=daily_candles("2020-01-01", "2025-01-01"),
     ),
     Case(

@@ -53,6 +53,8 @@ class DemoExchange:
         API information", 6,000 a minute.
     window_seconds : int
         Length of a window; it starts at multiples of itself, by the wall clock.
+    archive_memory_bytes : int
+        How much of the archive is kept once it was made; what was not asked for longest goes.
     port : int
         0: any that is free.
 
@@ -86,6 +88,7 @@ class DemoExchange:
         latency_seconds: float = 0.0,
         weight_limit: int = 6_000,
         window_seconds: int = 60,
+        archive_memory_bytes: int = 256 << 20,
         port: int = 0,
     ) -> None:
         if not 0 < trades_per_day <= _MOST_TRADES:
@@ -99,7 +102,9 @@ class DemoExchange:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         market, shelf = _sources(replay, trades_per_day)
-        self._archive = Archive(shelf, self._published_until, f"{trades_per_day}")
+        self._archive = Archive(
+            shelf, self._published_until, f"{trades_per_day}", archive_memory_bytes
+        )
         rates = Rates(weight_limit, _FUTURES_LIMIT, window_seconds)
         self._reception = Reception(market, self._archive, rates, clocks=self)
         self._port = port

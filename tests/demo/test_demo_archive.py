@@ -15,6 +15,7 @@ from conftest import NOW, Ask, Reply, ask_of
 
 from ares_notebook.demo import DemoExchange
 from ares_notebook.demo.names import published_at
+from ares_notebook.demo.shelf import SyntheticShelf
 from ares_notebook.demo.zips import pack
 
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
@@ -264,3 +265,20 @@ def test_the_page_for_browsers_names_the_listing() -> None:
         page = ask_of(exchange, "/", {}).body.decode()
 
         assert f"var BUCKET_URL = '{exchange.url}/data.binance.vision';" in page
+
+
+def test_the_archive_forgets_what_was_not_asked_for_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond its memory only the newest file is kept; the one before is made anew, the same."""
+    made: list[str] = []
+    build = SyntheticShelf.build
+    monkeypatch.setattr(
+        SyntheticShelf, "build", lambda s, key: (made.append(key), build(s, key))[1]
+    )
+    days = [f"/{SPOT}/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01-0{day}.zip" for day in (1, 2)]
+    with DemoExchange(now=NOW, archive_memory_bytes=1) as exchange:
+        first, *_, again = [ask_of(exchange, path, {}).body for path in (*days, days[1], days[0])]
+
+    assert [f"/{key}" for key in made] == [*days, days[0]]
+    assert first == again
