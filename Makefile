@@ -32,7 +32,7 @@ docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/referen
 	rm -rf docs/reference
 	$(BIN)/python docs/build_reference.py docs/reference
 
-bench: $(VENV)/.core  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; over an hour
+bench: $(VENV)/.core  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; an hour
 	$(BIN)/python -m benchmarks.bench
 
 bench-small: $(VENV)/.core  ## the same without peers in under a minute: that it runs, and that every row is right
