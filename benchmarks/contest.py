@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.cases import Case, Contender
+from benchmarks.cases import Case
+from benchmarks.contenders import Contender
 from benchmarks.measure import Failed, Run, in_turn, run
 from benchmarks.server import Server
 from benchmarks.venvs import pinned, python_of

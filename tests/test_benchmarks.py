@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks import results, rows, truth
-from benchmarks.cases import CASES, SMALL, Case, Contender, months_of_candles, pages_of_seconds
+from benchmarks.cases import CASES, SMALL, Case
+from benchmarks.contenders import Contender
 from benchmarks.contest import WrongRows, carry_out
 from benchmarks.figures import Figures
 from benchmarks.measure import Failed, in_turn, median, run
 from benchmarks.targets import reached
+from benchmarks.tasks import months_of_candles, pages_of_seconds
 
 PROGRAMS = Path(__file__).parents[1] / "benchmarks" / "programs"
 LACKING = """

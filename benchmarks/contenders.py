@@ -1,0 +1,124 @@
+"""Who takes part: ours, the floor, the peers, the readers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from benchmarks.tasks import Task
+
+__all__ = ["ARCHIVISTS", "CALLERS", "IMPORTS", "OURS", "READERS", "STAGES", "Contender"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """
+    One who takes part.
+
+    Parameters
+    ----------
+    name : str
+        As the tables say it.
+    program : str
+        Its file in ``programs``; or ``-c`` and code.
+    says : str
+        What it does for the rows, in a few words.
+    home : str
+        Whose Python runs it: empty for ours, else the name of a list in ``peers``.
+    leaves : str
+        In which form it leaves its rows (see `rows.READERS`); empty: none to count.
+    asks : mapping
+        What is added to the case's task.
+    grows : bool
+        Whether it is measured at every size; the others only at the main one.
+    parses : bool
+        Whether it turns text into numbers; a plain unzip does not.
+    """
+
+    name: str
+    program: str
+    says: str = ""
+    home: str = ""
+    leaves: str = ""
+    asks: Task = field(default_factory=dict)
+    grows: bool = False
+    parses: bool = True
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is somebody else's whole program; readers are but libraries."""
+        return self.program.startswith("peer_")
+
+
+OURS = Contender(
+    "ares_notebook", "ours_download.py",
+    "checksum, every row parsed and proven, atomic, durable, receipts",
+    leaves="cache", grows=True,
+)  # fmt: skip
+FLOOR = Contender(
+    "the floor", "floor.py", "checksum, inflated, as many bytes written, durable; no row looked at"
+)
+STREAMED = Contender(
+    "bare PyArrow, streamed", "pyarrow_streamed.py",
+    "checksum, parsed, reordered, durable; nothing proven",
+    leaves="cache",
+)  # fmt: skip
+UNZIPPER = Contender(
+    "binance-historical-data", "peer_binance_historical_data.py",
+    "unzipped as it is; no checksum, nothing parsed",
+    home="binance_historical_data", leaves="raw", parses=False,
+)  # fmt: skip
+VISION = Contender(
+    "binance-vision", "peer_binance_vision.py", "checksum, parsed, one Parquet file",
+    home="binance_vision", leaves="parquet",
+)  # fmt: skip
+FREQTRADE = Contender(
+    "freqtrade", "peer_freqtrade.py", "no checksum, parsed, one Feather file",
+    home="freqtrade", leaves="feather",
+)  # fmt: skip
+ARCHIVISTS = (OURS, FLOOR, STREAMED, UNZIPPER, VISION, FREQTRADE)
+CALLERS = (
+    replace(OURS, says="parsed and proven, atomic, durable, receipts", grows=False),
+    Contender("python-binance", "peer_python_binance.py", "a list, written as CSV by us",
+              home="python_binance", leaves="raw"),
+    Contender("ccxt", "peer_ccxt.py", "a list of floats, written as CSV by us",
+              home="ccxt", leaves="raw"),
+)  # fmt: skip
+
+
+def _reader(name: str, home: str = "", label: str = "") -> Contender:
+    return Contender(
+        label or name, "readers.py", home=home, leaves="feather", asks={"reader": name}
+    )
+
+
+READERS = (
+    _reader("ours", label="ares_notebook"),
+    _reader("pyarrow"),
+    _reader("pyarrow, a thread a file"),
+    _reader("pandas, engine=pyarrow"),
+    _reader("pandas"),
+    _reader("polars", "readers"),
+    _reader("polars, lazy", "readers"),
+    _reader("duckdb", "readers"),
+)
+
+
+def _import(name: str, module: str, home: str = "") -> Contender:
+    return Contender(name, f"-c import {module}", home=home)
+
+
+IMPORTS = (
+    _import("ares_notebook", "ares_notebook"),
+    # sys is there already: a bare interpreter.
+    _import("nothing", "sys"),
+    _import("pandas", "pandas"),
+    _import("binance-historical-data", "binance_historical_data", "binance_historical_data"),
+    _import("binance-vision", "binance_vision", "binance_vision"),
+    _import("freqtrade", "freqtrade.main", "freqtrade"),
+    _import("python-binance", "binance.client", "python_binance"),
+    _import("ccxt", "ccxt", "ccxt"),
+)
+STAGES = (
+    Contender("candles", "stages.py", asks={"kind": "klines"}),
+    Contender("trades", "stages.py", asks={"kind": "trades"}),
+)
