@@ -35,7 +35,7 @@ docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/referen
 bench: $(VENV)/.core  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; an hour
 	$(BIN)/python -m benchmarks.bench
 
-bench-small: $(VENV)/.core  ## the same without peers in under a minute: that it runs, and that every row is right
+bench-small: $(VENV)/.core  ## the same without peers, in about a minute: that it runs, and that every row is right
 	$(BIN)/python -m benchmarks.bench --small
 
 clean:  ## forget the environment and the demo's files

@@ -163,7 +163,7 @@ def _small() -> tuple[Case, ...]:
     full = {case.name: case for case in CASES}
     few = {**LATENCY, "trades_per_day": 20_000}
     small: dict[str, dict[str, Any]] = {
-        "klines": {"sizes": {"1": months_of_candles(1), "10": months_of_candles(3)}, "warm": ()},
+        "klines": {"sizes": {"1": months_of_candles(1), "10": months_of_candles(2)}, "warm": ()},
         "trades": {"sizes": {"1": days_of_trades(1), "10": days_of_trades(3)}, "market": few},
         "rest": {"sizes": {"1": pages_of_seconds(10)}},
         "limit": {
@@ -172,7 +172,7 @@ def _small() -> tuple[Case, ...]:
             "extra": {"allowed_weight": 48},
         },
         "again": {"sizes": {"1": full_cache(1, "2024-01-01"), "2": full_cache(2, "2024-01-01")}},
-        "load": {"sizes": {"1": months_of_candles(2)}},
+        "load": {"sizes": {"1": months_of_candles(1)}},
         "coverage": {
             "sizes": {"1": full_cache(1, "2024-01-01"), "10": full_cache(3, "2024-01-01")}
         },
