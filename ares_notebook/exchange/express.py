@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,12 +124,15 @@ class _Cells:
         return value
 
     def _are_flags(self, start: _Int64s, end: _Int64s) -> bool:
-        is_true = end - start == len(b"True")
-        true, false = start[is_true], start[~is_true]
+        if start[-1] + 5 > len(self.text):
+            return False
+        is_false = end - start == len(b"False")
+        four, last = _numbers(self.text, 4), self.text[start[is_false] + 4]
+        words = np.where(is_false, _FALS, _TRUE)
         return bool(
-            np.all(end[~is_true] - false == len(b"False"))
-            and np.all(_pieces(self.text, 4)[true] == np.void(b"True"))
-            and np.all(_pieces(self.text, 5)[false] == np.void(b"False"))
+            np.all(is_false | (end - start == len(b"True")))
+            and np.array_equal(four[start], words)
+            and np.all(last == _E)
         )
 
     def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
@@ -150,7 +154,7 @@ def _cells_of(dataset: Dataset, block: bytes) -> _Cells | None:
         return None
     in_lines = places.reshape(-1, len(marks))
     is_gapless = places[0] == 0 or np.any(np.diff(places) == 1)
-    if is_gapless or not np.array_equal(text[in_lines], np.broadcast_to(marks, in_lines.shape)):
+    if is_gapless or text[places].tobytes() != bytes(marks) * len(in_lines):
         return None
     ends = [
         np.ascontiguousarray(in_lines[:, at]) for at, mark in enumerate(marks) if mark != _POINT
@@ -163,7 +167,7 @@ def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
     """The number that *count* digits from *start* on make, all rows at once in three multiplications."""
     if not count:
         return np.zeros(len(start), np.int64)
-    eight = np.ndarray((len(text) - 7,), "<u8", text, 0, (1,))[start] - _EIGHT_ZEROS
+    eight = _numbers(text, 8)[start] - _EIGHT_ZEROS
     # Only the first ones count: they become the last, behind zeros.
     eight <<= np.uint64(8 * (8 - count))
     pairs = eight * np.uint64(10) + (eight >> np.uint64(8))
@@ -172,6 +176,8 @@ def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
     return ((high + low) >> np.uint64(32)).astype(np.int64)
 
 
+_TRUE, _FALS = np.frombuffer(b"TrueFals", "<u4")
+_E = ord("e")
 _EIGHT_ZEROS = np.uint64(0x3030303030303030)
 _PAIRS = np.uint64(0x000000FF000000FF)
 
@@ -212,11 +218,22 @@ def _stretches(dataset: Dataset, cells: _Cells) -> Iterator[tuple[int, int]]:
 def _copy(source: _Bytes, start: _Int64s, end: _Int64s, target: _Bytes, place: _Int64s) -> None:
     """Copy pieces of text, all those of one length at once."""
     lengths = end - start
-    for length in np.flatnonzero(np.bincount(lengths)).tolist():
-        rows = lengths == length
+    counts = np.bincount(lengths)
+    if counts[-1] < len(lengths):
+        # Of small numbers NumPy sorts by their digits, in a few nanoseconds each.
+        order = np.argsort(lengths.astype(np.uint16), kind="stable")
+        start, place = start[order], place[order]
+    first = 0
+    for length in np.flatnonzero(counts).tolist():
+        rows = slice(first, first := first + int(counts[length]))
         _pieces(target, length)[place[rows]] = _pieces(source, length)[start[rows]]
 
 
 def _pieces(text: _Bytes, length: int) -> npt.NDArray[np.void]:
     """All pieces of that length that there are in the text, without copying any."""
     return np.ndarray((max(0, len(text) - length + 1),), f"V{length}", text, 0, (1,))
+
+
+def _numbers(text: _Bytes, length: int) -> npt.NDArray[Any]:
+    """The same, each as the one number that its bytes make."""
+    return np.ndarray((len(text) - length + 1,), f"<u{length}", text, 0, (1,))

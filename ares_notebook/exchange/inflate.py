@@ -13,7 +13,7 @@ from ares_notebook.errors import BadAnswer
 
 __all__ = ["lines_of"]
 
-_COMPRESSED_BLOCK_BYTES = 1 << 18
+_COMPRESSED_BLOCK_BYTES = 1 << 19
 _TEXT_BLOCK_BYTES = 4 << 20
 # The most that deflate can do is 1032 to 1; market text does 4 to 10.
 _MOST_RATIO = 200
@@ -52,7 +52,8 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     for block in _inflated(archive, info, origin):
         end = block.rfind(b"\n") + 1
         if end:
-            yield kept + block[:end]
+            # One copy of the block, not two.
+            yield b"".join((kept, memoryview(block)[:end]))
             kept = block[end:]
         else:
             kept += block

@@ -18,7 +18,6 @@ from ares_notebook.exchange.meter import Meter, count, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import AGG_TRADES
-from ares_notebook.market.rows import empty_rows
 from ares_notebook.work.bring import bring, remember
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.fill import Roads
@@ -90,19 +89,13 @@ class _Work:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
         roads = Roads(Archive(transport, self.store.folder), Rest(transport), source)
-        # PyArrow imports pandas for its first table, which takes as long as the first
-        # answers are on their way.
-        ready = asyncio.create_task(asyncio.to_thread(empty_rows, AGG_TRADES))
-        try:
-            with metered(self.overhead):
-                self.plan = await settle(self.plan, roads, self.store, self._note)
-                refused = await self._check_size(roads)
-        finally:
-            await ready
+        with metered(self.overhead):
+            self.plan = await settle(self.plan, roads, self.store, self._note)
+            refused = await self._check_size(roads)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
-        certain = [step for step in self.plan.to_do if not _waits(step)]
-        steps = sorted(certain, key=lambda step: step.file.dataset is AGG_TRADES)
+        ready = [step for step in self.plan.to_do if not _waits(step)]
+        steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
         places = asyncio.Semaphore(self.plan.settings.max_concurrency)
         async with asyncio.TaskGroup() as group:
             for step in _bounds_first(steps):
