@@ -271,6 +271,15 @@ def test_a_window_is_what_a_filter_of_the_whole_leaves(tmp_path, put, file, comp
         pd.testing.assert_frame_equal(frame, whole[inside])
 
 
+@pytest.mark.parametrize("rows", range(1, 6))
+def test_the_last_of_few_rows_is_found(store, put, rows):
+    """A window of the last row has it, however short the file is."""
+    put(CANDLES, candles()[:rows])
+    last = CANDLES.period.start_ms + (rows - 1) * 3_600_000
+
+    assert len(read_window(store, CANDLES.series, last, last + 1)) == 1
+
+
 def test_stamps_that_go_back_a_little_lose_no_trade(store, put):
     """Ids are in order, stamps need not be: a trade that is stamped minutes late is in its window."""
     put(TRADES, trades(jitter_seconds=500))
