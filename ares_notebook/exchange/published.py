@@ -135,7 +135,7 @@ def _json_type(column: Column, cells: list[Any]) -> Any:
     if column.kind == "number":
         return pa.string()
     # PyArrow would cut 9.5 to 9 without a word.
-    if any(type(cell) is not int for cell in cells):
+    if not {int}.issuperset(map(type, cells)):
         msg = f"a {column.name} is not a whole number"
         raise TypeError(msg)
     return pa.int64()
