@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
 
 # Pages under way at once for one file; more only makes the server queue them.
-_PAGES_AHEAD = 16
+_PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
 
 
