@@ -150,7 +150,7 @@ def _cells_of(dataset: Dataset, block: bytes) -> _Cells | None:
     # All bytes below the digits: if they are just these marks, in this order, then no
     # sign, blank or quote is among them, and there is one point in each decimal.
     places = np.flatnonzero(text < _ZERO)
-    if not len(places) or len(places) % len(marks):
+    if len(places) % len(marks):
         return None
     in_lines = places.reshape(-1, len(marks))
     is_gapless = places[0] == 0 or np.any(np.diff(places) == 1)
