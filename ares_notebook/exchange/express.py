@@ -153,8 +153,8 @@ def _cells_of(dataset: Dataset, block: bytes) -> _Cells | None:
     if len(places) % len(marks):
         return None
     in_lines = places.reshape(-1, len(marks))
-    is_gapless = places[0] == 0 or np.any(np.diff(places) == 1)
-    if is_gapless or text[places].tobytes() != bytes(marks) * len(in_lines):
+    has_empty_cell = places[0] == 0 or np.any(np.diff(places) == 1)
+    if has_empty_cell or text[places].tobytes() != bytes(marks) * len(in_lines):
         return None
     ends = [
         np.ascontiguousarray(in_lines[:, at]) for at, mark in enumerate(marks) if mark != _POINT
