@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs bench bench-small clean
+.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -20,7 +20,7 @@ test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared 
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	rm -rf notebooks/demo_cache*
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 check: test
 
@@ -32,18 +32,27 @@ docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/referen
 	rm -rf docs/reference
 	$(BIN)/python docs/build_reference.py docs/reference
 
-bench: $(VENV)/.core  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; an hour
+bench: $(VENV)/.lab  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; an hour
 	$(BIN)/python -m benchmarks.bench
 
-bench-small: $(VENV)/.core  ## the same without peers, in about a minute: that it runs, and that every row is right
+bench-small: $(VENV)/.lab  ## the same without peers, in about a minute: that it runs, and that every row is right
 	$(BIN)/python -m benchmarks.bench --small
+
+bench-faults: $(VENV)/.core  ## ours and the peers on the same faults, counted, into benchmarks/FAULTS.md; half an hour
+	$(BIN)/python -m benchmarks.faults
+
+audit: $(VENV)/.test  ## known holes in what is installed here; asks PyPI's advisories, so it wants the network
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install -q pip-audit
+	$(BIN)/python -c 'from importlib.metadata import distributions; print(*sorted({f"{each.name}=={each.version}" for each in distributions() if each.name != "ares-notebook"}), sep="\n")' > $(VENV)/installed.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
 
 clean:  ## forget the environment and the demo's files
 	rm -rf $(VENV) .bench demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# uv is faster where it is there; pip does the same.
+# uv is faster where it is there; pip does the same, also where uv fails: hence --seed, which brings pip.
 define install
-	command -v uv >/dev/null && uv venv -q --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
+	command -v uv >/dev/null && uv venv -q --seed --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null && uv pip install -q --python $(BIN)/python -e "$(1)" || $(BIN)/python -m pip install -q -e "$(1)"
 	touch $@
 endef
@@ -52,7 +61,7 @@ $(VENV)/.core: pyproject.toml
 	$(call install,.)
 
 $(VENV)/.lab: pyproject.toml
-	$(call install,.[lab])
+	$(call install,.[lab$(comma)scale])
 	touch $(VENV)/.core
 
 $(VENV)/.test: pyproject.toml

@@ -1,55 +1,14 @@
-"""The command line: the same verbs as in a cell. Exit status 0 done, 1 something failed, 2 usage."""
+"""The command line. Exit status 0 done, 1 something failed, 2 usage, 130 interrupted, 143 terminated."""
 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ares_notebook import __version__
-from ares_notebook.commands import bring, keep, look
-from ares_notebook.commands.options import FAILED, stop
-from ares_notebook.errors import AresError, BadArgument
+from ares_notebook.stopping import answered, leave
 
 __all__ = ["main"]
-
-_USAGE = 2
-_VERBS = (
-    bring.download,
-    bring.plan,
-    look.coverage,
-    look.gaps,
-    bring.repair,
-    look.validate,
-    look.runs,
-    look.audit,
-    look.fingerprint,
-    look.verify,
-    keep.prune,
-    bring.demo,
-)
-
-app = typer.Typer(
-    name="ares-notebook",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for _verb in _VERBS:
-    app.command()(_verb)
-
-
-@app.callback(invoke_without_command=True)
-def about(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    """Crypto market history in a local CSV cache that is complete and can prove it."""
-    if version:
-        typer.echo(f"ares-notebook {__version__}")
-        raise typer.Exit
 
 
 def main() -> None:
@@ -58,9 +17,11 @@ def main() -> None:
         # In the host project: an installed script looks for modules beside itself, and would
         # miss the configuration that `python -m ares_notebook` finds.
         sys.path.insert(0, "")
-    try:
-        app()
-    except BadArgument as error:
-        stop(f"ERROR: {error}", _USAGE)
-    except AresError as error:
-        stop(f"ERROR: {error}", FAILED)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A pipe on Windows, or an old terminal, knows not all letters that symbols have.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with answered(leave):
+        # All that is slow to import is behind this line, so that Ctrl-C is heard before it.
+        from ares_notebook.commands.verbs import serve  # noqa: PLC0415 - as said
+
+        serve()

@@ -22,6 +22,7 @@ AresError
 │   ├── WrongMarket         it holds the data of another market
 │   └── NeverDownloaded     nothing is there of what was asked for
 ├── Busy                    something else is under way; wait for it, or cancel it
+├── WorkerLost              a worker died with a job, and so did those that took it over
 ├── UnfitEnvironment        what is installed here cannot do it
 ├── MissingExtra            an optional package is not installed; also an ImportError
 ├── IncompleteDownload      some steps failed; carries the report
@@ -152,6 +153,10 @@ class NeverDownloaded(CacheError):
 
 class Busy(AresError):
     """Something else is under way, and the two cannot be done at once."""
+
+
+class WorkerLost(AresError):
+    """A worker of a cluster died with a job, and so did those that took it over."""
 
 
 class UnfitEnvironment(AresError):

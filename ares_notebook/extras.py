@@ -19,6 +19,8 @@ _EXTRA_OF = {
     "apprise": "notify",
     "dask": "scale",
     "distributed": "scale",
+    "fsspec": "scale",
+    "s3fs": "scale",
 }
 
 

@@ -8,8 +8,16 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Literal, TypeVar
 
-from ares_notebook.loop import CLEAN_UP_SECONDS, checked, is_ours, submit
+from ares_notebook.loop import (
+    CLEAN_UP_SECONDS,
+    checked,
+    is_ours,
+    notes_of,
+    stopping_too,
+    submit,
+)
 from ares_notebook.markup import text
+from ares_notebook.stopping import waited_for
 from ares_notebook.work.progress import Progress, heard_by
 
 __all__ = ["Job", "start"]
@@ -51,6 +59,7 @@ class Job(Generic[_T]):
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._told = threading.Event()
+        self._notes: list[str] = []
         self._calls: list[Callable[[Job[_T]], object]] = []
         self._future: Future[_T] = submit(self._heard(checked(coroutine)), self._end)
 
@@ -58,7 +67,8 @@ class Job(Generic[_T]):
         with heard_by(self._hear):
             return await coroutine
 
-    def _end(self) -> None:
+    def _end(self, task: asyncio.Task[_T]) -> None:
+        self._notes.extend(notes_of(task))
         with self._lock:
             self._finished.set()
             calls = self._calls[:]
@@ -123,6 +133,8 @@ class Job(Generic[_T]):
         """
         Wait until it ends, and return its result.
 
+        An interrupt (Ctrl-C, the kernel's stop button) or SIGTERM cancels it, as with `run`.
+
         Parameters
         ----------
         timeout : float, optional
@@ -147,7 +159,9 @@ class Job(Generic[_T]):
         if is_ours():
             msg = "wait() would stop the loop that the job runs on; use await there"
             raise RuntimeError(msg)
-        if not self._told.wait(timeout):
+        with stopping_too(self._future, self._told, self._notes):
+            is_over = waited_for(self._told, timeout)
+        if not is_over:
             msg = f"the job is still running after {timeout:g} seconds; wait again, or cancel() it"
             raise TimeoutError(msg)
         if self._future.cancelled():
@@ -165,10 +179,9 @@ class Job(Generic[_T]):
                 # A kernel's stop button is heard only when its loop wakes.
                 await asyncio.wait({future}, timeout=_WAKE_SECONDS)
             return await future
-        except BaseException:  # re-raised; broad, since an interrupt is no Exception
-            self.cancel()
-            raise
         finally:
+            # A cancel or an interrupt of who waits stops the job too; one that has ended, nothing.
+            self.cancel()
             # Who goes on shall find everything cleaned up and told; a moment, as a rule.
             await asyncio.to_thread(self._told.wait, CLEAN_UP_SECONDS)
 

@@ -15,7 +15,7 @@ from ares_notebook.cache.span import Span, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import CorruptFile, NeverDownloaded
-from ares_notebook.market.periods import utc
+from ares_notebook.market.periods import as_utc, utc
 from ares_notebook.market.series import Series, files_between
 from ares_notebook.settings import Settings
 
@@ -234,12 +234,14 @@ def _load(
     *,
     decimal: bool,
 ) -> pd.DataFrame:
-    chosen(series.dataset, columns)  # a wrong name is told of before any file is looked for
+    # A wrong name is told of before any file is looked for.
+    names = [column.name for column in chosen(series.dataset, columns)]
     store = Store(settings or Settings())
     span = series_span(store, series, start, end)
-    frame = read_window(store, series, span.start_ms, span.end_ms, columns, decimal=decimal)
+    frame = read_window(store, series, span.start_ms, span.end_ms, names, decimal=decimal)
     if frame.empty and frame.attrs["missing"]:
         raise NeverDownloaded(_never(series, store, span))
+    frame = _cut(frame, start, end)
     if frame.attrs["missing"]:
         warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
     return frame
@@ -276,6 +278,15 @@ def read_window(
     return frame
 
 
+def _cut(frame: pd.DataFrame, start: Moment, end: Moment) -> pd.DataFrame:
+    """The rows of the window to the microsecond; files and holes are told apart by milliseconds."""
+    if start is not None and as_utc(start, "start").microsecond % 1000:
+        frame = frame[frame.index >= as_utc(start, "start")]
+    if end is not None and as_utc(end).microsecond % 1000:
+        frame = frame[frame.index < as_utc(end)]
+    return frame
+
+
 def _never(series: Series, store: Store, span: Span) -> str:
     return (
         f"{store.folder} has no row of {series.stem} from {utc(span.start_ms):%Y-%m-%d %H:%M} to "
@@ -289,6 +300,6 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     first, last = missing[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
-        f"{series.stem} lacks {first:%Y-%m-%d %H:%M:%S} to "
-        f'{last:%Y-%m-%d %H:%M:%S}{more} (all in frame.attrs["missing"]); a download closes what can be closed'
+        f"{series.stem} lacks {first.replace(tzinfo=None)} to "
+        f'{last.replace(tzinfo=None)}{more} (all in frame.attrs["missing"]); a download closes what can be closed'
     )

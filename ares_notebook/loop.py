@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-__all__ = ["CLEAN_UP_SECONDS", "checked", "is_ours", "run", "submit"]
+from ares_notebook.stopping import terminable, told, waited_for
+
+__all__ = [
+    "CLEAN_UP_SECONDS",
+    "checked",
+    "is_ours",
+    "notes_of",
+    "run",
+    "stopping_too",
+    "submit",
+]
 
 _T = TypeVar("_T")
 CLEAN_UP_SECONDS = 10.0
@@ -21,12 +33,37 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._serve, name="ares-loop", daemon=True)
         self._thread.start()
+        # What is registered last is called first: before executors, in whose threads there
+        # is cleaning up to do, are closed. `atexit`, which is public, comes after that.
+        import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself
+
+        threading._register_atexit(self._end)  # type: ignore[attr-defined]  # noqa: SLF001 - as said
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+
+    def _end(self) -> None:
+        """The program ends: what is still running is stopped, and cleans up."""
+        # A forked child has no such thread.
+        if not self.tasks or not self._thread.is_alive():
+            return
+        stopping = asyncio.run_coroutine_threadsafe(_stopped([*self.tasks]), self.loop)
+        with suppress(TimeoutError):
+            stopping.result(CLEAN_UP_SECONDS)
+        sys.stderr.write(
+            "Stopped, since the program ends; wait() waits for a job. What is done is kept.\n"
+        )
+
+
+async def _stopped(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel *tasks*, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 _lock = threading.Lock()
@@ -58,7 +95,9 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     Works in a script, in a plain cell, in a widget's callback and where an event
     loop is already running, since the coroutine runs on a background loop of ours.
     The caller waits. An interrupt (Ctrl-C, the kernel's stop button) cancels the
-    coroutine and waits until it has cleaned up.
+    coroutine and waits until it has cleaned up; a `KeyboardInterrupt` then comes out, with
+    a note of what a download had done. SIGTERM, where nobody else listens to it, does the
+    same, and then ends the program, as it would have done at once.
 
     Parameters
     ----------
@@ -89,17 +128,58 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         checked(coroutine).close()
         msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
         raise RuntimeError(msg)
-    finished = threading.Event()
-    future = submit(checked(coroutine), finished.set)
-    try:
+    finished, notes = threading.Event(), list[str]()
+
+    def end(task: asyncio.Task[_T]) -> None:
+        notes.extend(notes_of(task))
+        finished.set()
+
+    future = submit(checked(coroutine), end)
+    with stopping_too(future, finished, notes):
+        waited_for(finished)
         return future.result()
-    except BaseException:  # re-raised below; broad, since an interrupt is no Exception
-        # Also KeyboardInterrupt, which strikes the waiting thread, not the loop's:
-        # without this an interrupted cell would leave the work running unseen.
-        if future.cancel():
-            # Bounded, since something else may keep the loop from going on.
-            finished.wait(CLEAN_UP_SECONDS)
+
+
+@contextmanager
+def stopping_too(
+    future: Future[Any], finished: threading.Event, notes: Sequence[str]
+) -> Iterator[None]:
+    """
+    Have what strikes the waiting thread, as an interrupt does, stop the work on the loop too.
+
+    Parameters
+    ----------
+    future : concurrent.futures.Future
+        Of the work, as `submit` returned it.
+    finished : threading.Event
+        Set when the work has cleaned up.
+    notes : sequence of str
+        What an interrupt then tells; filled until *finished* is set.
+    """
+    try:
+        with terminable():
+            yield
+    except BaseException as error:  # re-raised below; broad, since an interrupt is no Exception
+        # Without this an interrupted cell would leave the work running unseen.
+        try:
+            if future.cancel():
+                # Not for ever, since something else may keep the loop from going on.
+                waited_for(finished, CLEAN_UP_SECONDS)
+        except KeyboardInterrupt:
+            # Who asks twice does not wait, neither here nor at the end of the program.
+            _running().tasks.clear()
+        if isinstance(error, KeyboardInterrupt):
+            told(error, notes)
         raise
+
+
+def notes_of(task: asyncio.Task[Any]) -> list[str]:
+    """What a coroutine that was cancelled has left to say."""
+    try:
+        task.exception()
+    except asyncio.CancelledError as error:
+        return getattr(error, "__notes__", [])
+    return []
 
 
 def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
@@ -117,7 +197,9 @@ def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
     return coroutine
 
 
-def submit(coroutine: Coroutine[Any, Any, _T], on_end: Callable[[], object]) -> Future[_T]:
+def submit(
+    coroutine: Coroutine[Any, Any, _T], on_end: Callable[[asyncio.Task[_T]], object]
+) -> Future[_T]:
     """
     Begin *coroutine* on the background loop, and return at once.
 
@@ -125,25 +207,28 @@ def submit(coroutine: Coroutine[Any, Any, _T], on_end: Callable[[], object]) -> 
     ----------
     coroutine : coroutine
     on_end : callable
-        Called on the loop's thread when the coroutine has ended and cleaned up after
-        itself, which is later than its future is cancelled; also if it never began.
+        Called with its task, on the loop's thread, when the coroutine has ended and cleaned up
+        after itself, which is later than its future is cancelled; also if it never began.
 
     Returns
     -------
     concurrent.futures.Future
         Cancelling it cancels the coroutine.
     """
-    loop, future = _running().loop, Future[_T]()
+    thread, future = _running(), Future[_T]()
+    loop = thread.loop
 
     def begin() -> None:
         task = loop.create_task(coroutine)
+        thread.tasks.add(task)
+        task.add_done_callback(thread.tasks.discard)
         task.add_done_callback(end)
         # Also where it was cancelled meanwhile: the task then ends before its first line.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel))
 
     def end(task: asyncio.Task[_T]) -> None:
         _hand_over(task, future)
-        on_end()
+        on_end(task)
 
     loop.call_soon_threadsafe(begin)
     return future

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["many", "size_in_words", "time_in_words"]
+from collections.abc import Sequence
+
+__all__ = ["many", "named", "size_in_words", "time_in_words"]
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _FEW = 10
+_FEW_NAMES = 4
 
 
 def many(count: int, what: str) -> str:
@@ -19,6 +22,21 @@ def many(count: int, what: str) -> str:
     """
     plural = "S" if what.isupper() else "s"
     return f"{count:,} {what}{'' if count == 1 else plural}"
+
+
+def named(names: Sequence[str], between: str = ", ") -> str:
+    """
+    Some names: all of a few, of many the first three and how many more there are.
+
+    Examples
+    --------
+    >>> named(["BTCUSDT", "ETHUSDT"]), named([f"S{at}" for at in range(500)], ",")
+    ('BTCUSDT, ETHUSDT', 'S0,S1,S2 and 497 more')
+    """
+    if len(names) <= _FEW_NAMES:
+        return between.join(names)
+    first = between.join(names[: _FEW_NAMES - 1])
+    return f"{first} and {len(names) - _FEW_NAMES + 1:,} more"
 
 
 def size_in_words(count: float) -> str:

@@ -6,7 +6,12 @@ Defaults < host project (``src.config``) < environment (``ARES_...``) < argument
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
@@ -23,7 +28,7 @@ from pydantic_settings import (
 from ares_notebook.errors import BadArgument
 from ares_notebook.host import NAME_OF_HOST, host_defaults
 from ares_notebook.market.intervals import validate_interval
-from ares_notebook.market.symbols import validate_symbol
+from ares_notebook.market.symbols import check_file_name, validate_symbol
 
 __all__ = [
     "CACHE_DIR",
@@ -49,6 +54,8 @@ EVENTS: tuple[Event, ...] = get_args(Event)
 SECRETS = ("api_key", "notify")
 """The settings that are shown nowhere."""
 
+_LOGGER = logging.getLogger("DataDownloader")
+_PREFIX = "ARES_"
 _BINANCE_HOSTS = (".binance.com", ".binance.vision", ".amazonaws.com")
 
 
@@ -56,11 +63,16 @@ def _url(value: object) -> object:
     """Refuse what is not an http(s) address; drop the trailing slash."""
     text = str(value).rstrip("/")
     parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    # `port` is read when it is asked for, and raises where it is none.
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
         msg = 'is not an address such as "https://api.binance.com"'
         raise ValueError(msg)
-    if parts.username or parts.query or parts.fragment:
-        msg = "must be a plain address: no user, query or fragment in it"
+    if set(text) & set("@?#\\ ") or not text.isprintable():
+        # What is not printable is a line end, a control character, or turns the writing round.
+        msg = "must be a plain address: no user, query or fragment in it, and nothing that is not seen"
+        raise ValueError(msg)
+    if parts.scheme == "http" and f".{parts.hostname}".endswith(_BINANCE_HOSTS):
+        msg = "must begin with https: without TLS anybody on the way could write its answers"
         raise ValueError(msg)
     return text
 
@@ -73,7 +85,13 @@ def _folder(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         msg = 'is not a folder; pass a path such as "data_cache"'
         raise ValueError(msg)
-    return Path(value).expanduser()
+    check_file_name(str(value), "cache_dir")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        # The home of somebody who is not there.
+        msg = f"is not a folder ({error})"
+        raise ValueError(msg) from error
 
 
 _Folder = Annotated[Path, BeforeValidator(_folder)]
@@ -175,6 +193,9 @@ class Settings(BaseSettings):
         Both roads as the plan decides, or one of them only.
     weight_share : float
         The part of the exchange's request budget that we allow ourselves.
+    address_shared_by : int
+        How many programs of ours ask from this address at once. Up to four need not say so,
+        but for funding rates, whose limit no answer tells. A cluster counts its workers.
     api_key : SecretStr, optional
         Never needed for market data; never shown.
     compression : {None, "zstd"}
@@ -216,7 +237,7 @@ class Settings(BaseSettings):
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="ARES_",
+        env_prefix=_PREFIX,
         frozen=True,
         extra="forbid",
         env_ignore_empty=True,
@@ -239,6 +260,7 @@ class Settings(BaseSettings):
     archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
     source: Literal["auto", "archive", "rest"] = "auto"
     weight_share: float = Field(0.8, gt=0, le=1)
+    address_shared_by: int = Field(1, ge=1, le=100_000)
     api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
     compression: Literal["zstd"] | None = None
     progress: bool | None = None
@@ -266,6 +288,8 @@ class Settings(BaseSettings):
 
     def __init__(self, **values: Any) -> None:
         # Any: pydantic checks each value against its field.
+        for name in os.environ:
+            _tell_if_misspelt(name)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -287,6 +311,20 @@ class Settings(BaseSettings):
         return "binance" if host.endswith(_BINANCE_HOSTS) else host
 
 
+@cache
+def _tell_if_misspelt(variable: str) -> None:
+    """Warn, once, of a variable that is nearly one of ours: the default would be used in silence."""
+    # Others of the name belong to the project around.
+    if variable.startswith(_PREFIX) and variable.removeprefix(_PREFIX).lower() not in _names():
+        ours = [f"{_PREFIX}{name.upper()}" for name in _names()]
+        for near in get_close_matches(variable, ours, n=1, cutoff=0.85):
+            _LOGGER.warning("%s is no setting of ours; is %s meant?", variable, near)
+
+
+def _names() -> Collection[str]:
+    return Settings.model_fields.keys()
+
+
 def _in_words(error: ValidationError) -> str:
     """One line a wrong field: its name, its value, what is allowed."""
     lines, hosts = [], host_defaults()
@@ -299,7 +337,10 @@ def _in_words(error: ValidationError) -> str:
         # A secret must not be repeated in an error, wrong or not.
         value = "…" if name in SECRETS else repr(fault["input"])
         reason = fault["msg"].removeprefix("Value error, ")
-        if name in hosts and hosts[name] == fault["input"]:
+        variable = f"{_PREFIX}{name.upper()}"
+        if os.environ.get(variable) == fault["input"]:
+            reason += f" (from {variable})"
+        elif name in hosts and hosts[name] == fault["input"]:
             reason += f" (from {NAME_OF_HOST[name]})"
         # Our own checks name the argument themselves.
         lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
@@ -43,6 +42,7 @@ __all__ = ["fetch_missing_data"]
 
 # Below this nobody needs to count.
 _SMALL_BYTES = 256 << 20
+_YEAR_9999_MS = 253_370_764_800_000
 
 
 async def fetch_missing_data(
@@ -127,8 +127,11 @@ async def fetch_missing_data(
 
 def _check_range(start_ms: int, end_ms: int) -> None:
     for name, value in (("start_time_ms", start_ms), ("end_time_ms", end_ms)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            msg = f"{name}={value!r} must be whole milliseconds since the epoch"
+        is_number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < _YEAR_9999_MS:
+            msg = (
+                f"{name}={value!r} must be whole milliseconds since the epoch, before the year 9999"
+            )
             raise BadArgument(msg)
     if start_ms >= end_ms:
         msg = f"start_time_ms={start_ms} is not before end_time_ms={end_ms}"
@@ -296,11 +299,8 @@ def _facts(file: CacheFile, shape: Shape) -> Facts:
     """What the given rows that lie in the file's period prove."""
     period_us = [file.period.start_ms * 1000, file.period.end_ms * 1000]
     start, end = np.searchsorted(shape.stamps_us, period_us)
-    columns = {"timestamp": pa.array(shape.stamps_us[start:end])}
-    if shape.ids is not None:
-        columns["agg_trade_id"] = pa.array(shape.ids[start:end])
     measure = Measure(file)
-    measure.add(pa.table(columns))
+    measure.add(shape.keys[start:end], shape.stamps_us[start:end] // 1000)
     return measure.facts()
 
 

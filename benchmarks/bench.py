@@ -26,11 +26,14 @@ _LEAST_ROUNDS = 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, keep, print."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
     cases = [each for each in (SMALL if asked.small else CASES) if each.name in asked.only]
     is_rough = asked.small or (asked.rounds or _LEAST_ROUNDS) < _LEAST_ROUNDS
     place = _SCRATCH if is_rough else _HERE
     place.mkdir(exist_ok=True)
+    if asked.report and not (place / "results.json").exists():
+        parser.error(f"nothing has been measured yet: there is no {place / 'results.json'}")
     if not asked.report:
         _measure(cases, place / "results.json", asked.rounds)
     kept = json.loads((place / "results.json").read_text())
@@ -53,15 +56,21 @@ def _measure(cases: Sequence[Case], path: Path, rounds: int | None) -> None:
 
 
 def _keep(path: Path, name: str, figures: dict[str, Any]) -> None:
-    """Put a case's figures to those that were measured on the same machine with the same versions."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    here = machine.describe()
-    others = kept.get("cases", {}) if kept.get("machine") == here else {}
-    known = {**others, name: figures}
+    """Put a case's figures, and what they were measured on, to those of the other cases."""
+    kept = json.loads(path.read_text()) if path.exists() else {"cases": {}}
+    known = {**kept["cases"], name: {**figures, "machine": machine.describe()}}
     ordered = {each.name: known[each.name] for each in CASES if each.name in known}
     # A line a case: figures are compared by the page, not by their digits.
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(case)}" for name, case in ordered.items())
-    path.write_text(f'{{"machine": {json.dumps(here)}, "cases": {{\n{lines}\n}}}}\n')
+    path.write_text(f'{{"cases": {{\n{lines}\n}}}}\n')
+
+
+def _count(text: str) -> int:
+    """A number of runs: one at least."""
+    if not text.isdecimal() or not int(text):
+        msg = f"{text!r} is no number of runs"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--small", action="store_true", help="small, ours alone, one round: for CI")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME",
                         help=f"of {', '.join(names)}")  # fmt: skip
-    parser.add_argument("--rounds", type=int, help="runs of each, instead of the case's own")
+    parser.add_argument("--rounds", type=_count, help="runs of each, instead of the case's own")
     parser.add_argument(
         "--report", action="store_true", help="measure nothing, write the page anew"
     )

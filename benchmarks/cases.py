@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.contenders import (
     ARCHIVISTS,
     CALLERS,
+    CLUSTERS,
     IMPORTS,
-    OURS,
     READERS,
     STAGES,
     Contender,
@@ -89,6 +89,18 @@ CASES = (
         market={**LATENCY, "trades_per_day": 1_000_000},
     ),
     Case(
+        "cluster", "The same by a cluster",
+        "Ten daily archives into one cache, by one process and by the workers of a Dask cluster of "
+        "this machine, each of one thread; 20 ms latency per request. A worker does several files "
+        "at once and uses all cores; bound to a core each they show what another core brings. "
+        "Beside whole processes, which start the cluster, the work alone. The server makes nothing "
+        "meanwhile; it, the scheduler and all workers share the cores.",
+        CLUSTERS,
+        {"10": days_of_trades(10)},
+        "10",
+        market={**LATENCY, "trades_per_day": 1_000_000},
+    ),
+    Case(
         "rest", "A hundred pages of REST candles",
         "100,000 candles of one second, which lie in one month's file; 50 ms latency per request. "
         "python-binance sleeps a second after every third page, ccxt keeps to Binance's real limits.",
@@ -102,7 +114,7 @@ CASES = (
         "500 pages where the exchange grants a weight of 300 in ten seconds, of which our settings "
         "take their 80 %; the count is the server's own, over the windows that were ours from "
         "their beginning to their end.",
-        (replace(OURS, grows=False),),
+        CALLERS[:1],
         {"1": pages_of_seconds(500)},
         "1",
         market={"latency_seconds": 0.05, "now": NOW, "weight_limit": 300, "window_seconds": 10},
@@ -110,7 +122,7 @@ CASES = (
     ),
     Case(
         "again", "The same once more: five years of three datasets",
-        "1,946 files a symbol, all there. The cache is made of receipts and stumps of files.",
+        "1,947 files a symbol, all there. The cache is made of receipts and stumps of files.",
         (Contender("ares_notebook", "ours_again.py", grows=True),),
         {"1": full_cache(1), "2": full_cache(2)},
         "1",
@@ -134,6 +146,15 @@ CASES = (
         "and stumps of files.",
         (Contender("ares_notebook", "ours_coverage.py", grows=True),),
         {"1": full_cache(5), "3": full_cache(16), "10": full_cache(52)},
+        "10",
+        prepare="make_cache.py",
+    ),
+    Case(
+        "universe", "A hundred symbols as one",
+        "`plan_universe`, `download_universe` where nothing is to be done, and `coverage`, of five "
+        "years of three datasets of each. The cache is made of receipts and stumps of files.",
+        (Contender("ares_notebook", "ours_universe.py", grows=True),),
+        {"1": full_cache(10), "3": full_cache(30), "10": full_cache(100)},
         "10",
         prepare="make_cache.py",
     ),
@@ -165,6 +186,12 @@ def _small() -> tuple[Case, ...]:
     small: dict[str, dict[str, Any]] = {
         "klines": {"sizes": {"1": months_of_candles(1), "10": months_of_candles(2)}, "warm": ()},
         "trades": {"sizes": {"1": days_of_trades(1), "10": days_of_trades(3)}, "market": few},
+        # One worker proves as much as four, and starts in a quarter of the time.
+        "cluster": {
+            "sizes": {"10": days_of_trades(3)},
+            "market": few,
+            "contenders": CLUSTERS[:2],
+        },
         "rest": {"sizes": {"1": pages_of_seconds(10)}},
         "limit": {
             "sizes": {"1": pages_of_seconds(100)},
@@ -176,6 +203,9 @@ def _small() -> tuple[Case, ...]:
         "coverage": {
             "sizes": {"1": full_cache(1, "2024-01-01"), "10": full_cache(3, "2024-01-01")}
         },
+        "universe": {
+            "sizes": {"1": full_cache(1, "2024-01-01"), "10": full_cache(5, "2024-01-01")}
+        },
         "import": {},
         "stages": {
             "market": few,
@@ -185,15 +215,15 @@ def _small() -> tuple[Case, ...]:
             },
         },
     }
-    return tuple(
-        replace(
-            full[name],
-            contenders=tuple(each for each in full[name].contenders if not each.home),
-            rounds=1,
-            **changes,
-        )
+    chosen = {
+        name: changes | {"contenders": _at_home(changes.get("contenders", full[name].contenders))}
         for name, changes in small.items()
-    )
+    }
+    return tuple(replace(full[name], rounds=1, **changes) for name, changes in chosen.items())
+
+
+def _at_home(contenders: tuple[Contender, ...]) -> tuple[Contender, ...]:
+    return tuple(each for each in contenders if not each.home)
 
 
 SMALL = _small()

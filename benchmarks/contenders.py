@@ -6,7 +6,22 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.tasks import Task
 
-__all__ = ["ARCHIVISTS", "CALLERS", "IMPORTS", "OURS", "READERS", "STAGES", "Contender"]
+__all__ = [
+    "ARCHIVISTS",
+    "CALLERS",
+    "CCXT",
+    "CLUSTERS",
+    "FREQTRADE",
+    "GAPLESS",
+    "IMPORTS",
+    "OURS",
+    "PYTHON_BINANCE",
+    "READERS",
+    "STAGES",
+    "UNZIPPER",
+    "VISION",
+    "Contender",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +90,38 @@ FREQTRADE = Contender(
     "freqtrade", "peer_freqtrade.py", "no checksum, parsed, one Feather file",
     home="freqtrade", leaves="feather",
 )  # fmt: skip
+GAPLESS = Contender(
+    "gapless-crypto-data", "peer_gapless.py", "no checksum, parsed, one CSV file, holes by REST",
+    home="gapless_crypto_data", leaves="headed",
+)  # fmt: skip
+PYTHON_BINANCE = Contender(
+    "python-binance", "peer_python_binance.py", "a list, written as CSV by us",
+    home="python_binance", leaves="raw",
+)  # fmt: skip
+CCXT = Contender(
+    "ccxt", "peer_ccxt.py", "a list of floats, written as CSV by us", home="ccxt", leaves="raw"
+)
 ARCHIVISTS = (OURS, FLOOR, STREAMED, UNZIPPER, VISION, FREQTRADE)
 CALLERS = (
     replace(OURS, says="parsed and proven, atomic, durable, receipts", grows=False),
-    Contender("python-binance", "peer_python_binance.py", "a list, written as CSV by us",
-              home="python_binance", leaves="raw"),
-    Contender("ccxt", "peer_ccxt.py", "a list of floats, written as CSV by us",
-              home="ccxt", leaves="raw"),
-)  # fmt: skip
+    PYTHON_BINANCE,
+    CCXT,
+)
+
+
+def _cluster(name: str, workers: int, *, a_core_each: bool = False) -> Contender:
+    asks = {"workers": workers, "a_core_each": a_core_each}
+    return Contender(name, "ours_cluster.py", leaves="cache", asks=asks)
+
+
+CLUSTERS = (
+    _cluster("ares_notebook", 0),
+    _cluster("one worker on one core", 1, a_core_each=True),
+    _cluster("two workers on a core each", 2, a_core_each=True),
+    _cluster("one worker", 1),
+    _cluster("two workers", 2),
+    _cluster("four workers", 4),
+)
 
 
 def _reader(name: str, home: str = "", label: str = "") -> Contender:

@@ -20,10 +20,11 @@ from benchmarks.measure import Failed, Run, in_turn, run
 from benchmarks.server import Server
 from benchmarks.venvs import pinned, python_of
 
-__all__ = ["WrongRows", "carry_out"]
+__all__ = ["PROGRAMS", "WrongRows", "carry_out", "environment", "helped"]
 
 _ROOT = Path(__file__).parents[1]
-_PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parent / "programs"
+"""Where contenders' programs are."""
 Figures = dict[str, Any]
 
 
@@ -130,19 +131,14 @@ class _Contest:
             task["url"] = self.server.url
         if self.server is not None and any(each.leaves for each in self.case.contenders):
             truth = {**task, "out": str(self.work / "truth.npz")}
-            task |= self._helped("truth", truth)
+            task |= helped("truth", truth, self.work)
             task["truth"] = truth["out"]
         if self.case.prepare:
             task["cache"] = str(self.work / "cache")
-            command = [sys.executable, str(_PROGRAMS / self.case.prepare)]
+            command = [sys.executable, str(PROGRAMS / self.case.prepare)]
             asked = {**task, "out": task["cache"]}
-            run([*command, json.dumps(asked)], folder=self.work, environment=_environment())
+            run([*command, json.dumps(asked)], folder=self.work, environment=environment())
         return task
-
-    def _helped(self, module: str, task: dict[str, Any]) -> dict[str, Any]:
-        """Let a module of the benchmark do something in a process of its own."""
-        command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(task)]
-        return run(command, folder=self.work, environment=_environment()).told
 
     # --- during ---
 
@@ -180,9 +176,9 @@ class _Contest:
         if contender.program.startswith("-c "):
             command = [python, "-c", contender.program.removeprefix("-c ")]
         else:
-            command = [python, str(_PROGRAMS / contender.program), json.dumps(asked)]
-        environment = _environment() if not contender.home else _environment(package=False)
-        return run(command, folder=self.work, environment=environment)
+            command = [python, str(PROGRAMS / contender.program), json.dumps(asked)]
+        around = environment(package=not contender.home)
+        return run(command, folder=self.work, environment=around)
 
     def _booked(self, taken: Run) -> Figures:
         booked: Figures = {
@@ -204,7 +200,7 @@ class _Contest:
             kept = {**asked, "keep": str(self.work / "out" / "frame.feather")}
             (self.work / "out").mkdir()
             self._run(contender, kept)
-        rows = self._helped(
+        rows = helped(
             "rows",
             {
                 "truth": asked["truth"],
@@ -212,6 +208,7 @@ class _Contest:
                 "kind": asked["kind"],
                 "format": contender.leaves,
             },
+            self.work,
         )
         if not contender.is_peer and (rows["correct"] != rows["expected"] or rows["doubled"]):
             msg = f"{contender.name} delivered {rows}"
@@ -219,7 +216,13 @@ class _Contest:
         return rows
 
 
-def _environment(*, package: bool = True) -> dict[str, str]:
+def helped(module: str, task: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Let a module of the benchmark do something in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(task)]
+    return run(command, folder=folder, environment=environment()).told
+
+
+def environment(*, package: bool = True) -> dict[str, str]:
     """The same for all, whatever the user's is: UTC, plain text, our package for ours alone."""
     home = os.environ.get("HOME", "/")
     fixed = {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8", "TZ": "UTC"}

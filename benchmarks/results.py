@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from benchmarks.targets import Target, reached
 __all__ = ["page", "table"]
 
 _FLOOR = "the floor"
+_LETTERS = string.ascii_uppercase
 _MEBI = 2**20
 _INTRODUCTION = (
     "Written by `make bench` from `results.json`; what people have to say besides is in "
@@ -29,7 +31,7 @@ def page(kept: dict[str, Any], remarks: str, *, is_rough: bool = False) -> str:
     Parameters
     ----------
     kept : dict
-        ``machine`` and ``cases``, as they were kept.
+        ``cases``, as they were kept, each with its ``machine``.
     remarks : str
         What people have to say besides; put at the end as it is.
     is_rough : bool
@@ -45,7 +47,7 @@ def page(kept: dict[str, Any], remarks: str, *, is_rough: bool = False) -> str:
         "# Results",
         _ROUGH if is_rough else _INTRODUCTION,
         "## Machine",
-        table(["", ""], [[name, text] for name, text in kept["machine"].items()]),
+        _machines(figures),
         "## What was to be reached",
         _targets(targets),
         *(part for name in figures.cases for part in _case(figures, name)),
@@ -76,6 +78,22 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _distinct(figures: Figures) -> list[dict[str, str]]:
+    """The machines, with their versions, on which one case or another was measured."""
+    machines: list[dict[str, str]] = []
+    for case in figures.cases.values():
+        if case["machine"] not in machines:
+            machines.append(case["machine"])
+    return machines
+
+
+def _machines(figures: Figures) -> str:
+    """What was measured on; within a case all are on one machine, so that ratios hold."""
+    machines = _distinct(figures)
+    heads = ["", *(_LETTERS[: len(machines)] if len(machines) > 1 else [""])]
+    return table(heads, [[name, *(each[name] for each in machines)] for name in machines[0]])
+
+
 def _targets(targets: Sequence[Target]) -> str:
     rows = [
         [each.what, each.reach, each.came, "yes" if each.is_met else "**no**"] for each in targets
@@ -92,7 +110,9 @@ def _case(figures: Figures, name: str) -> Iterator[str]:
         yield _stages(figures)
         return
     yield _field(figures, name)
-    yield f"Runs of each: {case['rounds']}, in turn; {case['measured']}."
+    machines = _distinct(figures)
+    on = f"; machine {_LETTERS[machines.index(case['machine'])]}" if len(machines) > 1 else ""
+    yield f"Runs of each: {case['rounds']}, in turn{on}; {case['measured']}."
     if len(case["sizes"]) > 1:
         yield "How the cost grows, ours:"
         yield _growth(figures, name)

@@ -2,8 +2,8 @@
 Counts the CORRECT rows in what a contender left: by value, against the market's truth.
 
 A candle is known by its open time and must have the market's open, high, low, close and
-volume; a trade by its id, and must have its price and quantity. A process of its own, so
-that the benchmark stays small.
+volume; a trade by its id, and must have its price and quantity; a payment of funding by its
+hour, and must have its rate. A process of its own, so that the benchmark stays small.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ Rows = tuple[Ints, Ints]
 
 _ONE = 100_000_000
 _MICROSECONDS_FROM = 100_000_000_000_000
+_HOUR_MS = 3_600_000
 _CANDLE = ["open", "high", "low", "close", "volume"]
+# What the columns of values are called: here, and in Feather files of freqtrade.
+_OURS = {"klines": _CANDLE, "trades": ["price", "quantity"], "funding": ["fundingRate"]}
+_THEIRS = {"klines": _CANDLE, "trades": ["price", "amount"], "funding": ["funding_rate"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,13 @@ class Count:
     correct : int
         Of these, delivered with the right values; doubled ones count once.
     wrong : int
-        Delivered with other values.
+        Delivered with other values, or in between, where the market has no row.
     missing : int
         Not delivered.
     doubled : int
         Delivered more often than once.
     beyond : int
-        Delivered, but not asked for; no fault.
+        Delivered, but before or after what was asked for; no fault.
     """
 
     expected: int
@@ -78,24 +82,28 @@ def count(true_keys: Ints, true_values: Ints, keys: Ints, values: Ints) -> Count
     seat = np.minimum(np.searchsorted(true_keys, keys), len(true_keys) - 1)
     known = true_keys[seat] == keys
     right = known & (values == true_values[seat]).all(axis=1)
+    within = (keys >= true_keys[0]) & (keys <= true_keys[-1])
     found = np.unique(seat[known])
     correct = np.unique(seat[right])
     return Count(
         expected=len(true_keys),
         correct=len(correct),
-        wrong=int((known & ~right).sum()),
+        wrong=int((within & ~right).sum()),
         missing=len(true_keys) - len(found),
         doubled=int(known.sum()) - len(found),
-        beyond=int((~known).sum()),
+        beyond=int((~within).sum()),
     )
 
 
 # --- what contenders leave ---
 
+# The last line of a file that was cut off is no row.
+_HALVES = arrow_csv.ParseOptions(invalid_row_handler=lambda _row: "skip")
+
 
 def _cache(folder: Path, kind: str) -> Iterator[Rows]:
     """Our cache's files, and those of bare PyArrow."""
-    names = ["price", "quantity"] if kind == "trades" else _CANDLE
+    names = _OURS[kind]
     key = "agg_trade_id" if kind == "trades" else "timestamp"
     types = dict.fromkeys(names, pa.float64())
     for path in sorted(folder.glob("*.csv")):
@@ -106,21 +114,36 @@ def _cache(folder: Path, kind: str) -> Iterator[Rows]:
 
 def _raw(folder: Path, kind: str) -> Iterator[Rows]:
     """Rows in the exchange's own order of columns, without header."""
-    names = ["price", "quantity"] if kind == "trades" else _CANDLE
+    names = _OURS[kind]
     for path in sorted(folder.rglob("*.csv")):
         with path.open() as file:
             width = file.readline().count(",") + 1
+        if width <= len(names):
+            # Empty, or not even one row is whole.
+            continue
         spare = [f"{at}" for at in range(width - 1 - len(names))]
         read = arrow_csv.ReadOptions(column_names=["key", *names, *spare])
         types = {"key": pa.int64(), **dict.fromkeys(names, pa.float64())}
         convert = arrow_csv.ConvertOptions(column_types=types, include_columns=list(types))
-        table = arrow_csv.read_csv(path, read, convert_options=convert)
+        table = arrow_csv.read_csv(path, read, _HALVES, convert)
         yield _keys(table["key"], is_time=kind == "klines"), _values(table, names)
+
+
+def _headed(folder: Path, _kind: str) -> Iterator[Rows]:
+    """What gapless-crypto-data writes: remarks before the head, moments without a zone."""
+    for path in sorted(folder.glob("*.csv")):
+        with path.open() as file:
+            remarks = sum(line.startswith("#") for line in file)
+        read = arrow_csv.ReadOptions(skip_rows=remarks)
+        types = dict.fromkeys(_CANDLE, pa.float64())
+        convert = arrow_csv.ConvertOptions(column_types=types, include_columns=["date", *_CANDLE])
+        table = arrow_csv.read_csv(path, read, _HALVES, convert)
+        yield _keys(table["date"]), _values(table, _CANDLE)
 
 
 def _parquet(folder: Path, kind: str) -> Iterator[Rows]:
     """What binance-vision writes."""
-    names = ["price", "quantity"] if kind == "trades" else _CANDLE
+    names = _OURS[kind]
     key = "agg_trade_id" if kind == "trades" else "open_time"
     for path in sorted(folder.glob("*.parquet")):
         table = arrow_parquet.read_table(path, columns=[key, *names])
@@ -129,7 +152,7 @@ def _parquet(folder: Path, kind: str) -> Iterator[Rows]:
 
 def _feather(folder: Path, kind: str) -> Iterator[Rows]:
     """What freqtrade writes, and frames that were read."""
-    names = ["price", "amount"] if kind == "trades" else _CANDLE
+    names = _THEIRS[kind]
     for path in sorted(folder.rglob("*.feather")):
         table = arrow_feather.read_table(path)
         candidates = ("id",) if kind == "trades" else ("date", "timestamp")
@@ -140,6 +163,7 @@ def _feather(folder: Path, kind: str) -> Iterator[Rows]:
 READERS: dict[str, Callable[[Path, str], Iterator[Rows]]] = {
     "cache": _cache,
     "raw": _raw,
+    "headed": _headed,
     "parquet": _parquet,
     "feather": _feather,
 }
@@ -163,11 +187,23 @@ def _values(table: Any, names: list[str]) -> Ints:
 def _main(task: dict[str, Any]) -> None:
     """Count, and tell."""
     truth = np.load(task["truth"])
-    parts = list(READERS[task["format"]](Path(task["folder"]), task["kind"]))
+    parts = list(_readable(READERS[task["format"]](Path(task["folder"]), task["kind"])))
     width = truth["values"].shape[1]
     keys = np.concatenate([np.empty(0, np.int64), *(keys for keys, _ in parts)])
     values = np.concatenate([np.empty((0, width), np.int64), *(values for _, values in parts)])
-    print(json.dumps(asdict(count(truth["keys"], truth["values"], keys, values))))
+    true_keys = truth["keys"]
+    if task["kind"] == "funding":
+        # Some keep the milliseconds by which a payment is late, some do not.
+        keys, true_keys = keys // _HOUR_MS, true_keys // _HOUR_MS
+    print(json.dumps(asdict(count(true_keys, truth["values"], keys, values))))
+
+
+def _readable(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """Rows up to a file that is none of its kind, of which there are none."""
+    try:
+        yield from parts
+    except pa.ArrowInvalid as error:
+        print(error, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -78,10 +78,22 @@ class Server:
         told: dict[str, Any] = self._ask("asked")
         return told
 
-    def _ask(self, verb: str) -> Any:
+    def fail(self, **fault: Any) -> None:
+        """Have requests go wrong: the arguments of `DemoExchange.fail`."""
+        self._ask("fail", **fault)
+
+    def withhold(self, pattern: str) -> None:
+        """Have archive files not be published whose keys match."""
+        self._ask("withhold", pattern=pattern)
+
+    def release(self, pattern: str) -> None:
+        """Publish what was withheld by the same pattern, and let no more go wrong."""
+        self._ask("release", pattern=pattern)
+
+    def _ask(self, verb: str, **arguments: Any) -> Any:
         """Send a line, get a line."""
         lines, answers = self._pipes()
-        lines.write(f"{verb}\n")
+        lines.write(f"{json.dumps([verb, arguments])}\n")
         lines.flush()
         answer = answers.readline()
         if not answer:
@@ -109,12 +121,21 @@ def _serve(options: dict[str, Any]) -> None:
     with DemoExchange(**options) as exchange:
         before: dict[int, int] = {}
         for line in sys.stdin:
-            if line.strip() == "url":
-                print(json.dumps(exchange.url), flush=True)
-                continue
-            spent = exchange.spent
-            print(json.dumps(_summary(exchange, spent, before)), flush=True)
-            before = spent
+            verb, arguments = json.loads(line)
+            answer: Any = None
+            if verb == "url":
+                answer = exchange.url
+            elif verb == "asked":
+                spent = exchange.spent
+                answer, before = _summary(exchange, spent, before), spent
+            elif verb == "release":
+                exchange.faults.clear()
+                exchange.release(**arguments)
+            elif verb == "withhold":
+                exchange.withhold(**arguments)
+            else:
+                exchange.fail(**arguments)
+            print(json.dumps(answer), flush=True)
 
 
 def _summary(exchange: Any, now: dict[int, int], before: dict[int, int]) -> dict[str, Any]:

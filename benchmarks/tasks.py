@@ -89,7 +89,7 @@ def pages_of_seconds(pages: int) -> Task:
 
 
 def full_cache(symbols: int, start: str = "2020-01-01") -> Task:
-    """Years up to 2025 of three datasets a symbol: 1,826 days, twice 60 months for five of them."""
+    """Years up to 2025 of three datasets a symbol: 1,827 days, twice 60 months for five of them."""
     names = [_SYMBOL, *(f"S{number:03d}USDT" for number in range(1, symbols))]
     days = (date(2025, 1, 1) - date.fromisoformat(start)).days
     years = 2025 - int(start[:4])

@@ -21,7 +21,7 @@ import numpy as np
 
 __all__ = ["VALUES", "whole"]
 
-VALUES = {"klines": slice(1, 6), "trades": slice(1, 3)}
+VALUES = {"klines": slice(1, 6), "trades": slice(1, 3), "funding": slice(2, 3)}
 """Where in a published row the values stand that are compared; its first cell is its key."""
 
 _MICROSECONDS_FROM = 100_000_000_000_000
@@ -61,6 +61,9 @@ def _add(lines: Iterable[list[str]], kind: str, keys: list[int], values: list[li
     """Append the rows of one file; stamps in milliseconds."""
     wanted = VALUES[kind]
     for cells in lines:
+        if not cells[0].isdigit():
+            # Files of funding have a head.
+            continue
         key = int(cells[0])
         is_microseconds = kind == "klines" and key >= _MICROSECONDS_FROM
         keys.append(key // 1000 if is_microseconds else key)

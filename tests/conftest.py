@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +19,40 @@ from ares_notebook import DemoExchange, Settings
 # How long a first import or a busy machine takes is no property of the code.
 hypothesis.settings.register_profile("facts", deadline=None)
 hypothesis.settings.load_profile("facts")
+
+
+COUNTED = (
+    "faults tried",
+    "kills survived",
+    "processes in crowds",
+    "random faults survived",
+    "inputs fuzzed",
+    "rows lost",
+)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as cores: much of a test is waiting, for a browser or a new process."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what the fault tests have tried; they record it as properties."""
+    noted = [
+        (name, value)
+        for ending in ("passed", "failed")
+        for report in terminalreporter.stats.get(ending, [])
+        for name, value in report.user_properties
+    ]
+    sums = {
+        name: sum(value for each, value in noted if each == name)
+        for name in COUNTED
+        if any(each == name for each, _ in noted)
+    }
+    if sums:
+        told = ", ".join(f"{name}: {number:,}" for name, number in sums.items())
+        headline = "rows were lost" if sums.get("rows lost") else "nothing lost"
+        terminalreporter.write_line(f"{headline}: {told}")
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +100,29 @@ def publish_anew(exchange: DemoExchange) -> Callable[[str, str], None]:
         exchange.fail(f"{key}.zip$", times=None, replace_body=packed.getvalue())
 
     return publish
+
+
+@pytest.fixture
+def recorded_cut() -> Callable[[DemoExchange, Mapping[str, bytes]], None]:
+    """Make the demo's archive of 2025-03-02 end 50 trades early, checksum and all; of a whole cache of it."""
+
+    def spoil(exchange: DemoExchange, whole: Mapping[str, bytes]) -> None:
+        name = "BTCUSDT-aggTrades-2025-03-02"
+        rows = list(csv.DictReader(io.StringIO(whole["aggtrades_BTCUSDT_2025-03-02.csv"].decode())))
+        lines = [
+            f"{row['agg_trade_id']},{row['price']},{row['quantity']},{row['first_trade_id']},"
+            f"{row['last_trade_id']},"
+            f"{int(datetime.fromisoformat(row['timestamp'] + '+00:00').timestamp() * 1e6 + 0.5)},"
+            f"{row['is_buyer_maker']},True\n"
+            for row in rows[:-50]
+        ]
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{name}.csv", "".join(lines))
+        digest = hashlib.sha256(packed.getvalue()).hexdigest()
+        exchange.fail(
+            f"{name}.zip.CHECKSUM$", times=None, replace_body=f"{digest}  {name}.zip".encode()
+        )
+        exchange.fail(f"{name}.zip$", times=None, replace_body=packed.getvalue())
+
+    return spoil

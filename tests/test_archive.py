@@ -41,13 +41,13 @@ def asked(exchange):
 
 async def rows_of(archive, series=CANDLES, cut="month", start=MONTH):
     async with archive.fetch(series, cut, start) as fetched:
-        return sum(table.num_rows for table in fetched.tables())
+        return sum(len(lines) for lines in fetched.lines())
 
 
 async def test_a_zip_comes_after_its_checksum(exchange, archive):
     """The sidecar is asked for first, and the zip's digest is what it says."""
     async with archive.fetch(CANDLES, "month", MONTH) as fetched:
-        rows = sum(table.num_rows for table in fetched.tables())
+        rows = sum(len(lines) for lines in fetched.lines())
         fetched.data.seek(0)
         digest = hashlib.sha256(fetched.data.read()).hexdigest()
 
@@ -136,7 +136,7 @@ async def test_a_large_zip_waits_in_the_folder_it_was_given(exchange, tmp_path):
 async def test_rows_of_trades_are_all_there(archive):
     """A day of trades has ids without a hole."""
     async with archive.fetch(TRADES, "day", as_utc("2025-02-05")) as fetched:
-        ids = [at for table in fetched.tables() for at in table["agg_trade_id"].to_pylist()]
+        ids = [at for lines in fetched.lines() for at in lines.keys.tolist()]
 
     assert len(ids) > 4_000
     assert ids == list(range(ids[0], ids[0] + len(ids)))

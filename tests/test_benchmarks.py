@@ -58,7 +58,7 @@ def kept(**contenders: dict[str, Any]) -> dict[str, Any]:
     sizes = {"10": {"rows": 5, "count": 1, "contenders": named}}
     case = {"title": "Candles", "about": "Some.", "main": "10", "measured": "", "rounds": 1,
             "extra": {}, "sizes": sizes}  # fmt: skip
-    return {"machine": {"cores": "2"}, "cases": {"klines": case}}
+    return {"cases": {"klines": {**case, "machine": {"cores": "2"}}}}
 
 
 # --- measuring ---
@@ -250,6 +250,18 @@ def test_remarks_survive():
     text = results.page(kept(ours=one(took(2))), "* The moon was full.\n")
 
     assert text.endswith("## Remarks\n\n* The moon was full.\n")
+
+
+def test_each_case_says_on_which_machine_it_was_measured():
+    """Where cases are of two machines, both are shown, and each case names its own."""
+    measured = kept(ours=one(took(2)))
+    other = {**measured["cases"]["klines"], "title": "Trades", "machine": {"cores": "64"}}
+    text = results.page({"cases": {**measured["cases"], "trades": other}}, "")
+
+    assert "|  | A | B |\n| --- | --- | --- |\n| cores | 2 | 64 |" in text
+    assert "machine A" in text.partition("## Candles")[2].partition("## Trades")[0]
+    assert "machine B" in text.partition("## Trades")[2]
+    assert "machine A" not in results.page(measured, "")
 
 
 def test_a_column_of_nothing_is_left_out():

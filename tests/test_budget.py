@@ -7,6 +7,8 @@ import time
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ares_notebook.demo import DemoExchange
 from ares_notebook.exchange.budget import Budget
@@ -25,6 +27,12 @@ def told(used, second=0, name="X-MBX-USED-WEIGHT-1M"):
     return {"Date": formatdate(AHEAD + second, usegmt=True), name: str(used)}
 
 
+async def rounds():
+    """Let the loop go round; no time passes that anybody could have waited for."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize(
     ("used", "weight", "waits"),
     [(0, 80, False), (78, 2, False), (79, 2, True), (80, 1, True), (200, 1, True), (80, 0, False)],
@@ -36,6 +44,25 @@ def test_weight_is_kept_under_our_share_of_the_limit(used, weight, waits):
     budget.heed(told(used), 1)
 
     assert (budget.wait_seconds(weight) > 0) is waits
+
+
+@pytest.mark.parametrize(("shared_by", "goes"), [(1, True), (4, True), (5, False), (100, False)])
+def test_many_programs_ask_less_before_they_are_heard(shared_by, goes):
+    """Beyond four programs each may have less of the limit under way that nobody has told of."""
+    budget = Budget(100, 60, 0.8, shared_by=shared_by)
+    budget.heed(told(10), 1)
+    budget._pending = 3
+
+    assert (budget.wait_seconds(2) == 0) is goes
+
+
+@pytest.mark.parametrize(("shared_by", "goes"), [(1, True), (2, True), (3, False)])
+def test_a_budget_that_nobody_tells_of_is_divided(shared_by, goes):
+    """What the header does not speak of is counted by each program for itself, and each has its part."""
+    budget = Budget(100, 60, 0.8, is_told=False, shared_by=shared_by)
+    budget.heed(told(0), 30)
+
+    assert (budget.wait_seconds(1) == 0) is goes
 
 
 def test_the_wait_is_to_the_end_of_the_hosts_window():
@@ -136,6 +163,46 @@ async def test_weight_under_way_counts():
     assert budget.wait_seconds(60) == 0
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 9)), max_size=200))
+def test_four_programs_do_not_exceed_the_limit(deeds):
+    """Whoever of four programs asks when, and however late and in whatever order answers come, the host has no more to count than its limit."""
+    budgets, used = [Budget(100, 60) for _ in range(4)], 0
+    for budget in budgets:
+        budget.heed(told(0), 0)
+    under_way = [[] for _ in budgets]
+    for who, is_answer, which in deeds:
+        budget = budgets[who]
+        if is_answer and under_way[who]:
+            budget.heed(told(under_way[who].pop(which % len(under_way[who]))), 2)
+            budget._pending -= 2
+        while not is_answer and budget.wait_seconds(2) == 0:
+            used += 2
+            budget._pending += 2
+            under_way[who].append(used)
+
+    assert used <= 100
+
+
+async def test_who_waits_to_be_heard_goes_when_an_answer_comes():
+    """A twentieth of the limit is under way at most, and the next request goes with the answer, not with the next window."""
+    budget = Budget(100, 3_600, 0.8)
+    budget.heed(told(0), 0)
+    order = []
+
+    async def spend():
+        async with budget.spending(4):
+            order.append("second")
+
+    async with budget.spending(4):
+        waiting = asyncio.create_task(spend())
+        await rounds()
+        order.append("first")
+    await rounds()
+
+    assert order == ["first", "second"]
+    await waiting
+
+
 async def test_a_wait_can_be_cancelled():
     """Who waits for weight and is cancelled spends none."""
     budget = Budget(100, 60, 0.8)
@@ -187,7 +254,7 @@ async def test_the_exchange_never_has_to_refuse_us():
             await rest.knows("BTCUSDT")
             exchange.spend(10)
             hole = Hole(start_ms, start_ms + 15 * DAY_MS)
-            rows = [page.num_rows async for page in rest.rows(series, hole)]
+            rows = [len(page) async for page in rest.lines(series, hole)]
 
     assert sum(rows) == 15 * 1440
     assert {request.status for request in exchange.requests} == {200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from datetime import timedelta
 from decimal import Decimal
 from itertools import combinations
 
@@ -16,14 +17,13 @@ import ares_notebook as ares
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.cells import Wanted, chosen
 from ares_notebook.cache.frames import frame_of
-from ares_notebook.cache.legacy import legacy_columns
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
 from ares_notebook.load import read_window
 from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import header_of
+from ares_notebook.market.rows import header_of, lines_of
 from ares_notebook.market.series import parse_file_name
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")
@@ -72,7 +72,7 @@ def put(store, tmp_path):
         text.write_bytes(header_of(file.dataset) + "".join(f"{line}\n" for line in lines).encode())
         with into.part(file, columns) as part:
             for table in read_rows(text, file):
-                part.write_rows(table)
+                part.write_lines(lines_of(file.dataset, table))
             into.commit(part, sources=sources, absences=(), final=True)
 
     return put_lines
@@ -119,6 +119,10 @@ def test_only_the_named_columns_come_in_their_order(store, put, file, decimal):
         (["close", "close"], "twice"),
         ("close", "sequence of names"),
         ([], "sequence of names"),
+        (5, "sequence of names"),
+        (b"close", "sequence of names"),
+        ([["close"]], "sequence of names"),
+        ({"close", "open"}, "sequence of names"),
     ],
 )
 def test_columns_that_cannot_be_meant_are_refused(settings, columns, words):
@@ -239,7 +243,7 @@ def test_of_old_files_what_was_not_stored_is_nan(store, put, old):
 def test_old_trades_that_were_completed_load_as_old_ones(store, put):
     """A final file in the ancestor's columns has ids as whole numbers, and NaN for what it lacks."""
     legacy = Source("legacy", "", "2025-02-01T00:00:00Z")
-    put(TRADES, trades(), sources=(legacy,), columns=legacy_columns(TRADES.dataset))
+    put(TRADES, trades(), sources=(legacy,), columns=TRADES.dataset.ancestor_names)
     assert store.have(TRADES).final
 
     frame = window(store, TRADES)
@@ -269,6 +273,32 @@ def test_a_window_is_what_a_filter_of_the_whole_leaves(tmp_path, put, file, comp
         first, last = pd.to_datetime([start_ms, end_ms], unit="ms", utc=True)
         inside = (whole.index >= first) & (whole.index < last)
         pd.testing.assert_frame_equal(frame, whole[inside])
+
+
+@pytest.mark.parametrize("first", [-1, 0, 1, 999])
+@pytest.mark.parametrize("last", [-1, 0, 1, 999])
+def test_a_window_of_trades_is_cut_to_the_microsecond(tmp_path, put, first, last):
+    """Trades of one millisecond are told apart: who goes on behind the last one reads none twice, and loses none."""
+    store = Store(ares.Settings(cache_dir=tmp_path / "cache"))
+    start = TRADES.period.start
+    stamps = [start + timedelta(microseconds=at * 250) for at in range(40)]
+    lines = [
+        f"{stamp:%Y-%m-%d %H:%M:%S.%f},1.1,2,True,{at},{at},{at}" for at, stamp in enumerate(stamps)
+    ]
+    put(TRADES, lines, store)
+    begin, end = (
+        stamps[9] + timedelta(microseconds=first),
+        stamps[22] + timedelta(microseconds=last),
+    )
+
+    settings = ares.Settings(cache_dir=tmp_path / "cache")
+    frame = ares.load_agg_trades(
+        "BTCUSDT", begin, end, columns=iter(["agg_trade_id"]), settings=settings
+    )
+
+    inside = [at for at, stamp in enumerate(stamps) if begin <= stamp < end]
+    assert frame["agg_trade_id"].tolist() == inside
+    assert "complete" in frame.attrs
 
 
 @pytest.mark.parametrize("rows", range(1, 6))

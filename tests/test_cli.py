@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -273,3 +274,66 @@ def test_an_empty_folder_name_is_refused(ares):
 
     assert done.returncode == 2
     assert "cache_dir" in done.stderr
+
+
+def test_symbols_are_listed(ares):
+    """A line a symbol with its days, and how far the listing reaches; JSON has the same."""
+    done = ares("symbols", "--quote", "BTC", "--listed-on", "2020-01-01")
+    told = ares("symbols", "--market", "futures", "--quote", "人生USDT", "--json")
+
+    assert done.returncode == 0
+    assert "ETHBTC 2017-07-14 20" in done.stdout
+    assert "1 symbol, by the archive's listing up to 20" in done.stdout
+    [row] = json.loads(told.stdout)
+    assert (row["symbol"], row["first"]) == ("币安人生USDT", "2025-10-08")
+
+
+def test_a_universe_is_downloaded(ares):
+    """Those that are named or meant come; a failure of one is exit status 1."""
+    wanted = ("--years", "0.05", "--end", "2025-02-01", "--datasets", "klines")
+    done = ares("universe", "1d", "--quote", "FDUSD", *wanted)
+    failed = ares("universe", "1d", "--symbols", "BTCFDUSD,XYZUSDT", "--json", *wanted)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("complete: 1 files (1 fetched), 31 new rows")
+    assert failed.returncode == 1
+    assert [step["file"] for step in json.loads(failed.stdout)["steps"]] == [
+        "klines_BTCFDUSD_1d_2025-01.csv",
+        "klines_XYZUSDT_1d_2025-01.csv",
+    ]
+
+
+def test_a_universe_is_only_planned(ares, tmp_path):
+    """A dry run says what would be done for which symbols of which market, and brings nothing."""
+    wanted = ("--years", "0.05", "--end", "2025-11-01", "--datasets", "futures", "--dry-run")
+    done = ares("universe", "--market", "futures", "--quote", "人生USDT", *wanted)
+
+    assert done.returncode == 0
+    assert "币安人生USDT" in done.stdout
+    assert "1 file" in done.stdout
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+@pytest.mark.parametrize("words", [[], ["--symbols", "BTCUSDT", "--quote", "USDT"]])
+def test_which_universe_must_be_said(ares, words):
+    """Neither names nor a filter, or both, is wrong usage."""
+    done = ares("universe", "1d", *words)
+
+    assert done.returncode == 2
+    assert "either --symbols A,B or --quote USDT" in done.stderr
+
+
+def test_a_market_beside_names_is_refused(ares):
+    """It would be ignored without a word."""
+    done = ares("universe", "1d", "--symbols", "BTCUSDT", "--market", "coin")
+
+    assert done.returncode == 2
+    assert "beside --symbols it says nothing" in done.stderr
+
+
+def test_a_dry_run_can_be_read_by_machines(ares):
+    """With --json a dry run prints a row a symbol."""
+    wanted = ("--years", "0.05", "--end", "2025-02-01", "--datasets", "klines", "--dry-run")
+    done = ares("universe", "1d", "--symbols", "BTCUSDT,ETHUSDT", "--json", *wanted)
+
+    assert [row["symbol"] for row in json.loads(done.stdout)] == ["BTCUSDT", "ETHUSDT"]

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ares_notebook import load_runs
-
 SHORT = ("BTCUSDT", "1h", "--years", "0.05", "--end", "2025-03-01", "--datasets", "klines")
 NAME = "klines_BTCUSDT_1h_2025-02.csv"
 NOBODY = {
@@ -115,41 +113,6 @@ def test_without_an_exchange_the_cache_is_served_and_the_rest_is_told(ares):
     assert more.stdout.startswith("2 FAILED: 3 files")
     assert "run again" in more.stdout
     assert NAME in coverage.stdout
-
-
-def test_a_terminated_run_stops_as_an_interrupted_one(exchange, settings, tmp_path):
-    """SIGTERM ends a download with status 143, a line in the history, and no temporary file."""
-    exchange.fail("zip$", stall="body", stall_seconds=60, times=None)
-    told = {
-        f"ARES_{name.upper()}": str(getattr(settings, name))
-        for name in (
-            "spot_url",
-            "futures_url",
-            "archive_url",
-            "archive_listing_url",
-            "cache_dir",
-            "market",
-        )
-    }
-    with subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "ares_notebook", "download", *SHORT, "--verbose"],
-        cwd=tmp_path,
-        env={**os.environ, **told},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for line in process.stderr or ():
-            if ".zip" in line and " 200 from " in line and "CHECKSUM" not in line:
-                process.terminate()
-                break
-        said = process.stderr.read() if process.stderr else ""
-        status = process.wait(30)
-
-    assert status == 143
-    assert "Stopped. What is done is kept" in said
-    assert "Traceback" not in said
-    assert load_runs(settings=settings)["ending"].tolist() == ["cancelled"]
-    assert list(settings.cache_dir.rglob("*.part")) == []
 
 
 def test_a_key_shows_nowhere(ares, exchange, tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 import ares_notebook as ares
-from ares_notebook.errors import UnknownSymbol
+from ares_notebook.errors import BadArgument, UnknownSymbol
 from ares_notebook.work.cost import Cost
+from ares_notebook.work.progress import heard_by
 from ares_notebook.work.several import carry_out_all
 
 END = "2025-03-01"
@@ -106,6 +109,7 @@ async def test_several_plans_are_one_report_and_one_progress(settings):
     assert {each.steps_total for each in heard} == {8}
     assert [each.steps_done for each in heard] == sorted(each.steps_done for each in heard)
     assert heard[-1].steps_done == 8
+    assert 0 < heard[-1].seconds <= report.seconds
     assert {part.dataset: part.steps_done for part in heard[-1].parts} == {
         "klines": 4,
         "futures": 4,
@@ -137,3 +141,97 @@ async def test_parts_tell_of_each_dataset(settings):
     assert sum(part.bytes_received for part in last.parts) == last.bytes_received
     assert all(part.share == 1.0 for part in last.parts)
     assert replace(last, parts=()).share == 1.0
+
+
+async def test_one_plan_that_waits_keeps_no_other_waiting(settings, exchange):
+    """Where the first plan hangs, a small one after it is done; who stops all hears how far they are."""
+    exchange.fail("BTCUSDT-1d", times=None, delay_seconds=60)
+    plans = [plan_of(symbol, settings) for symbol in ("BTCUSDT", "ETHUSDT")]
+
+    def stop_when_done(progress):
+        if progress.rows >= 236 + 177:
+            task.cancel()
+
+    task = asyncio.ensure_future(carry_out_all(plans, on_progress=stop_when_done))
+    with pytest.raises(asyncio.CancelledError) as stopped:
+        await task
+
+    assert stopped.value.__notes__ == [
+        "2 symbols: 6 of 8 files were worked on, and what came is kept; run the same again to go on"
+    ]
+
+
+async def test_the_report_is_in_the_order_of_the_plans(settings, exchange):
+    """Whoever is done first, steps stand as they were planned."""
+    exchange.fail("BTCUSDT", times=None, delay_seconds=0.05)
+    report = await carry_out_all([plan_of(each, settings) for each in ("BTCUSDT", "ETHUSDT")])
+
+    assert [step.file_name.split("_")[1] for step in report.steps] == [
+        *["BTCUSDT"] * 4, *["ETHUSDT"] * 4
+    ]  # fmt: skip
+
+
+async def test_plans_of_many_files_wait_for_places(settings):
+    """Where each of three plans fills all places, two are under way at once and not the third."""
+    few = settings.model_copy(update={"max_concurrency": 2})
+    names = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    plans = [plan_of(symbol, few, datasets=("klines",)) for symbol in names]
+    under_way = []
+
+    def count(_):
+        under_way.append(sum("_SideBySide._one" in repr(task) for task in asyncio.all_tasks()))
+
+    report = await carry_out_all(plans, on_progress=count)
+
+    assert report.complete
+    assert max(under_way) == 2
+
+
+async def test_plans_share_what_the_exchange_says_of_itself(settings, exchange):
+    """Where the API has told its limits it is asked for no other symbol, and for perpetuals once."""
+    plans = [plan_of(symbol, settings) for symbol in ("BTCFDUSD", "ETHBTC", "ETHUSDT")]
+    one_by_one = settings.model_copy(update={"max_concurrency": 1})
+    plans = [replace(plan, settings=one_by_one) for plan in plans]
+
+    report = await carry_out_all(plans)
+
+    asked = [each.path for each in exchange.requests]
+    assert report.complete
+    assert asked.count("/api/v3/exchangeInfo") < len(plans)
+    assert asked.count("/fapi/v1/exchangeInfo") == 1
+
+
+async def test_what_a_killed_run_left_is_swept_once_for_all(settings):
+    """A temporary file that nobody holds is gone when several plans are done."""
+    settings.cache_dir.mkdir()
+    stale = settings.cache_dir / ".klines_XRPUSDT_1d_2025-01.csv.1.part"
+    stale.write_text("half")
+    await carry_out_all([plan_of("BTCUSDT", settings, datasets=("klines",))])
+
+    assert not stale.exists()
+
+
+async def test_a_line_that_cannot_be_had_is_an_error_of_each_plan(settings):
+    """A key that would be sent in the open fails every plan, and raises nothing."""
+    open_line = settings.model_copy(
+        update={"api_key": SecretStr("secret"), "spot_url": "http://api.example.org"}
+    )
+    report = await carry_out_all([plan_of(symbol, open_line) for symbol in ("BTCUSDT", "ETHUSDT")])
+
+    assert len(report.failed) == len(report.steps) == 8
+    assert {type(step.error) for step in report.failed} == {BadArgument}
+
+
+async def test_who_hears_of_all_hears_of_no_single_plan(settings):
+    """A job's progress is of all plans together, never of one among them."""
+    heard = []
+    plans = [plan_of(symbol, settings) for symbol in ("BTCUSDT", "ETHUSDT")]
+    with heard_by(heard.append):
+        await carry_out_all(plans)
+
+    assert {each.steps_total for each in heard} == {8}
+
+
+async def test_no_plans_are_an_empty_report():
+    """Of nothing nothing becomes."""
+    assert (await carry_out_all([])).steps == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from ares_notebook.errors import BadArgument, NotEnoughDisk
 from ares_notebook.market.facts import Absence, Facts, Hole
 from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import DAY_MS, as_utc, to_ms, utc
-from ares_notebook.market.rows import schema_of
+from ares_notebook.market.rows import lines_of, schema_of
 from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
 from ares_notebook.work.decide import decide, whole_days
@@ -35,10 +36,9 @@ ALL = [HOURS, SECONDS, WEEKS, TRADES, FUNDING]
 def candles(*hours):
     """What is had of the month where these hours of it are there."""
     start = HOURS.period.start_ms
-    columns = [[(start + hour * HOUR_MS) * 1000 for hour in hours], *[["1"] * len(hours)] * 9]
-    columns[7] = [1] * len(hours)
+    opens = np.array([start + hour * HOUR_MS for hour in hours], np.int64)
     measure = Measure(HOURS)
-    measure.add(pa.table(columns, schema=schema_of(HOURS.dataset)))
+    measure.add(opens * 1000, opens)
     return Have(HOURS, facts=measure.facts())
 
 
@@ -402,7 +402,9 @@ def test_a_whole_cache_is_planned_as_skip(plan):
     columns = [[(start + hour * HOUR_MS) * 1000 for hour in range(744)], *[["1"] * 744] * 9]
     columns[7] = [1] * 744
     with store.part(HOURS) as part:
-        part.write_rows(pa.table(columns, schema=schema_of(HOURS.dataset)))
+        part.write_lines(
+            lines_of(HOURS.dataset, pa.table(columns, schema=schema_of(HOURS.dataset)))
+        )
         store.commit(part, sources=(), absences=(), final=True)
 
     [first, *_] = plan(datasets=("klines",)).steps

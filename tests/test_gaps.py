@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reading import facts_of
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
@@ -19,7 +20,6 @@ from ares_notebook.cache.have import Have
 from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.market.facts import Absence, Beside
 from ares_notebook.market.holes import find_holes
-from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import empty_rows
 from ares_notebook.market.series import parse_file_name
@@ -228,9 +228,8 @@ def test_have_and_missing_are_the_wanted(had, wanted):
     """Of any candles and any end: have plus missing is wanted, and no hole overlaps another."""
     start_ms = MONTH.period.start_ms
     until_ms = start_ms + wanted * HOUR_MS
-    measure = Measure(MONTH)
-    measure.add(candles([start_ms + at * HOUR_MS for at in sorted(had)]))
-    holes = find_holes(MONTH, measure.facts(), until_ms)
+    facts = facts_of(MONTH, candles([start_ms + at * HOUR_MS for at in sorted(had)]))
+    holes = find_holes(MONTH, facts, until_ms)
 
     inside = sum(at < wanted for at in had)
     assert inside + sum(hole.rows or 0 for hole in holes) == wanted
@@ -242,13 +241,12 @@ def test_have_and_missing_are_the_wanted(had, wanted):
 def test_explained_and_open_holes_are_all_the_holes(had, answers):
     """Whatever the exchange has answered: explained plus unexplained rows are the missing ones."""
     start_ms = MONTH.period.start_ms
-    measure = Measure(MONTH)
-    measure.add(candles([start_ms + at * HOUR_MS for at in sorted(had)]))
+    facts = facts_of(MONTH, candles([start_ms + at * HOUR_MS for at in sorted(had)]))
     absences = tuple(
         Absence(start_ms + at * HOUR_MS, start_ms + (at + length) * HOUR_MS, "rest", "2025-06-01")
         for at, length in answers
     )
-    have = Have(MONTH, facts=measure.facts(), absences=absences)
+    have = Have(MONTH, facts=facts, absences=absences)
     heard = {at + step for at, length in answers for step in range(length)}
 
     left = have.missing(have.unexplained(MONTH.period.end_ms))
@@ -259,10 +257,9 @@ def test_explained_and_open_holes_are_all_the_holes(had, answers):
 def test_ids_that_are_missing_are_counted_to_the_neighbours(had, before, after):
     """Of any ids of a day and of its neighbours: have plus missing is all between them."""
     ids = sorted(each + 1000 for each in had)
-    measure = Measure(TRADES)
-    measure.add(trades(ids))
+    facts = facts_of(TRADES, trades(ids))
     beside = Beside(ids[0] - 1 - before, ids[-1] + 1 + after)
-    holes = find_holes(TRADES, measure.facts(), TRADES.period.end_ms, beside)
+    holes = find_holes(TRADES, facts, TRADES.period.end_ms, beside)
 
     between = beside.first_id_after - beside.last_id_before - 1
     assert len(ids) + sum(hole.rows or 0 for hole in holes) == between

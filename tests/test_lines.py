@@ -43,3 +43,21 @@ def test_a_line_that_comes_again_is_left_out():
 def test_another_line_of_the_same_key_stays():
     """Two rows that disagree are not one: whoever writes them shall see both."""
     assert len(lines((2, "c"), (3, "c")).after(lines((2, "b")))) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"), [(1, b"1\n2\n"), (2, b"1,a\n2,\n"), (3, b"1,a,x\n2,,yy\n")]
+)
+def test_lines_are_cut_to_their_first_cells(columns, text):
+    """An old file is given only the columns that it has, whole lines with their ends."""
+    cut = lines((1, "a,x"), (2, ",yy")).narrowed(columns)
+
+    assert cut.text.tobytes() == text
+    assert cut.keys.tolist() == [1, 2]
+
+
+def test_no_lines_are_no_text():
+    """What has no row has no byte, and nothing can be before or behind it."""
+    assert Lines.none().text.tobytes() == b""
+    assert len(Lines.none().after(lines((1, "a")))) == 0
+    assert len(lines((1, "a")).after(Lines.none())) == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.cache import listing
 from ares_notebook.cache.listing import Listing, list_cache
+from ares_notebook.cache.lock import locked
 from ares_notebook.cache.store import Store
 from ares_notebook.market.facts import Trouble
 from ares_notebook.market.series import parse_file_name
@@ -115,6 +116,30 @@ def test_what_a_store_notes_is_its_own(folder):
 
     assert before == ([], [])
     assert (len(one.files()), len(other.files()), len(Store(settings).files())) == (1, 0, 1)
+
+
+async def test_who_holds_the_lock_knows_how_the_file_lies(folder):
+    """What another process has put, packed, noted or taken away meanwhile is seen under the lock, though nobody had to wait for it."""
+    (folder / ".ares" / "locks").mkdir()
+    there, receipts = folder, folder / ".ares" / "receipts"
+    store = Store(Settings(cache_dir=folder))
+    came, went, packed = (
+        parse_file_name(f"futures_BTCUSDT_2025-0{month}.csv") for month in (1, 2, 3)
+    )
+    (there / went.name).touch()
+    before = [file.name for file in store.files()]
+    (there / came.name).touch()
+    (receipts / f"{came.name}.json").touch()
+    (there / went.name).unlink()
+    (there / f"{packed.name}.zst").touch()
+    for file in (came, went, packed):
+        async with locked(store, file):
+            pass
+
+    assert before == [went.name]
+    assert store.files() == [came, packed]
+    assert store.path_of(packed) == there / f"{packed.name}.zst"
+    assert store._listing().noted == {came.name}
 
 
 @given(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(["put", "drop", "note"]), NAMES)))

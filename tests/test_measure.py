@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from reading import facts_of
 
 from ares_notebook.market.facts import Absence, Facts, Hole
 from ares_notebook.market.holes import find_holes, unexplained
 from ares_notebook.market.intervals import next_open_ms
-from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
 from ares_notebook.market.rows import schema_of
 from ares_notebook.market.series import parse_file_name
@@ -40,13 +40,6 @@ def trades(pairs):
 def funding(stamps):
     columns = [[at * 1000 for at in stamps], ["0.1"] * len(stamps)]
     return pa.table(columns, schema=schema_of(FUNDING.dataset))
-
-
-def facts_of(file, *tables):
-    measure = Measure(file)
-    for table in tables:
-        measure.add(table)
-    return measure.facts()
 
 
 def slices(table, cuts):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import ares_notebook as ares
 
 _AGAIN = """
 import sys
+import pytest
+
 import ares_notebook as ares
 
 settings = ares.Settings(cache_dir=sys.argv[1], market=sys.argv[2], progress=False)
@@ -33,3 +38,33 @@ async def test_a_complete_cache_needs_neither_network_nor_tables(settings):
     )
 
     assert done.stdout.split(" ", 3) == ["True", "0", f"{len(first.steps)}", "[]\n"]
+
+
+_SHELL = """
+import sys
+from ares_notebook.cli import main
+
+try:
+    main()
+finally:
+    print(sorted({"aiohttp", "numpy", "pandas", "pyarrow", "tenacity"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("verb", ["download", "--help"])
+async def test_the_shell_needs_no_more(settings, verb):
+    """On the command line, too, nothing slow is imported where nothing is to be done."""
+    await ares.download_all_data("BTCUSDT", "1d", 0.005, end="2025-01-15", settings=settings)
+    words = ["BTCUSDT", "1d", "--years", "0.005", "--end", "2025-01-15"]
+    told = {"ARES_CACHE_DIR": str(settings.cache_dir), "ARES_MARKET": settings.market_name}
+    done = subprocess.run(  # noqa: S603, ASYNC221 - as above
+        [sys.executable, "-c", _SHELL, verb, *(words if verb == "download" else [])],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert verb == "--help" or done.stdout.startswith("complete: ")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from nobody import as_nobody, reachable_folder
 
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
 from ares_notebook.market.facts import Absence, Trouble
-from ares_notebook.market.rows import header_of, schema_of
+from ares_notebook.market.rows import header_of, lines_of, schema_of
 from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings
 
@@ -52,7 +49,7 @@ def opened(tmp_path):
 def put(store, *tables, file=FUNDING, absences=(), final=True):
     with store.part(file) as part:
         for table in tables:
-            part.write_rows(table)
+            part.write_lines(lines_of(file.dataset, table))
         store.commit(part, sources=SOURCES, absences=absences, final=final)
 
 
@@ -69,11 +66,11 @@ def test_a_part_that_is_not_committed_leaves_nothing(opened, compression):
     store = opened(compression=compression)
 
     with store.part(FUNDING) as part:
-        part.write_rows(events(0, 8))
+        part.write_lines(lines_of(FUNDING.dataset, events(0, 8)))
         during = visible(store)
     with pytest.raises(BadAnswer), store.part(FUNDING) as part:  # noqa: PT012 - the part is what fails
-        part.write_rows(events(0, 8))
-        part.write_rows(events(0))
+        part.write_lines(lines_of(FUNDING.dataset, events(0, 8)))
+        part.write_lines(lines_of(FUNDING.dataset, events(0)))
 
     assert len(during) == 1
     assert during[0].startswith(".")
@@ -400,6 +397,30 @@ def test_the_origin_is_the_market_of_the_first_file(opened):
         put(late, events(0))
 
 
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"market": 5}'])
+def test_a_damaged_origin_is_no_leave_to_mix(opened, note):
+    """Where the note of the market cannot be read, files that are there are added to by nobody, and the note is named."""
+    store = opened(market="demo")
+    put(store, events(0))
+    (store.folder / ".ares" / "origin.json").write_text(note)
+
+    for market in ("demo", "other"):
+        with pytest.raises(CacheUnavailable, match=r"origin\.json is damaged"):
+            opened(market=market)
+    with pytest.raises(CacheUnavailable, match=r"origin\.json is damaged"):
+        put(store, events(0, 8))
+
+
+def test_a_damaged_origin_of_an_empty_folder_is_written_again(opened):
+    """A note that was cut off before the first file came holds up nobody."""
+    store = opened(market="demo")
+    (store.folder / ".ares" / "origin.json").write_text("")
+    put(opened(market="demo"), events(0))
+
+    assert json.loads((store.folder / ".ares" / "origin.json").read_text()) == {"market": "demo"}
+    assert list(store.folder.rglob("*.part")) == []
+
+
 def test_a_folder_of_old_files_is_binances(opened, tmp_path):
     """The ancestor knew only Binance, so its files take no demo candles in, and real ones gladly."""
     folder = tmp_path / "cache"
@@ -422,21 +443,12 @@ def test_looking_makes_nothing(tmp_path):
 
 # --- folders that are not ours ---
 
-_AS_NOBODY = """
-import os, sys
-import pandas
-import pyarrow.csv
+_ON_A_STORE = """
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError
 from ares_notebook.market.series import parse_file_name
-from ares_notebook.settings import Settings
 
-if os.getuid() == 0:
-    # Only now: root's Python may lie where nobody can read it.
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-store = Store(Settings(cache_dir=sys.argv[1]))
+store = Store(ares.Settings(cache_dir=sys.argv[1]))
 file = parse_file_name("futures_BTCUSDT_2025-01.csv")
 try:
     {call}
@@ -446,44 +458,27 @@ except AresError as error:
 """
 
 
-@pytest.fixture
-def as_nobody():
+def called_by_nobody(folder, call):
     """Call something on a store as a user without rights; gives what was printed."""
-    if os.name != "posix":
-        pytest.skip("rights are those of POSIX")
-
-    def call(folder, text):
-        done = subprocess.run(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", _AS_NOBODY.format(call=text), str(folder)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-800:]
-        return done.stdout
-
-    return call
+    return as_nobody(_ON_A_STORE.format(call=call), folder)
 
 
 @pytest.fixture
 def reachable():
-    """A folder that every user can reach; pytest's own are their owner's alone."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    """A folder that every user can reach."""
+    with reachable_folder() as folder:
         yield folder
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(as_nobody, reachable, inside):
+def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(reachable, inside):
     """The error names the folder and cache_dir, whether it is there or would have to be made."""
     folder = reachable / "closed"
     folder.mkdir()
     folder.chmod(0o555)
     asked = folder / "cache" if inside else folder
 
-    said = as_nobody(asked, "store.prepare()")
+    said = called_by_nobody(asked, "store.prepare()")
     folder.chmod(0o755)
 
     assert said.startswith("CacheUnavailable")
@@ -492,19 +487,19 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(as_nobody, rea
     assert "cache_dir" in said
 
 
-def test_a_folder_that_cannot_be_listed_is_told(as_nobody, reachable):
+def test_a_folder_that_cannot_be_listed_is_told(reachable):
     """A folder without rights is no empty cache."""
     folder = reachable / "closed"
     folder.mkdir()
     folder.chmod(0o000)
 
-    said = as_nobody(folder, "store.files()")
+    said = called_by_nobody(folder, "store.files()")
     folder.chmod(0o755)
 
     assert said.startswith("CacheUnavailable")
 
 
-def test_a_file_that_may_not_be_read_is_a_finding(as_nobody, reachable):
+def test_a_file_that_may_not_be_read_is_a_finding(reachable):
     """A cache file without rights is told of in our words, not by a raw error."""
     folder = reachable / "cache"
     folder.mkdir()
@@ -512,7 +507,7 @@ def test_a_file_that_may_not_be_read_is_a_finding(as_nobody, reachable):
     folder.chmod(0o755)
     (folder / FUNDING.name).chmod(0o000)
 
-    said = as_nobody(folder, "have = store.have(file); assert have.problem, have")
+    said = called_by_nobody(folder, "have = store.have(file); assert have.problem, have")
 
     assert said.startswith(("done", "CacheUnavailable"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
 from ares_notebook.settings import Settings
-from ares_notebook.work.progress import Progress, Teller, heard_by, shown, tracked
+from ares_notebook.work.progress import Progress, Teller, counted, heard_by, shown, tracked
 from ares_notebook.work.report import DownloadReport, StepReport
 
 
@@ -315,3 +315,17 @@ def test_text_from_outside_is_escaped_in_html():
     assert "<img" not in page
     assert "<b>" not in page
     assert "&lt;script&gt;" in page
+
+
+async def test_of_work_side_by_side_nothing_is_left_when_one_fails(settings):
+    """The first error comes out, and by then every other piece of work has ended."""
+
+    async def fail():
+        msg = "no"
+        raise ValueError(msg)
+
+    before = asyncio.all_tasks()
+    with pytest.raises(ValueError, match="no"):
+        [each async for each in counted([fail(), asyncio.sleep(60)], settings, "work")]
+
+    assert asyncio.all_tasks() == before

@@ -127,36 +127,6 @@ async def test_failure_confirms_no_absence(exchange, settings):
 # --- 2. whole or absent ---
 
 
-async def test_kill_at_any_moment(exchange, settings, whole):
-    """After a kill each cache file is whole or absent, and runs that follow end in the same bytes."""
-    statuses = []
-    for moment in (0, 1, 2, 4, 7, 11, 15, 20):
-        exchange.faults.clear()
-        process: list[subprocess.Popen[str]] = []
-
-        def kill(body: bytes, process: list[subprocess.Popen[str]] = process) -> bytes:
-            process[0].kill()
-            return body
-
-        # A little later each time, in the same cache; half of the files are there already.
-        exchange.fail(".", skip=moment, replace_body=kill, delay_seconds=0.01)
-        exchange.latency_seconds = 0.002
-        process.append(started(settings))
-        process[0].communicate(timeout=60)
-
-        statuses.append(process[0].returncode)
-        assert contents(settings.cache_dir).items() <= whole.items()
-    exchange.faults.clear()
-
-    report = await in_this_process(settings)
-
-    # A run that had nothing left to ask could not be killed.
-    assert statuses.count(-signal.SIGKILL) >= 6
-    assert report.complete
-    assert whole == contents(settings.cache_dir)
-    assert list(settings.cache_dir.rglob("*.part")) == []
-
-
 async def test_kill_while_a_file_grows(exchange, settings, whole):
     """A kill while REST brings pages of trades leaves the older file as it was."""
     own = settings.model_copy(update={"source": "rest"})

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from nobody import as_nobody, reachable_folder
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, PruneReport, Settings
@@ -500,34 +498,18 @@ def test_a_kill_in_the_middle_leaves_nothing_wrong(cache, monkeypatch):
 # --- what cannot be deleted ---
 
 OLD = f"{HOURS[0]}.20240101T000000000000"
-_AS_NOBODY = """
-import os, sys
-import pandas
-import pyarrow.csv
-import ares_notebook as ares
-from ares_notebook.cache.prune import prune_cache
-
-if os.getuid() == 0:
-    # Only now: root's Python may lie where nobody can read it.
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-report = prune_cache(keep=1, dry_run=False, settings=ares.Settings(cache_dir=sys.argv[1]))
+_PRUNE = """
+report = ares.prune_cache(keep=1, dry_run=False, settings=ares.Settings(cache_dir=sys.argv[1]))
 print(bool(report))
 print(report.to_frame().to_json(orient="records"))
 """
 
 
 @pytest.fixture
-def as_nobody(cache):
+def by_nobody(cache):
     """Prune a copy of the cache as a user without rights on some folders of it."""
-    if os.name != "posix":
-        pytest.skip("rights are those of POSIX")
-
-    with tempfile.TemporaryDirectory() as name:
-        # pytest's own folders are their owner's alone.
-        Path(name).chmod(0o755)
-        copy = shutil.copytree(cache.cache_dir, Path(name) / "cache")
+    with reachable_folder() as folder:
+        copy = shutil.copytree(cache.cache_dir, folder / "cache")
         quarantine_of(copy).mkdir()
         (quarantine_of(copy) / OLD).write_text("x")
 
@@ -536,25 +518,15 @@ def as_nobody(cache):
                 each.chmod(0o777 if each.is_dir() else 0o666)
             for each in closed:
                 (copy / each).chmod(0o555)
-            done = subprocess.run(  # noqa: S603 - our own interpreter and program
-                [sys.executable, "-c", _AS_NOBODY, str(copy)],
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            for each in closed:
-                (copy / each).chmod(0o755)
-            assert done.returncode == 0, done.stderr[-800:]
-            truth, items = done.stdout.splitlines()
+            truth, items = as_nobody(_PRUNE, copy).splitlines()
             return copy, truth == "True", json.loads(items)
 
         yield prune
 
 
-def test_a_file_that_cannot_be_deleted_keeps_its_receipt(as_nobody):
+def test_a_file_that_cannot_be_deleted_keeps_its_receipt(by_nobody):
     """In a folder that is not ours every file is told of with its error, and nothing is lost."""
-    folder, is_true, items = as_nobody(".", ".ares/quarantine")
+    folder, is_true, items = by_nobody(".", ".ares/quarantine")
 
     assert not is_true
     assert {each["action"] for each in items} == {"keep"}
@@ -564,9 +536,9 @@ def test_a_file_that_cannot_be_deleted_keeps_its_receipt(as_nobody):
     assert left == [f"{name}.json" for name in ALL]
 
 
-def test_what_cannot_be_deleted_stops_nothing_else(as_nobody):
+def test_what_cannot_be_deleted_stops_nothing_else(by_nobody):
     """Where only the quarantine is closed, all cache files go, and the report is false."""
-    folder, is_true, items = as_nobody(".ares/quarantine")
+    folder, is_true, items = by_nobody(".ares/quarantine")
     kept = {each["file"] for each in items if each["action"] == "keep"}
 
     assert not is_true

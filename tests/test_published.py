@@ -7,20 +7,25 @@ import re
 from io import BytesIO
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reading import facts_of, table_of
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.archive import Zip
-from ares_notebook.exchange.published import rows_of_csv, rows_of_json
+from ares_notebook.exchange.published import lines_of_csv, lines_of_json
+from ares_notebook.exchange.tables import rows_of_csv
 from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import as_utc, to_ms
 from ares_notebook.market.rows import between, keys_of, schema_of, text_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.market.series import Series, parse_file_name
 
+SERIES = {
+    KLINES: Series.of("klines", "BTCUSDT", "1h"),
+    AGG_TRADES: Series.of("agg_trades", "BTCUSDT"),
+    FUTURES: Series.of("futures", "BTCUSDT"),
+}
 MS_2024 = to_ms(as_utc("2024-06-01"))
 MS_2025 = to_ms(as_utc("2025-06-01"))
 
@@ -64,11 +69,15 @@ def from_csv(dataset, rows):
     return rows_of_csv(dataset, csv_of(dataset, rows), "origin.zip")
 
 
+def from_lines(dataset, rows):
+    return table_of(dataset, [lines_of_csv(dataset, csv_of(dataset, rows), "origin.zip")])
+
+
 def from_json(dataset, rows):
-    return rows_of_json(dataset, json.dumps(rows).encode(), "origin")
+    return table_of(dataset, [lines_of_json(SERIES[dataset], json.dumps(rows).encode(), "origin")])
 
 
-ROADS = pytest.mark.parametrize("read", [from_csv, from_json])
+ROADS = pytest.mark.parametrize("read", [from_csv, from_lines, from_json])
 ROWS = {
     KLINES: [candle(MS_2024), candle(MS_2024 + 3_600_000), candle(MS_2024 + 9_000_123)],
     AGG_TRADES: [
@@ -84,8 +93,10 @@ ROWS = {
 def test_both_roads_give_equal_tables(dataset):
     """The same rows are the same table, and so the same bytes, whichever way they came."""
     by_archive, by_rest = from_csv(dataset, ROWS[dataset]), from_json(dataset, ROWS[dataset])
+    by_lines = from_lines(dataset, ROWS[dataset])
 
     assert by_archive.equals(by_rest)
+    assert by_archive.equals(by_lines)
     assert by_rest.schema == schema_of(dataset)
     assert by_rest.num_rows == len(ROWS[dataset])
     assert text_of(dataset, by_archive).equals(text_of(dataset, by_rest))
@@ -292,7 +303,49 @@ def test_csv_that_is_no_candles_is_refused(block):
 def test_json_that_is_no_candles_is_refused(body):
     """Another dialect of JSON, or none, is refused with the origin."""
     with pytest.raises(BadAnswer, match="origin"):
-        rows_of_json(KLINES, body, "origin")
+        lines_of_json(SERIES[KLINES], body, "origin")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "1,5",
+        "1,5,1",
+        "1\n",
+        "1\r",
+        "\r\n1",
+        '"1"',
+        " 1",
+        "",
+        "1e5",
+        "nan",
+        "-",
+        "0x1",
+        "1\x00",
+        "\u0661",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("column", [1, 4, 5])
+def test_a_cell_of_json_is_no_more_than_one_of_csv(cell, column):
+    """Text with a comma or a line end would be two cells of CSV, and any other is no number."""
+    row = candle(MS_2024)
+    row[column] = cell
+
+    with pytest.raises(BadAnswer, match="origin"):
+        lines_of_json(
+            SERIES[KLINES], json.dumps([row, candle(MS_2024 + 3_600_000)]).encode(), "origin"
+        )
+
+
+def test_cells_that_a_row_borrows_from_the_next_are_refused():
+    """A comma too many in one row and too few in another are no two good rows."""
+    rows = [candle(MS_2024), candle(MS_2024 + 3_600_000)]
+    rows[0][5] = "7.10,1.0"
+    body = json.dumps(rows).encode().replace(b', "4.00", "0"], [', b', "4.00"], [')
+
+    with pytest.raises(BadAnswer, match="origin"):
+        lines_of_json(SERIES[KLINES], body, "origin")
 
 
 @pytest.mark.parametrize("key", ["a", "p", "q", "f", "l", "T", "m"])
@@ -302,7 +355,15 @@ def test_a_trade_that_lacks_a_key_is_refused(key):
     del row[key]
 
     with pytest.raises(BadAnswer, match="origin"):
-        rows_of_json(AGG_TRADES, json.dumps([row]).encode(), "origin")
+        lines_of_json(SERIES[AGG_TRADES], json.dumps([row]).encode(), "origin")
+
+
+def test_funding_of_another_symbol_is_refused():
+    """A funding rate says whose it is; one of another symbol is never stored as ours."""
+    rows = [event(MS_2024 + 3), {**event(MS_2024 + 28_800_000), "symbol": "ETHUSDT"}]
+
+    with pytest.raises(BadAnswer, match="another symbol than BTCUSDT"):
+        lines_of_json(SERIES[FUTURES], json.dumps(rows).encode(), "origin")
 
 
 def test_an_unknown_key_or_column_does_no_harm():
@@ -317,8 +378,10 @@ def test_an_unknown_key_or_column_does_no_harm():
 
 @pytest.mark.parametrize("dataset", ROWS, ids=lambda each: each.name)
 def test_nothing_is_no_rows(dataset):
-    """An empty page and an empty block are tables of no rows, not errors."""
-    assert rows_of_json(dataset, b"[]", "origin").schema == schema_of(dataset)
+    """An empty page and an empty block are no rows, and no errors."""
+    assert len(lines_of_json(SERIES[dataset], b"[]", "origin")) == 0
+    assert len(lines_of_csv(dataset, b"", "origin")) == 0
+    assert len(lines_of_csv(dataset, b"\n", "origin")) == 0
     assert rows_of_csv(dataset, b"", "origin").num_rows == 0
     assert rows_of_csv(dataset, b"\n", "origin").num_rows == 0
 
@@ -340,7 +403,7 @@ def tables_of(dataset, text, zipped):
     archive = Zip(
         f"{name}.zip", f"http://x/{name}.zip", "", BytesIO(zipped(f"{name}.csv", text)), dataset
     )
-    return pa.concat_tables(archive.tables())
+    return table_of(dataset, archive.lines())
 
 
 HEADERS = {
@@ -405,7 +468,7 @@ def test_a_page_for_browsers_is_no_header(zipped):
 def recorded_zip(recorded, key, dataset):
     path = recorded / "archive" / key
     with path.open("rb") as data:
-        return pa.concat_tables(Zip(path.name, path.name, "", data, dataset).tables())
+        return table_of(dataset, Zip(path.name, path.name, "", data, dataset).lines())
 
 
 @pytest.mark.parametrize(
@@ -435,9 +498,7 @@ def test_real_zips_are_read_without_a_hole(recorded, key, dataset, name, rows):
     """Files that Binance published have the rows that are known of them, and no hole between."""
     table = recorded_zip(recorded, key, dataset)
 
-    measure = Measure(parse_file_name(name))
-    measure.add(table)
-    facts = measure.facts()
+    facts = facts_of(parse_file_name(name), table)
     assert (table.num_rows, facts.gaps, facts.off_grid) == (rows, (), 0)
 
 
@@ -457,10 +518,9 @@ def test_real_candles_off_the_grid_are_kept(recorded):
 
     table = rows_of_csv(KLINES, text, "2018-02")
 
-    measure = Measure(parse_file_name("klines_BTCUSDT_1h_2018-02.csv"))
-    measure.add(table)
+    facts = facts_of(parse_file_name("klines_BTCUSDT_1h_2018-02.csv"), table)
     assert table.num_rows == text.count(b"\n")
-    assert measure.facts().off_grid == 43
+    assert facts.off_grid == 43
 
 
 def test_every_real_month_of_candles_is_read(recorded):
@@ -479,16 +539,16 @@ def test_every_real_month_of_candles_is_read(recorded):
 
 def test_real_json_is_read(recorded):
     """A recorded day of REST candles is a whole day; a recorded empty page is no rows."""
-    day = rows_of_json(
-        KLINES, (recorded / "rest/BTCUSDT-1h-2024-01-15.klines.json").read_bytes(), "rest"
+    day = lines_of_json(
+        SERIES[KLINES], (recorded / "rest/BTCUSDT-1h-2024-01-15.klines.json").read_bytes(), "rest"
     )
-    empty = rows_of_json(
-        AGG_TRADES, (recorded / "rest/spot-aggTrades-empty-first.json").read_bytes(), "rest"
+    empty = lines_of_json(
+        SERIES[AGG_TRADES], (recorded / "rest/spot-aggTrades-empty-first.json").read_bytes(), "rest"
     )
 
-    assert day.num_rows == 24
-    assert np.all(np.diff(keys_of(KLINES, day)) == 3_600_000_000)
-    assert empty.num_rows == 0
+    assert len(day) == 24
+    assert np.all(np.diff(day.keys) == 3_600_000_000)
+    assert len(empty) == 0
 
 
 def test_a_real_404_is_no_rows(recorded):

@@ -37,6 +37,8 @@ def environment(tmp_path: Path):
         yield {**os.environ, **told, "ARES_CACHE_DIR": "data_cache", "ARES_PROGRESS": "0"}
 
 
+# Dask 2026.8 is older than what pandas 3.1 warns of.
+@pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
 @pytest.mark.parametrize("code", PYTHON, ids=[text.splitlines()[-1][:40] for text in PYTHON])
 def test_each_python_example_runs(code, environment, tmp_path, monkeypatch):
     """A reader who pastes an example of the README into a cell gets no error."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from reading import table_of
 
 from ares_notebook.demo import DemoExchange
-from ares_notebook.errors import BadAnswer, RegionBlocked, ServerFault
+from ares_notebook.errors import BadAnswer, BadRequest, NotFound, RegionBlocked, ServerFault
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
@@ -51,8 +51,7 @@ def rest(transport):
 
 
 async def all_rows(rest, series, hole):
-    pages = [page async for page in rest.rows(series, hole)]
-    return pa.concat_tables(pages)
+    return table_of(series.dataset, [page async for page in rest.lines(series, hole)])
 
 
 def queries(exchange, word):
@@ -61,7 +60,7 @@ def queries(exchange, word):
 
 async def by_archive(transport, series, cut, start, tmp_path):
     async with Archive(transport, tmp_path).fetch(series, cut, start) as fetched:
-        return pa.concat_tables(fetched.tables())
+        return table_of(series.dataset, fetched.lines())
 
 
 async def test_candles_are_paged_by_open_time(exchange, rest):
@@ -140,14 +139,14 @@ async def test_a_stretch_without_trades_is_empty(rest):
     """Before the listing and in a halt the exchange has nothing, and that is no error."""
     before = [
         page
-        async for page in rest.rows(
+        async for page in rest.lines(
             TRADES, Hole(to_ms(as_utc("2016-01-01")), to_ms(as_utc("2016-01-02")))
         )
     ]
     halted = to_ms(as_utc("2025-03-14T03:00"))
-    during = [page async for page in rest.rows(TRADES, Hole(halted, halted + 60_000))]
+    during = [page async for page in rest.lines(TRADES, Hole(halted, halted + 60_000))]
 
-    assert sum(page.num_rows for page in before + during) == 0
+    assert sum(len(page) for page in before + during) == 0
 
 
 async def test_funding_is_paged_behind_the_last_stamp(exchange, rest):
@@ -212,7 +211,7 @@ async def test_trades_before_the_id_asked_for_are_refused(exchange, rest):
 
     exchange.fail("fromId", times=None, replace_body=older)
 
-    with pytest.raises(BadAnswer, match="begin with"):
+    with pytest.raises(BadAnswer, match="not asked for"):
         await all_rows(rest, TRADES, Hole(DAY, DAY + 600_000))
 
 
@@ -358,3 +357,24 @@ async def test_the_list_of_symbols_has_what_trades(exchange, rest):
     assert {"BTCUSDT", "币安人生USDT"} <= set(symbols)
     assert "MATICUSDT" not in symbols
     assert [request.weight for request in exchange.requests] == [20]
+
+
+async def test_words_of_the_exchange_move_no_cursor(exchange, rest):
+    """What the exchange says of an error is shown, but for what would colour, break or turn a line."""
+    words = r'{"code":-1,"msg":"\u001b[31mred\nline\u202e \u5e01"}'
+    exchange.fail("klines", times=None, status=400, body=words)
+
+    with pytest.raises(BadRequest) as caught:
+        await all_rows(rest, MINUTES, Hole(DAY, DAY + 60_000))
+
+    assert str(caught.value).isprintable()
+    assert "red" in str(caught.value)
+    assert "\u5e01" in str(caught.value)
+
+
+async def test_an_api_that_is_not_there_is_no_unpublished_file(exchange, rest):
+    """A 404 of the API says that the address is wrong."""
+    exchange.fail("klines", times=None, status=404)
+
+    with pytest.raises(NotFound, match="there is no such address; check the settings"):
+        await all_rows(rest, MINUTES, Hole(DAY, DAY + 60_000))

@@ -104,3 +104,14 @@ def test_milliseconds_are_rounded_down():
     rows = table(AGG_TRADES, (us("2025-01-01", 1_999), "1", "1", "True", 5, 6, 7))
 
     assert stamps_ms(rows).tolist() == [to_ms(as_utc("2025-01-01")) + 1]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_empty_piece_of_a_table_writes_nothing(place):
+    """PyArrow fills the text of an empty batch with zeros; ours has the rows' lines alone."""
+    pieces = [table(FUTURES, (us(day), "0.1")) for day in ("2025-01-01", "2025-01-02")]
+    pieces.insert(place, empty_rows(FUTURES))
+
+    text = text_of(FUTURES, pa.concat_tables(pieces)).to_pybytes()
+
+    assert text == b"2025-01-01 00:00:00.000,0.1\n2025-01-02 00:00:00.000,0.1\n"

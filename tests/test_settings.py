@@ -41,6 +41,7 @@ def test_the_defaults_are_those_that_are_promised():
         ("archive_listing_url", "https://l.example/b", "https://l.example/b"),
         ("source", "rest", "rest"),
         ("weight_share", "0.25", 0.25),
+        ("address_shared_by", "12", 12),
         ("compression", "zstd", "zstd"),
         ("progress", "false", False),
         ("market", "elsewhere", "elsewhere"),
@@ -192,3 +193,22 @@ def test_notifiers_of_the_environment_stand_with_blanks_between(monkeypatch):
 def test_the_market_has_a_name(changes, market):
     """Binance's own hosts are binance; another host has its own name, unless one is given."""
     assert Settings(**changes).market_name == market
+
+
+def test_a_wrong_value_of_the_environment_is_traced_to_its_variable(monkeypatch):
+    """Who set a variable wrongly reads its name, not only that of the field."""
+    monkeypatch.setenv("ARES_MAX_RETRIES", "many")
+    with pytest.raises(BadArgument, match=r"max_retries='many': .* \(from ARES_MAX_RETRIES\)"):
+        Settings()
+
+
+def test_a_misspelt_variable_is_told(monkeypatch, caplog):
+    """A variable that is nearly a setting is warned of once; one of somebody else's is not."""
+    monkeypatch.setenv("ARES_CACHEDIR", "elsewhere")
+    monkeypatch.setenv("ARES_GPU_TRAINING", "1")
+    for _ in range(2):
+        Settings()
+
+    assert [each.getMessage() for each in caplog.records] == [
+        "ARES_CACHEDIR is no setting of ours; is ARES_CACHE_DIR meant?"
+    ]

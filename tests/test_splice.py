@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ares_notebook.cache.splice import Patch, spliced
+from ares_notebook.cache.part import Part
+from ares_notebook.cache.patch import Patch
+from ares_notebook.cache.splice import spliced
 from ares_notebook.market.facts import Hole
-from ares_notebook.market.measure import Measure
-from ares_notebook.market.rows import header_of, schema_of, text_of
+from ares_notebook.market.rows import lines_of, schema_of
 from ares_notebook.market.series import parse_file_name
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
@@ -39,12 +40,10 @@ def rows_of(file):
     return pa.table(columns, schema=schema_of(file.dataset))
 
 
-def patch_of(file, table, folder, name):
-    path = Path(folder) / f".{name}.part"
-    path.write_bytes(header_of(file.dataset) + text_of(file.dataset, table).to_pybytes())
-    measure = Measure(file)
-    measure.add(table)
-    return Patch(file, Hole(0, 1), path, measure.facts())
+def patch_of(file, table, folder):
+    part = Part(file, Path(folder), compressed=False)
+    part.pour([lines_of(file.dataset, table)])
+    return Patch(Hole(0, 1), part)
 
 
 def runs(indices):
@@ -73,9 +72,7 @@ def test_what_was_cut_out_and_put_back_is_the_original(file, lost, again, cuts):
     blocks = [base.slice(a, b - a) for a, b in pairwise(edges)]
 
     with tempfile.TemporaryDirectory() as folder:
-        patches = [
-            patch_of(file, table.take(run), folder, run[0]) for run in reversed(runs(lost | again))
-        ]
+        patches = [patch_of(file, table.take(run), folder) for run in reversed(runs(lost | again))]
         joined = pa.concat_tables(spliced(file.dataset, blocks, patches))
 
     assert joined.to_pylist() == table.to_pylist()
@@ -85,9 +82,7 @@ def test_a_patch_without_a_base_is_all_there_is(tmp_path):
     """Where nothing was there, the patch's rows are the file's."""
     table = rows_of(CANDLES)
 
-    joined = pa.concat_tables(
-        spliced(CANDLES.dataset, [], [patch_of(CANDLES, table, tmp_path, "a")])
-    )
+    joined = pa.concat_tables(spliced(CANDLES.dataset, [], [patch_of(CANDLES, table, tmp_path)]))
 
     assert joined.to_pylist() == table.to_pylist()
 
@@ -101,7 +96,7 @@ def test_an_off_grid_candle_gives_way_to_those_of_rest(tmp_path):
     base = [table.slice(0, 5), stray, table.slice(9)]
 
     joined = pa.concat_tables(
-        spliced(CANDLES.dataset, base, [patch_of(CANDLES, table.slice(5, 4), tmp_path, "a")])
+        spliced(CANDLES.dataset, base, [patch_of(CANDLES, table.slice(5, 4), tmp_path)])
     )
 
     assert joined.to_pylist() == table.to_pylist()
@@ -115,7 +110,7 @@ def test_candles_off_the_grid_give_way_only_where_there_is_another(tmp_path):
     base = hours(file, [grid, grid + hour + late, grid + 2 * hour + late, grid + 3 * hour + late])
     patch = hours(file, [grid + hour, grid + 3 * hour])
 
-    joined = pa.concat_tables(spliced(file.dataset, [base], [patch_of(file, patch, tmp_path, "a")]))
+    joined = pa.concat_tables(spliced(file.dataset, [base], [patch_of(file, patch, tmp_path)]))
 
     opens = (joined["timestamp"].to_numpy() // 1000 - grid).tolist()
     assert opens == [0, hour, 2 * hour + late, 3 * hour]

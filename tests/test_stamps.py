@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_notebook.market.stamps import stamp_text
+from ares_notebook.market.stamps import stamp_cells
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENTS = st.lists(st.datetimes(timezones=st.just(UTC)), max_size=20)
@@ -21,10 +21,11 @@ def test_a_stamp_reads_as_python_writes_it(moments, precision):
     digits, timespec = precision
     stamps_us = [(moment - _EPOCH) // timedelta(microseconds=1) for moment in moments]
     expected = [each.replace(tzinfo=None).isoformat(" ", timespec) for each in moments]
-    assert stamp_text(np.array(stamps_us, np.int64), digits).to_pylist() == expected
+    cells = stamp_cells(np.array(stamps_us, np.int64), digits)
+    assert [cell.tobytes().decode() for cell in cells] == expected
 
 
 @pytest.mark.parametrize("digits", [0, 3, 6])
 def test_of_no_stamp_there_is_no_text(digits):
     """A table without rows has a column of no texts."""
-    assert stamp_text(np.array([], np.int64), digits).to_pylist() == []
+    assert len(stamp_cells(np.array([], np.int64), digits)) == 0

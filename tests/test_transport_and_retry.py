@@ -478,6 +478,39 @@ async def test_what_was_asked_and_received_is_counted(exchange, open_transport):
     assert beside == Meter()
 
 
+async def test_what_is_repeated_unasked_is_counted(exchange, open_transport):
+    """A request that aiohttp repeats by itself, since the line is cut, counts as the two that the exchange sees."""
+    meter = Meter()
+
+    async with open_transport(max_retries=0) as transport:
+        with metered(meter):
+            exchange.fail("klines", reset="head")
+            await transport.get(ask(exchange), bytes)
+
+    assert len(exchange.requests) == 2
+    assert (meter.requests, meter.retries) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "spent"), [({"reset": "head", "times": 2}, 2), ({"stall": "head"}, 1)], ids=str
+)
+async def test_what_is_not_answered_may_have_been_counted(exchange, open_transport, fault, spent):
+    """A request that arrived and was not answered is spent, where no header tells; one that reached nobody is not."""
+    asked = ask(exchange, weight=1, counter="funding")
+    exchange.fail("klines", **fault)
+
+    async with open_transport(max_retries=0, request_timeout_seconds=0.2) as transport:
+        budget = transport.budget(exchange.url, "funding")
+        with pytest.raises(ServerFault):
+            await transport.get(asked, bytes)
+        after_silence = budget._used
+        exchange.stop()
+        with pytest.raises(ServerFault):
+            await transport.get(asked, bytes)
+
+    assert (after_silence, budget._used) == (spent, spent)
+
+
 # --- the key ---
 
 

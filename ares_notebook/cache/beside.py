@@ -17,7 +17,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.market.facts import Beside
 from ares_notebook.market.series import CacheFile, parse_file_name
 
-__all__ = ["haves_of"]
+__all__ = ["haves_of", "joined"]
 
 
 def haves_of(store: Store, files: Sequence[CacheFile]) -> list[Have]:
@@ -39,6 +39,22 @@ def haves_of(store: Store, files: Sequence[CacheFile]) -> list[Have]:
     if not haves or haves[0].file.dataset.key != "id":
         return haves
     first, last = (_nearest(store, haves[at].file, side) for at, side in ((0, -1), (-1, 1)))
+    return joined(haves, first, last)
+
+
+def joined(
+    haves: Sequence[Have], first: Have | None = None, last: Have | None = None
+) -> list[Have]:
+    """
+    The same files of trades, each with what lies beside it.
+
+    Parameters
+    ----------
+    haves : sequence of Have
+        Of one series, in order of time.
+    first, last : Have, optional
+        The nearest before and after them.
+    """
     row = [each for each in (first, *haves, last) if each is not None]
     begin = 0 if first is None else 1
     before = list(_ids(row, forwards=True))[begin:]

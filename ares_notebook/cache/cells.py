@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ from ares_notebook.cache.text import (
     is_compressed,
     is_ours,
     last_in_order,
-    not_whole,
     open_text,
     read_rows,
+    unreadable,
 )
 from ares_notebook.errors import BadArgument
 from ares_notebook.market.datasets import Column, Dataset
+from ares_notebook.market.periods import to_ms
 from ares_notebook.market.rows import Table, between, empty_rows, header_of, keys_of
 
 __all__ = ["Wanted", "chosen", "decimals", "read_cells"]
@@ -90,18 +93,21 @@ def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
     if names is None:
         return tuple(known.values())
     wrong = None
-    if isinstance(names, str) or not len(names):
+    # Of a set nobody knows the order.
+    is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes | AbstractSet)
+    asked = tuple(names) if is_list else ()
+    if not asked or not all(isinstance(name, str) for name in asked):
         wrong = "must be a sequence of names"
-    elif "timestamp" in names:
+    elif "timestamp" in asked:
         wrong = "must not name the timestamp: it is the index, and always there"
-    elif not set(names) <= set(known):
-        wrong = f"names {next(name for name in names if name not in known)!r}, which there is not"
-    elif len(set(names)) < len(names):
+    elif not set(asked) <= set(known):
+        wrong = f"names {next(name for name in asked if name not in known)!r}, which there is not"
+    elif len(set(asked)) < len(asked):
         wrong = "names a column twice"
     if wrong:
-        msg = f"columns={names!r} {wrong}; there are {', '.join(known)}"
+        msg = f"columns={asked or names!r} {wrong}; there are {', '.join(known)}"
         raise BadArgument(msg)
-    return tuple(known[name] for name in names)
+    return tuple(known[name] for name in asked)
 
 
 def read_cells(have: Have, wanted: Wanted) -> Table:
@@ -133,7 +139,7 @@ def read_cells(have: Have, wanted: Wanted) -> Table:
         table = between(table, wanted.start_ms, wanted.end_ms)
         _check_numbers(table, wanted)
     except (pa.ArrowTypeError, OSError, ValueError) as error:
-        raise not_whole(path, error) from error
+        raise unreadable(path, error) from error
     return table.select(["timestamp", *(column.name for column in wanted.columns)])
 
 
@@ -197,7 +203,9 @@ def _line_from(text: io.BufferedReader, begin: int, moment_us: int) -> int:
 
 def _stamp_us(line: bytes) -> int:
     stamp = line.partition(b",")[0].decode("ascii")
-    return int(np.datetime64(stamp, "us").astype(np.int64))
+    # NumPy would read "today", too, and what has a zone with a warning.
+    moment = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+    return to_ms(moment) * 1000 + moment.microsecond % 1000
 
 
 def _typed(path: Path, have: Have, wanted: Wanted) -> Table:

@@ -7,8 +7,10 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from shlex import quote
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
+from ares_notebook.threads import look_up
 
 __all__ = [
     "PART_SUFFIX",
@@ -24,34 +26,67 @@ _SMALL_BYTES = 1 << 13
 PART_SUFFIX = ".part"
 """How the names of temporary files end."""
 
+_FULL = {
+    errno.ENOSPC: "no space left to write",
+    errno.EDQUOT: "your quota leaves no space to write",
+    errno.EFBIG: "so large a file is not allowed here:",
+}
+_SMALLER = 'free some, choose a shorter lookback, or store compressed with compression="zstd"'
+_NO_LOCKS = (
+    "this disk has no locks, as some network folders, and without them two runs could write "
+    "one file: use a local folder"
+)
+_WAYS_OUT = {
+    errno.EROFS: "it can only be read: have it mounted for writing",
+    errno.ENAMETOOLONG: "use a folder with a shorter path",
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP), _NO_LOCKS),
+}
+
 
 def cannot_access(path: Path, error: OSError) -> CacheError:
     """Our error for an *error* of the file system, with the way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        msg = (
-            f"no space left to write {path}; free some, choose a shorter lookback, "
-            f'or store compressed with compression="zstd"'
-        )
-        return NotEnoughDisk(msg)
+    if error.errno in _FULL:
+        return NotEnoughDisk(f"{_FULL[error.errno]} {path}; {_SMALLER}")
     if isinstance(error, NotADirectoryError | FileExistsError):
-        msg = (
-            f"could not create or access {path}: there is a file where a folder should be; "
-            f"move it away, or choose another folder with cache_dir"
-        )
-        return CacheUnavailable(msg)
-    if isinstance(error, IsADirectoryError):
+        why = "there is a file where a folder should be; move it away"
+    elif isinstance(error, IsADirectoryError):
         return CacheUnavailable(f"{path} is a folder; name a file")
-    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+    elif isinstance(error, FileNotFoundError) and not path.parent.exists():
         return CacheUnavailable(f"there is no folder {path.parent}; make it, or name another place")
-    if isinstance(error, FileNotFoundError):
+    elif isinstance(error, FileNotFoundError):
         return CacheUnavailable(f"{path} is not there any more: somebody has deleted it; try again")
-    folder = path.parent if path.suffix else path
-    why = os.strerror(error.errno) if error.errno else str(error)
-    msg = (
-        f"could not create or access {path}: {why}; make it yours with "
-        f"`chmod -R u+rwX {folder}`, or choose another folder with cache_dir"
-    )
+    else:
+        words = os.strerror(error.errno) if error.errno else str(error)
+        why = f"{words}; {_way_out(path, error)}"
+    msg = f"could not create or access {path}: {why}, or choose another folder with cache_dir"
     return CacheUnavailable(msg)
+
+
+def _way_out(path: Path, error: OSError) -> str:
+    """What helps against an *error* that the path itself does not explain."""
+    if not isinstance(error, PermissionError):
+        return _WAYS_OUT.get(error.errno or 0, "see to that")
+    nearest, owner = _nearest(path)
+    if owner not in (None, _user()):
+        return f"{nearest} belongs to another user (uid {owner}): have it given to you (`chown`)"
+    # os.path, since a folder that may not be looked into must not raise here.
+    place = nearest if os.path.isdir(nearest) else nearest.parent  # noqa: PTH112 - as said
+    return f"make it yours with `chmod -R u+rwX {quote(str(place))}`"
+
+
+def _nearest(path: Path) -> tuple[Path, int | None]:
+    """What there is of a path, and whose it is; None where nobody can tell."""
+    for each in (path, *path.parents):
+        try:
+            return each, each.lstat().st_uid
+        except OSError:
+            continue
+    return path, None
+
+
+def _user() -> int:
+    # Windows knows no such numbers; every owner is 0 there.
+    return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
 def put_text(path: Path, text: str) -> None:
@@ -97,5 +132,6 @@ def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_HASH_BLOCK_BYTES):
+            look_up()
             digest.update(block)
     return digest.hexdigest()

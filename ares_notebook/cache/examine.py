@@ -13,7 +13,7 @@ from ares_notebook.errors import CorruptFile
 from ares_notebook.market.facts import Facts
 from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, header_of, stamps_ms
+from ares_notebook.market.rows import Table, header_of, keys_of, stamps_ms
 from ares_notebook.market.scale import Scale
 from ares_notebook.market.series import CacheFile
 
@@ -31,7 +31,7 @@ def examined(file: CacheFile, path: Path) -> Have:
             _check_line_ends(path, file)
         for table in read_rows(path, file):
             _check_scale(path, table, scale)
-            measure.add(table)
+            measure.add(keys_of(file.dataset, table), stamps_ms(table))
     except CorruptFile as error:
         _LOGGER.info("%s", error)
         return Have(file, str(path), problem=str(error))

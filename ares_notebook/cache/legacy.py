@@ -22,12 +22,11 @@ from ares_notebook.market.rows import Table, schema_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ends_with_line", "legacy_columns", "read_legacy"]
+__all__ = ["ends_with_line", "read_legacy"]
 
-
-def legacy_columns(dataset: Dataset) -> tuple[str, ...]:
-    """The columns that the ancestor always wrote; a file that lacks one of these is not its work."""
-    return dataset.column_names[: dataset.ancestor_columns]
+# As Python prints floats. What pandas takes for a number is more: inf, blanks around, a sign before.
+_NUMBER = r"-?[0-9]+(?:\.[0-9]*)?(?:e[-+][0-9]{1,3})?"
+_INTEGER = r"-?[0-9]{1,18}"
 
 
 def read_legacy(path: Path, dataset: Dataset) -> Table:
@@ -47,18 +46,17 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
     frame = _text_frame(path, dataset)
     frame["timestamp"] = _stamps(frame["timestamp"])
     columns = [each for each in dataset.columns if each.name in frame and each.kind != "time"]
-    import pandas as pd  # noqa: PLC0415 - only old files need it: its import is slow
-
     good = frame["timestamp"].notna()
     for column in columns:
         if column.kind == "flag":
             good &= frame[column.name].isin(["True", "False"])
         else:
-            good &= pd.to_numeric(frame[column.name], errors="coerce").notna()
+            shape = _INTEGER if column.kind == "integer" else _NUMBER
+            good &= frame[column.name].str.fullmatch(shape)
     frame = frame[good]
     for column in columns:
         if column.kind == "integer":
-            frame[column.name] = pd.to_numeric(frame[column.name]).astype("int64")
+            frame[column.name] = frame[column.name].astype("int64")
     order = "agg_trade_id" if dataset.key == "id" else "timestamp"
     # A funding event is known by its hour: it is stamped some milliseconds late.
     key = frame[order].dt.floor("h") if dataset.key == "event_time" else frame[order]
@@ -76,7 +74,7 @@ def ends_with_line(path: Path) -> bool:
 
 def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
     """The cells of all lines that have as many of them as the header."""
-    import pandas as pd  # noqa: PLC0415 - see above
+    import pandas as pd  # noqa: PLC0415 - only old files need it: its import is slow
 
     try:
         lines = path.read_bytes().split(b"\n")
@@ -85,7 +83,7 @@ def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
     # What follows the last line end is a line cut short, or nothing.
     header, *lines = lines[:-1] or [b""]
     names = header.decode("utf-8", "replace").rstrip("\r").split(",")
-    missing = [name for name in legacy_columns(dataset) if name not in names]
+    missing = [name for name in dataset.ancestor_names if name not in names]
     if missing or len(set(names)) < len(names):
         raise CorruptFile(
             _unknown(path, f"no column {missing[0]!r}" if missing else "a doubled one")

@@ -60,6 +60,13 @@ class Listing:
         self._add(name)
         self.noted.add(name)
 
+    def look(self, name: str, folder: Path, receipts: Path) -> None:
+        """Take note of how one file lies there by now; the plain form wins."""
+        forms = (form for form in (name, f"{name}.zst") if os.path.lexists(folder / form))
+        self.put(name, next(forms, None))
+        if os.path.lexists(receipts / f"{name}.json"):
+            self.note(name)
+
     def _add(self, name: str) -> None:
         if name not in self.there and name not in self.noted:
             insort(self.names, name)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheError
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["held", "locked", "sweep"]
@@ -39,10 +40,11 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     except OSError as error:
         raise cannot_access(store.lock_path(file), error) from error
     try:
+        # Another may have held it before we asked, and be done by now.
+        store.look_again(file)
         if waiting:
-            store.refresh()
             for part in store.parts(file):
-                part.unlink(missing_ok=True)
+                _remove(part)
         yield
     finally:
         lock.release()
@@ -79,9 +81,24 @@ def sweep(store: Store) -> None:
     """Remove temporary files that a killed process left; those of a living one are locked."""
     for part in store.parts():
         name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
-        with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
-            if is_ours:
-                part.unlink(missing_ok=True)
+        try:
+            with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
+                if is_ours:
+                    _remove(part)
+        except CacheError as error:
+            _tell_that_it_stays(error)
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        _tell_that_it_stays(cannot_access(part, error))
+
+
+def _tell_that_it_stays(error: CacheError) -> None:
+    # Another user may have left it; it takes room, and stands in nobody's way.
+    _LOGGER.warning("a temporary file stays: %s", error)
 
 
 def _lock(path: Path) -> FileLock:

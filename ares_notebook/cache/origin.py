@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ares_notebook.cache.disk import put_text
-from ares_notebook.errors import WrongMarket
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk
+from ares_notebook.errors import CacheUnavailable, WrongMarket
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["claim", "market_of", "refuse_another"]
@@ -29,10 +29,20 @@ def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, P
     ------
     WrongMarket
         If another market filled it.
-    OSError
-        If the note cannot be read.
+    CacheUnavailable
+        If the note, or a file where none is, cannot be read; if it is damaged.
     """
-    known = market_of(folder) or _market_of_old(files)
+    known = market_of(folder)
+    if known is None:
+        files = list(files)
+        if files and _note_of(folder).exists():
+            msg = (
+                f"{_note_of(folder)} is damaged, so nobody knows whose data {folder} holds; write "
+                f'{{"market": "binance"}} into it, or the market that they are of, or choose '
+                f"another folder with cache_dir"
+            )
+            raise CacheUnavailable(msg)
+        known = _market_of_old(files)
     if known not in (None, market):
         msg = (
             f"{folder} holds the data of {known!r}, and {market!r} would be mixed "
@@ -56,30 +66,66 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
     ------
     WrongMarket
         As there.
+    CacheUnavailable
+        As there.
     OSError
-        If the note cannot be read or written.
+        If the note cannot be written.
     """
     refuse_another(folder, market, files)
     if market_of(folder) is None:
-        note = folder / ".ares" / "origin.json"
-        put_text(note, json.dumps({"market": market}) + "\n")
+        from filelock import FileLock  # noqa: PLC0415 - once a cache
+
+        with FileLock(folder / ".ares" / "locks" / "origin.lock", thread_local=False):
+            if market_of(folder) is None:
+                _note(folder, market)
+        # Another may have been first; now there is a note, and no file needs to be looked at.
+        refuse_another(folder, market, ())
+
+
+def _note(folder: Path, market: str) -> None:
+    """Write the note, whole, and onto the disk before the first file is."""
+    note = _note_of(folder)
+    # Always of one name, since nobody sweeps here: what a killed process left is written over.
+    part = note.with_name(f".{note.name}{PART_SUFFIX}")
+    try:
+        part.write_text(json.dumps({"market": market}) + "\n", encoding="utf-8")
+        flush_to_disk(part)
+        part.replace(note)
+    finally:
+        part.unlink(missing_ok=True)
+    flush_to_disk(note.parent)
 
 
 def market_of(folder: Path) -> str | None:
-    """The market that filled *folder*; None where no note says so."""
-    note = folder / ".ares" / "origin.json"
+    """
+    The market that filled *folder*; None where no note says so.
+
+    Raises
+    ------
+    CacheUnavailable
+        If the note cannot be read.
+    """
+    note = _note_of(folder)
     try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["market"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        market = json.loads(note.read_text(encoding="utf-8"))["market"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    except OSError as error:
+        raise cannot_access(note, error) from error
+    return market if isinstance(market, str) else None
+
+
+def _note_of(folder: Path) -> Path:
+    return folder / ".ares" / "origin.json"
 
 
 def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
     """The ancestor knew only Binance, so a folder of nothing but its files is Binance's."""
-    from ares_notebook.cache.text import is_ours  # noqa: PLC0415 - slow, and few folders lack the note
-
     found = None
     for file, path in files:
+        # Slow to import, and few folders lack the note.
+        from ares_notebook.cache.text import is_ours  # noqa: PLC0415
+
         if is_ours(path, file.dataset):
             return None
         if path.stat().st_size:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.errors import BadAnswer
 from ares_notebook.market.facts import Facts
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.measure import Measure
-from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Part"]
@@ -37,7 +35,7 @@ class Part:
     compressed : bool
         Write zstd instead of plain text.
     columns : sequence of str, optional
-        Only these, timestamp first: an old file is completed in its own columns.
+        Only these, the first of its dataset: an old file is completed in its own columns.
 
     Raises
     ------
@@ -72,6 +70,8 @@ class Part:
         # What passes through our own write() is hashed, compressed or not.
         self._sink: Any = self
         if compressed:
+            import pyarrow as pa  # noqa: PLC0415 - slow to import, and few compress
+
             self._sink = pa.CompressedOutputStream(pa.PythonFile(self, "w"), "zstd")
         self._sink.write((",".join(self.columns) + "\n").encode())
 
@@ -104,9 +104,9 @@ class Part:
         """Of the bytes on disk."""
         return self._digest.hexdigest()
 
-    def write_rows(self, table: Table) -> None:
+    def write_lines(self, lines: Lines) -> None:
         """
-        Append rows.
+        Append rows; of those of an old file only its columns.
 
         Raises
         ------
@@ -115,23 +115,27 @@ class Part:
         CacheError
             If they cannot be written.
         """
-        self.write_lines(Lines.of(self.file.dataset, table, self.columns))
-
-    def write_lines(self, lines: Lines) -> None:
-        """The same of rows that are text already, in the columns of this part."""
         if not len(lines):
             return
         keys = lines.keys
         after = -1 if self._last_key is None else self._last_key
         if keys[0] <= after or not bool(np.all(np.diff(keys) > 0)):
-            msg = f"rows for {self.file.name} are not in order; nothing of them is stored"
+            msg = f"rows for {self.file.name} are not in order; nothing of them is stored, run again later"
             raise BadAnswer(msg)
         self._last_key = int(keys[-1])
-        self._measure.follow(keys, lines.stamps_us // 1000)
+        self._measure.add(keys, lines.stamps_us // 1000)
+        is_whole = len(self.columns) == len(self.file.dataset.columns)
+        shown = lines if is_whole else lines.narrowed(len(self.columns))
         try:
-            self._sink.write(lines.text)
+            self._sink.write(shown.text)
         except OSError as error:
             raise cannot_access(self.path, error) from error
+
+    def pour(self, lines: Iterable[Lines]) -> None:
+        """Append all of *lines* and finish writing."""
+        for each in lines:
+            self.write_lines(each)
+        self.close()
 
     def close(self) -> None:
         """Finish writing; the file stays a temporary one until it is moved."""

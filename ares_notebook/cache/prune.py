@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from numbers import Real
 from pathlib import Path
@@ -22,6 +23,7 @@ from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
 from ares_notebook.market.periods import to_ms
 from ares_notebook.market.series import CacheFile, Series
 from ares_notebook.settings import Settings, bytes_of
+from ares_notebook.threads import look_up
 
 __all__ = ["prune_cache"]
 
@@ -113,26 +115,34 @@ def prune_cache(
         raise NeverDownloaded(never(store, symbol, interval))
     began = datetime.now(UTC)
     row = decided(found, began, limits)
-    items = (each.item if dry_run or not each.goes else _deleted(store, each) for each in row)
-    report = PruneReport(tuple(items), dry_run)
-    if not dry_run:
-        note_run(store.folder, _run_of(report, began, symbol, interval))
-    return report
+    if dry_run:
+        return PruneReport(tuple(each.item for each in row), dry_run)
+    items: list[PruneItem] = []
+    run = Run(began, "prune", (symbol or "").upper(), interval or "", ending="cancelled")
+    try:
+        for each in row:
+            look_up()
+            items.append(_deleted(store, each) if each.goes else each.item)
+        run = replace(run, ending="done")
+    finally:
+        # What was deleted before a stop is on record too.
+        _note(store.folder, run, items)
+    return PruneReport(tuple(items), dry_run)
 
 
-def _run_of(report: PruneReport, at: datetime, symbol: str | None, interval: str | None) -> Run:
-    """The line of the run history."""
-    return Run(
-        at,
-        "prune",
-        (symbol or "").upper(),
-        interval or "",
-        ending="failed" if report.failed else "done",
+def _note(folder: Path, run: Run, items: Sequence[PruneItem]) -> None:
+    """Write the line of the run history."""
+    report = PruneReport(tuple(items), dry_run=False)
+    ending = "failed" if report.failed and run.ending == "done" else run.ending
+    told = replace(
+        run,
+        ending=ending,
         files=report.files,
-        seconds=round((datetime.now(UTC) - at).total_seconds(), 3),
+        seconds=round((datetime.now(UTC) - run.at).total_seconds(), 3),
         failures=len(report.failed),
         error="".join(f"{each.file}: {each.error}" for each in report.failed[:1]),
     )
+    note_run(folder, told)
 
 
 def _limits(keep: float | timedelta | None, size: int | str | None, settings: Settings) -> Limits:

@@ -65,7 +65,8 @@ class Run:
         The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
         ``prune``.
     symbol, interval, datasets : str
-        Of what; several with commas between, empty for all that is there.
+        Of what; several with commas between, of many symbols the first and how many more;
+        empty for all that is there.
     start, end : datetime or None
         The window that was asked for, half-open.
     ending, files, failures, error
@@ -114,7 +115,8 @@ def note_run(folder: Path, run: Run) -> None:
         The cache folder.
     run : Run
     """
-    if not (folder / ".ares").is_dir():
+    # os.path, since a folder that may not be looked into must not raise here.
+    if not os.path.isdir(folder / ".ares"):  # noqa: PTH112 - as said
         # A cache that could not be begun has no history.
         return
     line = json.dumps(asdict(run), default=_moment, ensure_ascii=False) + "\n"

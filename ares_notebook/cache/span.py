@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
@@ -17,6 +17,7 @@ from ares_notebook.market.symbols import validate_symbol
 __all__ = ["Span", "cached_files", "meant", "never", "series_span", "spans"]
 
 Moment = datetime | date | str | None
+_ALMOST_A_MS = timedelta(microseconds=999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
     if not files:
         raise NeverDownloaded(never(store, series.symbol, series.interval))
     begin = to_ms(first or files[0].period.start)
-    stop = _rows_end_ms(store.have(files[-1])) if end is None else to_ms(last)
+    # Rounded up: what is finer than a millisecond is cut by whoever reads the rows.
+    stop = _rows_end_ms(store.have(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if begin >= stop:
         raise NeverDownloaded(never(store, series.symbol, series.interval))
     return Span(series, begin, stop, tuple(files_between(series, utc(begin), utc(stop))))

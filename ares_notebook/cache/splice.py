@@ -3,63 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ares_notebook.cache.patch import Patch
 from ares_notebook.cache.text import read_rows
 from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.rows import Table, keys_of
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["Patch", "spliced"]
-
-
-_HOUR_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """
-    Rows fetched for a hole, in a temporary file.
-
-    Parameters
-    ----------
-    file : CacheFile
-    hole : Hole
-    path : Path
-    facts : Facts
-        What the rows prove; never of no rows.
-    """
-
-    file: CacheFile
-    hole: Hole
-    path: Path
-    facts: Facts
-
-    @property
-    def keys(self) -> tuple[int, int]:
-        """
-        First key, and the key after the last, of what this may replace.
-
-        For candles to the end of the last one: one off the grid may lie in it. An id
-        or a funding hour can only be the same row again.
-        """
-        facts = self.facts
-        first_ms, last_ms = facts.first_ms or 0, facts.last_ms or 0
-        match self.file.dataset.key:
-            case "id":
-                return facts.first_id or 0, (facts.last_id or 0) + 1
-            case "open_time":
-                end_ms = next_open_ms(self.file.series.interval or "", last_ms)
-                return first_ms * 1000, end_ms * 1000
-            case "event_time":
-                return first_ms // _HOUR_MS, last_ms // _HOUR_MS + 1
+__all__ = ["spliced"]
 
 
 def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -> Iterator[Table]:
@@ -100,20 +55,20 @@ def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -
     if reached is not None:
         yield from _laid_over(reached, under)
     for patch in waiting:
-        yield from read_rows(patch.path, patch.file)
+        yield from read_rows(patch.part.path, patch.part.file)
 
 
 def _laid_over(patch: Patch, under: list[Table]) -> Iterator[Table]:
     """The patch, with those rows under it that none of its own replaces."""
     below = pa.concat_tables(under)
-    if not below.num_rows or not patch.file.dataset.has_interval:
+    if not below.num_rows or not patch.part.file.dataset.has_interval:
         # An id or a funding hour can only be the same row again.
-        yield from read_rows(patch.path, patch.file)
+        yield from read_rows(patch.part.path, patch.part.file)
         return
     # Candles off the grid (February 2018) give way to one that opens in their place,
     # and stay where the exchange has none. They are few, and so is what lies over them.
-    above = pa.concat_tables(read_rows(patch.path, patch.file))
-    is_replaced = np.isin(_slots(patch.file, below), _slots(patch.file, above))
+    above = pa.concat_tables(read_rows(patch.part.path, patch.part.file))
+    is_replaced = np.isin(_slots(patch.part.file, below), _slots(patch.part.file, above))
     kept = below.filter(pa.array(~is_replaced))
     yield pa.concat_tables([above, kept]).sort_by("timestamp")
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -77,9 +78,8 @@ class Store:
         try:
             self._receipts.mkdir(parents=True, exist_ok=True)
             (self._ours / "locks").mkdir(exist_ok=True)
-            probe = self._ours / f".writable.{os.getpid()}{PART_SUFFIX}"
-            probe.touch()
-            probe.unlink()
+            # Of no name, so that a killed process cannot leave it.
+            TemporaryFile(dir=self._ours).close()
             self.refuse_another()
         except OSError as error:
             raise cannot_access(self.folder, error) from error
@@ -91,6 +91,8 @@ class Store:
         Raises
         ------
         WrongMarket
+        CacheUnavailable
+            If nobody can tell.
         """
         refuse_another(self.folder, self._market, self._there())
 
@@ -262,6 +264,7 @@ class Store:
             quarantine_of,
             salvage,
         )
+        from ares_notebook.market.rows import lines_of  # noqa: PLC0415 - as above
 
         if have.path is None or have.problem is None:
             return
@@ -274,7 +277,7 @@ class Store:
         self._remember(have.file, None)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         with self.part(have.file) as part:
-            part.write_rows(rows)
+            part.write_lines(lines_of(have.file.dataset, rows))
             sources = (Source("salvaged", moved.name, at),)
             self.commit(part, sources=sources, absences=have.absences, final=False)
         words = f"{have.problem}; it is in {moved.relative_to(self.folder)}"
@@ -291,12 +294,17 @@ class Store:
     def parts(self, file: CacheFile | None = None) -> list[Path]:
         """Temporary files, of *file* or of all: stale, unless somebody holds the lock."""
         pattern = f".{file.name}*{PART_SUFFIX}" if file else f".*{PART_SUFFIX}"
-        return sorted(self.folder.glob(pattern))
+        places = (self.folder, self._receipts, self._ours / "quarantine")
+        return [part for place in places for part in sorted(place.glob(pattern))]
 
     def refresh(self) -> None:
         """Look at the folder anew, since another process may have changed it."""
         with self._lock:
             self._found, self._is_found_ours = None, False
+
+    def look_again(self, file: CacheFile) -> None:
+        """Look at *file* alone anew; the folder as a whole would be a long look for each file."""
+        self._our_listing().look(file.name, self.folder, self._receipts)
 
     def _listing(self) -> Listing:
         # One look at the field: another thread may call `refresh` at any moment.

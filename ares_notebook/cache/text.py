@@ -14,19 +14,20 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.legacy import ends_with_line, read_legacy
-from ares_notebook.errors import CorruptFile
+from ares_notebook.errors import CacheError, CorruptFile
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.rows import Table, header_of, keys_of, schema_of
 from ares_notebook.market.series import CacheFile
+from ares_notebook.threads import look_up
 
 __all__ = [
     "check_last_line",
     "is_compressed",
     "is_ours",
     "last_in_order",
-    "not_whole",
     "open_text",
     "read_rows",
+    "unreadable",
 ]
 
 _BLOCK_BYTES = 4 << 20
@@ -59,7 +60,9 @@ def is_ours(path: Path, dataset: Dataset) -> bool:
     try:
         with open_text(path) as stream:
             return bool(stream.read(len(header)) == header)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise cannot_access(path, error) from error
         # Broken compression shows only when it is read.
         return False
 
@@ -80,11 +83,13 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     ------
     CorruptFile
         If the text is not what the name says.
+    CacheError
+        If the disk does not give it.
     """
     if not is_ours(path, file.dataset):
         if is_compressed(path):
             # The ancestor compressed nothing.
-            raise not_whole(path, ValueError("no text of ours in it"))
+            raise unreadable(path, ValueError("no text of ours in it"))
         yield read_legacy(path, file.dataset)
         return
     check_last_line(path)
@@ -92,11 +97,12 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
         with open_text(path) as stream:
             last_key = -1
             for batch in _reader(stream, file.dataset):
+                look_up()
                 table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
                 last_key = last_in_order(path, keys_of(file.dataset, table), last_key)
                 yield table
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise not_whole(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
@@ -104,7 +110,7 @@ def last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
     if not len(keys):
         return before
     if keys[0] <= before or not bool(np.all(np.diff(keys) > 0)):
-        raise not_whole(path, ValueError("its rows are doubled or out of order"))
+        raise unreadable(path, ValueError("its rows are doubled or out of order"))
     return int(keys[-1])
 
 
@@ -112,7 +118,7 @@ def check_last_line(path: Path) -> None:
     """Refuse a file that ends inside a line: a number cut short is still a number."""
     # Compression notices by itself.
     if not is_compressed(path) and not ends_with_line(path):
-        raise not_whole(path, ValueError("it ends inside a line"))
+        raise unreadable(path, ValueError("it ends inside a line"))
 
 
 def _reader(stream: Any, dataset: Dataset) -> Any:
@@ -134,7 +140,9 @@ def _as_rows(dataset: Dataset, table: Table) -> Table:
     return table.set_column(0, "timestamp", stamps).cast(schema_of(dataset))
 
 
-def not_whole(path: Path, error: Exception) -> CorruptFile:
-    """Our error for an *error* of reading, with the way out."""
+def unreadable(path: Path, error: Exception) -> CorruptFile | CacheError:
+    """Our error for an *error* of reading: the text's, or the disk's, which says nothing of the text."""
+    if isinstance(error, OSError) and error.errno:
+        return cannot_access(path, error)
     reason = str(error).splitlines()[0]
     return CorruptFile(f"{path} is not a whole cache file ({reason}); download its period again")

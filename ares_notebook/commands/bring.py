@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ares_notebook.cache.coverage import coverage as coverage_table
+import ares_notebook as ares
 from ares_notebook.commands.options import (
+    ALL_DATASETS,
     FAILED,
     CacheDir,
+    Datasets,
     End,
     Json,
     OneSymbol,
@@ -19,15 +21,16 @@ from ares_notebook.commands.options import (
     Source,
     Start,
     Verbose,
+    Years,
     log,
     settings_of,
+    words_of,
 )
 from ares_notebook.commands.show import carried_out, show_coverage, show_report
-from ares_notebook.demo import DemoExchange
 from ares_notebook.settings import Settings
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.on_record import Errand, on_record, planned
-from ares_notebook.work.plan import Plan, plan_downloads
+from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import somebody_looks
 from ares_notebook.work.repair import plan_repair
 from ares_notebook.work.report import DownloadReport
@@ -38,17 +41,10 @@ __all__ = ["demo", "download", "plan", "repair"]
 _DEMO_END = "2025-04-01"
 _DEMO_CACHE = "demo_cache"
 _DAY_YEARS = 1 / 365.25
-_ALL = "klines,agg_trades,futures"
 
 Symbol = Annotated[str | None, typer.Argument(help="Such as BTCUSDT.", show_default="BTCUSDT")]
 Interval = Annotated[
     str | None, typer.Argument(help="Of the k-lines, 1s to 1M.", show_default="1h")
-]
-Years = Annotated[
-    float | None, typer.Option("--years", help="How far back; 0.25 is a quarter.", show_default="1")
-]
-Datasets = Annotated[
-    str, typer.Option("--datasets", help="Some of klines,agg_trades,futures; trades are large.")
 ]
 
 
@@ -58,7 +54,7 @@ def download(
     *,
     years: Years = None,
     end: End = None,
-    datasets: Datasets = _ALL,
+    datasets: Datasets = ALL_DATASETS,
     source: Source = None,
     cache_dir: CacheDir = None,
     json: Json = False,
@@ -80,7 +76,7 @@ def plan(
     *,
     years: Years = None,
     end: End = None,
-    datasets: Datasets = _ALL,
+    datasets: Datasets = ALL_DATASETS,
     source: Source = None,
     cache_dir: CacheDir = None,
     exact: Annotated[
@@ -122,13 +118,15 @@ def demo(
     cache_dir: Annotated[str, typer.Option("--cache-dir", help="The cache folder.")] = _DEMO_CACHE,
 ) -> None:
     """Try it offline: three months of BTCUSDT from a demo exchange on this machine."""
-    with DemoExchange() as exchange:
+    with ares.DemoExchange() as exchange:
         typer.echo(f"The demo exchange is at {exchange.url}. Its market is made up.\n")
         settings = exchange.settings(cache_dir=cache_dir)
         # Days of trades are large, so the demo takes three of them, not three months.
         parts = [(90 * _DAY_YEARS, ("klines", "futures")), (3 * _DAY_YEARS, ("agg_trades",))]
         plans = [
-            plan_downloads("BTCUSDT", "1h", years, end=_DEMO_END, settings=settings, datasets=names)
+            ares.plan_downloads(
+                "BTCUSDT", "1h", years, end=_DEMO_END, settings=settings, datasets=names
+            )
             for years, names in parts
         ]
         plans = [asyncio.run(made.measure()) for made in plans]
@@ -137,7 +135,7 @@ def demo(
         reports = [_carried_out("download", made) for made in plans]
         for report in reports:
             typer.echo(f"{report}\n")
-        show_coverage(coverage_table("BTCUSDT", "1h", settings=settings))
+        show_coverage(ares.coverage("BTCUSDT", "1h", settings=settings))
     typer.echo(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
     if not all(reports):
         raise typer.Exit(FAILED)
@@ -152,13 +150,13 @@ def _plan(
     datasets: str,
     settings: Settings,
 ) -> Plan:
-    return plan_downloads(
+    return ares.plan_downloads(
         symbol if symbol is not None else settings.symbol,
         interval if interval is not None else settings.interval,
         years if years is not None else settings.lookback_years,
         end=end,
         settings=settings,
-        datasets=tuple(name.strip() for name in datasets.split(",") if name.strip()),
+        datasets=words_of(datasets),
     )
 
 

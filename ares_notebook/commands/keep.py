@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ares_notebook.cache.prune import prune_cache
+import ares_notebook as ares
 from ares_notebook.commands.options import (
     FAILED,
     CacheDir,
@@ -15,7 +15,8 @@ from ares_notebook.commands.options import (
     OnlySymbol,
     settings_of,
 )
-from ares_notebook.commands.show import show_pruned
+from ares_notebook.commands.show import carried_out, show_pruned
+from ares_notebook.threads import breakable
 
 __all__ = ["prune"]
 
@@ -41,7 +42,8 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete what is old and what does not fit; first only say what would go."""
-    report = prune_cache(
+    work = breakable(
+        ares.prune_cache,
         symbol,
         interval,
         keep=keep_days,
@@ -49,6 +51,7 @@ def prune(
         dry_run=not yes,
         settings=settings_of(cache_dir=cache_dir),
     )
+    report = carried_out(work)
     show_pruned(report, as_json=json)
     if not report:
         raise typer.Exit(FAILED)

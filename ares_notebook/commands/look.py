@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ares_notebook.cache.coverage import coverage as coverage_table
-from ares_notebook.cache.gaps import REASONS, find_gaps
-from ares_notebook.cache.runs import load_runs
+import ares_notebook as ares
+from ares_notebook.cache.gaps import REASONS
 from ares_notebook.commands.options import (
     FAILED,
     CacheDir,
@@ -33,10 +32,6 @@ from ares_notebook.commands.show import (
     told_as_json,
 )
 from ares_notebook.errors import PoorQuality
-from ares_notebook.proof.assure import assure_quality
-from ares_notebook.proof.audit import audit_cache
-from ares_notebook.proof.fingerprint import fingerprint as fingerprint_of
-from ares_notebook.proof.verify import verify_fingerprint
 
 __all__ = ["audit", "coverage", "fingerprint", "gaps", "runs", "validate", "verify"]
 
@@ -54,7 +49,7 @@ def coverage(
 ) -> None:
     """Show what the cache holds, a line a file."""
     settings = settings_of(cache_dir=cache_dir)
-    table = coverage_table(symbol, interval, start=start, end=end, settings=settings)
+    table = ares.coverage(symbol, interval, start=start, end=end, settings=settings)
     told_as_json(table) if json else show_coverage(table)
 
 
@@ -69,7 +64,7 @@ def gaps(
 ) -> None:
     """Show where rows are missing, and why."""
     settings = settings_of(cache_dir=cache_dir)
-    table = find_gaps(symbol, interval, start=start, end=end, settings=settings)
+    table = ares.find_gaps(symbol, interval, start=start, end=end, settings=settings)
     if json:
         told_as_json(table)
     elif table.empty:
@@ -88,7 +83,7 @@ def runs(
     json: Json = False,
 ) -> None:
     """Show what was done with the cache, a line a run."""
-    table = load_runs(settings=settings_of(cache_dir=cache_dir)).tail(last)
+    table = ares.load_runs(settings=settings_of(cache_dir=cache_dir)).tail(last)
     told_as_json(table) if json else show_runs(table)
 
 
@@ -105,7 +100,7 @@ def validate(
     """Check what the cache holds, and count what is wrong; repairs nothing."""
     settings = settings_of(cache_dir=cache_dir)
     try:
-        report = carried_out(assure_quality(symbol, interval, settings=settings))
+        report = carried_out(ares.assure_quality(symbol, interval, settings=settings))
     except PoorQuality as error:
         report = error.report
     told_as_json(report.to_frame()) if json else typer.echo(report)
@@ -137,7 +132,7 @@ def audit(
     log(verbose=verbose)
     settings = settings_of(source=source, cache_dir=cache_dir)
     report = carried_out(
-        audit_cache(symbol, interval, start=start, end=end, settings=settings, update=update)
+        ares.audit_cache(symbol, interval, start=start, end=end, settings=settings, update=update)
     )
     told_as_json(report.to_frame()) if json else typer.echo(report)
     if not report:
@@ -159,7 +154,7 @@ def fingerprint(
 ) -> None:
     """Print one sha256 over the content of a dataset, the same on every machine."""
     settings = settings_of(cache_dir=cache_dir)
-    made = fingerprint_of(symbol, interval, start, end, dataset=dataset, settings=settings)
+    made = ares.fingerprint(symbol, interval, start, end, dataset=dataset, settings=settings)
     typer.echo(made.to_json() if json else made)
     if save is not None:
         typer.echo(f"Saved to {made.save(Path(save))}.", err=json)
@@ -172,7 +167,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Compare the cache with a saved fingerprint, and say exactly what differs."""
-    found = verify_fingerprint(Path(path), settings=settings_of(cache_dir=cache_dir))
+    found = ares.verify_fingerprint(Path(path), settings=settings_of(cache_dir=cache_dir))
     told_as_json(found.to_frame()) if json else typer.echo(found)
     if not found:
         raise typer.Exit(FAILED)

@@ -11,20 +11,27 @@ import typer
 from ares_notebook.settings import Settings
 
 __all__ = [
+    "ALL_DATASETS",
     "FAILED",
     "CacheDir",
+    "Datasets",
     "End",
     "Json",
+    "ListedOn",
+    "Market",
     "OneInterval",
     "OneSymbol",
     "OnlyInterval",
     "OnlySymbol",
+    "Quote",
     "Source",
     "Start",
     "Verbose",
+    "Years",
     "log",
     "settings_of",
     "stop",
+    "words_of",
 ]
 
 FAILED = 1
@@ -39,6 +46,20 @@ Start = Annotated[
 End = Annotated[
     str | None, typer.Option("--end", help="Nothing at or after this (UTC).", show_default="now")
 ]
+Years = Annotated[
+    float | None, typer.Option("--years", help="How far back; 0.25 is a quarter.", show_default="1")
+]
+Datasets = Annotated[
+    str, typer.Option("--datasets", help="Some of klines,agg_trades,futures; trades are large.")
+]
+ALL_DATASETS = "klines,agg_trades,futures"
+Quote = Annotated[
+    str | None, typer.Option("--quote", help="Only what is quoted in this, such as USDT.")
+]
+ListedOn = Annotated[
+    str | None, typer.Option("--listed-on", help="Only what was listed on this day (UTC).")
+]
+Market = Annotated[str, typer.Option("--market", help="spot or futures.")]
 Source = Annotated[
     str | None, typer.Option("--source", help="auto, archive or rest.", show_default="auto")
 ]
@@ -53,6 +74,11 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every reque
 def settings_of(**given: Any) -> Settings:
     """Settings from the environment and what was given on the command line."""
     return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def log(*, verbose: bool) -> None:

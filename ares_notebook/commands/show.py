@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -14,6 +12,7 @@ import typer
 from ares_notebook.cache.pruned import PruneReport
 from ares_notebook.commands.options import stop
 from ares_notebook.quantities import size_in_words
+from ares_notebook.stopping import STOPPED, answered, leave, status_of
 from ares_notebook.work.report import DownloadReport
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ __all__ = [
     "told_as_json",
 ]
 
-_INTERRUPTED, _TERMINATED = 130, 143
-_STOPPED = "Stopped. What is done is kept; run the same command to go on."
 _COVERAGE = [
     "file",
     "rows",
@@ -62,23 +59,29 @@ _T = TypeVar("_T")
 
 
 def carried_out(work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of *work*; an interrupted or terminated one ends the program with a way to go on."""
+    """The result of *work*; who interrupts or terminates it hears what was done, and how to go on."""
+    struck: list[int] = []
     try:
-        return asyncio.run(_terminable(work))
-    except KeyboardInterrupt:
-        stop(_STOPPED, _INTERRUPTED)
-    except asyncio.CancelledError:
-        stop(_STOPPED, _TERMINATED)
+        return asyncio.run(_stoppable(work, struck))
+    except asyncio.CancelledError as error:
+        if not struck:
+            raise
+        stop("\n".join([STOPPED, *getattr(error, "__notes__", ())]), status_of(struck[0]))
 
 
-async def _terminable(work: Coroutine[Any, Any, _T]) -> _T:
-    """Let SIGTERM, by which schedulers and shutdowns end a program, cancel *work* as Ctrl-C does."""
+async def _stoppable(work: Coroutine[Any, Any, _T], struck: list[int]) -> _T:
+    """Let a signal cancel *work*, which then tidies up; a second one is not waited for."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    # Windows has no such signals for a loop.
-    with suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
+
+    def cancel(number: int) -> None:
+        if struck:
+            leave(number)
+        struck.append(number)
+        loop.call_soon_threadsafe(task.cancel)
+
+    with answered(cancel):
+        return await task
 
 
 def show_coverage(table: pd.DataFrame) -> None:
@@ -145,7 +148,8 @@ def show_pruned(report: PruneReport, *, as_json: bool) -> None:
 def told_as_json(value: pd.DataFrame | dict[str, Any]) -> None:
     """JSON of a table (a list of objects) or of a value; moments are ISO, UTC."""
     data = value if isinstance(value, dict) else _records(value)
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    # In ASCII, which every pipe takes as it is.
+    typer.echo(json.dumps(data, indent=1, default=str))
 
 
 def _records(table: pd.DataFrame) -> Any:

@@ -67,7 +67,7 @@ class Archive:
 
     def answer(self, key: str) -> Answer:
         """Answer a request for an object."""
-        if not self._is_published(key):
+        if not self._is_published(key, self._until()):
             return no_such_key(key)
         zip_key = key.removesuffix(_CHECKSUM)
         body = self._checksum(zip_key) if key.endswith(_CHECKSUM) else self._zip(zip_key)
@@ -98,12 +98,12 @@ class Archive:
 
     def warm(self, pattern: str) -> int:
         """Make all published zip files whose keys match, and say how many."""
-        until = self._now() or datetime.max.replace(tzinfo=UTC)
+        until = self._until()
         wanted = [
             key
             for folder in self._shelf.folders()
             for key in self._shelf.keys(folder, until)
-            if re.search(pattern, key) and self._is_published(key)
+            if re.search(pattern, key) and self._is_published(key, until)
         ]
         for key in wanted:
             self._checksum(key)
@@ -153,12 +153,15 @@ class Archive:
         text = f"{self._fingerprint}/{key}/{size}"
         return f'"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}-1"'
 
-    def _is_published(self, key: str) -> bool:
-        """Whether an object of that name would be there by now."""
+    def _until(self) -> datetime:
+        """The time by which something must have been published, to be there."""
+        return self._now() or datetime.max.replace(tzinfo=UTC)
+
+    def _is_published(self, key: str, until: datetime) -> bool:
+        """Whether an object of that name would be there at a time."""
         if any(re.search(pattern, key) for pattern in tuple(self.withheld)):
             return False
-        now = self._now()
-        return now is None or published_at(key) <= now
+        return published_at(key) <= until
 
     # --- listings ---
 
@@ -192,7 +195,7 @@ class Archive:
                 continue
             if rolled and folder.startswith(rolled):
                 continue
-            for key in self._keys(folder):
+            for key in self._keys(folder, marker):
                 if not key.startswith(prefix):
                     continue
                 head, found, _ = (
@@ -206,12 +209,13 @@ class Archive:
                     if folder.startswith(rolled):
                         break
 
-    def _keys(self, folder: str) -> Iterator[str]:
-        """Published keys of a folder, zip files and their checksums in turn."""
-        until = self._now() or datetime.max.replace(tzinfo=UTC)
+    def _keys(self, folder: str, marker: str) -> Iterator[str]:
+        """Published keys of a folder after *marker*, zip files and their checksums in turn."""
+        until = self._until()
         for key in self._shelf.keys(folder, until):
             for name in (key, key + _CHECKSUM):
-                if self._is_published(name):
+                # First what costs less: of years of days most are behind the marker.
+                if name > marker and self._is_published(name, until):
                     yield name
 
     def _measured(self, entry: Entry) -> Entry:

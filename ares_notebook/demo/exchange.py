@@ -222,6 +222,11 @@ class DemoExchange:
         Fault
             As it was put at the end of ``faults``.
 
+        Raises
+        ------
+        ValueError
+            If *pattern* is no regular expression.
+
         Examples
         --------
         >>> with DemoExchange() as exchange:

@@ -79,6 +79,11 @@ class Fault:
     delay_seconds : float
         Answer so much later.
 
+    Raises
+    ------
+    ValueError
+        If *pattern* is no regular expression.
+
     Examples
     --------
     >>> Fault("/api/v3/klines", status=429, retry_after=2)  # doctest: +ELLIPSIS
@@ -100,6 +105,14 @@ class Fault:
     replace_body: bytes | Callable[[bytes], bytes] | None = None
     delay_seconds: float = 0.0
     seen: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        # A wrong one is told where it is written, not at a request that nobody watches.
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            msg = f"pattern={self.pattern!r} is no regular expression: {error}"
+            raise ValueError(msg) from error
 
     def strikes(self, target: str) -> bool:
         """Count a request if it matches, and tell whether it suffers."""

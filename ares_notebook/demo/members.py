@@ -20,9 +20,10 @@ _CHUNK_TRADES = 65_536
 def kline_texts(source: Tape, interval: str, first_ms: int, end_ms: int) -> Iterator[bytes]:
     """Text of a k-line file, 1s candles a day at a time."""
     step = DAY if interval == "1s" else end_ms - first_ms
+    micros = source.instrument.road == "spot" and first_ms >= _MICROSECONDS_FROM_MS
     for low in range(first_ms, end_ms, step):
         page = history.candles(source, interval, low, min(low + step, end_ms) - 1)
-        yield page.csv(source.instrument, interval, micros=first_ms >= _MICROSECONDS_FROM_MS)
+        yield page.csv(source.instrument, interval, micros=micros)
 
 
 def trade_texts(source: Tape, first_ms: int, end_ms: int) -> Iterator[bytes]:

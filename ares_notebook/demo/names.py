@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from ares_notebook.demo.grid import advance, open_of
 from ares_notebook.demo.symbols import Road
@@ -16,6 +17,7 @@ _KEY = re.compile(
     r"(?:(?P<interval>[^/]+)/)?(?P<file>[^/]+)\.zip"
 )
 
+_LETTERS = {"monthly": len("2017-08"), "daily": len("2017-08-17")}
 _DAILY_DELAY = timedelta(hours=4)
 _MONTHLY_DELAY = timedelta(hours=2, minutes=1)
 
@@ -70,18 +72,21 @@ class Folder:
 
     def key(self, start: datetime) -> str:
         """Key of the file whose period starts then."""
-        return next(self.keys(start, start))
+        return f"{self._stem}{start.isoformat()[: _LETTERS[self.cadence]]}.zip"
 
     def keys(self, first: datetime, last: datetime) -> Iterator[str]:
         """Keys of all periods from the one of *first* to the one of *last*."""
         start = _midnight(first)
         if self.cadence == "monthly":
             start, last = start.replace(day=1), max(last, start)
-        stem = f"{self.path}{self.symbol}-{self.interval or self.kind}-"
-        letters = len("2017-08") if self.cadence == "monthly" else len("2017-08-17")
-        while start <= last:
-            yield f"{stem}{start.isoformat()[:letters]}.zip"
-            start = month_after(start) if self.cadence == "monthly" else start + timedelta(days=1)
+        stem = self._stem
+        for stamp in _stamps(self.cadence, start, _midnight(last)):
+            yield f"{stem}{stamp}.zip"
+
+    @property
+    def _stem(self) -> str:
+        """What all keys of the folder begin with."""
+        return f"{self.path}{self.symbol}-{self.interval or self.kind}-"
 
 
 def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
@@ -117,17 +122,34 @@ def published_at(key: str) -> datetime:
     the last week of any month is over, three-day candles may take longer. What has no
     period in its name has always been there.
     """
-    span = period_of(key.removesuffix(".CHECKSUM"))
+    return _zip_published_at(key.removesuffix(".CHECKSUM"))
+
+
+# A listing of years has thousands, and is asked for again and again.
+@lru_cache(maxsize=1 << 14)
+def _zip_published_at(zip_key: str) -> datetime:
+    """`published_at` of a zip file."""
+    span = period_of(zip_key)
     if span is None:
         return datetime(2017, 7, 14, tzinfo=UTC)
     start, end = span
     if end - start == timedelta(days=1):
         return end + _DAILY_DELAY
     monday = end + timedelta(days=-end.weekday() % 7)
-    if "/3d/" in key:
+    if "/3d/" in zip_key:
         last_open = open_of("3d", ms_of(end) - 1)
         monday = max(monday, moment_of(advance("3d", last_open, 1)))
     return monday + _MONTHLY_DELAY
+
+
+@lru_cache(maxsize=64)
+def _stamps(cadence: str, start: datetime, last: datetime) -> tuple[str, ...]:
+    """Days or months as keys have them, from one to another, both inclusive."""
+    stamps = []
+    while start <= last:
+        stamps.append(start.isoformat()[: _LETTERS[cadence]])
+        start = month_after(start) if cadence == "monthly" else start + timedelta(days=1)
+    return tuple(stamps)
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,19 +18,17 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 from urllib.parse import quote
-from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
-from ares_notebook.exchange.express import express
+from ares_notebook.exchange.catalogue import MOST_PAGES, list_page
 from ares_notebook.exchange.inflate import lines_of
 from ares_notebook.exchange.once import Once
-from ares_notebook.exchange.published import rows_of_csv
+from ares_notebook.exchange.published import lines_of_csv
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import Cut
-from ares_notebook.market.rows import Table, empty_rows
 from ares_notebook.market.series import Series
 
 __all__ = ["Archive", "Zip"]
@@ -39,8 +37,6 @@ _LOGGER = logging.getLogger("DataDownloader")
 # Small zips (most k-lines) never touch the disk.
 _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
-_LISTING_TAG = "ListBucketResult"
-_MOST_LISTING_PAGES = 100
 _HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
@@ -66,39 +62,20 @@ class Zip:
     data: BinaryIO
     dataset: Dataset
 
-    def lines(self, columns: Sequence[str] | None = None) -> Iterator[Lines]:
+    def lines(self) -> Iterator[Lines]:
         """
         Its rows as lines of a cache file, block by block; CPU work, for a thread.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            Only these, in the order of the cache's; all by default.
 
         Raises
         ------
         BadAnswer
             If it does not hold rows of the dataset.
         """
-        last: Lines | None = None
+        last = Lines.none()
         for block in self._blocks():
-            lines = express(self.dataset, block, self.url) if columns is None else None
-            if lines is None:
-                table = rows_of_csv(self.dataset, block, self.url)
-                lines = Lines.of(self.dataset, table, columns)
-            yield lines if last is None else lines.after(last)
+            lines = lines_of_csv(self.dataset, block, self.url)
+            yield lines.after(last)
             last = lines if len(lines) else last
-
-    def tables(self) -> Iterator[Table]:
-        """The same rows as tables."""
-        last = empty_rows(self.dataset)
-        for block in self._blocks():
-            table = rows_of_csv(self.dataset, block, self.url)
-            if last.num_rows and table.slice(0, 1).equals(last):
-                # A row that is doubled just where a block ends.
-                table = table.slice(1)
-            last = table.slice(table.num_rows - 1) if table.num_rows else last
-            yield table
 
     def _blocks(self) -> Iterator[bytes]:
         """Its text in blocks of whole lines, without a header."""
@@ -144,13 +121,21 @@ class Archive:
 
     async def has_any(self, series: Series) -> bool:
         """Whether the archive holds anything of *series*; True when its listing fails."""
+        return await self._holds(series) is not False
+
+    async def holds(self, series: Series) -> bool:
+        """The same, but not when its listing fails: whether it is certain."""
+        return await self._holds(series) is True
+
+    async def _holds(self, series: Series) -> bool | None:
         for cut in series.archive_cuts:
             try:
-                first_page, _ = await self._list_page(series.archive_folder(cut), "")
+                # The first will do: a page of a thousand is 300 KB.
+                page = await list_page(self._transport, series.archive_folder(cut), most=1)
             except (TransportError, BadAnswer) as error:
                 _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
-                return True
-            if first_page:
+                return None
+            if page.sizes:
                 return True
         return False
 
@@ -170,7 +155,7 @@ class Archive:
         key = series.archive_key(cut, start)
         name = PurePosixPath(key).name
         ask = Ask(f"{self._url(key)}.CHECKSUM", f"the checksum of {name}")
-        return await self._transport.get(ask, partial(_read_checksum, name))
+        return await self._transport.get(ask, partial(_read_checksum, ask.url, name))
 
     @asynccontextmanager
     async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
@@ -213,21 +198,18 @@ class Archive:
         sizes: dict[str, int] = {}
         marker = ""
         try:
-            for _ in range(_MOST_LISTING_PAGES):
-                page, marker = await self._list_page(prefix, marker)
-                sizes |= page
+            for _ in range(MOST_PAGES):
+                page = await list_page(self._transport, prefix, marker)
+                sizes |= page.sizes
+                marker = page.next_marker
                 if not marker:
                     return sizes
         except (TransportError, BadAnswer) as error:
             _LOGGER.info("no listing of %s, so sizes stay estimates: %s", prefix, error)
             return None
-        return sizes
-
-    async def _list_page(self, prefix: str, marker: str) -> tuple[dict[str, int], str]:
-        url = self._transport.settings.archive_listing_url
-        params = {"delimiter": "/", "prefix": prefix} | ({"marker": marker} if marker else {})
-        ask = Ask(url, f"the archive's listing of {prefix}", params=params)
-        return await self._transport.get(ask, partial(_read_listing, prefix))
+        # Half a listing is none: what it lacks may be there.
+        _LOGGER.info("the listing of %s has no end, so sizes stay estimates", prefix)
+        return None
 
 
 def _without_header(block: bytes) -> bytes:
@@ -236,10 +218,12 @@ def _without_header(block: bytes) -> bytes:
     return rest if _HEADER.fullmatch(first.rstrip(b"\r")) else block
 
 
-def _read_checksum(name: str, body: bytes) -> str:
+def _read_checksum(url: str, name: str, body: bytes) -> str:
     match = _CHECKSUM.fullmatch(body)
     if match is None or match[2].decode("utf-8", "replace") != name:
-        msg = f"{name}.CHECKSUM holds no checksum of {name}: {body[:120]!r}"
+        msg = (
+            f"{url} holds no checksum of {name}: {body[:120]!r}; nothing is stored, run again later"
+        )
         raise BadAnswer(msg)
     return match[1].decode().lower()
 
@@ -252,47 +236,6 @@ def _verify(wanted: str, url: str, data: BinaryIO) -> None:
     if digest.hexdigest() != wanted:
         msg = (
             f"{url} is not what its .CHECKSUM says (sha256 {digest.hexdigest()[:12]}…, "
-            f"not {wanted[:12]}…); nothing of it is stored"
+            f"not {wanted[:12]}…); nothing of it is stored, run again later"
         )
         raise ChecksumMismatch(msg)
-
-
-def _read_listing(prefix: str, body: bytes) -> tuple[dict[str, int], str]:
-    """Sizes by key, and where the next page begins; empty at the end."""
-    root = _parsed(body)
-    if root is None or root.tag.rpartition("}")[2] != _LISTING_TAG:
-        # The browser's page comes with status 200 too; it is no empty listing.
-        msg = f"the listing of {prefix} is not one: {body[:80]!r}"
-        raise BadAnswer(msg)
-    sizes = {
-        _text(entry, "Key"): _size(_text(entry, "Size"))
-        for entry in root
-        if entry.tag.endswith("Contents")
-    }
-    if _text(root, "IsTruncated") != "true":
-        return sizes, ""
-    return sizes, _text(root, "NextMarker") or max(sizes, default="")
-
-
-def _parsed(body: bytes) -> Element | None:
-    # A document type is where XML hides bombs; a listing has none.
-    if b"<!DOCTYPE" in body[:1024].upper() or b"<!ENTITY" in body.upper():
-        return None
-    parser = XMLParser()  # noqa: S314 - declarations are refused above
-    try:
-        parser.feed(body)
-        root: Element = parser.close()
-    except ParseError:
-        return None
-    return root
-
-
-def _text(parent: Element, name: str) -> str:
-    for child in parent:
-        if child.tag.rpartition("}")[2] == name:
-            return child.text or ""
-    return ""
-
-
-def _size(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

@@ -12,15 +12,25 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "Limit"]
 
+Limit = tuple[int, float]
+"""A weight, and in how many seconds it may be spent."""
+
+# More digits than any limit has are no weight; Python refuses to read thousands of them.
+_WEIGHT = re.compile(r"[0-9]{1,9}")
 _USED_HEADER = re.compile(r"x-mbx-used-weight-\d+[smhd]", re.IGNORECASE)
 # A sleeping loop cannot be interrupted; it wakes each second.
 _LONGEST_SLEEP_SECONDS = 1.0
+# What others have spent is told by the next answer only. All that a program has sent
+# since may go beyond its share, and so may what the other programs have: at 0.8 of
+# the limit, four that begin a window at once do not exceed it.
+_UNHEARD_SHARE = 0.05
+_UNHEARD_PROGRAMS = 4
 
 
 @dataclass(slots=True)
@@ -38,17 +48,24 @@ class Budget:
         Windows are counted from the epoch, on the host's clock.
     share : float
         The part of the limit that we allow ourselves. The rest is for what other
-        programs on this IP spend between two of our answers.
+        programs on this IP spend between two of our answers; not more than a twentieth
+        of the limit, or one request, is asked before the host has told of it.
     is_told : bool
         Whether the host's header speaks of this budget; else we count ourselves.
+    shared_by : int
+        How many programs ask from this address, this one included. What no answer tells
+        is divided by them: a budget of which the header does not speak, and what more
+        than four may ask unheard.
     """
 
     limit: int | None
     window_seconds: float = 60.0
     share: float = 0.8
     is_told: bool = True
+    shared_by: int = 1
     _used: int = 0
     _pending: int = 0
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _window: int = 0
     _paused_until: float = 0.0
     # Host's clock minus ours. `Date` is cut to the second, so the largest
@@ -58,14 +75,17 @@ class Budget:
     @asynccontextmanager
     async def spending(self, weight: int) -> AsyncIterator[None]:
         """Wait until *weight* may be spent, and hold it until the answer tells the new sum."""
-        # No event to wait for: the time of the next window is all there is.
-        while (seconds := self.wait_seconds(weight)) > 0:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
+        while (seconds := self.wait_seconds(weight)) > 0:
+            self._settled.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP_SECONDS)):
+                    await self._settled.wait()
         self._pending += weight
         try:
             yield
         finally:
             self._pending -= weight
+            self._settled.set()
 
     @property
     def paused_seconds(self) -> float:
@@ -73,7 +93,7 @@ class Budget:
         return max(0.0, self._paused_until - time.monotonic())
 
     def wait_seconds(self, weight: int) -> float:
-        """How long to wait before *weight* may be spent; 0 for now."""
+        """How long to wait before *weight* may be spent, if nothing is heard before; 0 for now."""
         if self.paused_seconds > 0:
             return self.paused_seconds
         if self.limit is None or weight == 0:
@@ -84,7 +104,12 @@ class Budget:
         # One request alone always goes, or a small limit would wait for ever.
         if self._used + self._pending == 0:
             return 0.0
-        if self._used + self._pending + weight <= self.limit * self.share:
+        own = self.share if self.is_told else self.share / self.shared_by
+        is_within = self._used + self._pending + weight <= self.limit * own
+        unheard = _UNHEARD_SHARE * min(1.0, _UNHEARD_PROGRAMS / self.shared_by)
+        # With nothing under way there is nothing to be heard first.
+        is_heard = not self._pending or self._pending + weight <= self.limit * unheard
+        if is_within and is_heard:
             return 0.0
         return (self._window + 1) * self.window_seconds - now
 
@@ -102,7 +127,7 @@ class Budget:
         window = self._window_of(headers.get("Date", ""))
         if window > self._window:
             self._window, self._used = window, 0
-        if not told.isdecimal():
+        if not _WEIGHT.fullmatch(told):
             self._used += weight
         elif window == self._window:
             # Answers overtake each other; the largest sum is the newest.
@@ -115,7 +140,7 @@ class Budget:
     def _window_of(self, date: str) -> int:
         try:
             host_seconds = parsedate_to_datetime(date).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return self._window
         self._ahead_seconds = max(self._ahead_seconds, host_seconds - time.time())
         return int(host_seconds // self.window_seconds)

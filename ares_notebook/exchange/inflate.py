@@ -19,6 +19,8 @@ _TEXT_BLOCK_BYTES = 4 << 20
 _MOST_RATIO = 200
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
+# A comment may have 64 KiB.
+_MOST_DIRECTORY_BYTES = 1 << 17
 
 
 def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
@@ -58,28 +60,43 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
         else:
             kept += block
         if len(kept) > _TEXT_BLOCK_BYTES:
-            msg = f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored"
+            msg = f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored, run again later"
             raise BadAnswer(msg)
     if kept:
         yield kept
 
 
+class _Sparing:
+    """A file of which nobody reads much at once: a directory of one member has some hundred bytes."""
+
+    def __init__(self, archive: BinaryIO) -> None:
+        self._archive = archive
+        self.seek, self.tell, self.seekable = archive.seek, archive.tell, archive.seekable
+
+    def read(self, size: int = _MOST_DIRECTORY_BYTES) -> bytes:
+        """Read, but not more than a directory and a comment can have."""
+        if size > _MOST_DIRECTORY_BYTES:
+            msg = f"its directory has {size:,} bytes"
+            raise zipfile.BadZipFile(msg)
+        return self._archive.read(size)
+
+
 def _only_member(archive: BinaryIO, member: str, origin: str) -> zipfile.ZipInfo:
     try:
-        members = zipfile.ZipFile(archive).infolist()
+        members = zipfile.ZipFile(_Sparing(archive)).infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        msg = f"{origin} is not a zip ({error}); nothing is stored"
+        msg = f"{origin} is not a zip ({error}); nothing is stored, run again later"
         raise BadAnswer(msg) from error
     if [info.filename for info in members] != [member]:
-        msg = f"{origin} should hold {member} and nothing else; nothing is stored"
+        msg = f"{origin} should hold {member} and nothing else; nothing is stored, run again later"
         raise BadAnswer(msg)
     info = members[0]
     sound = info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
     if not sound or info.flag_bits & _ENCRYPTED:
-        msg = f"{origin} is encrypted or compressed in another way than deflate; nothing is stored"
+        msg = f"{origin} is encrypted or compressed in another way than deflate; nothing is stored, run again later"
         raise BadAnswer(msg)
     if info.file_size > _MOST_RATIO * info.compress_size + 4096:
-        msg = f"{origin} says it inflates to {info.file_size:,} bytes, which no market data does; nothing is stored"
+        msg = f"{origin} says it inflates to {info.file_size:,} bytes, which no market data does; nothing is stored, run again later"
         raise BadAnswer(msg)
     return info
 
@@ -91,7 +108,7 @@ def _data_offset(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
     archive.seek(start)
     head = archive.read(_LOCAL_HEADER.size)
     if len(head) != _LOCAL_HEADER.size or head[:4] != b"PK\x03\x04":
-        msg = f"{origin} has a broken header; nothing is stored"
+        msg = f"{origin} has a broken header; nothing is stored, run again later"
         raise BadAnswer(msg)
     _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
     return start + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
@@ -107,7 +124,7 @@ def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator
         checksum = isal_zlib.crc32(block, checksum)
         yield block
     if size != info.file_size or checksum != info.CRC:
-        msg = f"{origin} does not inflate to what its directory says; nothing is stored"
+        msg = f"{origin} does not inflate to what its directory says; nothing is stored, run again later"
         raise BadAnswer(msg)
 
 
@@ -124,7 +141,7 @@ def _raw_blocks(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterat
             # The bound on the output is what keeps a bomb small.
             block = inflater.decompress(data, _TEXT_BLOCK_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc]  # isal publishes no types
-            msg = f"{origin} does not inflate ({error}); nothing is stored"
+            msg = f"{origin} does not inflate ({error}); nothing is stored, run again later"
             raise BadAnswer(msg) from error
         if not data and not block:
             return

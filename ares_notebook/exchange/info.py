@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ares_notebook.errors import BadAnswer
+from ares_notebook.exchange.budget import Limit
 
 __all__ = ["Info", "read_info", "read_time"]
 
 _INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+# The exchange opened in July 2017; a clock that says otherwise is none.
+_EARLIEST_MS, _LATEST_MS = 1_498_867_200_000, 4_102_444_800_000
 _FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
@@ -27,7 +30,7 @@ class Info:
     """
 
     symbols: frozenset[str]
-    limit: tuple[int, float] | None
+    limit: Limit | None
 
 
 def read_time(body: bytes) -> int:
@@ -40,9 +43,12 @@ def read_time(body: bytes) -> int:
         If the answer does not tell it.
     """
     try:
-        return int(json.loads(body)["serverTime"])
+        now_ms = int(json.loads(body)["serverTime"])
     except _FOREIGN as error:
         raise BadAnswer(_unexpected("its time", body)) from error
+    if not _EARLIEST_MS <= now_ms < _LATEST_MS:
+        raise BadAnswer(_unexpected("its time", body))
+    return now_ms
 
 
 def read_info(body: bytes) -> Info:

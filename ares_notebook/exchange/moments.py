@@ -45,7 +45,7 @@ def microseconds_of(
     """
     us = np.where(stamps >= _MICROSECONDS_FROM, stamps, stamps * 1000)
     if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
-        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored"
+        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored, run again later"
         raise BadAnswer(msg)
     whole: npt.NDArray[np.int64] = us // 1000 * 1000
     if dataset.stamp_digits != 6:  # noqa: PLR2004 - microseconds

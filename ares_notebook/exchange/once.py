@@ -30,6 +30,11 @@ class Once(Generic[_T]):
                 self._answers[key] = await ask()
             return self._answers[key]
 
+    def pop(self, key: Hashable) -> _T | None:
+        """Forget the answer for *key*, and return it; None if there was none."""
+        self._locks.pop(key, None)
+        return self._answers.pop(key, None)
+
     def has(self, key: Hashable) -> bool:
         """Whether the answer for *key* is there."""
         return key in self._answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from ares_notebook.errors import (
 __all__ = ["Ask", "refusal"]
 
 _UNKNOWN_SYMBOL_CODE = -1121
+# A date, which the standard allows too, is never what Binance says.
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Ask:
         What it costs of the host's budget.
     counter : str
         Which budget of the host; funding has one of its own.
+    most_bytes : int
+        A larger answer is refused. A page of a thousand rows has a tenth of that.
     """
 
     url: str
@@ -47,6 +52,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     weight: int = 0
     counter: str = ""
+    most_bytes: int = 4 << 20
 
 
 def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
@@ -55,12 +61,15 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
     code, said = _said(body)
     if status in (429, 418):
         named = answer.headers.get("Retry-After", "")
-        seconds = float(named) if named.isdecimal() else None
-        wait = f"for {named} seconds" if named else "for a while"
+        seconds = float(named) if _SECONDS.fullmatch(named) else None
+        wait = "for a while" if seconds is None else f"for {named} seconds"
         msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
         return RateLimited(msg, ask.url, seconds)
     if status == 404:  # noqa: PLR2004 - not found
-        return NotFound(f"{what}: it is not published", ask.url)
+        why = (
+            "there is no such address; check the settings" if ask.counter else "it is not published"
+        )
+        return NotFound(f"{what}: {why}", ask.url)
     if status == 451:  # noqa: PLR2004 - blocked for legal reasons
         msg = (
             f"{what}: the API is closed to this region. Still open are the archive "
@@ -74,7 +83,10 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
     if code == _UNKNOWN_SYMBOL_CODE:
         msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
         return UnknownSymbol(msg, ask.url)
-    return BadRequest(f"{what}{said} for {dict(ask.params)}; asking again will not help", ask.url)
+    return BadRequest(
+        f"{what}{said} for {dict(ask.params)}; asking again will not help, check what was asked for",
+        ask.url,
+    )
 
 
 def _said(body: bytes) -> tuple[int | None, str]:
@@ -82,6 +94,8 @@ def _said(body: bytes) -> tuple[int | None, str]:
     try:
         answer = json.loads(body)
         code, words = int(answer["code"]), str(answer["msg"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None, ""
-    return code, f' (code {code}: "{words[:200]}")'
+    # Nothing from outside may move a cursor or turn a line around.
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words[:200])
+    return code, f' (code {code}: "{shown}")'

@@ -12,31 +12,33 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
+import numpy.typing as npt
 
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
 from ares_notebook.exchange.info import read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
-from ares_notebook.exchange.published import rows_of_json
+from ares_notebook.exchange.published import lines_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.intervals import opens_between
+from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, between, keys_of, stamps_ms
 from ares_notebook.market.series import Series
 
 __all__ = ["Rest"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
+_Marks = npt.NDArray[np.bool_]
 
 # Pages under way at once for one file; more only makes the server queue them.
 _PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
+# All symbols of spot are ten MB, those of futures two.
+_MOST_INFO_BYTES = 32 << 20
 
 
 class Rest:
@@ -49,10 +51,17 @@ class Rest:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self.transport = self._transport = transport
         self._spot_url = transport.settings.spot_url
         self._firsts: Once[int | None] = Once()
+        self._perpetuals: Once[frozenset[str]] = Once()
+        self._heard_of: set[Series] = set()
         self.notes: list[str] = []
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether the exchange has told its limits."""
+        return "spot" in self._transport.limits
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, in milliseconds since the epoch."""
@@ -68,13 +77,14 @@ class Rest:
             description=f"symbol {symbol}",
             params={"symbol": symbol},
             weight=_INFO_WEIGHT,
+            most_bytes=_MOST_INFO_BYTES,
         )
         try:
             info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
         except UnknownSymbol:
             return False
         if info.limit is not None:
-            self._transport.budget(self._spot_url, "spot").allow(*info.limit)
+            self._transport.heed({"spot": info.limit})
         return True
 
     async def symbols(self) -> tuple[str, ...]:
@@ -85,18 +95,28 @@ class Rest:
             description="the list of symbols",
             params={"symbolStatus": "TRADING", "showPermissionSets": "false"},
             weight=_INFO_WEIGHT,
+            most_bytes=_MOST_INFO_BYTES,
         )
         info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
         return tuple(sorted(info.symbols))
 
     async def has_perpetual(self, symbol: str) -> bool:
-        """Whether USD-M futures list *symbol*."""
+        """Whether USD-M futures list *symbol*; their list is asked for once."""
+        return symbol in await self._perpetuals.get("symbols", self._ask_perpetuals)
+
+    async def _ask_perpetuals(self) -> frozenset[str]:
         url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
-        ask = Ask(url, f"perpetual {symbol}", weight=_FUTURES_INFO_WEIGHT, counter="futures")
+        ask = Ask(
+            url,
+            "the list of perpetuals",
+            weight=_FUTURES_INFO_WEIGHT,
+            counter="futures",
+            most_bytes=_MOST_INFO_BYTES,
+        )
         info = await self._transport.get(ask, read_info)
         if info.limit is not None:
-            self._transport.budget(url, "futures").allow(*info.limit)
-        return symbol in info.symbols
+            self._transport.heed({"futures": info.limit})
+        return info.symbols
 
     async def first_ms(self, series: Series) -> int | None:
         """
@@ -106,6 +126,10 @@ class Rest:
         """
         return await self._firsts.get(series, partial(self._ask_first, series))
 
+    async def has_any(self, series: Series) -> bool:
+        """Whether the exchange has any row of *series*; asked for only if none has come yet."""
+        return series in self._heard_of or await self.first_ms(series) is not None
+
     def knows_first(self, series: Series) -> bool:
         """Whether `first_ms` has its answer already."""
         return self._firsts.has(series)
@@ -113,12 +137,12 @@ class Rest:
     async def _ask_first(self, series: Series) -> int | None:
         # Trades begin with id 0 [binance-public-data#85]; the API wants times above 0.
         oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
-        page = await self._page(series, oldest, 0, None, limit=1)
-        return int(stamps_ms(page)[0]) if page.num_rows else None
+        page = await self._page(series, oldest, _within(0), limit=1)
+        return int(page.stamps_us[0]) // 1000 if len(page) else None
 
-    def rows(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+    def lines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         """
-        The rows of *series* that lie in *hole*, page by page, ascending.
+        The rows of *series* that lie in *hole* as lines of a cache file, page by page, ascending.
 
         Parameters
         ----------
@@ -129,7 +153,7 @@ class Rest:
 
         Yields
         ------
-        pyarrow.Table
+        Lines
 
         Raises
         ------
@@ -146,101 +170,96 @@ class Rest:
             case "event_time":
                 return self._events(series, hole)
 
-    async def _klines(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+    async def _klines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         calls = (
             partial(
                 self._page,
                 series,
                 {"startTime": start_ms, "endTime": end_ms - 1},
-                start_ms,
-                end_ms,
+                _within(start_ms, end_ms),
             )
             for start_ms, end_ms in _kline_pages(series, hole)
         )
         async for page in in_order(calls, _PAGES_AHEAD):
             yield page
 
-    async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+    async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         first, last = await self._id_range(series, hole)
-        size = series.dataset.rest_rows
         calls = (
-            partial(self._id_page, series, hole, start, min(start + size, last + 1))
-            for start in range(first, last + 1, size)
+            partial(self._id_page, series, hole, last, start)
+            for start in range(first, last + 1, series.dataset.rest_rows)
         )
         async for page in in_order(calls, _PAGES_AHEAD):
             yield page
 
-    async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Table]:
+    async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         start_ms = hole.start_ms
         while start_ms < hole.end_ms:
             params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
-            page = await self._page(series, params, start_ms, hole.end_ms)
+            page = await self._page(series, params, _within(start_ms, hole.end_ms))
             yield page
-            if page.num_rows < series.dataset.rest_rows:
+            if len(page) < series.dataset.rest_rows:
                 return
-            start_ms = int(stamps_ms(page)[-1]) + 1
+            start_ms = int(page.stamps_us[-1]) // 1000 + 1
 
     async def _id_range(self, series: Series, hole: Hole) -> tuple[int, int]:
         """First and last trade id of the hole; an empty range when it holds none."""
         window = {"startTime": hole.start_ms, "endTime": hole.end_ms - 1}
         first, last = hole.after_id, hole.before_id
         if first is None:
-            page = await self._page(series, window, hole.start_ms, hole.end_ms, limit=1)
-            if not page.num_rows:
+            inside = _within(hole.start_ms, hole.end_ms)
+            page = await self._page(series, window, inside, limit=1)
+            if not len(page):
                 return 0, -1
-            first = int(keys_of(series.dataset, page)[0]) - 1
+            first = int(page.keys[0]) - 1
         if last is None:
             # With an end alone the exchange answers with the newest before it.
             newest = {"endTime": hole.end_ms - 1}
-            page = await self._page(series, newest, 0, hole.end_ms, limit=1)
-            last = int(keys_of(series.dataset, page)[-1]) + 1 if page.num_rows else 0
+            page = await self._page(series, newest, _within(0, hole.end_ms), limit=1)
+            last = int(page.keys[-1]) + 1 if len(page) else 0
         return first + 1, last - 1
 
-    async def _id_page(self, series: Series, hole: Hole, first: int, end: int) -> Table:
-        """Trades with ``first <= id < end``; what the exchange lacks of them is a hole of its own."""
-        page = await self._page(series, {"fromId": first}, 0, None, limit=end - first)
-        ids = keys_of(series.dataset, page)
-        if len(ids) and ids[0] < first:
-            msg = f"aggTrades of {series.symbol} from id {first} begin with {ids[0]}; nothing is stored"
-            raise BadAnswer(msg)
-        # Where ids are missing the page reaches beyond what was asked.
-        inside = page.filter(pa.array(ids < end)) if len(ids) and ids[-1] >= end else page
+    async def _id_page(self, series: Series, hole: Hole, last: int, first: int) -> Lines:
+        """Trades of a hole, from id *first* on; what the exchange lacks of them is a hole of its own."""
+        end = min(first + series.dataset.rest_rows, last + 1)
+
+        def can_be(page: Lines) -> _Marks:
+            # What comes behind the hole's last id is no older than the hole's end.
+            is_behind = page.stamps_us >= (hole.end_ms - 1) * 1000
+            return (page.keys >= first) & ((page.keys <= last) | is_behind)
+
+        # Up to *last* there are trades: the exchange, or the row behind the hole, has told of one.
+        page = await self._page(series, {"fromId": first}, can_be, limit=end - first, least=1)
         # The row before the hole may share its millisecond: there the ids decide.
         start_ms = 0 if hole.after_id is not None else hole.start_ms
-        return between(inside, start_ms, hole.end_ms)
+        # Where ids are missing the page reaches beyond what was asked.
+        return page.only(page.keys < end).between(start_ms, hole.end_ms)
 
     async def _page(
         self,
         series: Series,
         window: dict[str, int],
-        start_ms: int,
-        end_ms: int | None,
+        can_be: Callable[[Lines], _Marks],
         limit: int | None = None,
-    ) -> Table:
-        """One page, checked to hold only what was asked for."""
-        dataset = series.dataset
-        params: dict[str, str | int] = {"symbol": series.symbol}
-        if series.interval is not None:
-            params["interval"] = series.interval
-        params |= {**window, "limit": limit or dataset.rest_rows}
-        what = f"{dataset.label} of {series.symbol}"
-        if limit == 1:
-            what = f"a first or last row of {what}"
-        elif "startTime" in window:
-            what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
-        micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
-        ask = partial(
-            Ask,
-            description=what,
-            params=params,
-            headers=micro,
-            weight=dataset.rest_weight,
-        )
-        read = partial(_checked_page, dataset, dataset.rest_path, start_ms, end_ms)
+        least: int = 0,
+    ) -> Lines:
+        """One page of *least* so many rows, all of which *can_be* what was asked for."""
+        dataset, url = series.dataset, self.url_of(series)
+        ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
+        read = partial(_checked_page, series, url, can_be, least)
         if dataset.market == "spot":
-            return await self._spot(dataset.rest_path, ask, read)
-        url = self._transport.settings.futures_url + dataset.rest_path
-        return await self._transport.get(ask(url=url, counter="funding"), read)
+            page = await self._spot(dataset.rest_path, ask, read)
+        else:
+            page = await self._transport.get(ask(url=url, counter="funding"), read)
+        if len(page):
+            self._heard_of.add(series)
+        return page
+
+    def url_of(self, series: Series) -> str:
+        """The address that is asked for rows of *series*."""
+        is_spot = series.dataset.market == "spot"
+        host = self._spot_url if is_spot else self._transport.settings.futures_url
+        return host + series.dataset.rest_path
 
     async def _spot(self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]) -> _T:
         """Ask the spot API; where it is closed to this region, the market-data host."""
@@ -271,15 +290,43 @@ def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
         yield (hole.start_ms if at == 0 else opens[at]), end_ms
 
 
+def _within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Marks]:
+    """Marks the rows with ``start_ms <= timestamp < end_ms``."""
+
+    def can_be(page: Lines) -> _Marks:
+        is_early_enough = end_ms is None or page.stamps_us < end_ms * 1000
+        return (page.stamps_us >= start_ms * 1000) & is_early_enough
+
+    return can_be
+
+
+def _page_of(series: Series, window: dict[str, int]) -> Callable[..., Ask]:
+    """What asks for a page of *series*; the address and its budget are still to be named."""
+    dataset = series.dataset
+    what = f"{dataset.label} of {series.symbol}"
+    if window["limit"] == 1:
+        what = f"a first or last row of {what}"
+    elif "startTime" in window:
+        what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
+    interval = {} if series.interval is None else {"interval": series.interval}
+    micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
+    return partial(
+        Ask,
+        description=what,
+        params={"symbol": series.symbol, **interval, **window},
+        headers=micro,
+        weight=dataset.rest_weight,
+    )
+
+
 def _checked_page(
-    dataset: Dataset, origin: str, start_ms: int, end_ms: int | None, body: bytes
-) -> Table:
-    page = rows_of_json(dataset, body, origin)
-    stamps = page["timestamp"]
-    outside = pc.less(stamps, start_ms * 1000)
-    if end_ms is not None:
-        outside = pc.or_(outside, pc.greater_equal(stamps, end_ms * 1000))
-    if pc.any(outside).as_py():
-        msg = f"{origin} answered with rows that were not asked for; nothing is stored"
+    series: Series, origin: str, can_be: Callable[[Lines], _Marks], least: int, body: bytes
+) -> Lines:
+    page = lines_of_json(series, body, origin)
+    if len(page) < least:
+        msg = f"{origin} answered with no row, where it has told of some; nothing is stored, run again later"
+        raise BadAnswer(msg)
+    if not np.all(can_be(page)):
+        msg = f"{origin} answered with rows that were not asked for; nothing is stored, run again later"
         raise BadAnswer(msg)
     return page

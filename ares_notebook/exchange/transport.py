@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from types import TracebackType
@@ -12,14 +12,16 @@ from typing import BinaryIO, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from ares_notebook.errors import (
     BadAnswer,
+    BadArgument,
     RateLimited,
     ServerFault,
     Unreachable,
 )
-from ares_notebook.exchange.budget import Budget
+from ares_notebook.exchange.budget import Budget, Limit
 from ares_notebook.exchange.meter import count
 from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.exchange.retry import LONGEST_BAN_SECONDS, retrying
@@ -32,10 +34,10 @@ _T = TypeVar("_T")
 _Answering = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 # Limits until the exchange's own word is heard (exchangeInfo) [rest-api.md, "Limits"].
-_SPOT_WEIGHT, _FUTURES_WEIGHT = 6000, 2400
+_LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
 _CHUNK_BYTES = 1 << 18
-# The largest answer that is not an archive is the futures' exchangeInfo, some 2 MB.
-_MOST_BYTES = 32 << 20
+# The largest archive, a day of trades, has 0.2 GB.
+_MOST_ARCHIVE_BYTES = 4 << 30
 
 
 class Transport:
@@ -50,21 +52,26 @@ class Transport:
     Parameters
     ----------
     settings : Settings
+
+    Raises
+    ------
+    BadArgument
+        If they have an API key, and an API without TLS that is not on this machine.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.limits: dict[str, Limit] = {}
+        """What the exchange has told of its limits: of ``spot``, of ``futures``."""
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._out_of_reach: set[str] = set()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
-        self._api_hosts = {
-            _host(url)
-            for url in (
-                settings.spot_url,
-                settings.spot_fallback_url,
-                settings.futures_url,
-            )
-        }
+        apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
+        self._api_hosts = {_host(url) for url in apis}
+        for url in apis if settings.api_key else ():
+            if not (url.startswith("https:") or _is_loopback(url)):
+                msg = f"api_key=… would be sent to {url} for all to read; write https, or leave it out"
+                raise BadArgument(msg)
 
     async def __aenter__(self) -> Self:
         seconds = self.settings.request_timeout_seconds
@@ -100,6 +107,13 @@ class Transport:
             self._budgets[key] = self._new_budget(counter)
         return self._budgets[key]
 
+    def heed(self, limits: Mapping[str, Limit]) -> None:
+        """Keep to these limits, which the exchange has told, here or to somebody else."""
+        self.limits.update(limits)
+        for (_, counter), budget in self._budgets.items():
+            if counter in limits:
+                budget.allow(*limits[counter])
+
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
         """
         Ask, and read the answer in a thread.
@@ -117,7 +131,7 @@ class Transport:
 
         async def once() -> _T:
             async with self._answer(ask) as answer:
-                body = await _bounded(answer, ask)
+                body = b"".join([chunk async for chunk in _chunks(answer, ask, ask.most_bytes)])
             return await asyncio.to_thread(read, body)
 
         return await self._retrying(once, ask)
@@ -138,8 +152,7 @@ class Transport:
             sink.seek(0)
             sink.truncate()
             async with self._answer(ask) as answer:
-                async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
-                    count(bytes_received=len(chunk))
+                async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES):
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
 
@@ -171,7 +184,7 @@ class Transport:
                 # place from those who ask the archive.
                 budget.spending(ask.weight),
                 self._slots,
-                self._sent(ask, headers) as answer,
+                self._sent(ask, headers, budget) as answer,
             ):
                 budget.heed(answer.headers, ask.weight)
                 _LOGGER.debug(
@@ -181,11 +194,31 @@ class Transport:
                     await _refuse(ask, answer, budget)
                 yield answer
 
-    def _sent(self, ask: Ask, headers: dict[str, str]) -> _Answering:
+    def _sent(self, ask: Ask, headers: dict[str, str], budget: Budget) -> _Answering:
         """The request, counted whether or not an answer comes."""
-        count(requests=1)
+
+        async def each_time(
+            request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            # aiohttp repeats a request by itself, once, if the line is cut before the answer.
+            count(requests=1)
+            try:
+                return await send(request)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+                raise
+            except (aiohttp.ClientError, TimeoutError):
+                # It may have arrived; the host has then counted it, and told nobody.
+                budget.heed({}, ask.weight)
+                raise
+
         # An answer of the exchange must not become a visit elsewhere, with our key.
-        return self._session.get(ask.url, params=ask.params, headers=headers, allow_redirects=False)
+        return self._session.get(
+            ask.url,
+            params=ask.params,
+            headers=headers,
+            allow_redirects=False,
+            middlewares=(each_time,),
+        )
 
     def _key_header(self, url: str) -> dict[str, str]:
         """The API key goes to the API, and nowhere else."""
@@ -195,15 +228,14 @@ class Transport:
         return {"X-MBX-APIKEY": key.get_secret_value()}
 
     def _new_budget(self, counter: str) -> Budget:
-        share = self.settings.weight_share
+        share, others = self.settings.weight_share, self.settings.address_shared_by
         if counter == "funding":
             # 500 requests in 5 minutes, shared by the funding endpoints
             # [USD-M docs, Get Funding Rate History].
-            return Budget(500, 300.0, share, is_told=False)
-        if counter == "futures":
-            return Budget(_FUTURES_WEIGHT, 60.0, share)
-        if counter == "spot":
-            return Budget(_SPOT_WEIGHT, 60.0, share)
+            return Budget(500, 300.0, share, is_told=False, shared_by=others)
+        if counter in _LIMITS:
+            limit, window_seconds = self.limits.get(counter, _LIMITS[counter])
+            return Budget(limit, window_seconds, share, shared_by=others)
         return Budget(None)
 
 
@@ -220,15 +252,16 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-async def _bounded(answer: aiohttp.ClientResponse, ask: Ask) -> bytes:
-    body = bytearray()
+async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncIterator[bytes]:
+    """The body, piece by piece, up to a bound: an answer without end must not fill memory or disk."""
+    size = 0
     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
         count(bytes_received=len(chunk))
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            msg = f"{ask.description}: {ask.url} answered with over {_MOST_BYTES:,} bytes; nothing is stored"
+        size += len(chunk)
+        if size > most:
+            msg = f"{ask.description}: {ask.url} answered with over {most:,} bytes; nothing is stored, run again later"
             raise BadAnswer(msg)
-    return bytes(body)
+        yield chunk
 
 
 def _check_ban(budget: Budget, ask: Ask) -> None:
@@ -252,6 +285,15 @@ async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> N
     raise error
 
 
+def _without_headers(error: aiohttp.ClientError) -> None:
+    """Take the request's headers, and so the key, out of an error that would show them."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        asked = error.request_info
+        nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+        error.request_info = aiohttp.RequestInfo(asked.url, asked.method, nothing, asked.real_url)
+        error.args = (error.request_info, *error.args[1:])
+
+
 @contextmanager
 def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
     """The border: aiohttp's errors become ours here, and nowhere else."""
@@ -263,9 +305,19 @@ def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
             f"check the connection, or raise request_timeout_seconds"
         )
         raise Unreachable(msg, ask.url) from error
-    except aiohttp.ClientError as error:
+    except aiohttp.ClientConnectorCertificateError as error:
         msg = (
-            f"{ask.description}: no whole answer from {ask.url} ({error or type(error).__name__}); "
+            f"{ask.description}: {ask.url} could not prove that it is who it says "
+            f"({error.certificate_error}), so nothing is asked of it; where a proxy of your own "
+            f"network stands between, let SSL_CERT_FILE name the file of its certificate authority"
+        )
+        raise Unreachable(msg, ask.url) from error
+    except aiohttp.ClientError as error:
+        _without_headers(error)
+        # What it says may hold what the server said, however long.
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        msg = (
+            f"{ask.description}: no whole answer from {ask.url} ({said}); "
             f"check the connection, then run again: what is done is kept"
         )
         raise Unreachable(msg, ask.url) from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ares_notebook.lab.choice import Choice
 from ares_notebook.proof.quality import QualityReport
@@ -18,16 +19,34 @@ from ares_notebook.work.repair import plan_repair
 from ares_notebook.work.report import DownloadReport
 from ares_notebook.work.several import carry_out_all
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 __all__ = ["download_choice", "repair_choice", "validate_choice"]
 
 
-async def download_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
-    """Bring what is chosen into the cache."""
+async def download_choice(
+    choice: Choice, hear: ProgressListener, client: Client | None = None
+) -> DownloadReport:
+    """Bring what is chosen into the cache, by the hands of a cluster where there is a *client* of it."""
     plans = await asyncio.to_thread(_quiet(choice).plans)
-    return await on_record(Errand.of("download", *plans), carry_out_all(plans, on_progress=hear))
+    return await on_record(Errand.of("download", *plans), _carried_out(plans, hear, client))
 
 
-async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadReport:
+def _carried_out(
+    plans: Sequence[Plan], hear: ProgressListener, client: Client | None
+) -> Coroutine[Any, Any, DownloadReport]:
+    if client is None:
+        return carry_out_all(plans, on_progress=hear)
+    # Whoever has a client has the extra, and nobody else needs it.
+    from ares_notebook.scale.cluster import carry_out_on  # noqa: PLC0415
+
+    return carry_out_on(client, plans, on_progress=hear)
+
+
+async def repair_choice(
+    choice: Choice, hear: ProgressListener, client: Client | None = None
+) -> DownloadReport:
     """
     Close the holes of what the cache has of the chosen symbols, interval and datasets.
 
@@ -45,7 +64,7 @@ async def repair_choice(choice: Choice, hear: ProgressListener) -> DownloadRepor
         ]
 
     plans = await asyncio.to_thread(planned)
-    return await on_record(Errand.of("repair", *plans), carry_out_all(plans, on_progress=hear))
+    return await on_record(Errand.of("repair", *plans), _carried_out(plans, hear, client))
 
 
 def _only(datasets: Sequence[str], plan: Plan) -> Plan:

@@ -29,6 +29,7 @@ from ares_notebook.work.report import DownloadReport
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
 __all__ = ["DownloadPanel"]
 
@@ -54,6 +55,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         Nothing at or after its midnight (UTC). Defaults to now.
     datasets : sequence of {"klines", "agg_trades", "futures"}
         What is ticked at first; trades are a thousand times larger than the others.
+    client : distributed.Client, optional
+        Of a cluster whose workers see the cache folder: downloads and repairs are theirs then.
 
     Attributes
     ----------
@@ -93,8 +96,10 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         source: Literal["binance", "demo"] | None = None,
         end: date | str | None = None,
         datasets: Sequence[str] = (KLINES.name, FUTURES.name),
+        client: Client | None = None,
     ) -> None:
         super().__init__()
+        self._client = client
         self.report: DownloadReport | None = None
         self.quality: tuple[QualityReport, ...] = ()
         self._lock = threading.Lock()
@@ -277,12 +282,12 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
-        self.report = report = await download_choice(choice, self._hear)
+        self.report = report = await download_choice(choice, self._hear, self._client)
         await self._look.show(choice)
         return report
 
     async def _repair(self, choice: Choice) -> DownloadReport:
-        self.report = report = await repair_choice(choice, self._hear)
+        self.report = report = await repair_choice(choice, self._hear, self._client)
         await self._look.show(choice)
         return report
 

@@ -74,6 +74,8 @@ class Dataset:
     rest_fields : tuple of str
         Keys of a REST row that is an object, in the order of `published`; empty
         where a REST row is an array. A missing name fills no column.
+    rest_symbol : str
+        Key of a REST row that says whose it is; empty where none does.
     rest_rows : int
         The most rows of a page.
     rest_weight : int
@@ -104,6 +106,7 @@ class Dataset:
     market: Literal["spot", "futures"]
     rest_path: str
     rest_fields: tuple[str, ...]
+    rest_symbol: str
     rest_rows: int
     rest_weight: int
     archive_path: str
@@ -127,6 +130,11 @@ class Dataset:
     def column_names(self) -> tuple[str, ...]:
         """Names of the cache columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def ancestor_names(self) -> tuple[str, ...]:
+        """The columns that the ancestor always wrote; a file that lacks one is not its work."""
+        return self.column_names[: self.ancestor_columns]
 
 
 def _columns(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
@@ -179,6 +187,7 @@ KLINES = Dataset(
     market="spot",
     rest_path="/api/v3/klines",
     rest_fields=(),
+    rest_symbol="",
     rest_rows=1000,
     rest_weight=2,
     archive_path="data/spot/{cut}/klines/{symbol}/{interval}/",
@@ -226,6 +235,7 @@ AGG_TRADES = Dataset(
     market="spot",
     rest_path="/api/v3/aggTrades",
     rest_fields=("a", "p", "q", "f", "l", "T", "m"),
+    rest_symbol="",
     rest_rows=1000,
     rest_weight=4,
     archive_path="data/spot/{cut}/aggTrades/{symbol}/",
@@ -257,6 +267,7 @@ FUTURES = Dataset(
     market="futures",
     rest_path="/fapi/v1/fundingRate",
     rest_fields=("fundingTime", "", "fundingRate"),
+    rest_symbol="symbol",
     rest_rows=1000,
     rest_weight=1,
     archive_path="data/futures/um/{cut}/fundingRate/{symbol}/",

@@ -44,7 +44,7 @@ def validate_interval(interval: str | None) -> str:
     BadArgument
         If not; the message lists those it has. ``1m`` is a minute, ``1M`` a month.
     """
-    if interval is None or interval not in INTERVALS:
+    if not isinstance(interval, str) or interval not in INTERVALS:
         msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
         raise BadArgument(msg)
     return interval

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.rows import Table, keys_of, text_of
 
-__all__ = ["Lines"]
+__all__ = ["Lines", "time_keys"]
 
-
-_LINE_END = ord("\n")
+_COMMA, _LINE_END = b",\n"
+_HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +23,7 @@ class Lines:
     Parameters
     ----------
     keys : array of int64
-        What each row is known by; see `keys_of`.
+        What each row is known by: the trade's id, else its stamp; see `time_keys`.
     stamps_us : array of int64
         Microseconds since the epoch, UTC.
     text : array of uint8
@@ -45,11 +43,10 @@ class Lines:
     text: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, dataset: Dataset, table: Table, columns: Sequence[str] | None = None) -> Lines:
-        """The lines of a table's rows, in all its columns or in these."""
-        shown = table if columns is None else table.select(list(columns))
-        text = np.frombuffer(text_of(dataset, shown), np.uint8)
-        return cls(keys_of(dataset, table), table["timestamp"].to_numpy(), text)
+    def none(cls) -> Lines:
+        """No line at all."""
+        nothing = np.empty(0, np.int64)
+        return cls(nothing, nothing, np.empty(0, np.uint8))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -57,7 +54,7 @@ class Lines:
     def between(self, start_ms: int, end_ms: int) -> Lines:
         """Those with ``start_ms <= timestamp < end_ms``."""
         inside = (self.stamps_us >= start_ms * 1000) & (self.stamps_us < end_ms * 1000)
-        return self if inside.all() else self._only(inside)
+        return self.only(inside)
 
     def after(self, before: Lines) -> Lines:
         """
@@ -67,12 +64,36 @@ class Lines:
         """
         if not len(self) or not len(before) or self.keys[0] != before.keys[-1]:
             return self
-        again = self._only(np.arange(len(self)) == 0)
-        last = before._only(np.arange(len(before)) == len(before) - 1)
+        again = self.only(np.arange(len(self)) == 0)
+        last = before.only(np.arange(len(before)) == len(before) - 1)
         is_same = np.array_equal(again.text, last.text)
-        return self._only(np.arange(len(self)) > 0) if is_same else self
+        return self.only(np.arange(len(self)) > 0) if is_same else self
 
-    def _only(self, kept: npt.NDArray[np.bool_]) -> Lines:
+    def narrowed(self, columns: int) -> Lines:
+        """The same with only their first *columns* cells: old files have no more."""
+        marks = np.flatnonzero((self.text == _COMMA) | (self.text == _LINE_END))
+        in_lines = marks.reshape(len(self), -1)
+        cuts, ends = in_lines[:, columns - 1], in_lines[:, -1]
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        # Of each line the head stays, the rest goes, and its end stays again.
+        lengths = np.stack([cuts - starts, ends - cuts, np.ones_like(ends)], axis=1)
+        stays = np.repeat(np.tile([True, False, True], len(self)), lengths.ravel())
+        return Lines(self.keys, self.stamps_us, self.text[stays])
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Lines:
+        """Those that are marked."""
+        if kept.all():
+            return self
         ends = np.flatnonzero(self.text == _LINE_END) + 1
         letters = np.repeat(kept, np.diff(ends, prepend=0))
         return Lines(self.keys[kept], self.stamps_us[kept], self.text[letters])
+
+
+def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """
+    What a row without an id is known by: its stamp in microseconds.
+
+    A funding event is known by its hour: the exchange stamps it up to 47 ms late,
+    and not always alike.
+    """
+    return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 
 from ares_notebook.market.facts import Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms
-from ares_notebook.market.rows import Table, keys_of, stamps_ms
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Measure"]
@@ -31,11 +30,11 @@ _QUIET_MS = _HOUR_MS
 @dataclass(slots=True)
 class Measure:
     """
-    Take the measure of a file from its rows, table by table, in order.
+    Take the measure of a file from its rows, some at a time, in order.
 
     Examples
     --------
-    A file's tables are added as they pass by; nothing of them is kept.
+    Rows are added as they pass by; nothing of them is kept.
 
     >>> from ares_notebook.market.series import parse_file_name
     >>> Measure(parse_file_name("futures_BTCUSDT_2025-01.csv")).facts().rows
@@ -49,12 +48,17 @@ class Measure:
     # The last two funding events: a hole shows only beside its neighbours.
     _hours: list[int] = field(default_factory=list)
 
-    def add(self, table: Table) -> None:
-        """Add the next rows; keys must ascend."""
-        self.follow(keys_of(self.file.dataset, table), stamps_ms(table))
+    def add(self, keys: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+        """
+        Add the next rows.
 
-    def follow(self, keys: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
-        """The same of rows of which only keys and stamps (in milliseconds) are at hand."""
+        Parameters
+        ----------
+        keys : array of int64
+            What they are known by; must ascend.
+        stamps : array of int64
+            Milliseconds since the epoch.
+        """
         if not len(keys):
             return
         facts = self._facts

@@ -73,6 +73,8 @@ def to_ms(moment: datetime) -> int:
 
 # Whoever means more means something else.
 _MOST_YEARS = 10_000
+# Stamps count from 1970; what follows the last month of 9999 Python cannot say.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
 
@@ -106,13 +108,21 @@ def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
     Raises
     ------
     BadArgument
-        If it is naive or cannot be read.
+        If it is naive, cannot be read, or lies before 1970 or beyond all calendars.
 
     Examples
     --------
     >>> print(as_utc("2025-01-01"), as_utc("2025-01-01T02:00+02:00"))
     2025-01-01 00:00:00+00:00 2025-01-01 00:00:00+00:00
     """
+    moment = _as_utc(value, argument)
+    if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
+        msg = f"{argument}={value!r} lies outside the years {_FIRST_YEAR} to {_LAST_YEAR - 1}"
+        raise BadArgument(msg)
+    return moment
+
+
+def _as_utc(value: datetime | date | str, argument: str) -> datetime:
     if isinstance(value, str):
         return _from_text(value, argument)
     if isinstance(value, datetime):
@@ -122,7 +132,11 @@ def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
                 f"every machine; pass {argument}=datetime(..., tzinfo=UTC) or an ISO string"
             )
             raise BadArgument(msg)
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as error:
+            msg = f"{argument}={value!r} is a moment that UTC does not have"
+            raise BadArgument(msg) from error
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     msg = (

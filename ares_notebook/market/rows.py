@@ -18,17 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.market.datasets import Dataset, Kind
-from ares_notebook.market.stamps import SECOND_US, stamp_text
+from ares_notebook.market.lines import Lines, time_keys
+from ares_notebook.market.stamps import SECOND_US, stamp_cells
 
 __all__ = [
     "between",
     "empty_rows",
     "header_of",
     "keys_of",
+    "lines_of",
     "schema_of",
     "stamps_ms",
     "text_of",
-    "time_keys",
 ]
 
 # Any: PyArrow publishes no types of its own.
@@ -40,7 +41,6 @@ _TYPES: dict[Kind, Any] = {
     "integer": pa.int64(),
     "flag": pa.string(),
 }
-_HOUR_US = 3_600_000_000
 # Batches of as many rows as a block has: each costs a round of its own.
 _TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none", batch_size=1 << 16)
 
@@ -61,20 +61,10 @@ def header_of(dataset: Dataset) -> bytes:
 
 
 def keys_of(dataset: Dataset, table: Table) -> npt.NDArray[np.int64]:
-    """
-    What a row is known by, one int64 a row: the trade's id, else its stamp.
-
-    A funding event is known by its hour: the exchange stamps it up to 47 ms late,
-    and not always alike.
-    """
+    """What a row is known by, one int64 a row: the trade's id, else its stamp; see `time_keys`."""
     if dataset.key == "id":
         return _numbers(table, "agg_trade_id")
     return time_keys(dataset, _numbers(table, "timestamp"))
-
-
-def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What a row without an id is known by: its stamp in microseconds, for funding the hour."""
-    return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us
 
 
 def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
@@ -103,16 +93,31 @@ def text_of(dataset: Dataset, table: Table) -> Any:
     """
     lines = table.set_column(0, "timestamp", _stamp_text(dataset, table))
     sink = pa.BufferOutputStream()
-    arrow_csv.write_csv(lines, sink, _TEXT)
+    # PyArrow (26.0.1) writes half a megabyte of zeros for an empty batch before others.
+    full = [batch for batch in lines.to_batches() if batch.num_rows]
+    arrow_csv.write_csv(pa.Table.from_batches(full, lines.schema), sink, _TEXT)
     return sink.getvalue()
+
+
+def lines_of(dataset: Dataset, table: Table) -> Lines:
+    """A table's rows as lines of a cache file."""
+    text = np.frombuffer(text_of(dataset, table), np.uint8)
+    return Lines(keys_of(dataset, table), _numbers(table, "timestamp"), text)
 
 
 def _stamp_text(dataset: Dataset, table: Table) -> Any:
     """Stamps in the dataset's number of digits, but for candles that opened within a second."""
     stamps_us = _numbers(table, "timestamp")
-    text = stamp_text(stamps_us, dataset.stamp_digits)
+    text = _in_arrow(stamp_cells(stamps_us, dataset.stamp_digits))
     if dataset.stamp_digits or not np.any(within := stamps_us % SECOND_US):
         return text
     # Candles that opened off the grid (December 2017, February 2018) keep their
     # fraction, so that the cell says what the exchange said.
-    return pc.if_else(pa.array(within != 0), stamp_text(stamps_us, 3), text)
+    return pc.if_else(pa.array(within != 0), _in_arrow(stamp_cells(stamps_us, 3)), text)
+
+
+def _in_arrow(cells: npt.NDArray[np.void]) -> Any:
+    """Cells of one width as strings, their bytes not copied."""
+    width = cells.dtype.itemsize
+    ends = np.arange(0, width * len(cells) + 1, width, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(cells), pa.py_buffer(ends), pa.py_buffer(cells))

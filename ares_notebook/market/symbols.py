@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 
 from ares_notebook.errors import BadArgument
 
-__all__ = ["validate_symbol"]
+__all__ = ["check_file_name", "validate_symbol"]
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
 # single _ or - inside; never a path character, a dot, a space or a control.
@@ -39,4 +41,26 @@ def validate_symbol(symbol: str) -> str:
     if not _SYMBOL.fullmatch(text) or len(text) > _LONGEST:
         msg = f"symbol={symbol!r} is not a trading symbol; write one word of letters and digits, such as 'BTCUSDT'"
         raise BadArgument(msg)
+    check_file_name(text, "symbol")
     return text
+
+
+def check_file_name(text: str, argument: str) -> None:
+    """
+    Make sure that a file can be called so, in the letters that this Python has for names.
+
+    Raises
+    ------
+    BadArgument
+        If it cannot; the message names *argument*.
+    """
+    try:
+        os.fsencode(text)
+        # PyArrow has no names for what Python itself could not read as text.
+        text.encode()
+    except UnicodeEncodeError:
+        msg = (
+            f"{argument}={text!r} cannot be the name of a file here, where this Python knows "
+            f"those of {sys.getfilesystemencoding()} alone; start it with PYTHONUTF8=1"
+        )
+        raise BadArgument(msg) from None

@@ -107,7 +107,7 @@ def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
     """
     if not entries:
         return
-    has_times = ax.xaxis.get_visible()
+    has_times = ax.xaxis.get_visible() and ax.xaxis.get_ticks_position() != "top"
     legend = ax.legend(
         [handle for _, handle in entries],
         ["" for _ in entries],

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ares_notebook.proof.quality import QualityReport
 from ares_notebook.proof.validate import validate_cache
 from ares_notebook.settings import Settings
+from ares_notebook.threads import breakable
 from ares_notebook.work.on_record import Errand, on_record
 
 __all__ = ["assure_quality"]
@@ -60,11 +59,11 @@ async def assure_quality(
     1.0
     """
     chosen = settings or Settings()
-    errand = Errand("validate", chosen, (symbol or "").upper(), interval or "")
+    errand = Errand("validate", chosen, str(symbol or "").upper(), interval or "")
     report = await on_record(errand, _validated(symbol, interval, chosen))
     report.raise_below_thresholds()
     return report
 
 
 async def _validated(symbol: str | None, interval: str | None, settings: Settings) -> QualityReport:
-    return await asyncio.to_thread(validate_cache, symbol, interval, settings=settings)
+    return await breakable(validate_cache, symbol, interval, settings=settings)

@@ -17,6 +17,7 @@ from msgspec import structs
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
+from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.span import cached_files
 from ares_notebook.cache.store import Store
@@ -42,7 +43,6 @@ from ares_notebook.work.progress import counted
 __all__ = ["audit_cache"]
 
 _MOST_DIFFERENCES = 1000
-Tables = Callable[[], Iterator[Table]]
 Moment = datetime | date | str | None
 
 
@@ -136,7 +136,7 @@ class _Upstream:
     road: str
     start_ms: int
     end_ms: int
-    tables: Tables
+    part: Part
 
 
 class _Audit:
@@ -210,18 +210,19 @@ class _Audit:
             if cut == "day":
                 first_ms = to_ms(start)
                 end_ms = min(end_ms, first_ms + DAY_MS)
-            yield _Upstream(source.road, first_ms, end_ms, fetched.tables)
+            with self._store.part(file) as part:
+                await asyncio.to_thread(part.pour, fetched.lines())
+                yield _Upstream(source.road, first_ms, end_ms, part)
 
     @asynccontextmanager
     async def _rest(self, have: Have) -> AsyncIterator[_Upstream]:
         file = have.file
         whole = Hole(file.period.start_ms, _end_ms(have))
         with self._store.part(file) as part:
-            async for table in self._roads.rest.rows(file.series, whole):
-                await asyncio.to_thread(part.write_rows, table)
+            async for lines in self._roads.rest.lines(file.series, whole):
+                await asyncio.to_thread(part.write_lines, lines)
             part.close()
-            tables = partial(read_rows, part.path, file)
-            yield _Upstream("rest", whole.start_ms, whole.end_ms, tables)
+            yield _Upstream("rest", whole.start_ms, whole.end_ms, part)
 
     async def _over(
         self, have: Have, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
@@ -268,7 +269,9 @@ def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[Ro
     found = (
         each
         for each in row_differences(
-            have.file.dataset, inside(store.rows(have.file)), inside(upstream.tables())
+            have.file.dataset,
+            inside(store.rows(have.file)),
+            inside(read_rows(upstream.part.path, have.file)),
         )
         if not (is_mixed and each.kind == "only in the cache")
     )

@@ -22,6 +22,7 @@ from ares_notebook.market.datasets import KLINES
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 from ares_notebook.proof.finding import Finding, Severity, row_in_words
+from ares_notebook.threads import look_up
 
 __all__ = ["ROW_CHECKS", "RowCheck", "RowTally", "Rows"]
 
@@ -330,12 +331,12 @@ class RowTally:
             return
         rows = Rows(self._file, table, self.last, self._share)
         for check in self._checks:
+            look_up()
             broken = np.flatnonzero(check.offending(rows))
             if len(broken):
                 count, first = self._found.get(check, (0, ""))
-                example = first or row_in_words(
-                    self._file.dataset, table, int(broken[0]), check.shown
-                )
+                line = int(broken[0])
+                example = first or row_in_words(self._file.dataset, table, line, check.shown)
                 self._found[check] = (count + len(broken), example)
         self.rows += table.num_rows
         self.last = table.slice(table.num_rows - 1)

@@ -14,6 +14,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, DataError
 from ares_notebook.market.facts import Trouble
 from ares_notebook.market.holes import is_final
+from ares_notebook.threads import unbroken
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads, fill
@@ -49,7 +50,7 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
     async with locked(store, step.file):
         have = await _have(step, store)
         if have.problem is not None:
-            await asyncio.to_thread(store.set_aside, have)
+            await unbroken(store.set_aside, have)
             have = await _have(step, store)
         # Another process may have done it while we waited for the lock.
         result = await _once(have, step, roads, store)
@@ -81,10 +82,13 @@ async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepRepor
         rows = draft.new_rows
         await draft.commit()
         missing = len(draft.holes(by_rest=True))
+    why = ""
     if missing or problem is not None:
         trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
-        await asyncio.to_thread(_complain, store, now, trouble)
-    return told(now, rows=rows, missing=missing, error=problem)
+        if trouble is not None:
+            await unbroken(store.complain, step.file, trouble)
+            why = trouble.words
+    return told(now, rows=rows, missing=missing, error=problem, why=why)
 
 
 async def _have(step: Step, store: Store) -> Have:
@@ -102,13 +106,10 @@ def _trouble(have: Have, problem: AresError | None, *, is_unpublished: bool) -> 
     if problem is not None:
         return Trouble("failed", str(problem), at)
     return (
-        Trouble("not yet published", "the archive does not have it", at) if is_unpublished else None
+        Trouble("not yet published", "the archive does not have it; run again later", at)
+        if is_unpublished
+        else None
     )
-
-
-def _complain(store: Store, step: Step, trouble: Trouble | None) -> None:
-    if trouble is not None:
-        store.complain(step.file, trouble)
 
 
 async def remember(step: Step, store: Store) -> None:
@@ -129,4 +130,4 @@ async def remember(step: Step, store: Store) -> None:
             have = replace(have, sources=(Source("legacy", step.file.name, at),))
         beside = step.have.beside
         final = is_final(step.file, have.facts, have.absences, step.until_ms, beside)
-        await asyncio.to_thread(store.note, have, final=final)
+        await unbroken(store.note, have, final=final)

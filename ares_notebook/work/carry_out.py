@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ares_notebook.cache.store import Store
 from ares_notebook.work.decide import Step
@@ -12,12 +14,23 @@ from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import ProgressListener
 from ares_notebook.work.report import DownloadReport, skipped
 
+if TYPE_CHECKING:
+    from ares_notebook.exchange.rest import Rest
+    from ares_notebook.work.hands import Hands
+
 __all__ = ["carry_out"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 
 
-async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) -> DownloadReport:
+async def carry_out(
+    plan: Plan,
+    *,
+    on_progress: ProgressListener | None = None,
+    store: Store | None = None,
+    rest: Rest | None = None,
+    hands: Hands | None = None,
+) -> DownloadReport:
     """
     Do what *plan* says.
 
@@ -27,21 +40,31 @@ async def carry_out(plan: Plan, *, on_progress: ProgressListener | None = None) 
     ----------
     plan : Plan
     on_progress : callable, optional
+    store : Store, optional
+    rest : Rest, optional
+        What several plans share: the look at their cache, and, where there is anything to
+        do, the line to the exchange.
+    hands : Hands, optional
+        Those of a cluster. Defaults to those of this process.
 
     Returns
     -------
     DownloadReport
     """
     began = time.monotonic()
-    store = Store(plan.settings)
+    store = store or Store(plan.settings)
     if _LOGGER.isEnabledFor(logging.DEBUG):
         _tell(plan)
     forgotten = [step for step in plan.steps if _is_forgotten(step)]
     if plan.to_do or forgotten:
-        # Network and PyArrow are slow to import, and a complete cache needs neither.
+        # Network and NumPy are slow to import: a complete cache needs neither, and in a
+        # thread they hold up no other task.
+        await asyncio.to_thread(import_module, "ares_notebook.work.under_way")
         from ares_notebook.work.under_way import work_on  # noqa: PLC0415 - as said
 
-        return await work_on(plan, forgotten, store, on_progress=on_progress)
+        return await work_on(
+            plan, forgotten, store, on_progress=on_progress, rest=rest, hands=hands
+        )
     # What another market has filled is not complete, however whole it looks.
     await asyncio.to_thread(store.refuse_another)
     return DownloadReport(tuple(map(skipped, plan.steps)), time.monotonic() - began)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -16,16 +14,14 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.legacy import legacy_columns
 from ares_notebook.cache.part import Part
+from ares_notebook.cache.patch import Patch
 from ares_notebook.cache.receipts import Source
-from ares_notebook.cache.splice import Patch, spliced
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.text import read_rows
 from ares_notebook.market.facts import Absence, Facts, Hole
 from ares_notebook.market.holes import find_holes, is_final
 from ares_notebook.market.lines import Lines
-from ares_notebook.market.rows import Table
+from ares_notebook.threads import unbroken
 from ares_notebook.work.decide import Step
 
 __all__ = ["Draft"]
@@ -55,7 +51,6 @@ class Draft:
         self._store = store
         self._stack = ExitStack()
         self._part: Part | None = None
-        self._parts: dict[Path, Part] = {}
         # An old or unreadable file stays in place until a whole one replaces it.
         anew = step.action == "fetch"
         self._facts = Facts() if anew else step.have.facts
@@ -64,7 +59,7 @@ class Draft:
         self._anew = anew
         # An old file is completed in its own columns, and stays an old file.
         is_old = step.have.legacy and not anew
-        self.columns = legacy_columns(self.file.dataset) if is_old else None
+        self._columns = self.file.dataset.ancestor_names if is_old else None
         if is_old and not step.have.is_witnessed:
             self.add_source("legacy", step.file.name)
         self.is_unpublished = False
@@ -80,7 +75,8 @@ class Draft:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        # Told of the error: what a full disk says once more at the end is no second one.
+        self._stack.__exit__(kind, error, trace)
 
     @property
     def facts(self) -> Facts:
@@ -126,38 +122,40 @@ class Draft:
 
     def new_part(self) -> Part:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        part = self._stack.enter_context(self._store.part(self.file, self.columns))
-        self._parts[part.path] = part
-        return part
+        return self._stack.enter_context(self._store.part(self.file, self._columns))
 
-    async def take(self, lines: Callable[[], Iterator[Lines]]) -> None:
-        """Make *lines*, read in a thread, the draft's content."""
-        self._part = await self.poured(lines)
+    def take(self, part: Part) -> None:
+        """Make *part* the draft's content."""
+        self._part = part
 
-    async def poured(self, lines: Callable[[], Iterator[Lines]]) -> Part:
+    async def poured(self, lines: Iterator[Lines]) -> Part:
         """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
         part = self.new_part()
         async with _cores():
-            await asyncio.to_thread(_pour, lines, part)
+            await asyncio.to_thread(part.pour, lines)
         return part
 
     async def splice(self, patches: list[Patch]) -> None:
         """Put *patches* into their holes, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
-            self._part = self._parts[patches[0].path]
+            self.take(patches[0].part)
         elif patches:
-            await self.take(partial(self._spliced, patches))
+            self.take(await self.poured(self._spliced(patches)))
 
     def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
-        dataset = self.file.dataset
-        for table in spliced(dataset, self._tables(), patches):
-            yield Lines.of(dataset, table, self.columns)
+        # Slow to import, and a new file needs no splicing.
+        from ares_notebook.cache.splice import spliced  # noqa: PLC0415
+        from ares_notebook.cache.text import read_rows  # noqa: PLC0415
+        from ares_notebook.market.rows import lines_of  # noqa: PLC0415
 
-    def _tables(self) -> Iterator[Table]:
+        dataset = self.file.dataset
         if self._part is not None:
-            return read_rows(self._part.path, self.file)
-        return iter(()) if self._anew else self._store.rows(self.file)
+            base = read_rows(self._part.path, self.file)
+        else:
+            base = iter(()) if self._anew else self._store.rows(self.file)
+        for table in spliced(dataset, base, patches):
+            yield lines_of(dataset, table)
 
     async def commit(self) -> None:
         """
@@ -174,7 +172,7 @@ class Draft:
         absences = tuple(each for each in self._absences if _tells_of(each, open_holes))
         final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
         if self._part is not None and self.facts.rows and self._is_no_loss:
-            await asyncio.to_thread(
+            await unbroken(
                 self._store.commit,
                 self._part,
                 sources=self._sources,
@@ -183,7 +181,7 @@ class Draft:
             )
         elif self._is_worth_a_note(absences):
             known = replace(self._have, absences=absences, sources=self._sources)
-            await asyncio.to_thread(self._store.note, known, final=final)
+            await unbroken(self._store.note, known, final=final)
 
     @property
     def _is_no_loss(self) -> bool:
@@ -204,12 +202,6 @@ class Draft:
 def _cores() -> asyncio.Semaphore:
     places = asyncio.Semaphore(os.cpu_count() or 1)
     return _CORES.setdefault(asyncio.get_running_loop(), places)
-
-
-def _pour(lines: Callable[[], Iterator[Lines]], part: Part) -> None:
-    for each in lines():
-        part.write_lines(each)
-    part.close()
 
 
 def _tells_of(absence: Absence, holes: list[Hole]) -> bool:

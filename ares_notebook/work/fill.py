@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.splice import Patch
-from ares_notebook.errors import AresError, DataError, NotFound, TransportError
+from ares_notebook.cache.part import Part
+from ares_notebook.cache.patch import Patch
+from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.lines import Lines
-from ares_notebook.market.periods import DAY_MS, utc
+from ares_notebook.market.periods import DAY_MS, Cut, utc
 from ares_notebook.work.decide import Step
 from ares_notebook.work.draft import Draft
 
@@ -27,6 +29,7 @@ __all__ = ["Roads", "fill"]
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
 _BEFORE_LISTING = "before listing"
+_ROADS: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,7 @@ async def _monthly(draft: Draft, roads: Roads) -> None:
     series, start = draft.file.series, draft.file.period.start
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
-    async with roads.archive.fetch(series, "month", start) as archive:
-        await draft.take(partial(_inside, archive, draft.wanted, draft.columns))
-        draft.add_source("monthly archive", archive.url, archive.sha256)
+    draft.take(await _unzipped(draft, roads.archive, "month", start, draft.wanted))
     draft.confirm_absent(draft.holes(by_rest=False), "archive")
 
 
@@ -123,22 +124,41 @@ async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError 
     series, start = draft.file.series, utc(hole.start_ms // DAY_MS * DAY_MS)
     try:
         await archive.size_of(series, "day", start)
-        async with archive.fetch(series, "day", start) as fetched:
-            part = await draft.poured(partial(_inside, fetched, hole, draft.columns))
-            if not part.facts.rows:
-                return None
-            draft.add_source("daily archive", fetched.url, fetched.sha256)
-            return Patch(draft.file, hole, part.path, part.facts)
+        part = await _unzipped(draft, archive, "day", start, hole)
+        return Patch(hole, part) if part.facts.rows else None
     except (TransportError, DataError) as error:
         return error
+
+
+async def _unzipped(draft: Draft, archive: Archive, cut: Cut, start: datetime, hole: Hole) -> Part:
+    """
+    The rows of a zip that lie in *hole*.
+
+    One that is not sound is asked for once more, its checksum too: it may just be
+    replaced, and zip and checksum come one after the other.
+    """
+    tries_left = 2
+    while True:
+        tries_left -= 1
+        try:
+            async with archive.fetch(draft.file.series, cut, start) as fetched:
+                part = await draft.poured(_inside(fetched, hole))
+        except DataError as error:
+            if not tries_left:
+                raise
+            _LOGGER.info("%s: %s; asking for it once more", draft.file.name, error)
+        else:
+            draft.add_source(_ROADS[cut], fetched.url, fetched.sha256)
+            return part
 
 
 async def _over_rest(draft: Draft, roads: Roads) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
-    A hole is confirmed by two answers: the archive's and REST's, or two of REST's.
-    One page that is short or empty by mistake loses nothing.
+    A hole is confirmed by two answers: the archive's and REST's, or two of REST's, which
+    must know other rows of the series then. One page that is short or empty by mistake
+    loses nothing.
     """
     if draft.is_unpublished or roads.rest.knows_first(draft.file.series):
         await _confirm_unlisted(draft, roads.rest)
@@ -165,9 +185,18 @@ async def _over_rest(draft: Draft, roads: Roads) -> None:
 
 async def _confirm(draft: Draft, rest: Rest, holes: list[Hole]) -> None:
     """Remember that there is nothing in *holes*, and whether that is because the symbol is younger."""
-    start_ms = draft.file.period.start_ms
+    series, start_ms = draft.file.series, draft.file.period.start_ms
     heads = [hole for hole in holes if hole.rows is not None and hole.start_ms == start_ms]
-    first_ms = await rest.first_ms(draft.file.series) if heads else None
+    # Who answers every question with nothing has not said that there is nothing.
+    is_alone = not set(holes).isdisjoint(draft.holes(by_rest=False))
+    if is_alone and not await rest.has_any(series):
+        msg = (
+            f"{rest.url_of(series)} lists {series.symbol}, and has no {series.dataset.label} of "
+            f"it at all, whatever is asked for; that is not believed, and nothing is stored: run "
+            f"again later, or check whether it has begun to trade"
+        )
+        raise BadAnswer(msg)
+    first_ms = await rest.first_ms(series) if heads else None
     # The first trade lies in the last millisecond of the hole before it.
     unlisted = [
         hole
@@ -206,19 +235,19 @@ async def _ask_all(
 async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, AresError | None]:
     part, problem = draft.new_part(), None
     try:
-        async for table in rest.rows(draft.file.series, hole):
-            await asyncio.to_thread(part.write_rows, table)
+        async for lines in rest.lines(draft.file.series, hole):
+            await asyncio.to_thread(part.write_lines, lines)
     except (TransportError, DataError) as error:
         problem = error
     part.close()
     if not part.facts.rows:
         return None, problem
     draft.add_source("rest", draft.file.dataset.rest_path)
-    return Patch(draft.file, hole, part.path, part.facts), problem
+    return Patch(hole, part), problem
 
 
-def _inside(archive: Zip, hole: Hole, columns: Sequence[str] | None) -> Iterator[Lines]:
-    for lines in archive.lines(columns):
+def _inside(archive: Zip, hole: Hole) -> Iterator[Lines]:
+    for lines in archive.lines():
         yield lines.between(hole.start_ms, hole.end_ms)
 
 

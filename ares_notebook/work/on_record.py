@@ -14,11 +14,13 @@ from ares_notebook.cache.runs import Outcome, Run, note_run
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.notify import notify
+from ares_notebook.quantities import named
 from ares_notebook.settings import Settings
+from ares_notebook.threads import breakable, unbroken
 from ares_notebook.tidings import tidings_of
 from ares_notebook.work.plan import Plan
 
-__all__ = ["Errand", "on_record", "planned"]
+__all__ = ["Errand", "on_record", "planned", "prepared"]
 
 
 class _Report(Protocol):
@@ -29,6 +31,7 @@ class _Report(Protocol):
 
 
 _R = TypeVar("_R", bound=_Report)
+_P = TypeVar("_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Errand:
         The verb.
     settings : Settings
     symbol, interval, datasets : str
-        Several with commas between; empty for all that is there.
+        Several with commas between, of many symbols the first; empty for all that is there.
     start, end : datetime, optional
         The window, half-open.
     """
@@ -62,7 +65,8 @@ class Errand:
         return cls(
             what,
             plans[0].settings,
-            ",".join(dict.fromkeys(plan.symbol for plan in plans)),
+            # Of a universe some: a line of the history is read by people.
+            named(list(dict.fromkeys(plan.symbol for plan in plans)), ","),
             ",".join(dict.fromkeys(plan.interval or "" for plan in plans)),
             ",".join(dict.fromkeys(names)),
             min(plan.start for plan in plans),
@@ -100,7 +104,7 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
     return report
 
 
-async def planned(errand: Errand, make: Callable[[], Plan]) -> Plan:
+async def planned(errand: Errand, make: Callable[[], _P]) -> _P:
     """
     Make a plan in a thread; where the cache does not let it be made, that is a run that failed.
 
@@ -111,7 +115,8 @@ async def planned(errand: Errand, make: Callable[[], Plan]) -> Plan:
 
     Returns
     -------
-    Plan
+    object
+        What *make* returned.
 
     Raises
     ------
@@ -120,8 +125,34 @@ async def planned(errand: Errand, make: Callable[[], Plan]) -> Plan:
     AresError
         What *make* raised else, after it was noted.
     """
-    async with _on_record_if_it_fails(_started(errand)):
-        return await asyncio.to_thread(make)
+    return await prepared(errand, breakable(make))
+
+
+async def prepared(errand: Errand, work: Coroutine[Any, Any, _P]) -> _P:
+    """
+    Await what must be known before a run begins; where it fails, that is a run that failed.
+
+    Parameters
+    ----------
+    errand : Errand
+    work : coroutine
+
+    Returns
+    -------
+    object
+        What *work* returned.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant; that is no run.
+    AresError
+        What *work* raised else, after it was noted.
+    """
+    run = _started(errand)
+    async with _on_record_if_it_fails(run):
+        with metered(run.meter):
+            return await work
 
 
 def _started(errand: Errand) -> _Started:
@@ -160,7 +191,7 @@ class _Started:
 
     async def end(self, outcome: Outcome, words: str) -> None:
         """Note it, and tell of it."""
-        run = await asyncio.to_thread(self.note, outcome)
+        run = await unbroken(self.note, outcome)
         settings = self.errand.settings
         tidings = tidings_of(run, words, settings.cache_dir)
         if tidings is not None:

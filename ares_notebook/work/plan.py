@@ -280,8 +280,10 @@ def make_plan(
     window: Period,
     settings: Settings,
     datasets: Sequence[str],
+    *,
+    store: Store | None = None,
 ) -> Plan:
-    """The plan for *window*; the rest is as in `plan_downloads`."""
+    """The plan for *window*; *store* if the cache is looked at already, else as `plan_downloads`."""
     start, end = window
     checked = validate_symbol(symbol)
     names = [datasets] if isinstance(datasets, str) else list(datasets)
@@ -289,7 +291,7 @@ def make_plan(
     if not wanted:
         msg = "datasets is empty; name at least one of 'klines', 'agg_trades', 'futures'"
         raise BadArgument(msg)
-    store = Store(settings)
+    store = store or Store(settings)
     steps: list[Step] = []
     for dataset in DATASETS:
         if dataset in wanted:

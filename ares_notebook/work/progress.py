@@ -309,9 +309,14 @@ async def counted(
     what : str
     """
     tasks = [asyncio.ensure_future(each) for each in work]
+    done: asyncio.Queue[asyncio.Future[_T]] = asyncio.Queue()
+    for task in tasks:
+        task.add_done_callback(done.put_nowait)
     try:
-        for each in tracked(list(asyncio.as_completed(tasks)), settings, what):
-            yield await each
+        for _ in tracked(tasks, settings, what):
+            yield (await done.get()).result()
     finally:
         for task in tasks:
             task.cancel()
+        # What they still hold must not be closed under them; the first error was told.
+        await asyncio.gather(*tasks, return_exceptions=True)

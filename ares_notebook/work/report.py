@@ -38,6 +38,8 @@ class StepReport:
         Holes about which the exchange has not been heard.
     error : AresError, optional
         Why it failed; what was there before is still there.
+    why : str
+        Why holes are left though nothing failed, where that is known.
     """
 
     dataset: str
@@ -49,10 +51,16 @@ class StepReport:
     bytes_received: int = 0
     missing: int = 0
     error: AresError | None = None
+    why: str = ""
 
 
 def told(
-    step: Step, *, rows: int = 0, missing: int = 0, error: AresError | None = None
+    step: Step,
+    *,
+    rows: int = 0,
+    missing: int = 0,
+    error: AresError | None = None,
+    why: str = "",
 ) -> StepReport:
     """What became of *step*, for the report."""
     return StepReport(
@@ -63,6 +71,7 @@ def told(
         rows=rows,
         missing=missing,
         error=error,
+        why=why,
     )
 
 
@@ -236,7 +245,7 @@ class DownloadReport:
     def _lines(self) -> list[str]:
         failed = [f"  failed {words}" for words in self._failures()]
         waiting = [
-            f"  open   {step.file_name}: holes left: {step.missing}"
+            f"  open   {step.file_name}: holes left: {step.missing}{step.why and f' ({step.why})'}"
             for step in self.steps
             if step.missing and step.error is None
         ]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from ares_notebook.cache.lock import locked
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import DataError, TransportError, UnknownSymbol
+from ares_notebook.errors import CacheError, DataError, TransportError, UnknownSymbol
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.datasets import FUTURES
 from ares_notebook.market.periods import utc
@@ -58,13 +59,18 @@ async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
 
 async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     """Let the exchange say what is closed, where the end is near to our own now."""
-    if datetime.now(UTC) - plan.end > _CLOCK_DOUBT:
+    ours = datetime.now(UTC)
+    if ours - plan.end > _CLOCK_DOUBT:
         return plan
     try:
         now = utc(await rest.server_time_ms())
     except (TransportError, DataError) as error:
-        note(f"the exchange's clock could not be asked, so ours is trusted: {error}")
-        return plan
+        # By a clock of ours that is fast a candle still open would be stored as closed.
+        now = ours - _CLOCK_DOUBT
+        note(
+            f"the exchange's clock could not be asked, so nothing after {now:%Y-%m-%d %H:%M} UTC "
+            f"is taken for closed; run again for the rest: {error}"
+        )
     return plan.ending(now) if now < plan.end else plan
 
 
@@ -72,9 +78,12 @@ async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) ->
     """
     Make sure that the symbol exists, once, instead of failing at every file.
 
-    A delisted one is unknown to the API and still in the archive.
+    A delisted one is unknown to the API and still in the archive. Where the API has told
+    its limits the archive is asked first, which costs no weight: of 500 symbols each.
     """
     source = plan.settings.source
+    if source == "auto" and roads.rest.is_informed and await roads.archive.holds(series):
+        return
     try:
         known = source != "archive" and await roads.rest.knows(plan.symbol)
     except (TransportError, DataError) as error:
@@ -101,10 +110,14 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
     note(f"{plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
     # The archive alone cannot know of a perpetual that is listed since this month.
     evidence = "archive" if plan.settings.source == "archive" else _NO_PERPETUAL
-    for step in steps:
-        with Draft(step, store) as draft:
-            draft.confirm_absent(step.holes, evidence)
-            await draft.commit()
+    try:
+        for step in steps:
+            async with locked(store, step.file):
+                with Draft(step, store) as draft:
+                    draft.confirm_absent(step.holes, evidence)
+                    await draft.commit()
+    except CacheError as error:
+        note(f"that could not be noted, and is asked again next time: {error}")
     kept = tuple(step for step in plan.steps if step.file.dataset is not FUTURES)
     return replace(plan, steps=() if only_futures else kept)
 

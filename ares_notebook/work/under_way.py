@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.lock import sweep
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError, NotEnoughDisk
+from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.meter import Meter, count, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import AGG_TRADES
-from ares_notebook.work.bring import bring, remember
+from ares_notebook.work.bring import remember
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.fill import Roads
+from ares_notebook.work.hands import Hands, OwnHands
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import Part, Progress, ProgressListener, Teller, shown
 from ares_notebook.work.report import DownloadReport, StepReport, skipped, told
 from ares_notebook.work.settle import settle
-from ares_notebook.work.sizes import check_disk
 
 __all__ = ["work_on"]
 
@@ -39,6 +39,8 @@ async def work_on(
     store: Store,
     *,
     on_progress: ProgressListener | None = None,
+    hands: Hands | None = None,
+    rest: Rest | None = None,
 ) -> DownloadReport:
     """
     Carry out a plan in which there is something to do.
@@ -50,25 +52,55 @@ async def work_on(
         Files that are complete, and whose receipt is to be written anew.
     store : Store
     on_progress : callable, optional
+    hands : Hands, optional
+        Those of others. Defaults to our own.
+    rest : Rest, optional
+        The line that several plans share, whose cache is swept already. Defaults to one of
+        the plan's own.
 
     Returns
     -------
     DownloadReport
     """
     began = time.monotonic()
-    store.prepare()
-    sweep(store)
-    for step in forgotten:
-        await remember(step, store)
+    if plan.to_do:
+        store.prepare()
+        if rest is None:
+            sweep(store)
+    if forgotten:
+        await _remember_all(forgotten, store)
     with shown(plan.settings, on_progress) as listener:
-        work = _Work(plan, store, Teller(listener), began)
+        work = _Work(plan, store, Teller(listener), began, hands)
         if plan.to_do:
             try:
-                async with Transport(plan.settings) as transport:
-                    await work.do(transport)
+                async with _line(plan, rest) as line:
+                    await work.do(line)
+            except asyncio.CancelledError as stopped:
+                stopped.add_note(work.so_far())
+                raise
             finally:
                 work.teller.close()
     return work.report()
+
+
+@asynccontextmanager
+async def _line(plan: Plan, shared: Rest | None) -> AsyncIterator[Rest]:
+    if shared is not None:
+        yield shared
+        return
+    async with Transport(plan.settings) as transport:
+        yield Rest(transport)
+
+
+async def _remember_all(forgotten: Sequence[Step], store: Store) -> None:
+    """Note what had to be looked into; a disk that takes no note makes no file less complete."""
+    store.refuse_another()
+    try:
+        store.prepare()
+        for step in forgotten:
+            await remember(step, store)
+    except CacheError as error:
+        _LOGGER.warning("what was measured is not noted, and is measured anew: %s", error)
 
 
 @dataclass(slots=True)
@@ -79,58 +111,66 @@ class _Work:
     store: Store
     teller: Teller
     began: float
+    others: Hands | None
     overhead: Meter = field(default_factory=Meter)
     notes: list[str] = field(default_factory=list)
     results: dict[str, StepReport] = field(default_factory=dict)
     meters: list[tuple[Step, Meter]] = field(default_factory=list)
     failures: int = 0
 
-    async def do(self, transport: Transport) -> None:
+    async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
-        roads = Roads(Archive(transport, self.store.folder), Rest(transport), source)
+        roads = Roads(Archive(rest.transport, self.store.folder), rest, source)
+        hands = self.others or OwnHands(self.plan.settings, roads, self.store)
         with metered(self.overhead):
             self.plan = await settle(self.plan, roads, self.store, self._note)
-            refused = await self._check_size(roads)
+            hands.heed(rest.transport.limits)
+            refused = await self._check_size(roads, hands)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
         steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
-        places = asyncio.Semaphore(self.plan.settings.max_concurrency)
+        for step in steps:
+            if step.file.name in refused:
+                self.results[step.file.name] = _failed(step, refused[step.file.name])
+        left = iter([step for step in _bounds_first(steps) if step.file.name not in refused])
         async with asyncio.TaskGroup() as group:
-            for step in _bounds_first(steps):
-                if step.file.name in refused:
-                    self.results[step.file.name] = _failed(step, refused[step.file.name])
-                else:
-                    group.create_task(self._step(step, roads, places))
-        await self._join(roads)
+            # As many tasks as places, whatever there is to do.
+            for _ in range(min(hands.places, len(steps))):
+                group.create_task(self._steps(left, hands))
+        await self._join(hands)
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
 
-    async def _join(self, roads: Roads) -> None:
+    async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
+        """One step after the other, of those that are left."""
+        for step in left:
+            await self._step(step, hands)
+
+    async def _join(self, hands: Hands) -> None:
         """
         Mend the seams between days of trades: where the ids do not run on, rows are missing.
 
         One after the other, since what is found at one edge may prove the other.
         """
-        place = asyncio.Semaphore(1)
-        for step in await asyncio.to_thread(self._torn):
-            [have] = await asyncio.to_thread(haves_of, self.store, [step.file])
+        for step in await self._torn(hands):
+            [have] = await hands.haves([step.file])
             now = decide(have, step.until_ms, self.plan.settings.source)
             before = self.results.get(step.file.name)
             if now.action == "skip":
                 self.results[step.file.name] = before or skipped(now)
                 continue
-            await self._step(now, roads, place)
+            await self._step(now, hands)
             self.results[step.file.name] = _both(before, self.results[step.file.name])
 
-    def _torn(self) -> list[Step]:
+    async def _torn(self, hands: Hands) -> list[Step]:
         """Days of trades that looked whole until their neighbours were there."""
         trades = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
         if all(step.action == "skip" for step in trades):
             return []
         sound = [step for step in trades if not self._is_open(step)]
-        haves = haves_of(self.store, [step.file for step in sound])
+        haves = await hands.haves([step.file for step in sound])
         pairs = zip(sound, haves, strict=True)
         return [
             step
@@ -142,41 +182,46 @@ class _Work:
         result = self.results.get(step.file.name)
         return result is not None and (result.error is not None or result.missing > 0)
 
-    async def _check_size(self, roads: Roads) -> dict[str, NotEnoughDisk]:
+    async def _check_size(self, roads: Roads, hands: Hands) -> dict[str, NotEnoughDisk]:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
         if self.plan.settings.source != "rest":
             self.plan = await self.plan.measured_by(roads.archive)
         try:
-            check_disk(self.plan.to_do, self.plan.settings)
+            hands.check_room(self.plan.to_do)
         except NotEnoughDisk as error:
             trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
             return {step.file.name: error for step in trades}
         return {}
 
-    async def _step(self, step: Step, roads: Roads, places: asyncio.Semaphore) -> None:
+    async def _step(self, step: Step, hands: Hands) -> None:
         """One file; its failure is noted, and stops nobody else."""
-        async with places:
-            meter = Meter(on_change=lambda: self._tell(step))
-            self.meters.append((step, meter))
-            with metered(meter):
-                try:
-                    result = await bring(step, roads, self.store)
-                    count(rows=result.rows)
-                except AresError as error:
-                    result = _failed(step, error)
-                except OSError as error:
-                    # A disk that is full while a zip waits to be checked.
-                    result = _failed(step, cannot_access(self.store.folder, error))
-            if result.error is not None:
-                # A host that is down fails a thousand files; the report tells of all.
-                self.failures += 1
-                level = logging.ERROR if self.failures <= _MOST_TOLD else logging.DEBUG
-                _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
-            requests, received = meter.requests, meter.bytes_received
-            self.results[step.file.name] = replace(
-                result, requests=requests, bytes_received=received
-            )
-            self._tell(step)
+        meter = Meter(on_change=lambda: self._tell(step))
+        self.meters.append((step, meter))
+        with metered(meter):
+            try:
+                result = await hands.bring(step)
+                count(rows=result.rows)
+            except AresError as error:
+                result = _failed(step, error)
+            except OSError as error:
+                # A disk that is full while a zip waits to be checked.
+                result = _failed(step, cannot_access(self.store.folder, error))
+        if result.error is not None:
+            # A host that is down fails a thousand files; the report tells of all.
+            self.failures += 1
+            level = logging.ERROR if self.failures <= _MOST_TOLD else logging.DEBUG
+            _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
+        requests, received = meter.requests, meter.bytes_received
+        self.results[step.file.name] = replace(result, requests=requests, bytes_received=received)
+        self._tell(step)
+
+    def so_far(self) -> str:
+        """How far it is, for who has stopped it."""
+        done = sum(each.error is None for each in self.results.values())
+        return (
+            f"{self.plan.symbol}: {done:,} of {len(self.plan.to_do):,} files were done, and are "
+            f"kept; run the same again to go on"
+        )
 
     def report(self) -> DownloadReport:
         """What became of all steps, in the plan's order."""

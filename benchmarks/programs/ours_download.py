@@ -28,10 +28,9 @@ if task["kind"] == "klines":
         )
     )
 else:
+    download = {"trades": ares.download_agg_trades_data, "funding": ares.download_futures_data}
     report = ares.run(
-        ares.download_agg_trades_data(
-            task["symbol"], task["years"], end=task["end"], settings=settings
-        )
+        download[task["kind"]](task["symbol"], task["years"], end=task["end"], settings=settings)
     )
 if not report.complete:
     sys.exit(f"not complete:\n{report}")

@@ -19,6 +19,6 @@ first, last = (
 # Its end is inclusive; its pages are of 1,000 rows of its own accord (a limit would be one of all rows).
 rows = Client(ping=False).get_historical_klines(task["symbol"], task["interval"], first, last - 1)
 out = Path(task["out"])
-out.mkdir(parents=True)
+out.mkdir(parents=True, exist_ok=True)
 with (out / "all.csv").open("w", newline="") as file:
     csv.writer(file, lineterminator="\n").writerows(rows)

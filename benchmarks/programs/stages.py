@@ -17,7 +17,7 @@ from typing import Any
 
 from ares_notebook.exchange.express import express
 from ares_notebook.exchange.inflate import lines_of
-from ares_notebook.exchange.published import rows_of_csv
+from ares_notebook.exchange.tables import rows_of_csv
 from ares_notebook.market.datasets import AGG_TRADES, KLINES
 from ares_notebook.market.rows import text_of
 
@@ -50,7 +50,10 @@ def inflated(data: bytes, member: str) -> list[bytes]:
 def laid_out(blocks: list[bytes], origin: str) -> list[Any]:
     """The lines of a cache file, as a download makes them."""
     found = [express(dataset, block, origin) for block in blocks]
-    return [each.text for each in found if each is not None]
+    texts = [each.text for each in found if each is not None]
+    if len(texts) < len(blocks):
+        sys.exit(f"{origin}: {len(blocks) - len(texts)} blocks are not for the express")
+    return texts
 
 
 def parsed(blocks: list[bytes], origin: str) -> list[Any]:

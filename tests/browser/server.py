@@ -57,11 +57,11 @@ class LabServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        try:
+        with contextlib.ExitStack() as unless_it_runs:
+            # Also after an interrupt no server may be left running.
+            unless_it_runs.callback(self.stop)
             self._wait()
-        except BaseException:  # re-raised; nothing may be left running, whatever went wrong
-            self.stop()
-            raise
+            unless_it_runs.pop_all()
         return self
 
     def __exit__(

@@ -12,7 +12,7 @@ from .panel import Panel
 
 def test_a_notebook_runs_from_top_to_bottom(lab):
     """All cells run in order, and none writes to stderr or raises; of the others nbval makes sure."""
-    lab.open("02_coverage_gaps.ipynb")
+    lab.open("05_research.ipynb")
     lab.run_all()
     counts = [cell["count"] for cell in lab.code_cells()]
 

@@ -216,7 +216,7 @@ def test_listing_rolls_folders_up(ask: Ask) -> None:
 
 def test_listing_without_a_delimiter_goes_into_folders(ask: Ask) -> None:
     """Without a delimiter all keys below a prefix come, and no NextMarker."""
-    page, keys = listed(ask, **{"prefix": "data/futures/um/", "max-keys": 1000})
+    page, keys = listed(ask, **{"prefix": "data/futures/um/monthly/funding", "max-keys": 1000})
 
     assert text(page, "IsTruncated") == "true"
     assert text(page, "NextMarker") is None
@@ -282,3 +282,16 @@ def test_the_archive_forgets_what_was_not_asked_for_longest(
 
     assert [f"/{key}" for key in made] == [*days, days[0]]
     assert first == again
+
+
+def test_candles_of_perpetuals_are_as_the_exchange_writes_them(ask: Ask) -> None:
+    """They have a header, milliseconds in every year, and begin with the archive of futures."""
+    folder = "data/futures/um/daily/klines/BTCUSDT/1h"
+    reply = ask(f"/{folder}/BTCUSDT-1h-2025-03-14.zip")
+    _, keys = listed(ask, prefix=f"{folder}/", delimiter="/", **{"max-keys": 2})
+
+    with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
+        header, first, *_ = archive.read("BTCUSDT-1h-2025-03-14.csv").splitlines()
+    assert header.startswith(b"open_time,open,high,low,close,volume,close_time,quote_volume,count")
+    assert first.startswith(b"1741910400000,")
+    assert keys[0] == f"{folder}/BTCUSDT-1h-2019-12-31.zip"

@@ -1,0 +1,114 @@
+"""The archive's listing, a page at a time, in the manner of S3."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import NamedTuple
+from xml.etree.ElementTree import Element, ParseError, XMLParser
+
+from ares_notebook.errors import BadAnswer
+from ares_notebook.exchange.refusal import Ask
+from ares_notebook.exchange.transport import Transport
+
+__all__ = ["MOST_PAGES", "Page", "list_page"]
+
+MOST_PAGES = 100
+"""A listing of more pages has no end: the largest folder of the archive has a tenth of them."""
+_LISTING_TAG = "ListBucketResult"
+_SIZE = re.compile(r"[0-9]{1,18}")
+
+
+class Page(NamedTuple):
+    """
+    A page of the listing.
+
+    Parameters
+    ----------
+    sizes : dict
+        Bytes of each object, by its key.
+    folders : tuple of str
+        What lies a level deeper, each with a slash at its end.
+    next_marker : str
+        Where the next page begins; empty on the last.
+    """
+
+    sizes: dict[str, int]
+    folders: tuple[str, ...]
+    next_marker: str
+
+
+async def list_page(
+    transport: Transport, prefix: str, marker: str = "", *, most: int | None = None
+) -> Page:
+    """
+    A page of what lies under *prefix*, after *marker*.
+
+    Parameters
+    ----------
+    transport : Transport
+    prefix : str
+        A folder, or how the names in it begin.
+    marker : str
+        Only what comes later in the alphabet; it need not exist.
+    most : int, optional
+        So many entries; a page has a thousand by default.
+
+    Raises
+    ------
+    TransportError
+        If it does not come.
+    BadAnswer
+        If what came is no listing: that is never an empty one.
+    """
+    params = {"delimiter": "/", "prefix": prefix} | ({"marker": marker} if marker else {})
+    if most is not None:
+        params["max-keys"] = str(most)
+    url = transport.settings.archive_listing_url
+    ask = Ask(url, f"the archive's listing of {prefix}", params=params)
+    return await transport.get(ask, partial(_read_page, prefix))
+
+
+def _read_page(prefix: str, body: bytes) -> Page:
+    root = _parsed(body)
+    if root is None or root.tag.rpartition("}")[2] != _LISTING_TAG:
+        # The browser's page comes with status 200 too; it is no empty listing.
+        msg = f"the listing of {prefix} is not one: {body[:80]!r}"
+        raise BadAnswer(msg)
+    sizes = {
+        _text(entry, "Key"): _size(_text(entry, "Size"))
+        for entry in root
+        if entry.tag.endswith("Contents")
+    }
+    entries = (entry for entry in root if entry.tag.endswith("CommonPrefixes"))
+    folders = tuple(_text(entry, "Prefix") for entry in entries)
+    if _text(root, "IsTruncated") != "true":
+        return Page(sizes, folders, "")
+    last = max([*sizes, *folders], default="")
+    return Page(sizes, folders, _text(root, "NextMarker") or last)
+
+
+def _parsed(body: bytes) -> Element | None:
+    # A document type is where XML hides bombs; a listing has none.
+    # Nor has it a zero byte: that is where UTF-16 would hide one.
+    if b"<!DOCTYPE" in body[:1024].upper() or b"<!ENTITY" in body.upper() or b"\0" in body:
+        return None
+    parser = XMLParser()  # noqa: S314 - declarations are refused above
+    try:
+        parser.feed(body)
+        root: Element = parser.close()
+    except (ParseError, LookupError, ValueError):
+        # The latter two are of encodings that there are not, and that it cannot read.
+        return None
+    return root
+
+
+def _text(parent: Element, name: str) -> str:
+    for child in parent:
+        if child.tag.rpartition("}")[2] == name:
+            return child.text or ""
+    return ""
+
+
+def _size(text: str) -> int:
+    return int(text) if _SIZE.fullmatch(text) else 0

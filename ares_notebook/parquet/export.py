@@ -1,0 +1,201 @@
+"""Export the cache as a Parquet dataset, file by file: only what is new, and proven."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ares_notebook.cache.disk import (
+    PART_SUFFIX,
+    cannot_access,
+    file_sha256,
+    flush_to_disk,
+    put_text,
+)
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.origin import market_of
+from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.span import meant, never
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import AresError, BadArgument, CorruptFile, NeverDownloaded
+from ares_notebook.parquet.object import (
+    ORIGIN,
+    check_market,
+    object_name,
+    origin_of,
+    prove,
+    receipt_in,
+    write,
+)
+from ares_notebook.parquet.outcome import ParquetItem, ParquetReport
+from ares_notebook.settings import Settings
+from ares_notebook.work.progress import tracked
+
+__all__ = ["to_parquet"]
+
+
+def to_parquet(
+    folder: str | Path,
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    decimal: bool = False,
+    settings: Settings | None = None,
+) -> ParquetReport:
+    """
+    Write what the cache holds as a Parquet dataset that other tools read at speed.
+
+    A folder a kind (``klines_1h``, ``agg_trades``, ``futures``), in it partitions in the
+    manner of Hive, ``symbol=BTCUSDT/month=2025-01``, in these a file a cache file: zstd,
+    ascending, with statistics, its receipt in its metadata. Only what is new or has changed
+    is written; each file is read back and compared with the cache row by row before it
+    takes its place, whole. Holes of the cache are holes of the dataset: `coverage` and
+    `find_gaps` tell of them.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where the dataset is, or is to be; not the cache's own folder.
+    symbol : str, optional
+        Only this symbol. Defaults to all that are there.
+    interval : str, optional
+        Only k-lines of this interval, beside trades and funding, as in `coverage`.
+    decimal : bool
+        True stores numbers as exact decimals of 38 digits, 18 of them after the point;
+        False (the default) as 64-bit floats, half the size and many times as fast.
+    settings : Settings, optional
+        Its ``cache_dir`` says of which cache.
+
+    Returns
+    -------
+    ParquetReport
+        True when nothing failed; a file that fails stops no other.
+
+    Raises
+    ------
+    BadArgument
+        If *folder* is the cache's own, or an address.
+    NeverDownloaded
+        If the cache holds nothing of that.
+    WrongMarket
+        If the folder holds the data of another market.
+    CacheUnavailable
+        If the cache cannot be read, or the folder not be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=f"{folder}/cache")
+    ...     done = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     report = to_parquet(f"{folder}/lake", settings=settings)
+    ...     february = pd.read_parquet(f"{folder}/lake/klines_1d", filters=[("month", "==", "2025-02")])
+    >>> bool(report), report.rows, len(february)
+    (True, 59, 28)
+    """
+    if "://" in str(folder):
+        msg = f"{folder} is no folder; scale.download(plan, to={str(folder)!r}) brings what a plan names to an address"
+        raise BadArgument(msg)
+    chosen, target = settings or Settings(), Path(folder).expanduser()
+    store = Store(chosen)
+    if target.resolve() == store.folder.resolve():
+        msg = f"{target} is the cache itself; name another folder for the Parquet files"
+        raise BadArgument(msg)
+    is_meant = meant(symbol, interval)
+    haves = [store.have(file) for file in store.files() if is_meant(file.series)]
+    there = [have for have in haves if have.path is not None]
+    if not there:
+        raise NeverDownloaded(never(store, symbol, interval))
+    _claim(target, market_of(store.folder) or chosen.market_name)
+    items = [
+        _exported(store, have, target, decimal=decimal)
+        for have in tracked(there, chosen, "Parquet")
+    ]
+    return ParquetReport(target, tuple(items))
+
+
+def _claim(folder: Path, market: str) -> None:
+    """Note whose data the dataset holds, with the first of them."""
+    path = folder / ORIGIN
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            put_text(path, origin_of(market).decode())
+        check_market(folder, path.read_bytes(), market)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+
+
+def _exported(store: Store, have: Have, folder: Path, *, decimal: bool) -> ParquetItem:
+    """Write one file, if it is not there already; what goes wrong is told of it alone."""
+    file, path = have.file, folder / object_name(have.file)
+    try:
+        return _written(store, have, path, decimal=decimal)
+    except OSError as error:
+        return ParquetItem(file.name, "fail", error=cannot_access(path, error))
+    except pa.ArrowInvalid as error:
+        msg = f"{have.path}: a cell is not what it should be ({error}); download its period again"
+        return ParquetItem(file.name, "fail", error=CorruptFile(msg))
+    except AresError as error:
+        return ParquetItem(file.name, "fail", error=error)
+
+
+def _written(store: Store, have: Have, path: Path, *, decimal: bool) -> ParquetItem:
+    if have.problem is not None:
+        raise CorruptFile(have.problem)
+    receipt = _receipt_of(have, store)
+    is_there = _is_there(path, have, receipt, decimal=decimal)
+    if not is_there:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _put(path, store, have, receipt, decimal=decimal)
+    rows = pq.read_metadata(path).num_rows
+    return ParquetItem(have.file.name, "skip" if is_there else "write", rows, path.stat().st_size)
+
+
+def _receipt_of(have: Have, store: Store) -> Receipt:
+    """What is known of the file, its sha256 in any case."""
+    receipt = store.receipt(have.file)
+    if receipt is not None and have.is_remembered:
+        return receipt
+    path = Path(have.on_disk or "")
+    status = path.stat()
+    return Receipt(
+        have.file.name,
+        status.st_size,
+        status.st_mtime_ns,
+        file_sha256(path),
+        have.facts,
+        have.sources,
+        have.absences,
+        have.final,
+        have.trouble,
+    )
+
+
+def _is_there(path: Path, have: Have, receipt: Receipt, *, decimal: bool) -> bool:
+    """Whether a Parquet file was made of just these bytes."""
+    if not path.exists():
+        return False
+    found = receipt_in(path, have.file, decimal=decimal)
+    return found is not None and found.sha256 == receipt.sha256
+
+
+def _put(path: Path, store: Store, have: Have, receipt: Receipt, *, decimal: bool) -> None:
+    """Write a Parquet file beside its place, prove it, and put it there."""
+    # Two processes may export into one folder; whoever reads it overlooks dot-files.
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        write(part, have.file, store.rows(have.file), receipt, decimal=decimal)
+        prove(part, have.file, store.rows(have.file), decimal=decimal)
+        flush_to_disk(part)
+        part.replace(path)
+        flush_to_disk(path.parent)
+    finally:
+        with suppress(OSError):
+            part.unlink()

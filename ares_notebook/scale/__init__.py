@@ -1,0 +1,10 @@
+"""Beyond one machine: the same plan, carried out by a Dask cluster, into a folder or an object store."""
+
+from __future__ import annotations
+
+from ares_notebook.extras import needing
+
+with needing("ares_notebook.scale"):
+    from ares_notebook.scale.cluster import download
+
+__all__ = ["download"]

@@ -1,0 +1,219 @@
+"""Carry out a plan on a Dask cluster: jobs of one file each, the same report, the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, LocalCluster
+
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import BadArgument
+from ares_notebook.loop import run
+from ares_notebook.scale.crew import Crew, size_of
+from ares_notebook.scale.desk import Brief, brief_of, close
+from ares_notebook.scale.place import as_there, deliver_notes, made_ready
+from ares_notebook.work.carry_out import carry_out
+from ares_notebook.work.on_record import Errand, on_record
+from ares_notebook.work.plan import Plan
+from ares_notebook.work.progress import ProgressListener
+from ares_notebook.work.report import DownloadReport
+from ares_notebook.work.several import carry_out_all
+from ares_notebook.work.universe import UniversePlan
+
+__all__ = ["carry_out_on", "download"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+
+
+def download(
+    plan: Plan | UniversePlan,
+    client: Client | None = None,
+    *,
+    to: str | None = None,
+    decimal: bool = False,
+    addresses: int = 1,
+    storage_options: Mapping[str, Any] | None = None,
+    on_progress: ProgressListener | None = None,
+) -> DownloadReport:
+    """
+    Carry out *plan* on a Dask cluster, and wait for it.
+
+    One idempotent job a file: a worker that dies loses nothing, since its jobs are done
+    by others. Without *to* the workers share the cache folder of the plan, and write the
+    bytes that one process would have written. With *to* each job downloads into a cache of
+    the worker's own, checks, converts to Parquet as `to_parquet` lays it out, and puts the
+    whole object once, its receipt in its metadata; what is there and proven is skipped.
+    An interrupt cancels the jobs.
+
+    Parameters
+    ----------
+    plan : Plan or UniversePlan
+        As `plan_downloads` or `plan_universe` makes it. With *to* what the local cache holds does not count.
+    client : distributed.Client, optional
+        Of any cluster. Defaults to a `LocalCluster` of a process a core, for this call. How many
+        files are under way, and into how many shares the rate is divided, goes by the workers
+        that are there when it begins: of one that adapts, ask for them first
+        (``client.wait_for_workers(10)``).
+    to : str, optional
+        Where a dataset is, or is to be, as fsspec writes it: ``s3://bucket/dataset``.
+    decimal : bool
+        With *to*: numbers as exact decimals; False as 64-bit floats.
+    addresses : int
+        From how many IP addresses the workers ask: the exchange counts by address. With
+        1 (the default) all workers share one limit.
+    storage_options : mapping, optional
+        What fsspec wants besides to reach *to*: keys, an ``endpoint_url``.
+    on_progress : callable, optional
+        Takes a `Progress`, as in `download_all_data`.
+
+    Returns
+    -------
+    DownloadReport
+        As that of `download_all_data`, and a line in the run history of the local cache, where there is one.
+        Of a worker that does not see the folder, its files have failed.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant.
+    UnknownSymbol, CacheUnavailable, WrongMarket
+        As there; if *to* cannot be reached, or holds the data of another market.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from distributed import Client, LocalCluster
+    >>> from ares_notebook import DemoExchange, plan_downloads, scale
+    >>> with (DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder,
+    ...       LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+    ...       Client(cluster) as client):
+    ...     settings = exchange.settings(cache_dir=folder, progress=False)
+    ...     plan = plan_downloads("BTCUSDT", "1d", 1, end="2025-01-01", datasets=["klines"], settings=settings)
+    ...     report = scale.download(plan, client)
+    >>> bool(report), report.rows_written
+    (True, 366)
+    """
+    _check(plan, client, to, addresses, needs_to=decimal or bool(storage_options))
+    plans = (plan,) if isinstance(plan, Plan) else plan.plans
+    if isinstance(plan, UniversePlan) and not plans:
+        # Nobody was listed then: there is nothing to give out.
+        return plan.noted(DownloadReport())
+    brief = brief_of(plan.settings, to=to, options=dict(storage_options or {}), decimal=decimal)
+    with _cluster(client) as line:
+        work = _carried_out(plans, brief, line, addresses, on_progress)
+        report = run(on_record(Errand.of("download", *plans), work))
+    return report if isinstance(plan, Plan) else plan.noted(report)
+
+
+def _check(
+    plan: object, client: object, to: str | None, addresses: object, *, needs_to: bool
+) -> None:
+    """Refuse what cannot be meant before a cluster is asked for anything."""
+    if not isinstance(plan, Plan | UniversePlan):
+        msg = f"plan_downloads or plan_universe makes a plan; {type(plan).__name__} is none"
+        raise BadArgument(msg)
+    if getattr(client, "asynchronous", False):
+        msg = "client=… is an asynchronous one, whose loop would wait for itself; pass Client(cluster)"
+        raise BadArgument(msg)
+    if not isinstance(addresses, int) or addresses < 1:
+        msg = f"addresses={addresses!r} is no number of IP addresses; pass 1 or more"
+        raise BadArgument(msg)
+    if to is None and needs_to:
+        msg = "decimal=… and storage_options=… say how Parquet is put somewhere; say where by to=…"
+        raise BadArgument(msg)
+
+
+async def carry_out_on(
+    client: Client, plans: Sequence[Plan], *, on_progress: ProgressListener | None = None
+) -> DownloadReport:
+    """
+    Carry out *plans* on a cluster whose workers share the cache folder; what `download` waits for.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    plans : sequence of Plan
+        Of the same settings.
+    on_progress : callable, optional
+
+    Returns
+    -------
+    DownloadReport
+
+    Raises
+    ------
+    CacheUnavailable, WrongMarket, UnknownSymbol
+        As there.
+    """
+    return await _carried_out(plans, brief_of(plans[0].settings), _line_of(client), 1, on_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Where a scheduler is, and how it is spoken to."""
+
+    address: str
+    security: Any
+
+
+def _line_of(client: Client) -> _Line:
+    # None before a client has connected, and after it was closed.
+    scheduler = getattr(client, "scheduler", None)
+    if scheduler is None or not hasattr(scheduler, "address"):
+        msg = (
+            f"client={client!r} is no client of a running cluster; pass distributed.Client(…) of one, "
+            f"or leave it out for a cluster of this machine"
+        )
+        raise BadArgument(msg)
+    return _Line(str(scheduler.address), client.security)
+
+
+@contextmanager
+def _cluster(client: Client | None) -> Iterator[_Line]:
+    if client is not None:
+        yield _line_of(client)
+        return
+    # Only this machine shall reach it.
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        yield _Line(cluster.scheduler_address, cluster.security)
+
+
+async def _carried_out(
+    plans: Sequence[Plan],
+    brief: Brief,
+    line: _Line,
+    addresses: int,
+    on_progress: ProgressListener | None,
+) -> DownloadReport:
+    # A client of our own, for the loop that the work runs on.
+    async with Client(  # type: ignore[no-untyped-call]
+        line.address, security=line.security, asynchronous=True, set_as_default=False
+    ) as client:
+        size = await size_of(client)
+        if not size.workers:
+            _LOGGER.warning(
+                "the cluster has no worker; waiting until it has one that has this package"
+            )
+        told = brief.sharing(math.ceil((size.workers + 1) / addresses))
+        async with made_ready(plans, told) as (own, ready):
+            crew = Crew(client, ready, Store(own[0].settings), size)
+            try:
+                wanted = await as_there(own, crew) if ready.to is not None else own
+                if len(wanted) == 1:
+                    report = await carry_out(wanted[0], on_progress=on_progress, hands=crew)
+                else:
+                    report = await carry_out_all(wanted, on_progress=on_progress, hands=crew)
+                if ready.to is not None:
+                    await asyncio.to_thread(deliver_notes, ready, own[0].settings)
+                return report
+            finally:
+                await client.run(close, brief.run, on_error="ignore")

@@ -1,0 +1,188 @@
+"""The hands of a cluster: each step is a job of its own, tried again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from distributed import Client, Future, KilledWorker
+
+from ares_notebook.cache.beside import haves_of, joined
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import RateLimited, ServerFault, WorkerLost
+from ares_notebook.exchange.budget import Limit
+from ares_notebook.exchange.meter import count
+from ares_notebook.market.series import CacheFile, parse_file_name
+from ares_notebook.scale.desk import Brief, Done, look, work
+from ares_notebook.work.decide import Step
+from ares_notebook.work.report import StepReport
+from ares_notebook.work.sizes import check_disk
+
+__all__ = ["Crew", "Size", "size_of"]
+
+# A worker does several at once: some wait for the exchange, others compute. What more there is waits with us.
+_JOBS_A_WORKER = 4
+_JOBS_A_THREAD = 2
+_FILES_A_LOOK = 200
+_TRIES = 2
+_PASSING = (RateLimited, ServerFault)
+
+
+class Crew:
+    """
+    The workers of a Dask cluster, as `Hands`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        An asynchronous one.
+    brief : Brief
+    store : Store
+        Of the client; where the workers share its folder, the cache itself.
+    size : Size
+        Of the cluster.
+    """
+
+    def __init__(self, client: Client, brief: Brief, store: Store, size: Size) -> None:
+        # A cluster that adapts may have no worker yet.
+        self.places = max(_JOBS_A_WORKER * max(1, size.workers), _JOBS_A_THREAD * size.threads)
+        # Plans that go side by side have as many together: each job takes memory on its worker.
+        self._free = asyncio.Semaphore(self.places)
+        self._client = client
+        self._brief = brief
+        self._store = store
+        self._receipts: dict[str, Receipt] = {}
+        self._files: set[CacheFile] = set()
+        self._jobs = 0
+
+    def heed(self, limits: Mapping[str, Limit]) -> None:
+        """As `Hands` says: the workers are told with each job."""
+        self._brief = replace(self._brief, limits={**self._brief.limits, **limits})
+
+    async def bring(self, step: Step) -> StepReport:
+        """As `Hands` says; a job that failed in passing is tried once more, elsewhere or later."""
+        async with self._free:
+            # As sources tell their time, so that the texts compare, whatever a receipt holds.
+            began = datetime.now(UTC).isoformat(timespec="seconds")
+            report, receipt = await self._tried(step)
+        if receipt is not None:
+            # What is put anew is put whole; new are the rows that were not there before.
+            before = self._have(step.file).facts.rows
+            self._note(receipt)
+            return replace(report, rows=max(0, self._have(step.file).facts.rows - before))
+        if report.action == "skip" and step.action != "skip" and self._brief.to is None:
+            return await asyncio.to_thread(self._counted, report, step, began)
+        return report
+
+    def _counted(self, report: StepReport, step: Step, began: str) -> StepReport:
+        """The report of a file that is there already: maybe by a worker that died before it could tell."""
+        self._store.look_again(step.file)
+        have = self._store.have(step.file)
+        if not have.sources or have.sources[-1].at < began:
+            return report
+        rows = have.facts.rows - step.have.facts.rows
+        return replace(report, action=step.action, reason=step.reason, rows=max(0, rows))
+
+    async def _tried(self, step: Step) -> tuple[StepReport, str | None]:
+        """The report of a job, and the receipt of what it put at the address."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                done: Done = await self._result(work, step, name=step.file.name)
+            except _PASSING:
+                if not tries_left:
+                    raise
+                continue
+            meter, report = done.meter, done.report
+            count(
+                requests=meter.requests,
+                bytes_received=meter.bytes_received,
+                retries=meter.retries,
+                rate_limited=meter.rate_limited,
+            )
+            if not (isinstance(report.error, _PASSING) and tries_left):
+                break
+        return report, done.receipt
+
+    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
+        """As `Hands` says."""
+        if self._brief.to is None:
+            self._store.refresh()
+            return await asyncio.to_thread(haves_of, self._store, files)
+        if not files or files[0].dataset.key != "id":
+            return [self._have(file) for file in files]
+        # What lies beside them counts too, whether it is asked for or not.
+        series = {file for file in self._files if file.series == files[0].series}
+        row = sorted({*series, *files}, key=lambda file: file.stamp)
+        found = {have.file: have for have in joined([self._have(file) for file in row])}
+        return [found[file] for file in files]
+
+    def check_room(self, steps: Sequence[Step]) -> None:
+        """As `Hands` says; an object store has room."""
+        if self._brief.to is None:
+            check_disk(steps, self._brief.settings)
+
+    async def look(self, files: Sequence[CacheFile]) -> None:
+        """Learn what is at the address of *files*, many a job."""
+        stacks = [files[at : at + _FILES_A_LOOK] for at in range(0, len(files), _FILES_A_LOOK)]
+        for texts in await asyncio.gather(
+            *(self._result(look, stack, name=f"look-{at}") for at, stack in enumerate(stacks))
+        ):
+            for text in filter(None, texts):
+                self._note(text)
+
+    def _note(self, text: str) -> None:
+        receipt = Receipt.from_json(text)
+        file = parse_file_name(receipt.file) if receipt is not None else None
+        if receipt is not None and file is not None:
+            self._receipts[receipt.file] = receipt
+            self._files.add(file)
+
+    def _have(self, file: CacheFile) -> Have:
+        receipt = self._receipts.get(file.name)
+        if receipt is None:
+            return Have(file)
+        return Have(
+            file,
+            f"{self._brief.to}/{file.name}" if receipt.facts.rows else None,
+            receipt.facts,
+            receipt.sources,
+            receipt.absences,
+            receipt.final,
+            is_remembered=True,
+            is_witnessed=True,
+        )
+
+    async def _result(self, function: Any, what: Any, *, name: str) -> Any:
+        """What a job returned, wherever it ran."""
+        self._jobs += 1
+        key = f"ares-{self._brief.run}-{self._jobs}-{name}"
+        future: Future[Any] = self._client.submit(function, self._brief, what, key=key, pure=False)
+        try:
+            return await future
+        except KilledWorker as error:
+            msg = f"{name}: {error}; run again, with workers of more memory if they ran out of it"
+            raise WorkerLost(msg) from error
+        finally:
+            # What nobody wants any more is not begun; what has begun, `close` stops.
+            future.release()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many workers a cluster has now, and how many threads in all."""
+
+    workers: int
+    threads: int
+
+
+async def size_of(client: Client) -> Size:
+    """Ask the scheduler of an asynchronous client."""
+    # Not `scheduler_info`, which tells such a client what it heard when it connected.
+    found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
+    threads = [each["nthreads"] for each in found["workers"].values()]
+    return Size(len(threads), sum(threads))

@@ -1,0 +1,249 @@
+"""What runs on a worker: one desk a run, with its own line to the exchange, and jobs of one file each."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distributed import get_worker, secede
+
+from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheUnavailable
+from ares_notebook.exchange.archive import Archive
+from ares_notebook.exchange.budget import Limit
+from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.exchange.once import Once
+from ares_notebook.exchange.rest import Rest
+from ares_notebook.exchange.transport import Transport
+from ares_notebook.loop import run, submit
+from ares_notebook.market.series import CacheFile
+from ares_notebook.parquet.object import prove, write
+from ares_notebook.scale.lake import Lake
+from ares_notebook.settings import Settings
+from ares_notebook.threads import unbroken
+from ares_notebook.work.bring import bring
+from ares_notebook.work.decide import Step
+from ares_notebook.work.fill import Roads
+from ares_notebook.work.report import StepReport
+
+__all__ = ["Brief", "Done", "brief_of", "close", "deliver", "look", "work"]
+
+# Of glibc's malloc.h, and what it learns by itself at most on 64 bits.
+_M_MMAP_THRESHOLD = -3
+_MOST_MAPPED_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """
+    What every job of a run is told; goes to the workers with each.
+
+    Parameters
+    ----------
+    run : str
+        Tells runs apart.
+    settings : Settings
+    mark : str, optional
+        A file in the folder that the workers are to share: who sees it has the same folder.
+    to : str, optional
+        The address of a dataset, in place of the cache folder.
+    options : mapping
+        Of its file system.
+    decimal : bool
+        Of what type its numbers are.
+    limits : mapping
+        What the exchange has told the client, so that no worker need ask.
+    """
+
+    run: str
+    settings: Settings
+    mark: str | None = None
+    to: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    decimal: bool = False
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+
+    def sharing(self, programs: int) -> Brief:
+        """The same, told how many programs of this run ask from an address, beside others that do."""
+        others = self.settings.address_shared_by - 1
+        settings = self.settings.model_copy(update={"address_shared_by": programs + others})
+        return replace(self, settings=settings)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the workers are to share, if what they bring goes into one."""
+        return self.settings.cache_dir / ".ares" if self.to is None else self.lake.folder
+
+    @property
+    def lake(self) -> Lake:
+        """The dataset at the address."""
+        return Lake(self.to or "", self.options, decimal=self.decimal)
+
+
+def brief_of(
+    settings: Settings,
+    *,
+    to: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    decimal: bool = False,
+) -> Brief:
+    """The brief of a new run."""
+    # A worker may have been started elsewhere, and shows no bars. What is secret stays here: market
+    # data wants no key, and a worker that cannot read its job writes the whole of it into a log.
+    told = {"progress": False, "cache_dir": settings.cache_dir.resolve()}
+    own = settings.model_copy(update={**told, "api_key": None, "notify": ()})
+    if to is not None and to.strip() and "://" not in to:
+        to = str(Path(to).expanduser().resolve())
+    return Brief(uuid.uuid4().hex[:12], own, to=to, options=options or {}, decimal=decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """
+    What became of one job.
+
+    Parameters
+    ----------
+    report : StepReport
+    meter : Meter
+        What it asked and received.
+    receipt : str, optional
+        The text of the receipt of what is at the address now.
+    """
+
+    report: StepReport
+    meter: Meter
+    receipt: str | None = None
+
+
+def work(brief: Brief, step: Step) -> Done:
+    """
+    Carry out one step on this worker; the same again changes nothing.
+
+    Raises
+    ------
+    AresError
+        If it fails.
+    """
+    # While this job waits for the exchange, the worker begins the next.
+    secede()  # type: ignore[no-untyped-call]
+    # Dask clears it when a worker that was killed is followed by another.
+    return run(_worked(brief, step, get_worker().local_directory))
+
+
+def look(brief: Brief, files: Sequence[CacheFile]) -> list[str | None]:
+    """The texts of the receipts of those of *files* that are at the address; None for the others."""
+    lake = brief.lake
+    found = map(lake.receipt, files)
+    return [None if each is None else each.to_json() for each in found]
+
+
+def close(run_id: str) -> None:
+    """Stop what this worker still does for a run, and close its line; waits for nothing."""
+    submit(_closed(run_id), lambda _: None)
+
+
+# Jobs of one worker share a line, its budgets, and what has been asked once. All of
+# this is touched on the one background loop only.
+_DESKS: Once[_Desk] = Once()
+_RUNS: dict[str, set[asyncio.Task[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    transport: Transport
+    roads: Roads
+    store: Store
+
+
+async def _open(brief: Brief) -> _Desk:
+    folder = brief.settings.cache_dir
+    if brief.folder is not None and not await asyncio.to_thread(Path(brief.mark or "").is_file):
+        msg = (
+            f"this worker does not see the folder {brief.to or folder} of the client; use a folder that all "
+            f'share, or an object store: scale.download(…, to="s3://bucket/dataset")'
+        )
+        raise CacheUnavailable(msg)
+    _keep_blocks()
+    store = Store(brief.settings)
+    transport = await Transport(brief.settings).__aenter__()
+    spool = Path(tempfile.gettempdir()) if brief.to else folder
+    roads = Roads(Archive(transport, spool), Rest(transport), brief.settings.source)
+    return _Desk(transport, roads, store)
+
+
+def _keep_blocks() -> None:
+    """
+    Let the C library keep the blocks of files that it is given back, as it does of itself.
+
+    Dask has its workers trim at 64 KiB (``MALLOC_TRIM_THRESHOLD_``), and with that glibc no
+    longer learns from which size on a block is to be mapped anew: it stays at 128 KiB, so that
+    each of our blocks is fresh pages. Ten million trades then cost 5.1 million page faults
+    and ten seconds of the kernel, instead of 0.1 million and one; see mallopt(3).
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MOST_MAPPED_BYTES)
+
+
+async def _closed(run_id: str) -> None:
+    tasks = _RUNS.pop(run_id, set())
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    desk = _DESKS.pop(run_id)
+    if desk is not None:
+        await desk.transport.__aexit__(None, None, None)
+
+
+async def _worked(brief: Brief, step: Step, scratch: str) -> Done:
+    task, meter = asyncio.current_task(), Meter()
+    if task is not None:
+        _RUNS.setdefault(brief.run, set()).add(task)
+        task.add_done_callback(_RUNS[brief.run].discard)
+    desk = await _DESKS.get(brief.run, partial(_open, brief))
+    desk.transport.heed(brief.limits)
+    with metered(meter):
+        if brief.to is None:
+            return Done(await bring(step, desk.roads, desk.store), meter)
+        with tempfile.TemporaryDirectory(prefix="ares-", dir=scratch) as folder:
+            own = brief.settings.model_copy(update={"cache_dir": Path(folder)})
+            return await _delivered(brief, step, desk.roads, Store(own), meter)
+
+
+async def _delivered(brief: Brief, step: Step, roads: Roads, store: Store, meter: Meter) -> Done:
+    """Bring one file into a cache of the worker's own, and put it there as Parquet if it is whole."""
+    store.prepare()
+    report = await bring(step, roads, store)
+    if report.error is not None or report.missing:
+        # What is not whole is not put beside what is; its rows are not in the dataset.
+        return Done(replace(report, rows=0), meter)
+    receipt = store.receipt(step.file)
+    if receipt is not None:
+        await unbroken(deliver, brief.lake, step.file, store, receipt)
+    return Done(report, meter, None if receipt is None else receipt.to_json())
+
+
+def deliver(lake: Lake, file: CacheFile, store: Store, receipt: Receipt) -> None:
+    """
+    Make a Parquet file of a cache file, prove it, and put it into *lake*.
+
+    A period without rows becomes a file without rows: its receipt says why.
+    """
+    part = store.folder / f"{file.name}.parquet"
+    try:
+        write(part, file, store.rows(file), receipt, decimal=lake.decimal)
+        prove(part, file, store.rows(file), decimal=lake.decimal)
+        lake.put(part, file)
+    finally:
+        part.unlink(missing_ok=True)

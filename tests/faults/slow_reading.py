@@ -1,0 +1,196 @@
+"""
+Slow readers of the same formats: a cell at a time, with nothing of the package but its tables of columns.
+
+What the package accepts must be what these say, to the letter.
+"""
+
+# ruff: noqa: EM101, TRY003 - always caught; the words are for whoever looks into a difference
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ares_notebook.market.datasets import Dataset
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INTEGER = re.compile(r"-?[0-9]+")
+_NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+_FROM_MICROSECONDS = 10**14
+_SINCE_MICROSECONDS = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) * 10**6
+
+
+class Wrong(Exception):
+    """It is no such input."""
+
+
+class Unclear(Exception):
+    """It may be taken in this way or that."""
+
+
+def archive_lines(dataset: Dataset, text: bytes) -> list[str]:
+    """The lines of a cache file for archive CSV without a header."""
+    lines = [line for line in text.replace(b"\r", b"\n").split(b"\n") if line]
+    rows = [line.decode("utf-8", "replace").split(",") for line in lines]
+    if len({len(row) for row in rows}) > 1:
+        raise Wrong("rows of different lengths")
+    names = [column.name for column in dataset.published]
+    places = {column.name: names.index(column.name) for column in dataset.columns}
+    kinds = {column.name: column.kind for column in dataset.columns}
+    if rows and max(places.values()) >= len(rows[0]):
+        raise Wrong("too few columns")
+    told: list[tuple[int, str]] = []
+    for row in rows:
+        cells = {name: _cell(kinds[name], row[at]) for name, at in places.items()}
+        stamp_us = _microseconds(dataset, int(cells["timestamp"]))
+        key = _key(dataset, stamp_us, cells)
+        line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
+        if told and key < told[-1][0]:
+            raise Wrong("out of order")
+        if told and key == told[-1][0]:
+            if line != told[-1][1]:
+                raise Wrong("two rows of one key")
+            continue
+        told.append((key, line))
+    return [line for _, line in told]
+
+
+def _cell(kind: str, text: str) -> str:
+    if kind in ("time", "integer"):
+        if not _INTEGER.fullmatch(text) or len(text) > 99 or not -(2**63) <= int(text) < 2**63:
+            raise Wrong(text)
+        return str(int(text))
+    if kind == "flag":
+        if text.lower() not in ("true", "false"):
+            raise Wrong(text)
+        return text.lower().capitalize()
+    if not _NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
+        raise Wrong(text)
+    return text
+
+
+def _microseconds(dataset: Dataset, stamp: int) -> int:
+    us = stamp if stamp >= _FROM_MICROSECONDS else stamp * 1000
+    if not 2009 <= (_EPOCH + timedelta(microseconds=max(0, min(us, 10**17)))).year < 2100:
+        raise Wrong("no moment")
+    fine = dataset.stamp_digits == 6 and us >= _SINCE_MICROSECONDS
+    return us if fine else us // 1000 * 1000
+
+
+def _key(dataset: Dataset, stamp_us: int, cells: dict[str, str]) -> int:
+    if dataset.key == "id":
+        return int(cells["agg_trade_id"])
+    return stamp_us // 3_600_000_000 if dataset.key == "event_time" else stamp_us
+
+
+def _stamp(dataset: Dataset, us: int) -> str:
+    moment = _EPOCH + timedelta(microseconds=us)
+    digits = dataset.stamp_digits or (3 if us % 10**6 else 0)
+    whole = moment.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{whole}.{us % 10**6:06d}"[: len(whole) + 1 + digits] if digits else whole
+
+
+def page_lines(dataset: Dataset, symbol: str, body: bytes) -> list[str]:
+    """The lines of a cache file for a page of REST."""
+    try:
+        text = body.decode()
+    except ValueError as error:
+        # Nobody need look into a name that is not asked for.
+        raise Unclear from error
+    try:
+        page = json.loads(
+            text,
+            parse_float=_Float,
+            parse_int=lambda digits: int(digits) if len(digits) < 99 else _Float(digits),
+            parse_constant=_refuse,
+            object_pairs_hook=_object,
+        )
+    except (ValueError, RecursionError) as error:
+        raise Wrong from error
+    if not isinstance(page, list):
+        raise Wrong("no list")
+    return archive_lines(
+        dataset,
+        "".join(_as_csv(dataset, symbol, row) for row in page).encode("utf-8", "surrogatepass"),
+    )
+
+
+class _Float(str):
+    """A number with a point, which no cell is."""
+
+    __slots__ = ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs) or not "".join(dict(pairs)).isprintable():
+        raise Unclear("a name is there twice, or is none")
+    return dict(pairs)
+
+
+def _refuse(word: str) -> None:
+    raise Wrong(word)
+
+
+def _as_csv(dataset: Dataset, symbol: str, row: Any) -> str:
+    names = dataset.rest_fields or range(len(dataset.published))
+    cells = []
+    if dataset.rest_fields and not isinstance(row, dict):
+        raise Wrong("no object")
+    if not dataset.rest_fields and not isinstance(row, list):
+        raise Wrong("no array")
+    if dataset.rest_symbol and row.get(dataset.rest_symbol) != symbol:
+        raise Wrong("another symbol")
+    for column, name in zip(dataset.published, names, strict=False):
+        if name == "":
+            cells.append("0")
+            continue
+        try:
+            value = row[name]
+        except (KeyError, IndexError) as error:
+            raise Wrong("a cell is missing") from error
+        if column.kind == "ignored":
+            cells.append("0")
+            continue
+        kind = {"time": int, "integer": int, "number": str, "flag": bool}[column.kind]
+        if type(value) is not kind or (kind is str and set(value) & set(",\r\n")):
+            raise Wrong("a cell of another sort")
+        cells.append(str(value))
+    return ",".join(cells) + "\n"
+
+
+def cached_rows(dataset: Dataset, text: bytes) -> list[tuple[Any, ...]]:
+    """The rows of a cache file of ours: stamps in microseconds, other cells as text."""
+    header, *lines = text.split(b"\n")
+    if header.decode("utf-8", "replace") != ",".join(dataset.column_names) or lines[-1:] != [b""]:
+        raise Wrong("no header, or no last line end")
+    rows: list[tuple[Any, ...]] = []
+    last = -1
+    for line in lines[:-1]:
+        cells = line.decode("utf-8", "replace").split(",")
+        if len(cells) != len(dataset.columns):
+            raise Wrong("rows of different lengths")
+        told = {
+            column.name: _cached(column.kind, cell)
+            for column, cell in zip(dataset.columns, cells, strict=True)
+        }
+        stamp_us = int(told["timestamp"])
+        key = _key(dataset, stamp_us, told)
+        if key <= last:
+            raise Wrong("out of order")
+        last = key
+        rows.append((stamp_us, *list(told.values())[1:]))
+    return rows
+
+
+def _cached(kind: str, text: str) -> Any:
+    if kind == "time":
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.(\d{3}|\d{6}))?", text, re.ASCII):
+            raise Wrong(text)
+        try:
+            moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        except ValueError as error:
+            raise Wrong(text) from error
+        return (moment - _EPOCH) // timedelta(microseconds=1)
+    return _cell(kind, text)

@@ -1,0 +1,660 @@
+"""A cluster carries out the same plan: the same bytes, into the shared folder or an object store."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import fsspec
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from distributed import Client, LocalCluster
+from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
+
+import ares_notebook as ares
+from ares_notebook import DemoExchange, scale
+from ares_notebook.errors import BadArgument, CacheUnavailable, WrongMarket
+from ares_notebook.scale.desk import Brief, brief_of, work
+
+DAY = 1 / 365.25
+END = "2025-03-02T05:00"
+EVERYTHING = ("klines", "agg_trades", "futures")
+# Dask keeps the threads of its loop, and warns of what it leaves for the end.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def running():
+    with DemoExchange(trades_per_day=6_000, weight_limit=10**6) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def exchange(running):
+    running.faults.clear()
+    running.requests.clear()
+    yield running
+    running.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three workers, each a process."""
+    with LocalCluster(
+        n_workers=3,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+    ) as three:
+        yield three
+
+
+@pytest.fixture(scope="module")
+def client(cluster):
+    with Client(cluster, set_as_default=False) as one:
+        yield one
+
+
+@pytest.fixture
+def settings(exchange, tmp_path):
+    return exchange.settings(
+        cache_dir=tmp_path / "cache", progress=False, max_retries=1, retry_delay_seconds=0
+    )
+
+
+def plan_of(settings, days=5, datasets=EVERYTHING, end=END):
+    return ares.plan_downloads(
+        "BTCUSDT", "1h", days * DAY, end=end, datasets=datasets, settings=settings
+    )
+
+
+def contents(settings):
+    return {path.name: path.read_bytes() for path in sorted(settings.cache_dir.glob("*.csv"))}
+
+
+def left_behind(settings):
+    """What a run must not leave in a cache."""
+    return [*settings.cache_dir.rglob("*.part"), *settings.cache_dir.rglob(".run-*")]
+
+
+@pytest.fixture
+def truth(exchange, tmp_path):
+    """What one process writes."""
+    own = exchange.settings(cache_dir=tmp_path / "truth", progress=False)
+    report = ares.run(ares.download_all_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=own))
+    assert report.complete
+    exchange.requests.clear()
+    return contents(own)
+
+
+def test_a_cluster_writes_the_same_bytes_and_asks_once(exchange, settings, client, truth):
+    """Three workers write what one process writes; told with progress and in the history; the second run asks nothing."""
+    heard = []
+    report = scale.download(plan_of(settings), client, on_progress=heard.append)
+    asked = len(exchange.requests)
+    again = scale.download(plan_of(settings), client)
+
+    assert report.complete
+    assert report.requests == asked
+    assert contents(settings) == truth
+    assert heard[-1].steps_done == heard[-1].steps_total == len(report.steps)
+    assert heard[-1].rows == report.rows_written
+    assert {step.action for step in again.steps} == {"skip"}
+    assert len(exchange.requests) == asked
+    assert left_behind(settings) == []
+    runs = ares.load_runs(settings=settings)
+    assert runs["ending"].tolist() == ["done", "done"]
+    assert runs["requests"].tolist() == [asked, 0]
+
+
+def test_a_killed_worker_changes_nothing(exchange, settings, client, truth):
+    """A worker that dies by SIGKILL in the middle loses nothing: others do its jobs."""
+    process_ids = list(client.run(os.getpid).values())
+    exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=1)
+
+    def kill(progress):
+        if progress.steps_done >= 2 and process_ids:
+            # All of them, so that the one that waits in vain is among them.
+            for each in process_ids:
+                os.kill(each, signal.SIGKILL)
+            process_ids.clear()
+
+    report = scale.download(plan_of(settings), client, on_progress=kill)
+
+    assert process_ids == []
+    assert report.complete, str(report)
+    assert contents(settings) == truth
+    assert left_behind(settings) == []
+
+
+def test_a_universe_is_one_run(exchange, settings, client):
+    """Many symbols are carried out together: one report, one line in the history, and nothing the second time."""
+    symbols = ("BTCUSDT", "ETHUSDT", "NOSUCHUSDT", "SOLUSDT")
+
+    def brought():
+        plan = ares.plan_universe(
+            symbols, "1h", 40 * DAY, end="2025-03-01", datasets=("klines",), settings=settings
+        )
+        return scale.download(plan, client)
+
+    report, asked = brought(), len(exchange.requests)
+    exchange.requests.clear()
+    again = brought()
+
+    assert {step.file_name.split("_")[1] for step in report.failed} == {"NOSUCHUSDT"}
+    assert "check the spelling" in str(report)
+    assert len(contents(settings)) == 2 * 3
+    assert {step.action for step in again.steps if step.error is None} == {"skip"}
+    assert all("NOSUCH" in str(each) for each in exchange.requests)
+    assert ares.load_runs(settings=settings)["requests"].tolist() == [asked, len(exchange.requests)]
+
+
+def test_who_was_not_listed_is_noted(exchange, settings):
+    """A universe of which nobody was listed needs no cluster, and its report names who was meant."""
+    table = pd.DataFrame({"symbol": ["APTUSDT"], "first": ["2022-10-19"], "last": ["2026-11-01"]})
+    plan = ares.plan_universe(
+        table, "1h", 1, end="2021-01-01", datasets=("klines",), settings=settings
+    )
+    report = scale.download(plan)
+
+    assert report
+    assert "APTUSDT" in str(report)
+    assert exchange.requests == []
+
+
+def test_without_a_client_there_is_a_cluster_for_the_call(settings):
+    """A process a core on this machine, gone afterwards."""
+    before = {each.pid for each in multiprocessing.active_children()}
+
+    assert scale.download(plan_of(settings, 1, ("klines",))).complete
+    assert {each.pid for each in multiprocessing.active_children()} <= before
+
+
+def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
+    """A panel with a client downloads and repairs by the cluster, with the progress and the report of any other."""
+    panel = ares.DownloadPanel(
+        settings.model_copy(update={"interval": "1h", "lookback_years": 5 * DAY}),
+        end="2025-03-01",
+        datasets=EVERYTHING,
+        client=client,
+    )
+    report = ares.run(panel.download())
+    name = "klines_BTCUSDT_1h_2025-02.csv"
+    (settings.cache_dir / name).unlink()
+    repaired = ares.run(panel.repair())
+    told = panel._gauge.status.value
+    panel.close()
+
+    assert report.complete
+    assert repaired.complete
+    assert contents(settings)[name] == truth[name]
+    assert "complete" in told
+    assert report.requests <= len(exchange.requests)
+
+
+def test_what_failed_in_passing_is_tried_again(exchange, settings, client, truth):
+    """A job that failed in all its own tries is given out once more."""
+    own = settings.model_copy(update={"max_retries": 0, "source": "archive"})
+    fault = exchange.fail(r"aggTrades-2025-02-27.zip$", status=503, times=1)
+    report = scale.download(plan_of(own), client)
+    name = "aggtrades_BTCUSDT_2025-02-27.csv"
+
+    assert fault.seen
+    assert not report.failed
+    assert contents(own)[name] == truth[name]
+
+
+def test_what_fails_for_good_fails_alone(exchange, settings, client, truth):
+    """A lasting fault is told with file and address, as by one process, and costs no other file."""
+    own = settings.model_copy(update={"source": "archive"})
+    exchange.fail(r"aggTrades-2025-02-27.zip$", status=500, times=None)
+    report = scale.download(plan_of(own), client)
+    name = "aggtrades_BTCUSDT_2025-02-27.csv"
+
+    assert [step.file_name for step in report.failed] == [name]
+    assert exchange.url in str(report.failed[0].error)
+    assert "run again" in str(report.failed[0].error)
+    assert name not in contents(own)
+    assert contents(own).items() <= truth.items()
+    assert "aggtrades_BTCUSDT_2025-02-28.csv" in contents(own)
+
+
+@contextmanager
+def interrupted(is_time):
+    """What runs inside is struck by Ctrl-C as soon as *is_time* says so."""
+    main = threading.get_ident()
+
+    def strike():
+        deadline = time.monotonic() + 60
+        while not is_time() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    striker.join()
+    assert is_time()
+
+
+def test_a_cancelled_run_leaves_nothing_behind(exchange, settings, client):
+    """Who is interrupted cancels the jobs on the workers too; nothing half-done stays, and the next run ends."""
+    fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)
+    with interrupted(lambda: fault.seen):
+        scale.download(plan_of(settings), client)
+    exchange.faults.clear()
+    deadline = time.monotonic() + 60
+    while left_behind(settings):
+        assert time.monotonic() < deadline
+
+    assert scale.download(plan_of(settings), client).complete
+    assert ares.load_runs(settings=settings)["ending"].tolist() == ["cancelled", "done"]
+
+
+def test_a_worker_does_several_files_at_once(exchange, settings, client):
+    """Three workers of a thread each have more than three files under way while the exchange keeps them waiting."""
+    fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)
+    # Of each file once: no try is given up in the meantime.
+    with interrupted(lambda: fault.seen >= 6):
+        scale.download(plan_of(settings), client)
+
+    stalled = [each.path for each in exchange.requests if each.path.endswith(".zip")]
+    assert len(set(stalled)) == len(stalled) >= 6
+
+
+def test_workers_keep_the_memory_that_they_use_again(settings, client):
+    """After a job a large block comes from what the worker has, though Dask's settings would have it mapped anew."""
+    assert scale.download(plan_of(settings, days=1), client).complete
+
+    assert set(client.run(maps_anew).values()) == {False}
+
+
+def maps_anew():
+    """Whether glibc maps a block of 4 MiB anew: its count of mapped blocks then grows (mallinfo(3))."""
+
+    class Counts(ctypes.Structure):
+        _fields_ = [(f"n{at}", ctypes.c_int) for at in range(10)]
+
+    libc = ctypes.CDLL(None)
+    libc.mallinfo.restype, libc.malloc.restype = Counts, ctypes.c_void_p
+    before = libc.mallinfo().n3
+    block = libc.malloc(4 << 20)
+    after = libc.mallinfo().n3
+    libc.free(ctypes.c_void_p(block))
+    return after > before
+
+
+def test_workers_stay_under_the_limit_of_an_address(client, tmp_path):
+    """All pages come over REST, from three workers at once, without one refusal."""
+    with DemoExchange(weight_limit=200, window_seconds=2) as tight:
+        own = tight.settings(cache_dir=tmp_path / "tight", progress=False, source="rest")
+        plan = ares.plan_downloads(
+            "BTCUSDT", "1m", 0.4, end="2025-03-01", datasets=("klines",), settings=own
+        )
+        report = scale.download(plan, client)
+        statuses = {each.status for each in tight.requests}
+
+    assert report.complete
+    assert not statuses & {429, 418}
+    assert ares.load_runs(settings=own)["rate_limited"].tolist() == [0]
+
+
+def test_a_worker_with_another_folder_is_told(settings, client):
+    """Who does not see the client's folder writes nothing, and names the two ways out."""
+    plan = plan_of(settings)
+    elsewhere = Brief("a run", plan.settings, mark=str(settings.cache_dir / "not there"))
+
+    with pytest.raises(CacheUnavailable, match=r"does not see .* a folder that all share, or an"):
+        client.submit(work, elsewhere, plan.to_do[0]).result()
+    assert not settings.cache_dir.exists()
+
+
+def test_a_worker_with_another_dataset_folder_is_told(settings, client, tmp_path):
+    """A folder given as to=… must be the same for all too, or half of it would lie elsewhere."""
+    plan = plan_of(settings)
+    lake = tmp_path / "lake"
+    elsewhere = Brief("a run", plan.settings, mark=str(lake / "not there"), to=str(lake))
+
+    with pytest.raises(CacheUnavailable, match=rf"does not see the folder {lake} of the client"):
+        client.submit(work, elsewhere, plan.to_do[0]).result()
+    assert not lake.exists()
+
+
+@pytest.mark.parametrize("addresses", [0, -1, 1.5, "2"])
+def test_what_is_no_number_of_addresses_is_refused(settings, addresses):
+    """Before a cluster is asked for anything."""
+    with pytest.raises(BadArgument, match="addresses="):
+        scale.download(plan_of(settings), None, addresses=addresses)
+
+
+@pytest.mark.parametrize("wrong", [[], "BTCUSDT", None])
+def test_what_is_no_plan_is_refused(wrong):
+    """Before a cluster is started."""
+    with pytest.raises(BadArgument, match=r"plan_downloads or plan_universe makes a plan; \w+ is"):
+        scale.download(wrong)
+
+
+@pytest.mark.parametrize("given", [{"decimal": True}, {"storage_options": {"key": "secret"}}])
+def test_how_without_where_is_refused(settings, given):
+    """Who says how Parquet is stored, and not where, does not get a CSV cache without a word."""
+    with pytest.raises(BadArgument, match=r"say where by to=…") as raised:
+        scale.download(plan_of(settings), **given)
+
+    assert "secret" not in str(raised.value)
+
+
+def test_a_client_that_is_closed_is_refused(settings, cluster):
+    """So is what is no client at all."""
+    with Client(cluster, set_as_default=False) as closed:
+        pass
+    for wrong in (closed, "tcp://127.0.0.1:8786"):
+        with pytest.raises(BadArgument, match="is no client of a running cluster"):
+            scale.download(plan_of(settings), wrong)
+
+
+def test_an_asynchronous_client_is_refused(settings):
+    """Whose loop would wait for itself, for ever."""
+
+    class Asynchronous:
+        asynchronous = True
+
+    with pytest.raises(BadArgument, match=r"pass Client\(cluster\)"):
+        scale.download(plan_of(settings), Asynchronous())
+
+
+def test_what_is_secret_stays_with_the_client(settings):
+    """No job carries the API key, nor the addresses that are told of runs."""
+    told = settings.model_copy(
+        update={"api_key": SecretStr("HIDDEN"), "notify": ("slack://HIDDEN/b/c",)}
+    )
+
+    assert b"HIDDEN" in pickle.dumps(told)
+    assert b"HIDDEN" not in pickle.dumps(brief_of(told))
+
+
+def test_other_programs_of_an_address_still_count(settings):
+    """Who says that six others ask from here has the workers of a run share with them."""
+    brief = brief_of(settings.model_copy(update={"address_shared_by": 7}))
+
+    assert brief.sharing(3).settings.address_shared_by == 9
+
+
+def test_jobs_under_way_are_bounded(exchange, settings, client):
+    """However many plans go side by side, a worker has four jobs or so, since each takes memory."""
+    fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)
+    plan = ares.plan_universe(
+        ("BTCUSDT", "ETHUSDT", "SOLUSDT"), "1h", 10 * DAY, end=END, settings=settings
+    )
+    # Of three workers; thirty files could be asked for.
+    with interrupted(lambda: fault.seen >= 12):
+        scale.download(plan, client)
+
+    assert len(plan.to_do) > 30
+    assert fault.seen == 12
+
+
+def test_what_came_while_its_job_was_under_way_is_new(exchange, settings):
+    """A worker that dies before it can tell what it has brought takes no row from the report."""
+    fault = exchange.fail(r"2025-02\.zip$", stall="body", stall_seconds=600, times=1)
+    plan = plan_of(settings, datasets=("klines",))
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as one,
+        Client(one, set_as_default=False) as client,
+    ):
+        [process_id] = client.run(os.getpid).values()
+
+        def overtake():
+            deadline = time.monotonic() + 60
+            while not fault.seen and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.kill(process_id, signal.SIGKILL)
+            # Long before another worker has started.
+            ares.run(
+                ares.download_klines_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings)
+            )
+
+        other = threading.Thread(target=overtake)
+        other.start()
+        report = scale.download(plan, client)
+        other.join()
+
+    assert report.complete
+    assert {step.action for step in report.steps} == {"fetch"}
+    assert report.rows_written == sum(map(len, load_months(settings)))
+
+
+def load_months(settings):
+    return [path.read_text().splitlines()[1:] for path in settings.cache_dir.glob("*.csv")]
+
+
+# --- an object store ---
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An S3 on loopback."""
+    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    s3.start()
+    host, port = s3.get_host_and_port()
+    yield {"endpoint_url": f"http://{host}:{port}", "key": "a key", "secret": "a secret"}
+    s3.stop()
+
+
+@pytest.fixture
+def bucket(server):
+    """A new one, and how it is read."""
+    files = fsspec.filesystem("s3", **server)
+    name = f"lake-{time.monotonic_ns()}"
+    files.mkdir(name)
+    return files, name
+
+
+def names_in(files, name):
+    files.invalidate_cache()
+    return {each.rpartition("/")[2] for each in files.find(name) if each.endswith(".parquet")}
+
+
+def rows_in(files, name, file):
+    [path] = [each for each in files.find(name) if f"/{file}." in each]
+    with files.open(path) as source:
+        return pq.ParquetFile(source).read()
+
+
+def test_objects_hold_what_the_cache_would(settings, client, server, bucket, tmp_path):
+    """Each file is one object, the same as `to_parquet` writes of a cache; the second run asks the exchange nothing."""
+    files, name = bucket
+    report = scale.download(
+        plan_of(settings), client, to=f"s3://{name}/data", storage_options=server
+    )
+    again = scale.download(
+        plan_of(settings), client, to=f"s3://{name}/data", storage_options=server
+    )
+    ares.run(ares.download_all_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings))
+    ares.to_parquet(tmp_path / "lake", settings=settings)
+
+    assert report.complete
+    assert {step.action for step in again.steps} == {"skip"}
+    assert again.requests == 0
+    for path in (tmp_path / "lake").rglob("*.parquet"):
+        there = rows_in(files, name, path.stem)
+        assert there.equals(pq.ParquetFile(path).read())
+        told = json.loads(there.schema.metadata[b"ares_notebook"])
+        assert told["facts"]["rows"] == there.num_rows
+        assert told["sources"]
+
+
+def test_what_is_not_whole_is_not_put(exchange, settings, client, server, bucket):
+    """A file that fails leaves no object, and is the only one that the next run brings."""
+    files, name = bucket
+    own = settings.model_copy(update={"source": "archive"})
+    exchange.fail(r"aggTrades-2025-02-27.zip$", status=500, times=None)
+    plan = plan_of(own, datasets=("agg_trades",), end="2025-03-01")
+    first = scale.download(plan, client, to=f"s3://{name}", storage_options=server)
+    before = names_in(files, name)
+    exchange.faults.clear()
+    second = scale.download(plan, client, to=f"s3://{name}", storage_options=server)
+
+    missing = "aggtrades_BTCUSDT_2025-02-27"
+    assert [step.file_name for step in first.failed] == [f"{missing}.csv"]
+    assert f"{missing}.parquet" not in before
+    assert len(before) == 4
+    assert {step.file_name: step.action for step in second.steps if step.action != "skip"} == {
+        f"{missing}.csv": "fetch"
+    }
+    assert names_in(files, name) == {*before, f"{missing}.parquet"}
+
+
+def test_a_day_published_short_is_completed_at_its_address(
+    exchange, settings, client, bucket, recorded_cut
+):
+    """Days are joined by their ids at an address too: what the archive lacks is asked for, and put."""
+    files, name = bucket
+    days = {"end": "2025-03-04", "datasets": ("agg_trades",)}
+    one = exchange.settings(cache_dir=settings.cache_dir.with_name("one"), progress=False)
+    ares.run(ares.download_all_data("BTCUSDT", None, 3 * DAY, **days, settings=one))
+    recorded_cut(exchange, contents(one))
+    plan = plan_of(settings, 3, **days)
+    report = scale.download(plan, client, to=f"s3://{name}", storage_options=files.storage_options)
+    again = scale.download(plan, client, to=f"s3://{name}", storage_options=files.storage_options)
+
+    rows = len(contents(one)["aggtrades_BTCUSDT_2025-03-02.csv"].splitlines()) - 1
+    assert report.complete
+    assert rows_in(files, name, "aggtrades_BTCUSDT_2025-03-02").num_rows == rows
+    assert report.rows_written == sum(len(each.splitlines()) - 1 for each in contents(one).values())
+    assert {step.action for step in again.steps} == {"skip"}
+
+
+def test_an_open_month_grows(settings, client, server, bucket):
+    """What has been put before its period was over is brought anew, and holds more."""
+    files, name = bucket
+    rows = []
+    for end in ("2025-03-02", "2025-03-02T05:00"):
+        plan = plan_of(settings, 1, ("klines",), end)
+        assert scale.download(
+            plan, client, to=f"s3://{name}", storage_options=server, decimal=True
+        ).complete
+        files.invalidate_cache()
+        rows.append(rows_in(files, name, "klines_BTCUSDT_1h_2025-03").num_rows)
+
+    assert rows == [24, 29]
+
+
+def test_a_symbol_without_perpetual_is_asked_about_once(exchange, settings, client, server, bucket):
+    """That there is nothing is on record at the address too: an object without rows, and no question the second time."""
+    files, name = bucket
+    symbol = "BTCFDUSD"
+    for _ in range(2):
+        exchange.requests.clear()
+        plan = ares.plan_downloads(
+            symbol, "1h", 5 * DAY, end=END, datasets=("futures",), settings=settings
+        )
+        report = scale.download(plan, client, to=f"s3://{name}", storage_options=server)
+        assert not report.failed
+
+    assert exchange.requests == []
+    assert rows_in(files, name, f"futures_{symbol}_2025-02").num_rows == 0
+
+
+def test_markets_do_not_mix_at_an_address(exchange, settings, client, server, bucket):
+    """A dataset of one market takes no data of another."""
+    files, name = bucket
+    files.pipe_file(f"{name}/_ares_origin.json", b'{"market": "binance"}')
+    with pytest.raises(WrongMarket, match="holds the data of 'binance'"):
+        scale.download(plan_of(settings), client, to=f"s3://{name}", storage_options=server)
+
+    assert names_in(files, name) == set()
+    assert exchange.requests == []
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "s3://key:secret@bucket",
+        "s3://key:sec/secret@bucket",
+        "simplecache::s3://key:secret@bucket",
+        "s3://bucket?key=secret",
+        "nowhere://x",
+        "s3://",
+        "",
+        " ",
+        "/",
+        "memory://x",
+    ],
+)
+def test_what_is_no_address_is_refused(settings, client, to):
+    """Before anything is asked; a key in it is not repeated."""
+    with pytest.raises(BadArgument) as raised:
+        scale.download(plan_of(settings), client, to=to)
+
+    assert "secret" not in str(raised.value)
+
+
+def test_a_store_that_cannot_be_reached_is_told(exchange, settings, client, server):
+    """A bucket that is not there is an error with the address, and without the key."""
+    with pytest.raises(CacheUnavailable, match="s3://nobody cannot be reached") as raised:
+        scale.download(plan_of(settings), client, to="s3://nobody", storage_options=server)
+
+    assert "a secret" not in str(raised.value)
+    assert exchange.requests == []
+
+
+def test_a_folder_is_an_address_too(settings, client, tmp_path):
+    """What fsspec reaches on this machine takes the same dataset."""
+    plan = plan_of(settings, datasets=("klines",))
+    assert scale.download(plan, client, to=str(tmp_path / "lake")).complete
+    ares.run(ares.download_klines_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings))
+
+    report = ares.to_parquet(tmp_path / "lake", settings=settings)
+    there = {
+        path.relative_to(tmp_path / "lake").parts[0] for path in (tmp_path / "lake").rglob("*")
+    }
+    assert report
+    assert there == {"_ares_origin.json", "klines_1h"}
+    assert list((tmp_path / "lake").rglob("*.part")) == []
+
+
+def test_a_killed_worker_leaves_no_rows_on_its_disk(exchange, settings, tmp_path):
+    """What a worker that is killed had begun is in Dask's own folder, which is cleared for the next."""
+    exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=1)
+    scratch, process_ids = tmp_path / "scratch", []
+
+    def kill(progress):
+        if progress.steps_done >= 2 and process_ids:
+            left.extend(scratch.rglob("ares-*"))
+            os.kill(process_ids.pop(), signal.SIGKILL)
+
+    left = []
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            local_directory=scratch,
+        ) as one,
+        Client(one, set_as_default=False) as client,
+    ):
+        process_ids += client.run(os.getpid).values()
+        plan = plan_of(settings)
+        report = scale.download(plan, client, to=str(tmp_path / "lake"), on_progress=kill)
+
+    assert report.complete, str(report)
+    assert left
+    assert list(scratch.rglob("ares-*")) == []
+
+
+def test_a_folder_is_the_clients(settings, client, tmp_path, monkeypatch):
+    """A relative one is taken from where the client stands, not from where a worker does."""
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(settings, datasets=("klines",))
+
+    assert scale.download(plan, client, to="lake").complete
+    assert list(tmp_path.glob("lake/klines_1h/symbol=BTCUSDT/*/*.parquet"))
