@@ -103,7 +103,7 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     step = Step(file, action, reason, until_ms, have, tuple(left), doubt=doubt)
     step = replace(step, roads=_roads(step, source))
     if not left and not step.roads:
-        # The archive has no days of the longest intervals: nobody can be asked.
+        # The archive has no days of the longest intervals, and no month that runs: nobody can be asked.
         return replace(step, action="skip", reason=_why_skip(have, []), doubt=None)
     return _estimated(step)
 
@@ -178,7 +178,9 @@ def _roads(step: Step, source: str) -> tuple[Road, ...]:
     cuts = step.file.series.archive_cuts
     over = step.until_ms >= step.file.period.end_ms
     roads: list[Road] = []
-    if step.action == "fetch" and over and step.file.dataset.cut == "month" and "month" in cuts:
+    # Holes are asked for by REST or by days; where neither can be, by the month.
+    months = step.action == "fetch" or (source == "archive" and "day" not in cuts)
+    if months and over and step.file.dataset.cut == "month" and "month" in cuts:
         roads.append("monthly archive")
     if "day" in cuts and (roads or source == "archive" or _days_are_cheaper(step, over=over)):
         roads.append("daily archive")

@@ -124,10 +124,6 @@ class Draft:
         """A temporary file to fill; removed with the draft unless it is committed."""
         return self._stack.enter_context(self._store.part(self.file, self._columns))
 
-    def take(self, part: Part) -> None:
-        """Make *part* the draft's content."""
-        self._part = part
-
     async def poured(self, lines: Iterator[Lines]) -> Part:
         """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
         part = self.new_part()
@@ -139,9 +135,9 @@ class Draft:
         """Put *patches* into their holes, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
-            self.take(patches[0].part)
+            self._part = patches[0].part
         elif patches:
-            self.take(await self.poured(self._spliced(patches)))
+            self._part = await self.poured(self._spliced(patches))
 
     def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
         # Slow to import, and a new file needs no splicing.

@@ -12,7 +12,6 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.part import Part
 from ares_notebook.cache.patch import Patch
 from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
@@ -87,7 +86,7 @@ async def _ask_again(draft: Draft, step: Step, roads: Roads) -> AresError | None
     if "rest" in step.roads:
         patch, problem = await _ask(draft, roads.rest, step.doubt)
     else:
-        result = await _day(draft, roads.archive, step.doubt)
+        result = await _zipped(draft, roads.archive, step.doubt)
         patch = result if isinstance(result, Patch) else None
         problem = result if isinstance(result, AresError) else None
     await draft.splice([patch] if patch else [])
@@ -99,14 +98,16 @@ async def _monthly(draft: Draft, roads: Roads) -> None:
     series, start = draft.file.series, draft.file.period.start
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
-    draft.take(await _unzipped(draft, roads.archive, "month", start, draft.wanted))
+    # What is there already stays: a month has been published cut short, too.
+    holes = draft.holes(by_rest=False) if draft.facts.rows else [draft.wanted]
+    await draft.splice(await _unzipped(draft, roads.archive, "month", start, holes))
     draft.confirm_absent(draft.holes(by_rest=False), "archive")
 
 
 async def _daily(draft: Draft, roads: Roads) -> None:
     """Days one by one; those that are not there or not sound are left for REST."""
     parts = [part for hole in draft.holes(by_rest=False) for part in _days(hole)]
-    calls = (partial(_day, draft, roads.archive, part) for part in parts)
+    calls = (partial(_zipped, draft, roads.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
     await draft.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
@@ -119,20 +120,24 @@ async def _daily(draft: Draft, roads: Roads) -> None:
         raise min(problems, key=lambda each: isinstance(each, NotFound))
 
 
-async def _day(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
-    """The rows of one day's zip that lie in the hole; None when it has none there."""
-    series, start = draft.file.series, utc(hole.start_ms // DAY_MS * DAY_MS)
+async def _zipped(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
+    """The rows in *hole* of the least zip that holds it, a day's if there are any; None without rows."""
+    series = draft.file.series
+    cut: Cut = "day" if "day" in series.archive_cuts else "month"
+    start = utc(hole.start_ms // DAY_MS * DAY_MS) if cut == "day" else draft.file.period.start
     try:
-        await archive.size_of(series, "day", start)
-        part = await _unzipped(draft, archive, "day", start, hole)
-        return Patch(hole, part) if part.facts.rows else None
+        await archive.size_of(series, cut, start)
+        patches = await _unzipped(draft, archive, cut, start, [hole])
     except (TransportError, DataError) as error:
         return error
+    return patches[0] if patches else None
 
 
-async def _unzipped(draft: Draft, archive: Archive, cut: Cut, start: datetime, hole: Hole) -> Part:
+async def _unzipped(
+    draft: Draft, archive: Archive, cut: Cut, start: datetime, holes: list[Hole]
+) -> list[Patch]:
     """
-    The rows of a zip that lie in *hole*.
+    The rows of a zip that lie in *holes*.
 
     One that is not sound is asked for once more, its checksum too: it may just be
     replaced, and zip and checksum come one after the other.
@@ -142,14 +147,15 @@ async def _unzipped(draft: Draft, archive: Archive, cut: Cut, start: datetime, h
         tries_left -= 1
         try:
             async with archive.fetch(draft.file.series, cut, start) as fetched:
-                part = await draft.poured(_inside(fetched, hole))
+                parts = [await draft.poured(_inside(fetched, hole)) for hole in holes]
         except DataError as error:
             if not tries_left:
                 raise
             _LOGGER.info("%s: %s; asking for it once more", draft.file.name, error)
         else:
             draft.add_source(_ROADS[cut], fetched.url, fetched.sha256)
-            return part
+            patches = zip(holes, parts, strict=True)
+            return [Patch(hole, part) for hole, part in patches if part.facts.rows]
 
 
 async def _over_rest(draft: Draft, roads: Roads) -> None:

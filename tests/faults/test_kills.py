@@ -73,6 +73,7 @@ CELLS = (
 SMALL = (
     Wanted("klines", "rest", "15m", DAY, ("2025-03-02", "2025-03-03T06:00")),
     Wanted("agg_trades", "archive", None, DAY / 2, ("2025-01-15T12:00", "2025-01-16")),
+    Wanted("futures", "archive", None, 34 * DAY, ("2025-02-01", "2025-03-01")),
     Wanted("futures", "rest", None, DAY, ("2025-03-02", "2025-03-04")),
 )
 
