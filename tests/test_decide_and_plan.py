@@ -205,6 +205,27 @@ def test_only_the_road_that_was_named_is_taken(file, source):
 
 
 @pytest.mark.parametrize(
+    ("file", "roads"),
+    [
+        (HOURS, ("daily archive",)),
+        (TRADES, ("daily archive",)),
+        (WEEKS, ("monthly archive",)),
+        (FUNDING, ("monthly archive",)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_holes_are_closed_without_rest_too(file, roads):
+    """With source="archive" holes are closed from days, or from the month where the archive has no days."""
+    start_ms = file.period.start_ms
+    facts = Facts(1, start_ms, start_ms, start_ms, start_ms + 1, first_id=5, last_id=5)
+
+    step = decide(Have(file, facts=facts), end_of(file), "archive")
+
+    assert step.action == "extend"
+    assert step.roads == roads
+
+
+@pytest.mark.parametrize(
     ("file", "days", "first"),
     [
         (HOURS, 10, "rest"),

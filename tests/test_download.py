@@ -403,16 +403,55 @@ async def test_archive_published_short_is_completed(exchange, settings):
     assert whole == contents(other)
 
 
+MONTHS = [
+    (("klines", "3d", 0.1), "data/spot/monthly/klines/BTCUSDT/3d/BTCUSDT-3d-2025-01"),
+    (
+        ("futures", None, 0.1),
+        "data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2025-01",
+    ),
+]
+
+
+@pytest.mark.parametrize(("cut", "key"), MONTHS, ids=["three days", "funding"])
+async def test_without_rest_the_month_closes_holes(exchange, settings, publish_anew, cut, key):
+    """Where the archive has no days, source="archive" closes holes from the month's zip, and what that lacks stays."""
+    await fetched(settings, cut, "2025-02-01")
+    whole = contents(settings)
+    other = beside(settings)
+    await fetched(other, cut, "2025-01-20")
+    before = contents(other)
+    shutil.rmtree(other.cache_dir / ".ares" / "receipts")
+    lines = _lines_of(_body_of(f"{exchange.url}/{key}.zip"))
+    publish_anew(key.rpartition("/")[2], b"".join(lines[:3] + lines[4:]).decode())
+    by_archive = other.model_copy(update={"source": "archive"})
+
+    report = await fetched(by_archive, cut, "2025-02-01")
+    exchange.requests.clear()
+    again = await fetched(by_archive, cut, "2025-02-01")
+
+    assert before != whole
+    assert report.complete
+    assert contents(other) == whole
+    assert again.complete
+    assert zips(exchange) == []
+
+
 def _body_of(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:  # noqa: S310 - the demo exchange
         return answer.read()
+
+
+def _lines_of(body: bytes) -> list[bytes]:
+    """The lines of a zip's only file."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return archive.read(archive.namelist()[0]).splitlines(keepends=True)
 
 
 def _shortened(body: bytes) -> bytes:
     """The same zip without a day in the middle and without the last two days."""
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         [name] = archive.namelist()
-        lines = archive.read(name).splitlines(keepends=True)
+    lines = _lines_of(body)
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         archive.writestr(name, b"".join(lines[:240] + lines[264:-48]))
