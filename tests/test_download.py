@@ -436,6 +436,23 @@ async def test_without_rest_the_month_closes_holes(exchange, settings, publish_a
     assert zips(exchange) == []
 
 
+async def test_a_month_that_runs_is_not_yet_published(exchange, settings):
+    """Without REST the funding of a running month can be had from nobody; plan, report and gaps say so."""
+    exchange.now = datetime(2025, 1, 22, tzinfo=UTC)
+    cut = {"interval": None, "lookback_years": DAY, "end": "2025-01-22", "datasets": ("futures",)}
+    settings = settings.model_copy(update={"source": "archive"})
+
+    plan = ares.plan_downloads("BTCUSDT", settings=settings, **cut)
+    report = await ares.download_all_data("BTCUSDT", settings=settings, **cut)
+    gaps = ares.find_gaps("BTCUSDT", settings=settings, start="2025-01-01", end="2025-01-22")
+
+    assert "the archive has it when the month is over" in str(plan)
+    assert plan.requests == 0
+    assert "does not have it; run again later" in str(report)
+    assert not report.complete
+    assert list(gaps["reason"]) == ["not yet published"]
+
+
 def _body_of(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:  # noqa: S310 - the demo exchange
         return answer.read()

@@ -24,6 +24,7 @@ Road = Literal["monthly archive", "daily archive", "rest"]
 _REQUESTS_PER_ZIP = 2
 # Extending a day of trades over REST beyond this many pages costs more than its zip.
 _MOST_PAGES_TO_EXTEND = 20
+_MONTH_RUNS = "the archive has it when the month is over"
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -105,7 +106,7 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     if not left and not step.roads:
         # The archive has no days of the longest intervals, and no month that runs: nobody can be asked.
         return replace(step, action="skip", reason=_why_skip(have, []), doubt=None)
-    return _estimated(step)
+    return _estimated(step) if step.roads else replace(step, reason=f"{reason}; {_MONTH_RUNS}")
 
 
 def _doubt(have: Have, until_ms: int) -> Hole | None:
