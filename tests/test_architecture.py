@@ -63,7 +63,7 @@ FLOORS = [
     {"work.on_record"},
     {"download", "job", "load", "work.repair", "work.several"},
     {"parquet.outcome", "parquet.typed"},
-    {"parquet.object"},
+    {"parquet.object", "parquet.origin"},
     {"parquet.export"},
     {"step1", "scale.lake", "universe"},
     {"scale.desk"},

@@ -10,6 +10,7 @@ import dask.dataframe
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -135,13 +136,14 @@ def test_only_what_is_new_is_written(settings, lake):
     assert again.rows == sum(pq.read_metadata(path).num_rows for path in stamps)
 
 
-def test_another_choice_of_numbers_is_written_anew(settings, lake):
-    """A dataset of floats becomes one of decimals, file by file."""
-    report = ares.to_parquet(lake, decimal=True, settings=settings)
+def test_numbers_of_two_types_do_not_mix(settings, lake):
+    """A dataset of floats takes no decimals, of no symbol, and says how to go on."""
+    with pytest.raises(BadArgument, match=r"float64.*pass decimal=False, or choose"):
+        ares.to_parquet(lake, "ETHUSDT", decimal=True, settings=settings)
 
-    assert set(actions(report).values()) == {"write"}
-    schema = pq.read_schema(lake / NAMES["futures_BTCUSDT_2025-02.csv"])
-    assert str(schema.field("fundingRate").type) == "decimal128(38, 18)"
+    for name in NAMES.values():
+        fields = pq.read_schema(lake / name)
+        assert not any(pa.types.is_decimal(field.type) for field in fields)
 
 
 @pytest.mark.parametrize("bytes_left", [0, 100])

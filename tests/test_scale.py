@@ -575,6 +575,19 @@ def test_markets_do_not_mix_at_an_address(exchange, settings, client, server, bu
     assert exchange.requests == []
 
 
+def test_numbers_of_two_types_do_not_mix_at_an_address(exchange, settings, client, server, bucket):
+    """A dataset of floats takes no decimals, and nobody is asked for any."""
+    files, name = bucket
+    to = {"to": f"s3://{name}", "storage_options": server}
+    assert scale.download(plan_of(settings, 1, ("klines",)), client, **to).complete
+    exchange.requests.clear()
+    with pytest.raises(BadArgument, match="holds numbers as float64"):
+        scale.download(plan_of(settings), client, **to, decimal=True)
+
+    assert {each.split("_")[0] for each in names_in(files, name)} == {"klines"}
+    assert exchange.requests == []
+
+
 @pytest.mark.parametrize(
     "to",
     [

@@ -22,15 +22,8 @@ from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.span import meant, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.parquet.object import (
-    ORIGIN,
-    check_market,
-    object_name,
-    origin_of,
-    prove,
-    receipt_in,
-    write,
-)
+from ares_notebook.parquet.object import object_name, prove, receipt_in, write
+from ares_notebook.parquet.origin import ORIGIN, Origin
 from ares_notebook.parquet.outcome import ParquetItem, ParquetReport
 from ares_notebook.settings import Settings
 from ares_notebook.work.progress import tracked
@@ -66,7 +59,8 @@ def to_parquet(
         Only k-lines of this interval, beside trades and funding, as in `coverage`.
     decimal : bool
         True stores numbers as exact decimals of 38 digits, 18 of them after the point;
-        False (the default) as 64-bit floats, half the size and many times as fast.
+        False (the default) as 64-bit floats, half the size and many times as fast. A dataset
+        holds one or the other.
     settings : Settings, optional
         Its ``cache_dir`` says of which cache.
 
@@ -78,7 +72,7 @@ def to_parquet(
     Raises
     ------
     BadArgument
-        If *folder* is the cache's own, or an address.
+        If *folder* is the cache's own, or an address; if its dataset holds numbers of the other type.
     NeverDownloaded
         If the cache holds nothing of that.
     WrongMarket
@@ -112,7 +106,8 @@ def to_parquet(
     there = [have for have in haves if have.path is not None]
     if not there:
         raise NeverDownloaded(never(store, symbol, interval))
-    _claim(target, market_of(store.folder) or chosen.market_name)
+    market = market_of(store.folder) or chosen.market_name
+    _claim(target, Origin(market, decimal=decimal))
     items = [
         _exported(store, have, target, decimal=decimal)
         for have in tracked(there, chosen, "Parquet")
@@ -120,14 +115,14 @@ def to_parquet(
     return ParquetReport(target, tuple(items))
 
 
-def _claim(folder: Path, market: str) -> None:
-    """Note whose data the dataset holds, with the first of them."""
+def _claim(folder: Path, origin: Origin) -> None:
+    """Note what the dataset holds, with the first of it."""
     path = folder / ORIGIN
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            put_text(path, origin_of(market).decode())
-        check_market(folder, path.read_bytes(), market)
+            put_text(path, origin.to_json().decode())
+        origin.check(folder, path.read_bytes())
     except OSError as error:
         raise cannot_access(path, error) from error
 

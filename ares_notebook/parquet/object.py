@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
@@ -12,51 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ares_notebook.cache.receipts import Receipt
-from ares_notebook.errors import CorruptFile, WrongMarket
+from ares_notebook.errors import CorruptFile
 from ares_notebook.market.intervals import interval_text
 from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 from ares_notebook.parquet.typed import in_groups, typed, typed_schema
 from ares_notebook.threads import look_up
 
-__all__ = ["ORIGIN", "check_market", "object_name", "origin_of", "prove", "receipt_in", "write"]
-
-ORIGIN = "_ares_origin.json"
-"""Beside the data of a dataset: which market's they are. Readers overlook what begins so."""
+__all__ = ["object_name", "prove", "receipt_in", "write"]
 
 _RECEIPT = b"ares_notebook"
-
-
-def check_market(place: str | Path, origin: bytes, market: str) -> None:
-    """
-    Made-up data must never mix with real.
-
-    Parameters
-    ----------
-    place : str or Path
-        Of the dataset.
-    origin : bytes
-        The text of its `ORIGIN`.
-    market : str
-        Whose data are to be written.
-
-    Raises
-    ------
-    WrongMarket
-        If it holds those of another.
-    """
-    try:
-        there = json.loads(origin)["market"]
-    except (ValueError, KeyError, TypeError):
-        there = "nobody knows whom"
-    if there != market:
-        msg = f"{place} holds the data of {there!r}, and {market!r} would be mixed into it; choose another place"
-        raise WrongMarket(msg)
-
-
-def origin_of(market: str) -> bytes:
-    """The text of an `ORIGIN`."""
-    return json.dumps({"market": market}).encode() + b"\n"
 
 
 def object_name(file: CacheFile) -> str:

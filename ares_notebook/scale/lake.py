@@ -15,7 +15,8 @@ from ares_notebook.cache.disk import PART_SUFFIX
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
 from ares_notebook.market.series import CacheFile
-from ares_notebook.parquet.object import ORIGIN, check_market, object_name, origin_of, receipt_in
+from ares_notebook.parquet.object import object_name, receipt_in
+from ares_notebook.parquet.origin import ORIGIN, Origin
 
 __all__ = ["Lake"]
 
@@ -68,26 +69,28 @@ class Lake:
 
     def refuse_another(self, market: str) -> None:
         """
-        Note which market fills the dataset, if nobody has, so that made-up data never mix with real.
+        Note which market fills the dataset and with what type of numbers, if nobody has.
 
         Raises
         ------
         WrongMarket
             If another does.
+        BadArgument
+            If its numbers are of the other type.
         CacheUnavailable
             If it cannot be reached.
         """
-        path = f"{self._root}/{ORIGIN}"
+        path, origin = f"{self._root}/{ORIGIN}", Origin(market, decimal=self.decimal)
 
         def known() -> bytes:
             if not self._files.exists(path):
                 # An object store knows no folders, and a bucket is nobody's to make by mistake.
                 if isinstance(self._files, LocalFileSystem):
                     self._files.makedirs(self._root, exist_ok=True)
-                self._files.pipe_file(path, origin_of(market))
+                self._files.pipe_file(path, origin.to_json())
             return bytes(self._files.cat_file(path))
 
-        check_market(self.url, self._reached(known), market)
+        origin.check(self.url, self._reached(known))
 
     def receipt(self, file: CacheFile) -> Receipt | None:
         """
