@@ -22,7 +22,7 @@ AresError
 │   ├── WrongMarket         it holds the data of another market
 │   └── NeverDownloaded     nothing is there of what was asked for
 ├── Busy                    something else is under way; wait for it, or cancel it
-├── WorkerLost              a worker died with a job, and so did those that took it over
+├── WorkerLost              workers died with a job one after the other, or the scheduler is gone
 ├── UnfitEnvironment        what is installed here cannot do it
 ├── MissingExtra            an optional package is not installed; also an ImportError
 ├── IncompleteDownload      some steps failed; carries the report
@@ -156,7 +156,7 @@ class Busy(AresError):
 
 
 class WorkerLost(AresError):
-    """A worker of a cluster died with a job, and so did those that took it over."""
+    """A worker of a cluster died with a job, and so did those that took it over; or its scheduler is gone."""
 
 
 class UnfitEnvironment(AresError):

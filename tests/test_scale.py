@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import fsspec
 import pandas as pd
@@ -22,7 +24,13 @@ from pydantic import SecretStr
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, scale
-from ares_notebook.errors import BadArgument, CacheUnavailable, WrongMarket
+from ares_notebook.errors import (
+    BadArgument,
+    CacheUnavailable,
+    UnfitEnvironment,
+    WorkerLost,
+    WrongMarket,
+)
 from ares_notebook.scale.desk import Brief, brief_of, work
 
 DAY = 1 / 365.25
@@ -178,6 +186,19 @@ def test_without_a_client_there_is_a_cluster_for_the_call(settings):
     assert {each.pid for each in multiprocessing.active_children()} <= before
 
 
+def test_where_nothing_is_to_be_done_no_cluster_is_started(settings, monkeypatch):
+    """Of a whole cache the report comes without a cluster of its own."""
+    assert ares.run(
+        ares.download_all_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings)
+    ).complete
+    monkeypatch.setattr("ares_notebook.scale.cluster.LocalCluster", None)
+
+    again = scale.download(plan_of(settings))
+
+    assert {step.action for step in again.steps} == {"skip"}
+    assert ares.load_runs(settings=settings)["ending"].tolist() == ["done", "done"]
+
+
 def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     """A panel with a client downloads and repairs by the cluster, with the progress and the report of any other."""
     panel = ares.DownloadPanel(
@@ -244,6 +265,63 @@ def interrupted(is_time):
         yield
     striker.join()
     assert is_time()
+
+
+@contextmanager
+def a_cluster_of_programs(tmp_path, modules=""):
+    """A scheduler and a worker that are programs of their own: the scheduler's process, and a client."""
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(modules)
+    place = tmp_path / "scheduler.json"
+    common = ["--scheduler-file", place, "--host", "127.0.0.1"]
+    scheduler = [*common, "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    with ExitStack() as stack:
+        programs = []
+        for name, arguments in (("scheduler", scheduler), ("worker", [*common, "--no-nanny"])):
+            program = subprocess.Popen(  # noqa: S603 - Dask's own programs
+                [sys.executable, "-m", f"distributed.cli.dask_{name}", *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": str(hooks) if name == "worker" else ""},
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(program.wait)
+            stack.callback(program.kill)
+            programs.append(program)
+        with Client(scheduler_file=str(place), set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+            yield programs[0], client
+
+
+def test_a_scheduler_that_goes_is_told(exchange, settings, tmp_path, truth):
+    """When the scheduler dies the run ends at once and says so; what was finished stays, and the next run brings the rest."""
+    exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=1)
+    with a_cluster_of_programs(tmp_path) as (scheduler, own):
+
+        def kill(progress):
+            if progress.steps_done >= 2:
+                scheduler.kill()
+
+        with pytest.raises(WorkerLost, match="scheduler is gone"):
+            scale.download(plan_of(settings), own, on_progress=kill)
+    kept = contents(settings)
+    exchange.faults.clear()
+    ares.run(ares.download_all_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings))
+
+    assert len(kept) >= 2
+    assert contents(settings) == truth
+
+
+def test_a_worker_without_the_package_is_refused(exchange, settings, tmp_path):
+    """A worker that cannot read a job is given none, and named with what it lacks."""
+    lacks = "import sys\nsys.modules['ares_notebook'] = None\n"
+    with (
+        a_cluster_of_programs(tmp_path, lacks) as (_, own),
+        pytest.raises(UnfitEnvironment, match=r"worker tcp://127.* cannot import it .*install"),
+    ):
+        scale.download(plan_of(settings), own)
+
+    assert exchange.requests == []
+    assert not settings.cache_dir.exists()
 
 
 def test_a_cancelled_run_leaves_nothing_behind(exchange, settings, client):

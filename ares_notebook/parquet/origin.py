@@ -29,8 +29,8 @@ class Origin:
 
     Examples
     --------
-    >>> Origin("binance", decimal=False).to_json()
-    b'{"market": "binance", "numbers": "float64"}\\n'
+    >>> Origin("binance", decimal=False).numbers
+    'float64'
     """
 
     market: str

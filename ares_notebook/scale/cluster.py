@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, LocalCluster
+from distributed.client import FutureCancelledError
 
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import BadArgument
+from ares_notebook.errors import BadArgument, WorkerLost
 from ares_notebook.loop import run
-from ares_notebook.scale.crew import Crew, size_of
+from ares_notebook.scale.crew import Crew, refuse_strangers, size_of
 from ares_notebook.scale.desk import Brief, brief_of, close
 from ares_notebook.scale.place import as_there, deliver_notes, made_ready
 from ares_notebook.work.carry_out import carry_out
@@ -84,6 +85,10 @@ def download(
         If an argument cannot be meant.
     UnknownSymbol, CacheUnavailable, WrongMarket
         As there; if *to* cannot be reached, or holds the data of another market.
+    UnfitEnvironment
+        If a worker lacks this package, or has another version of it.
+    WorkerLost
+        If the scheduler goes away; what was finished is stored.
 
     Examples
     --------
@@ -104,10 +109,15 @@ def download(
     if isinstance(plan, UniversePlan) and not plans:
         # Nobody was listed then: there is nothing to give out.
         return plan.noted(DownloadReport())
+    errand = Errand.of("download", *plans)
+    if client is None and to is None and not any(each.to_do for each in plans):
+        # A cluster of our own would only be started to be stopped.
+        report = run(on_record(errand, carry_out_all(plans, on_progress=on_progress)))
+        return report if isinstance(plan, Plan) else plan.noted(report)
     brief = brief_of(plan.settings, to=to, options=dict(storage_options or {}), decimal=decimal)
     with _cluster(client) as line:
         work = _carried_out(plans, brief, line, addresses, on_progress)
-        report = run(on_record(Errand.of("download", *plans), work))
+        report = run(on_record(errand, work))
     return report if isinstance(plan, Plan) else plan.noted(report)
 
 
@@ -148,7 +158,7 @@ async def carry_out_on(
 
     Raises
     ------
-    CacheUnavailable, WrongMarket, UnknownSymbol
+    CacheUnavailable, WrongMarket, UnknownSymbol, UnfitEnvironment, WorkerLost
         As there.
     """
     return await _carried_out(plans, brief_of(plans[0].settings), _line_of(client), 1, on_progress)
@@ -194,26 +204,53 @@ async def _carried_out(
     addresses: int,
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
-    # A client of our own, for the loop that the work runs on.
-    async with Client(  # type: ignore[no-untyped-call]
-        line.address, security=line.security, asynchronous=True, set_as_default=False
-    ) as client:
+    async with await _client(line) as client:
+        await refuse_strangers(client)
         size = await size_of(client)
         if not size.workers:
             _LOGGER.warning(
                 "the cluster has no worker; waiting until it has one that has this package"
             )
         told = brief.sharing(math.ceil((size.workers + 1) / addresses))
-        async with made_ready(plans, told) as (own, ready):
+        async with made_ready(plans, told) as (own, ready), _called_off(client, ready):
             crew = Crew(client, ready, Store(own[0].settings), size)
-            try:
-                wanted = await as_there(own, crew) if ready.to is not None else own
-                if len(wanted) == 1:
-                    report = await carry_out(wanted[0], on_progress=on_progress, hands=crew)
-                else:
-                    report = await carry_out_all(wanted, on_progress=on_progress, hands=crew)
-                if ready.to is not None:
-                    await asyncio.to_thread(deliver_notes, ready, own[0].settings)
-                return report
-            finally:
-                await client.run(close, brief.run, on_error="ignore")
+            wanted = await as_there(own, crew) if ready.to is not None else own
+            if len(wanted) == 1:
+                report = await carry_out(wanted[0], on_progress=on_progress, hands=crew)
+            else:
+                report = await carry_out_all(wanted, on_progress=on_progress, hands=crew)
+            if ready.to is not None:
+                await asyncio.to_thread(deliver_notes, ready, own[0].settings)
+            return report
+
+
+async def _client(line: _Line) -> Client:
+    """A client of our own, for the loop that the work runs on."""
+    try:
+        client: Client = await Client(  # type: ignore[no-untyped-call]
+            line.address, security=line.security, asynchronous=True, set_as_default=False
+        )
+    except OSError as error:
+        msg = f"the scheduler {line.address} does not answer ({error}); start a cluster, and pass a client of it"
+        raise WorkerLost(msg) from error
+    return client
+
+
+@asynccontextmanager
+async def _called_off(client: Client, brief: Brief) -> AsyncIterator[None]:
+    """Whatever ends a run, have the workers end what they still do for it."""
+    try:
+        yield
+    except (FutureCancelledError, ExceptionGroup) as error:
+        # Nobody else cancels jobs of ours: a client that has lost its scheduler gives them up.
+        if isinstance(error, ExceptionGroup) and error.subgroup(FutureCancelledError) is None:
+            raise
+        msg = (
+            "the cluster's scheduler is gone, or was restarted; what was finished is stored: "
+            "make a new client, and run again"
+        )
+        raise WorkerLost(msg) from error
+    finally:
+        # Who is not connected would wait for half a minute.
+        if client.status == "running":
+            await client.run(close, brief.run, on_error="ignore")

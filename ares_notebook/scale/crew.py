@@ -14,16 +14,16 @@ from ares_notebook.cache.beside import haves_of, joined
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import RateLimited, ServerFault, WorkerLost
+from ares_notebook.errors import RateLimited, ServerFault, UnfitEnvironment, WorkerLost
 from ares_notebook.exchange.budget import Limit
 from ares_notebook.exchange.meter import count
 from ares_notebook.market.series import CacheFile, parse_file_name
-from ares_notebook.scale.desk import Brief, Done, look, work
+from ares_notebook.scale.desk import Brief, Done, look, version, work
 from ares_notebook.work.decide import Step
 from ares_notebook.work.report import StepReport
 from ares_notebook.work.sizes import check_disk
 
-__all__ = ["Crew", "Size", "size_of"]
+__all__ = ["Crew", "Size", "refuse_strangers", "size_of"]
 
 # A worker does several at once: some wait for the exchange, others compute. What more there is waits with us.
 _JOBS_A_WORKER = 4
@@ -31,6 +31,8 @@ _JOBS_A_THREAD = 2
 _FILES_A_LOOK = 200
 _TRIES = 2
 _PASSING = (RateLimited, ServerFault)
+# As a worker's answer names them; what kind of exception it was gets lost on the way.
+_NOT_IMPORTED = ("ModuleNotFoundError", "ImportError", "AttributeError")
 
 
 class Crew:
@@ -186,3 +188,32 @@ async def size_of(client: Client) -> Size:
     found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
     threads = [each["nthreads"] for each in found["workers"].values()]
     return Size(len(threads), sum(threads))
+
+
+async def refuse_strangers(client: Client) -> None:
+    """
+    Refuse a cluster in which a worker could not do our jobs, before it is given one.
+
+    A worker that cannot read a job stops, and its log shows what it was sent.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        An asynchronous one.
+
+    Raises
+    ------
+    UnfitEnvironment
+        If a worker lacks this package, or has another version of it.
+    """
+    own = version()
+    for worker, there in (await client.run(version, on_error="return")).items():
+        lacks = isinstance(there, Exception) and any(each in str(there) for each in _NOT_IMPORTED)
+        if not lacks and (isinstance(there, Exception) or there == own):
+            continue
+        what = f"cannot import it ({there})" if lacks else f"has {there}"
+        msg = (
+            f"this is ares-notebook {own}, and the worker {worker} {what}; install the same version "
+            f"on all workers"
+        )
+        raise UnfitEnvironment(msg)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ares_notebook.work.decide import Step
 from ares_notebook.work.fill import Roads
 from ares_notebook.work.report import StepReport
 
-__all__ = ["Brief", "Done", "brief_of", "close", "deliver", "look", "work"]
+__all__ = ["Brief", "Done", "brief_of", "close", "deliver", "look", "version", "work"]
 
 # Of glibc's malloc.h, and what it learns by itself at most on 64 bits.
 _M_MMAP_THRESHOLD = -3
@@ -138,6 +139,11 @@ def work(brief: Brief, step: Step) -> Done:
     secede()  # type: ignore[no-untyped-call]
     # Dask clears it when a worker that was killed is followed by another.
     return run(_worked(brief, step, get_worker().local_directory))
+
+
+def version() -> str:
+    """Which version of this package is installed on this worker."""
+    return metadata.version("ares-notebook")
 
 
 def look(brief: Brief, files: Sequence[CacheFile]) -> list[str | None]:
