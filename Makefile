@@ -20,7 +20,8 @@ test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared 
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	rm -rf notebooks/demo_cache*
-	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+	@# One after the other: of kernels that start together one may take the port that another found free.
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 check: test
 

@@ -12,7 +12,7 @@ from queue import Empty
 
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.manager import KernelManager
 
 import ares_notebook as ares
 
@@ -90,8 +90,14 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
-    manager, client = start_new_kernel(kernel_name="python3")
+    # By sockets in files: a port that was free may be another's when the kernel comes to take it.
+    by_files = {"transport": "ipc", "ip": "kernel"} if os.name == "posix" else {}
+    manager = KernelManager(kernel_name="python3", **by_files)
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
     try:
+        client.wait_for_ready(timeout=60)
         made = Kernel(manager, client)
         first = made.run("import asyncio, sys\nimport ares_notebook as ares\nprint(sys.executable)")
         assert first == [Answer(f"{sys.executable}\n", is_done=True)]
