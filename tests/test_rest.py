@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import numpy as np
@@ -61,6 +62,19 @@ def queries(exchange, word):
 async def by_archive(transport, series, cut, start, tmp_path):
     async with Archive(transport, tmp_path).fetch(series, cut, start) as fetched:
         return table_of(series.dataset, fetched.lines())
+
+
+async def test_a_file_that_is_alone_has_all_places(exchange, rest):
+    """Of one file as many pages are under way as requests may be, and of the next one too when the first is done."""
+    await all_rows(rest, MINUTES, Hole(DAY, DAY + DAY_MS))
+    fault = exchange.fail("klines", stall="head", stall_seconds=600, times=None)
+
+    reading = asyncio.ensure_future(all_rows(rest, MINUTES, Hole(DAY, DAY + 30 * DAY_MS)))
+    while fault.seen < 16:  # noqa: ASYNC110 - it is the server that sees
+        await asyncio.sleep(0)
+    reading.cancel()
+
+    assert rest.transport.settings.max_concurrency == 16
 
 
 async def test_candles_are_paged_by_open_time(exchange, rest):

@@ -324,6 +324,28 @@ def test_a_worker_without_the_package_is_refused(exchange, settings, tmp_path):
     assert not settings.cache_dir.exists()
 
 
+BLIND = """
+import pathlib
+is_file = pathlib.Path.is_file
+pathlib.Path.is_file = lambda path: not path.name.startswith(".run-") and is_file(path)
+"""
+
+
+@pytest.mark.parametrize("to", [None, "lake"])
+def test_a_worker_that_does_not_see_the_folder_is_refused(exchange, settings, tmp_path, to):
+    """Where a worker sees another disk nothing is given out, and it is named with the two ways out."""
+    where = None if to is None else str(tmp_path / to)
+    with (
+        a_cluster_of_programs(tmp_path, BLIND) as (_, own),
+        pytest.raises(CacheUnavailable, match=r"worker tcp://127.* does not see the folder"),
+    ):
+        scale.download(plan_of(settings), own, to=where)
+
+    assert exchange.requests == []
+    assert contents(settings) == {}
+    assert left_behind(settings) == []
+
+
 def test_a_cancelled_run_leaves_nothing_behind(exchange, settings, client):
     """Who is interrupted cancels the jobs on the workers too; nothing half-done stays, and the next run ends."""
     fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)

@@ -8,7 +8,7 @@ paging by time would lose or repeat some), funding by the last stamp plus one.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
 _Marks = npt.NDArray[np.bool_]
 
-# Pages under way at once for one file; more only makes the server queue them.
+# Pages under way at once for a file among others; one that is alone may have all places.
 _PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
 # All symbols of spot are ten MB, those of futures two.
@@ -56,6 +56,7 @@ class Rest:
         self._firsts: Once[int | None] = Once()
         self._perpetuals: Once[frozenset[str]] = Once()
         self._heard_of: set[Series] = set()
+        self._files_paged = 0
         self.notes: list[str] = []
 
     @property
@@ -180,7 +181,7 @@ class Rest:
             )
             for start_ms, end_ms in _kline_pages(series, hole)
         )
-        async for page in in_order(calls, _PAGES_AHEAD):
+        async for page in self._paged(calls):
             yield page
 
     async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
@@ -189,8 +190,17 @@ class Rest:
             partial(self._id_page, series, hole, last, start)
             for start in range(first, last + 1, series.dataset.rest_rows)
         )
-        async for page in in_order(calls, _PAGES_AHEAD):
+        async for page in self._paged(calls):
             yield page
+
+    async def _paged(self, calls: Iterable[Callable[[], Awaitable[Lines]]]) -> AsyncIterator[Lines]:
+        self._files_paged += 1
+        share = self._transport.settings.max_concurrency // self._files_paged
+        try:
+            async for page in in_order(calls, max(_PAGES_AHEAD, share)):
+                yield page
+        finally:
+            self._files_paged -= 1
 
     async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         start_ms = hole.start_ms

@@ -16,7 +16,7 @@ from distributed.client import FutureCancelledError
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, WorkerLost
 from ares_notebook.loop import run
-from ares_notebook.scale.crew import Crew, refuse_strangers, size_of
+from ares_notebook.scale.crew import Crew, refuse_blind, refuse_strangers, size_of
 from ares_notebook.scale.desk import Brief, brief_of, close
 from ares_notebook.scale.place import as_there, deliver_notes, made_ready
 from ares_notebook.work.carry_out import carry_out
@@ -77,14 +77,14 @@ def download(
     -------
     DownloadReport
         As that of `download_all_data`, and a line in the run history of the local cache, where there is one.
-        Of a worker that does not see the folder, its files have failed.
 
     Raises
     ------
     BadArgument
         If an argument cannot be meant.
     UnknownSymbol, CacheUnavailable, WrongMarket
-        As there; if *to* cannot be reached, or holds the data of another market.
+        As there; if *to* cannot be reached, or holds the data of another market; if a worker
+        does not see the folder that all are to share.
     UnfitEnvironment
         If a worker lacks this package, or has another version of it.
     WorkerLost
@@ -213,6 +213,7 @@ async def _carried_out(
             )
         told = brief.sharing(math.ceil((size.workers + 1) / addresses))
         async with made_ready(plans, told) as (own, ready), _called_off(client, ready):
+            await refuse_blind(client, ready)
             crew = Crew(client, ready, Store(own[0].settings), size)
             wanted = await as_there(own, crew) if ready.to is not None else own
             if len(wanted) == 1:

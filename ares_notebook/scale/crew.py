@@ -14,16 +14,22 @@ from ares_notebook.cache.beside import haves_of, joined
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import RateLimited, ServerFault, UnfitEnvironment, WorkerLost
+from ares_notebook.errors import (
+    CacheUnavailable,
+    RateLimited,
+    ServerFault,
+    UnfitEnvironment,
+    WorkerLost,
+)
 from ares_notebook.exchange.budget import Limit
 from ares_notebook.exchange.meter import count
 from ares_notebook.market.series import CacheFile, parse_file_name
-from ares_notebook.scale.desk import Brief, Done, look, version, work
+from ares_notebook.scale.desk import Brief, Done, look, sees, unseen_by, version, work
 from ares_notebook.work.decide import Step
 from ares_notebook.work.report import StepReport
 from ares_notebook.work.sizes import check_disk
 
-__all__ = ["Crew", "Size", "refuse_strangers", "size_of"]
+__all__ = ["Crew", "Size", "refuse_blind", "refuse_strangers", "size_of"]
 
 # A worker does several at once: some wait for the exchange, others compute. What more there is waits with us.
 _JOBS_A_WORKER = 4
@@ -217,3 +223,29 @@ async def refuse_strangers(client: Client) -> None:
             f"on all workers"
         )
         raise UnfitEnvironment(msg)
+
+
+async def refuse_blind(client: Client, brief: Brief) -> None:
+    """
+    Refuse a cluster in which a worker does not see the folder that all are to share.
+
+    It would fail faster than others work, and so be given most of the jobs.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        An asynchronous one.
+    brief : Brief
+        With its mark.
+
+    Raises
+    ------
+    CacheUnavailable
+        If a worker does not see it.
+    """
+    if brief.mark is None:
+        return
+    for worker, is_seen in (await client.run(sees, brief.mark, on_error="return")).items():
+        if is_seen is False:
+            msg = unseen_by(f"the worker {worker}", brief)
+            raise CacheUnavailable(msg)

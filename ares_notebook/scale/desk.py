@@ -36,7 +36,18 @@ from ares_notebook.work.decide import Step
 from ares_notebook.work.fill import Roads
 from ares_notebook.work.report import StepReport
 
-__all__ = ["Brief", "Done", "brief_of", "close", "deliver", "look", "version", "work"]
+__all__ = [
+    "Brief",
+    "Done",
+    "brief_of",
+    "close",
+    "deliver",
+    "look",
+    "sees",
+    "unseen_by",
+    "version",
+    "work",
+]
 
 # Of glibc's malloc.h, and what it learns by itself at most on 64 bits.
 _M_MMAP_THRESHOLD = -3
@@ -146,6 +157,19 @@ def version() -> str:
     return metadata.version("ares-notebook")
 
 
+def sees(mark: str) -> bool:
+    """Whether this worker sees the mark of a run, and so the folder that all are to share."""
+    return Path(mark).is_file()
+
+
+def unseen_by(who: str, brief: Brief) -> str:
+    """What is to be said of a worker that does not see the folder of the client."""
+    return (
+        f"{who} does not see the folder {brief.to or brief.settings.cache_dir} of the client; use a folder "
+        f'that all share, or an object store: scale.download(…, to="s3://bucket/dataset")'
+    )
+
+
 def look(brief: Brief, files: Sequence[CacheFile]) -> list[str | None]:
     """The texts of the receipts of those of *files* that are at the address; None for the others."""
     lake = brief.lake
@@ -172,17 +196,13 @@ class _Desk:
 
 
 async def _open(brief: Brief) -> _Desk:
-    folder = brief.settings.cache_dir
-    if brief.folder is not None and not await asyncio.to_thread(Path(brief.mark or "").is_file):
-        msg = (
-            f"this worker does not see the folder {brief.to or folder} of the client; use a folder that all "
-            f'share, or an object store: scale.download(…, to="s3://bucket/dataset")'
-        )
+    if brief.folder is not None and not await asyncio.to_thread(sees, brief.mark or ""):
+        msg = unseen_by("this worker", brief)
         raise CacheUnavailable(msg)
     _keep_blocks()
     store = Store(brief.settings)
     transport = await Transport(brief.settings).__aenter__()
-    spool = Path(tempfile.gettempdir()) if brief.to else folder
+    spool = Path(tempfile.gettempdir()) if brief.to else brief.settings.cache_dir
     roads = Roads(Archive(transport, spool), Rest(transport), brief.settings.source)
     return _Desk(transport, roads, store)
 
