@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,7 +201,7 @@ def test_where_nothing_is_to_be_done_no_cluster_is_started(settings, monkeypatch
 
 
 def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
-    """A panel with a client downloads and repairs by the cluster, with the progress and the report of any other."""
+    """A panel with a client downloads and repairs by the cluster, told as by any other, and so does the code that it shows."""
     panel = ares.DownloadPanel(
         settings.model_copy(update={"interval": "1h", "lookback_years": 5 * DAY}),
         end="2025-03-01",
@@ -212,10 +213,15 @@ def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     (settings.cache_dir / name).unlink()
     repaired = ares.run(panel.repair())
     told = panel._gauge.status.value
+    code = panel.form.choice().code()
     panel.close()
+    shutil.rmtree(settings.cache_dir)
+    names = {"client": client}
+    exec(code, names)  # noqa: S102 - our own code
 
     assert report.complete
     assert repaired.complete
+    assert names["report"].rows_written == report.rows_written > 0
     assert contents(settings)[name] == truth[name]
     assert "complete" in told
     assert report.requests <= len(exchange.requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Choice:
     settings_code : tuple of str
         Lines of Python after which ``settings`` is a name for these; empty where they
         are the defaults.
+    on_cluster : bool
+        Whether a cluster does it, whose ``client`` the code has.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Choice:
     datasets: tuple[str, ...]
     settings: Settings
     settings_code: tuple[str, ...] = field(default=())
+    on_cluster: bool = False
 
     def __post_init__(self) -> None:
         if not self.symbols:
@@ -112,14 +116,19 @@ class Choice:
         report
         """
         one = len(self.symbols) == 1
-        call = self._call(_quoted(self.symbols[0]) if one else "symbol", indent=0 if one else 4)
-        lines = ["import ares_notebook as ares", "", *self.settings_code]
-        if one:
-            return "\n".join([*lines, f"report = await {call}", "report"])
-        loop = f"for symbol in {_tuple(self.symbols)}:"
-        return "\n".join([*lines, loop, f"    report = await {call}", "    print(report)"])
+        symbol, indent = (_quoted(self.symbols[0]), "") if one else ("symbol", "    ")
+        imports = ["import ares_notebook as ares"]
+        if self.on_cluster:
+            imports.append("from ares_notebook import scale")
+            deed = self._call("plan = ares.plan_downloads", symbol, _LINE - len(indent))
+            deed += "\nreport = scale.download(plan, client)  # that of the panel"
+        else:
+            deed = self._call("report = await ares.download_all_data", symbol, _LINE - len(indent))
+        deed += "\nreport" if one else "\nprint(report)"
+        loop = [] if one else [f"for symbol in {_tuple(self.symbols)}:"]
+        return "\n".join([*imports, "", *self.settings_code, *loop, textwrap.indent(deed, indent)])
 
-    def _call(self, symbol: str, indent: int) -> str:
+    def _call(self, function: str, symbol: str, width: int) -> str:
         parts = [symbol, _quoted(self.interval), self._lookback()]
         if self.end is not None:
             parts.append(f"end={_quoted(self.end.isoformat())}")
@@ -127,11 +136,11 @@ class Choice:
             parts.append("settings=settings")
         if len(self.datasets) < len(DATASETS):
             parts.append(f"datasets={_tuple(self.datasets)}")
-        flat = f"ares.download_all_data({', '.join(parts)})"
-        if len(flat) + indent + len("report = await ") <= _LINE:
+        flat = f"{function}({', '.join(parts)})"
+        if len(flat) <= width:
             return flat
-        inner = "".join(f"{' ' * (indent + 4)}{part},\n" for part in parts)
-        return f"ares.download_all_data(\n{inner}{' ' * indent})"
+        inner = "".join(f"    {part},\n" for part in parts)
+        return f"{function}(\n{inner})"
 
     def _lookback(self) -> str:
         """``lookback_years`` as one writes it; months by the calendar, so in days."""

@@ -36,6 +36,8 @@ class Form:
     end : date or str, optional
     datasets : sequence of str
         Which are ticked at first.
+    on_cluster : bool
+        Whether a cluster will do it.
 
     Attributes
     ----------
@@ -49,7 +51,10 @@ class Form:
         source: Literal["binance", "demo"] | None = None,
         end: date | str | None = None,
         datasets: Sequence[str] = (),
+        *,
+        on_cluster: bool = False,
     ) -> None:
+        self._on_cluster = on_cluster
         self._sources = Sources(given)
         self._known: tuple[str, ...] = ()
         self._make_what(given)
@@ -125,6 +130,7 @@ class Form:
             tuple(dataset.name for dataset in DATASETS if self.ticks[dataset.name].value),
             settings,
             self._sources.code(self.source.value, settings),
+            on_cluster=self._on_cluster,
         )
 
     def on_change(self, call: Callable[[], None]) -> None:

@@ -104,7 +104,9 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.quality: tuple[QualityReport, ...] = ()
         self._lock = threading.Lock()
         self._verb = ""
-        self.form = Form(settings or Settings(), source, end, datasets)
+        self.form = Form(
+            settings or Settings(), source, end, datasets, on_cluster=client is not None
+        )
         self._look = Look(self.form)
         self._parts = (self._look, self.form)
         self._gauge = Gauge()

@@ -95,6 +95,22 @@ def test_a_long_call_is_a_line_an_argument():
     assert max(map(len, code.splitlines())) <= 88
 
 
+def test_of_several_symbols_the_code_is_a_loop():
+    """Each symbol is asked for in turn, by a cluster as without one, and no line is too long."""
+    two = {"symbols": ("BTCUSDT", "ETHUSDT"), "datasets": ("klines", "futures")}
+    alone = choice(**two).code().splitlines()
+    shared = choice(**two, on_cluster=True).code().splitlines()
+
+    loop = 'for symbol in ("BTCUSDT", "ETHUSDT"):'
+    assert alone[alone.index(loop) + 1] == "    report = await ares.download_all_data("
+    assert shared[shared.index(loop) + 1] == "    plan = ares.plan_downloads("
+    assert shared[-2:] == [
+        "    report = scale.download(plan, client)  # that of the panel",
+        "    print(report)",
+    ]
+    assert max(map(len, [*alone, *shared])) <= 88
+
+
 def test_symbols_are_read_as_people_write_them():
     """Commas, spaces and lower case are all the same, and nothing is asked for twice."""
     assert symbols_in(" btcusdt,ETHUSDT  btcusdt; 币安人生USDT ") == (
