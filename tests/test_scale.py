@@ -187,6 +187,29 @@ def test_without_a_client_there_is_a_cluster_for_the_call(settings):
     assert {each.pid for each in multiprocessing.active_children()} <= before
 
 
+def test_a_script_without_its_guard_is_told(settings, tmp_path):
+    """A script that each worker would run anew fails with what to write, and no worker tells a tale of its own."""
+    told = settings.model_dump(mode="json", exclude_defaults=True)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import ares_notebook as ares\n"
+        "from ares_notebook import scale\n"
+        f"settings = ares.Settings(**{told!r})\n"
+        'plan = ares.plan_downloads("BTCUSDT", "1d", 0.1, end="2025-01-01", settings=settings)\n'
+        "scale.download(plan)\n"
+    )
+
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "ares_notebook.errors.UnfitEnvironment: no cluster"
+    )
+    assert 'under `if __name__ == "__main__":`' in done.stderr
+    assert "bootstrapping" not in done.stderr
+    assert not settings.cache_dir.exists()
+
+
 def test_where_nothing_is_to_be_done_no_cluster_is_started(settings, monkeypatch):
     """Of a whole cache the report comes without a cluster of its own."""
     assert ares.run(

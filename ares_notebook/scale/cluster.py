@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import multiprocessing
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from distributed import Client, LocalCluster
 from distributed.client import FutureCancelledError
 
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import BadArgument, WorkerLost
+from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
 from ares_notebook.loop import run
 from ares_notebook.scale.crew import Crew, refuse_blind, refuse_strangers, size_of
 from ares_notebook.scale.desk import Brief, brief_of, close
@@ -86,7 +87,8 @@ def download(
         As there; if *to* cannot be reached, or holds the data of another market; if a worker
         does not see the folder that all are to share.
     UnfitEnvironment
-        If a worker lacks this package, or has another version of it.
+        If a worker lacks this package, or has another version of it; if a script without
+        ``if __name__ == "__main__":`` would have a cluster started for it.
     WorkerLost
         If the scheduler goes away; what was finished is stored.
 
@@ -189,11 +191,19 @@ def _cluster(client: Client | None) -> Iterator[_Line]:
     if client is not None:
         yield _line_of(client)
         return
-    # Only this machine shall reach it.
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A worker that imports the script which starts it: without this, it would start workers too.
+        raise SystemExit(1)
+    try:
+        # Only this machine shall reach it.
+        own = LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0")  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        msg = (
+            f"no cluster of this machine could be started ({error}); a script has to do its work "
+            f'under `if __name__ == "__main__":`, since each worker imports it'
+        )
+        raise UnfitEnvironment(msg) from error
+    with own as cluster:
         yield _Line(cluster.scheduler_address, cluster.security)
 
 
