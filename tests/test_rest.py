@@ -26,17 +26,11 @@ FUNDING = Series.of("futures", "BTCUSDT")
 DAY = to_ms(as_utc("2025-02-05"))
 
 
-@pytest.fixture(scope="module")
-def shared():
+@pytest.fixture
+def exchange():
+    # One a test: what was under way when a test ended would be on the record of the next.
     with DemoExchange(now=NOW, trades_per_day=20_000, weight_limit=10**6) as running:
         yield running
-
-
-@pytest.fixture
-def exchange(shared):
-    shared.requests.clear()
-    shared.faults.clear()
-    return shared
 
 
 @pytest.fixture
@@ -64,19 +58,17 @@ async def by_archive(transport, series, cut, start, tmp_path):
         return table_of(series.dataset, fetched.lines())
 
 
-async def test_a_file_that_is_alone_has_all_places():
+async def test_a_file_that_is_alone_has_all_places(exchange):
     """Of one file as many pages are under way as requests may be, and of the next one too when the first is done."""
-    # An exchange of its own: what is not answered would be on the record of the next test.
-    with DemoExchange(now=NOW) as own:
-        async with Transport(own.settings(max_concurrency=16, max_retries=0)) as transport:
-            rest = Rest(transport)
-            await all_rows(rest, MINUTES, Hole(DAY, DAY + DAY_MS))
-            fault = own.fail("klines", stall="head", stall_seconds=600, times=None)
-            reading = asyncio.ensure_future(all_rows(rest, MINUTES, Hole(DAY, DAY + 30 * DAY_MS)))
-            while fault.seen < 16 and not reading.done():  # noqa: ASYNC110 - the server sees it
-                await asyncio.sleep(0)
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+    async with Transport(exchange.settings(max_concurrency=16, max_retries=0)) as transport:
+        rest = Rest(transport)
+        await all_rows(rest, MINUTES, Hole(DAY, DAY + DAY_MS))
+        fault = exchange.fail("klines", stall="head", stall_seconds=600, times=None)
+        reading = asyncio.ensure_future(all_rows(rest, MINUTES, Hole(DAY, DAY + 30 * DAY_MS)))
+        while fault.seen < 16 and not reading.done():  # noqa: ASYNC110 - the server sees it
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
     assert fault.seen == 16
 
