@@ -436,20 +436,30 @@ async def test_without_rest_the_month_closes_holes(exchange, settings, publish_a
     assert zips(exchange) == []
 
 
+@pytest.mark.parametrize(("cut", "key"), MONTHS, ids=["three days", "funding"])
+async def test_a_part_of_a_month_comes_from_its_zip(exchange, settings, cut, key):
+    """Where the archive has no days, source="archive" takes from a month's zip what is wanted of it, and no more."""
+    await fetched(settings, cut, "2025-01-20")
+    other = beside(settings, source="archive")
+    report = await fetched(other, cut, "2025-01-20")
+
+    assert report.complete
+    assert contents(other) == contents(settings)
+    assert f"{key.rpartition('/')[2]}.zip" in zips(exchange)
+
+
 async def test_a_month_that_runs_is_not_yet_published(exchange, settings):
-    """Without REST the funding of a running month can be had from nobody; plan, report and gaps say so."""
+    """Without REST the funding of a running month can be had from nobody; report and gaps say so."""
     exchange.now = datetime(2025, 1, 22, tzinfo=UTC)
     cut = {"interval": None, "lookback_years": DAY, "end": "2025-01-22", "datasets": ("futures",)}
     settings = settings.model_copy(update={"source": "archive"})
 
-    plan = ares.plan_downloads("BTCUSDT", settings=settings, **cut)
     report = await ares.download_all_data("BTCUSDT", settings=settings, **cut)
     gaps = ares.find_gaps("BTCUSDT", settings=settings, start="2025-01-01", end="2025-01-22")
 
-    assert "the archive has it when the month is over" in str(plan)
-    assert plan.requests == 0
     assert "does not have it; run again later" in str(report)
     assert not report.complete
+    assert not report.failed
     assert list(gaps["reason"]) == ["not yet published"]
 
 

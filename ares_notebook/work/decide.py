@@ -24,7 +24,6 @@ Road = Literal["monthly archive", "daily archive", "rest"]
 _REQUESTS_PER_ZIP = 2
 # Extending a day of trades over REST beyond this many pages costs more than its zip.
 _MOST_PAGES_TO_EXTEND = 20
-_MONTH_RUNS = "the archive has it when the month is over"
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -106,7 +105,7 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     if not left and not step.roads:
         # The archive has no days of the longest intervals, and no month that runs: nobody can be asked.
         return replace(step, action="skip", reason=_why_skip(have, []), doubt=None)
-    return _estimated(step) if step.roads else replace(step, reason=f"{reason}; {_MONTH_RUNS}")
+    return _estimated(step)
 
 
 def _doubt(have: Have, until_ms: int) -> Hole | None:
@@ -179,9 +178,10 @@ def _roads(step: Step, source: str) -> tuple[Road, ...]:
     cuts = step.file.series.archive_cuts
     over = step.until_ms >= step.file.period.end_ms
     roads: list[Road] = []
-    # Holes are asked for by REST or by days; where neither can be, by the month.
-    months = step.action == "fetch" or (source == "archive" and "day" not in cuts)
-    if months and over and step.file.dataset.cut == "month" and "month" in cuts:
+    # Holes, and months of which not all is wanted, come over REST or by days; where neither can be, by the month.
+    is_only = source == "archive" and "day" not in cuts and (over or bool(step.holes))
+    months = is_only or (step.action == "fetch" and over)
+    if months and step.file.dataset.cut == "month" and "month" in cuts:
         roads.append("monthly archive")
     if "day" in cuts and (roads or source == "archive" or _days_are_cheaper(step, over=over)):
         roads.append("daily archive")

@@ -62,8 +62,6 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
         Why rows are still missing, if they are and a road failed.
     """
     problem = await _ask_again(draft, step, roads)
-    # Without a road it is a month that runs, of which the archive publishes no days.
-    draft.is_unpublished = not step.roads
     for road in step.roads:
         if not draft.holes(by_rest=road == "rest"):
             continue
