@@ -340,12 +340,22 @@ def test_a_scheduler_that_goes_is_told(exchange, settings, tmp_path, truth):
     assert contents(settings) == truth
 
 
-def test_a_worker_without_the_package_is_refused(exchange, settings, tmp_path):
-    """A worker that cannot read a job is given none, and named with what it lacks."""
-    lacks = "import sys\nsys.modules['ares_notebook'] = None\n"
+STRANGERS = {
+    "cannot import it": "import sys\nsys.modules['ares_notebook'] = None\n",
+    "has 0.0.9": (
+        "from importlib import metadata\n"
+        "version = metadata.version\n"
+        "metadata.version = lambda name: '0.0.9' if name == 'ares-notebook' else version(name)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", STRANGERS)
+def test_a_worker_that_is_a_stranger_is_refused(exchange, settings, tmp_path, words):
+    """A worker that lacks the package, or has another version, is given no job, and named with what is wrong."""
     with (
-        a_cluster_of_programs(tmp_path, lacks) as (_, own),
-        pytest.raises(UnfitEnvironment, match=r"worker tcp://127.* cannot import it .*install"),
+        a_cluster_of_programs(tmp_path, STRANGERS[words]) as (_, own),
+        pytest.raises(UnfitEnvironment, match=rf"worker tcp://127.* {words}.* install the same"),
     ):
         scale.download(plan_of(settings), own)
 
