@@ -223,6 +223,17 @@ def test_where_nothing_is_to_be_done_no_cluster_is_started(settings, monkeypatch
     assert ares.load_runs(settings=settings)["ending"].tolist() == ["done", "done"]
 
 
+def test_where_nothing_is_to_be_done_a_plan_that_is_alone_still_raises(settings):
+    """A folder that has become another market's is refused without a cluster too, and not only reported."""
+    ares.run(ares.download_all_data("BTCUSDT", "1h", 5 * DAY, end=END, settings=settings))
+    plan = plan_of(settings)
+    origin = settings.cache_dir / ".ares" / "origin.json"
+    origin.write_text(origin.read_text().replace("demo", "binance"))
+
+    with pytest.raises(WrongMarket):
+        scale.download(plan)
+
+
 def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     """A panel with a client downloads and repairs by the cluster, told as by any other, and so does the code that it shows."""
     panel = ares.DownloadPanel(

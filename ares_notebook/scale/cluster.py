@@ -114,12 +114,12 @@ def download(
     errand = Errand.of("download", *plans)
     if client is None and to is None and not any(each.to_do for each in plans):
         # A cluster of our own would only be started to be stopped.
-        report = run(on_record(errand, carry_out_all(plans, on_progress=on_progress)))
-        return report if isinstance(plan, Plan) else plan.noted(report)
-    brief = brief_of(plan.settings, to=to, options=dict(storage_options or {}), decimal=decimal)
-    with _cluster(client) as line:
-        work = _carried_out(plans, brief, line, addresses, on_progress)
-        report = run(on_record(errand, work))
+        report = run(on_record(errand, _done(plans, on_progress)))
+    else:
+        brief = brief_of(plan.settings, to=to, options=dict(storage_options or {}), decimal=decimal)
+        with _cluster(client) as line:
+            work = _carried_out(plans, brief, line, addresses, on_progress)
+            report = run(on_record(errand, work))
     return report if isinstance(plan, Plan) else plan.noted(report)
 
 
@@ -226,13 +226,19 @@ async def _carried_out(
             await refuse_blind(client, ready)
             crew = Crew(client, ready, Store(own[0].settings), size)
             wanted = await as_there(own, crew) if ready.to is not None else own
-            if len(wanted) == 1:
-                report = await carry_out(wanted[0], on_progress=on_progress, hands=crew)
-            else:
-                report = await carry_out_all(wanted, on_progress=on_progress, hands=crew)
+            report = await _done(wanted, on_progress, crew)
             if ready.to is not None:
                 await asyncio.to_thread(deliver_notes, ready, own[0].settings)
             return report
+
+
+async def _done(
+    plans: Sequence[Plan], on_progress: ProgressListener | None, hands: Crew | None = None
+) -> DownloadReport:
+    # What stops a plan that is alone is raised; among others it is in the report.
+    if len(plans) == 1:
+        return await carry_out(plans[0], on_progress=on_progress, hands=hands)
+    return await carry_out_all(plans, on_progress=on_progress, hands=hands)
 
 
 async def _client(line: _Line) -> Client:
