@@ -97,9 +97,7 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
         What *work* raised, after it was noted.
     """
     run = _started(errand)
-    async with _on_record_if_it_fails(run):
-        with metered(run.meter):
-            report = await work
+    report = await _awaited(run, work)
     await run.end(report.outcome, str(report))
     return report
 
@@ -149,7 +147,10 @@ async def prepared(errand: Errand, work: Coroutine[Any, Any, _P]) -> _P:
     AresError
         What *work* raised else, after it was noted.
     """
-    run = _started(errand)
+    return await _awaited(_started(errand), work)
+
+
+async def _awaited(run: _Started, work: Coroutine[Any, Any, _P]) -> _P:
     async with _on_record_if_it_fails(run):
         with metered(run.meter):
             return await work
