@@ -69,8 +69,9 @@ def load_klines(
         the count (int64), unless asked for otherwise; prices in the quote asset,
         ``volume`` in the base asset, as Binance's "Kline/Candlestick data" defines them.
         Of what the ancestor did not store the cells are NaN. ``attrs["complete"]`` tells whether every row of the
-        window is there or confirmed absent by the exchange; ``attrs["missing"]`` lists
-        the ``(start, end)`` of those that are not, aware UTC.
+        window is there or proven absent; ``attrs["missing"]`` lists the ``(start, end)`` of
+        those that are not, aware UTC; ``attrs["altered"]`` names the files of the window
+        whose bytes are not those of their receipts, which count as missing.
 
     Warns
     -----
@@ -272,9 +273,17 @@ def read_window(
         if have.problem is not None:
             raise CorruptFile(have.problem)
     wanted = Wanted(chosen(series.dataset, columns), decimal, start_ms, end_ms)
-    frame = frame_of([have for have in haves if have.path is not None], wanted)
+    try:
+        frame = frame_of([have for have in haves if have.path is not None], wanted)
+    except CorruptFile:
+        # Size and time are those of the receipt, or it would have been seen before: from
+        # now on nobody believes them, so that the next download does replace the file.
+        for have in haves:
+            store.verified(have)
+        raise
     missing = missing_spans(haves, start_ms, end_ms)
-    frame.attrs = {"complete": not missing, "missing": missing}
+    altered = [have.file.name for have in haves if have.is_altered]
+    frame.attrs = {"complete": not missing, "missing": missing, "altered": altered}
     return frame
 
 
@@ -296,7 +305,14 @@ def _never(series: Series, store: Store, span: Span) -> str:
 
 
 def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    missing = frame.attrs["missing"]
+    missing, altered = frame.attrs["missing"], frame.attrs["altered"]
+    if altered:
+        more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
+        return (
+            f"{altered[0]}{more} is not what its receipt says: somebody or a disk has altered it, "
+            f"so its rows prove nothing; the next download of its period, or repair_gaps, "
+            f"replaces it"
+        )
     first, last = missing[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (

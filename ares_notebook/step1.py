@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.window import missing_spans
+from ares_notebook.cache.window import Spans, common_spans, missing_spans
 from ares_notebook.errors import (
     AresError,
     BadArgument,
@@ -184,10 +185,10 @@ class _Request:
         self.store = Store(self.settings)
 
     def short_files(self) -> set[CacheFile]:
-        """The files of which the given rows lack something that the exchange may have."""
+        """The files of which the given rows and the cache both lack something that may be had."""
         return {
             file
-            for start, end in self._lacks(self.shape)
+            for start, end in self._lacks([self.shape])
             for file in files_between(self.series, start, end)
         }
 
@@ -200,28 +201,35 @@ class _Request:
             raise
         except AresError as error:
             _tell_of(self.logger, [self.series], error)
-        missing = self._lacks(frame)
+        missing = self._lacks([self.shape, frame])
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
         result = frame.frame
         result.attrs = {"complete": not missing, "missing": missing}
         return result
 
-    def _lacks(self, shape: Shape) -> list[tuple[datetime, datetime]]:
-        """What these rows lack of the range, but for what the exchange has not."""
+    def _lacks(self, shapes: Sequence[Shape]) -> Spans:
+        """What the cache and each of these frames lack of the range, but for what is proven absent."""
         if self.start_ms >= self.until_ms:
             return []
         files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
         try:
-            known = [self.store.have(file) for file in files]
+            known = haves_of(self.store, files)
         except CacheError:
-            # A cache that cannot be read has confirmed nothing; it is told of elsewhere.
+            # A cache that cannot be read has proven nothing; it is told of elsewhere.
             known = [Have(file) for file in files]
-        given = [
-            Have(have.file, facts=_facts(have.file, shape), absences=have.absences)
-            for have in known
-        ]
-        return missing_spans(given, self.start_ms, self.until_ms)
+        missing = missing_spans(known, self.start_ms, self.until_ms)
+        for shape in shapes:
+            given = [self._as_given(have, shape) for have in known]
+            missing = common_spans(missing, missing_spans(given, self.start_ms, self.until_ms))
+        return missing
+
+    def _as_given(self, have: Have, shape: Shape) -> Have:
+        """What a frame would prove if it were the file."""
+        if have.is_altered and shape is not self.shape:
+            # Rows that a hand or a disk has changed are in the frame, and prove nothing there either.
+            return have
+        return Have(have.file, facts=_facts(have.file, shape), absences=have.absences)
 
 
 async def _bring(requests: Sequence[_Request]) -> None:

@@ -14,7 +14,8 @@ from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument, NotEnoughDisk
-from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Hole
 from ares_notebook.market.measure import Measure
 from ares_notebook.market.periods import DAY_MS, as_utc, to_ms, utc
 from ares_notebook.market.rows import lines_of, schema_of

@@ -18,7 +18,8 @@ from ares_notebook import DemoExchange, Settings
 from ares_notebook.cache.gaps import REASONS
 from ares_notebook.cache.have import Have
 from ares_notebook.errors import BadArgument, NeverDownloaded
-from ares_notebook.market.facts import Absence, Beside
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Beside
 from ares_notebook.market.holes import find_holes
 from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import empty_rows

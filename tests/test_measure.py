@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from reading import facts_of
 
-from ares_notebook.market.facts import Absence, Facts, Hole
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Hole
 from ares_notebook.market.holes import find_holes, unexplained
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.periods import DAY_MS, as_utc, to_ms

@@ -14,7 +14,8 @@ from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
-from ares_notebook.market.facts import Absence, Trouble
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Trouble
 from ares_notebook.market.rows import header_of, lines_of, schema_of
 from ares_notebook.market.series import parse_file_name
 from ares_notebook.settings import Settings

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 import ares_notebook as ares
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.reasons import REASONS, STATES, state_of
-from ares_notebook.market.facts import Absence, Facts, Trouble
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Trouble
 from ares_notebook.market.series import parse_file_name
 
 DAY = 1 / 365.25

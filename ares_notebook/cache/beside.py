@@ -80,7 +80,7 @@ def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
         is_sure = is_sure and edge in (None, start_ms)
         edge = end_ms
         yield seen, is_sure
-        own = have.facts.last_id if forwards else have.facts.first_id
+        own = have.proven.last_id if forwards else have.proven.first_id
         if own is not None:
             seen, is_sure = own, True
         else:
@@ -90,7 +90,7 @@ def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
 def _beside(have: Have, before: _Seen, after: _Seen) -> Beside:
     """The ids on either side, where they say something of this file."""
     (last_id, sure_before), (first_id, sure_after) = before, after
-    own_first, own_last = have.facts.first_id, have.facts.last_id
+    own_first, own_last = have.proven.first_id, have.proven.last_id
     if own_first is None:
         runs_on = last_id is not None and first_id == last_id + 1
         sure_before = sure_after = runs_on or (sure_before and sure_after)

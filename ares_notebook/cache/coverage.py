@@ -14,6 +14,7 @@ from ares_notebook.cache.reasons import state_of
 from ares_notebook.cache.span import cached_files, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
+from ares_notebook.market.holes import is_final, unexplained
 from ares_notebook.market.periods import as_utc, to_ms
 from ares_notebook.market.series import CacheFile
 from ares_notebook.settings import Settings
@@ -59,9 +60,9 @@ def coverage(
         file of the ancestor), ``unknown`` (no receipt) or ``none`` (no file: the
         exchange has nothing, or it did not come). ``state`` says in a word how the file stands:
         ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
-        there but for what the exchange itself does not have), ``before listing``,
-        ``not downloaded``, ``not yet published``, ``failed`` or ``corrupt,
-        quarantined``, as in `find_gaps`. ``share`` runs from 0 to 1, ``final`` says
+        there but for what the exchange itself does not have), ``before listing``, ``after
+        delisting``, ``between listings``, ``unconfirmed``, ``not downloaded``, ``not yet
+        published``, ``failed`` or ``corrupt, quarantined``, as in `find_gaps`. ``share`` runs from 0 to 1, ``final`` says
         that nothing more is to come. Times are aware UTC.
 
     Raises
@@ -134,8 +135,9 @@ def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
     # Rows beyond the end are there all the same, and then expected too.
     until_ms = max(until_ms, facts.covered_until_ms or 0)
     holes = have.holes(until_ms)
-    left = have.unheard(holes)
-    missing, good = have.missing(holes), facts.rows - facts.off_grid
+    left = unexplained(file, holes, have.absences)
+    proven = have.proven
+    missing, good = have.missing(holes), proven.rows - proven.off_grid
     expected = len(file.opens(until_ms)) if file.dataset.has_interval else good + missing
     return (
         file.dataset.name,
@@ -152,9 +154,15 @@ def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
         len(left),
         missing - have.missing(left),
         _source(have),
-        have.final,
+        not left and (have.final or _is_final(have)),
         state_of(have, holes, left, now_ms),
     )
+
+
+def _is_final(have: Have) -> bool:
+    """Whether it is final by what is known today: of its neighbours, too."""
+    file = have.file
+    return is_final(file, have.proven, have.absences, file.grid_end_ms, have.beside)
 
 
 def _source(have: Have) -> str:

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.reasons import NOT_PUBLISHED, QUIET, REASONS, reason_of_answer, why_open
+from ares_notebook.cache.reasons import NOT_PUBLISHED, QUIET, REASONS, why_open
 from ares_notebook.cache.span import Span, spans
 from ares_notebook.cache.store import Store
-from ares_notebook.market.facts import Absence, Hole, grid_rows
+from ares_notebook.market.evidence import Absence, evidence_of
+from ares_notebook.market.facts import Hole, grid_rows
 from ares_notebook.market.halts import halted
 from ares_notebook.market.holes import unexplained
 from ares_notebook.market.periods import to_ms
@@ -66,9 +67,11 @@ def find_gaps(
         Columns ``dataset, symbol, interval, start, end, missing, reason, note``.
         Times are aware UTC, half-open. ``missing`` is the number of rows (nullable:
         of trades that nobody has seen the ids of it is not known). ``reason`` is one
-        of ``not downloaded``, ``not yet published``, ``before listing``, ``confirmed
-        absent upstream``, ``corrupt, quarantined``, ``failed``, and ``quiet``: hours
-        without a trade over which the ids run on, where nothing is missing.
+        of ``not downloaded``, ``not yet published``, ``before listing``, ``after
+        delisting``, ``between listings``, ``confirmed absent upstream``, ``unconfirmed``
+        (what was asked cannot prove that there is nothing), ``corrupt, quarantined``,
+        ``failed``, and ``quiet``: hours without a trade over which the ids run on, where
+        nothing is missing.
 
     Raises
     ------
@@ -129,9 +132,8 @@ def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
 
 
 def _open(have: Have, holes: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
-    """Holes about which the exchange has not been heard, and why they are still there."""
-    reason, note, at = why_open(have)
-    for hole in have.unheard(holes):
+    """Holes that no proof explains, and why they are still there."""
+    for hole in unexplained(have.file, holes, have.absences):
         if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
             future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
             yield _gap(future, NOT_PUBLISHED, "it lies in the future")
@@ -139,21 +141,19 @@ def _open(have: Have, holes: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
             rows = hole.rows if hole.end_ms <= now_ms else None
             rows = 0 if rows and have.is_told_before(hole) else rows
             past = replace(hole, end_ms=min(hole.end_ms, now_ms), rows=rows)
-            yield _gap(past, reason, note, at)
+            yield _gap(past, *why_open(have, hole))
 
 
 def _explained(have: Have, holes: Sequence[Hole]) -> Iterator[_Gap]:
-    """Holes in which rows are missing for certain, and the exchange has said that it has none."""
-    # What the API said counts; the archive is heard where it alone was asked.
-    absences = sorted(have.absences, key=lambda each: each.evidence == "archive")
+    """Holes in which rows are missing for certain, and it is proven that there are none."""
     for hole in holes:
-        if hole.rows is None and have.facts.rows:
+        if hole.rows is None and have.proven.rows:
             # At a quiet edge nothing is known to be missing.
             continue
         told: list[Hole] = []
-        for absence in absences:
+        for absence in (each for each in have.absences if each.is_proof):
             part = _common(have, hole, absence)
-            if part is None or (part.rows is None and have.facts.rows):
+            if part is None or (part.rows is None and have.proven.rows):
                 continue
             if not any(_lies_in(part, each) for each in told):
                 told.append(part)
@@ -167,7 +167,7 @@ def _lies_in(part: Hole, other: Hole) -> bool:
 def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
     """What of a hole an answer explains."""
     start_ms, end_ms = max(hole.start_ms, absence.start_ms), min(hole.end_ms, absence.end_ms)
-    left = unexplained(have.file, [hole], [absence], by_rest=True)
+    left = unexplained(have.file, [hole], [absence])
     if start_ms >= end_ms or left == [hole]:
         return None
     # Of a part of a hole without a grid nobody knows how much of it lies there.
@@ -180,14 +180,13 @@ def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
 
 
 def _answered(have: Have, part: Hole, absence: Absence) -> _Gap:
-    reason = reason_of_answer(absence)
-    who = {"rest": "the API", "archive": "the archive"}.get(absence.evidence)
-    note = f"{who} has none" if who else absence.evidence
+    evidence = evidence_of(absence.evidence)
+    note = evidence.says
     if have.facts.off_grid:
         note = f"the file has {have.facts.off_grid} candles off the grid; {note}"
     if have.file.dataset.market == "spot" and halted(part.start_ms, part.end_ms):
         note = f"exchange halt; {note}"
-    return _gap(part, reason, note, absence.at)
+    return _gap(part, evidence.reason, note, absence.at)
 
 
 def _quiet(have: Have) -> Iterator[_Gap]:

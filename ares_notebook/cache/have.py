@@ -8,8 +8,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from ares_notebook.cache.receipts import Source
-from ares_notebook.market.facts import ALONE, Absence, Beside, Facts, Hole, Trouble
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import ALONE, Beside, Facts, Hole, Trouble
+from ares_notebook.market.holes import find_holes, joined_edges, unexplained
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Have"]
@@ -36,8 +37,10 @@ class Have(Struct, frozen=True, gc=False):
         Whether its receipt was believed without looking into the file.
     is_witnessed : bool
         Whether a receipt tells where just these bytes came from.
-    expected_sha256 : str, optional
-        Of the final file that was here, where its bytes are others now.
+    is_altered : bool
+        Whether a receipt tells of other bytes than are here now: its rows prove nothing then.
+    noted_end_ms, noted_rows : int, optional
+        Where the rows ended that the last receipt of it knew, and how many they were.
     trouble : Trouble, optional
         Why rows are missing that were asked for.
     beside : Beside
@@ -54,7 +57,9 @@ class Have(Struct, frozen=True, gc=False):
     problem: str | None = None
     is_remembered: bool = False
     is_witnessed: bool = False
-    expected_sha256: str | None = None
+    is_altered: bool = False
+    noted_end_ms: int | None = None
+    noted_rows: int = 0
     trouble: Trouble | None = None
     beside: Beside = ALONE
 
@@ -68,17 +73,57 @@ class Have(Struct, frozen=True, gc=False):
         """Whether it is only what was good in a damaged file."""
         return any(source.road == "salvaged" for source in self.sources)
 
+    @property
+    def is_untrue(self) -> bool:
+        """Whether what lies there is not what was once stored: damaged, or altered."""
+        return self.is_altered or self.problem is not None
+
+    @property
+    def is_restorable(self) -> bool:
+        """Whether it seems to lack only some rows: with these its bytes may be those of the receipt."""
+        is_readable = self.problem is None and not self.legacy
+        return self.is_altered and is_readable and 0 < self.facts.rows < self.noted_rows
+
+    @property
+    def proven(self) -> Facts:
+        """What its rows prove: nothing, where they are not those of the receipt."""
+        return Facts() if self.is_altered else self.facts
+
+    @property
+    def end_ms(self) -> int | None:
+        """Where its rows end, as far as the receipt or, without one, its rows can be believed."""
+        return self.facts.end_ms if self.noted_end_ms is None else self.noted_end_ms
+
+    @property
+    def asked_end_ms(self) -> int:
+        """Up to where it was asked for: the end of its rows, or of what was answered about it."""
+        return max([self.facts.end_ms or 0, *(each.end_ms for each in self.absences)])
+
     def holes(self, until_ms: int) -> list[Hole]:
         """Where rows are missing, or may be, up to *until_ms*; see `find_holes`."""
-        return find_holes(self.file, self.facts, until_ms, self.beside)
+        return find_holes(self.file, self.proven, until_ms, self.beside)
 
-    def unexplained(self, until_ms: int, *, by_rest: bool = True) -> list[Hole]:
-        """Those of the holes of which the exchange has not been heard; see `unexplained`."""
-        return self.unheard(self.holes(until_ms), by_rest=by_rest)
+    def unexplained(self, until_ms: int) -> list[Hole]:
+        """
+        Those of the holes that no proof explains; the one truth that every face tells.
 
-    def unheard(self, holes: Iterable[Hole], *, by_rest: bool = True) -> list[Hole]:
-        """Those of *holes*, or parts of them, of which the exchange has not been heard."""
-        return unexplained(self.file, holes, self.absences, by_rest=by_rest)
+        A file that lies where it is proven that there is no row is not believed either.
+        """
+        if self.is_stray:
+            return [Hole(self.file.start_ms, min(until_ms, self.file.end_ms))]
+        return unexplained(self.file, self.holes(until_ms), self.absences)
+
+    def unnoted_edges(self, until_ms: int) -> list[Hole]:
+        """The edges that the neighbouring days prove, and its own receipt does not yet tell of."""
+        joined = joined_edges(self.file, self.proven, until_ms, self.beside)
+        return unexplained(self.file, joined, self.absences)
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether it lies where it is proven that there is no row at all."""
+        if not self.is_altered:
+            return False
+        return not unexplained(self.file, self.holes(self.file.grid_end_ms), self.absences)
 
     def missing(self, holes: Iterable[Hole]) -> int:
         """

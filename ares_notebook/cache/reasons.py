@@ -5,15 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from ares_notebook.cache.have import Have
-from ares_notebook.market.facts import Absence, Hole
+from ares_notebook.market.evidence import (
+    AFTER_DELISTING,
+    BEFORE_LISTING,
+    BETWEEN_LISTINGS,
+    CONFIRMED,
+    UNCONFIRMED,
+    Absence,
+    evidence_of,
+)
+from ares_notebook.market.facts import Hole
+from ares_notebook.market.holes import meets
 
-__all__ = ["REASONS", "STATES", "reason_of_answer", "state_of", "why_open"]
+__all__ = [
+    "AFTER_DELISTING",
+    "BEFORE_LISTING",
+    "BETWEEN_LISTINGS",
+    "COMPLETE",
+    "CONFIRMED",
+    "CORRUPT",
+    "EXPLAINED",
+    "FAILED",
+    "NOT_DOWNLOADED",
+    "NOT_PUBLISHED",
+    "QUIET",
+    "REASONS",
+    "STATES",
+    "UNCONFIRMED",
+    "state_of",
+    "unconfirmed_by",
+    "why_open",
+]
 
 COMPLETE = "complete"
 NOT_DOWNLOADED = "not downloaded"
 NOT_PUBLISHED = "not yet published"
-BEFORE_LISTING = "before listing"
-CONFIRMED = "confirmed absent upstream"
 CORRUPT = "corrupt, quarantined"
 FAILED = "failed"
 QUIET = "quiet"
@@ -22,17 +48,33 @@ REASONS = {
     NOT_DOWNLOADED: "nobody has asked the exchange for it yet",
     NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
     BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
+    AFTER_DELISTING: "the symbol does not trade any more",
+    BETWEEN_LISTINGS: "the symbol did not trade between two listings of the same name",
     CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
-    CORRUPT: "the file was damaged; the note says where it is, and a download replaces it",
+    UNCONFIRMED: "what was asked has nothing there, and cannot prove that there is nothing; "
+    "the note says why, and a download with every source asks further",
+    CORRUPT: "the file is damaged or altered; the note says how, and a download replaces it",
     FAILED: "it was asked for and did not come; the note says why",
     QUIET: "hours without a trade over which the ids run on: nothing is missing",
 }
 """Every reason that a gap can have, and what it means."""
 
+EXPLAINED = (
+    CONFIRMED,
+    BEFORE_LISTING,
+    AFTER_DELISTING,
+    BETWEEN_LISTINGS,
+    QUIET,
+)
+"""The reasons of gaps that are proven; all others are open."""
+
 STATES = (
     COMPLETE,
     CONFIRMED,
     BEFORE_LISTING,
+    AFTER_DELISTING,
+    BETWEEN_LISTINGS,
+    UNCONFIRMED,
     NOT_DOWNLOADED,
     NOT_PUBLISHED,
     FAILED,
@@ -40,17 +82,16 @@ STATES = (
 )
 """Every state that a file can have, from the best to the worst."""
 
-# Answers that are reasons of their own; any other sentence tells why there can be none.
-_ANSWERS = {"rest": CONFIRMED, "archive": CONFIRMED}
 
-
-def why_open(have: Have) -> tuple[str, str, str]:
+def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
     """
-    Why rows are still missing of which the exchange has not been heard.
+    Why rows are still missing that no proof explains.
 
     Parameters
     ----------
     have : Have
+    hole : Hole
+        One of its holes.
 
     Returns
     -------
@@ -59,25 +100,22 @@ def why_open(have: Have) -> tuple[str, str, str]:
     """
     if have.problem is not None:
         return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
+    if have.is_altered:
+        return CORRUPT, "its bytes are not those of its receipt; the next download replaces it", ""
     trouble = have.trouble
-    if trouble is None:
-        return NOT_DOWNLOADED, "", ""
-    reason = trouble.reason if trouble.reason in REASONS else FAILED
-    return reason, trouble.words, trouble.at
+    if trouble is not None:
+        reason = trouble.reason if trouble.reason in REASONS else FAILED
+        return reason, trouble.words, trouble.at
+    answer = unconfirmed_by(have, hole)
+    if answer is not None:
+        return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at
+    return NOT_DOWNLOADED, "", ""
 
 
-def reason_of_answer(absence: Absence) -> str:
-    """
-    What an answer of the exchange means for the rows that it has not.
-
-    Examples
-    --------
-    >>> reason_of_answer(Absence(0, 1, "rest", "2025-06-01T00:00:00+00:00"))
-    'confirmed absent upstream'
-    >>> reason_of_answer(Absence(0, 1, "its first candle is of 2020", "2025-06-01T00:00:00+00:00"))
-    'before listing'
-    """
-    return _ANSWERS.get(absence.evidence, BEFORE_LISTING)
+def unconfirmed_by(have: Have, hole: Hole) -> Absence | None:
+    """The answer about a hole that is no proof; None where nobody was asked."""
+    heard = (each for each in have.absences if not each.is_proof and meets(hole, each))
+    return next(heard, None)
 
 
 def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: int) -> str:
@@ -103,26 +141,22 @@ def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: in
     >>> state_of(have, holes, have.unheard(holes), now_ms=file.period.end_ms)
     'not downloaded'
     """
-    if have.problem is not None or any(hole.start_ms < now_ms for hole in left):
-        return why_open(have)[0]
+    past = [hole for hole in left if hole.start_ms < now_ms]
+    if have.is_untrue or past:
+        reasons = {why_open(have, hole)[0] for hole in past or holes[:1]}
+        return max(reasons or {CORRUPT}, key=STATES.index)
     if left:
         return NOT_PUBLISHED
     if have.facts.rows and not have.missing(holes):
         return COMPLETE
     answers = set(_answers(have, holes))
-    return BEFORE_LISTING if answers == {BEFORE_LISTING} else CONFIRMED
+    return answers.pop() if len(answers) == 1 else CONFIRMED
 
 
 def _answers(have: Have, holes: Iterable[Hole]) -> Iterator[str]:
-    """What the exchange has said of the rows that are missing for certain."""
+    """What is proven of the rows that are missing for certain."""
     for hole in holes:
         if hole.rows is None and have.facts.rows:
             continue
-        heard = [
-            each
-            for each in have.absences
-            if each.start_ms < hole.end_ms and hole.start_ms < each.end_ms
-        ]
-        # What the API said counts; the archive is heard where it alone was asked.
-        by_api = [each for each in heard if each.evidence != "archive"]
-        yield from (reason_of_answer(each) for each in by_api or heard)
+        proofs = (each for each in have.absences if each.is_proof and meets(hole, each))
+        yield from (evidence_of(each.evidence).reason for each in proofs)

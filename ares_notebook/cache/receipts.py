@@ -14,7 +14,8 @@ from typing import Literal
 from msgspec import Struct, convert, to_builtins
 from msgspec.json import Decoder
 
-from ares_notebook.market.facts import Absence, Facts, Hole, Trouble
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Hole, Trouble
 
 __all__ = ["Receipt", "Source"]
 
@@ -63,6 +64,8 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         Whether its period is over and every row is there or explained.
     trouble : Trouble, optional
         Why rows are missing that were asked for.
+    ended_ms : int, optional
+        Where the rows of the damaged file ended of which these are the good ones.
     """
 
     file: str
@@ -74,6 +77,13 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     absences: tuple[Absence, ...] = ()
     final: bool = False
     trouble: Trouble | None = None
+    ended_ms: int | None = None
+
+    @property
+    def end_ms(self) -> int | None:
+        """Where the rows end of which it tells; None if of none."""
+        known = [self.ended_ms, self.facts.end_ms]
+        return max((each for each in known if each is not None), default=None)
 
     def to_json(self) -> str:
         """The text that is stored; readable, and the same for the same receipt."""

@@ -171,7 +171,7 @@ def _rows_end_ms(have: Have) -> int:
         raise CorruptFile(have.problem)
     if have.final or have.facts.last_ms is None:
         return have.file.period.end_ms
-    return max(have.facts.last_ms + 1, have.facts.covered_until_ms or 0)
+    return have.asked_end_ms
 
 
 def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:

@@ -26,8 +26,10 @@ from ares_notebook.cache.listing import Listing, list_cache
 from ares_notebook.cache.origin import claim, refuse_another
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
+from ares_notebook.errors import CacheError
 from ares_notebook.market.datasets import DATASETS
-from ares_notebook.market.facts import Absence, Facts, Trouble
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Trouble
 from ares_notebook.market.series import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
@@ -136,11 +138,12 @@ class Store:
         receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
+        end_ms = receipt.end_ms if receipt else None
         on_disk = f"{self._place}/{name}"
         status = status_of(on_disk) if name else None
         if status is None:
             final = bool(receipt and receipt.final and not receipt.size)
-            return Have(file, absences=absences, final=final, trouble=trouble)
+            return Have(file, absences=absences, final=final, trouble=trouble, noted_end_ms=end_ms)
         if receipt and holds(receipt, on_disk, status):
             return Have(
                 file,
@@ -153,16 +156,72 @@ class Store:
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
                 is_witnessed=True,
                 trouble=trouble,
+                noted_end_ms=end_ms,
             )
         # PyArrow is slow to import, and who trusts the receipts does without it.
         from ares_notebook.cache.examine import examined  # noqa: PLC0415 - as said
 
         path = Path(on_disk)
-        if receipt and receipt.size is not None:
+        # A final receipt of no file says that there is none, and now there is one.
+        is_altered = receipt is not None and (receipt.sha256 is not None or receipt.final)
+        if is_altered:
             tell_of_change(path, status.st_mtime_ns)
-        expected = receipt.sha256 if receipt and receipt.final else None
-        found = examined(file, path)
-        return replace(found, absences=absences, trouble=trouble, expected_sha256=expected)
+        return replace(
+            examined(file, path),
+            sources=receipt.sources if receipt and is_altered else (),
+            absences=absences,
+            trouble=trouble,
+            is_altered=is_altered,
+            noted_end_ms=end_ms,
+            noted_rows=receipt.facts.rows if receipt else 0,
+        )
+
+    def verified(self, have: Have) -> Have:
+        """
+        The same, its bytes read and compared with its receipt; what differs is `strike`-n.
+
+        Size and time tell nearly every change; what a disk or a hand has changed behind
+        their back shows only here.
+
+        Raises
+        ------
+        CacheError
+            If the disk does not give the bytes.
+        """
+        receipt = self.receipt(have.file)
+        if have.path is None or receipt is None or not have.is_remembered:
+            # Without a match of size and time the bytes have been read just now.
+            return have
+        try:
+            is_same = file_sha256(have.path) == receipt.sha256
+        except FileNotFoundError:
+            return self.have(have.file)
+        except OSError as error:
+            raise cannot_access(have.path, error) from error
+        if is_same:
+            return have
+        self.strike(have.file)
+        return replace(self.have(have.file), beside=have.beside, is_altered=True)
+
+    def strike(self, file: CacheFile) -> None:
+        """
+        Have nobody believe size and time of *file* again: its bytes are not those of its receipt.
+
+        From then on all compare the bytes, and the next download replaces the file. A folder
+        that takes no note is told of in the log.
+        """
+        receipt = self.receipt(file)
+        if receipt is None or receipt.mtime_ns is None:
+            return
+        _LOGGER.warning(
+            "%s is not what its receipt says, although size and time are; the next download of "
+            "its period replaces it",
+            file.name,
+        )
+        try:
+            self._write_receipt(replace(receipt, mtime_ns=None))
+        except CacheError as error:
+            _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
@@ -187,11 +246,13 @@ class Store:
         sources: tuple[Source, ...],
         absences: tuple[Absence, ...],
         final: bool,
+        ended_ms: int | None = None,
     ) -> None:
         """
         Put *part* in its place, whole, and write its receipt.
 
-        A part without rows leaves no file: only the receipt says why.
+        A part without rows leaves no file: only the receipt says why. Of what is left of a
+        damaged file *ended_ms* tells where its rows ended.
 
         Raises
         ------
@@ -224,11 +285,17 @@ class Store:
                 sources=sources,
                 absences=absences,
                 final=final,
+                ended_ms=ended_ms,
             )
         )
 
     def note(self, have: Have, *, final: bool) -> None:
         """Write the receipt of a file that stays as it is, with what was learnt of it."""
+        receipt = self.receipt(have.file)
+        if receipt is not None and have.is_remembered and receipt.size is not None:
+            known = replace(receipt, sources=have.sources, absences=have.absences, final=final)
+            self._write_receipt(replace(known, trouble=None))
+            return
         digest = file_sha256(have.path) if have.path else None
         self._write_receipt(
             Receipt(
@@ -266,20 +333,30 @@ class Store:
         )
         from ares_notebook.market.rows import lines_of  # noqa: PLC0415 - as above
 
-        if have.path is None or have.problem is None:
+        if have.path is None:
             return
+        why = have.problem or f"{have.path} lies where there is no row, as its receipt says"
         rows = salvage(have.path, have.file)
         try:
-            moved = quarantine(quarantine_of(self.folder), have.path, have.problem)
+            moved = quarantine(quarantine_of(self.folder), have.path, why)
         except OSError as error:
             raise cannot_access(have.path, error) from error
-        _LOGGER.warning("%s; it is in %s now", have.problem, moved)
+        _LOGGER.warning("%s; it is in %s now", why, moved)
         self._remember(have.file, None)
+        if have.problem is None:
+            self.note(replace(have, on_disk=None, facts=Facts()), final=True)
+            return
         at = datetime.now(UTC).isoformat(timespec="seconds")
         with self.part(have.file) as part:
             part.write_lines(lines_of(have.file.dataset, rows))
             sources = (Source("salvaged", moved.name, at),)
-            self.commit(part, sources=sources, absences=have.absences, final=False)
+            self.commit(
+                part,
+                sources=sources,
+                absences=have.absences,
+                final=False,
+                ended_ms=have.noted_end_ms,
+            )
         words = f"{have.problem}; it is in {moved.relative_to(self.folder)}"
         self.complain(have.file, Trouble("corrupt, quarantined", words, at))
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from ares_notebook.cache.have import Have
 from ares_notebook.market.periods import utc
 
-__all__ = ["missing_spans"]
+__all__ = ["Spans", "common_spans", "missing_spans"]
+
+Spans = list[tuple[datetime, datetime]]
 
 
-def missing_spans(
-    haves: Iterable[Have], start_ms: int, end_ms: int
-) -> list[tuple[datetime, datetime]]:
+def missing_spans(haves: Iterable[Have], start_ms: int, end_ms: int) -> Spans:
     """
-    Where in ``[start_ms, end_ms)`` rows are missing that the exchange has not said it lacks.
+    Where in ``[start_ms, end_ms)`` rows are missing that are not proven absent.
 
     Parameters
     ----------
@@ -35,6 +35,30 @@ def missing_spans(
             if span[0] < span[1]:
                 spans.append(span)
     return [(utc(start), utc(end)) for start, end in _joined(spans)]
+
+
+def common_spans(one: Spans, other: Spans) -> Spans:
+    """
+    What lies in a span of both, each in order of time.
+
+    Examples
+    --------
+    >>> common_spans([(utc(0), utc(5000))], [(utc(1000), utc(2000)), (utc(4000), utc(9000))]) == [
+    ...     (utc(1000), utc(2000)), (utc(4000), utc(5000))]
+    True
+    """
+    both: Spans = []
+    rest = iter(other)
+    here = next(rest, None)
+    for start, end in one:
+        while here is not None and here[1] <= start:
+            here = next(rest, None)
+        while here is not None and here[0] < end:
+            both.append((max(start, here[0]), min(end, here[1])))
+            if here[1] > end:
+                break
+            here = next(rest, None)
+    return both
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

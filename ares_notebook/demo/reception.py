@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Protocol
 
 from ares_notebook.demo.answers import HTML, Answer, banned, error, no_such_path, too_much
@@ -150,6 +151,7 @@ class Reception:
         used = str(self._budgets["um" if account == "funding" else account].used)
         return {
             **_API_HEADERS,
+            "Date": formatdate(self._clocks.market_us() // 1_000_000, usegmt=True),
             "x-mbx-uuid": str(uuid.uuid4()),
             "x-mbx-used-weight": used,
             self._rates.header: used,

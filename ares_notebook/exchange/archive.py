@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
-from ares_notebook.exchange.catalogue import MOST_PAGES, list_page
+from ares_notebook.exchange.catalogue import FEW_KEYS, MOST_PAGES, first_days, list_page
 from ares_notebook.exchange.inflate import lines_of
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.published import lines_of_csv
@@ -28,7 +28,7 @@ from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.lines import Lines
-from ares_notebook.market.periods import Cut
+from ares_notebook.market.periods import Cut, as_utc, cut_periods, to_ms, utc
 from ares_notebook.market.series import Series
 
 __all__ = ["Archive", "Zip"]
@@ -38,6 +38,7 @@ _LOGGER = logging.getLogger("DataDownloader")
 _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
+_NEVER_MS = 1 << 52
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
@@ -100,6 +101,7 @@ class Archive:
         self._transport = transport
         self._folder = folder
         self._listings: Once[dict[str, int] | None] = Once()
+        self._firsts: Once[int] = Once()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """
@@ -136,6 +138,64 @@ class Archive:
                 _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
                 return None
             if page.sizes:
+                return True
+        return False
+
+    async def first_ms(self, series: Series) -> int:
+        """
+        When the first file of *series* in the archive begins, by its listing, asked for once.
+
+        Returns
+        -------
+        int
+            Milliseconds since the epoch; far in the future where nothing is listed.
+
+        Raises
+        ------
+        TransportError, BadAnswer
+            If the listing cannot be had.
+        """
+        return await self._firsts.get(series, partial(self._ask_first, series))
+
+    async def _ask_first(self, series: Series) -> int:
+        found = [_NEVER_MS]
+        for cut in series.archive_cuts:
+            folder = series.archive_folder(cut)
+            stem = PurePosixPath(series.archive_key(cut, utc(0))).name.removesuffix(
+                "1970-01-01.zip" if cut == "day" else "1970-01.zip"
+            )
+            days = await first_days(self._transport, folder, stem, most=FEW_KEYS)
+            found += [to_ms(as_utc(day)) for day in days[:1]]
+        return min(found)
+
+    async def lists_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
+        """
+        Whether a file is listed that may hold rows of ``[start_ms, end_ms)``.
+
+        Parameters
+        ----------
+        series : Series
+        start_ms, end_ms : int
+            Within one month.
+
+        Raises
+        ------
+        BadAnswer
+            If the listing cannot be had.
+        """
+        start = utc(start_ms)
+        keys = {
+            series.archive_key(cut, period.start)
+            for cut in series.archive_cuts
+            for period in cut_periods(cut, start, utc(end_ms))
+        }
+        prefixes = {self._prefix(series, cut, start) for cut in series.archive_cuts}
+        for prefix in prefixes:
+            listing = await self._listing(prefix)
+            if listing is None:
+                msg = f"the listing of {prefix} cannot be had; run again later"
+                raise BadAnswer(msg)
+            if not keys.isdisjoint(listing):
                 return True
         return False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from datetime import date
 from functools import partial
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, ParseError, XMLParser
@@ -11,10 +13,12 @@ from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 
-__all__ = ["MOST_PAGES", "Page", "list_page"]
+__all__ = ["FEW_KEYS", "MOST_PAGES", "Page", "first_days", "list_page", "pages"]
 
 MOST_PAGES = 100
 """A listing of more pages has no end: the largest folder of the archive has a tenth of them."""
+FEW_KEYS = 20
+"""A page of a thousand keys is 300 KB; the first zip is on this one or, behind what strayed in, near."""
 _LISTING_TAG = "ListBucketResult"
 _SIZE = re.compile(r"[0-9]{1,18}")
 
@@ -67,6 +71,71 @@ async def list_page(
     url = transport.settings.archive_listing_url
     ask = Ask(url, f"the archive's listing of {prefix}", params=params)
     return await transport.get(ask, partial(_read_page, prefix))
+
+
+async def first_days(
+    transport: Transport, folder: str, stem: str, *, marker: str = "", most: int | None = None
+) -> list[date]:
+    """
+    The first days of the periods of the zips in *folder*, in order; other keys are strays.
+
+    Parameters
+    ----------
+    transport : Transport
+    folder : str
+    stem : str
+        How the names of the zips begin, before their period.
+    marker : str
+        Only what comes later in the alphabet.
+    most : int, optional
+        So many entries a page, and only those of the first page that has any.
+
+    Raises
+    ------
+    TransportError, BadAnswer
+        As in `pages`.
+    """
+    pattern = re.compile(rf"{re.escape(folder + stem)}([0-9]{{4}}-[0-9]{{2}}(?:-[0-9]{{2}})?)\.zip")
+    found: set[date] = set()
+    async for page in pages(transport, folder, marker, most):
+        matches = filter(None, map(pattern.fullmatch, page.sizes))
+        found |= {day for match in matches if (day := _day(match[1])) is not None}
+        if found and most is not None:
+            break
+    return sorted(found)
+
+
+def _day(stamp: str) -> date | None:
+    try:
+        return date.fromisoformat(f"{stamp}-01"[:10])
+    except ValueError:
+        # A day that no calendar has is a stray, too.
+        return None
+
+
+async def pages(
+    transport: Transport, prefix: str, marker: str = "", most: int | None = None
+) -> AsyncIterator[Page]:
+    """
+    Page after page of what lies under *prefix*, to the end.
+
+    Raises
+    ------
+    TransportError
+        If one does not come.
+    BadAnswer
+        If what came is no listing, or is one without end.
+    """
+    for _ in range(MOST_PAGES):
+        page = await list_page(transport, prefix, marker, most=most)
+        yield page
+        if not page.next_marker:
+            return
+        if page.next_marker <= marker:
+            break
+        marker = page.next_marker
+    msg = f"the listing of {prefix} has no end; nothing is taken from it, run again later"
+    raise BadAnswer(msg)
 
 
 def _read_page(prefix: str, body: bytes) -> Page:

@@ -9,12 +9,31 @@ from typing import Any
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.budget import Limit
 
-__all__ = ["Info", "read_info", "read_time"]
+__all__ = ["Info", "Listing", "read_info", "read_time"]
 
 _INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 # The exchange opened in July 2017; a clock that says otherwise is none.
 _EARLIEST_MS, _LATEST_MS = 1_498_867_200_000, 4_102_444_800_000
+# BREAK and SETTLING say that trading is over, for a while or for good; a HALT is short.
+_IN_TRADE = ("TRADING", "HALT", "CANCEL_ONLY", "PENDING_TRADING", "PRE_TRADING")
 _FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    What the exchange says of one symbol today.
+
+    Parameters
+    ----------
+    is_trading : bool
+        Whether its status is that of a symbol in trade; a halt is one too.
+    onboard_ms : int, optional
+        When the contract was listed; spot does not tell.
+    """
+
+    is_trading: bool
+    onboard_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +43,16 @@ class Info:
 
     Parameters
     ----------
-    symbols : frozenset of str
+    symbols : dict of str to Listing
     limit : (int, float), optional
         Request weight, and the seconds in which it may be used.
+    server_ms : int, optional
+        The exchange's clock.
     """
 
-    symbols: frozenset[str]
+    symbols: dict[str, Listing]
     limit: Limit | None
+    server_ms: int | None = None
 
 
 def read_time(body: bytes) -> int:
@@ -46,7 +68,7 @@ def read_time(body: bytes) -> int:
         now_ms = int(json.loads(body)["serverTime"])
     except _FOREIGN as error:
         raise BadAnswer(_unexpected("its time", body)) from error
-    if not _EARLIEST_MS <= now_ms < _LATEST_MS:
+    if not _is_moment(now_ms):
         raise BadAnswer(_unexpected("its time", body))
     return now_ms
 
@@ -62,11 +84,24 @@ def read_info(body: bytes) -> Info:
     """
     try:
         answer = json.loads(body)
-        symbols = frozenset(str(each["symbol"]) for each in answer["symbols"])
+        symbols = {str(each["symbol"]): _listing(each) for each in answer["symbols"]}
         limits = [_limit(rule) for rule in answer["rateLimits"]]
     except _FOREIGN as error:
         raise BadAnswer(_unexpected("its symbols and limits", body)) from error
-    return Info(symbols, next(filter(None, limits), None))
+    server_ms = answer.get("serverTime")
+    told_ms = server_ms if isinstance(server_ms, int) and _is_moment(server_ms) else None
+    return Info(symbols, next(filter(None, limits), None), told_ms)
+
+
+def _listing(symbol: dict[str, Any]) -> Listing:
+    """A symbol's status; one without is taken for trading, since it is listed."""
+    onboard_ms = symbol.get("onboardDate")
+    is_known = isinstance(onboard_ms, int) and _is_moment(onboard_ms)
+    return Listing(symbol.get("status", "TRADING") in _IN_TRADE, onboard_ms if is_known else None)
+
+
+def _is_moment(ms: int) -> bool:
+    return _EARLIEST_MS <= ms < _LATEST_MS
 
 
 def _limit(rule: dict[str, Any]) -> tuple[int, float] | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 from ares_notebook.errors import BadAnswer, BadArgument
-from ares_notebook.exchange.catalogue import MOST_PAGES, Page, list_page
+from ares_notebook.exchange.catalogue import FEW_KEYS, first_days, pages
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.symbols import validate_symbol
 from ares_notebook.market.universe import Listed, Market
@@ -21,8 +19,6 @@ _FOLDERS: dict[Market, str] = {
     "spot": "data/spot/{cut}/klines/",
     "futures": "data/futures/um/{cut}/klines/",
 }
-# A page of a thousand keys is 300 KB; the first day is on it or, behind what strayed in, near.
-_FEW_KEYS = 20
 # A day is published within hours, at times within a week.
 _LATELY = timedelta(days=14)
 _MOST_STRAYS_TOLD = 3
@@ -85,14 +81,14 @@ async def days_of(transport: Transport, market: Market, symbol: str) -> Listed:
     )
     stem = f"{symbol}-1d-"
     lately = datetime.now(UTC).date() - _LATELY
-    head = await _stamps(transport, daily, stem, most=_FEW_KEYS)
-    tail = await _stamps(transport, daily, stem, marker=f"{daily}{stem}{lately}")
+    head = await first_days(transport, daily, stem, most=FEW_KEYS)
+    tail = await first_days(transport, daily, stem, marker=f"{daily}{stem}{lately}")
     if head and tail:
         return Listed(symbol, head[0], tail[-1])
     # The months say where the days end: on one page, whenever that was.
-    months = await _stamps(transport, monthly, stem)
+    months = await first_days(transport, monthly, stem)
     end = f"{months[-1]:%Y-%m}" if months else ""
-    tail = await _stamps(transport, daily, stem, marker=f"{daily}{stem}{end}")
+    tail = await first_days(transport, daily, stem, marker=f"{daily}{stem}{end}")
     if not months:
         return Listed(symbol, tail[0], tail[-1]) if tail else Listed(symbol)
     first = head[0] if head else months[0]
@@ -101,50 +97,8 @@ async def days_of(transport: Transport, market: Market, symbol: str) -> Listed:
 
 async def _names_in(transport: Transport, folder: str) -> list[str]:
     """The names of the folders that lie in *folder*."""
-    pages = [page async for page in _pages(transport, folder)]
-    return [each.removeprefix(folder).rstrip("/") for page in pages for each in page.folders]
-
-
-async def _stamps(
-    transport: Transport, folder: str, stem: str, *, marker: str = "", most: int | None = None
-) -> list[date]:
-    """
-    The days, or first days of months, of the zips in *folder*, in order; other keys are strays.
-
-    With *most*, those of the first page that has any.
-    """
-    pattern = re.compile(rf"{re.escape(folder + stem)}([0-9]{{4}}-[0-9]{{2}}(?:-[0-9]{{2}})?)\.zip")
-    found: set[date] = set()
-    async for page in _pages(transport, folder, marker, most):
-        matches = filter(None, map(pattern.fullmatch, page.sizes))
-        found |= {day for match in matches if (day := _day(match[1])) is not None}
-        if found and most is not None:
-            break
-    return sorted(found)
-
-
-def _day(stamp: str) -> date | None:
-    try:
-        return date.fromisoformat(f"{stamp}-01"[:10])
-    except ValueError:
-        # A day that no calendar has is a stray, too.
-        return None
-
-
-async def _pages(
-    transport: Transport, prefix: str, marker: str = "", most: int | None = None
-) -> AsyncIterator[Page]:
-    """Page after page, to the end."""
-    for _ in range(MOST_PAGES):
-        page = await list_page(transport, prefix, marker, most=most)
-        yield page
-        if not page.next_marker:
-            return
-        if page.next_marker <= marker:
-            break
-        marker = page.next_marker
-    msg = f"the listing of {prefix} has no end; nothing is taken from it, run again later"
-    raise BadAnswer(msg)
+    found = [page async for page in pages(transport, folder)]
+    return [each.removeprefix(folder).rstrip("/") for page in found for each in page.folders]
 
 
 def _is_symbol(name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -16,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
-from ares_notebook.exchange.info import read_info, read_time
+from ares_notebook.exchange.info import Info, Listing, read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.published import lines_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
-from ares_notebook.market.intervals import opens_between
+from ares_notebook.market.intervals import next_open_ms, opens_between, previous_open_ms
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series
 
-__all__ = ["Rest"]
+__all__ = ["FirstRow", "Rest"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
@@ -37,8 +38,28 @@ _Marks = npt.NDArray[np.bool_]
 # Pages under way at once for a file among others; one that is alone may have all places.
 _PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
+_LONGEST_FUNDING_MS = 8 * 3_600_000
+_NEVER_MS = 1 << 52
+# Ids ascend, and stamps nearly so: in 2017 some go back by a second.
+_DISORDER_US = 600_000_000
 # All symbols of spot are ten MB, those of futures two.
 _MOST_INFO_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRow:
+    """
+    The first row of a history.
+
+    Parameters
+    ----------
+    stamp_ms : int
+    key : int
+        Of a trade its id.
+    """
+
+    stamp_ms: int
+    key: int
 
 
 class Rest:
@@ -53,9 +74,11 @@ class Rest:
     def __init__(self, transport: Transport) -> None:
         self.transport = self._transport = transport
         self._spot_url = transport.settings.spot_url
-        self._firsts: Once[int | None] = Once()
-        self._perpetuals: Once[frozenset[str]] = Once()
-        self._heard_of: set[Series] = set()
+        self._firsts: Once[FirstRow | None] = Once()
+        self._lasts: Once[int | None] = Once()
+        self._listings: Once[dict[str, Listing]] = Once()
+        # The earliest row that was heard of a series: its history begins no later.
+        self._reach_ms: dict[Series, int] = {}
         self._files_paged = 0
         self.notes: list[str] = []
 
@@ -63,6 +86,11 @@ class Rest:
     def is_informed(self) -> bool:
         """Whether the exchange has told its limits."""
         return "spot" in self._transport.limits
+
+    @property
+    def now_ms(self) -> int:
+        """Now, never later than the exchange says."""
+        return self._transport.clock.now_ms()
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, in milliseconds since the epoch."""
@@ -72,6 +100,9 @@ class Rest:
 
     async def knows(self, symbol: str) -> bool:
         """Whether the exchange lists *symbol*; its limits are learnt on the way."""
+        return symbol in await self._listings.get(symbol, partial(self._ask_symbol, symbol))
+
+    async def _ask_symbol(self, symbol: str) -> dict[str, Listing]:
         # `symbol=` keeps the answer at a few KB instead of ten MB.
         ask = partial(
             Ask,
@@ -83,10 +114,24 @@ class Rest:
         try:
             info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
         except UnknownSymbol:
-            return False
+            return {}
+        self._learn("spot", info)
+        return info.symbols
+
+    def _learn(self, counter: str, info: Info) -> None:
+        """Keep to the limits that an ``exchangeInfo`` tells, and to its clock."""
         if info.limit is not None:
-            self._transport.heed({"spot": info.limit})
-        return True
+            self._transport.heed({counter: info.limit})
+        if info.server_ms is not None:
+            self._transport.clock.hear(info.server_ms)
+
+    async def listing_of(self, series: Series) -> Listing | None:
+        """What the exchange says of the symbol of *series* today; None if it does not list it."""
+        symbol = series.symbol
+        if series.dataset.market == "spot":
+            await self.knows(symbol)
+            return (await self._listings.get(symbol, partial(self._ask_symbol, symbol))).get(symbol)
+        return (await self._perpetuals()).get(symbol)
 
     async def symbols(self) -> tuple[str, ...]:
         """All spot symbols that trade today, in order of their names."""
@@ -103,9 +148,12 @@ class Rest:
 
     async def has_perpetual(self, symbol: str) -> bool:
         """Whether USD-M futures list *symbol*; their list is asked for once."""
-        return symbol in await self._perpetuals.get("symbols", self._ask_perpetuals)
+        return symbol in await self._perpetuals()
 
-    async def _ask_perpetuals(self) -> frozenset[str]:
+    async def _perpetuals(self) -> dict[str, Listing]:
+        return await self._listings.get(None, self._ask_perpetuals)
+
+    async def _ask_perpetuals(self) -> dict[str, Listing]:
         url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
         ask = Ask(
             url,
@@ -115,31 +163,51 @@ class Rest:
             most_bytes=_MOST_INFO_BYTES,
         )
         info = await self._transport.get(ask, read_info)
-        if info.limit is not None:
-            self._transport.heed({"futures": info.limit})
+        self._learn("futures", info)
         return info.symbols
 
-    async def first_ms(self, series: Series) -> int | None:
+    async def first_row(self, series: Series) -> FirstRow | None:
         """
-        The stamp of the first row that the exchange has of *series*, asked for once; None without any.
+        The first row that the API has of *series*, asked for once; None without any.
 
-        Spares the question for each month before a symbol was listed.
+        Its history may begin later than that of the exchange: what lies before is not
+        proven by it, unless the row is a trade of id 0.
         """
         return await self._firsts.get(series, partial(self._ask_first, series))
 
-    async def has_any(self, series: Series) -> bool:
-        """Whether the exchange has any row of *series*; asked for only if none has come yet."""
-        return series in self._heard_of or await self.first_ms(series) is not None
-
     def knows_first(self, series: Series) -> bool:
-        """Whether `first_ms` has its answer already."""
+        """Whether `first_row` has its answer already."""
         return self._firsts.has(series)
 
-    async def _ask_first(self, series: Series) -> int | None:
+    async def begins_before(self, series: Series, moment_ms: int) -> bool:
+        """
+        Whether the API has a row of *series* that is earlier than a moment.
+
+        Its silence about what lies before its own beginning proves nothing. Costs a request
+        only where no page of this run has shown such a row.
+        """
+        if self._reach_ms.get(series, moment_ms) < moment_ms:
+            return True
+        first = await self.first_row(series)
+        return first is not None and first.stamp_ms < moment_ms
+
+    async def last_ms(self, series: Series) -> int | None:
+        """The stamp of the newest row that the API has of *series*, asked for once; None without any."""
+        return await self._lasts.get(series, partial(self._ask_last, series))
+
+    def knows_last(self, series: Series) -> bool:
+        """Whether `last_ms` has its answer already."""
+        return self._lasts.has(series)
+
+    async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API wants times above 0.
         oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
         page = await self._page(series, oldest, _within(0), limit=1)
-        return int(page.stamps_us[0]) // 1000 if len(page) else None
+        return FirstRow(int(page.stamps_us[0]) // 1000, int(page.keys[0])) if len(page) else None
+
+    async def _ask_last(self, series: Series) -> int | None:
+        page = await self._page(series, {}, _within(0), limit=1)
+        return int(page.stamps_us[-1]) // 1000 if len(page) else None
 
     def lines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         """
@@ -182,7 +250,14 @@ class Rest:
             for start_ms, end_ms in _kline_pages(series, hole)
         )
         async for page in self._paged(calls):
-            yield page
+            yield self._closed(series, page.between(hole.start_ms, hole.end_ms))
+
+    def _closed(self, series: Series, page: Lines) -> Lines:
+        """Without a last candle that the exchange has not closed yet, whatever our own clock says."""
+        if not len(page):
+            return page
+        end_ms = next_open_ms(series.interval or "", int(page.stamps_us[-1]) // 1000)
+        return page if end_ms <= self.now_ms else page.only(page.keys < page.keys[-1])
 
     async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
         first, last = await self._id_range(series, hole)
@@ -203,47 +278,87 @@ class Rest:
             self._files_paged -= 1
 
     async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        start_ms = hole.start_ms
+        # From before the hole on: an event there shows that the API's history does not begin later.
+        start_ms = max(1, hole.start_ms - _LONGEST_FUNDING_MS)
         while start_ms < hole.end_ms:
             params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
             page = await self._page(series, params, _within(start_ms, hole.end_ms))
-            yield page
+            yield page.between(hole.start_ms, hole.end_ms)
             if len(page) < series.dataset.rest_rows:
                 return
             start_ms = int(page.stamps_us[-1]) // 1000 + 1
 
     async def _id_range(self, series: Series, hole: Hole) -> tuple[int, int]:
         """First and last trade id of the hole; an empty range when it holds none."""
-        window = {"startTime": hole.start_ms, "endTime": hole.end_ms - 1}
         first, last = hole.after_id, hole.before_id
-        if first is None:
-            inside = _within(hole.start_ms, hole.end_ms)
-            page = await self._page(series, window, inside, limit=1)
-            if not len(page):
-                return 0, -1
-            first = int(page.keys[0]) - 1
-        if last is None:
-            # With an end alone the exchange answers with the newest before it.
-            newest = {"endTime": hole.end_ms - 1}
-            page = await self._page(series, newest, _within(0, hole.end_ms), limit=1)
-            last = int(page.keys[-1]) + 1 if len(page) else 0
-        return first + 1, last - 1
+        if first is not None and last is not None:
+            return first + 1, last - 1
+        if last is not None:
+            return await self._first_id(series, hole, last), last - 1
+        if first is not None:
+            return first + 1, await self._last_id(series, hole, first)
+        oldest = await self._look(series, hole.start_ms, hole.end_ms)
+        if not len(oldest):
+            # A trade before shows that the API's history does not begin later.
+            await self._newest(series, hole.start_ms)
+            return 0, -1
+        newest = await self._newest(series, hole.end_ms)
+        return int(oldest.keys[0]), int(newest.keys[-1]) if len(newest) else -1
+
+    async def _first_id(self, series: Series, hole: Hole, before_id: int) -> int:
+        """The first id of the hole before a trade: where the ids run on from an earlier day, that trade's own."""
+        if before_id == 0:
+            return before_id
+        page = await self._page(series, {"fromId": before_id - 1}, _within(0), limit=1)
+        is_next = bool(len(page)) and int(page.keys[0]) == before_id - 1
+        if is_next and int(page.stamps_us[0]) < hole.start_ms * 1000:
+            return before_id
+        if not is_next:
+            # The id before is not used, or the history begins here: an earlier trade tells.
+            await self._newest(series, hole.start_ms)
+        oldest = await self._look(series, hole.start_ms, hole.end_ms)
+        return min(before_id, int(oldest.keys[0])) if len(oldest) else before_id
+
+    async def _last_id(self, series: Series, hole: Hole, after_id: int) -> int:
+        """The last id of the hole behind a trade: that trade's own where the next one is of a later day."""
+        page = await self._page(series, {"fromId": after_id + 1}, _within(0), limit=1)
+        if len(page) and int(page.keys[0]) == after_id + 1:
+            # It follows the trade that is there, so the history reaches back to that.
+            self._hear_of(series, hole.start_ms - 1)
+        if not len(page) or int(page.stamps_us[0]) >= hole.end_ms * 1000:
+            return after_id
+        newest = await self._newest(series, hole.end_ms)
+        return int(newest.keys[-1]) if len(newest) else after_id
+
+    async def _look(self, series: Series, start_ms: int, end_ms: int) -> Lines:
+        """The oldest row of a window, if there is any."""
+        window = {"startTime": start_ms, "endTime": end_ms - 1}
+        return await self._page(series, window, _within(start_ms, end_ms), limit=1)
+
+    async def _newest(self, series: Series, end_ms: int) -> Lines:
+        """The newest row before a moment, if there is any: what an end alone is answered with."""
+        return await self._page(series, {"endTime": end_ms - 1}, _within(0, end_ms), limit=1)
+
+    def _hear_of(self, series: Series, stamp_ms: int) -> None:
+        self._reach_ms[series] = min(stamp_ms, self._reach_ms.get(series, stamp_ms))
 
     async def _id_page(self, series: Series, hole: Hole, last: int, first: int) -> Lines:
         """Trades of a hole, from id *first* on; what the exchange lacks of them is a hole of its own."""
         end = min(first + series.dataset.rest_rows, last + 1)
 
         def can_be(page: Lines) -> _Marks:
-            # What comes behind the hole's last id is no older than the hole's end.
-            is_behind = page.stamps_us >= (hole.end_ms - 1) * 1000
+            # What comes behind the hole's last id is about as late as the hole's end.
+            is_behind = page.stamps_us >= (hole.end_ms - 1) * 1000 - _DISORDER_US
             return (page.keys >= first) & ((page.keys <= last) | is_behind)
 
         # Up to *last* there are trades: the exchange, or the row behind the hole, has told of one.
         page = await self._page(series, {"fromId": first}, can_be, limit=end - first, least=1)
-        # The row before the hole may share its millisecond: there the ids decide.
-        start_ms = 0 if hole.after_id is not None else hole.start_ms
         # Where ids are missing the page reaches beyond what was asked.
-        return page.only(page.keys < end).between(start_ms, hole.end_ms)
+        page = page.only(page.keys < end)
+        # Beside a trade that is there the ids alone decide: stamps need not ascend with them.
+        start_ms = 0 if hole.after_id is not None else hole.start_ms
+        end_ms = _NEVER_MS if hole.before_id is not None else hole.end_ms
+        return page.between(start_ms, end_ms)
 
     async def _page(
         self,
@@ -262,7 +377,7 @@ class Rest:
         else:
             page = await self._transport.get(ask(url=url, counter="funding"), read)
         if len(page):
-            self._heard_of.add(series)
+            self._hear_of(series, int(page.stamps_us.min()) // 1000)
         return page
 
     def url_of(self, series: Series) -> str:
@@ -292,12 +407,20 @@ class Rest:
 
 
 def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
-    """Windows ``[start, end)`` of at most a page of candles each."""
-    opens = opens_between(series.interval or "", hole.start_ms, hole.end_ms)
-    size = series.dataset.rest_rows
+    """
+    Windows ``[start, end)`` of at most a page of candles each.
+
+    Where the page has room it begins one candle early: that one shows that the history of
+    the API does not begin later, and costs nothing.
+    """
+    interval, size = series.interval or "", series.dataset.rest_rows
+    opens = opens_between(interval, hole.start_ms, hole.end_ms)
     for at in range(0, len(opens), size):
         end_ms = opens[at + size] if at + size < len(opens) else hole.end_ms
-        yield (hole.start_ms if at == 0 else opens[at]), end_ms
+        start_ms = hole.start_ms if at == 0 else opens[at]
+        if at == 0 and len(opens) < size:
+            start_ms = max(1, previous_open_ms(interval, opens[0]))
+        yield start_ms, end_ms
 
 
 def _within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Marks]:

@@ -22,6 +22,7 @@ from ares_notebook.errors import (
     Unreachable,
 )
 from ares_notebook.exchange.budget import Budget, Limit
+from ares_notebook.exchange.clock import ExchangeClock
 from ares_notebook.exchange.meter import count
 from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.exchange.retry import LONGEST_BAN_SECONDS, retrying
@@ -63,6 +64,7 @@ class Transport:
         self.settings = settings
         self.limits: dict[str, Limit] = {}
         """What the exchange has told of its limits: of ``spot``, of ``futures``."""
+        self.clock = ExchangeClock()
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._out_of_reach: set[str] = set()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
@@ -187,6 +189,9 @@ class Transport:
                 self._sent(ask, headers, budget) as answer,
             ):
                 budget.heed(answer.headers, ask.weight)
+                if ask.counter:
+                    # Of the archive's copies nobody knows when they were made.
+                    self.clock.hear_headers(answer.headers)
                 _LOGGER.debug(
                     "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
                 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.gaps import find_gaps
+from ares_notebook.cache.reasons import EXPLAINED
 from ares_notebook.cache.table import in_words
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.lab.choice import Choice
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Standing", "holes_html", "picture_html", "standing_of"]
 
-# What needs no deed: told, and folded away.
-_EXPLAINED = ("confirmed absent upstream", "before listing", "quiet")
 _MOST_ROWS = 12
 _NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", "note"]
 
@@ -70,7 +69,7 @@ def standing_of(choice: Choice) -> Standing:
 
 
 def _in_words(names: str, table: pd.DataFrame, gaps: pd.DataFrame) -> str:
-    is_open = ~gaps["reason"].isin(_EXPLAINED)
+    is_open = ~gaps["reason"].isin(EXPLAINED)
     holes = int(is_open.sum())
     state = f"{holes:,} holes to close" if holes > 1 else "1 hole to close"
     return (
@@ -91,7 +90,7 @@ def holes_html(standing: Standing) -> str:
     """The holes as tables: those to be closed, and folded away those that are explained."""
     if standing.gaps is None:
         return ""
-    is_open = ~standing.gaps["reason"].isin(_EXPLAINED)
+    is_open = ~standing.gaps["reason"].isin(EXPLAINED)
     left, told = standing.gaps[is_open], standing.gaps[~is_open]
     parts = [_table(left) if len(left) else line("No hole is left to close.")]
     if len(told):

@@ -86,6 +86,9 @@ class Dataset:
         The word in an archive name; empty where that is the interval.
     archive_cuts : tuple of {"month", "day"}
         What the archive offers as one file.
+    archive_since_ms : int
+        From when on the silence of the archive says anything: that of spot is as old as the
+        exchange, that of funding begins with 2020 for contracts that are older.
     zipped_row_bytes, stored_row_bytes, loaded_row_bytes : float
         Size of a row in an archive, in a cache file, and in memory while frames are put
         together; for estimates (measured on BTCUSDT).
@@ -112,6 +115,7 @@ class Dataset:
     archive_path: str
     archive_word: str
     archive_cuts: tuple[Cut, ...]
+    archive_since_ms: int
     zipped_row_bytes: float
     stored_row_bytes: float
     loaded_row_bytes: float
@@ -193,6 +197,7 @@ KLINES = Dataset(
     archive_path="data/spot/{cut}/klines/{symbol}/{interval}/",
     archive_word="",
     archive_cuts=("month", "day"),
+    archive_since_ms=0,
     zipped_row_bytes=48,
     stored_row_bytes=125,
     loaded_row_bytes=250,
@@ -242,6 +247,7 @@ AGG_TRADES = Dataset(
     archive_word="aggTrades",
     # A month of BTCUSDT trades is one zip of 450 MB; days can be had one by one.
     archive_cuts=("day",),
+    archive_since_ms=0,
     zipped_row_bytes=17,
     stored_row_bytes=96,
     loaded_row_bytes=200,
@@ -273,6 +279,7 @@ FUTURES = Dataset(
     archive_path="data/futures/um/{cut}/fundingRate/{symbol}/",
     archive_word="fundingRate",
     archive_cuts=("month",),
+    archive_since_ms=to_ms(datetime(2020, 1, 1, tzinfo=UTC)),
     zipped_row_bytes=16,
     stored_row_bytes=36,
     loaded_row_bytes=60,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from msgspec import Struct
 
-from ares_notebook.market.periods import DAY_MS, to_ms
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["ALONE", "Absence", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
+__all__ = ["ALONE", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
 
 
 # A value that never changes is part of no circle, and the collector would walk through
@@ -34,45 +31,6 @@ class Hole(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     rows: int | None = None
     after_id: int | None = None
     before_id: int | None = None
-
-
-class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    What the exchange has answered: in ``[start_ms, end_ms)`` it has no row but those stored.
-
-    Parameters
-    ----------
-    start_ms, end_ms : int
-    evidence : str
-        ``rest`` or ``archive``, or the sentence that says why there can be nothing.
-    at : str
-        When it was answered, ISO, UTC.
-    after_id, before_id : int, optional
-        For a hole in the ids of trades.
-    """
-
-    start_ms: int
-    end_ms: int
-    evidence: str
-    at: str
-    after_id: int | None = None
-    before_id: int | None = None
-
-    @property
-    def is_settled(self) -> bool:
-        """
-        Whether the answer came late enough to be the last word.
-
-        A row may come out late. What the API said within a day of the moment in
-        question holds for the run that heard it, and is asked once more by the next.
-        """
-        if self.evidence == "archive":
-            return True
-        try:
-            answered = datetime.fromisoformat(self.at)
-        except ValueError:
-            return False
-        return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
 
 
 class Beside(Struct, frozen=True, gc=False):
@@ -147,6 +105,13 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     gaps: tuple[Hole, ...] = ()
     off_grid: int = 0
     quiet: tuple[Hole, ...] = ()
+
+    @property
+    def end_ms(self) -> int | None:
+        """Where the rows end: that of the last candle, or just after the last trade or event."""
+        if self.last_ms is None:
+            return None
+        return max(self.last_ms + 1, self.covered_until_ms or 0)
 
 
 def grid_rows(file: CacheFile, start_ms: int, end_ms: int) -> int:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ares_notebook.market.facts import ALONE, Absence, Beside, Facts, Hole, grid_rows
+from ares_notebook.market.evidence import Absence, evidence_of
+from ares_notebook.market.facts import ALONE, Beside, Facts, Hole, grid_rows
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["find_holes", "is_final", "unexplained"]
+__all__ = ["find_holes", "is_final", "joined_edges", "meets", "unasked", "unexplained"]
 
 _HOUR_MS = 3_600_000
 
@@ -93,36 +94,64 @@ def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:
     return replace(hole, rows=due or None)
 
 
-def unexplained(
-    file: CacheFile,
-    holes: Iterable[Hole],
-    absences: Sequence[Absence],
-    *,
-    by_rest: bool,
-) -> list[Hole]:
+def unexplained(file: CacheFile, holes: Iterable[Hole], absences: Iterable[Absence]) -> list[Hole]:
     """
-    The holes, or parts of holes, about which the exchange has not been heard.
+    The holes, or parts of holes, that no proof explains.
 
     Parameters
     ----------
     file : CacheFile
     holes : iterable of Hole
-    absences : sequence of Absence
-    by_rest : bool
-        Whether only an answer of REST explains a hole in which rows are missing
-        for certain. The archive's silence is not enough there: its files have
-        been published cut short. At a quiet edge it is.
+    absences : iterable of Absence
+        Those that are no proof, such as the silence of the archive alone, explain nothing.
 
     Returns
     -------
     list of Hole
     """
+    return _without(file, holes, [each for each in absences if each.is_proof])
+
+
+def unasked(file: CacheFile, holes: Iterable[Hole], absences: Iterable[Absence]) -> list[Hole]:
+    """
+    Those of the `unexplained` holes of which the archive has not been asked either.
+
+    Where the archive alone may be asked, this is what is still to be done.
+
+    Parameters
+    ----------
+    file, holes, absences
+        As there.
+    """
+    heard = [each for each in absences if each.is_proof or each.evidence == "archive"]
+    return _without(file, holes, heard)
+
+
+def _without(file: CacheFile, holes: Iterable[Hole], absences: Sequence[Absence]) -> list[Hole]:
+    """What is left of the holes when the answers about them are taken away."""
     left: list[Hole] = []
     for hole in holes:
-        certain = by_rest and hole.rows is not None
-        heard = [each for each in absences if not (certain and each.evidence == "archive")]
+        heard = absences
+        if hole.rows is not None:
+            heard = [each for each in absences if evidence_of(each.evidence).explains_rows]
         left += _left_of(file, hole, heard)
     return left
+
+
+def joined_edges(file: CacheFile, facts: Facts, until_ms: int, beside: Beside) -> list[Hole]:
+    """
+    The edges of a day of trades at which nothing is missing, since the ids run on from there.
+
+    Parameters
+    ----------
+    file, facts, until_ms, beside
+        As in `find_holes`.
+    """
+    if file.dataset.key != "id" or not facts.rows or beside == ALONE:
+        return []
+    left = {(hole.after_id, hole.before_id) for hole in find_holes(file, facts, until_ms, beside)}
+    alone = find_holes(file, facts, until_ms)
+    return [hole for hole in alone if (hole.after_id, hole.before_id) not in left]
 
 
 def is_final(
@@ -146,7 +175,12 @@ def is_final(
     """
     settled = [each for each in absences if each.is_settled]
     holes = find_holes(file, facts, until_ms, beside)
-    return until_ms >= file.grid_end_ms and not unexplained(file, holes, settled, by_rest=True)
+    return until_ms >= file.grid_end_ms and not unexplained(file, holes, settled)
+
+
+def meets(hole: Hole, absence: Absence) -> bool:
+    """Whether an answer speaks of some part of a hole."""
+    return absence.start_ms < hole.end_ms and hole.start_ms < absence.end_ms
 
 
 def _left_of(file: CacheFile, hole: Hole, absences: Sequence[Absence]) -> list[Hole]:

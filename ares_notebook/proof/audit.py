@@ -22,18 +22,19 @@ from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.span import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
-from ares_notebook.errors import AresError, CorruptFile, NotFound
+from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.facts import Hole
 from ares_notebook.market.periods import DAY_MS, Cut, to_ms
 from ares_notebook.market.rows import Table, between
 from ares_notebook.market.series import CacheFile
 from ares_notebook.proof.difference import RowDifference, row_differences
 from ares_notebook.proof.verdict import AuditReport, FileAudit
 from ares_notebook.settings import Settings
+from ares_notebook.threads import unbroken
 from ares_notebook.work.decide import decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads, fill
@@ -59,7 +60,9 @@ async def audit_cache(
     Compare what is cached with what the exchange says today.
 
     Of a file that was made from archives only their checksums are asked for; where
-    one has changed the bytes are fetched and compared row by row. Other files are
+    one has changed the bytes are fetched and compared row by row. The bytes of the file
+    itself are held against its receipt first. What came from both archive and REST is
+    made anew and compared as a whole. Other files are
     compared with the archive if there is one now, else with REST. With
     ``source="rest"`` in the settings every file is compared with REST: so the rows
     show in which archive and REST disagree.
@@ -153,10 +156,10 @@ class _Audit:
     async def of(self, have: Have) -> FileAudit:
         """The verdict on one file."""
         name = have.file.name
-        if have.problem is not None:
-            return FileAudit(name, "cannot be read", note=have.problem)
         async with self._places:
             try:
+                # The file itself first: a receipt tells of other bytes than may be here.
+                have = await asyncio.to_thread(self._store.verified, have)
                 found = await self._compared(have)
                 return await self._replaced(have, found) if self._is_to_go(found) else found
             except NotFound as error:
@@ -167,15 +170,23 @@ class _Audit:
                 return FileAudit(name, "failed", note=str(error))
 
     def _is_to_go(self, found: FileAudit) -> bool:
-        return self._update and found.verdict == "differs"
+        return self._update and found.verdict in ("differs", "cannot be read")
 
     async def _compared(self, have: Have) -> FileAudit:
         file = have.file
+        if have.problem is not None:
+            return FileAudit(file.name, "cannot be read", note=have.problem)
+        if have.is_altered:
+            found = await self._with_what_there_is(have)
+            return replace(found, verdict="differs", note="its bytes are not those of its receipt")
         zips = [each for each in have.sources if each.road.endswith("archive")]
         if self._roads.source == "rest":
             return await self._over(have, [self._rest(have)])
         if not zips:
             return await self._with_what_there_is(have)
+        if len(zips) < len(have.sources):
+            # A checksum confirms nothing of the rows that came from elsewhere.
+            return await self._over(have, [self._rebuilt(have)])
         changed = [each for each in zips if not await self._still_holds(file, each)]
         if not changed:
             return FileAudit(file.name, "unchanged", zips[0].road)
@@ -224,6 +235,18 @@ class _Audit:
             part.close()
             yield _Upstream("rest", whole.start_ms, whole.end_ms, part)
 
+    @asynccontextmanager
+    async def _rebuilt(self, have: Have) -> AsyncIterator[_Upstream]:
+        """All of a file of archive and REST, as a download would make it today."""
+        file = have.file
+        step = decide(Have(file, absences=have.absences), _end_ms(have), self._roads.source)
+        with Draft(step, self._store, self._now_ms) as draft:
+            problem = await fill(draft, step, self._roads)
+            if problem is not None or draft.part is None:
+                msg = f"nothing of {file.name} came from the exchange"
+                raise problem or BadAnswer(msg)
+            yield _Upstream("archive and rest", file.start_ms, _end_ms(have), draft.part)
+
     async def _over(
         self, have: Have, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
     ) -> FileAudit:
@@ -247,15 +270,23 @@ class _Audit:
         file = have.file
         async with locked(self._store, file):
             have = await asyncio.to_thread(self._store.have, file)
-            empty = structs.replace(have, facts=Facts(), sources=(), on_disk=None)
-            step = structs.replace(decide(empty, _end_ms(have), self._roads.source), have=have)
-            with Draft(step, self._store) as draft:
+            is_untrue = have.is_untrue
+            end_ms = _end_ms(have)
+            if have.problem is not None:
+                await unbroken(self._store.set_aside, have)
+                have = await asyncio.to_thread(self._store.have, file)
+            step = decide(Have(file, absences=have.absences), end_ms, self._roads.source)
+            with Draft(structs.replace(step, have=have), self._store, self._now_ms) as draft:
                 problem = await fill(draft, step, self._roads)
-                if problem is not None or draft.facts.rows < have.facts.rows:
+                is_loss = not is_untrue and draft.facts.rows < have.facts.rows
+                if problem is not None or is_loss:
                     why = str(problem) if problem else "the exchange has fewer rows now"
                     return replace(found, verdict="not replaced", note=why)
                 await draft.commit()
         return replace(found, verdict="replaced")
+
+    def _now_ms(self) -> int:
+        return self._roads.rest.now_ms
 
 
 def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[RowDifference]]:
@@ -264,16 +295,10 @@ def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[Ro
     def inside(tables: Iterator[Table]) -> Iterator[Table]:
         return (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
 
-    # What REST added to an archive's rows is not the archive's to confirm.
-    is_mixed = upstream.road != "rest" and any(each.road == "rest" for each in have.sources)
-    found = (
-        each
-        for each in row_differences(
-            have.file.dataset,
-            inside(store.rows(have.file)),
-            inside(read_rows(upstream.part.path, have.file)),
-        )
-        if not (is_mixed and each.kind == "only in the cache")
+    found = row_differences(
+        have.file.dataset,
+        inside(store.rows(have.file)),
+        inside(read_rows(upstream.part.path, have.file)),
     )
     first = list(islice(found, _MOST_DIFFERENCES))
     return len(first) + sum(1 for _ in found), first
@@ -281,9 +306,9 @@ def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[Ro
 
 def _end_ms(have: Have) -> int:
     """How far the file is to be compared: a running one up to its last row."""
-    last_ms = have.facts.last_ms or have.file.period.start_ms
-    known = have.facts.covered_until_ms or last_ms
-    return have.file.grid_end_ms if have.final else max(known, last_ms + 1)
+    if have.final:
+        return have.file.grid_end_ms
+    return min(have.end_ms or have.file.grid_end_ms, have.file.grid_end_ms)
 
 
 def _start_of(file: CacheFile, source: Source) -> datetime:

@@ -9,6 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ares_notebook.cache.reasons import EXPLAINED
 from ares_notebook.proof.finding import Finding
 from ares_notebook.proof.fingerprint import Fingerprint
 from ares_notebook.proof.picture import coverage_svg
@@ -20,7 +21,6 @@ __all__ = ["page"]
 
 # A longer table is folded; on paper it is open.
 _MOST_OPEN = 40
-_EXPLAINED = ("quiet", "confirmed absent upstream", "before listing")
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
@@ -101,7 +101,7 @@ def page(report: _Report) -> str:
 
 def _head(report: _Report) -> str:
     errors = sum(each.severity == "error" for each in report.findings)
-    count = int((~report.gaps["reason"].isin(_EXPLAINED)).sum())
+    count = int((~report.gaps["reason"].isin(EXPLAINED)).sum())
     verdict = "No error was found" if report else f"Errors were found ({errors})"
     holes = (
         f"holes that the exchange has not explained: {count}"

@@ -247,7 +247,7 @@ def fingerprint(
     store = Store(chosen)
     series = Series.of(dataset, symbol, interval)
     span = series_span(store, series, start, end)
-    haves = haves_of(store, span.files)
+    haves = [store.verified(have) for have in haves_of(store, span.files)]
     for have in haves:
         if have.problem is not None:
             raise CorruptFile(have.problem)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ares_notebook.cache.reasons import (
+    AFTER_DELISTING,
     BEFORE_LISTING,
+    BETWEEN_LISTINGS,
     COMPLETE,
     CONFIRMED,
     CORRUPT,
@@ -20,6 +22,7 @@ from ares_notebook.cache.reasons import (
     NOT_DOWNLOADED,
     NOT_PUBLISHED,
     QUIET,
+    UNCONFIRMED,
 )
 
 __all__ = ["LOOKS", "Look"]
@@ -50,6 +53,9 @@ LOOKS = {
     COMPLETE: Look("#0b62a4"),
     CONFIRMED: Look("#56b0e4"),
     BEFORE_LISTING: Look("#dcdcdc"),
+    AFTER_DELISTING: Look("#b9b9b9", "/", "#5c5c5c"),
+    BETWEEN_LISTINGS: Look("#cbcbcb", "-", "#6b6b6b"),
+    UNCONFIRMED: Look("#f0b46e", "x", "#7a4a10"),
     NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),
     NOT_PUBLISHED: Look("#d58ab4", ".", "#5e1f45"),
     FAILED: Look("#d95f02", "x", "#ffe3cc"),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.coverage import coverage
-from ares_notebook.cache.disk import cannot_access, file_sha256
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.history import sources_of
@@ -164,6 +163,7 @@ class _Audit:
             # Nobody has asked for it: a warning, of all such files together.
             self.missing.add(have.file, 0, have.unexplained(self._now_ms))
             return
+        have = self._store.verified(have)
         self.findings += _bytes(have, receipt)
         self.findings += self._rows(have)
         if have.file in self.unreadable:
@@ -201,10 +201,9 @@ class _Audit:
 
     def _holes(self, have: Have) -> Iterator[Finding]:
         name, until_ms = have.file.name, self._now_ms
-        covered_ms = have.facts.covered_until_ms
-        if covered_ms is not None and self._is_open(have):
-            until_ms = covered_ms
-            words = f"complete up to {utc(covered_ms):%Y-%m-%d %H:%M:%S}; no more was asked for"
+        if have.facts.rows and self._is_open(have):
+            until_ms = have.asked_end_ms
+            words = f"asked for up to {utc(until_ms):%Y-%m-%d %H:%M:%S}, and no further"
             yield Finding(name, "open end", "information", 1, words)
         left = have.unexplained(until_ms)
         own = [hole for hole in left if not have.is_told_before(hole)]
@@ -215,7 +214,7 @@ class _Audit:
             each for each in _counted(have, until_ms) if not any(_meet(each, it) for it in left)
         ]
         if told:
-            words = f"{_hole_in_words(have, told[0])}, confirmed by the exchange"
+            words = f"{_hole_in_words(have, told[0])}, proven absent"
             yield Finding(name, "holes", "information", len(told), words)
 
     def _is_open(self, have: Have) -> bool:
@@ -257,15 +256,8 @@ def _bytes(have: Have, receipt: Receipt | None) -> Iterator[Finding]:
         words = f"the file is gone; its receipt tells of {receipt.facts.rows:,} rows"
         yield Finding(name, "bytes", "error", 1, words)
         return
-    if have.is_witnessed and not have.is_remembered:
-        # The store has just compared the two.
-        return
-    try:
-        digest = file_sha256(have.path)
-    except OSError as error:
-        raise cannot_access(have.path, error) from error
-    if digest != receipt.sha256:
-        words = f"its sha256 is {digest[:12]}…, its receipt says {receipt.sha256[:12]}…"
+    if have.is_altered:
+        words = f"its bytes are not those of its receipt (sha256 {receipt.sha256[:12]}…)"
         yield Finding(name, "bytes", "error", 1, words)
 
 

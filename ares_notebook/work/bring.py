@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -49,22 +50,19 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
     """
     async with locked(store, step.file):
         have = await _have(step, store)
-        if have.problem is not None:
+        if have.problem is not None or have.is_stray:
             await unbroken(store.set_aside, have)
             have = await _have(step, store)
         # Another process may have done it while we waited for the lock.
         result = await _once(have, step, roads, store)
+        if have.is_restorable:
+            # Now it is what its receipt says, or it is to be fetched whole.
+            have = await _have(step, store)
+            rest = await _once(replace(have, noted_rows=0), step, roads, store)
+            result = dataclasses.replace(rest, rows=result.rows + rest.rows)
         if isinstance(result.error, DataError) and _is_in_the_way(have):
             return await _once(replace(have, problem=str(result.error)), step, roads, store)
-        sha256 = have.expected_sha256
-        if sha256 is None or result.error is not None or result.missing:
-            return result
-        receipt = store.receipt(step.file)
-        if receipt is not None and receipt.sha256 == sha256:
-            return result
-        have = await _have(step, store)
-        # What was cut out is back, and still it is not the file that was final.
-        return await _once(replace(have, expected_sha256=sha256), step, roads, store)
+        return result
 
 
 def _is_in_the_way(have: Have) -> bool:
@@ -74,14 +72,19 @@ def _is_in_the_way(have: Have) -> bool:
 
 async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepReport:
     """Decide anew about a file under its lock, and do it."""
-    now = decide(have, step.until_ms, roads.source)
+    now = replace(decide(have, step.until_ms, roads.source), edges_wait=step.edges_wait)
     if now.action == "skip":
-        return told(now, missing=len(now.have.unexplained(now.until_ms)))
-    with Draft(now, store) as draft:
-        problem = await fill(draft, now, roads)
+        # Of the plan it dropped what a receipt needs; the days beside it may have proven its edges.
+        now = replace(now, have=have)
+    with Draft(now, store, lambda: roads.rest.now_ms) as draft:
+        problem = None
+        if now.action != "skip":
+            problem = await fill(draft, now, roads)
+        if now.restores and not draft.has_bytes(store.receipt(step.file)):
+            return told(now, missing=len(now.holes), error=problem)
         rows = draft.new_rows
         await draft.commit()
-        missing = len(draft.holes(by_rest=True))
+        missing = len(draft.unexplained())
     why = ""
     if missing or problem is not None:
         trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)

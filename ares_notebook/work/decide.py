@@ -10,7 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ares_notebook.cache.have import Have
+from ares_notebook.cache.reasons import unconfirmed_by
+from ares_notebook.market.evidence import evidence_of
 from ares_notebook.market.facts import Facts, Hole
+from ares_notebook.market.holes import unasked, unexplained
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.periods import DAY_MS, utc
 from ares_notebook.market.series import CacheFile
@@ -20,6 +23,7 @@ __all__ = ["Action", "Road", "Step", "decide", "whole_days"]
 Action = Literal["skip", "extend", "fetch"]
 Road = Literal["monthly archive", "daily archive", "rest"]
 
+_WEAKER = "some of it is unconfirmed; the exchange is asked once more"
 # A zip and its checksum.
 _REQUESTS_PER_ZIP = 2
 # Extending a day of trades over REST beyond this many pages costs more than its zip.
@@ -50,6 +54,12 @@ class Step(Struct, frozen=True, gc=False):
         is asked for again.
     is_recheck : bool
         Whether what the exchange once said is asked for again.
+    edges_wait : bool
+        Whether the edges of a day of trades are left alone until the days beside it are
+        there: where the ids run on, they are proven without a request.
+    restores : bool
+        Whether an altered file is to get back the rows that it lacks. It counts only if its
+        bytes are then those of its receipt; else it is fetched whole.
     rows, bytes_received, bytes_stored, requests : int
         Estimates of what the first road will bring and cost.
     """
@@ -67,6 +77,8 @@ class Step(Struct, frozen=True, gc=False):
     requests: int = 0
     doubt: Hole | None = None
     is_recheck: bool = False
+    edges_wait: bool = False
+    restores: bool = False
 
 
 def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
@@ -85,16 +97,19 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     if not all(each.is_settled for each in have.absences):
         have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
     until_ms = min(until_ms, file.grid_end_ms)
-    anew = _why_anew(have) or _why_altered(have, until_ms)
-    if anew and have.facts.last_ms is not None:
+    if have.is_restorable and (step := _restoring(have, source)) is not None:
+        return step
+    anew = _why_anew(have)
+    if anew and have.end_ms is not None:
         # What takes its place reaches at least as far.
-        until_ms = max(until_ms, min(have.facts.last_ms + 1, file.grid_end_ms))
-        if have.file.dataset.has_interval:
-            until_ms = max(until_ms, have.facts.covered_until_ms or 0)
+        until_ms = max(until_ms, min(have.end_ms, file.grid_end_ms))
     there = replace(have, facts=Facts()) if anew else have
     holes = there.holes(until_ms)
-    left = there.unheard(holes, by_rest=source != "archive")
+    open_holes = unasked if source == "archive" else unexplained
+    left = open_holes(file, holes, have.absences)
     doubt = None if anew else _doubt(have, until_ms)
+    if have.is_stray:
+        return Step(file, "fetch", "no row can be there; put aside", until_ms, have)
     if not left and doubt is None:
         # Of what stays as it is nobody asks here where it came from: a quarter of a large plan's memory.
         return Step(file, "skip", _why_skip(have, holes), until_ms, replace(have, sources=()))
@@ -108,6 +123,18 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     return _estimated(step)
 
 
+def _restoring(have: Have, source: Literal["auto", "archive", "rest"]) -> Step | None:
+    """Bring back just what an altered file lacks, up to where its rows ended; None if it lacks nothing."""
+    until_ms = min(have.noted_end_ms or 0, have.file.grid_end_ms)
+    there = replace(have, is_altered=False)
+    left = there.unexplained(until_ms)
+    step = Step(
+        have.file, "extend", _why_extend(there, left), until_ms, there, tuple(left), restores=True
+    )
+    step = replace(step, roads=_roads(step, source))
+    return _estimated(step) if left and step.roads else None
+
+
 def _doubt(have: Have, until_ms: int) -> Hole | None:
     """The last candle, where nobody tells that it was closed when it was stored."""
     last_ms = have.facts.last_ms
@@ -119,10 +146,11 @@ def _doubt(have: Have, until_ms: int) -> Hole | None:
 
 
 def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
+    if unexplained(have.file, holes, have.absences):
+        return "unconfirmed: the archive has nothing more, and no other source may be asked"
     if not have.facts.rows:
-        evidence = have.absences[0].evidence if have.absences else "nothing is due yet"
-        answers = {"rest": "the exchange has nothing", "archive": "the archive has nothing"}
-        return f"{answers.get(evidence, evidence)}: no file"
+        reasons = {evidence_of(each.evidence).reason for each in have.absences if each.is_proof}
+        return f"{' and '.join(sorted(reasons)) or 'nothing is due yet'}: no file"
     certain = sum(hole.rows or 0 for hole in holes)
     if certain:
         return "complete but for what the exchange does not have"
@@ -133,19 +161,13 @@ def _why_anew(have: Have) -> str | None:
     """Why what is there does not count, if it does not."""
     if have.problem is not None:
         return "damaged; put aside and replaced by a whole one"
+    if have.is_altered:
+        return "its bytes are not those of its receipt; replaced by a whole one"
     if have.is_salvaged:
         return "what was good in a damaged file; replaced by a whole one"
     if have.legacy and not _runs_on(have):
         return "an old file without proof; replaced by a whole one"
     return None
-
-
-def _why_altered(have: Have, until_ms: int) -> str | None:
-    """Why a file that lacks nothing does not count: somebody has changed what was final."""
-    if have.expected_sha256 is None or have.unexplained(until_ms):
-        # What lacks is asked for first; then the bytes are as expected, or they are not.
-        return None
-    return "changed since it was final; replaced by a whole one"
 
 
 def _runs_on(have: Have) -> bool:
@@ -157,6 +179,8 @@ def _runs_on(have: Have) -> bool:
 
 
 def _why_fetch(have: Have) -> str:
+    if any(not each.is_proof for each in have.absences):
+        return _WEAKER
     return "empty so far, and not looked at to its end" if have.absences else "not downloaded"
 
 
@@ -164,6 +188,8 @@ def _why_extend(have: Have, left: Sequence[Hole]) -> str:
     tail = have.facts.covered_until_ms
     if not left:
         return "nobody vouches for its last candle; asked for again"
+    if any(unconfirmed_by(have, hole) for hole in left):
+        return _WEAKER
     if len(left) == 1 and left[0].start_ms == tail:
         return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"
     inside = [hole for hole in left if hole.rows]

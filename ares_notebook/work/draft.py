@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -16,11 +15,14 @@ from msgspec.structs import replace
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.patch import Patch
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.store import Store
-from ares_notebook.market.facts import Absence, Facts, Hole
-from ares_notebook.market.holes import find_holes, is_final
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import ALONE, Facts, Hole
+from ares_notebook.market.holes import find_holes, is_final, meets, unasked, unexplained
 from ares_notebook.market.lines import Lines
+from ares_notebook.market.periods import utc
+from ares_notebook.market.series import CacheFile
 from ares_notebook.threads import unbroken
 from ares_notebook.work.decide import Step
 
@@ -42,11 +44,14 @@ class Draft:
     ----------
     step : Step
     store : Store
+    now_ms : callable
+        Tells the time, in milliseconds since the epoch: the exchange's, not our own.
     """
 
-    def __init__(self, step: Step, store: Store) -> None:
+    def __init__(self, step: Step, store: Store, now_ms: Callable[[], int]) -> None:
         self.file = step.file
         self.until_ms = step.until_ms
+        self._now_ms = now_ms
         self._have = step.have
         self._store = store
         self._stack = ExitStack()
@@ -79,6 +84,15 @@ class Draft:
         self._stack.__exit__(kind, error, trace)
 
     @property
+    def part(self) -> Part | None:
+        """Its rows in a temporary file; None where it has none but those of the cache."""
+        return self._part
+
+    def has_bytes(self, receipt: Receipt | None) -> bool:
+        """Whether it is, byte by byte, the file that a receipt was written for."""
+        return receipt is not None and self._part is not None and self._part.sha256 == receipt.sha256
+
+    @property
     def facts(self) -> Facts:
         """What the rows of the draft prove."""
         return self._part.facts if self._part else self._facts
@@ -97,26 +111,64 @@ class Draft:
             return self.facts.rows if self._is_no_loss else 0
         return max(0, self.facts.rows - self._have.facts.rows)
 
-    def holes(self, *, by_rest: bool) -> list[Hole]:
-        """What is still to be asked for; see `unexplained` for *by_rest*."""
-        return self._now.unexplained(self.until_ms, by_rest=by_rest)
+    def unexplained(self) -> list[Hole]:
+        """What no proof explains yet; see `market.holes.unexplained`."""
+        return self._now.unexplained(self.until_ms)
+
+    def unasked(self) -> list[Hole]:
+        """What of it the archive has not been asked for either; see `market.holes.unasked`."""
+        now = self._now
+        return unasked(self.file, now.holes(self.until_ms), now.absences)
 
     @property
     def _now(self) -> Have:
         """What the cache would hold if this were committed."""
-        return replace(self._have, facts=self.facts, absences=self._absences)
+        is_altered = self._have.is_altered and not self._anew
+        return replace(self._have, facts=self.facts, absences=self._absences, is_altered=is_altered)
 
-    def confirm_absent(self, holes: Iterable[Hole], evidence: str) -> None:
-        """Remember that the exchange was asked for *holes* and has nothing there."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._absences += tuple(
+    @property
+    def is_from_archive(self) -> bool:
+        """Whether rows of it came from the archive."""
+        return any(each.road.endswith("archive") for each in self._sources)
+
+    def has_rows_before(self, moment_ms: int) -> bool:
+        """Whether the cache has rows of the series that are earlier."""
+        first_ms = self.facts.first_ms
+        if first_ms is not None and first_ms < moment_ms:
+            return True
+        stamps = self._store.stamps_of(self.file.series.stem)
+        return bool(stamps) and stamps[0] < self.file.stamp
+
+    def end_now(self) -> None:
+        """Want nothing that is later than now: it is not over."""
+        self.until_ms = min(self.until_ms, self._now_ms())
+
+    def record(self, holes: Iterable[Hole], evidence: str) -> None:
+        """
+        Remember an answer about *holes*, given now.
+
+        Parameters
+        ----------
+        holes : iterable of Hole
+        evidence : str
+            A word of `market.evidence.EVIDENCE`.
+        """
+        at = utc(self._now_ms()).isoformat(timespec="seconds")
+        told = tuple(
             Absence(hole.start_ms, hole.end_ms, evidence, at, hole.after_id, hole.before_id)
             for hole in holes
         )
+        same = {(each.start_ms, each.end_ms, each.evidence) for each in told}
+        kept = (
+            each
+            for each in self._absences
+            if (each.start_ms, each.end_ms, each.evidence) not in same
+        )
+        self._absences = (*kept, *told)
 
     def add_source(self, road: str, url: str, sha256: str | None = None) -> None:
         """Remember where rows came from."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
+        at = utc(self._now_ms()).isoformat(timespec="seconds")
         same = [each for each in self._sources if (each.road, each.url) != (road, url)]
         self._sources = (*same, Source(road, url, at, sha256))
 
@@ -164,8 +216,12 @@ class Draft:
         CacheError
             If the disk does not take it; the old file is then still there.
         """
-        open_holes = self._now.holes(self.until_ms)
-        absences = tuple(each for each in self._absences if _tells_of(each, open_holes))
+        now = self._now
+        self.record(now.unnoted_edges(self.until_ms), "neighbours")
+        # Edges that the neighbouring days prove are kept, for when these are gone.
+        open_holes = replace(now, beside=ALONE).holes(self.until_ms)
+        open_holes += now.holes(self.until_ms)
+        absences = _worth_keeping(self.file, open_holes, self._absences)
         final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
         if self._part is not None and self.facts.rows and self._is_no_loss:
             await unbroken(
@@ -185,14 +241,14 @@ class Draft:
         if not self._anew or self.facts.rows >= self._have.facts.rows:
             return True
         # Fewer rows may be all that there are: the old ones were doubled, or nobody's.
-        reaches = (self.facts.last_ms or 0) >= (self._have.facts.last_ms or 0)
-        return reaches and not self.holes(by_rest=False)
+        reaches = (self.facts.end_ms or 0) >= (self._have.end_ms or 0)
+        return reaches and not self.unasked()
 
     def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
         if self._anew and self._have.path is not None:
             return False
         is_unknown = self._have.path is not None and not self._have.is_witnessed
-        return bool(absences) or (is_unknown and self.is_vouched_for)
+        return absences != self._have.absences or (is_unknown and self.is_vouched_for)
 
 
 def _cores() -> asyncio.Semaphore:
@@ -200,6 +256,12 @@ def _cores() -> asyncio.Semaphore:
     return _CORES.setdefault(asyncio.get_running_loop(), places)
 
 
-def _tells_of(absence: Absence, holes: list[Hole]) -> bool:
-    """Whether an absence speaks of a hole that is there; others would only pile up."""
-    return any(hole.start_ms < absence.end_ms and absence.start_ms < hole.end_ms for hole in holes)
+def _worth_keeping(
+    file: CacheFile, holes: list[Hole], absences: Iterable[Absence]
+) -> tuple[Absence, ...]:
+    """The answers that speak of a hole; those that are no proof only where there is none."""
+    speaking = [each for each in absences if any(meets(hole, each) for hole in holes)]
+    left = unexplained(file, holes, speaking)
+    return tuple(
+        each for each in speaking if each.is_proof or any(meets(hole, each) for hole in left)
+    )

@@ -13,13 +13,14 @@ from typing import Literal
 from msgspec.structs import replace
 
 from ares_notebook.cache.patch import Patch
-from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
+from ares_notebook.errors import AresError, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive, Zip
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import DAY_MS, Cut, utc
+from ares_notebook.work.confirm import confirm, confirm_unasked
 from ares_notebook.work.decide import Step
 from ares_notebook.work.draft import Draft
 
@@ -27,7 +28,6 @@ __all__ = ["Roads", "fill"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
-_BEFORE_LISTING = "before listing"
 _ROADS: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
@@ -63,10 +63,10 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
     """
     problem = await _ask_again(draft, step, roads)
     for road in step.roads:
-        if not draft.holes(by_rest=road == "rest"):
+        if not (_wanted_of_rest(draft, step) if road == "rest" else draft.unasked()):
             continue
         try:
-            await _OVER[road](draft, roads)
+            await _OVER[road](draft, step, roads)
         except (TransportError, DataError) as error:
             # An archive may be late; an API that is not found is at fault.
             if isinstance(error, NotFound) and road != "rest":
@@ -75,8 +75,16 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
                 continue
             _LOGGER.info("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
-    left = draft.holes(by_rest="rest" in step.roads)
+    left = _wanted_of_rest(draft, step) if "rest" in step.roads else draft.unasked()
     return problem if left or not draft.is_vouched_for else None
+
+
+def _wanted_of_rest(draft: Draft, step: Step) -> list[Hole]:
+    """What REST is to be asked for: all that no proof explains, but for edges that may wait."""
+    holes = draft.unexplained()
+    if not (step.edges_wait and draft.is_from_archive and draft.facts.rows):
+        return holes
+    return [hole for hole in holes if hole.rows is not None]
 
 
 async def _ask_again(draft: Draft, step: Step, roads: Roads) -> AresError | None:
@@ -94,27 +102,29 @@ async def _ask_again(draft: Draft, step: Step, roads: Roads) -> AresError | None
     return problem
 
 
-async def _monthly(draft: Draft, roads: Roads) -> None:
+async def _monthly(draft: Draft, step: Step, roads: Roads) -> None:
+    del step
     series, start = draft.file.series, draft.file.period.start
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
     # What is there already stays: a month has been published cut short, too.
-    holes = draft.holes(by_rest=False) if draft.facts.rows else [draft.wanted]
+    holes = draft.unasked() if draft.facts.rows else [draft.wanted]
     await draft.splice(await _unzipped(draft, roads.archive, "month", start, holes))
-    draft.confirm_absent(draft.holes(by_rest=False), "archive")
+    draft.record(draft.unasked(), "archive")
 
 
-async def _daily(draft: Draft, roads: Roads) -> None:
+async def _daily(draft: Draft, step: Step, roads: Roads) -> None:
     """Days one by one; those that are not there or not sound are left for REST."""
-    parts = [part for hole in draft.holes(by_rest=False) for part in _days(hole)]
+    del step
+    parts = [part for hole in draft.unasked() for part in _days(hole)]
     calls = (partial(_zipped, draft, roads.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
     await draft.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
-            silent = [hole for hole in draft.holes(by_rest=False) if _overlap(hole, part)]
-            draft.confirm_absent([_clipped(hole, part) for hole in silent], "archive")
+            silent = [hole for hole in draft.unasked() if _overlap(hole, part)]
+            draft.record([_clipped(hole, part) for hole in silent], "archive")
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
@@ -158,71 +168,39 @@ async def _unzipped(
             return [Patch(hole, part) for hole, part in patches if part.facts.rows]
 
 
-async def _over_rest(draft: Draft, roads: Roads) -> None:
+async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
-    A hole is confirmed by two answers: the archive's and REST's, or two of REST's, which
-    must know other rows of the series then. One page that is short or empty by mistake
-    loses nothing.
+    That a hole is empty is told by two answers: the archive's and REST's, or two of REST's.
+    One page that is short or empty by mistake loses nothing. What the silence proves is
+    found out by `confirm`.
     """
-    if draft.is_unpublished or roads.rest.knows_first(draft.file.series):
-        await _confirm_unlisted(draft, roads.rest)
+    archive = None if roads.source == "rest" else roads.archive
+    draft.end_now()
+    await confirm_unasked(draft, archive, roads.rest)
     asked: set[Hole] = set()
-    while holes := draft.holes(by_rest=True):
+    answered: set[Hole] = set()
+    while holes := [hole for hole in _wanted_of_rest(draft, step) if hole not in answered]:
         patches, problem = await _ask_all(draft, roads.rest, holes)
         # What came before a failure is contiguous and sound: it is kept.
         await draft.splice(patches)
         if problem is not None:
             raise problem
+        draft.end_now()
         # Holes of which the archive has not been heard need a second answer. Rows
         # may also have come that fill nothing: candles off the grid, once more.
-        unheard = set(draft.holes(by_rest=False))
-        left = [hole for hole in draft.holes(by_rest=True) if hole in holes]
-        await _confirm(
-            draft, roads.rest, [each for each in left if each in asked or each not in unheard]
-        )
+        unasked = set(draft.unasked())
+        left = [hole for hole in _wanted_of_rest(draft, step) if hole in holes]
+        silent = [each for each in left if each in asked or each not in unasked]
+        await confirm(draft, archive, roads.rest, silent)
         asked |= set(left)
+        answered |= set(silent)
         if not draft.facts.rows:
-            # The other files of an unlisted time need not ask, then.
-            await roads.rest.first_ms(draft.file.series)
-            await _confirm_unlisted(draft, roads.rest)
-
-
-async def _confirm(draft: Draft, rest: Rest, holes: list[Hole]) -> None:
-    """Remember that there is nothing in *holes*, and whether that is because the symbol is younger."""
-    series, start_ms = draft.file.series, draft.file.period.start_ms
-    heads = [hole for hole in holes if hole.rows is not None and hole.start_ms == start_ms]
-    # Who answers every question with nothing has not said that there is nothing.
-    is_alone = not set(holes).isdisjoint(draft.holes(by_rest=False))
-    if is_alone and not await rest.has_any(series):
-        msg = (
-            f"{rest.url_of(series)} lists {series.symbol}, and has no {series.dataset.label} of "
-            f"it at all, whatever is asked for; that is not believed, and nothing is stored: run "
-            f"again later, or check whether it has begun to trade"
-        )
-        raise BadAnswer(msg)
-    first_ms = await rest.first_ms(series) if heads else None
-    # The first trade lies in the last millisecond of the hole before it.
-    unlisted = [
-        hole
-        for hole in heads
-        if first_ms is not None and hole.end_ms - (hole.before_id is not None) <= first_ms
-    ]
-    draft.confirm_absent(unlisted, _BEFORE_LISTING)
-    draft.confirm_absent([hole for hole in holes if hole not in unlisted], "rest")
-
-
-async def _confirm_unlisted(draft: Draft, rest: Rest) -> None:
-    """An empty file before the very first row of the exchange needs no question of its own."""
-    if draft.facts.rows:
-        return
-    first_ms = await rest.first_ms(draft.file.series)
-    if first_ms is None:
-        # A symbol without any row is odd; each file asks for itself then.
-        return
-    before = [hole for hole in draft.holes(by_rest=True) if hole.end_ms <= first_ms]
-    draft.confirm_absent(before, _BEFORE_LISTING)
+            # The other files before the first row need not ask, then.
+            await roads.rest.first_row(draft.file.series)
+            await confirm_unasked(draft, archive, roads.rest)
+            answered |= set(draft.unexplained()) & asked
 
 
 async def _ask_all(
@@ -253,8 +231,12 @@ async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, Ares
 
 
 def _inside(archive: Zip, hole: Hole) -> Iterator[Lines]:
+    """The rows of a zip that lie in a hole: between two ids the ids alone decide."""
     for lines in archive.lines():
-        yield lines.between(hole.start_ms, hole.end_ms)
+        if hole.after_id is not None and hole.before_id is not None:
+            yield lines.only((lines.keys > hole.after_id) & (lines.keys < hole.before_id))
+        else:
+            yield lines.between(hole.start_ms, hole.end_ms)
 
 
 def _days(hole: Hole) -> Iterator[Hole]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
 
@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.span import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.market.periods import utc
@@ -134,8 +133,9 @@ def plan_repair(
 
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
-    haves = haves_of(store, span.files)
-    end_ms = min(span.end_ms, _last_ms(haves[-1], store.receipt(haves[-1].file), span.end_ms))
+    # What rots on the disk keeps its size and time: the bytes themselves are looked at here.
+    haves = [store.verified(have) for have in haves_of(store, span.files)]
+    end_ms = min(span.end_ms, _end_ms(haves, store))
     for have in haves:
         if have.file.period.start_ms < end_ms:
             asked = replace(have, absences=()) if recheck else have
@@ -143,11 +143,15 @@ def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> It
             yield replace(step, is_recheck=recheck)
 
 
-def _last_ms(last: Have, receipt: Receipt | None, end_ms: int) -> int:
-    """Where the rows of a series end, or did when its last receipt was written."""
-    known = [last.facts] if receipt is None else [last.facts, receipt.facts]
-    # The last trade lies in the millisecond in which its cover ends.
-    ends = [max(each.covered_until_ms or 0, (each.last_ms or -1) + 1) for each in known]
-    if last.final or last.problem is not None or last.is_salvaged or not max(ends):
-        return end_ms
-    return max(ends)
+def _end_ms(haves: Sequence[Have], store: Store) -> int:
+    """Where the rows of a series end, or did when the last receipt that knew some was written."""
+    for have in reversed(haves):
+        receipt = store.receipt(have.file)
+        if have.final or (receipt is not None and receipt.final):
+            return have.file.grid_end_ms
+        if have.end_ms is not None:
+            return have.end_ms
+        if have.problem is not None and receipt is None:
+            # Nobody has noted how far it went, and what is readable may end before it did.
+            return have.file.grid_end_ms
+    return haves[0].file.start_ms

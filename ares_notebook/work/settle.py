@@ -21,7 +21,8 @@ __all__ = ["settle"]
 
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
-_NO_PERPETUAL = "there is no perpetual of this name"
+# What lies within it is cut by each answer itself.
+_CLOCK_TOLERANCE = timedelta(seconds=10)
 
 Note = Callable[[str], None]
 
@@ -54,7 +55,21 @@ async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
     spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
     if spot:
         await _check_symbol(plan, spot[0].file.series, roads, note)
-    return await _without_lacking_perpetual(plan, roads, store, note)
+    plan = await _without_lacking_perpetual(plan, roads, store, note)
+    return _by_their_clock(plan, roads.rest, note)
+
+
+def _by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
+    """Take nothing for closed that is later than the answers so far say: our own clock may be fast."""
+    now = utc(rest.now_ms)
+    ahead = datetime.now(UTC) - now
+    if plan.end <= now or ahead <= _CLOCK_TOLERANCE:
+        return plan
+    note(
+        f"the clock of this machine is {ahead.total_seconds():,.0f} seconds ahead of the "
+        f"exchange's, so nothing after {now:%Y-%m-%d %H:%M} UTC is taken for closed"
+    )
+    return plan.ending(now)
 
 
 async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
@@ -107,14 +122,14 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
     if only_futures:
         # Nobody has looked yet whether the symbol exists at all.
         await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
-    note(f"{plan.symbol}: {_NO_PERPETUAL}, so it has no funding rates")
+    note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
     # The archive alone cannot know of a perpetual that is listed since this month.
-    evidence = "archive" if plan.settings.source == "archive" else _NO_PERPETUAL
+    is_proven = plan.settings.source != "archive"
     try:
         for step in steps:
             async with locked(store, step.file):
-                with Draft(step, store) as draft:
-                    draft.confirm_absent(step.holes, evidence)
+                with Draft(step, store, lambda: roads.rest.now_ms) as draft:
+                    draft.record(step.holes, "no perpetual" if is_proven else "archive")
                     await draft.commit()
     except CacheError as error:
         note(f"that could not be noted, and is asked again next time: {error}")
@@ -123,11 +138,24 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
 
 
 async def _has_perpetual(plan: Plan, series: Series, roads: Roads, note: Note) -> bool:
+    """
+    Whether there is funding to ask for.
+
+    A list that lacks the name may be that of a maintenance, and a settled contract is not in
+    it: the funding itself is asked for once before it is believed.
+    """
     source = plan.settings.source
     if source != "rest" and await roads.archive.has_any(series):
         return True
+    if source == "archive":
+        return False
     try:
-        return source != "archive" and await roads.rest.has_perpetual(series.symbol)
+        return (
+            await roads.rest.has_perpetual(series.symbol)
+            or await roads.rest.first_row(series) is not None
+        )
+    except UnknownSymbol:
+        return False
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
         return True

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.lock import sweep
 from ares_notebook.cache.store import Store
@@ -134,7 +136,13 @@ class _Work:
         for step in steps:
             if step.file.name in refused:
                 self.results[step.file.name] = _failed(step, refused[step.file.name])
-        left = iter([step for step in _bounds_first(steps) if step.file.name not in refused])
+        left = iter(
+            [
+                structs.replace(step, edges_wait=step.file.dataset is AGG_TRADES)
+                for step in _bounds_first(steps)
+                if step.file.name not in refused
+            ]
+        )
         async with asyncio.TaskGroup() as group:
             # As many tasks as places, whatever there is to do.
             for _ in range(min(hands.places, len(steps))):
@@ -150,37 +158,51 @@ class _Work:
 
     async def _join(self, hands: Hands) -> None:
         """
-        Mend the seams between days of trades: where the ids do not run on, rows are missing.
+        Prove the edges between days of trades, now that the days are there.
 
-        One after the other, since what is found at one edge may prove the other.
+        Where the ids run on, that is noted; where they do not, and at the first and the last
+        edge, the exchange is asked: one after the other, since what is found at one edge may
+        prove the other.
         """
-        for step in await self._torn(hands):
-            [have] = await hands.haves([step.file])
-            now = decide(have, step.until_ms, self.plan.settings.source)
-            before = self.results.get(step.file.name)
-            if now.action == "skip":
-                self.results[step.file.name] = before or skipped(now)
-                continue
-            await self._step(now, hands)
-            self.results[step.file.name] = _both(before, self.results[step.file.name])
-
-    async def _torn(self, hands: Hands) -> list[Step]:
-        """Days of trades that looked whole until their neighbours were there."""
         trades = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
         if all(step.action == "skip" for step in trades):
-            return []
-        sound = [step for step in trades if not self._is_open(step)]
+            return
+        sound = [step for step in trades if not self._has_failed(step)]
         haves = await hands.haves([step.file for step in sound])
-        pairs = zip(sound, haves, strict=True)
-        return [
-            step
-            for step, have in pairs
-            if have.unexplained(step.until_ms) or (step.action != "skip" and _waits(step))
-        ]
+        joined, torn = [], []
+        for step, have in zip(sound, haves, strict=True):
+            now = decide(have, step.until_ms, self.plan.settings.source)
+            if have.unexplained(step.until_ms):
+                # A day of which nothing came was asked for in full.
+                torn += [step] if have.facts.rows or step.action == "skip" else []
+            elif have.unnoted_edges(step.until_ms):
+                joined.append(now)
+            elif step.action != "skip":
+                self._tell_again(now)
+        left = iter(joined)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(hands.places, len(joined))):
+                group.create_task(self._again(left, hands))
+        for step in torn:
+            [have] = await hands.haves([step.file])
+            await self._again(iter([decide(have, step.until_ms, self.plan.settings.source)]), hands)
 
-    def _is_open(self, step: Step) -> bool:
+    async def _again(self, left: Iterator[Step], hands: Hands) -> None:
+        """One step after the other, of files that have been worked on already."""
+        for now in left:
+            before = self.results.get(now.file.name)
+            await self._step(now, hands)
+            self.results[now.file.name] = _both(before, self.results[now.file.name])
+
+    def _tell_again(self, now: Step) -> None:
+        """What became of a file, now that its neighbours are there."""
+        before = self.results.get(now.file.name)
+        if before is not None:
+            self.results[now.file.name] = replace(before, missing=0)
+
+    def _has_failed(self, step: Step) -> bool:
         result = self.results.get(step.file.name)
-        return result is not None and (result.error is not None or result.missing > 0)
+        return result is not None and result.error is not None
 
     async def _check_size(self, roads: Roads, hands: Hands) -> dict[str, NotEnoughDisk]:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""

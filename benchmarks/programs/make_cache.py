@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.facts import Absence, Facts
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts
 from ares_notebook.market.series import CacheFile, Series, files_between
 
 HOUR_MS = 3_600_000

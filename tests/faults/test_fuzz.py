@@ -43,7 +43,8 @@ from ares_notebook.exchange.info import read_info, read_time
 from ares_notebook.exchange.published import lines_of_csv, lines_of_json
 from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
-from ares_notebook.market.facts import Absence, Facts, Hole, Trouble
+from ares_notebook.market.evidence import Absence
+from ares_notebook.market.facts import Facts, Hole, Trouble
 from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import empty_rows, header_of
 from ares_notebook.market.series import Series, parse_file_name

@@ -1,0 +1,54 @@
+"""The exchange's clock, as its own answers tell it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from ares_notebook.market.periods import to_ms
+
+__all__ = ["ExchangeClock"]
+
+
+class ExchangeClock:
+    """
+    What time it is, never later than the exchange says.
+
+    A clock of this machine that is fast would take a candle that is still open for closed.
+    Each answer of the API carries a time, so that to know better costs no request.
+
+    Examples
+    --------
+    >>> clock = ExchangeClock()
+    >>> clock.hear(1_735_689_600_000)
+    >>> clock.now_ms() - 1_735_689_600_000 < 1000
+    True
+    """
+
+    def __init__(self) -> None:
+        # The exchange's time minus that of a clock which nobody can set.
+        self._ahead_ms: float | None = None
+
+    def hear(self, exchange_ms: float) -> None:
+        """Learn from an answer; of several that disagree the earliest counts."""
+        ahead_ms = exchange_ms - _steady_ms()
+        self._ahead_ms = ahead_ms if self._ahead_ms is None else min(self._ahead_ms, ahead_ms)
+
+    def hear_headers(self, headers: Mapping[str, str]) -> None:
+        """The same from the ``Date`` of an answer, which is cut to the second."""
+        try:
+            self.hear(to_ms(parsedate_to_datetime(headers.get("Date", ""))))
+        except (ValueError, OverflowError):
+            return
+
+    def now_ms(self) -> int:
+        """Now, in milliseconds since the epoch; by the clock of this machine until one has been heard."""
+        ours_ms = time.time() * 1000
+        if self._ahead_ms is None:
+            return int(ours_ms)
+        return int(min(ours_ms, _steady_ms() + self._ahead_ms))
+
+
+def _steady_ms() -> float:
+    return time.monotonic() * 1000
