@@ -70,8 +70,8 @@ def load_klines(
         ``volume`` in the base asset, as Binance's "Kline/Candlestick data" defines them.
         Of what the ancestor did not store the cells are NaN. ``attrs["complete"]`` tells whether every row of the
         window is there or proven absent; ``attrs["missing"]`` lists the ``(start, end)`` of
-        those that are not, aware UTC; ``attrs["altered"]`` names the files of the window
-        whose bytes are not those of their receipts, which count as missing.
+        those that are not, aware UTC. Where bytes are not those of the receipts,
+        ``attrs["altered"]`` names these files, and they count as missing.
 
     Warns
     -----
@@ -282,8 +282,9 @@ def read_window(
             store.verified(have)
         raise
     missing = missing_spans(haves, start_ms, end_ms)
-    altered = [have.file.name for have in haves if have.is_altered]
-    frame.attrs = {"complete": not missing, "missing": missing, "altered": altered}
+    frame.attrs = {"complete": not missing, "missing": missing}
+    if altered := [have.file.name for have in haves if have.is_altered]:
+        frame.attrs["altered"] = altered
     return frame
 
 
@@ -305,8 +306,8 @@ def _never(series: Series, store: Store, span: Span) -> str:
 
 
 def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    missing, altered = frame.attrs["missing"], frame.attrs["altered"]
-    if altered:
+    missing = frame.attrs["missing"]
+    if altered := frame.attrs.get("altered"):
         more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
         return (
             f"{altered[0]}{more} is not what its receipt says: somebody or a disk has altered it, "

@@ -24,7 +24,7 @@ from ares_notebook.exchange.published import lines_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
-from ares_notebook.market.intervals import next_open_ms, opens_between, previous_open_ms
+from ares_notebook.market.intervals import next_open_ms, opens_between
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series
@@ -38,7 +38,6 @@ _Marks = npt.NDArray[np.bool_]
 # Pages under way at once for a file among others; one that is alone may have all places.
 _PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
-_LONGEST_FUNDING_MS = 8 * 3_600_000
 _NEVER_MS = 1 << 52
 # Ids ascend, and stamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
@@ -77,8 +76,10 @@ class Rest:
         self._firsts: Once[FirstRow | None] = Once()
         self._lasts: Once[int | None] = Once()
         self._listings: Once[dict[str, Listing]] = Once()
-        # The earliest row that was heard of a series: its history begins no later.
+        # The earliest and the latest row that were heard of a series: its history begins no
+        # later, and ends no earlier.
         self._reach_ms: dict[Series, int] = {}
+        self._latest_ms: dict[Series, int] = {}
         self._files_paged = 0
         self.notes: list[str] = []
 
@@ -191,12 +192,19 @@ class Rest:
         first = await self.first_row(series)
         return first is not None and first.stamp_ms < moment_ms
 
-    async def last_ms(self, series: Series) -> int | None:
-        """The stamp of the newest row that the API has of *series*, asked for once; None without any."""
-        return await self._lasts.get(series, partial(self._ask_last, series))
+    async def ends_before(self, series: Series, moment_ms: int) -> bool:
+        """
+        Whether the API has rows of *series*, and none from a moment on.
+
+        Costs a request only where no page of this run has shown a later row.
+        """
+        if self._latest_ms.get(series, -1) >= moment_ms:
+            return False
+        last_ms = await self._lasts.get(series, partial(self._ask_last, series))
+        return last_ms is not None and last_ms < moment_ms
 
     def knows_last(self, series: Series) -> bool:
-        """Whether `last_ms` has its answer already."""
+        """Whether the newest row has been asked for."""
         return self._lasts.has(series)
 
     async def _ask_first(self, series: Series) -> FirstRow | None:
@@ -250,7 +258,7 @@ class Rest:
             for start_ms, end_ms in _kline_pages(series, hole)
         )
         async for page in self._paged(calls):
-            yield self._closed(series, page.between(hole.start_ms, hole.end_ms))
+            yield self._closed(series, page)
 
     def _closed(self, series: Series, page: Lines) -> Lines:
         """Without a last candle that the exchange has not closed yet, whatever our own clock says."""
@@ -278,12 +286,11 @@ class Rest:
             self._files_paged -= 1
 
     async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        # From before the hole on: an event there shows that the API's history does not begin later.
-        start_ms = max(1, hole.start_ms - _LONGEST_FUNDING_MS)
+        start_ms = hole.start_ms
         while start_ms < hole.end_ms:
             params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
             page = await self._page(series, params, _within(start_ms, hole.end_ms))
-            yield page.between(hole.start_ms, hole.end_ms)
+            yield page
             if len(page) < series.dataset.rest_rows:
                 return
             start_ms = int(page.stamps_us[-1]) // 1000 + 1
@@ -378,6 +385,8 @@ class Rest:
             page = await self._transport.get(ask(url=url, counter="funding"), read)
         if len(page):
             self._hear_of(series, int(page.stamps_us.min()) // 1000)
+            latest_ms = int(page.stamps_us.max()) // 1000
+            self._latest_ms[series] = max(latest_ms, self._latest_ms.get(series, latest_ms))
         return page
 
     def url_of(self, series: Series) -> str:
@@ -407,20 +416,12 @@ class Rest:
 
 
 def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
-    """
-    Windows ``[start, end)`` of at most a page of candles each.
-
-    Where the page has room it begins one candle early: that one shows that the history of
-    the API does not begin later, and costs nothing.
-    """
-    interval, size = series.interval or "", series.dataset.rest_rows
-    opens = opens_between(interval, hole.start_ms, hole.end_ms)
+    """Windows ``[start, end)`` of at most a page of candles each."""
+    opens = opens_between(series.interval or "", hole.start_ms, hole.end_ms)
+    size = series.dataset.rest_rows
     for at in range(0, len(opens), size):
         end_ms = opens[at + size] if at + size < len(opens) else hole.end_ms
-        start_ms = hole.start_ms if at == 0 else opens[at]
-        if at == 0 and len(opens) < size:
-            start_ms = max(1, previous_open_ms(interval, opens[0]))
-        yield start_ms, end_ms
+        yield (hole.start_ms if at == 0 else opens[at]), end_ms
 
 
 def _within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Marks]:

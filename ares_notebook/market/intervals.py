@@ -12,7 +12,6 @@ __all__ = [
     "interval_text",
     "next_open_ms",
     "opens_between",
-    "previous_open_ms",
     "validate_interval",
 ]
 
@@ -80,20 +79,6 @@ def next_open_ms(interval: str, open_ms: int) -> int:
     if interval == "1M":
         return month_of(utc(open_ms)).end_ms
     return open_ms + INTERVALS[interval]
-
-
-def previous_open_ms(interval: str, open_ms: int) -> int:
-    """
-    The open time of the candle before the one that opens at *open_ms*.
-
-    Examples
-    --------
-    >>> 1735689600000 - previous_open_ms("1M", 1735689600000) == 31 * 86_400_000
-    True
-    """
-    if interval == "1M":
-        return month_of(utc(open_ms - 1)).start_ms
-    return open_ms - INTERVALS[interval]
 
 
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:

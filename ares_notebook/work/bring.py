@@ -58,8 +58,12 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
         if have.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
             have = await _have(step, store)
-            rest = await _once(replace(have, noted_rows=0), step, roads, store)
-            result = dataclasses.replace(rest, rows=result.rows + rest.rows)
+            then = await _once(replace(have, noted_rows=0), step, roads, store)
+            if not have.is_altered:
+                then = dataclasses.replace(
+                    then, action=result.action, reason=result.reason, rows=result.rows + then.rows
+                )
+            result = then
         if isinstance(result.error, DataError) and _is_in_the_way(have):
             return await _once(replace(have, problem=str(result.error)), step, roads, store)
         return result
@@ -72,7 +76,8 @@ def _is_in_the_way(have: Have) -> bool:
 
 async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepReport:
     """Decide anew about a file under its lock, and do it."""
-    now = replace(decide(have, step.until_ms, roads.source), edges_wait=step.edges_wait)
+    now = decide(have, step.until_ms, roads.source)
+    now = replace(now, edges_wait=step.edges_wait and not now.restores)
     if now.action == "skip":
         # Of the plan it dropped what a receipt needs; the days beside it may have proven its edges.
         now = replace(now, have=have)

@@ -63,22 +63,31 @@ async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iter
             await _confirm_early(ask, hole)
 
 
-async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> None:
+async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> list[Hole]:
     """
     The same for a file without rows that lies wholly before the first or after the last row.
 
     Asks for nothing that a file of the series has not asked for already: years before a
     listing cost no request a month.
+
+    Returns
+    -------
+    list of Hole
+        Those for which there is nothing to ask the API for, proven or not.
     """
+    answered: list[Hole] = []
     if draft.facts.rows or not rest.knows_first(draft.file.series):
-        return
+        return answered
     ask = _Witnesses(draft, archive, rest)
     first = await rest.first_row(ask.series)
     for hole in draft.unexplained():
         if first is not None and hole.end_ms <= first.stamp_ms:
             await _confirm_early(ask, hole)
+            answered.append(hole)
         elif rest.knows_last(ask.series) and await _has_ended(ask, hole.start_ms):
             draft.record([hole], "last row")
+            answered.append(hole)
+    return answered
 
 
 def _is_tail(draft: Draft, hole: Hole) -> bool:
@@ -88,8 +97,7 @@ def _is_tail(draft: Draft, hole: Hole) -> bool:
 
 async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
     """Whether the last row is before a moment, and the symbol does not trade any more."""
-    last_ms = await ask.rest.last_ms(ask.series)
-    if last_ms is None or last_ms >= moment_ms:
+    if not await ask.rest.ends_before(ask.series, moment_ms):
         return False
     listing = await ask.rest.listing_of(ask.series)
     return listing is None or not listing.is_trading

@@ -178,9 +178,8 @@ async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
     """
     archive = None if roads.source == "rest" else roads.archive
     draft.end_now()
-    await confirm_unasked(draft, archive, roads.rest)
+    answered = set(await confirm_unasked(draft, archive, roads.rest))
     asked: set[Hole] = set()
-    answered: set[Hole] = set()
     while holes := [hole for hole in _wanted_of_rest(draft, step) if hole not in answered]:
         patches, problem = await _ask_all(draft, roads.rest, holes)
         # What came before a failure is contiguous and sound: it is kept.
@@ -199,8 +198,7 @@ async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
         if not draft.facts.rows:
             # The other files before the first row need not ask, then.
             await roads.rest.first_row(draft.file.series)
-            await confirm_unasked(draft, archive, roads.rest)
-            answered |= set(draft.unexplained()) & asked
+            answered |= set(await confirm_unasked(draft, archive, roads.rest))
 
 
 async def _ask_all(
