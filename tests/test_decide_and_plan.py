@@ -132,7 +132,7 @@ def test_an_absent_file_with_an_answer_is_skipped():
 
     step = decide(Have(HOURS, absences=(heard,)), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason) == ("skip", "the exchange has nothing: no file")
+    assert (step.action, step.reason) == ("skip", "confirmed absent upstream: no file")
 
 
 def test_an_answer_of_the_same_day_is_asked_for_once_more():

@@ -13,7 +13,7 @@ from reading import facts_of
 
 from ares_notebook.market.evidence import Absence
 from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.holes import find_holes, unexplained
+from ares_notebook.market.holes import find_holes, unasked, unexplained
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
 from ares_notebook.market.rows import schema_of
@@ -279,7 +279,7 @@ def test_an_answer_explains_the_part_of_a_hole_that_it_speaks_of():
     start_ms = CANDLES.period.start_ms
     hole = Hole(start_ms, start_ms + 40 * HOUR_MS, rows=10)
 
-    left = unexplained(CANDLES, [hole], [absence(8, 16), absence(30, 60)], by_rest=True)
+    left = unexplained(CANDLES, [hole], [absence(8, 16), absence(30, 60)])
 
     assert [
         ((h.start_ms - start_ms) // HOUR_MS, (h.end_ms - start_ms) // HOUR_MS, h.rows) for h in left
@@ -287,19 +287,20 @@ def test_an_answer_explains_the_part_of_a_hole_that_it_speaks_of():
         (0, 8, 2),
         (16, 30, 4),
     ]
-    assert unexplained(CANDLES, [hole], [absence(0, 40)], by_rest=True) == []
+    assert unexplained(CANDLES, [hole], [absence(0, 40)]) == []
 
 
-def test_the_archives_silence_explains_no_certain_hole():
-    """Archives have been published cut short, so only REST explains rows that are missing for certain."""
+def test_the_archives_silence_explains_no_hole():
+    """Archives have been published cut short: their silence is no proof, and is not asked for twice."""
     start_ms = CANDLES.period.start_ms
     hole = Hole(start_ms, start_ms + 8 * HOUR_MS, rows=2)
     edge = Hole(TRADES.period.start_ms, TRADES.period.start_ms + 5)
     silence = Absence(edge.start_ms, edge.end_ms, "archive", "2025-02-01")
 
-    assert unexplained(CANDLES, [hole], [absence(0, 8, "archive")], by_rest=True) == [hole]
-    assert unexplained(CANDLES, [hole], [absence(0, 8, "archive")], by_rest=False) == []
-    assert unexplained(TRADES, [edge], [silence], by_rest=True) == []
+    assert unexplained(CANDLES, [hole], [absence(0, 8, "archive")]) == [hole]
+    assert unasked(CANDLES, [hole], [absence(0, 8, "archive")]) == []
+    assert unexplained(TRADES, [edge], [silence]) == [edge]
+    assert unasked(TRADES, [edge], [silence]) == []
 
 
 @pytest.mark.parametrize(
@@ -318,4 +319,4 @@ def test_a_hole_in_ids_is_explained_by_ids_alone(ids, is_explained):
     hole = Hole(at, at + 1, rows=9, after_id=10, before_id=20)
     heard = Absence(at - 9, at + 9, "rest", "2025-02-01", after_id=ids[0], before_id=ids[1])
 
-    assert unexplained(TRADES, [hole], [heard], by_rest=True) == ([] if is_explained else [hole])
+    assert unexplained(TRADES, [hole], [heard]) == ([] if is_explained else [hole])

@@ -33,7 +33,7 @@ def having(rows: int, **what: object) -> Have:
 def state(have: Have, now_ms: int = NOW) -> str:
     """How a file stands, with its holes up to the end of the month."""
     holes = have.holes(END)
-    return state_of(have, holes, have.unheard(holes), now_ms)
+    return state_of(have, holes, have.unexplained(END), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,14 @@ def state(have: Have, now_ms: int = NOW) -> str:
         (having(20, trouble=replace(FAILED, reason="unheard of")), "failed"),
         (having(0, problem="row 3 is not a number"), "corrupt, quarantined"),
         (having(20, absences=(Absence(START, END, "rest", WHEN),)), "confirmed absent upstream"),
-        (having(20, absences=(Absence(START, END, "archive", WHEN),)), "not downloaded"),
-        (having(0, absences=(Absence(START, END, "before listing", WHEN),)), "before listing"),
-        (having(20, absences=(Absence(START, END, "before listing", WHEN),)), "before listing"),
+        (having(20, absences=(Absence(START, END, "archive", WHEN),)), "unconfirmed"),
+        (having(20, absences=(Absence(START, END, "late history", WHEN),)), "unconfirmed"),
+        (having(0, absences=(Absence(START, END, "before listing", WHEN),)), "unconfirmed"),
+        (having(0, absences=(Absence(START, END, "first rows", WHEN),)), "before listing"),
+        (having(20, absences=(Absence(START, END, "first trade", WHEN),)), "before listing"),
+        (having(20, absences=(Absence(START, END, "last row", WHEN),)), "after delisting"),
+        (having(0, absences=(Absence(START, END, "between listings", WHEN),)), "between listings"),
+        (having(28, is_altered=True), "corrupt, quarantined"),
     ],
 )
 def test_a_state_is_the_first_thing_to_be_said_of_a_file(have, expected):
@@ -67,7 +72,7 @@ def test_what_is_open_comes_before_what_is_explained():
 def test_answers_about_other_rows_do_not_count():
     """An answer about rows that are there by now says nothing of those that are missing."""
     stale = Absence(START, START + DAY_MS, "rest", WHEN)
-    listing = Absence(START + 20 * DAY_MS, END, "before listing", WHEN)
+    listing = Absence(START + 20 * DAY_MS, END, "first rows", WHEN)
 
     assert state(having(20, absences=(stale, listing))) == "before listing"
 

@@ -323,7 +323,7 @@ async def test_the_first_row_is_asked_for_once(exchange, rest, series, first):
     """Where a history begins is one question, however often it is needed."""
     assert not rest.knows_first(series)
 
-    answers = {await rest.first_ms(series), await rest.first_ms(series)}
+    answers = {(await rest.first_row(series)).stamp_ms, (await rest.first_row(series)).stamp_ms}
 
     assert answers == {to_ms(as_utc(first))}
     assert rest.knows_first(series)
@@ -332,9 +332,10 @@ async def test_the_first_row_is_asked_for_once(exchange, rest, series, first):
 
 async def test_the_first_trade_is_found_though_its_id_is_zero(rest):
     """Spot ids begin with zero."""
-    first = await rest.first_ms(TRADES)
+    first = await rest.first_row(TRADES)
 
-    assert 0 <= first - to_ms(as_utc("2017-08-17T04:00")) < 60_000
+    assert first.key == 0
+    assert 0 <= first.stamp_ms - to_ms(as_utc("2017-08-17T04:00")) < 60_000
 
 
 @pytest.mark.parametrize(

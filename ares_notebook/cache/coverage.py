@@ -162,6 +162,8 @@ def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
 def _is_final(have: Have) -> bool:
     """Whether it is final by what is known today: of its neighbours, too."""
     file = have.file
+    if have.on_disk is not None and not have.is_witnessed:
+        return False
     return is_final(file, have.proven, have.absences, file.grid_end_ms, have.beside)
 
 

@@ -88,6 +88,9 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     def to_json(self) -> str:
         """The text that is stored; readable, and the same for the same receipt."""
         told = {"format": _FORMAT, **to_builtins(self)}
+        if self.ended_ms is None:
+            # Of a field that few have, the others keep the bytes that they always had.
+            del told["ended_ms"]
         return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -80,6 +80,8 @@ class Rest:
         # later, and ends no earlier.
         self._reach_ms: dict[Series, int] = {}
         self._latest_ms: dict[Series, int] = {}
+        # Edges of days of trades over which the ids run on, as a look has shown.
+        self._joined: set[tuple[Series, int | None, int | None]] = set()
         self._files_paged = 0
         self.notes: list[str] = []
 
@@ -175,6 +177,10 @@ class Rest:
         proven by it, unless the row is a trade of id 0.
         """
         return await self._firsts.get(series, partial(self._ask_first, series))
+
+    def runs_on(self, series: Series, hole: Hole) -> bool:
+        """Whether a look has shown that the trade ids run on over a hole at the edge of a day."""
+        return (series, hole.after_id, hole.before_id) in self._joined
 
     def knows_first(self, series: Series) -> bool:
         """Whether `first_row` has its answer already."""
@@ -315,10 +321,13 @@ class Rest:
     async def _first_id(self, series: Series, hole: Hole, before_id: int) -> int:
         """The first id of the hole before a trade: where the ids run on from an earlier day, that trade's own."""
         if before_id == 0:
+            # There is no trade before the first.
+            self._joined.add((series, None, before_id))
             return before_id
         page = await self._page(series, {"fromId": before_id - 1}, _within(0), limit=1)
         is_next = bool(len(page)) and int(page.keys[0]) == before_id - 1
         if is_next and int(page.stamps_us[0]) < hole.start_ms * 1000:
+            self._joined.add((series, None, before_id))
             return before_id
         if not is_next:
             # The id before is not used, or the history begins here: an earlier trade tells.
@@ -329,10 +338,9 @@ class Rest:
     async def _last_id(self, series: Series, hole: Hole, after_id: int) -> int:
         """The last id of the hole behind a trade: that trade's own where the next one is of a later day."""
         page = await self._page(series, {"fromId": after_id + 1}, _within(0), limit=1)
-        if len(page) and int(page.keys[0]) == after_id + 1:
-            # It follows the trade that is there, so the history reaches back to that.
-            self._hear_of(series, hole.start_ms - 1)
         if not len(page) or int(page.stamps_us[0]) >= hole.end_ms * 1000:
+            if len(page) and int(page.keys[0]) == after_id + 1:
+                self._joined.add((series, after_id, None))
             return after_id
         newest = await self._newest(series, hole.end_ms)
         return int(newest.keys[-1]) if len(newest) else after_id

@@ -56,7 +56,9 @@ async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iter
     """
     ask = _Witnesses(draft, archive, rest)
     for hole in holes:
-        if await rest.begins_before(draft.file.series, hole.start_ms):
+        if rest.runs_on(draft.file.series, hole):
+            draft.record([hole], "neighbours")
+        elif await rest.begins_before(draft.file.series, hole.start_ms):
             is_over = _is_tail(draft, hole) and await _has_ended(ask, hole.start_ms)
             draft.record([hole], "last row" if is_over else "rest")
         else:

@@ -90,7 +90,9 @@ class Draft:
 
     def has_bytes(self, receipt: Receipt | None) -> bool:
         """Whether it is, byte by byte, the file that a receipt was written for."""
-        return receipt is not None and self._part is not None and self._part.sha256 == receipt.sha256
+        return (
+            receipt is not None and self._part is not None and self._part.sha256 == receipt.sha256
+        )
 
     @property
     def facts(self) -> Facts:

@@ -187,11 +187,15 @@ async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
         if problem is not None:
             raise problem
         draft.end_now()
-        # Holes of which the archive has not been heard need a second answer. Rows
-        # may also have come that fill nothing: candles off the grid, once more.
+        # Holes of which the archive has not been heard need a second answer, but where ids run
+        # on. Rows may also have come that fill nothing: candles off the grid, once more.
         unasked = set(draft.unasked())
         left = [hole for hole in _wanted_of_rest(draft, step) if hole in holes]
-        silent = [each for each in left if each in asked or each not in unasked]
+        silent = [
+            each
+            for each in left
+            if each in asked or each not in unasked or roads.rest.runs_on(draft.file.series, each)
+        ]
         await confirm(draft, archive, roads.rest, silent)
         asked |= set(left)
         answered |= set(silent)
