@@ -135,8 +135,8 @@ def load_agg_trades(
     Returns
     -------
     pandas.DataFrame
-        Index ``timestamp`` (UTC-aware; many trades may share one), in order of
-        ``agg_trade_id``; columns ``price, quantity`` (float64), ``is_buyer_maker``
+        Index ``timestamp`` (UTC-aware, ascending; many trades may share one), trades of one
+        stamp in order of ``agg_trade_id``; columns ``price, quantity`` (float64), ``is_buyer_maker``
         (bool), ``agg_trade_id, first_trade_id, last_trade_id`` (int64). Stamps are
         microseconds from 2025-01-01 on and milliseconds before, as in Binance's spot
         archive. ``attrs`` as in `load_klines`.

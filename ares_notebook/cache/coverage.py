@@ -14,7 +14,7 @@ from ares_notebook.cache.reasons import state_of
 from ares_notebook.cache.span import cached_files, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.market.holes import is_final, unexplained
+from ares_notebook.market.holes import is_final
 from ares_notebook.market.periods import as_utc, to_ms
 from ares_notebook.market.series import CacheFile
 from ares_notebook.settings import Settings
@@ -135,7 +135,7 @@ def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
     # Rows beyond the end are there all the same, and then expected too.
     until_ms = max(until_ms, facts.covered_until_ms or 0)
     holes = have.holes(until_ms)
-    left = unexplained(file, holes, have.absences)
+    left = have.unexplained(until_ms)
     proven = have.proven
     missing, good = have.missing(holes), proven.rows - proven.off_grid
     expected = len(file.opens(until_ms)) if file.dataset.has_interval else good + missing

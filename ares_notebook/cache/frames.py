@@ -68,8 +68,24 @@ def frame_of(haves: Sequence[Have], wanted: Wanted) -> pd.DataFrame:
 
         # list() brings what went wrong in a thread.
         list(pool.map(put, haves, accumulate(rows, initial=0), rows))
+    _sort_by_stamp(arrays)
     stamps = pd.DatetimeIndex(arrays.pop("timestamp").view("M8[us]"), name="timestamp", copy=False)
     return pd.DataFrame(arrays, index=stamps.tz_localize("UTC"), copy=False)
+
+
+def _sort_by_stamp(arrays: _Arrays) -> None:
+    """
+    Put rows into the order of their stamps; those of one stamp keep theirs.
+
+    Ids of trades ascend, and in 2017 some stamps go back by a second: a frame that is not in
+    order of its index could not be cut by time.
+    """
+    stamps = arrays["timestamp"]
+    if np.all(stamps[1:] >= stamps[:-1]):
+        return
+    order = np.argsort(stamps, kind="stable")
+    for name, cells in arrays.items():
+        arrays[name] = cells[order]
 
 
 def _is_known(have: Have, wanted: Wanted) -> bool:

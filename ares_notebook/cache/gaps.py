@@ -124,16 +124,17 @@ def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
         holes = have.holes(until_ms)
         if not holes and not have.facts.quiet:
             continue
-        gaps = [*_open(have, holes, now_ms), *_explained(have, holes), *_quiet(have)]
+        left = have.unexplained(until_ms)
+        gaps = [*_open(have, left, now_ms), *_explained(have, holes), *_quiet(have)]
         for gap in sorted(gaps, key=lambda each: each.start_ms):
             start_ms, end_ms = max(gap.start_ms, span.start_ms), min(gap.end_ms, span.end_ms)
             if start_ms < end_ms:
                 yield replace(gap, start_ms=start_ms, end_ms=end_ms)
 
 
-def _open(have: Have, holes: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
+def _open(have: Have, left: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
     """Holes that no proof explains, and why they are still there."""
-    for hole in unexplained(have.file, holes, have.absences):
+    for hole in left:
         if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
             future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
             yield _gap(future, NOT_PUBLISHED, "it lies in the future")
@@ -146,7 +147,7 @@ def _open(have: Have, holes: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
 
 def _explained(have: Have, holes: Sequence[Hole]) -> Iterator[_Gap]:
     """Holes in which rows are missing for certain, and it is proven that there are none."""
-    for hole in holes:
+    for hole in () if have.is_stray else holes:
         if hole.rows is None and have.proven.rows:
             # At a quiet edge nothing is known to be missing.
             continue

@@ -100,12 +100,13 @@ def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
     """
     if have.problem is not None:
         return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
-    if have.is_altered:
-        return CORRUPT, "its bytes are not those of its receipt; the next download replaces it", ""
     trouble = have.trouble
+    altered = "its bytes are not those of its receipt" if have.is_altered else ""
     if trouble is not None:
         reason = trouble.reason if trouble.reason in REASONS else FAILED
-        return reason, trouble.words, trouble.at
+        return reason, "; ".join(filter(None, (altered, trouble.words))), trouble.at
+    if altered:
+        return CORRUPT, f"{altered}; the next download replaces it", ""
     answer = unconfirmed_by(have, hole)
     if answer is not None:
         return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at

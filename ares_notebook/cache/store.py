@@ -168,7 +168,6 @@ class Store:
             tell_of_change(path, status.st_mtime_ns)
         return replace(
             examined(file, path),
-            sources=receipt.sources if receipt and is_altered else (),
             absences=absences,
             trouble=trouble,
             is_altered=is_altered,

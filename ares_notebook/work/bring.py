@@ -78,6 +78,9 @@ async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepRepor
     """Decide anew about a file under its lock, and do it."""
     now = decide(have, step.until_ms, roads.source)
     now = replace(now, edges_wait=step.edges_wait and not now.restores)
+    if now.restores and (receipt := store.receipt(step.file)) is not None:
+        # Its rows came from where those came that it is to have again.
+        now = replace(now, have=replace(now.have, sources=receipt.sources))
     if now.action == "skip":
         # Of the plan it dropped what a receipt needs; the days beside it may have proven its edges.
         now = replace(now, have=have)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from ares_notebook.errors import BadAnswer, TransportError
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.rest import FirstRow, Rest
@@ -117,13 +115,13 @@ async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
         )
         raise BadAnswer(msg)
     # The first trade lies in the last millisecond of the hole before it.
-    end_ms = min(hole.end_ms - (hole.before_id is not None), first.stamp_ms)
-    word = await _why_early(ask, hole.start_ms, end_ms, first)
-    if hole.end_ms - (hole.before_id is not None) <= first.stamp_ms:
-        ask.draft.record([hole], word)
-        return
-    ask.draft.record([replace(hole, end_ms=end_ms)], word)
-    ask.draft.record([replace(hole, start_ms=end_ms)], "rest")
+    end_ms = hole.end_ms - (hole.before_id is not None)
+    if end_ms <= first.stamp_ms:
+        word = await _why_early(ask, hole.start_ms, end_ms, first)
+    else:
+        # It has shown none of a hole in which its own first row lies: that proves nothing.
+        word = "late history"
+    ask.draft.record([hole], word)
 
 
 async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:

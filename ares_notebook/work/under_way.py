@@ -125,6 +125,7 @@ class _Work:
         source = self.plan.settings.source
         roads = Roads(Archive(rest.transport, self.store.folder), rest, source)
         hands = self.others or OwnHands(self.plan.settings, roads, self.store)
+        self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
             self.plan = await settle(self.plan, roads, self.store, self._note)
             hands.heed(rest.transport.limits)
@@ -150,6 +151,21 @@ class _Work:
         await self._join(hands)
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
+
+    def _tell_of_weaker_evidence(self, source: str) -> None:
+        """Say why files are asked for again that an earlier run took for complete, or left open."""
+        weak = [
+            step
+            for step in self.plan.to_do
+            if source != "archive" and not all(each.is_proof for each in step.have.absences)
+        ]
+        if weak:
+            first, count = weak[0].file.name, len(weak)
+            self._note(
+                f"{first}{f' and {count - 1} more files' if count > 1 else ''} lack rows on weaker "
+                f"evidence than is asked for now, such as the archive's silence alone; the "
+                f"exchange is asked once more"
+            )
 
     async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
         """One step after the other, of those that are left."""
@@ -306,7 +322,8 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
-    return all(step.have.is_told_before(hole) for hole in step.holes) and step.doubt is None
+    told = [step.have.is_told_before(hole) for hole in step.holes]
+    return bool(told) and all(told) and step.doubt is None
 
 
 def _failed(step: Step, error: AresError) -> StepReport:
