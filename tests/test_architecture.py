@@ -70,7 +70,8 @@ FLOORS = [
     {"scale.crew"},
     {"scale.place"},
     {"scale.cluster"},
-    {"proof.calendar", "proof.difference", "proof.finding", "proof.looks"},
+    {"proof.calendar", "proof.difference", "proof.finding", "proof.looks", "proof.rows"},
+    {"proof.count"},
     {"pictures.lettering"},
     {"pictures.canvas", "pictures.drawing"},
     {
