@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "host", "markup", "messenger", "quantities", "stopping", "threads"},
-    {"loop"},
+    {"addresses", "bytesize", "loop"},
     {"cache.pruned", "cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
