@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,6 +23,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ares_notebook.addresses import market_of_all, plain_url
+from ares_notebook.bytesize import Size
 from ares_notebook.errors import BadArgument
 from ares_notebook.host import NAME_OF_HOST, host_defaults
 from ares_notebook.market.intervals import validate_interval
@@ -38,7 +38,6 @@ __all__ = [
     "SECRETS",
     "Event",
     "Settings",
-    "bytes_of",
 ]
 
 CACHE_DIR = "data_cache"
@@ -56,28 +55,10 @@ SECRETS = ("api_key", "notify")
 
 _LOGGER = logging.getLogger("DataDownloader")
 _PREFIX = "ARES_"
-_BINANCE_HOSTS = (".binance.com", ".binance.vision", ".amazonaws.com")
+_URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
 
 
-def _url(value: object) -> object:
-    """Refuse what is not an http(s) address; drop the trailing slash."""
-    text = str(value).rstrip("/")
-    parts = urlsplit(text)
-    # `port` is read when it is asked for, and raises where it is none.
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
-        msg = 'is not an address such as "https://api.binance.com"'
-        raise ValueError(msg)
-    if set(text) & set("@?#\\ ") or not text.isprintable():
-        # What is not printable is a line end, a control character, or turns the writing round.
-        msg = "must be a plain address: no user, query or fragment in it, and nothing that is not seen"
-        raise ValueError(msg)
-    if parts.scheme == "http" and f".{parts.hostname}".endswith(_BINANCE_HOSTS):
-        msg = "must begin with https: without TLS anybody on the way could write its answers"
-        raise ValueError(msg)
-    return text
-
-
-_Url = Annotated[str, BeforeValidator(_url)]
+_Url = Annotated[str, BeforeValidator(plain_url)]
 
 
 def _folder(value: object) -> Path:
@@ -120,43 +101,6 @@ def _events(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-_SIZE = re.compile(r"\s*\d*\.?\d+\s*[A-Za-z]*\s*")
-
-
-def _size(value: object) -> object:
-    """Refuse what `ByteSize` would read in part: of "1,5 GB" it takes the 1, and no unit."""
-    if isinstance(value, bool) or (isinstance(value, str) and not _SIZE.fullmatch(value)):
-        msg = 'is not a size; pass bytes, or text such as "20 GB"'
-        raise ValueError(msg)
-    return value
-
-
-_Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
-_SIZES: TypeAdapter[ByteSize] = TypeAdapter(_Size)
-
-
-def bytes_of(value: object, argument: str) -> int:
-    """
-    A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``).
-
-    Raises
-    ------
-    BadArgument
-        If it is none; the message names *argument*.
-
-    Examples
-    --------
-    >>> bytes_of("1.5 GB", "max_bytes"), bytes_of("1 KiB", "max_bytes")
-    (1500000000, 1024)
-    """
-    try:
-        return int(_SIZES.validate_python(value))
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        msg = f"{argument}={value!r}: {reason}"
-        raise BadArgument(msg) from None
-
-
 _Urls = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_each)]
 _Events = Annotated[tuple[Event, ...], NoDecode, BeforeValidator(_events)]
 
@@ -188,7 +132,8 @@ class Settings(BaseSettings):
     max_concurrency : int
         Requests under way at once.
     spot_url, spot_fallback_url, futures_url, archive_url, archive_listing_url : str
-        Where the exchange lives. The fallback is used when the spot API answers 451.
+        Where the exchange lives: all of one market. The fallback is used when the spot API
+        answers 451.
     source : {"auto", "archive", "rest"}
         Both roads as the plan decides, or one of them only.
     weight_share : float
@@ -203,8 +148,8 @@ class Settings(BaseSettings):
     progress : bool, optional
         Show progress: yes, no, or (None) when somebody looks.
     market : str, optional
-        What the cache's ``origin.json`` calls the market. Defaults to ``binance``
-        for Binance's own hosts, else to the host.
+        What the cache's ``origin.json`` calls the market, and what makes of other hosts
+        its mirrors. Defaults to ``binance`` for Binance's own hosts, else to the host.
     price_jump_share : float
         From which share of the price before a step of the price is a finding of
         `validate_cache`: 0.2 is 20 %.
@@ -228,7 +173,7 @@ class Settings(BaseSettings):
     Raises
     ------
     BadArgument
-        If a value cannot be meant; the message names it.
+        If a value cannot be meant, or the addresses are of several markets; the message names them.
 
     Examples
     --------
@@ -270,7 +215,7 @@ class Settings(BaseSettings):
     max_errors: int | None = Field(0, ge=0)
     max_warnings: int | None = Field(None, ge=0)
     keep_days: float | None = Field(None, gt=0)
-    max_cache_bytes: _Size | None = None
+    max_cache_bytes: Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
 
@@ -294,6 +239,29 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise BadArgument(_in_words(error)) from None
+        _ = self.market_name
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """
+        A copy with some fields changed; that its addresses are of one market is all that is checked.
+
+        Parameters
+        ----------
+        update : mapping of str to object, optional
+        deep : bool
+
+        Returns
+        -------
+        Settings
+
+        Raises
+        ------
+        BadArgument
+            If they are of several.
+        """
+        copy = super().model_copy(update=update, deep=deep)
+        _ = copy.market_name
+        return copy
 
     @property
     def market_name(self) -> str:
@@ -305,10 +273,11 @@ class Settings(BaseSettings):
         >>> Settings().market_name
         'binance'
         """
-        if self.market:
-            return self.market
-        host = urlsplit(self.archive_url).hostname or ""
-        return "binance" if host.endswith(_BINANCE_HOSTS) else host
+        urls = {name: getattr(self, name) for name in _URLS}
+        variables = {name: f"{_PREFIX}{name.upper()}" for name in urls}
+        here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
+        told_by = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
+        return market_of_all(urls, self.market, told_by)
 
 
 @cache

@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
     {"errors", "host", "markup", "messenger", "quantities", "stopping", "threads"},
-    {"loop"},
+    {"addresses", "bytesize", "loop"},
     {"cache.pruned", "cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.intervals"},
@@ -70,7 +70,8 @@ FLOORS = [
     {"scale.crew"},
     {"scale.place"},
     {"scale.cluster"},
-    {"proof.calendar", "proof.difference", "proof.finding", "proof.looks"},
+    {"proof.calendar", "proof.difference", "proof.finding", "proof.looks", "proof.rows"},
+    {"proof.count"},
     {"pictures.lettering"},
     {"pictures.canvas", "pictures.drawing"},
     {

@@ -141,8 +141,10 @@ def test_ids_beside_a_hole_are_no_finding():
 
 def test_an_id_that_is_used_again_on_the_next_day_is_a_warning():
     """The first trade of a day with an id of the day before is told, not condemned."""
+    day_before = RowTally(parse_file_name("aggtrades_BTCUSDT_2024-12-31.csv"), 0.2)
     last = pa.Table.from_pylist([trade(0, timestamp=START_US - 1)], schema_of(TRADES.dataset))
-    tally = RowTally(TRADES, 0.2, last)
+    day_before.add(last)
+    tally = RowTally(TRADES, 0.2, day_before)
     tally.add(pa.Table.from_pylist([trade(0)], schema_of(TRADES.dataset)))
 
     assert [(each.check, each.severity) for each in tally.findings()] == [

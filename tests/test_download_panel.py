@@ -496,7 +496,7 @@ async def asked(url: str) -> object:
     from ares_notebook.exchange.rest import Rest  # noqa: PLC0415
     from ares_notebook.exchange.transport import Transport  # noqa: PLC0415
 
-    async with Transport(ares.Settings(spot_url=url, max_retries=0)) as transport:
+    async with Transport(ares.Settings(spot_url=url, market="demo", max_retries=0)) as transport:
         return await Rest(transport).symbols()
 
 

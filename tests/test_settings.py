@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import SecretStr, ValidationError
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
+
+URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
 
 
 def test_the_defaults_are_those_that_are_promised():
@@ -35,10 +38,8 @@ def test_the_defaults_are_those_that_are_promised():
         ("interval", "1M", "1M"),
         ("lookback_years", "2.5", 2.5),
         ("max_concurrency", "3", 3),
-        ("spot_url", "http://localhost:1/", "http://localhost:1"),
-        ("futures_url", "https://f.example", "https://f.example"),
-        ("archive_url", "https://a.example", "https://a.example"),
-        ("archive_listing_url", "https://l.example/b", "https://l.example/b"),
+        ("spot_url", "https://api1.binance.com/", "https://api1.binance.com"),
+        ("spot_fallback_url", "https://api-gcp.binance.com", "https://api-gcp.binance.com"),
         ("source", "rest", "rest"),
         ("weight_share", "0.25", 0.25),
         ("address_shared_by", "12", 12),
@@ -62,6 +63,16 @@ def test_every_field_is_read_from_the_environment(monkeypatch, name, text, value
 
     assert getattr(Settings(), name) == value
     assert getattr(Settings(**{name: Settings.model_fields[name].default}), name) != value
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_a_mirror_is_read_from_the_environment(monkeypatch, name):
+    """Where the market has a name, any address may be another host's."""
+    monkeypatch.setenv(f"ARES_{name.upper()}", "https://mirror.example/b/")
+    monkeypatch.setenv("ARES_MARKET", "binance")
+
+    assert getattr(Settings(), name) == "https://mirror.example/b"
+    assert Settings().market_name == "binance"
 
 
 def test_an_empty_variable_is_none_at_all(monkeypatch):
@@ -181,18 +192,111 @@ def test_notifiers_of_the_environment_stand_with_blanks_between(monkeypatch):
     assert urls == ["mailto://a:b@c.org?to=d@c.org,e@c.org", "json://localhost"]
 
 
+def at(url: str, **others: str) -> dict[str, str]:
+    """All addresses at one place, but for some."""
+    return {**dict.fromkeys(URLS, url), **others}
+
+
+LISTING = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+
+
 @pytest.mark.parametrize(
     ("changes", "market"),
     [
         ({}, "binance"),
-        ({"archive_url": "https://mirror.example.org"}, "mirror.example.org"),
-        ({"archive_url": "https://evilbinance.vision"}, "evilbinance.vision"),
+        ({"spot_url": "https://api4.binance.com"}, "binance"),
+        ({"spot_url": "https://API-GCP.binance.com:443/"}, "binance"),
+        ({"spot_url": "https://data-api.binance.vision"}, "binance"),
+        ({"archive_listing_url": LISTING + "/"}, "binance"),
+        (at("https://mirror.example.org"), "mirror.example.org"),
+        (at("https://evilbinance.vision"), "evilbinance.vision"),
+        (at("https://api.binance.us"), "binance.us"),
+        (at("https://testnet.binance.vision", futures_url="https://demo-fapi.binance.com"), "testnet"),
+        (at("http://127.0.0.1:5", spot_url="http://localhost:6", futures_url="http://[::1]:7"), "127.0.0.1"),
         ({"archive_url": "http://127.0.0.1:5", "market": "demo"}, "demo"),
+        ({"archive_url": "https://mirror.example.org", "market": "binance"}, "binance"),
+        (at("https://api.binance.us", market="us"), "us"),
+        ({"market": "mine"}, "mine"),
     ],
-)
+)  # fmt: skip
 def test_the_market_has_a_name(changes, market):
-    """Binance's own hosts are binance; another host has its own name, unless one is given."""
+    """Binance's own hosts are binance; other hosts have their own name, unless one is given."""
     assert Settings(**changes).market_name == market
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spot_url": "https://api.binance.us"},
+        {"spot_url": "https://api.binance.us", "market": "binance"},
+        {"spot_url": "https://api.binance.us.", "market": "binance"},
+        {"spot_url": "https://api.binance.us", "market": "mine"},
+        {"spot_url": "https://testnet.binance.vision"},
+        {"spot_url": "https://api.binance.tr"},
+        {"spot_url": "https://www.trbinance.com"},
+        {"futures_url": "https://testnet.binancefuture.com"},
+        {"futures_url": "https://demo-fapi.binance.com", "market": "binance"},
+        {"spot_fallback_url": "https://api.binance.us"},
+        at("https://api.binance.us", market="binance"),
+        at("https://api.binance.us", futures_url="https://testnet.binancefuture.com", market="mine"),
+        {"archive_url": "https://evilbinance.vision"},
+        {"archive_url": "https://data.binance.vision.example.org"},
+        {"archive_url": "https://mirror.example.org"},
+        {"archive_url": "http://127.0.0.1:5"},
+        {"archive_url": "https://api.binance.com"},
+        {"spot_url": "https://api5.binance.com"},
+        {"spot_url": "https://fapi.binance.com"},
+        {"futures_url": "https://dapi.binance.com"},
+        {"archive_listing_url": "https://s3-ap-northeast-1.amazonaws.com/another"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_mixture_of_markets_is_refused(changes):
+    """Addresses of two markets never make settings: the message names the fields and the remedy."""
+    [name, url], *_ = ((name, url) for name, url in changes.items() if name != "market")
+    with pytest.raises(BadArgument, match="one cache would mix markets: ") as caught:
+        Settings(**changes)
+
+    assert f"{name}={url!r}" in str(caught.value)
+    assert re.search("set all to one market|set it to theirs", str(caught.value))
+
+
+def test_the_message_of_a_mixture_tells_all():
+    """Which fields are of which market is said, and where one is a mirror, what to write."""
+    with pytest.raises(BadArgument) as caught:
+        Settings(archive_url="https://mirror.example.org")
+
+    assert str(caught.value) == (
+        "one cache would mix markets: spot_url, spot_fallback_url, futures_url, archive_listing_url "
+        "are of 'binance'; archive_url='https://mirror.example.org' is of 'mirror.example.org'; "
+        "set all to one market; where some are its mirrors, name it with market="
+    )
+
+
+def test_a_mixture_by_the_environment_names_the_variable(monkeypatch):
+    """Who set one variable in the shell reads its name."""
+    monkeypatch.setenv("ARES_SPOT_URL", "https://api.binance.us/")
+    with pytest.raises(BadArgument, match=r"us' \(from ARES_SPOT_URL\) is of 'binance\.us'"):
+        Settings()
+
+
+def test_a_copy_is_of_one_market_too():
+    """A copy of settings that would mix markets is refused like settings made anew."""
+    with pytest.raises(BadArgument, match="would mix markets"):
+        Settings().model_copy(update={"spot_url": "https://testnet.binance.vision"})
+    with pytest.raises(BadArgument, match="would mix markets"):
+        Settings(**at("https://api.binance.us")).model_copy(update={"market": "binance"})
+
+    copy = Settings().model_copy(update={"spot_url": "https://api1.binance.com"})
+    assert (copy.spot_url, copy.market_name) == ("https://api1.binance.com", "binance")
+
+
+def test_a_demo_beside_binance_is_no_market(exchange):
+    """One address of the demo exchange taken back to Binance's, without a name, is refused."""
+    urls = {"spot_url": "https://api.binance.com", "market": None}
+    with pytest.raises(BadArgument, match="would mix markets"):
+        exchange.settings(**urls)
+    assert exchange.settings(market=None).market_name == "127.0.0.1"
 
 
 def test_a_wrong_value_of_the_environment_is_traced_to_its_variable(monkeypatch):

@@ -11,6 +11,7 @@ from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
 
+from ares_notebook.bytesize import bytes_of
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.cache.lock import held
 from ares_notebook.cache.pruned import PruneItem, PruneReport
@@ -22,7 +23,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
 from ares_notebook.market.periods import to_ms
 from ares_notebook.market.series import CacheFile, Series
-from ares_notebook.settings import Settings, bytes_of
+from ares_notebook.settings import Settings
 from ares_notebook.threads import look_up
 
 __all__ = ["prune_cache"]

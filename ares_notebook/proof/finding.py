@@ -11,7 +11,7 @@ from ares_notebook.market.datasets import Dataset
 from ares_notebook.market.periods import utc
 from ares_notebook.market.rows import Table
 
-__all__ = ["SEVERITIES", "Finding", "Severity", "row_in_words"]
+__all__ = ["SEVERITIES", "Finding", "Severity", "moment_in_words", "row_in_words"]
 
 Severity = Literal["error", "warning", "information"]
 
@@ -67,10 +67,29 @@ def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) 
         Which cells matter, as far as the dataset has them; by default all.
     """
     [row] = table.slice(at, 1).to_pylist()
-    moment = utc(0) + timedelta(microseconds=row["timestamp"])
     digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
-    stamp = moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
+    stamp = moment_in_words(row["timestamp"], digits)
     names = shown or [column.name for column in dataset.columns if column.kind != "time"]
     return " ".join(
         [stamp, *(f"{name}={row[name]}" for name in names if row.get(name) is not None)]
     )
+
+
+def moment_in_words(stamp_us: int, digits: str = "auto") -> str:
+    """
+    A stamp as findings write it, in UTC.
+
+    Parameters
+    ----------
+    stamp_us : int
+        Microseconds since the epoch.
+    digits : str
+        As ``timespec`` of `datetime.isoformat`.
+
+    Examples
+    --------
+    >>> moment_in_words(1735689600000000)
+    '2025-01-01 00:00:00'
+    """
+    moment = utc(0) + timedelta(microseconds=stamp_us)
+    return moment.replace(tzinfo=None).isoformat(" ", timespec=digits)

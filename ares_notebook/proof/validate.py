@@ -19,7 +19,6 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.periods import to_ms, utc
-from ares_notebook.market.rows import Table
 from ares_notebook.market.series import CacheFile
 from ares_notebook.proof.checks import RowTally
 from ares_notebook.proof.finding import Finding
@@ -154,7 +153,7 @@ class _Audit:
         self._share = price_jump_share
         self._now_ms = to_ms(datetime.now(UTC))
         self._ends = {have.file.series: have.file for have in haves if have.path is not None}
-        self._before: tuple[CacheFile, Table | None] | None = None
+        self._before: tuple[CacheFile, RowTally] | None = None
 
     def look_at(self, have: Have) -> None:
         """Check the bytes, the rows and the holes of one file."""
@@ -174,7 +173,7 @@ class _Audit:
 
     def _rows(self, have: Have) -> Iterator[Finding]:
         file = have.file
-        tally = RowTally(file, self._share, self._row_before(file))
+        tally = RowTally(file, self._share, self._tally_before(file))
         why = have.problem
         try:
             for table in self._store.rows(file):
@@ -182,7 +181,7 @@ class _Audit:
         except CorruptFile as error:
             why = str(error)
         self.rows += tally.rows
-        self._before = (file, tally.last)
+        self._before = (file, tally)
         found = tally.findings()
         yield from found
         if why is not None:
@@ -191,13 +190,13 @@ class _Audit:
             if not any(each.check == check and each.severity == "error" for each in found):
                 yield Finding(file.name, check, "error", 1, why)
 
-    def _row_before(self, file: CacheFile) -> Table | None:
-        """The last row of the file before, where that is the period before."""
+    def _tally_before(self, file: CacheFile) -> RowTally | None:
+        """What was counted in the file before, where that is the period before."""
         if self._before is None:
             return None
-        last_file, row = self._before
+        last_file, tally = self._before
         follows = last_file.series == file.series and last_file.period.end == file.period.start
-        return row if follows else None
+        return tally if follows else None
 
     def _holes(self, have: Have) -> Iterator[Finding]:
         name, until_ms = have.file.name, self._now_ms

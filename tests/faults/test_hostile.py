@@ -242,7 +242,7 @@ def test_the_command_line_refuses_the_same(tmp_path, symbol):
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "ares_notebook", "download", "--", symbol, "1h"],
         cwd=tmp_path,
-        env={**os.environ, "ARES_ARCHIVE_URL": "http://127.0.0.1:9"},
+        env={**os.environ, "ARES_ARCHIVE_URL": "http://127.0.0.1:9", "ARES_MARKET": "nobody"},
         capture_output=True,
         timeout=100,
         check=False,
@@ -482,6 +482,7 @@ async def test_a_server_that_speaks_no_proper_http(said):
         settings = Settings(
             spot_url=f"http://{place}", archive_url=f"http://{place}", api_key="S3CRET",
             futures_url=f"http://{place}", spot_fallback_url=f"http://{place}",
+            archive_listing_url=f"http://{place}",
             max_retries=0, request_timeout_seconds=5, operation_timeout_seconds=20,
         )  # fmt: skip
         async with Transport(settings) as transport:
@@ -587,7 +588,7 @@ def test_no_setting_is_about_proof():
 @pytest.mark.parametrize("name", ["spot_url", "spot_fallback_url", "futures_url"])
 def test_a_key_is_not_sent_in_the_clear(name):
     """With a key an API without TLS that is not on this machine is refused before anything is asked."""
-    settings = Settings(api_key="S3CRET", **{name: "http://mirror.example"})
+    settings = Settings(api_key="S3CRET", market="binance", **{name: "http://mirror.example"})
 
     with pytest.raises(BadArgument, match=r"http://mirror\.example") as caught:
         Transport(settings)

@@ -339,3 +339,95 @@ def test_a_kill_before_every_deed_on_the_disk(cell, stage, monkeypatch, record_p
     assert kills > DEEDS_AT_LEAST
     record_property("kills survived", kills)
     record_property("rows lost", lost)
+
+
+# --- other verbs ---
+
+CANDLES = {"interval": "1d", "lookback_years": 100 * DAY, "end": "2025-03-02"}
+MONTHS = ("2024-12", "2025-01", "2025-02")
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """The cache files that are there, compressed ones too."""
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*.csv*")}
+
+
+def fresh(path: Path) -> Path:
+    """The place, with nothing there."""
+    shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+def with_holes(folder: Path) -> None:
+    """Take rows out of the middle of two months."""
+    for month in MONTHS[:2]:
+        path = folder / f"klines_BTCUSDT_1d_{month}.csv"
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:9] + lines[12:]))
+
+
+@pytest.fixture
+def scene(exchange, victim, publish_anew, tmp_path):
+    """What a verb is asked, the cache that it finds, and the changes of its settings."""
+
+    def made(verb: str) -> tuple[dict[str, Any], Path, dict[str, Any]]:
+        before = tmp_path / "before"
+        if verb == "zstd":
+            before.mkdir()
+            return {"wanted": {**CANDLES, "datasets": ["klines"]}}, before, {"compression": "zstd"}
+        settings = exchange.settings(cache_dir=before, progress=False)
+        victim.start(settings, {**CANDLES, "datasets": ["klines"]})
+        assert victim.awaited() == 0
+        if verb == "repair":
+            with_holes(before)
+        elif verb == "audit":
+            for month in MONTHS[:2]:
+                rows = (before / f"klines_BTCUSDT_1d_{month}.csv").read_text().splitlines()[1:]
+                publish_anew(f"BTCUSDT-1d-{month}", "".join(map(anew, rows)))
+        wanted = {"max_bytes": 4_000} if verb == "prune" else {}
+        return {"verb": verb, "wanted": wanted}, before, {}
+
+    yield made
+    exchange.faults.clear()
+
+
+def anew(row: str) -> str:
+    """A row of a cache file as the archive has it, with one trade more."""
+    stamp, *cells = row.split(",")
+    open_ms = int(datetime.fromisoformat(f"{stamp}+00:00").timestamp() * 1000)
+    *prices, quote, count, base, taker = cells
+    close_ms = open_ms + 86_400_000 - 1
+    return f"{open_ms},{','.join(prices)},{close_ms},{quote},{int(count) + 1},{base},{taker},0\n"
+
+
+@pytest.mark.parametrize("verb", ["repair", "audit", "prune", "zstd"])
+def test_a_kill_before_every_deed_of_other_verbs(
+    exchange, victim, scene, tmp_path, *, monkeypatch, verb, record_property
+):
+    """Killed before any one deed of a repair, an audit, a pruning or a compressed download, each file is whole, and the next run ends as an undisturbed one."""
+    monkeypatch.setattr(exchange, "latency_seconds", 0)
+    order, before, changes = scene(verb)
+
+    def run(folder: Path, **more: int) -> int:
+        settings = exchange.settings(cache_dir=folder, progress=False, **changes)
+        victim.start(settings, **order, **more)
+        return victim.awaited()
+
+    truth = shutil.copytree(before, tmp_path / "truth")
+    assert run(truth) == 0
+    assert stored(truth) != stored(before)
+    versions = {
+        name: {each[name] for each in (stored(before), stored(truth)) if name in each}
+        for name in {**stored(before), **stored(truth)}
+    }
+    status, kills = KILLED, 0
+    while status == KILLED:
+        work = shutil.copytree(before, fresh(tmp_path / "work"))
+        status = run(work, strikes_at=kills)
+        assert all(data in versions[name] for name, data in stored(work).items())
+        assert run(work) == 0
+        assert stored(work) == stored(truth)
+        kills += status == KILLED
+    assert status == 0
+    assert kills > DEEDS_AT_LEAST
+    record_property("kills survived", kills)

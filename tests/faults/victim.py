@@ -1,10 +1,11 @@
 """
-A program that downloads in a child of its own, which may be killed at any moment.
+A program that works on a cache in a child of its own, which may be killed at any moment.
 
 All is imported before the first child begins, so that kills fall into its work. It takes
 orders, a line each, from standard input, and answers each with a line:
 
 ``start {"settings": {...}, "wanted": {...}}`` begins a download; the answer is "started".
+With ``"verb"`` it begins another of VERBS, and *wanted* are its arguments.
 With ``"strikes_at": n`` the child kills itself before its n-th deed on the disk, and exits
 with 3 if it is about to write into a file under the name that only whole ones have.
 ``kill`` and ``wait`` end it, or let it end; the answer is its exit status.
@@ -23,21 +24,31 @@ import ares_notebook as ares
 from ares_notebook import loop
 from ares_notebook.cache import examine, part, splice, text
 from ares_notebook.market import rows
+from ares_notebook.proof import audit
 from ares_notebook.work import under_way
 
 # Imported where they are used, else.
-IMPORTED = (pd, loop, examine, part, splice, text, rows, under_way, ares.download_all_data)
+IMPORTED = (
+    *(pd, loop, audit, examine, part, splice, text, rows, under_way, ares.download_all_data),
+    *(ares.repair_gaps, ares.audit_cache, ares.prune_cache),
+)
 DEEDS = {"os.rename", "os.remove", "os.mkdir", "open"}
 WRITING = os.O_WRONLY | os.O_RDWR
-WHOLE = (".csv", ".csv.json")
+WHOLE = (".csv", ".csv.zst", ".csv.json")
 NOT_WHOLE = 3
+VERBS = {
+    "download": lambda **wanted: ares.run(ares.download_all_data("BTCUSDT", **wanted)),
+    "repair": lambda **wanted: ares.run(ares.repair_gaps("BTCUSDT", **wanted)),
+    "audit": lambda **wanted: ares.run(ares.audit_cache("BTCUSDT", update=True, **wanted)),
+    "prune": lambda **wanted: ares.prune_cache("BTCUSDT", dry_run=False, **wanted),
+}
 
 
-def download(order: dict) -> None:
+def carry_out(order: dict) -> None:
     settings = ares.Settings(**order["settings"])
     if "strikes_at" in order:
         strike_at(order["strikes_at"], str(settings.cache_dir))
-    ares.run(ares.download_all_data("BTCUSDT", settings=settings, **order["wanted"]))
+    VERBS[order.get("verb", "download")](settings=settings, **order["wanted"])
 
 
 def strike_at(number: int, folder: str) -> None:
@@ -63,7 +74,7 @@ def started(order: dict) -> int:
         return child
     status = 1
     try:
-        download(order)
+        carry_out(order)
         status = 0
     finally:
         # Not back into the loop below, whatever happens.

@@ -99,6 +99,7 @@ def test_the_code_makes_the_same_settings(given):
 def test_the_code_holds_against_the_environment(monkeypatch, given):
     """Where the environment names another exchange, the code of *Binance* still means Binance."""
     monkeypatch.setenv("ARES_SPOT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ARES_MARKET", "demo")
     monkeypatch.setenv("ARES_CACHE_DIR", "elsewhere")
     sources = Sources(given)
     code = sources.code(BINANCE, sources.settings(BINANCE, "", "data_cache"))

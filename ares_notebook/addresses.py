@@ -1,0 +1,170 @@
+"""Addresses of the settings: what one may be, and which market all of them are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from ares_notebook.errors import BadArgument
+
+__all__ = ["BINANCE", "market_at", "market_of_all", "plain_url"]
+
+BINANCE = "binance"
+"""What the market behind Binance's own addresses is called."""
+
+_SPOT = frozenset(
+    f"https://{host}"
+    for host in (
+        "api.binance.com",
+        "api-gcp.binance.com",
+        *(f"api{number}.binance.com" for number in range(1, 5)),
+        "data-api.binance.vision",
+    )
+)
+# Exactly these: any other host, however it ends, must be named by `market=`.
+_BINANCE_AT: Mapping[str, frozenset[str]] = {
+    "spot_url": _SPOT,
+    "spot_fallback_url": _SPOT,
+    "futures_url": frozenset({"https://fapi.binance.com"}),
+    "archive_url": frozenset({"https://data.binance.vision"}),
+    "archive_listing_url": frozenset(
+        {"https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"}
+    ),
+}
+# What bears Binance's name, and has order books of its own.
+_OTHERS = {
+    "binance.us": "binance.us",
+    "binance.tr": "binance.tr",
+    "trbinance.com": "binance.tr",
+    "testnet.binance.vision": "testnet",
+    "binancefuture.com": "testnet",
+    "demo-api.binance.com": "testnet",
+    "demo-fapi.binance.com": "testnet",
+}
+# Where nothing is spoken in the clear: more than the above, since here too much does no harm.
+_WITH_TLS = ("binance.com", "binance.vision", "amazonaws.com", *_OTHERS)
+
+
+def plain_url(value: object) -> str:
+    """
+    An http(s) address without its trailing slash.
+
+    Raises
+    ------
+    ValueError
+        If it is none, holds more than an address, or would leave out TLS where there is some.
+
+    Examples
+    --------
+    >>> plain_url("https://api.binance.com/")
+    'https://api.binance.com'
+    """
+    text = str(value).rstrip("/")
+    parts = urlsplit(text)
+    # `port` is read when it is asked for, and raises where it is none.
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
+        msg = 'is not an address such as "https://api.binance.com"'
+        raise ValueError(msg)
+    if set(text) & set("@?#\\ ") or not text.isprintable():
+        # What is not printable is a line end, a control character, or turns the writing round.
+        msg = "must be a plain address: no user, query or fragment in it, and nothing that is not seen"
+        raise ValueError(msg)
+    if parts.scheme == "http" and any(_is_in(parts.hostname, domain) for domain in _WITH_TLS):
+        msg = "must begin with https: without TLS anybody on the way could write its answers"
+        raise ValueError(msg)
+    return text
+
+
+def market_at(field: str, url: str) -> str:
+    """
+    The market that one address is of: ``binance``, another known one, or its host.
+
+    Parameters
+    ----------
+    field : str
+        The setting that it is the value of: what is Binance's API is not its archive.
+    url : str
+
+    Examples
+    --------
+    >>> market_at("spot_url", "https://api.binance.com"), market_at("spot_url", "https://api.binance.us")
+    ('binance', 'binance.us')
+    >>> market_at("archive_url", "https://evilbinance.vision")
+    'evilbinance.vision'
+    """
+    parts = urlsplit(url)
+    # The same host with letters of any case, with a port, or with the root's dot.
+    host = (parts.hostname or "").rstrip(".")
+    if f"{parts.scheme}://{host}{parts.path}" in _BINANCE_AT[field]:
+        return BINANCE
+    return next((name for domain, name in _OTHERS.items() if _is_in(host, domain)), host)
+
+
+def market_of_all(
+    urls: Mapping[str, str], market: str | None, told_by: Mapping[str, str] | None = None
+) -> str:
+    """
+    The market that all addresses are of together.
+
+    Parameters
+    ----------
+    urls : mapping of str to str
+        By the names of their settings.
+    market : str, optional
+        What the market is called, where somebody has said so: then hosts that nobody
+        knows are mirrors of it.
+    told_by : mapping of str to str, optional
+        The variables of the environment that some of them come from.
+
+    Raises
+    ------
+    BadArgument
+        If they are of several markets, or of another than *market* says.
+
+    Examples
+    --------
+    >>> market_of_all({"spot_url": "http://127.0.0.1:1", "archive_url": "http://127.0.0.1:2"}, None)
+    '127.0.0.1'
+    """
+    at = {field: market_at(field, url) for field, url in urls.items()}
+    # Most of Binance's are defaults, which nobody has written.
+    written = {
+        field: field if at[field] == BINANCE else f"{field}={url!r}" for field, url in urls.items()
+    }
+    for field, variable in (told_by or {}).items():
+        written[field] += f" (from {variable})"
+    known = {BINANCE, *_OTHERS.values()}.intersection(at.values())
+    if len(known) > 1:
+        raise _mixed(written, at, "set all to one market; where it lacks one, to its API")
+    if market == BINANCE and known - {BINANCE}:
+        raise _mixed(written, at, "and market='binance' is said; set it to theirs, or leave it out")
+    if market:
+        return market
+    if all(_is_loopback(name) for name in at.values()):
+        return at.get("archive_url", "localhost")
+    if len(set(at.values())) > 1:
+        remedy = "set all to one market; where some are its mirrors, name it with market="
+        raise _mixed(written, at, remedy)
+    return next(iter(at.values()))
+
+
+def _mixed(written: Mapping[str, str], at: Mapping[str, str], remedy: str) -> BadArgument:
+    of = {market: [written[each] for each in at if at[each] == market] for market in at.values()}
+    told = "; ".join(
+        f"{', '.join(fields)} {'are' if len(fields) > 1 else 'is'} of {market!r}"
+        for market, fields in of.items()
+    )
+    return BadArgument(f"one cache would mix markets: {told}; {remedy}")
+
+
+def _is_in(host: str, domain: str) -> bool:
+    """Whether a host is of a domain, label by label."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
