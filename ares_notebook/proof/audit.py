@@ -179,17 +179,21 @@ class _Audit:
         if have.is_altered:
             found = await self._with_what_there_is(have)
             return replace(found, verdict="differs", note="its bytes are not those of its receipt")
-        zips = [each for each in have.sources if each.road.endswith("archive")]
         if self._roads.source == "rest":
             return await self._over(have, [self._rest(have)])
-        if not zips:
-            return await self._with_what_there_is(have)
+        zips = [each for each in have.sources if each.road.endswith("archive")]
+        if zips:
+            return await self._against_zips(have, zips)
+        return await self._with_what_there_is(have)
+
+    async def _against_zips(self, have: Have, zips: Sequence[Source]) -> FileAudit:
+        """A file of which these archives were taken."""
         if len(zips) < len(have.sources):
             # A checksum confirms nothing of the rows that came from elsewhere.
             return await self._over(have, [self._rebuilt(have)])
-        changed = [each for each in zips if not await self._still_holds(file, each)]
+        changed = [each for each in zips if not await self._still_holds(have.file, each)]
         if not changed:
-            return FileAudit(file.name, "unchanged", zips[0].road)
+            return FileAudit(have.file.name, "unchanged", zips[0].road)
         return await self._over(have, [self._zip(have, each) for each in changed])
 
     async def _with_what_there_is(self, have: Have) -> FileAudit:
