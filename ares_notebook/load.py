@@ -10,6 +10,7 @@ import pandas as pd
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.cells import Wanted, chosen
+from ares_notebook.cache.damage import verified
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.span import Span, series_span
 from ares_notebook.cache.store import Store
@@ -279,7 +280,7 @@ def read_window(
         # Size and time are those of the receipt, or it would have been seen before: from
         # now on nobody believes them, so that the next download does replace the file.
         for have in haves:
-            store.verified(have)
+            verified(store, have)
         raise
     missing = missing_spans(haves, start_ms, end_ms)
     frame.attrs = {"complete": not missing, "missing": missing}

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ from ares_notebook.cache.listing import Listing, list_cache
 from ares_notebook.cache.origin import claim, refuse_another
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
-from ares_notebook.errors import CacheError
 from ares_notebook.market.datasets import DATASETS
 from ares_notebook.market.evidence import Absence
 from ares_notebook.market.facts import Facts, Trouble
@@ -175,53 +173,6 @@ class Store:
             noted_rows=receipt.facts.rows if receipt else 0,
         )
 
-    def verified(self, have: Have) -> Have:
-        """
-        The same, its bytes read and compared with its receipt; what differs is `strike`-n.
-
-        Size and time tell nearly every change; what a disk or a hand has changed behind
-        their back shows only here.
-
-        Raises
-        ------
-        CacheError
-            If the disk does not give the bytes.
-        """
-        receipt = self.receipt(have.file)
-        if have.path is None or receipt is None or not have.is_remembered:
-            # Without a match of size and time the bytes have been read just now.
-            return have
-        try:
-            is_same = file_sha256(have.path) == receipt.sha256
-        except FileNotFoundError:
-            return self.have(have.file)
-        except OSError as error:
-            raise cannot_access(have.path, error) from error
-        if is_same:
-            return have
-        self.strike(have.file)
-        return replace(self.have(have.file), beside=have.beside, is_altered=True)
-
-    def strike(self, file: CacheFile) -> None:
-        """
-        Have nobody believe size and time of *file* again: its bytes are not those of its receipt.
-
-        From then on all compare the bytes, and the next download replaces the file. A folder
-        that takes no note is told of in the log.
-        """
-        receipt = self.receipt(file)
-        if receipt is None or receipt.mtime_ns is None:
-            return
-        _LOGGER.warning(
-            "%s is not what its receipt says, although size and time are; the next download of "
-            "its period replaces it",
-            file.name,
-        )
-        try:
-            self._write_receipt(replace(receipt, mtime_ns=None))
-        except CacheError as error:
-            _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
-
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
         from ares_notebook.cache.text import read_rows  # noqa: PLC0415 - see `have`
@@ -274,8 +225,8 @@ class Store:
         except OSError as error:
             raise cannot_access(target, error) from error
         there = target if facts.rows else None
-        self._remember(file, there)
-        self._write_receipt(
+        self.remember(file, there)
+        self.write_receipt(
             Receipt(
                 file.name,
                 *size_and_time(there),
@@ -293,10 +244,10 @@ class Store:
         receipt = self.receipt(have.file)
         if receipt is not None and have.is_remembered and receipt.size is not None:
             known = replace(receipt, sources=have.sources, absences=have.absences, final=final)
-            self._write_receipt(replace(known, trouble=None))
+            self.write_receipt(replace(known, trouble=None))
             return
         digest = file_sha256(have.path) if have.path else None
-        self._write_receipt(
+        self.write_receipt(
             Receipt(
                 have.file.name,
                 *size_and_time(have.path),
@@ -314,50 +265,7 @@ class Store:
         if receipt is None:
             # Of no bytes: nobody has seen yet where those that may be there came from.
             receipt = Receipt(file.name, None, None, None, Facts())
-        self._write_receipt(replace(receipt, trouble=trouble))
-
-    def set_aside(self, have: Have) -> None:
-        """
-        Move a damaged file to the quarantine; what is good in it stays, until a whole one comes.
-
-        Raises
-        ------
-        CacheError
-            If it cannot be moved; it is then still in its place.
-        """
-        from ares_notebook.cache.quarantine import (  # noqa: PLC0415 - see `have`
-            quarantine,
-            quarantine_of,
-            salvage,
-        )
-        from ares_notebook.market.rows import lines_of  # noqa: PLC0415 - as above
-
-        if have.path is None:
-            return
-        why = have.problem or f"{have.path} lies where there is no row, as its receipt says"
-        rows = salvage(have.path, have.file)
-        try:
-            moved = quarantine(quarantine_of(self.folder), have.path, why)
-        except OSError as error:
-            raise cannot_access(have.path, error) from error
-        _LOGGER.warning("%s; it is in %s now", why, moved)
-        self._remember(have.file, None)
-        if have.problem is None:
-            self.note(replace(have, on_disk=None, facts=Facts()), final=True)
-            return
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        with self.part(have.file) as part:
-            part.write_lines(lines_of(have.file.dataset, rows))
-            sources = (Source("salvaged", moved.name, at),)
-            self.commit(
-                part,
-                sources=sources,
-                absences=have.absences,
-                final=False,
-                ended_ms=have.noted_end_ms,
-            )
-        words = f"{have.problem}; it is in {moved.relative_to(self.folder)}"
-        self.complain(have.file, Trouble("corrupt, quarantined", words, at))
+        self.write_receipt(replace(receipt, trouble=trouble))
 
     def lock_path(self, file: CacheFile) -> Path:
         """The lock that whoever changes *file* holds."""
@@ -397,7 +305,8 @@ class Store:
                 self._found, self._is_found_ours = self._listing().copy(), True
             return self._listing()
 
-    def _remember(self, file: CacheFile, path: Path | None) -> None:
+    def remember(self, file: CacheFile, path: Path | None) -> None:
+        """Take note that a file lies there now, or (None) not any more."""
         self._our_listing().put(file.name, path.name if path else None)
 
     def receipt(self, file: CacheFile) -> Receipt | None:
@@ -413,7 +322,15 @@ class Store:
             return None
         return receipt if receipt and receipt.file == file.name else None
 
-    def _write_receipt(self, receipt: Receipt) -> None:
+    def write_receipt(self, receipt: Receipt) -> None:
+        """
+        Write what is known of a file, whole or not at all.
+
+        Raises
+        ------
+        CacheError
+            If it cannot be written.
+        """
         path = self._receipts / f"{receipt.file}.json"
         try:
             put_text(path, receipt.to_json())

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from msgspec import structs
 
 from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.damage import set_aside, verified
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
 from ares_notebook.cache.part import Part
@@ -159,7 +160,7 @@ class _Audit:
         async with self._places:
             try:
                 # The file itself first: a receipt tells of other bytes than may be here.
-                have = await asyncio.to_thread(self._store.verified, have)
+                have = await asyncio.to_thread(verified, self._store, have)
                 found = await self._compared(have)
                 return await self._replaced(have, found) if self._is_to_go(found) else found
             except NotFound as error:
@@ -277,7 +278,7 @@ class _Audit:
             is_untrue = have.is_untrue
             end_ms = _end_ms(have)
             if have.problem is not None:
-                await unbroken(self._store.set_aside, have)
+                await unbroken(set_aside, self._store, have)
                 have = await asyncio.to_thread(self._store.have, file)
             step = decide(Have(file, absences=have.absences), end_ms, self._roads.source)
             with Draft(structs.replace(step, have=have), self._store, self._now_ms) as draft:

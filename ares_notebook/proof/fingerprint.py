@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.damage import verified
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.cache.origin import market_of
 from ares_notebook.cache.span import Span, series_span
@@ -247,7 +248,7 @@ def fingerprint(
     store = Store(chosen)
     series = Series.of(dataset, symbol, interval)
     span = series_span(store, series, start, end)
-    haves = [store.verified(have) for have in haves_of(store, span.files)]
+    haves = [verified(store, have) for have in haves_of(store, span.files)]
     for have in haves:
         if have.problem is not None:
             raise CorruptFile(have.problem)

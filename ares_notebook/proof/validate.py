@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.coverage import coverage
+from ares_notebook.cache.damage import verified
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.history import sources_of
@@ -162,7 +163,7 @@ class _Audit:
             # Nobody has asked for it: a warning, of all such files together.
             self.missing.add(have.file, 0, have.unexplained(self._now_ms))
             return
-        have = self._store.verified(have)
+        have = verified(self._store, have)
         self.findings += _bytes(have, receipt)
         self.findings += self._rows(have)
         if have.file in self.unreadable:

@@ -51,7 +51,7 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
     async with locked(store, step.file):
         have = await _have(step, store)
         if have.problem is not None or have.is_stray:
-            await unbroken(store.set_aside, have)
+            await unbroken(_set_aside, store, have)
             have = await _have(step, store)
         # Another process may have done it while we waited for the lock.
         result = await _once(have, step, roads, store)
@@ -100,6 +100,13 @@ async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepRepor
             await unbroken(store.complain, step.file, trouble)
             why = trouble.words
     return told(now, rows=rows, missing=missing, error=problem, why=why)
+
+
+def _set_aside(store: Store, have: Have) -> None:
+    # Slow to import, and few files are damaged.
+    from ares_notebook.cache.damage import set_aside  # noqa: PLC0415
+
+    set_aside(store, have)
 
 
 async def _have(step: Step, store: Store) -> Have:

@@ -9,6 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
+from ares_notebook.cache.damage import verified
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.span import Span, spans
 from ares_notebook.cache.store import Store
@@ -134,7 +135,7 @@ def plan_repair(
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
     # What rots on the disk keeps its size and time: the bytes themselves are looked at here.
-    haves = [store.verified(have) for have in haves_of(store, span.files)]
+    haves = [verified(store, have) for have in haves_of(store, span.files)]
     end_ms = min(span.end_ms, _end_ms(haves, store))
     for have in haves:
         if have.file.period.start_ms < end_ms:

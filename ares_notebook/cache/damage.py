@@ -1,0 +1,117 @@
+"""Files that are not what they should be: seen by their bytes, believed by nobody, put aside."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from ares_notebook.cache.disk import cannot_access, file_sha256
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
+from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheError
+from ares_notebook.market.facts import Facts, Trouble
+from ares_notebook.market.rows import lines_of
+from ares_notebook.market.series import CacheFile
+
+__all__ = ["set_aside", "verified"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+
+
+def verified(store: Store, have: Have) -> Have:
+    """
+    The same, its bytes read and compared with its receipt.
+
+    Size and time tell nearly every change; what a disk or a hand has changed behind their
+    back shows only here. From then on nobody believes size and time, and the next download
+    replaces the file.
+
+    Parameters
+    ----------
+    store : Store
+    have : Have
+
+    Raises
+    ------
+    CacheError
+        If the disk does not give the bytes.
+    """
+    receipt = store.receipt(have.file)
+    if have.path is None or receipt is None or not have.is_remembered:
+        # Without a match of size and time the bytes have been read just now.
+        return have
+    try:
+        is_same = file_sha256(have.path) == receipt.sha256
+    except FileNotFoundError:
+        store.look_again(have.file)
+        return replace(store.have(have.file), beside=have.beside)
+    except OSError as error:
+        raise cannot_access(have.path, error) from error
+    if is_same:
+        return have
+    _strike(store, have.file)
+    return replace(store.have(have.file), beside=have.beside, is_altered=True)
+
+
+def _strike(store: Store, file: CacheFile) -> None:
+    """Have nobody believe size and time of *file* again: its bytes are not those of its receipt."""
+    receipt = store.receipt(file)
+    if receipt is None or receipt.mtime_ns is None:
+        return
+    _LOGGER.warning(
+        "%s is not what its receipt says, although size and time are; the next download of its "
+        "period replaces it",
+        file.name,
+    )
+    try:
+        store.write_receipt(replace(receipt, mtime_ns=None))
+    except CacheError as error:
+        _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
+
+
+def set_aside(store: Store, have: Have) -> None:
+    """
+    Move a damaged file to the quarantine; what is good in it stays, until a whole one comes.
+
+    Of a file that lies where there is no row nothing stays.
+
+    Parameters
+    ----------
+    store : Store
+    have : Have
+        With a path.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be moved; it is then still in its place.
+    """
+    if have.path is None:
+        return
+    why = have.problem or f"{have.path} lies where there is no row, as its receipt says"
+    rows = salvage(have.path, have.file)
+    try:
+        moved = quarantine(quarantine_of(store.folder), have.path, why)
+    except OSError as error:
+        raise cannot_access(have.path, error) from error
+    _LOGGER.warning("%s; it is in %s now", why, moved)
+    store.remember(have.file, None)
+    if have.problem is None:
+        store.note(replace(have, on_disk=None, facts=Facts()), final=True)
+        return
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.part(have.file) as part:
+        part.write_lines(lines_of(have.file.dataset, rows))
+        store.commit(
+            part,
+            sources=(Source("salvaged", moved.name, at),),
+            absences=have.absences,
+            final=False,
+            ended_ms=have.noted_end_ms,
+        )
+    words = f"{have.problem}; it is in {moved.relative_to(store.folder)}"
+    store.complain(have.file, Trouble("corrupt, quarantined", words, at))
