@@ -31,9 +31,8 @@ Cells = Any
 Mask = npt.NDArray[np.bool_]
 
 _HOUR_US = 3_600_000_000
-# Binance stamps up to 47 ms late; a minute is another event.
-_LATEST_EVENT_US = 60_000_000
-_FUNDING_HOURS = (1, 4, 8)
+_LATEST_EVENT_US = 60_000_000  # Binance stamps up to 47 ms late; a minute is another event.
+_FUNDING_HOURS = (1, 2, 4, 8)
 # The narrow one is twice as fast, and holds whatever the exchange writes.
 _DECIMALS = (pa.decimal128(38, 18), pa.decimal256(76, 38))
 
@@ -262,14 +261,15 @@ def _ids_apart(rows: Rows) -> Mask:
 
 @_check("funding interval", "warning", _FUTURES)
 def _odd_funding(rows: Rows) -> Mask:
-    """Funding is due on the hour, 8, 4 or 1 hours after the last time."""
-    stamps, before = rows.now("timestamp"), rows.before("timestamp")
-    hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(before, _HOUR_US))
-    odd = pc.invert(pc.is_in(hours, pa.array(_FUNDING_HOURS, pa.int64())))
-    # A longer wait hides events, and that is a hole.
-    wrong = pc.and_(pc.less_equal(hours, max(_FUNDING_HOURS)), odd)
-    late: Mask = rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US
-    return _where(wrong) | late
+    """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a hole."""
+    now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
+    before = pc.fill_null(rows.before("timestamp"), 0).to_numpy() // _HOUR_US
+    due = [  # The next of the old pace, or the first of a new one.
+        (now <= (before // pace + 1) * pace) | (before >= (now - 1) // pace * pace)
+        for pace in _FUNDING_HOURS
+    ]
+    odd: Mask = (now - before <= max(_FUNDING_HOURS)) & ~(np.any(due, axis=0) & (now > before))
+    return odd | (rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US)
 
 
 ROW_CHECKS: tuple[RowCheck, ...] = (
