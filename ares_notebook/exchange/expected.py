@@ -17,6 +17,8 @@ _Int64s = npt.NDArray[np.int64]
 
 # A candle of September 2017 closes a millisecond late.
 _LATEST_CLOSE_MS = 1
+# That of months is longer than all others.
+_LENGTHS_MS = frozenset(INTERVALS.values()) - {0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Expected:
             is_sound = 2 * int(np.count_nonzero(fits)) >= len(lengths)
         else:
             is_longer = lengths[0] > wanted[0] + _LATEST_CLOSE_MS
-            is_sound = bool(fits[0]) or not (is_longer or lengths[0] in INTERVALS.values())
+            is_sound = bool(fits[0]) or not (is_longer or lengths[0] in _LENGTHS_MS)
         if not is_sound:
             at = int(np.argmin(fits))
             msg = (

@@ -96,7 +96,7 @@ def _check_lengths(lengths: list[int], step_ms: int) -> None:
         if 2 * lengths.count(step_ms) < len(lengths):
             raise Wrong("most candles are of another interval")
     elif lengths[0] != step_ms:
-        others = [0, 1000, *(minutes * 60_000 for minutes in _STEPS_MINUTES)]
+        others = [1000, *(minutes * 60_000 for minutes in _STEPS_MINUTES)]
         if lengths[0] > step_ms + 1 or lengths[0] in others:
             raise Wrong("the candle is of another interval")
 
