@@ -265,10 +265,10 @@ def _odd_funding(rows: Rows) -> Mask:
     now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
     before = pc.fill_null(rows.before("timestamp"), 0).to_numpy() // _HOUR_US
     due = [  # The next of the old pace, or the first of a new one.
-        (now <= (before // pace + 1) * pace) | (before >= (now - 1) // pace * pace)
+        (now == (before // pace + 1) * pace) | (before == (now - 1) // pace * pace)
         for pace in _FUNDING_HOURS
     ]
-    odd: Mask = (now - before <= max(_FUNDING_HOURS)) & ~(np.any(due, axis=0) & (now > before))
+    odd: Mask = (now - before <= max(_FUNDING_HOURS)) & ~np.any(due, axis=0)
     return odd | (rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US)
 
 
