@@ -19,10 +19,12 @@ FLOORS = [
     {"lab.nested", "market.periods", "market.symbols"},
     {"market.evidence", "market.intervals"},
     {"market.datasets", "market.stamps", "market.universe", "settings"},
-    {"market.lines", "market.series", "notify"},
+    {"market.lines", "market.numbers", "market.series", "notify"},
     {"market.facts", "market.halts", "market.rows", "shape"},
+    {"market.funding"},
     {"market.measure", "market.holes", "market.scale"},
     {"exchange.budget", "exchange.clock", "exchange.meter", "exchange.moments"},
+    {"exchange.expected"},
     {
         "exchange.express",
         "exchange.info",

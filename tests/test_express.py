@@ -27,9 +27,9 @@ COUNTS = st.integers(0, 10**12).map(str)
 
 
 def decimal(digits, shape):
-    """One to six digits, a point, one to eight digits; the last ones drawn come first."""
+    """One to six digits, none of them a leading zero, a point, one to eight digits; the last ones drawn come first."""
     text = f"{digits:014}"[::-1]
-    return f"{text[: 1 + shape // 8]}.{text[6 : 7 + shape % 8]}"
+    return f"{text[: 1 + shape // 8].lstrip('0') or '0'}.{text[6 : 7 + shape % 8]}"
 
 
 def candle_blocks():

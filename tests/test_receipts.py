@@ -183,7 +183,8 @@ def test_the_bytes_on_disk_stay_as_they_are():
   "pace_ms": null,
   "gaps": [],
   "off_grid": 0,
-  "quiet": []
+  "quiet": [],
+  "first_pace_ms": null
  },
  "sources": [
   {

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.text import is_ours, read_rows
+from ares_notebook.cache.text import is_ours, open_text, read_rows, unreadable
 from ares_notebook.errors import CorruptFile
 from ares_notebook.market.facts import Facts
 from ares_notebook.market.measure import Measure
+from ares_notebook.market.numbers import UNUSUAL_NUMBER, plain_pattern_of
 from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import Table, header_of, keys_of, stamps_ms
+from ares_notebook.market.rows import Table, header_of, keys_of, stamps_ms, text_of
 from ares_notebook.market.scale import Scale
 from ares_notebook.market.series import CacheFile
 
@@ -29,7 +33,7 @@ def examined(file: CacheFile, path: Path) -> Have:
         legacy = not is_ours(path, file.dataset)
         if legacy:
             _check_line_ends(path, file)
-        for table in read_rows(path, file):
+        for table in read_rows(path, file) if legacy else _as_we_write(path, file):
             _check_scale(path, table, scale)
             measure.add(keys_of(file.dataset, table), stamps_ms(table))
     except CorruptFile as error:
@@ -39,6 +43,52 @@ def examined(file: CacheFile, path: Path) -> Have:
     if not legacy and not _within(file, facts):
         return Have(file, str(path), problem=f"{path} holds rows of another period")
     return Have(file, str(path), facts, legacy=legacy)
+
+
+def _as_we_write(path: Path, file: CacheFile) -> Iterator[Table]:
+    """
+    The rows of a file with our header, if its text is what we would write for them.
+
+    Where another hand wrote, the rows that are read may be ours and the bytes are not
+    (a blank line, other digits of a stamp), and who vouches for a file does so for its bytes.
+    """
+    with open_text(path) as stream:
+        stream.read(len(header_of(file.dataset)))
+        for table in read_rows(path, file):
+            _check_cells(path, file, table)
+            text = text_of(file.dataset, table) if table.num_rows else b""
+            _compare(path, stream, text)
+            yield table
+        if stream.read(1):
+            raise unreadable(path, ValueError("there is more in it than its rows"))
+
+
+def _compare(path: Path, stream: Any, text: Any) -> None:
+    try:
+        there = stream.read(len(text))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if memoryview(there) != memoryview(text):
+        raise unreadable(path, ValueError("its text is not as we write these rows"))
+
+
+def _check_cells(path: Path, file: CacheFile, table: Table) -> None:
+    """Refuse cells that read as text whatever they are, and are none of the exchange's."""
+    for column in file.dataset.columns:
+        if column.kind == "flag":
+            sound = pc.is_in(table[column.name], pa.array(["True", "False"]))
+        elif column.kind == "number":
+            cells = table[column.name]
+            grammar = pc.match_substring_regex(cells, f"^(?:{plain_pattern_of(column)})$")
+            sound = pc.and_not(grammar, pc.match_substring_regex(cells, UNUSUAL_NUMBER))
+        elif column.kind == "integer":
+            sound = pc.greater_equal(table[column.name], -1 if column.signed else 0)
+        else:
+            continue
+        if pc.all(sound).as_py() is False:
+            stamp = utc(int(stamps_ms(table)[pc.index(sound, value=False).as_py()]))
+            reason = f"the {column.name} of {stamp:%Y-%m-%d %H:%M:%S} is none as we write them"
+            raise unreadable(path, ValueError(reason))
 
 
 def _check_line_ends(path: Path, file: CacheFile) -> None:

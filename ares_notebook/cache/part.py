@@ -123,7 +123,7 @@ class Part:
             msg = f"rows for {self.file.name} are not in order; nothing of them is stored, run again later"
             raise BadAnswer(msg)
         self._last_key = int(keys[-1])
-        self._measure.add(keys, lines.stamps_us // 1000)
+        self._measure.add(keys, lines.stamps_us // 1000, lines.hours)
         is_whole = len(self.columns) == len(self.file.dataset.columns)
         shown = lines if is_whole else lines.narrowed(len(self.columns))
         try:

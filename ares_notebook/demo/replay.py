@@ -7,6 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
+from ares_notebook.demo.grid import open_of
 from ares_notebook.demo.market import Listing
 from ares_notebook.demo.names import period_of
 from ares_notebook.demo.recording import Recording, Row, Series, microseconds
@@ -84,6 +85,8 @@ class ReplayMarket:
     ) -> bytes:
         """A page of k-lines, as a JSON array."""
         page = self._page(Series(road, "klines", symbol, interval), window, now_us)
+        # The archive has candles off the grid (2018-02), and REST never has.
+        page = [cells for cells in page if _is_on_grid(interval, microseconds(cells[0]))]
         return _array(_kline(cells, micros=micros) for cells in page)
 
     def agg_trades(
@@ -118,6 +121,11 @@ def _listing(symbol: str) -> Listing:
     """A symbol, parted into base and quote as well as its name tells."""
     quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
     return Listing(symbol, symbol.removesuffix(quote), quote)
+
+
+def _is_on_grid(interval: str, opened_us: int) -> bool:
+    """Whether a candle opens where those of its interval do."""
+    return open_of(interval, opened_us // 1_000) * 1_000 == opened_us
 
 
 def _kline(cells: Row, *, micros: bool) -> bytes:

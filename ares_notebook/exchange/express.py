@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ares_notebook.exchange.expected import ANY, Expected
 from ares_notebook.exchange.moments import microseconds_of
 from ares_notebook.market.datasets import Column, Dataset
 from ares_notebook.market.lines import Lines, time_keys
+from ares_notebook.market.numbers import LONGEST_PART
 from ares_notebook.market.stamps import SECOND_US, stamp_cells
 
 __all__ = ["express"]
@@ -30,10 +32,10 @@ _Int64s = npt.NDArray[np.int64]
 
 _LINE_END, _COMMA, _MINUS, _POINT, _ZERO, _NINE = b"\n,-.09"
 # An integer of more digits may not fit 64 bits; no number of the exchange is as long.
-_MOST_DIGITS, _LONGEST_DECIMAL = 18, 40
+_MOST_DIGITS = {"time": 18, "integer": 18, "close": 18, "hours": 2}
 
 
-def express(dataset: Dataset, block: bytes, origin: str) -> Lines | None:
+def express(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines | None:
     """
     The lines of the cache for a block of archive CSV, or None if it is not quite ordinary.
 
@@ -44,6 +46,7 @@ def express(dataset: Dataset, block: bytes, origin: str) -> Lines | None:
         Whole lines, without header.
     origin : str
         URL, for the error.
+    expected : Expected
 
     Returns
     -------
@@ -53,9 +56,9 @@ def express(dataset: Dataset, block: bytes, origin: str) -> Lines | None:
     Raises
     ------
     BadAnswer
-        If a stamp is no moment that can be.
+        If a stamp is no moment that can be, or candles are of another interval.
     """
-    cells = _cells_of(dataset, block)
+    cells = _cells_of(dataset, block, expected.width)
     if cells is None or not cells.are_sound():
         return None
     stamps = cells.integers("timestamp")
@@ -67,7 +70,18 @@ def express(dataset: Dataset, block: bytes, origin: str) -> Lines | None:
     is_off_grid = dataset.stamp_digits == 0 and bool(np.any(stamps_us % SECOND_US))
     if is_off_grid or not np.all(np.diff(keys) > 0):
         return None
-    return Lines(keys, stamps_us, _laid_out(dataset, cells, stamps_us))
+    hours = None
+    match dataset.key:
+        case "open_time":
+            closes = cells.integers("close_time")
+            if closes is None:
+                return None
+            expected.check_closes(stamps_us, closes, origin)
+        case "event_time":
+            hours = cells.integers("funding_interval_hours")
+            if hours is None:
+                return None
+    return Lines(keys, stamps_us, _laid_out(dataset, cells, stamps_us), hours)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,17 +108,19 @@ class _Cells:
         letters = 0
         for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
             longest = int(np.max(end - start))
-            # What is not kept may be either: a close time, or whether it was the best match.
+            # What is not kept may be either: a number, or whether it was the best match.
             is_word = column.kind == "flag" or (
                 column.kind == "ignored" and self.text[start[0]] > _NINE
             )
             if is_word and not self._are_flags(start, end):
                 return False
             letters += int(np.sum(end - start)) if is_word else 0
-            if column.kind == "number" and longest > _LONGEST_DECIMAL:
-                return False
-            if column.kind in ("integer", "time") and (
-                longest > _MOST_DIGITS or self._has_leading_zero(start, end)
+            if column.kind == "number":
+                # A point and a digit of each part, at least, are among them.
+                if longest > LONGEST_PART + 2 or self._are_unusual(column, start, end):
+                    return False
+            elif column.kind in _MOST_DIGITS and (
+                longest > _MOST_DIGITS[column.kind] or self._has_leading_zero(start, end)
             ):
                 return False
         # All other bytes but commas and points are digits, then.
@@ -135,14 +151,28 @@ class _Cells:
             and np.all(last == _E)
         )
 
+    def _are_unusual(self, column: Column, start: _Int64s, end: _Int64s) -> bool:
+        """Whether one of the decimals has a zero too many before its point, or is a zero below zero."""
+        if column.signed:
+            is_below = self.text[start] == _MINUS
+            if np.any(is_below) and self._has_zero(start[is_below], end[is_below]):
+                return True
+            start = start + is_below
+        return bool(np.any((self.text[start] == _ZERO) & (self.text[start + 1] != _POINT)))
+
+    def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
+        """Whether one of the cells has no digit but zeros."""
+        counted = np.concatenate([[0], np.cumsum(self.text > _ZERO)])
+        return bool(np.any(counted[start] == counted[end]))
+
     def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
         return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
 
 
-def _cells_of(dataset: Dataset, block: bytes) -> _Cells | None:
+def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
     """The cells of a block, if all of its lines have the shape that the dataset's lines have."""
     text = np.frombuffer(block, np.uint8)
-    columns = dataset.published[: block[: block.find(b"\n")].count(b",") + 1]
+    columns = dataset.published[: width or block[: block.find(b"\n")].count(b",") + 1]
     # What stands behind the last line end has no mark of its own, and would not be seen.
     if not set(dataset.columns) <= set(columns) or not block.endswith(b"\n"):
         return None
@@ -172,12 +202,16 @@ def _cells_of(dataset: Dataset, block: bytes) -> _Cells | None:
 def _are_signs(
     signs: _Int64s, text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]
 ) -> bool:
-    """Whether a minus stands only before the digits of a decimal, as in funding rates."""
+    """Whether a minus stands only before the digits of a decimal that may have one: a funding rate."""
     decimals = [
-        start for column, start in zip(columns, starts, strict=True) if column.kind == "number"
+        start
+        for column, start in zip(columns, starts, strict=True)
+        if column.kind == "number" and column.signed
     ]
     before_digit = text[signs + 1] >= _ZERO
-    return bool(np.all(before_digit) and np.all(np.isin(signs, np.concatenate(decimals))))
+    return bool(
+        decimals and np.all(before_digit) and np.all(np.isin(signs, np.concatenate(decimals)))
+    )
 
 
 def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:

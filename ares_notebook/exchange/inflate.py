@@ -27,8 +27,9 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     """
     The text of the one *member*, in blocks of whole lines.
 
-    Memory is bounded by the block, not by the file. isal inflates three times as
-    fast as zlib.
+    What stands behind the last line end comes as a last block, which has none: the
+    member was cut there. Memory is bounded by the block, not by the file. isal inflates
+    three times as fast as zlib.
 
     Parameters
     ----------

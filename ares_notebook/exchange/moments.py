@@ -8,10 +8,11 @@ import numpy.typing as npt
 from ares_notebook.errors import BadAnswer
 from ares_notebook.market.datasets import MICROSECONDS_SINCE_MS, Dataset
 
-__all__ = ["microseconds_of"]
+__all__ = ["MICROSECONDS_FROM", "microseconds_of"]
 
-# Stamps above this are microseconds: as milliseconds it is the year 5138.
-_MICROSECONDS_FROM = 100_000_000_000_000
+MICROSECONDS_FROM = 100_000_000_000_000
+"""Stamps from here on are microseconds: as milliseconds it is the year 5138."""
+
 # What a stamp may be at all: 2009 to 2100, in microseconds.
 _EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
 
@@ -43,7 +44,7 @@ def microseconds_of(
     >>> microseconds_of(KLINES, np.array([1735689600000, 1735689600000001]), "here").tolist()
     [1735689600000000, 1735689600000000]
     """
-    us = np.where(stamps >= _MICROSECONDS_FROM, stamps, stamps * 1000)
+    us = np.where(stamps >= MICROSECONDS_FROM, stamps, stamps * 1000)
     if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
         msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored, run again later"
         raise BadAnswer(msg)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ares_notebook.errors import BadAnswer
+from ares_notebook.exchange.expected import ANY, Expected
 from ares_notebook.exchange.express import express
 from ares_notebook.market.datasets import Column, Dataset, Kind
 from ares_notebook.market.lines import Lines
@@ -25,16 +26,19 @@ _JSON_TYPES: dict[Kind, Any] = {
     "number": str,
     "integer": int,
     "flag": bool,
+    "close": int,
+    "hours": int,
     "ignored": Any,
 }
 
 
-def lines_of_csv(dataset: Dataset, block: bytes, origin: str) -> Lines:
+def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines:
     r"""
     The lines of the cache for a block of archive CSV.
 
     Columns are told by position. Files of futures have fewer (no best-match flag)
-    than those of spot.
+    than those of spot. A number has one text, whatever its source writes: see
+    `ares_notebook.market.numbers`.
 
     Parameters
     ----------
@@ -43,27 +47,29 @@ def lines_of_csv(dataset: Dataset, block: bytes, origin: str) -> Lines:
         Whole lines, without header.
     origin : str
         File or URL, for the error.
+    expected : Expected
+        What is known of the rows: how wide they are, and of which interval.
 
     Raises
     ------
     BadAnswer
-        If a line is not a row of this dataset.
+        If a line is not a row of this dataset, or not what was expected; the message
+        names row and column.
 
     Examples
     --------
     >>> from ares_notebook.market.datasets import FUTURES
-    >>> lines_of_csv(FUTURES, b"1735689600003,8,0.0001\n", "here").text.tobytes()
-    b'2025-01-01 00:00:00.003,0.0001\n'
+    >>> lines_of_csv(FUTURES, b"1735689600003,8,-1.8E-7\n", "here").text.tobytes()
+    b'2025-01-01 00:00:00.003,-0.00000018\n'
     """
-    lines = express(dataset, block, origin) if block else None
-    if lines is not None:
-        return lines
-    from ares_notebook.exchange.tables import (  # noqa: PLC0415 - slow to import, and few need it
-        rows_of_csv,
-    )
-    from ares_notebook.market.rows import lines_of  # noqa: PLC0415 - as above
+    lines = express(dataset, block, origin, expected) if block else None
+    if lines is None:
+        from ares_notebook.exchange.tables import (  # noqa: PLC0415 - slow to import, and few need it
+            lines_by_cell,
+        )
 
-    return lines_of(dataset, rows_of_csv(dataset, block, origin))
+        lines = lines_by_cell(dataset, block, origin, expected)
+    return lines
 
 
 def lines_of_json(series: Series, body: bytes, origin: str) -> Lines:
@@ -73,8 +79,8 @@ def lines_of_json(series: Series, body: bytes, origin: str) -> Lines:
     Raises
     ------
     BadAnswer
-        If it is not a list of rows of this dataset, or of another symbol, where rows
-        say whose they are.
+        If it is not a list of rows of this dataset, or of another symbol or interval,
+        where rows say whose they are.
     """
     dataset = series.dataset
     try:
@@ -94,7 +100,7 @@ def lines_of_json(series: Series, body: bytes, origin: str) -> Lines:
     if block.count(b",") != line.count(",") * len(rows) or block.count(b"\n") != len(rows):
         msg = f"{origin}: a cell holds a comma or a line end; nothing is stored, run again later"
         raise BadAnswer(msg)
-    return lines_of_csv(dataset, block, origin)
+    return lines_of_csv(dataset, block, origin, Expected(series.interval, unit="row"))
 
 
 @cache

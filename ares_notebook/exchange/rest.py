@@ -24,7 +24,7 @@ from ares_notebook.exchange.published import lines_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
-from ares_notebook.market.intervals import next_open_ms, opens_between
+from ares_notebook.market.intervals import next_open_ms, on_grid, opens_between
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series
@@ -470,5 +470,9 @@ def _checked_page(
         raise BadAnswer(msg)
     if not np.all(can_be(page)):
         msg = f"{origin} answered with rows that were not asked for; nothing is stored, run again later"
+        raise BadAnswer(msg)
+    if series.interval and not np.all(on_grid(series.interval, page.stamps_us // 1000)):
+        # Only old files of the archive have such rows (December 2017, February 2018).
+        msg = f"{origin} answered with candles that open off the grid of {series.interval}; nothing is stored, run again later"
         raise BadAnswer(msg)
     return page

@@ -10,16 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
+from ares_notebook.exchange.expected import ANY, Expected
 from ares_notebook.exchange.moments import microseconds_of
 from ares_notebook.market.datasets import Column, Dataset
-from ares_notebook.market.rows import Table, empty_rows, keys_of, schema_of
+from ares_notebook.market.lines import Lines
+from ares_notebook.market.numbers import UNUSUAL_NUMBER, pattern_of, plain_number
+from ares_notebook.market.rows import Table, empty_rows, keys_of, lines_of, schema_of
 
-__all__ = ["rows_of_csv"]
+__all__ = ["lines_by_cell", "rows_of_csv"]
 
 _ARROW_ERRORS = (
     pa.ArrowInvalid,
@@ -27,20 +31,47 @@ _ARROW_ERRORS = (
     pa.ArrowNotImplementedError,
     OverflowError,
 )
+# What is shown of a cell that is wrong.
+_SHOWN_BYTES = 40
 
 
-def rows_of_csv(dataset: Dataset, block: bytes, origin: str) -> Table:
+def lines_by_cell(dataset: Dataset, block: bytes, origin: str, expected: Expected) -> Lines:
+    """Lines of a block of archive CSV; parameters and errors are those of `lines_of_csv`."""
+    rows, hours = _rows_and_hours(dataset, block, origin, expected)
+    lines = lines_of(dataset, rows)
+    return Lines(lines.keys, lines.stamps_us, lines.text, hours)
+
+
+def rows_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Table:
     """Rows of a block of archive CSV as a table; parameters and errors are those of `lines_of_csv`."""
+    return _rows_and_hours(dataset, block, origin, expected)[0]
+
+
+def _rows_and_hours(
+    dataset: Dataset, block: bytes, origin: str, expected: Expected
+) -> tuple[Table, npt.NDArray[np.int64] | None]:
+    """The rows, and of funding the hours between two events as the archive tells them."""
     if not block.strip(b"\r\n"):
-        return empty_rows(dataset)
-    width = block[: block.find(b"\n")].count(b",") + 1 if b"\n" in block else block.count(b",") + 1
+        return empty_rows(dataset), None
+    if not block.endswith(b"\n"):
+        msg = f"{origin} ends inside a line; nothing of that is stored, run again later"
+        raise BadAnswer(msg)
+    width = expected.width or block[: block.find(b"\n")].count(b",") + 1
     columns = dataset.published[:width]
     if {each.name for each in dataset.columns} - {each.name for each in columns}:
         msg = f"{origin}: a row of {width} columns is no row of {dataset.name}; nothing is stored, run again later"
         raise BadAnswer(msg)
     try:
         table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns, width))
-        return _ours(dataset, table, origin)
+    except _ARROW_ERRORS as error:
+        raise BadAnswer(
+            _torn(block, width, origin, expected) or _unreadable(origin, error)
+        ) from error
+    if table.num_rows != block.count(b"\n"):
+        msg = f"{origin}: a line end stands inside a line; nothing is stored, run again later"
+        raise BadAnswer(msg)
+    try:
+        return _ours(dataset, table, origin, expected)
     except _ARROW_ERRORS as error:
         raise BadAnswer(_unreadable(origin, error)) from error
 
@@ -51,7 +82,8 @@ def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any
     types = {each.name: pa.string() for each in kept}
     return (
         arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
-        arrow_csv.ParseOptions(quote_char=False),
+        # A line without a cell is one of another width.
+        arrow_csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
         arrow_csv.ConvertOptions(
             column_types=types,
             include_columns=list(types),
@@ -63,53 +95,59 @@ def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any
     )
 
 
-def _ours(dataset: Dataset, table: Table, origin: str) -> Table:
-    """Check the cells and put them into our columns; a null is no cell of the exchange."""
-    for column in dataset.columns:
+def _ours(
+    dataset: Dataset, table: Table, origin: str, expected: Expected
+) -> tuple[Table, npt.NDArray[np.int64] | None]:
+    """Check the cells and put them into our columns."""
+    for column in (each for each in dataset.published if each.name in table.column_names):
         cells = table[column.name]
-        if cells.null_count:
-            msg = f"{origin}: a row has no {column.name}; nothing is stored, run again later"
-            raise BadAnswer(msg)
-        if column.kind in ("time", "integer"):
-            cells = _integers(cells, column, origin)
-            table = _set(table, column.name, cells)
-        if column.kind == "number":
-            _check_numbers(cells, column, origin)
-        elif column.kind == "flag":
+        if column.kind == "flag":
             table = _set(table, column.name, _flags(cells, origin))
-        elif column.kind == "time":
-            stamps = microseconds_of(dataset, cells.to_numpy(), origin)
-            table = _set(table, column.name, pa.array(stamps))
+            continue
+        _check_grammar(cells, column, origin, expected)
+        if column.kind == "number":
+            table = _set(table, column.name, _plain(cells))
+            continue
+        numbers = cells.cast(pa.int64())
+        if column.kind == "time":
+            numbers = pa.array(microseconds_of(dataset, numbers.to_numpy(), origin))
+        table = _set(table, column.name, numbers)
     rows = table.select(list(dataset.column_names)).cast(schema_of(dataset))
-    return _without_doubles(dataset, rows, origin)
+    keep = _once(dataset, rows, origin)
+    if "close_time" in table.column_names:
+        stamps = table["timestamp"].to_numpy()
+        expected.check_closes(stamps, table["close_time"].to_numpy(), origin)
+    told = "funding_interval_hours"
+    hours = table[told].to_numpy() if told in table.column_names else None
+    if keep is None:
+        return rows, hours
+    return rows.filter(pa.array(keep)), hours if hours is None else hours[keep]
 
 
 def _set(table: Table, name: str, cells: Any) -> Table:
     return table.set_column(table.column_names.index(name), name, cells)
 
 
-def _integers(cells: Any, column: Column, origin: str) -> Any:
-    """What is written in digits alone; PyArrow would read 0x10, too, and blanks around a number."""
-    try:
-        if not pc.any(pc.match_substring_regex(cells, "[^0-9-]")).as_py():
-            return cells.cast(pa.int64())
-    except _ARROW_ERRORS as error:
-        raise BadAnswer(_unreadable(origin, error)) from error
-    msg = f"{origin}: a {column.name} is no integer; nothing is stored, run again later"
+def _check_grammar(cells: Any, column: Column, origin: str, expected: Expected) -> None:
+    """Refuse what the exchange does not write, though it may be a number elsewhere."""
+    fits = pc.match_substring_regex(cells, f"^(?:{pattern_of(column)})$")
+    if pc.all(fits).as_py() is not False:
+        return
+    at = pc.index(fits, value=False).as_py()
+    cell = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    msg = (
+        f"{origin}: the {column.name} in {expected.place(at)} is {cell!r}, which is no number "
+        f"as the exchange writes them; nothing is stored, run again later"
+    )
     raise BadAnswer(msg)
 
 
-def _check_numbers(cells: Any, column: Column, origin: str) -> None:
-    """The text is what is stored; here it is proven to be that of plain numbers."""
-    try:
-        finite = pc.all(pc.is_finite(cells.cast(pa.float64()))).as_py()
-    except _ARROW_ERRORS as error:
-        raise BadAnswer(_unreadable(origin, error)) from error
-    # 1e5, nan and inf are numbers too, and the exchange never writes them.
-    plain = not pc.any(pc.match_substring_regex(cells, "[^0-9.-]")).as_py()
-    if not (finite and plain):
-        msg = f"{origin}: a {column.name} is not a plain number; nothing is stored, run again later"
-        raise BadAnswer(msg)
+def _plain(cells: Any) -> Any:
+    """Numbers as the cache writes them: nearly all are as they stand."""
+    unusual = pc.match_substring_regex(cells, UNUSUAL_NUMBER)
+    if not pc.any(unusual).as_py():
+        return cells
+    return pa.array([plain_number(cell) for cell in cells.to_pylist()], pa.string())
 
 
 def _flags(cells: Any, origin: str) -> Any:
@@ -127,12 +165,16 @@ def _all_in(cells: Any, one: str, other: str) -> bool:
     return pc.all(pc.or_(pc.equal(cells, one), pc.equal(cells, other))).as_py() is not False
 
 
-def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:
-    """Each row once: archives of outage days repeat some. Rows that disagree are refused."""
+def _once(dataset: Dataset, rows: Table, origin: str) -> npt.NDArray[np.bool_] | None:
+    """
+    Marks each row once, or None where each is there once.
+
+    Archives of outage days repeat some. Rows that disagree are refused.
+    """
     keys = keys_of(dataset, rows)
     steps = np.diff(keys)
     if bool(np.all(steps > 0)):
-        return rows
+        return None
     if bool(np.any(steps < 0)):
         msg = f"{origin}: rows are not in order; nothing is stored, run again later"
         raise BadAnswer(msg)
@@ -142,7 +184,18 @@ def _without_doubles(dataset: Dataset, rows: Table, origin: str) -> Table:
         raise BadAnswer(msg)
     keep = np.ones(len(keys), dtype=bool)
     keep[doubles] = False
-    return rows.filter(pa.array(keep))
+    return keep
+
+
+def _torn(block: bytes, width: int, origin: str, expected: Expected) -> str | None:
+    """What to say of the first line that has not as many columns as the others."""
+    for at, line in enumerate(block[:-1].split(b"\n")):
+        if line.count(b",") + 1 != width:
+            return (
+                f"{origin}: {expected.place(at)} has {line.count(b',') + 1} columns, not {width} as "
+                f"the first; nothing is stored, run again later"
+            )
+    return None
 
 
 def _unreadable(origin: str, error: Exception) -> str:

@@ -25,7 +25,7 @@ __all__ = [
     "dataset_named",
 ]
 
-Kind = Literal["time", "number", "integer", "flag", "ignored"]
+Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,21 @@ class Column:
     One column: its name in the cache, and what its text means.
 
     ``time`` is a stamp, ``number`` a decimal kept as the exchange's text,
-    ``integer`` a count or an id, ``flag`` True or False.
+    ``integer`` a count or an id, ``flag`` True or False. ``close`` is when a candle
+    closes and ``hours`` the time between two events: both are looked at and not kept.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+    signed : bool
+        Whether a number may be below zero. An integer that is signed may be -1: the id
+        of a trade that there is none of.
     """
 
     name: str
     kind: Kind
+    signed: bool = False
 
 
 # There are three, and each is only itself: to compare and hash 20 fields would be slow.
@@ -146,6 +156,9 @@ def _columns(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
 
 
 _TIMESTAMP = Column("timestamp", "time")
+_FIRST_ID = Column("first_trade_id", "integer", signed=True)
+_LAST_ID = Column("last_trade_id", "integer", signed=True)
+_RATE = Column("fundingRate", "number", signed=True)
 
 KLINES = Dataset(
     name="klines",
@@ -177,8 +190,9 @@ KLINES = Dataset(
             ("close", "number"),
             ("volume", "number"),
             # A candle cut by a halt has a close time that cannot be trusted
-            # (in old files even before its open time), so it is not kept.
-            ("close_time", "ignored"),
+            # (in old files even before its open time), so it is not kept; that
+            # of most tells of the interval.
+            ("close_time", "close"),
             ("quote_asset_volume", "number"),
             ("number_of_trades", "integer"),
             ("taker_buy_base_asset_volume", "number"),
@@ -218,9 +232,9 @@ AGG_TRADES = Dataset(
             ("quantity", "number"),
             ("is_buyer_maker", "flag"),
             ("agg_trade_id", "integer"),
-            ("first_trade_id", "integer"),
-            ("last_trade_id", "integer"),
         ),
+        _FIRST_ID,
+        _LAST_ID,
     ),
     ancestor_columns=5,
     published=(
@@ -228,9 +242,9 @@ AGG_TRADES = Dataset(
             ("agg_trade_id", "integer"),
             ("price", "number"),
             ("quantity", "number"),
-            ("first_trade_id", "integer"),
-            ("last_trade_id", "integer"),
         ),
+        _FIRST_ID,
+        _LAST_ID,
         _TIMESTAMP,
         Column("is_buyer_maker", "flag"),
         Column("is_best_match", "ignored"),
@@ -261,12 +275,12 @@ FUTURES = Dataset(
     title="Funding",
     file_prefix="futures",
     cut="month",
-    columns=(_TIMESTAMP, Column("fundingRate", "number")),
+    columns=(_TIMESTAMP, _RATE),
     ancestor_columns=2,
     published=(
         _TIMESTAMP,
-        Column("funding_interval_hours", "ignored"),
-        Column("fundingRate", "number"),
+        Column("funding_interval_hours", "hours"),
+        _RATE,
     ),
     stamp_digits=3,
     key="event_time",

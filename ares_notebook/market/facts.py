@@ -84,8 +84,9 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         The stretch in which `gaps` are all the holes there are.
     first_id, last_id : int, optional
         For trades.
-    pace_ms : int, optional
-        For funding, the last distance between two events.
+    pace_ms, first_pace_ms : int, optional
+        For funding, the distance between two events at the end of the file and at its
+        beginning; None where neither the archive nor two waits that agree tell of it.
     gaps : tuple of Hole
         Holes between the first and the last row.
     off_grid : int
@@ -105,6 +106,7 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     gaps: tuple[Hole, ...] = ()
     off_grid: int = 0
     quiet: tuple[Hole, ...] = ()
+    first_pace_ms: int | None = None
 
     @property
     def end_ms(self) -> int | None:

@@ -85,13 +85,17 @@ def _counted(file: CacheFile, facts: Facts, hole: Hole) -> Hole:
     """The hole, with the number of rows that it hides where that is certain."""
     if file.dataset.key == "open_time":
         return replace(hole, rows=grid_rows(file, hole.start_ms, hole.end_ms))
-    if hole.rows is not None or not facts.pace_ms or facts.first_ms is None:
+    if hole.rows is not None or facts.first_ms is None:
         return hole
     # Funding: events that are due by the pace are missing for certain.
     is_tail = hole.start_ms > facts.first_ms
-    since_ms = hole.start_ms - _HOUR_MS if is_tail else hole.start_ms
-    due = (hole.end_ms - since_ms - (1 if is_tail else 0)) // facts.pace_ms
-    return replace(hole, rows=due or None)
+    pace_ms = facts.pace_ms if is_tail else facts.first_pace_ms
+    if not pace_ms:
+        return hole
+    # The event just before the tail is there, and is due at its own hour.
+    since_ms = hole.start_ms - _HOUR_MS + 1 if is_tail else hole.start_ms
+    due = -(-hole.end_ms // pace_ms) - -(-since_ms // pace_ms)
+    return replace(hole, rows=due)
 
 
 def unexplained(file: CacheFile, holes: Iterable[Hole], absences: Iterable[Absence]) -> list[Hole]:

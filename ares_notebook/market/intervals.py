@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+import numpy as np
+import numpy.typing as npt
+
 from ares_notebook.errors import BadArgument
 from ares_notebook.market.periods import DAY_MS, cut_periods, month_of, utc
 
@@ -11,6 +14,7 @@ __all__ = [
     "INTERVALS",
     "interval_text",
     "next_open_ms",
+    "on_grid",
     "opens_between",
     "validate_interval",
 ]
@@ -79,6 +83,23 @@ def next_open_ms(interval: str, open_ms: int) -> int:
     if interval == "1M":
         return month_of(utc(open_ms)).end_ms
     return open_ms + INTERVALS[interval]
+
+
+def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """
+    Mark those of the open times that are on Binance's grid.
+
+    Examples
+    --------
+    >>> on_grid("1w", np.array([1735516800000, 1735603200000])).tolist()
+    [True, False]
+    """
+    if interval == "1M":
+        months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
+        since_open: npt.NDArray[np.int64] = opens_ms - months.astype("datetime64[ms]").astype(int)
+    else:
+        since_open = (opens_ms - _GRID_ORIGIN_MS.get(interval, 0)) % INTERVALS[interval]
+    return np.equal(since_open, 0)
 
 
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:

@@ -28,6 +28,9 @@ class Lines:
         Microseconds since the epoch, UTC.
     text : array of uint8
         The lines, each with its end.
+    hours : array of int64, optional
+        For funding, the time between two events by the archive's own column, 0 where it
+        does not say; it is measured by, and not stored.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Lines:
     keys: npt.NDArray[np.int64]
     stamps_us: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
+    hours: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def none(cls) -> Lines:
@@ -78,7 +82,7 @@ class Lines:
         # Of each line the head stays, the rest goes, and its end stays again.
         lengths = np.stack([cuts - starts, ends - cuts, np.ones_like(ends)], axis=1)
         stays = np.repeat(np.tile([True, False, True], len(self)), lengths.ravel())
-        return Lines(self.keys, self.stamps_us, self.text[stays])
+        return Lines(self.keys, self.stamps_us, self.text[stays], self.hours)
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Lines:
         """Those that are marked."""
@@ -86,7 +90,8 @@ class Lines:
             return self
         ends = np.flatnonzero(self.text == _LINE_END) + 1
         letters = np.repeat(kept, np.diff(ends, prepend=0))
-        return Lines(self.keys[kept], self.stamps_us[kept], self.text[letters])
+        hours = None if self.hours is None else self.hours[kept]
+        return Lines(self.keys[kept], self.stamps_us[kept], self.text[letters], hours)
 
 
 def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
 from ares_notebook.market.facts import Facts, Hole, grid_rows
+from ares_notebook.market.funding import funding_facts
 from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["Measure"]
 
 _HOUR_MS = 3_600_000
-_LONGEST_FUNDING_MS = 8 * _HOUR_MS
 # A shorter silence of a small symbol is nothing to speak of.
 _QUIET_MS = _HOUR_MS
 
@@ -45,10 +44,16 @@ class Measure:
     _facts: Facts = field(default_factory=Facts)
     _gaps: list[Hole] = field(default_factory=list)
     _quiet: list[Hole] = field(default_factory=list)
-    # The last two funding events: a hole shows only beside its neighbours.
-    _hours: list[int] = field(default_factory=list)
+    # Of funding each event, and the pace that the archive tells with it; 0 where it does not.
+    _events: list[int] = field(default_factory=list)
+    _paces: list[int] = field(default_factory=list)
 
-    def add(self, keys: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+    def add(
+        self,
+        keys: npt.NDArray[np.int64],
+        stamps: npt.NDArray[np.int64],
+        hours: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """
         Add the next rows.
 
@@ -58,6 +63,8 @@ class Measure:
             What they are known by; must ascend.
         stamps : array of int64
             Milliseconds since the epoch.
+        hours : array of int64, optional
+            For funding, the time between two events, where the archive tells it.
         """
         if not len(keys):
             return
@@ -75,12 +82,13 @@ class Measure:
             case "id":
                 self._add_ids(keys, stamps)
             case "event_time":
-                self._hours.extend((stamps // _HOUR_MS * _HOUR_MS).tolist())
+                self._events.extend((stamps // _HOUR_MS).tolist())
+                self._paces.extend([0] * len(keys) if hours is None else hours.tolist())
 
     def facts(self) -> Facts:
         """What all the rows so far prove."""
-        if self._hours:
-            return _funding_facts(self._facts, self._hours)
+        if self._events:
+            return funding_facts(self._facts, self._events, self._paces)
         return replace(self._facts, gaps=tuple(self._gaps), quiet=tuple(self._quiet))
 
     def _add_opens(self, opens: npt.NDArray[np.int64]) -> None:
@@ -141,25 +149,6 @@ def _id_hole(start_ms: int, end_ms: int, after_id: int, before_id: int) -> Hole:
     # Both ends may lie in one millisecond; the hole must not have zero length.
     missing = before_id - after_id - 1
     return Hole(start_ms, end_ms + 1, missing, after_id=after_id, before_id=before_id)
-
-
-def _funding_facts(facts: Facts, hours: list[int]) -> Facts:
-    """Read the pace off the events: a wait longer than those on both sides hides events."""
-    waits = [after - before for before, after in pairwise(hours)]
-    gaps = []
-    for at, wait in enumerate(waits):
-        beside = waits[max(0, at - 1) : at] + waits[at + 1 : at + 2]
-        pace = min(max(beside, default=_LONGEST_FUNDING_MS), _LONGEST_FUNDING_MS)
-        if wait > pace:
-            gaps.append(Hole(hours[at] + pace, hours[at + 1], rows=-(-wait // pace) - 1))
-    return replace(
-        facts,
-        gaps=tuple(gaps),
-        pace_ms=min(waits[-1], _LONGEST_FUNDING_MS) if waits else None,
-        covered_from_ms=hours[0],
-        # The pace may rise at any time; an hour is the shortest there is.
-        covered_until_ms=hours[-1] + _HOUR_MS,
-    )
 
 
 def _grid_hole(file: CacheFile, start_ms: int, end_ms: int) -> Hole:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,7 +31,7 @@ _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US
 # Binance stamps up to 47 ms late; a minute is another event.
 _LATEST_EVENT_US = 60_000_000
-_FUNDING_HOURS = (1, 4, 8)
+_FUNDING_HOURS = (1, 2, 4, 8)
 
 
 def _check(
@@ -161,14 +162,15 @@ def _ids_apart(rows: Rows) -> Mask:
 
 @_check("funding interval", "warning", _FUTURES)
 def _odd_funding(rows: Rows) -> Mask:
-    """Funding is due on the hour, 8, 4 or 1 hours after the last time."""
-    stamps, before = rows.now("timestamp"), rows.before("timestamp")
-    hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(before, _HOUR_US))
-    odd = pc.invert(pc.is_in(hours, pa.array(_FUNDING_HOURS, pa.int64())))
-    # A longer wait hides events, and that is a hole.
-    wrong = pc.and_(pc.less_equal(hours, max(_FUNDING_HOURS)), odd)
-    late: Mask = rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US
-    return where(wrong) | late
+    """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a hole."""
+    now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
+    before = pc.fill_null(rows.before("timestamp"), 0).to_numpy() // _HOUR_US
+    due = [  # The next of the old pace, or the first of a new one.
+        (now == (before // pace + 1) * pace) | (before == (now - 1) // pace * pace)
+        for pace in _FUNDING_HOURS
+    ]
+    odd: Mask = (now - before <= max(_FUNDING_HOURS)) & ~np.any(due, axis=0)
+    return odd | (rows.stamps_us() % _HOUR_US >= _LATEST_EVENT_US)
 
 
 # Binance's zips have gone on with 417 payments of 0.00010000 in 139 days after a settlement

@@ -13,11 +13,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ares_notebook.market.datasets import Dataset
+from ares_notebook.market.datasets import Column, Dataset
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"-?[0-9]+")
 _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+_PLAIN = re.compile(r"(-?)(0|[1-9][0-9]{0,23})(\.[0-9]{1,24})?")
+_SCIENTIFIC = re.compile(r"(-?)([0-9])(?:\.([0-9]{1,8}))?E([+-](?:[1-9]|1[0-6]))")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
 _FROM_MICROSECONDS = 10**14
 _SINCE_MICROSECONDS = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) * 10**6
 
@@ -30,21 +33,26 @@ class Unclear(Exception):
     """It may be taken in this way or that."""
 
 
-def archive_lines(dataset: Dataset, text: bytes) -> list[str]:
-    """The lines of a cache file for archive CSV without a header."""
-    lines = [line for line in text.replace(b"\r", b"\n").split(b"\n") if line]
-    rows = [line.decode("utf-8", "replace").split(",") for line in lines]
-    if len({len(row) for row in rows}) > 1:
-        raise Wrong("rows of different lengths")
+def archive_lines(dataset: Dataset, text: bytes, step_ms: int | None = None) -> list[str]:
+    """The lines of a cache file for archive CSV without a header, whose candles are *step_ms* long."""
+    rows = _rows(text)
     names = [column.name for column in dataset.published]
     places = {column.name: names.index(column.name) for column in dataset.columns}
-    kinds = {column.name: column.kind for column in dataset.columns}
+    columns = {column.name: column for column in dataset.published}
     if rows and max(places.values()) >= len(rows[0]):
         raise Wrong("too few columns")
     told: list[tuple[int, str]] = []
+    lengths = []
     for row in rows:
-        cells = {name: _cell(kinds[name], row[at]) for name, at in places.items()}
+        all_cells = {
+            name: _published(columns[name], cell)
+            for name, cell in zip(names, row, strict=False)
+            if columns[name].kind != "ignored"
+        }
+        cells = {name: all_cells[name] for name in places}
         stamp_us = _microseconds(dataset, int(cells["timestamp"]))
+        if "close_time" in all_cells:
+            lengths.append(_length_ms(stamp_us, int(all_cells["close_time"])))
         key = _key(dataset, stamp_us, cells)
         line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
         if told and key < told[-1][0]:
@@ -54,7 +62,77 @@ def archive_lines(dataset: Dataset, text: bytes) -> list[str]:
                 raise Wrong("two rows of one key")
             continue
         told.append((key, line))
+    if step_ms is not None and lengths:
+        _check_lengths(lengths, step_ms)
     return [line for _, line in told]
+
+
+def _rows(text: bytes) -> list[list[str]]:
+    """The cells of whole lines of one width."""
+    if not text.strip(b"\r\n"):
+        return []
+    *lines, cut = text.split(b"\n")
+    if cut:
+        raise Wrong("cut inside a line")
+    lines = [line.removesuffix(b"\r") for line in lines]
+    if any(b"\r" in line for line in lines):
+        raise Wrong("a line end inside a line")
+    rows = [line.decode("utf-8", "replace").split(",") for line in lines]
+    if len({len(row) for row in rows}) > 1:
+        raise Wrong("rows of different lengths")
+    return rows
+
+
+_STEPS_MINUTES = (1, 3, 5, 15, 30, 60, 120, 240, 360, 480, 720, 1440, 3 * 1440, 7 * 1440)
+
+
+def _length_ms(opened_us: int, closed: int) -> int:
+    end_us = closed + 1 if closed >= _FROM_MICROSECONDS else (closed + 1) * 1000
+    return -((opened_us - end_us) // 1000)
+
+
+def _check_lengths(lengths: list[int], step_ms: int) -> None:
+    if len(lengths) > 1:
+        if 2 * lengths.count(step_ms) < len(lengths):
+            raise Wrong("most candles are of another interval")
+    elif lengths[0] != step_ms:
+        others = [1000, *(minutes * 60_000 for minutes in _STEPS_MINUTES)]
+        if lengths[0] > step_ms + 1 or lengths[0] in others:
+            raise Wrong("the candle is of another interval")
+
+
+def _published(column: Column, text: str) -> str:
+    """A cell as the exchange writes it, as the cache does."""
+    if column.kind == "number":
+        return _number(column, text)
+    if column.kind == "time":
+        if not _COUNT.fullmatch(text.removeprefix("-")):
+            raise Wrong(text)
+    elif column.kind == "hours":
+        if len(text) > 2 or not _COUNT.fullmatch(text):
+            raise Wrong(text)
+    elif column.kind != "flag":
+        is_none = column.signed and text == "-1"
+        if not (is_none or _COUNT.fullmatch(text)):
+            raise Wrong(text)
+    return _cell("flag" if column.kind == "flag" else "integer", text)
+
+
+def _number(column: Column, text: str) -> str:
+    if match := _SCIENTIFIC.fullmatch(text):
+        sign, whole, fraction, exponent = match[1], match[2], match[3] or "", int(match[4])
+        digits, point = whole + fraction, 1 + exponent
+        if point <= 0:
+            digits, point = "0" * (1 - point) + digits, 1
+        digits = digits.ljust(point, "0")
+        plain = (digits[:point].lstrip("0") or "0") + ("." + digits[point:]) * (len(digits) > point)
+    elif match := _PLAIN.fullmatch(text):
+        sign, plain = match[1], text.removeprefix("-")
+    else:
+        raise Wrong(text)
+    if sign and not column.signed:
+        raise Wrong(text)
+    return sign * bool(set(plain) & set("123456789")) + plain
 
 
 def _cell(kind: str, text: str) -> str:
@@ -92,7 +170,7 @@ def _stamp(dataset: Dataset, us: int) -> str:
     return f"{whole}.{us % 10**6:06d}"[: len(whole) + 1 + digits] if digits else whole
 
 
-def page_lines(dataset: Dataset, symbol: str, body: bytes) -> list[str]:
+def page_lines(dataset: Dataset, symbol: str, body: bytes, step_ms: int | None = None) -> list[str]:
     """The lines of a cache file for a page of REST."""
     try:
         text = body.decode()
@@ -114,6 +192,7 @@ def page_lines(dataset: Dataset, symbol: str, body: bytes) -> list[str]:
     return archive_lines(
         dataset,
         "".join(_as_csv(dataset, symbol, row) for row in page).encode("utf-8", "surrogatepass"),
+        step_ms,
     )
 
 
@@ -153,7 +232,7 @@ def _as_csv(dataset: Dataset, symbol: str, row: Any) -> str:
         if column.kind == "ignored":
             cells.append("0")
             continue
-        kind = {"time": int, "integer": int, "number": str, "flag": bool}[column.kind]
+        kind = {"time": int, "integer": int, "close": int, "number": str, "flag": bool}[column.kind]
         if type(value) is not kind or (kind is str and set(value) & set(",\r\n")):
             raise Wrong("a cell of another sort")
         cells.append(str(value))

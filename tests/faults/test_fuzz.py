@@ -94,7 +94,7 @@ def archive_texts(dataset):
 
 PAGES = {
     KLINES: [
-        [START_MS + at * HOUR_MS, "0.1", "2.0", "1", "1.5", "7.10", START_MS + at, "8", 9, "3", "4", "0"]
+        [START_MS + at * HOUR_MS, "0.1", "2.0", "1", "1.5", "7.10", START_MS + (at + 1) * HOUR_MS - 1, "8", 9, "3", "4", "0"]
         for at in range(4)
     ],
     AGG_TRADES: [
@@ -190,7 +190,7 @@ def test_rest_json(fuzz, dataset):
 
     def check(body):
         try:
-            expected = page_lines(dataset, "BTCUSDT", body)
+            expected = page_lines(dataset, "BTCUSDT", body, HOUR_MS)
         except (Wrong, Unclear) as error:
             expected = error
         try:
