@@ -13,6 +13,7 @@ from ares_notebook.exchange.rest import Rest
 from ares_notebook.market.datasets import FUTURES
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series
+from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads
 from ares_notebook.work.plan import Plan
@@ -122,9 +123,10 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
     if only_futures:
         # Nobody has looked yet whether the symbol exists at all.
         await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
-    note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
     # The archive alone cannot know of a perpetual that is listed since this month.
     is_proven = plan.settings.source != "archive"
+    why = "there is no perpetual of this name" if is_proven else "the archive has no funding of it"
+    note(f"{plan.symbol}: {why}, so it has no funding rates")
     try:
         for step in steps:
             async with locked(store, step.file):
@@ -133,8 +135,18 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
                     await draft.commit()
     except CacheError as error:
         note(f"that could not be noted, and is asked again next time: {error}")
+    if not is_proven:
+        # They stay in the report, as what is not complete.
+        return replace(plan, steps=tuple(_again(step, plan, store) for step in plan.steps))
     kept = tuple(step for step in plan.steps if step.file.dataset is not FUTURES)
     return replace(plan, steps=() if only_futures else kept)
+
+
+def _again(step: Step, plan: Plan, store: Store) -> Step:
+    """A step of funding, decided anew after an answer was recorded."""
+    if step.file.dataset is not FUTURES or step.action == "skip":
+        return step
+    return decide(store.have(step.file), step.until_ms, plan.settings.source)
 
 
 async def _has_perpetual(plan: Plan, series: Series, roads: Roads, note: Note) -> bool:
