@@ -10,6 +10,9 @@ from ares_notebook.market.periods import to_ms
 
 __all__ = ["ExchangeClock"]
 
+# The exchange opened in July 2017; a clock that says otherwise is none.
+_EARLIEST_MS = 1_498_867_200_000
+
 
 class ExchangeClock:
     """
@@ -31,7 +34,9 @@ class ExchangeClock:
         self._ahead_ms: float | None = None
 
     def hear(self, exchange_ms: float) -> None:
-        """Learn from an answer; of several that disagree the earliest counts."""
+        """Learn from an answer; of several that disagree the earliest counts that can be."""
+        if exchange_ms < _EARLIEST_MS:
+            return
         ahead_ms = exchange_ms - _steady_ms()
         self._ahead_ms = ahead_ms if self._ahead_ms is None else min(self._ahead_ms, ahead_ms)
 

@@ -144,6 +144,9 @@ def _exported(store: Store, have: Have, folder: Path, *, decimal: bool) -> Parqu
 def _written(store: Store, have: Have, path: Path, *, decimal: bool) -> ParquetItem:
     if have.problem is not None:
         raise CorruptFile(have.problem)
+    if have.is_altered:
+        msg = f"the bytes of {have.path} are not those of its receipt; download its period again"
+        raise CorruptFile(msg)
     receipt = _receipt_of(have, store)
     is_there = _is_there(path, have, receipt, decimal=decimal)
     if not is_there:

@@ -207,7 +207,7 @@ class _Audit:
             yield Finding(name, "open end", "information", 1, words)
         left = have.unexplained(until_ms)
         own = [hole for hole in left if not have.is_told_before(hole)]
-        self.missing.add(have.file, have.facts.rows, own)
+        self.missing.add(have.file, have.proven.rows, own)
         if left:
             yield Finding(name, "holes", "error", len(left), _hole_in_words(have, left[0]))
         told = [

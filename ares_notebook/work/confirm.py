@@ -99,7 +99,10 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
     """Whether the last row is before a moment, and the symbol does not trade any more."""
     if not await ask.rest.ends_before(ask.series, moment_ms):
         return False
-    listing = await ask.rest.listing_of(ask.series)
+    try:
+        listing = await ask.rest.listing_of(ask.series)
+    except (TransportError, BadAnswer):
+        return False
     return listing is None or not listing.is_trading
 
 
@@ -139,13 +142,17 @@ async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRo
 
 async def _is_beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str | None:
     """The word for the proof that the symbol's listing of today begins no earlier, if there is one."""
-    series, listing = ask.series, None
-    if series.dataset.market == "spot":
-        trades = Series.of(AGG_TRADES, series.symbol)
-        trade = first if series == trades else await ask.rest.first_row(trades)
-        is_first = trade is not None and trade.key == 0 and trade.stamp_ms >= end_ms
-        return "first trade" if is_first else None
-    listing = await ask.rest.listing_of(series)
+    series = ask.series
+    try:
+        if series.dataset.market == "spot":
+            trades = Series.of(AGG_TRADES, series.symbol)
+            trade = first if series == trades else await ask.rest.first_row(trades)
+            is_first = trade is not None and trade.key == 0 and trade.stamp_ms >= end_ms
+            return "first trade" if is_first else None
+        listing = await ask.rest.listing_of(series)
+    except (TransportError, BadAnswer):
+        # Who cannot be asked proves nothing; the rows themselves have been asked for.
+        return None
     if listing is None or listing.onboard_ms is None:
         return None
     # Between listing and first payment no row is due; a later beginning is that of the API alone.

@@ -178,6 +178,9 @@ async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
     """
     archive = None if roads.source == "rest" else roads.archive
     draft.end_now()
+    if draft.is_unpublished and not draft.facts.rows:
+        # Likely a time before the listing: then no file of it need ask for itself.
+        await roads.rest.first_row(draft.file.series)
     answered = set(await confirm_unasked(draft, archive, roads.rest))
     asked: set[Hole] = set()
     while holes := [hole for hole in _wanted_of_rest(draft, step) if hole not in answered]:
