@@ -99,7 +99,9 @@ def test_a_halt_may_cut_single_candles():
 @pytest.mark.parametrize("every", [1, 4], ids=["all", "on the hour"])
 async def test_quarters_answered_for_hours_are_refused(exchange, settings, every):
     """REST that answers with 15m candles, be it those on the hour alone, fails, and nothing is stored."""
-    window = f"startTime={to_ms(as_utc('2025-01-31'))}&endTime={to_ms(as_utc('2025-02-01')) - 1}"
+    window = (
+        f"startTime={to_ms(as_utc('2025-01-31'))}&endTime={to_ms(as_utc('2025-01-31T20:00')) - 1}"
+    )
     quarters = json.loads(
         get(f"{exchange.url}/api/v3/klines?symbol=BTCUSDT&interval=15m&limit=1000&{window}")
     )

@@ -182,6 +182,18 @@ async def test_what_the_pace_wants_is_asked_for(market, lost):
     assert len(lost) == sum(ares.find_gaps("BTCUSDT", settings=alone)["missing"])
 
 
+async def test_the_pace_that_was_told_outlives_a_patch(market):
+    """Where REST has filled a hole of the zip, the waits that the column explains are no gaps still."""
+    whole = CHANGES["one wait of four"]
+    settings = market(whole, [each for each in whole if each[0] != 100])
+
+    report, own = await fetch(settings, "auto")
+
+    assert report.complete
+    assert (own.cache_dir / FILE.name).read_text().count("\n") == len(whole) + 1
+    assert list(ares.find_gaps("BTCUSDT", settings=own)["reason"]) == []
+
+
 @pytest.mark.parametrize("name", PLAIN_BY_REST)
 async def test_by_rest_a_change_of_pace_hides_nothing(market, name):
     """Where REST alone speaks, a change of the pace is no gap, and the month is complete."""

@@ -100,6 +100,11 @@ class Part:
         return self._measure.facts()
 
     @property
+    def told_hours(self) -> dict[int, int]:
+        """The pace of funding that the archive told with its rows; see `Measure.told_hours`."""
+        return self._measure.told_hours()
+
+    @property
     def sha256(self) -> str:
         """Of the bytes on disk."""
         return self._digest.hexdigest()

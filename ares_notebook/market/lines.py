@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,13 @@ class Lines:
         last = before.only(np.arange(len(before)) == len(before) - 1)
         is_same = np.array_equal(again.text, last.text)
         return self.only(np.arange(len(self)) > 0) if is_same else self
+
+    def with_hours(self, told: Mapping[int, int]) -> Lines:
+        """The same with the hours that were told with each, by its key; not even looked at where none were."""
+        if not told:
+            return self
+        hours = np.array([told.get(key, 0) for key in self.keys.tolist()], np.int64)
+        return replace(self, hours=hours)
 
     def narrowed(self, columns: int) -> Lines:
         """The same with only their first *columns* cells: old files have no more."""

@@ -85,6 +85,10 @@ class Measure:
                 self._events.extend((stamps // _HOUR_MS).tolist())
                 self._paces.extend([0] * len(keys) if hours is None else hours.tolist())
 
+    def told_hours(self) -> dict[int, int]:
+        """Of funding, the hours to the next event by the key of each, where the archive told them."""
+        return {key: pace for key, pace in zip(self._events, self._paces, strict=True) if pace}
+
     def facts(self) -> Facts:
         """What all the rows so far prove."""
         if self._events:

@@ -204,8 +204,11 @@ class Draft:
             base = read_rows(self._part.path, self.file)
         else:
             base = iter(()) if self._anew else self._store.rows(self.file)
+        # What the archive told of the pace is not in the text of the parts.
+        parts = [*([self._part] if self._part else []), *(patch.part for patch in patches)]
+        told = {key: hours for part in parts for key, hours in part.told_hours.items()}
         for table in spliced(dataset, base, patches):
-            yield lines_of(dataset, table)
+            yield lines_of(dataset, table).with_hours(told)
 
     async def commit(self) -> None:
         """
