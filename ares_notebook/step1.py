@@ -11,6 +11,7 @@ from functools import partial
 from itertools import compress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -218,8 +219,7 @@ class _Request:
             # A cache that cannot be read has confirmed nothing; it is told of elsewhere.
             known = [Have(file) for file in files]
         given = [
-            Have(have.file, facts=_facts(have.file, shape), absences=have.absences)
-            for have in known
+            Have(have.file, facts=_facts(have, shape), absences=have.absences) for have in known
         ]
         return missing_spans(given, self.start_ms, self.until_ms)
 
@@ -295,13 +295,19 @@ def _needed(plan: Plan, dataset: Dataset) -> int:
     return round((plan.rows + there) * dataset.loaded_row_bytes)
 
 
-def _facts(file: CacheFile, shape: Shape) -> Facts:
+def _facts(have: Have, shape: Shape) -> Facts:
     """What the given rows that lie in the file's period prove."""
-    period_us = [file.period.start_ms * 1000, file.period.end_ms * 1000]
+    period_us = [have.file.period.start_ms * 1000, have.file.period.end_ms * 1000]
     start, end = np.searchsorted(shape.stamps_us, period_us)
-    measure = Measure(file)
+    measure = Measure(have.file)
     measure.add(shape.keys[start:end], shape.stamps_us[start:end] // 1000)
-    return measure.facts()
+    facts, stored = measure.facts(), have.facts
+    # Of a few funding events the file that they are of may know the pace.
+    if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
+        facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)
+    if facts.first_pace_ms is None and facts.covered_from_ms == stored.covered_from_ms:
+        facts = msgspec.structs.replace(facts, first_pace_ms=stored.first_pace_ms)
+    return facts
 
 
 def _free_memory() -> int:
