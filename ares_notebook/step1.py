@@ -11,6 +11,7 @@ from functools import partial
 from itertools import compress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -229,7 +230,7 @@ class _Request:
         if have.is_altered and shape is not self.shape:
             # Rows that a hand or a disk has changed are in the frame, and prove nothing there either.
             return have
-        return Have(have.file, facts=_facts(have.file, shape), absences=have.absences)
+        return Have(have.file, facts=_facts(have, shape), absences=have.absences)
 
 
 async def _bring(requests: Sequence[_Request]) -> None:
@@ -303,13 +304,19 @@ def _needed(plan: Plan, dataset: Dataset) -> int:
     return round((plan.rows + there) * dataset.loaded_row_bytes)
 
 
-def _facts(file: CacheFile, shape: Shape) -> Facts:
+def _facts(have: Have, shape: Shape) -> Facts:
     """What the given rows that lie in the file's period prove."""
-    period_us = [file.period.start_ms * 1000, file.period.end_ms * 1000]
+    period_us = [have.file.period.start_ms * 1000, have.file.period.end_ms * 1000]
     start, end = np.searchsorted(shape.stamps_us, period_us)
-    measure = Measure(file)
+    measure = Measure(have.file)
     measure.add(shape.keys[start:end], shape.stamps_us[start:end] // 1000)
-    return measure.facts()
+    facts, stored = measure.facts(), have.facts
+    # Of a few funding events the file that they are of may know the pace.
+    if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
+        facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)
+    if facts.first_pace_ms is None and facts.covered_from_ms == stored.covered_from_ms:
+        facts = msgspec.structs.replace(facts, first_pace_ms=stored.first_pace_ms)
+    return facts
 
 
 def _free_memory() -> int:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.exchange.moments import MICROSECONDS_FROM
-from ares_notebook.market.intervals import INTERVALS
+from ares_notebook.market.intervals import GRID_ORIGIN_MS, INTERVALS
 
-__all__ = ["ANY", "Expected"]
+__all__ = ["ANY", "Expected", "on_grid"]
 
 _Int64s = npt.NDArray[np.int64]
 
@@ -94,6 +94,23 @@ class Expected:
 
 ANY = Expected()
 """Nothing is known beforehand."""
+
+
+def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """
+    Mark those of the open times that are on Binance's grid.
+
+    Examples
+    --------
+    >>> on_grid("1w", np.array([1735516800000, 1735603200000])).tolist()
+    [True, False]
+    """
+    if interval == "1M":
+        months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
+        since_open: npt.NDArray[np.int64] = opens_ms - months.astype("datetime64[ms]").astype(int)
+    else:
+        since_open = (opens_ms - GRID_ORIGIN_MS.get(interval, 0)) % INTERVALS[interval]
+    return np.equal(since_open, 0)
 
 
 def _lengths_ms(opens_us: _Int64s, closes: _Int64s) -> _Int64s:

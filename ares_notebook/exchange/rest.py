@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.exchange.expected import on_grid
 from ares_notebook.exchange.info import Info, Listing, read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.paging import in_order
@@ -24,7 +25,7 @@ from ares_notebook.exchange.published import lines_of_json
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
-from ares_notebook.market.intervals import next_open_ms, on_grid, opens_between
+from ares_notebook.market.intervals import next_open_ms, opens_between
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-import numpy as np
-import numpy.typing as npt
-
 from ares_notebook.errors import BadArgument
 from ares_notebook.market.periods import DAY_MS, cut_periods, month_of, utc
 
 __all__ = [
+    "GRID_ORIGIN_MS",
     "INTERVALS",
     "interval_text",
     "next_open_ms",
-    "on_grid",
     "opens_between",
     "validate_interval",
 ]
@@ -40,9 +37,13 @@ INTERVALS: dict[str, int] = {
 }
 """Binance's k-line intervals and their length in milliseconds."""
 
-# Weeks open on Mondays (the epoch was a Thursday); three-day candles count
-# from 1970-01-02, and never restart with the month.
-_GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
+GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
+"""
+Where a grid begins that does not begin with the epoch.
+
+Weeks open on Mondays (the epoch was a Thursday); three-day candles count from 1970-01-02,
+and never restart with the month.
+"""
 
 
 def validate_interval(interval: str | None) -> str:
@@ -85,23 +86,6 @@ def next_open_ms(interval: str, open_ms: int) -> int:
     return open_ms + INTERVALS[interval]
 
 
-def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """
-    Mark those of the open times that are on Binance's grid.
-
-    Examples
-    --------
-    >>> on_grid("1w", np.array([1735516800000, 1735603200000])).tolist()
-    [True, False]
-    """
-    if interval == "1M":
-        months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
-        since_open: npt.NDArray[np.int64] = opens_ms - months.astype("datetime64[ms]").astype(int)
-    else:
-        since_open = (opens_ms - _GRID_ORIGIN_MS.get(interval, 0)) % INTERVALS[interval]
-    return np.equal(since_open, 0)
-
-
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
     """
     The open times on Binance's grid of all candles that open at or after *start_ms* and are closed by *end_ms*.
@@ -125,7 +109,7 @@ def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int
     if interval == "1M":
         return _month_opens(start_ms, end_ms)
     step = INTERVALS[interval]
-    origin = _GRID_ORIGIN_MS.get(interval, 0)
+    origin = GRID_ORIGIN_MS.get(interval, 0)
     first = start_ms + (origin - start_ms) % step
     return range(first, max(first, end_ms - step + 1), step)
 

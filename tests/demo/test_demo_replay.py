@@ -77,11 +77,13 @@ def test_funding_is_cut_into_months(replay: DemoExchange, recorded: Path) -> Non
 
 
 def test_rest_gives_the_recorded_klines(replay: DemoExchange, recorded: Path) -> None:
-    """Paging through REST gives every recorded row, with its digits, in order."""
+    """Paging through REST gives every recorded row that opened on the grid, with its digits, in order."""
     rows: list[list[str]] = []
     for path in sorted((recorded / "klines/spot/BTCUSDT/1h").glob("*.csv")):
         rows += csv.reader(io.StringIO(path.read_text()))
-    expected = {int(row[0]): row for row in rows}
+    # Of the 43 hours of February 2018 that the archive has off the grid, REST has none.
+    expected = {int(row[0]): row for row in rows if int(row[0]) % 3_600_000 == 0}
+    assert len(expected) == len(rows) - 43
     end = max(expected)
     pages: list[list[object]] = []
     start = 0
