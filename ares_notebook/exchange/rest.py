@@ -1,47 +1,23 @@
 """
-REST: pages of rows, for the tail, the holes and what the archive lacks.
-
-K-lines are paged by open time, trades by ``fromId`` (many share a millisecond, so
-paging by time would lose or repeat some), funding by the last stamp plus one.
+REST: what the API says of itself, of its symbols and of their histories, beside its rows.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
-from ares_notebook.exchange.expected import on_grid
+from ares_notebook.errors import UnknownSymbol
 from ares_notebook.exchange.info import Info, Listing, read_info, read_time
 from ares_notebook.exchange.once import Once
-from ares_notebook.exchange.paging import in_order
-from ares_notebook.exchange.published import lines_of_json
+from ares_notebook.exchange.pages import Pages, within
 from ares_notebook.exchange.refusal import Ask
 from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.facts import Hole
-from ares_notebook.market.intervals import next_open_ms, opens_between
-from ares_notebook.market.lines import Lines
-from ares_notebook.market.periods import utc
 from ares_notebook.market.series import Series
 
 __all__ = ["FirstRow", "Rest"]
 
-_LOGGER = logging.getLogger("DataDownloader")
-_T = TypeVar("_T")
-_Marks = npt.NDArray[np.bool_]
-
-# Pages under way at once for a file among others; one that is alone may have all places.
-_PAGES_AHEAD = 8
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
-_NEVER_MS = 1 << 52
-# Ids ascend, and stamps nearly so: in 2017 some go back by a second.
-_DISORDER_US = 600_000_000
 # All symbols of spot are ten MB, those of futures two.
 _MOST_INFO_BYTES = 32 << 20
 
@@ -62,7 +38,7 @@ class FirstRow:
     key: int
 
 
-class Rest:
+class Rest(Pages):
     """
     The exchange's API, as far as market history needs it.
 
@@ -72,35 +48,21 @@ class Rest:
     """
 
     def __init__(self, transport: Transport) -> None:
-        self.transport = self._transport = transport
-        self._spot_url = transport.settings.spot_url
+        super().__init__(transport)
         self._firsts: Once[FirstRow | None] = Once()
         self._lasts: Once[int | None] = Once()
         self._listings: Once[dict[str, Listing]] = Once()
-        # The earliest and the latest row that were heard of a series: its history begins no
-        # later, and ends no earlier.
-        self._reach_ms: dict[Series, int] = {}
-        self._latest_ms: dict[Series, int] = {}
-        # Edges of days of trades over which the ids run on, as a look has shown.
-        self._joined: set[tuple[Series, int | None, int | None]] = set()
-        self._files_paged = 0
-        self.notes: list[str] = []
 
     @property
     def is_informed(self) -> bool:
         """Whether the exchange has told its limits."""
-        return "spot" in self._transport.limits
-
-    @property
-    def now_ms(self) -> int:
-        """Now, never later than the exchange says."""
-        return self._transport.clock.now_ms()
+        return "spot" in self.transport.limits
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, in milliseconds since the epoch."""
         ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
 
-        return await self._spot("/api/v3/time", ask, read_time)
+        return await self.ask_spot("/api/v3/time", ask, read_time)
 
     async def knows(self, symbol: str) -> bool:
         """Whether the exchange lists *symbol*; its limits are learnt on the way."""
@@ -116,7 +78,7 @@ class Rest:
             most_bytes=_MOST_INFO_BYTES,
         )
         try:
-            info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
+            info = await self.ask_spot("/api/v3/exchangeInfo", ask, read_info)
         except UnknownSymbol:
             return {}
         self._learn("spot", info)
@@ -125,9 +87,9 @@ class Rest:
     def _learn(self, counter: str, info: Info) -> None:
         """Keep to the limits that an ``exchangeInfo`` tells, and to its clock."""
         if info.limit is not None:
-            self._transport.heed({counter: info.limit})
+            self.transport.heed({counter: info.limit})
         if info.server_ms is not None:
-            self._transport.clock.hear(info.server_ms)
+            self.transport.clock.hear(info.server_ms)
 
     async def listing_of(self, series: Series) -> Listing | None:
         """What the exchange says of the symbol of *series* today; None if it does not list it."""
@@ -147,7 +109,7 @@ class Rest:
             weight=_INFO_WEIGHT,
             most_bytes=_MOST_INFO_BYTES,
         )
-        info = await self._spot("/api/v3/exchangeInfo", ask, read_info)
+        info = await self.ask_spot("/api/v3/exchangeInfo", ask, read_info)
         return tuple(sorted(info.symbols))
 
     async def has_perpetual(self, symbol: str) -> bool:
@@ -158,7 +120,7 @@ class Rest:
         return await self._listings.get(None, self._ask_perpetuals)
 
     async def _ask_perpetuals(self) -> dict[str, Listing]:
-        url = self._transport.settings.futures_url + "/fapi/v1/exchangeInfo"
+        url = self.transport.settings.futures_url + "/fapi/v1/exchangeInfo"
         ask = Ask(
             url,
             "the list of perpetuals",
@@ -166,7 +128,7 @@ class Rest:
             counter="futures",
             most_bytes=_MOST_INFO_BYTES,
         )
-        info = await self._transport.get(ask, read_info)
+        info = await self.transport.get(ask, read_info)
         self._learn("futures", info)
         return info.symbols
 
@@ -179,10 +141,6 @@ class Rest:
         """
         return await self._firsts.get(series, partial(self._ask_first, series))
 
-    def runs_on(self, series: Series, hole: Hole) -> bool:
-        """Whether a look has shown that the trade ids run on over a hole at the edge of a day."""
-        return (series, hole.after_id, hole.before_id) in self._joined
-
     def knows_first(self, series: Series) -> bool:
         """Whether `first_row` has its answer already."""
         return self._firsts.has(series)
@@ -194,7 +152,7 @@ class Rest:
         Its silence about what lies before its own beginning proves nothing. Costs a request
         only where no page of this run has shown such a row.
         """
-        if self._reach_ms.get(series, moment_ms) < moment_ms:
+        if self.reach_ms.get(series, moment_ms) < moment_ms:
             return True
         first = await self.first_row(series)
         return first is not None and first.stamp_ms < moment_ms
@@ -205,7 +163,7 @@ class Rest:
 
         Costs a request only where no page of this run has shown a later row.
         """
-        if self._latest_ms.get(series, -1) >= moment_ms:
+        if self.latest_ms.get(series, -1) >= moment_ms:
             return False
         last_ms = await self._lasts.get(series, partial(self._ask_last, series))
         return last_ms is not None and last_ms < moment_ms
@@ -217,263 +175,9 @@ class Rest:
     async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API wants times above 0.
         oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
-        page = await self._page(series, oldest, _within(0), limit=1)
+        page = await self.page(series, oldest, within(0), limit=1)
         return FirstRow(int(page.stamps_us[0]) // 1000, int(page.keys[0])) if len(page) else None
 
     async def _ask_last(self, series: Series) -> int | None:
-        page = await self._page(series, {}, _within(0), limit=1)
+        page = await self.page(series, {}, within(0), limit=1)
         return int(page.stamps_us[-1]) // 1000 if len(page) else None
-
-    def lines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        """
-        The rows of *series* that lie in *hole* as lines of a cache file, page by page, ascending.
-
-        Parameters
-        ----------
-        series : Series
-        hole : Hole
-            For k-lines its end is that of the last candle wanted; for trades its
-            ids, where it has them, are used to find both ends exactly.
-
-        Yields
-        ------
-        Lines
-
-        Raises
-        ------
-        TransportError
-            If a page does not come.
-        BadAnswer
-            If a page is not what was asked for.
-        """
-        match series.dataset.key:
-            case "open_time":
-                return self._klines(series, hole)
-            case "id":
-                return self._trades(series, hole)
-            case "event_time":
-                return self._events(series, hole)
-
-    async def _klines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        calls = (
-            partial(
-                self._page,
-                series,
-                {"startTime": start_ms, "endTime": end_ms - 1},
-                _within(start_ms, end_ms),
-            )
-            for start_ms, end_ms in _kline_pages(series, hole)
-        )
-        async for page in self._paged(calls):
-            yield self._closed(series, page)
-
-    def _closed(self, series: Series, page: Lines) -> Lines:
-        """Without a last candle that the exchange has not closed yet, whatever our own clock says."""
-        if not len(page):
-            return page
-        end_ms = next_open_ms(series.interval or "", int(page.stamps_us[-1]) // 1000)
-        return page if end_ms <= self.now_ms else page.only(page.keys < page.keys[-1])
-
-    async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        first, last = await self._id_range(series, hole)
-        calls = (
-            partial(self._id_page, series, hole, last, start)
-            for start in range(first, last + 1, series.dataset.rest_rows)
-        )
-        async for page in self._paged(calls):
-            yield page
-
-    async def _paged(self, calls: Iterable[Callable[[], Awaitable[Lines]]]) -> AsyncIterator[Lines]:
-        self._files_paged += 1
-        share = self._transport.settings.max_concurrency // self._files_paged
-        try:
-            async for page in in_order(calls, max(_PAGES_AHEAD, share)):
-                yield page
-        finally:
-            self._files_paged -= 1
-
-    async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        start_ms = hole.start_ms
-        while start_ms < hole.end_ms:
-            params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
-            page = await self._page(series, params, _within(start_ms, hole.end_ms))
-            yield page
-            if len(page) < series.dataset.rest_rows:
-                return
-            start_ms = int(page.stamps_us[-1]) // 1000 + 1
-
-    async def _id_range(self, series: Series, hole: Hole) -> tuple[int, int]:
-        """First and last trade id of the hole; an empty range when it holds none."""
-        first, last = hole.after_id, hole.before_id
-        if first is not None and last is not None:
-            return first + 1, last - 1
-        if last is not None:
-            return await self._first_id(series, hole, last), last - 1
-        if first is not None:
-            return first + 1, await self._last_id(series, hole, first)
-        oldest = await self._look(series, hole.start_ms, hole.end_ms)
-        if not len(oldest):
-            # A trade before shows that the API's history does not begin later.
-            await self._newest(series, hole.start_ms)
-            return 0, -1
-        newest = await self._newest(series, hole.end_ms)
-        return int(oldest.keys[0]), int(newest.keys[-1]) if len(newest) else -1
-
-    async def _first_id(self, series: Series, hole: Hole, before_id: int) -> int:
-        """The first id of the hole before a trade: where the ids run on from an earlier day, that trade's own."""
-        if before_id == 0:
-            # There is no trade before the first.
-            self._joined.add((series, None, before_id))
-            return before_id
-        page = await self._page(series, {"fromId": before_id - 1}, _within(0), limit=1)
-        is_next = bool(len(page)) and int(page.keys[0]) == before_id - 1
-        if is_next and int(page.stamps_us[0]) < hole.start_ms * 1000:
-            self._joined.add((series, None, before_id))
-            return before_id
-        if not is_next:
-            # The id before is not used, or the history begins here: an earlier trade tells.
-            await self._newest(series, hole.start_ms)
-        oldest = await self._look(series, hole.start_ms, hole.end_ms)
-        return min(before_id, int(oldest.keys[0])) if len(oldest) else before_id
-
-    async def _last_id(self, series: Series, hole: Hole, after_id: int) -> int:
-        """The last id of the hole behind a trade: that trade's own where the next one is of a later day."""
-        page = await self._page(series, {"fromId": after_id + 1}, _within(0), limit=1)
-        if not len(page) or int(page.stamps_us[0]) >= hole.end_ms * 1000:
-            if len(page) and int(page.keys[0]) == after_id + 1:
-                self._joined.add((series, after_id, None))
-            return after_id
-        newest = await self._newest(series, hole.end_ms)
-        return int(newest.keys[-1]) if len(newest) else after_id
-
-    async def _look(self, series: Series, start_ms: int, end_ms: int) -> Lines:
-        """The oldest row of a window, if there is any."""
-        window = {"startTime": start_ms, "endTime": end_ms - 1}
-        return await self._page(series, window, _within(start_ms, end_ms), limit=1)
-
-    async def _newest(self, series: Series, end_ms: int) -> Lines:
-        """The newest row before a moment, if there is any: what an end alone is answered with."""
-        return await self._page(series, {"endTime": end_ms - 1}, _within(0, end_ms), limit=1)
-
-    def _hear_of(self, series: Series, stamp_ms: int) -> None:
-        self._reach_ms[series] = min(stamp_ms, self._reach_ms.get(series, stamp_ms))
-
-    async def _id_page(self, series: Series, hole: Hole, last: int, first: int) -> Lines:
-        """Trades of a hole, from id *first* on; what the exchange lacks of them is a hole of its own."""
-        end = min(first + series.dataset.rest_rows, last + 1)
-
-        def can_be(page: Lines) -> _Marks:
-            # What comes behind the hole's last id is about as late as the hole's end.
-            is_behind = page.stamps_us >= (hole.end_ms - 1) * 1000 - _DISORDER_US
-            return (page.keys >= first) & ((page.keys <= last) | is_behind)
-
-        # Up to *last* there are trades: the exchange, or the row behind the hole, has told of one.
-        page = await self._page(series, {"fromId": first}, can_be, limit=end - first, least=1)
-        # Where ids are missing the page reaches beyond what was asked.
-        page = page.only(page.keys < end)
-        # Beside a trade that is there the ids alone decide: stamps need not ascend with them.
-        start_ms = 0 if hole.after_id is not None else hole.start_ms
-        end_ms = _NEVER_MS if hole.before_id is not None else hole.end_ms
-        return page.between(start_ms, end_ms)
-
-    async def _page(
-        self,
-        series: Series,
-        window: dict[str, int],
-        can_be: Callable[[Lines], _Marks],
-        limit: int | None = None,
-        least: int = 0,
-    ) -> Lines:
-        """One page of *least* so many rows, all of which *can_be* what was asked for."""
-        dataset, url = series.dataset, self.url_of(series)
-        ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
-        read = partial(_checked_page, series, url, can_be, least)
-        if dataset.market == "spot":
-            page = await self._spot(dataset.rest_path, ask, read)
-        else:
-            page = await self._transport.get(ask(url=url, counter="funding"), read)
-        if len(page):
-            self._hear_of(series, int(page.stamps_us.min()) // 1000)
-            latest_ms = int(page.stamps_us.max()) // 1000
-            self._latest_ms[series] = max(latest_ms, self._latest_ms.get(series, latest_ms))
-        return page
-
-    def url_of(self, series: Series) -> str:
-        """The address that is asked for rows of *series*."""
-        is_spot = series.dataset.market == "spot"
-        host = self._spot_url if is_spot else self._transport.settings.futures_url
-        return host + series.dataset.rest_path
-
-    async def _spot(self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]) -> _T:
-        """Ask the spot API; where it is closed to this region, the market-data host."""
-        asked = self._spot_url
-        try:
-            return await self._transport.get(ask(url=asked + path, counter="spot"), read)
-        except RegionBlocked:
-            # Pages that were under way find the other host already chosen.
-            fallback = self._transport.settings.spot_fallback_url
-            if asked == fallback:
-                raise
-            self._note(f"{asked} is closed to this region (451); going on over {fallback}")
-            self._spot_url = fallback
-        return await self._transport.get(ask(url=self._spot_url + path, counter="spot"), read)
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
-            _LOGGER.warning("%s", note)
-
-
-def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
-    """Windows ``[start, end)`` of at most a page of candles each."""
-    opens = opens_between(series.interval or "", hole.start_ms, hole.end_ms)
-    size = series.dataset.rest_rows
-    for at in range(0, len(opens), size):
-        end_ms = opens[at + size] if at + size < len(opens) else hole.end_ms
-        yield (hole.start_ms if at == 0 else opens[at]), end_ms
-
-
-def _within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Marks]:
-    """Marks the rows with ``start_ms <= timestamp < end_ms``."""
-
-    def can_be(page: Lines) -> _Marks:
-        is_early_enough = end_ms is None or page.stamps_us < end_ms * 1000
-        return (page.stamps_us >= start_ms * 1000) & is_early_enough
-
-    return can_be
-
-
-def _page_of(series: Series, window: dict[str, int]) -> Callable[..., Ask]:
-    """What asks for a page of *series*; the address and its budget are still to be named."""
-    dataset = series.dataset
-    what = f"{dataset.label} of {series.symbol}"
-    if window["limit"] == 1:
-        what = f"a first or last row of {what}"
-    elif "startTime" in window:
-        what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
-    interval = {} if series.interval is None else {"interval": series.interval}
-    micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
-    return partial(
-        Ask,
-        description=what,
-        params={"symbol": series.symbol, **interval, **window},
-        headers=micro,
-        weight=dataset.rest_weight,
-    )
-
-
-def _checked_page(
-    series: Series, origin: str, can_be: Callable[[Lines], _Marks], least: int, body: bytes
-) -> Lines:
-    page = lines_of_json(series, body, origin)
-    if len(page) < least:
-        msg = f"{origin} answered with no row, where it has told of some; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    if not np.all(can_be(page)):
-        msg = f"{origin} answered with rows that were not asked for; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    if series.interval and not np.all(on_grid(series.interval, page.stamps_us // 1000)):
-        # Only old files of the archive have such rows (December 2017, February 2018).
-        msg = f"{origin} answered with candles that open off the grid of {series.interval}; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    return page

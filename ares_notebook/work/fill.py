@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.patch import Patch
 from ares_notebook.errors import AresError, DataError, NotFound, TransportError
-from ares_notebook.exchange.archive import Archive, Zip
+from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.rest import Rest
+from ares_notebook.exchange.zip import Zip
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.lines import Lines
 from ares_notebook.market.periods import DAY_MS, Cut, utc
