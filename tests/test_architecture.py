@@ -36,7 +36,7 @@ FLOORS = [
         "exchange.tables",
     },
     {"exchange.published", "exchange.transport"},
-    {"exchange.catalogue"},
+    {"exchange.catalogue", "exchange.pages", "exchange.zip"},
     {"exchange.archive", "exchange.listed", "exchange.rest"},
     {"cache.disk", "cache.receipts", "cache.retention"},
     {"cache.legacy", "cache.listing", "cache.runs"},

@@ -46,6 +46,8 @@ def spoil(settings, lost: int = 0, prices: int = 0) -> None:
         rows[at] = ",".join(cells)
     del rows[300 : 300 + lost]
     path.write_text("\n".join([head, *rows]) + "\n")
+    # With its receipt the whole file would count for altered.
+    (settings.cache_dir / ".ares" / "receipts" / f"{NAME}.json").unlink()
 
 
 # --- how much is there: pure ---

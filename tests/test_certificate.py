@@ -138,5 +138,5 @@ def test_a_cell_a_file_and_a_line_a_year():
         str(year) for year in range(2023, 2029)
     ]
     assert drawn.count("failed</title>") == 1
-    assert drawn.count('fill="url(#coverage-5)"') == 2
+    assert drawn.count('fill="url(#coverage-8)"') == 2
     assert all(0 <= float(x) <= 810 for x in re.findall(r' x="([\d.]+)"', drawn))

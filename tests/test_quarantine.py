@@ -215,7 +215,7 @@ async def test_a_digit_that_was_changed_in_a_final_file_is_set_right(settings, n
 
     assert path.read_bytes() == whole
     assert [step.reason for step in report.steps if step.action != "skip"] == [
-        "changed since it was final; replaced by a whole one"
+        "its bytes are not those of its receipt; replaced by a whole one"
     ]
 
 

@@ -207,6 +207,8 @@ def test_rows_cut_out_by_hand_are_a_hole(cache):
         del cells[25:30]
 
     rewrite(cache.cache_dir / FEBRUARY, cut, unseen=False)
+    # With its receipt the whole file would count for altered.
+    (cache.cache_dir / ".ares" / "receipts" / f"{FEBRUARY}.json").unlink()
     [hole] = [each for each in validate_cache(settings=cache).errors if each.check == "holes"]
 
     assert (hole.file, hole.count) == (FEBRUARY, 1)

@@ -9,12 +9,10 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.disk import cannot_access, file_sha256
 from ares_notebook.cache.have import Have
-from ares_notebook.cache.quarantine import quarantine, quarantine_of, salvage
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError
 from ares_notebook.market.facts import Facts, Trouble
-from ares_notebook.market.rows import lines_of
 from ares_notebook.market.series import CacheFile
 
 __all__ = ["set_aside", "verified"]
@@ -90,6 +88,14 @@ def set_aside(store: Store, have: Have) -> None:
     CacheError
         If it cannot be moved; it is then still in its place.
     """
+    # Slow to import, and few files are damaged.
+    from ares_notebook.cache.quarantine import (  # noqa: PLC0415
+        quarantine,
+        quarantine_of,
+        salvage,
+    )
+    from ares_notebook.market.rows import lines_of  # noqa: PLC0415
+
     if have.path is None:
         return
     why = have.problem or f"{have.path} lies where there is no row, as its receipt says"

@@ -139,7 +139,8 @@ def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: in
     >>> file = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")
     >>> have = Have(file)
     >>> holes = have.holes(file.period.end_ms)
-    >>> state_of(have, holes, have.unheard(holes), now_ms=file.period.end_ms)
+    >>> left = have.unexplained(file.period.end_ms)
+    >>> state_of(have, holes, left, now_ms=file.period.end_ms)
     'not downloaded'
     """
     past = [hole for hole in left if hole.start_ms < now_ms]

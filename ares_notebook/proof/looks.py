@@ -53,7 +53,7 @@ LOOKS = {
     COMPLETE: Look("#0b62a4"),
     CONFIRMED: Look("#56b0e4"),
     BEFORE_LISTING: Look("#dcdcdc"),
-    AFTER_DELISTING: Look("#b9b9b9", "/", "#5c5c5c"),
+    AFTER_DELISTING: Look("#b9b9b9", "\\", "#5c5c5c"),
     BETWEEN_LISTINGS: Look("#cbcbcb", "-", "#6b6b6b"),
     UNCONFIRMED: Look("#f0b46e", "x", "#7a4a10"),
     NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from ares_notebook.cache.damage import set_aside
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
 from ares_notebook.cache.receipts import Source
@@ -19,7 +20,7 @@ from ares_notebook.threads import unbroken
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads, fill
-from ares_notebook.work.report import StepReport, told
+from ares_notebook.work.report import StepReport, told, why_incomplete
 
 __all__ = ["bring", "remember"]
 
@@ -51,7 +52,7 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
     async with locked(store, step.file):
         have = await _have(step, store)
         if have.problem is not None or have.is_stray:
-            await unbroken(_set_aside, store, have)
+            await unbroken(set_aside, store, have)
             have = await _have(step, store)
         # Another process may have done it while we waited for the lock.
         result = await _once(have, step, roads, store)
@@ -93,20 +94,13 @@ async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepRepor
         rows = draft.new_rows
         await draft.commit()
         missing = len(draft.unexplained())
-    why = ""
+    why = why_incomplete(draft.outcome, draft.until_ms)
     if missing or problem is not None:
         trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
         if trouble is not None:
             await unbroken(store.complain, step.file, trouble)
             why = trouble.words
     return told(now, rows=rows, missing=missing, error=problem, why=why)
-
-
-def _set_aside(store: Store, have: Have) -> None:
-    # Slow to import, and few files are damaged.
-    from ares_notebook.cache.damage import set_aside  # noqa: PLC0415
-
-    set_aside(store, have)
 
 
 async def _have(step: Step, store: Store) -> Have:

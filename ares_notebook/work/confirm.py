@@ -54,7 +54,7 @@ async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iter
     """
     ask = _Witnesses(draft, archive, rest)
     for hole in holes:
-        if rest.runs_on(draft.file.series, hole):
+        if hole.rows is None and rest.runs_on(draft.file.series, hole):
             draft.record([hole], "neighbours")
         elif await rest.begins_before(draft.file.series, hole.start_ms):
             is_over = _is_tail(draft, hole) and await _has_ended(ask, hole.start_ms)

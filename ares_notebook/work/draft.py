@@ -115,15 +115,15 @@ class Draft:
 
     def unexplained(self) -> list[Hole]:
         """What no proof explains yet; see `market.holes.unexplained`."""
-        return self._now.unexplained(self.until_ms)
+        return self.outcome.unexplained(self.until_ms)
 
     def unasked(self) -> list[Hole]:
         """What of it the archive has not been asked for either; see `market.holes.unasked`."""
-        now = self._now
+        now = self.outcome
         return unasked(self.file, now.holes(self.until_ms), now.absences)
 
     @property
-    def _now(self) -> Have:
+    def outcome(self) -> Have:
         """What the cache would hold if this were committed."""
         is_altered = self._have.is_altered and not self._anew
         return replace(self._have, facts=self.facts, absences=self._absences, is_altered=is_altered)
@@ -221,7 +221,7 @@ class Draft:
         CacheError
             If the disk does not take it; the old file is then still there.
         """
-        now = self._now
+        now = self.outcome
         self.record(now.unnoted_edges(self.until_ms), "neighbours")
         # Edges that the neighbouring days prove are kept, for when these are gone.
         open_holes = replace(now, beside=ALONE).holes(self.until_ms)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ares_notebook.cache.have import Have
+from ares_notebook.cache.reasons import why_open
 from ares_notebook.cache.runs import Ending, Outcome
 from ares_notebook.errors import AresError, IncompleteDownload
 from ares_notebook.markup import block, line, table
@@ -15,7 +17,7 @@ from ares_notebook.work.decide import Step
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DownloadReport", "StepReport", "skipped", "told"]
+__all__ = ["DownloadReport", "StepReport", "skipped", "told", "why_incomplete"]
 
 _MOST_LINES = 12
 
@@ -77,7 +79,14 @@ def told(
 
 def skipped(step: Step) -> StepReport:
     """What there is to tell of a *step* in which nothing was to be done."""
-    return told(step, missing=len(step.have.unexplained(step.until_ms)))
+    left = step.have.unexplained(step.until_ms)
+    return told(step, missing=len(left), why=why_incomplete(step.have, step.until_ms))
+
+
+def why_incomplete(have: Have, until_ms: int) -> str:
+    """Why a file of which nothing failed is not complete, as far as that is known; empty if it is."""
+    left = have.unexplained(until_ms)
+    return ": ".join(filter(None, why_open(have, left[0])[:2])) if left else ""
 
 
 @dataclass(frozen=True, slots=True)
