@@ -37,7 +37,8 @@ def download(order: dict) -> None:
     settings = ares.Settings(**order["settings"])
     if "strikes_at" in order:
         strike_at(order["strikes_at"], str(settings.cache_dir))
-    ares.run(ares.download_all_data("BTCUSDT", settings=settings, **order["wanted"]))
+    wanted = {"symbol": "BTCUSDT", **order["wanted"]}
+    ares.run(ares.download_all_data(settings=settings, **wanted))
 
 
 def strike_at(number: int, folder: str) -> None:

@@ -1,0 +1,353 @@
+"""
+What the faces of a cache say, held against the truth and against each other.
+
+A check is a function that takes the cache and raises `Broken` with the name of the invariant.
+Names in ``WALK_EXCEPT``, with commas between them, are not held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import harm
+import pandas as pd
+from places import Place
+from truth import Story, frame_of, load, microseconds, stamp_of, story_of
+
+import ares_notebook as ares
+from ares_notebook import Settings
+from ares_notebook.errors import AresError, CorruptFile, NeverDownloaded
+from ares_notebook.market.periods import utc
+from ares_notebook.market.series import CacheFile
+
+ABSENT = frozenset(
+    {"confirmed absent upstream", "before listing", "after delisting", "between listings"}
+)
+"""Reasons that say: the exchange has no row there."""
+EXPLAINED = ABSENT | {"quiet"}
+GOOD_STATES = ABSENT | {"complete"}
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def hold(name: str, holds: object, words: object = "") -> None:
+    """Raise unless it *holds*, or is not to be held."""
+    if not holds and name not in os.environ.get("WALK_EXCEPT", "").split(","):
+        msg = f"{name}: {words}"
+        raise Broken(msg)
+
+
+class Window(NamedTuple):
+    """A window of a place, ``[start, end)``."""
+
+    place: Place
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+
+    @property
+    def files(self) -> list[CacheFile]:
+        """Those that it needs."""
+        return [
+            file
+            for file in self.place.files
+            if file.period.start < self.end and self.start < file.period.end
+        ]
+
+    @property
+    def is_of_whole_files(self) -> bool:
+        """Whether it begins and ends where files do."""
+        files = self.files
+        return (self.start, self.end) == (files[0].period.start, files[-1].period.end)
+
+
+@dataclass
+class Cache:
+    """
+    A cache folder, and what we know about it.
+
+    Parameters
+    ----------
+    settings : Settings
+        To read it with.
+    places : tuple of Place
+        What it may hold.
+    harmed : set of str
+        Files that we have damaged, and nobody has mended.
+    hidden : set of str
+        Those of them of which size and time are as before, and nobody has taken the sha256 since.
+    asked_until_us : dict of Place to int
+        The latest end that anybody has asked for.
+    """
+
+    settings: Settings
+    places: tuple[Place, ...]
+    harmed: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+    asked_until_us: dict[Place, int] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.settings.cache_dir
+
+    def path(self, name: str) -> Path | None:
+        """Where a file lies."""
+        paths = [self.folder / name, self.folder / f"{name}.zst"]
+        return next((path for path in paths if path.exists()), None)
+
+    def text(self, name: str) -> bytes | None:
+        """What a file says; None if it is not there, or no text at all."""
+        path = self.path(name)
+        try:
+            return None if path is None else harm.read(path)
+        except OSError:
+            return b""
+
+    def rows(self, name: str) -> list[bytes]:
+        """The rows of a file, as they stand there."""
+        return (self.text(name) or b"").splitlines(keepends=True)[1:]
+
+    def look_around(self) -> None:
+        """Forget what we did to files that are sound again, or gone."""
+        for place in self.places:
+            for file in place.files:
+                if self.path(file.name) is None or not self.untrue(place, file.name):
+                    self.hidden.discard(file.name)
+                text = self.text(file.name)
+                if text is None or _is_ours(text, story_of(place)):
+                    self.harmed.discard(file.name)
+
+    def untrue(self, place: Place, name: str) -> list[bytes]:
+        """Rows of a file that the exchange does not have, or not there, or not twice."""
+        true = story_of(place).files.get(name, b"").splitlines(keepends=True)[1:]
+        rows, known = self.rows(name), set(true)
+        doubled = len(rows) - len(set(rows))
+        return [row for row in rows if row not in known] or rows[:doubled]
+
+    def lacking(self, window: Window, until_us: int | None = None) -> list[bytes]:
+        """True rows of a window that are not there; those that are not closed then do not lack."""
+        start_us, end_us = microseconds(window.start), microseconds(window.end)
+        if until_us is not None:
+            end_us = min(end_us, until_us - window.place.step_us + (window.place.step_us > 0))
+        there = {row for file in window.files for row in self.rows(file.name)}
+        true = story_of(window.place).between(start_us, end_us)
+        return [row for row in true if row not in there]
+
+    def is_hidden(self, window: Window) -> bool:
+        """Whether a file of the window is damaged, and nobody can have seen it."""
+        return not self.hidden.isdisjoint(file.name for file in window.files)
+
+    def windows(self, place: Place) -> list[Window]:
+        """Whole, each file, and up to what was asked for."""
+        files = [Window(place, file.period.start, file.period.end) for file in place.files]
+        asked_us = self.asked_until_us.get(place, 0)
+        asked = [end for end in place.borders() if place.start < end and _us(end) <= asked_us]
+        ends = {place.end, *asked[-1:]}
+        return [*files, *(Window(place, place.start, end) for end in sorted(ends))]
+
+
+def _us(moment: datetime) -> int:
+    return microseconds(moment)
+
+
+def _is_ours(text: bytes, story: Story) -> bool:
+    """Whether it is a text that the package may have written of these rows."""
+    return text.startswith(story.header) and text.endswith(b"\n") and b"\r" not in text
+
+
+# --- I1: nothing wrong is called complete, nothing wrong is stored ---
+
+
+def check_disk(cache: Cache) -> None:
+    """No file has a row that the exchange does not have, unless we put it there."""
+    for place in cache.places:
+        for file in place.files:
+            if file.name not in cache.harmed:
+                wrong = cache.untrue(place, file.name)
+                hold("I1/disk", not wrong, f"{file.name} has {wrong[:2]}, which is not true")
+
+
+def check_asked(cache: Cache) -> None:
+    """No file has a row that was not closed at the latest end that was asked for."""
+    for place in cache.places:
+        until_us = cache.asked_until_us.get(place, 0)
+        for file in place.files:
+            rows = [] if file.name in cache.harmed else cache.rows(file.name)
+            if rows:
+                end_us = stamp_of(rows[-1]) + place.step_us
+                is_asked = end_us <= until_us if place.step_us else end_us < until_us
+                words = f"{file.name} ends with {rows[-1]}; asked until {utc(until_us // 1000)}"
+                hold("I1/asked", is_asked, words)
+
+
+def check_load(cache: Cache, window: Window) -> bool:
+    """A frame that says that it is complete has every row of the truth, cell by cell."""
+    try:
+        frame = load(window.place, window.start, window.end, cache.settings)
+    except AresError as error:
+        if isinstance(error, CorruptFile):
+            # Somebody has seen it.
+            cache.hidden -= {name for name in cache.hidden if name in str(error)}
+        return False
+    if frame is None or not frame.attrs["complete"]:
+        return False
+    if not cache.is_hidden(window):
+        hold("I1/load", *_same(frame, window))
+        hold("I1/altered", not frame.attrs.get("altered"), f"{window}: complete, {frame.attrs}")
+    return True
+
+
+def _same(frame: pd.DataFrame, window: Window) -> tuple[bool, str]:
+    """Whether a frame is the truth, and where it is not."""
+    true = frame_of(*window)
+    if true is None or true.empty:
+        return frame.empty, f"{window}: {len(frame)} rows where the exchange has none"
+    if len(frame) != len(true):
+        return False, f"{window}: complete with {len(frame)} of {len(true)} rows"
+    try:
+        pd.testing.assert_frame_equal(frame, true)
+    except AssertionError as error:
+        return False, f"{window}: complete, and wrong: {error}"
+    return True, ""
+
+
+def check_coverage(cache: Cache, window: Window) -> bool:
+    """A file that is called complete or final has every row of the truth."""
+    place = window.place
+    table = _asked(ares.coverage, window, cache.settings)
+    for row in table.to_dict("records"):
+        one = Window(place, max(window.start, row["start"]), min(window.end, row["end"]))
+        if row["file"] in cache.hidden or one.start >= one.end:
+            continue
+        if row["state"] in GOOD_STATES or row["final"]:
+            lacking = cache.lacking(one) or cache.untrue(place, row["file"])
+            words = f"{one}: {row['state']}, final={row['final']}, and not so: {lacking[:2]}"
+            hold("I1/coverage", not lacking, words)
+    return len(table) == len(window.files) and all(table["state"].isin(GOOD_STATES))
+
+
+def _asked(verb: Any, window: Window, settings: Settings) -> pd.DataFrame:
+    """What a table says of a window of its series alone."""
+    place = window.place
+    options = {"start": window.start, "end": window.end, "settings": settings}
+    try:
+        table = verb(place.symbol, place.interval or None, **options)
+    except NeverDownloaded:
+        return pd.DataFrame({name: [] for name in ("dataset", "state", "reason", "file")})
+    return table[(table["dataset"] == place.dataset) & (table["interval"] == place.interval)]
+
+
+def check_report(cache: Cache, place: Place, report: Any, until_us: int) -> None:
+    """A download that says that it is complete has left every row that was closed before its end."""
+    if report.complete:
+        window = Window(place, place.start, place.end)
+        names = {step.file_name for step in report.steps}
+        wrong = [row for name in names - cache.hidden for row in cache.untrue(place, name)]
+        lacking = wrong or [row for row in cache.lacking(window, until_us) if not cache.hidden]
+        words = f"{place} until {utc(until_us // 1000)}: complete, and not so: {lacking[:2]}"
+        hold("I1/report", not lacking, f"{words}; {report}")
+
+
+def check_validate(cache: Cache, report: Any) -> None:
+    """A cache that is found sound has no wrong row, and none is missing between two others."""
+    if not report.ok:
+        return
+    for place in cache.places:
+        names = [file.name for file in place.files if cache.path(file.name)]
+        for file in place.files:
+            if file.name not in names:
+                continue
+            wrong = cache.untrue(place, file.name)
+            hold("I1/validate", not wrong, f"{file.name} is sound, and has {wrong[:2]}")
+            last = stamp_of(cache.rows(file.name)[-1]) + 1 if file.name == names[-1] else None
+            end = file.period.end if last is None else utc(last // 1000 + 1)
+            lacking = cache.lacking(Window(place, file.period.start, min(end, file.period.end)))
+            hold("I1/validate", not lacking, f"{file.name} is sound, and lacks {lacking[:2]}")
+
+
+def check_fingerprint(window: Window, made: Any) -> None:
+    """A fingerprint that says that it is complete is that of the true rows."""
+    story = story_of(window.place)
+    lines = story.between(microseconds(window.start), microseconds(window.end))
+    true = hashlib.sha256(b"".join([story.header, *lines])).hexdigest()
+    if made.complete:
+        hold("I1/fingerprint", made.sha256 == true, f"{window}: {made.rows} rows of {len(lines)}")
+
+
+# --- I2: what is called absent is absent ---
+
+
+def check_gaps(cache: Cache, window: Window) -> bool:
+    """Where the exchange is said to have nothing it has nothing; tell whether no gap is open."""
+    gaps = _asked(ares.find_gaps, window, cache.settings)
+    for row in gaps.to_dict("records"):
+        one = Window(window.place, row["start"], row["end"])
+        if row["reason"] in ABSENT:
+            lacking = cache.lacking(one)
+            hold("I2/absent", not lacking, f"{one}: {row['reason']}, and there is {lacking[:2]}")
+    is_known = not _asked(ares.coverage, window, cache.settings).empty
+    is_closed = is_known and gaps["reason"].isin(EXPLAINED).all()
+    if is_closed and not cache.is_hidden(window):
+        lacking = cache.lacking(window)
+        hold("I1/gaps", not lacking, f"{window}: no open gap, and there is {lacking[:2]}")
+    return bool(is_closed)
+
+
+# --- I3: the faces agree ---
+
+
+def check_faces(cache: Cache, window: Window) -> None:
+    """Loader, gaps and coverage say the same of one window."""
+    by_load = check_load(cache, window)
+    by_gaps = check_gaps(cache, window)
+    if cache.is_hidden(window):
+        return
+    hold("I3/gaps", by_load == by_gaps, f"{window}: load says {by_load}, find_gaps {by_gaps}")
+    by_coverage = check_coverage(cache, window)
+    if window.is_of_whole_files:
+        words = f"{window}: load says {by_load}, coverage {by_coverage}"
+        hold("I3/coverage", by_load == by_coverage, words)
+
+
+# --- I4: nothing is half a file ---
+
+
+def check_whole(cache: Cache) -> None:
+    """A file that is no text of ours is told of as damaged."""
+    for place in cache.places:
+        for file in place.files:
+            text = cache.text(file.name)
+            if text is None or _is_ours(text, story_of(place)) or file.name in cache.hidden:
+                continue
+            window = Window(place, file.period.start, file.period.end)
+            table = _asked(ares.coverage, window, cache.settings)
+            hold("I4/whole", file.name in cache.harmed, f"{file.name} is no file of ours")
+            states = set(table["state"])
+            told = not states <= GOOD_STATES
+            hold("I4/told", told, f"{file.name} is no file of ours, and called {states}")
+
+
+def check_all(cache: Cache) -> None:
+    """All of it, for every window of every place."""
+    cache.look_around()
+    check_disk(cache)
+    check_asked(cache)
+    for place in cache.places:
+        for window in cache.windows(place):
+            check_faces(cache, window)
+    check_whole(cache)
+
+
+def now_us() -> int:
+    """By the local clock."""
+    return microseconds(datetime.now(UTC))
