@@ -18,6 +18,11 @@ from places import TRADES_PER_DAY, Place
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.demo.funding import funding_of
+from ares_notebook.demo.history import candles
+from ares_notebook.demo.market import SyntheticMarket
+from ares_notebook.demo.symbols import INSTRUMENTS
+from ares_notebook.demo.tape import id_at
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.load import IncompleteData
 
@@ -90,12 +95,25 @@ def story_of(place: Place) -> Story:
                 settings=exchange.settings(cache_dir=_folder(), progress=False),
             )
         )
-    assert report.complete, str(report)
+    assert not report.failed, str(report)
     paths = [_folder() / file.name for file in place.files]
     files = {path.name: path.read_bytes() for path in paths if path.exists()}
     texts = [text.splitlines(keepends=True) for text in files.values()]
     lines = [line for text in texts for line in text[1:]]
+    assert len(lines) == _count(place), f"{place}: {len(lines)} of {_count(place)} rows"
     return Story([stamp_of(line) for line in lines], lines, files, texts[0][0])
+
+
+def _count(place: Place) -> int:
+    """How many rows the market itself has."""
+    start_ms, end_ms = (microseconds(each) // 1000 for each in (place.start, place.end))
+    if place.dataset == "futures":
+        times = funding_of(INSTRUMENTS["um"][place.symbol]).time_ms
+        return int(((times >= start_ms) & (times < end_ms)).sum())
+    tape = SyntheticMarket(TRADES_PER_DAY).tape("spot", place.symbol)
+    if place.dataset == "agg_trades":
+        return id_at(tape, end_ms * 1000) - id_at(tape, start_ms * 1000)
+    return len(candles(tape, place.interval, start_ms, end_ms - 1))
 
 
 @lru_cache(maxsize=512)
