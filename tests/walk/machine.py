@@ -66,12 +66,16 @@ class Walk(Verbs, Exchange, Damage, RuleBasedStateMachine):
         """I5, unless something has failed before."""
         try:
             if hasattr(self, "cache") and sys.exc_info()[1] is None:
-                self._end_well()
+                self.end_well()
         finally:
-            self.exchange.stop()
-            shutil.rmtree(self.home, ignore_errors=True)
+            self.close()
 
-    def _end_well(self) -> None:
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.exchange.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def end_well(self) -> None:
         """With a sound exchange a download ends in the true bytes, and the next one asks nothing."""
         lies.clear_up(self.exchange)
         self.exchange.now = datetime.now(UTC)
