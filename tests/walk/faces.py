@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import ares_notebook as ares
 from ares_notebook import Settings
 from ares_notebook.errors import AresError, CorruptFile, NeverDownloaded
 from ares_notebook.market.periods import utc
-from ares_notebook.market.series import CacheFile
+from ares_notebook.market.series import CacheFile, parse_file_name
 
 ABSENT = frozenset(
     {"confirmed absent upstream", "before listing", "after delisting", "between listings"}
@@ -31,6 +31,7 @@ ABSENT = frozenset(
 """Reasons that say: the exchange has no row there."""
 EXPLAINED = ABSENT | {"quiet"}
 GOOD_STATES = ABSENT | {"complete"}
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Broken(AssertionError):
@@ -121,15 +122,14 @@ class Cache:
         """Forget what we did to files that are sound again, or gone."""
         for place in self.places:
             for file in place.files:
-                if self.path(file.name) is None or not self.untrue(place, file.name):
-                    self.hidden.discard(file.name)
                 text = self.text(file.name)
-                if text is None or _is_ours(text, story_of(place)):
+                if text is None or (text and _true_text(place, file.name).startswith(text)):
+                    self.hidden.discard(file.name)
                     self.harmed.discard(file.name)
 
     def untrue(self, place: Place, name: str) -> list[bytes]:
         """Rows of a file that the exchange does not have, or not there, or not twice."""
-        true = story_of(place).files.get(name, b"")
+        true = _true_text(place, name)
         if true.startswith(self.text(name) or b""):
             return []
         rows, known = self.rows(name), set(true.splitlines(keepends=True)[1:])
@@ -153,13 +153,16 @@ class Cache:
         """Whole, each file, and up to what was asked for."""
         files = [Window(place, file.period.start, file.period.end) for file in place.files]
         asked_us = self.asked_until_us.get(place, 0)
-        asked = [end for end in place.borders() if place.start < end and _us(end) <= asked_us]
+        asked = [
+            end for end in place.borders() if place.start < end and microseconds(end) <= asked_us
+        ]
         ends = {place.end, *asked[-1:]}
         return [*files, *(Window(place, place.start, end) for end in sorted(ends))]
 
 
-def _us(moment: datetime) -> int:
-    return microseconds(moment)
+def _true_text(place: Place, name: str) -> bytes:
+    """What a file says when all is there."""
+    return story_of(place).files.get(name, b"")
 
 
 def _is_ours(text: bytes, story: Story) -> bool:
@@ -180,7 +183,11 @@ def check_disk(cache: Cache) -> None:
 
 
 def check_asked(cache: Cache) -> None:
-    """No file has a row that was not closed at the latest end that was asked for."""
+    """No file is there that nobody asked for, none with a row that was not closed at the latest end."""
+    known = {file.name for place in cache.places for file in place.files}
+    names = {path.name.removesuffix(".zst") for path in cache.folder.glob("*.csv*")}
+    foreign = {name for name in names - known if parse_file_name(name)}
+    hold("I1/asked", not foreign, f"nobody asked for {sorted(foreign)[:3]}")
     for place in cache.places:
         until_us = cache.asked_until_us.get(place, 0)
         for file in place.files:
@@ -290,7 +297,9 @@ def check_gaps(cache: Cache, window: Window) -> bool:
     """Where the exchange is said to have nothing it has nothing; tell whether no gap is open."""
     gaps = _asked(ares.find_gaps, window, cache.settings)
     for row in gaps.to_dict("records"):
-        one = Window(window.place, row["start"], row["end"])
+        # Between trades a gap ends with the millisecond of the one after it.
+        end = row["end"] - _MILLISECOND * (window.place.dataset == "agg_trades")
+        one = Window(window.place, row["start"], end)
         if row["reason"] in ABSENT:
             lacking = cache.lacking(one)
             hold("I2/absent", not lacking, f"{one}: {row['reason']}, and there is {lacking[:2]}")

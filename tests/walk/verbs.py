@@ -83,7 +83,7 @@ class Verbs(World):
         report = self.done(verb)
         if report is not None and report.complete:
             for name in {step.file_name for step in report.steps}:
-                wrong = self.cache.untrue(self.place_of(name), name)
+                wrong = self.wrong_in(name)
                 hold("I1/repair", not wrong, f"{name} is repaired, and has {wrong[:2]}")
         if until is None and report is not None:
             self.seen(place)
@@ -95,7 +95,7 @@ class Verbs(World):
         report = self.done(verb)
         for each in report.files if report is not None else ():
             if each.verdict in {"unchanged", "same rows", "replaced"}:
-                wrong = self.cache.untrue(self.place_of(each.file), each.file)
+                wrong = self.wrong_in(each.file)
                 words = f"{each.file} is {each.verdict}, and has {wrong[:2]}"
                 hold("I1/audit", not wrong, words)
             if each.verdict != "failed":

@@ -102,11 +102,12 @@ class World:
         name = there[number % len(there)]
         return name, self.cache.path(name)
 
-    def place_of(self, name: str) -> Place:
-        """The place that a file is of."""
-        return next(
+    def wrong_in(self, name: str) -> list[bytes]:
+        """Untrue rows of a file, whichever place it is of."""
+        places = [
             place for place in self.cache.places if any(file.name == name for file in place.files)
-        )
+        ]
+        return [row for place in places for row in self.cache.untrue(place, name)]
 
     def is_vouched_for(self, name: str, path: Path) -> bool:
         """Whether a file's receipt tells its bytes."""
