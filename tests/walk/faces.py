@@ -115,8 +115,9 @@ class Cache:
             return b""
 
     def rows(self, name: str) -> list[bytes]:
-        """The rows of a file, as they stand there."""
-        return (self.text(name) or b"").splitlines(keepends=True)[1:]
+        """The rows of a file, as they stand there but for the ends of their lines."""
+        lines = (self.text(name) or b"").splitlines()[1:]
+        return [line.strip() + b"\n" for line in lines if line.strip()]
 
     def look_around(self) -> None:
         """Forget what we did to files that are sound again, or gone."""
@@ -167,7 +168,12 @@ def _true_text(place: Place, name: str) -> bytes:
 
 def _is_ours(text: bytes, story: Story) -> bool:
     """Whether it is a text that the package may have written of these rows."""
-    return text.startswith(story.header) and text.endswith(b"\n") and b"\r" not in text
+    return (
+        text.startswith(story.header)
+        and text.endswith(b"\n")
+        and b"\r" not in text
+        and b"\n\n" not in text
+    )
 
 
 # --- I1: nothing wrong is called complete, nothing wrong is stored ---
@@ -297,9 +303,9 @@ def check_gaps(cache: Cache, window: Window) -> bool:
     """Where the exchange is said to have nothing it has nothing; tell whether no gap is open."""
     gaps = _asked(ares.find_gaps, window, cache.settings)
     for row in gaps.to_dict("records"):
-        # Between trades a gap ends with the millisecond of the one after it.
-        end = row["end"] - _MILLISECOND * (window.place.dataset == "agg_trades")
-        one = Window(window.place, row["start"], end)
+        # Between trades a gap begins and ends in the milliseconds of those beside it.
+        beside = _MILLISECOND * (window.place.dataset == "agg_trades")
+        one = Window(window.place, row["start"] + beside, row["end"] - beside)
         if row["reason"] in ABSENT:
             lacking = cache.lacking(one)
             hold("I2/absent", not lacking, f"{one}: {row['reason']}, and there is {lacking[:2]}")

@@ -74,8 +74,9 @@ def spoil(cache: Cache, place: Place, kind: str, number: int, at: int) -> None:
         harm.harm(path, kind, at)
         cache.harmed.add(name)
         cache.hidden.discard(name)
-    elif kind == "rot" and name not in cache.harmed:
-        if _is_vouched_for(cache, name) and harm.harm_unseen(path, "a digit", at):
+    elif kind == "rot":
+        can_rot = name not in cache.harmed and _is_vouched_for(cache, name)
+        if can_rot and harm.harm_unseen(path, "a digit", at):
             cache.harmed.add(name)
             cache.hidden.add(name)
 
