@@ -124,7 +124,8 @@ class Cache:
         for place in self.places:
             for file in place.files:
                 text = self.text(file.name)
-                if text is None or (text and _true_text(place, file.name).startswith(text)):
+                is_whole = text is not None and text.endswith(b"\n")
+                if text is None or (is_whole and _true_text(place, file.name).startswith(text)):
                     self.hidden.discard(file.name)
                     self.harmed.discard(file.name)
 
