@@ -57,7 +57,7 @@ Written by `make soak` from what it ran; nothing on this page is written by hand
 shortens, loses and refuses, a clock that steps, kills, and damage of every kind to files and receipts. After each
 step what every face of the cache says is held against the truth, and against what the others say
 ([faces.py](../tests/walk/faces.py)). A failure is shown as the shortest sequence that was found; the seed finds it again:
-`python tests/walk/soak.py --seed 7 --minutes 0`, of the same commit."""
+`python tests/walk/soak.py --seed 7 --minutes 0.01`, of the same commit."""
 
 
 def _table(name: str, counts: Mapping[str, int]) -> str:
