@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit clean
+.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -41,6 +41,12 @@ bench-small: $(VENV)/.lab  ## the same without peers, in about a minute: that it
 
 bench-faults: $(VENV)/.core  ## ours and the peers on the same faults, counted, into benchmarks/FAULTS.md; half an hour
 	$(BIN)/python -m benchmarks.faults
+
+SOAK_MINUTES ?= 60
+SOAK_SEED ?= 1
+
+soak: $(VENV)/.test  ## random walks over verbs, faults, damage and time, into benchmarks/SOAK.md; SOAK_MINUTES=60
+	$(BIN)/python tests/walk/soak.py --minutes $(SOAK_MINUTES) --seed $(SOAK_SEED) --page benchmarks/SOAK.md
 
 audit: $(VENV)/.test  ## known holes in what is installed here; asks PyPI's advisories, so it wants the network
 	$(PYTHON) -m venv $(VENV)/audit

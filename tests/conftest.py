@@ -28,6 +28,7 @@ COUNTED = (
     "random faults survived",
     "inputs fuzzed",
     "rows lost",
+    "steps walked",
 )
 
 

@@ -68,6 +68,11 @@ class Crew:
         self._files: set[CacheFile] = set()
         self._jobs = 0
 
+    @property
+    def keeps_files(self) -> bool:
+        """As `Hands` says; at an address a file is put whole, and not touched again."""
+        return self._brief.to is None
+
     def heed(self, limits: Mapping[str, Limit]) -> None:
         """As `Hands` says: the workers are told with each job."""
         self._brief = replace(self._brief, limits={**self._brief.limits, **limits})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import get_worker, secede
+from msgspec import structs
 
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
@@ -250,14 +251,25 @@ async def _worked(brief: Brief, step: Step, scratch: str) -> Done:
 async def _delivered(brief: Brief, step: Step, roads: Roads, store: Store, meter: Meter) -> Done:
     """Bring one file into a cache of the worker's own, and put it there as Parquet if it is whole."""
     store.prepare()
-    report = await bring(step, roads, store)
-    if report.error is not None or report.missing:
+    # Its neighbours are not here: its edges are proven for themselves.
+    report = await bring(structs.replace(step, edges_wait=False), roads, store)
+    if report.error is not None or not _is_whole(report, step, roads, store):
         # What is not whole is not put beside what is; its rows are not in the dataset.
         return Done(replace(report, rows=0), meter)
     receipt = store.receipt(step.file)
     if receipt is not None:
         await unbroken(deliver, brief.lake, step.file, store, receipt)
     return Done(report, meter, None if receipt is None else receipt.to_json())
+
+
+def _is_whole(report: StepReport, step: Step, roads: Roads, store: Store) -> bool:
+    """Whether nothing lacks that could be had; the archive alone proves no edge of a day of trades."""
+    if not report.missing or roads.source != "archive":
+        return not report.missing
+    have = store.have(step.file)
+    return bool(have.facts.rows) and all(
+        hole.rows is None for hole in have.unexplained(step.until_ms)
+    )
 
 
 def deliver(lake: Lake, file: CacheFile, store: Store, receipt: Receipt) -> None:

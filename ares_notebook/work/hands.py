@@ -28,6 +28,10 @@ class Hands(Protocol):
     def places(self) -> int:
         """How many steps are worked on at once."""
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
+
     def heed(self, limits: Mapping[str, Limit]) -> None:
         """Keep to what the exchange has told of its limits."""
 
@@ -68,6 +72,7 @@ class OwnHands:
 
     def __init__(self, settings: Settings, roads: Roads, store: Store) -> None:
         self.places = settings.max_concurrency
+        self.keeps_files = True
         self._settings = settings
         self._roads = roads
         self._store = store

@@ -188,10 +188,11 @@ class _Work:
         joined, torn = [], []
         for step, have in zip(sound, haves, strict=True):
             now = decide(have, step.until_ms, self.plan.settings.source)
-            if have.unexplained(step.until_ms):
+            has_news = hands.keeps_files and bool(have.unnoted_edges(step.until_ms))
+            if now.action != "skip" and (have.facts.rows or step.action == "skip"):
                 # A day of which nothing came was asked for in full.
-                torn += [step] if have.facts.rows or step.action == "skip" else []
-            elif have.unnoted_edges(step.until_ms):
+                torn.append(step)
+            elif has_news:
                 joined.append(now)
             elif step.action != "skip":
                 self._tell_again(now)
@@ -201,7 +202,11 @@ class _Work:
                 group.create_task(self._again(left, hands))
         for step in torn:
             [have] = await hands.haves([step.file])
-            await self._again(iter([decide(have, step.until_ms, self.plan.settings.source)]), hands)
+            now = decide(have, step.until_ms, self.plan.settings.source)
+            if now.action != "skip" or hands.keeps_files:
+                await self._again(iter([now]), hands)
+            else:
+                self._tell_again(now)
 
     async def _again(self, left: Iterator[Step], hands: Hands) -> None:
         """One step after the other, of files that have been worked on already."""
@@ -212,9 +217,9 @@ class _Work:
 
     def _tell_again(self, now: Step) -> None:
         """What became of a file, now that its neighbours are there."""
-        before = self.results.get(now.file.name)
+        before, after = self.results.get(now.file.name), skipped(now)
         if before is not None:
-            self.results[now.file.name] = replace(before, missing=0)
+            self.results[now.file.name] = replace(before, missing=after.missing, why=after.why)
 
     def _has_failed(self, step: Step) -> bool:
         result = self.results.get(step.file.name)

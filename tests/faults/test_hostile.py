@@ -319,7 +319,7 @@ async def test_deep_and_long_answers_are_refused(exchange, transport, body):
     rest = Rest(transport)
 
     for ask in (
-        lambda: rest._page(Series.of("klines", "BTCUSDT", "1h"), {"startTime": 1}, 0, None),
+        lambda: rest.page(Series.of("klines", "BTCUSDT", "1h"), {"startTime": 1}, 0, None),
         rest.server_time_ms,
         rest.symbols,
     ):

@@ -48,7 +48,8 @@ def carry_out(order: dict) -> None:
     settings = ares.Settings(**order["settings"])
     if "strikes_at" in order:
         strike_at(order["strikes_at"], str(settings.cache_dir))
-    VERBS[order.get("verb", "download")](settings=settings, **order["wanted"])
+    wanted = {"symbol": "BTCUSDT", **order["wanted"]}
+    VERBS[order.get("verb", "download")](settings=settings, **wanted)
 
 
 def strike_at(number: int, folder: str) -> None:
