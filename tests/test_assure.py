@@ -158,7 +158,7 @@ async def test_wrong_prices_stop_a_pipeline(cache):
     """Impossible candles are refused by max_errors, though no row is missing."""
     spoil(cache, prices=3)
     own = cache.model_copy(update={"min_complete_share": 0.0})
-    with pytest.raises(PoorQuality, match=r"errors, and max_errors bears 0"):
+    with pytest.raises(PoorQuality, match=r"1 error, and max_errors bears 0"):
         await ares.assure_quality("BTCUSDT", settings=own)
 
 

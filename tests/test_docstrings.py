@@ -15,7 +15,7 @@ import ares_notebook
 from ares_notebook import errors, lab, load
 
 # What pydantic and the demo's own server call, and no user.
-HOOKS = {"DemoExchange.market_us", "DemoExchange.wall_s", "Settings.settings_customise_sources"}
+HOOKS = {"DemoExchange.market_us", "DemoExchange.ticking_s", "Settings.settings_customise_sources"}
 RETURN_NOTHING = ("None", None)
 
 

@@ -52,7 +52,7 @@ class DemoExchange:
         Request weight of spot that a window holds; by default that of Binance's "General
         API information", 6,000 a minute.
     window_seconds : int
-        Length of a window; it starts at multiples of itself, by the wall clock.
+        Length of a window; it starts at multiples of itself, by the time in the answers' head.
     archive_memory_bytes : int
         How much of the archive is kept once it was made; what was not asked for longest goes.
     port : int
@@ -96,6 +96,7 @@ class DemoExchange:
             raise ValueError(msg)
         self._is_replay = replay is not None
         self._now_ms: int | None = None
+        self._stopped_at_s = 0.0
         if now is not None:
             self.now = now
         self.latency_seconds = latency_seconds
@@ -203,7 +204,7 @@ class DemoExchange:
         if moment.tzinfo is None:
             msg = f"now must be aware, such as datetime(2025, 1, 1, tzinfo=UTC), not {moment!r}"
             raise ValueError(msg)
-        self._now_ms = ms_of(moment)
+        self._now_ms, self._stopped_at_s = ms_of(moment), time.time()
 
     def fail(self, pattern: str, **fields: Any) -> Fault:
         """
@@ -319,9 +320,15 @@ class DemoExchange:
         """The time on the exchange, µs since the epoch."""
         return time.time_ns() // 1_000 if self._now_ms is None else self._now_ms * 1_000
 
-    def wall_s(self) -> float:
-        """The wall clock, seconds since the epoch: windows of request weight go by it."""
-        return time.time()
+    def ticking_s(self) -> float:
+        """
+        The time in the head of each answer, seconds since the epoch: windows of weight go by it.
+
+        It goes on where that of the market was stopped, so that windows still end.
+        """
+        if self._now_ms is None:
+            return time.time()
+        return self._now_ms / 1_000 + time.time() - self._stopped_at_s
 
     def _published_until(self) -> datetime | None:
         """The time that decides what is published; None: all that was recorded is."""

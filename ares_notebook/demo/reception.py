@@ -52,13 +52,13 @@ class Ask:
 
 
 class Clocks(Protocol):
-    """The two times that there are: that of the market, and that of the limits."""
+    """The two times that there are: that of the market, and that of heads and limits."""
 
     def market_us(self) -> int:
         """The time on the exchange, µs since the epoch; may stand still."""
 
-    def wall_s(self) -> float:
-        """The wall clock, seconds since the epoch; windows of request weight go by it."""
+    def ticking_s(self) -> float:
+        """Seconds since the epoch, which never stand still; windows of request weight go by it."""
 
 
 class Reception:
@@ -90,7 +90,7 @@ class Reception:
 
     def spend(self, weight: int) -> None:
         """Use up weight of spot's current window."""
-        self._budgets["spot"].spend(weight, self._clocks.wall_s())
+        self._budgets["spot"].spend(weight, self._clocks.ticking_s())
 
     def spent(self) -> dict[int, int]:
         """Weight of spot that each window saw, by its start (s since the epoch)."""
@@ -122,7 +122,7 @@ class Reception:
         """An answer of the API, with what is used of the budget in its head."""
         asked = self._understood(ask)
         budget = self._budgets[asked.account]
-        now_s = self._clocks.wall_s()
+        now_s = self._clocks.ticking_s()
         verdict = budget.charge(asked.weight, now_s)
         # Read at once: requests that are answered meanwhile spend too.
         headers = self._head(asked.account)
@@ -151,7 +151,7 @@ class Reception:
         used = str(self._budgets["um" if account == "funding" else account].used)
         return {
             **_API_HEADERS,
-            "Date": formatdate(self._clocks.market_us() // 1_000_000, usegmt=True),
+            "Date": formatdate(self._clocks.ticking_s(), usegmt=True),
             "x-mbx-uuid": str(uuid.uuid4()),
             "x-mbx-used-weight": used,
             self._rates.header: used,

@@ -224,8 +224,9 @@ class Draft:
         now = self.outcome
         self.record(now.unnoted_edges(self.until_ms), "neighbours")
         # Edges that the neighbouring days prove are kept, for when these are gone.
-        open_holes = replace(now, beside=ALONE).holes(self.until_ms)
-        open_holes += now.holes(self.until_ms)
+        # What is known of later than is wanted now is kept, too.
+        open_holes = replace(now, beside=ALONE).holes(self.file.grid_end_ms)
+        open_holes += now.holes(self.file.grid_end_ms)
         absences = _worth_keeping(self.file, open_holes, self._absences)
         final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
         if self._part is not None and self.facts.rows and self._is_no_loss:

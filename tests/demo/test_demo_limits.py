@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from conftest import NOW, ask_of
 
@@ -45,7 +43,8 @@ def test_too_much_is_429_and_going_on_is_418() -> None:
     assert rates == [200, 200, 429, 429, 429, 418, 418]
     wait = int(replies[2].headers["retry-after"])
     assert 0 < wait <= LONG
-    assert abs(LONG - time.time() % LONG - wait) < 5
+    # Windows go by the time in the answers' head, which began at that of the market.
+    assert abs(LONG - NOW.timestamp() % LONG - wait) < 5
     assert replies[2].json["code"] == -1003
     assert replies[2].json["msg"].startswith("Too much request weight used; current limit is 10 ")
     assert int(replies[5].headers["retry-after"]) > wait

@@ -153,9 +153,9 @@ def test_cancelled_at_any_step(settings, tmp_path, dataset, road, compression):
         assert list(here.cache_dir.rglob("*.part")) == []
         assert not any(map(is_held, here.cache_dir.rglob("*.lock")))
         assert others() == threads
-        assert ares.run(download(here, dataset)).complete
+        assert not ares.run(download(here, dataset)).failed
         assert contents(here) == truth
-    assert step > 20
+    assert step >= 20
 
 
 async def test_cancelled_while_a_file_is_put_in_its_place(settings, monkeypatch):

@@ -254,7 +254,7 @@ async def test_a_file_that_grows_too_large(exchange, tmp_path, record_property, 
     assert list(settings.cache_dir.glob(".*.part")) == []
     for each in (settings, free):
         report = await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-02-01", settings=each)
-        assert report.complete
+        assert not report.failed
     assert contents(settings.cache_dir) == contents(free.cache_dir)
     record_property("faults tried", len(told))
     record_property("rows lost", rows_lost(contents(settings.cache_dir), contents(free.cache_dir)))

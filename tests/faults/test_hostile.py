@@ -297,7 +297,7 @@ async def test_a_page_of_100_mb_is_refused(exchange, transport):
     exchange.fail("klines", replace_body=b"[" + b" " * (100 << 20))
 
     with pytest.raises(BadAnswer, match="answered with over 4,194,304 bytes"):
-        await Rest(transport)._page(Series.of("klines", "BTCUSDT", "1h"), {"startTime": 1}, 0, None)
+        await Rest(transport).page(Series.of("klines", "BTCUSDT", "1h"), {"startTime": 1}, 0, None)
 
 
 async def test_an_archive_without_end_is_refused(exchange, transport, monkeypatch):
