@@ -146,6 +146,40 @@ async def test_where_the_archive_alone_is_asked_its_silence_is_unconfirmed(
     assert any("weaker evidence" in note for note in healed.notes)
 
 
+KEYS = {
+    "klines": "data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2025-02",
+    "futures": "data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2025-02",
+    "agg_trades": DAILY.format("2025-02-28"),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+async def test_a_zip_that_ends_inside_a_line_says_nothing_of_what_follows(
+    exchange, settings, publish_anew, name
+):
+    """By the archive alone it is told as a failure, what is whole stays, and a better zip is taken later."""
+    whole, alone = elsewhere(settings), settings.model_copy(update={"source": "archive"})
+    ask = {"end": "2025-03-01", "datasets": (name,)}
+    await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=whole)
+    lines = published(exchange, KEYS[name])
+    torn = "".join(lines[: len(lines) // 2]) + lines[len(lines) // 2][:-9]
+    publish_anew(KEYS[name].rpartition("/")[2], torn)
+    # Days of candles would bring what their month lacks.
+    exchange.withhold("daily/klines")
+    report = await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=alone)
+    kept = contents(settings)
+    exchange.faults.clear()
+    again = await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=alone)
+
+    assert "ends inside a line" in str(report.failed[0].error)
+    assert all(
+        set(kept[each].splitlines()) < set(contents(whole)[each].splitlines()) for each in kept
+    )
+    assert kept
+    assert not again.failed
+    assert contents(settings) == contents(whole)
+
+
 async def test_edges_between_days_cost_nothing_and_outer_ones_a_look_each(exchange, settings):
     """Of three days two looks of 4 weight prove the outer edges; the ids run on over the inner ones."""
     report = await ares.download_agg_trades_data(
@@ -448,12 +482,13 @@ async def test_a_clock_that_is_fast_stores_nothing_that_is_open(exchange, settin
     exchange.now = datetime.now(UTC).replace(hour=13, minute=30) - timedelta(days=3)
     end = exchange.now + timedelta(days=1)
     ask = {"end": end.isoformat(), "datasets": (name,)}
-    await ares.download_all_data("BTCUSDT", "1h", 3 * DAY, **ask, settings=settings)
+    hasty = await ares.download_all_data("BTCUSDT", "1h", 3 * DAY, **ask, settings=settings)
     early = ares.coverage(settings=settings)
     exchange.now = datetime.now(UTC)
     report = await ares.download_all_data("BTCUSDT", "1h", 3 * DAY, **ask, settings=settings)
     await ares.download_all_data("BTCUSDT", "1h", 3 * DAY, **ask, settings=whole)
 
+    assert any("the clock of this machine is" in note for note in hasty.notes)
     assert not early["final"].iloc[-1]
     assert report.complete
     assert contents(settings) == contents(whole)

@@ -68,6 +68,8 @@ class Draft:
         if is_old and not step.have.is_witnessed:
             self.add_source("legacy", step.file.name)
         self.is_unpublished = False
+        # The zip that was read and ends inside a line, if one did.
+        self.cut_url = ""
         # Whether what nobody vouched for has been asked for again.
         self.is_vouched_for = step.doubt is None
 

@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from ares_notebook.cache.patch import Patch
-from ares_notebook.errors import AresError, DataError, NotFound, TransportError
+from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.paging import in_order
 from ares_notebook.exchange.rest import Rest
@@ -111,6 +111,7 @@ async def _monthly(draft: Draft, step: Step, roads: Roads) -> None:
     # What is there already stays: a month has been published cut short, too.
     holes = draft.unasked() if draft.facts.rows else [draft.wanted]
     await draft.splice(await _unzipped(draft, roads.archive, "month", start, holes))
+    _refuse_cut(draft)
     draft.record(draft.unasked(), "archive")
 
 
@@ -122,6 +123,7 @@ async def _daily(draft: Draft, step: Step, roads: Roads) -> None:
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
     await draft.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
+    _refuse_cut(draft)
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
             silent = [hole for hole in draft.unasked() if _overlap(hole, part)]
@@ -129,6 +131,13 @@ async def _daily(draft: Draft, step: Step, roads: Roads) -> None:
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
+
+
+def _refuse_cut(draft: Draft) -> None:
+    """Take no silence from a zip whose text ends inside a line: what it lacks is asked for elsewhere."""
+    if draft.cut_url:
+        msg = f"{draft.cut_url} ends inside a line; what is whole of it is stored, run again later"
+        raise BadAnswer(msg)
 
 
 async def _zipped(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
@@ -165,6 +174,7 @@ async def _unzipped(
             _LOGGER.info("%s: %s; asking for it once more", draft.file.name, error)
         else:
             draft.add_source(_ROADS[cut], fetched.url, fetched.sha256)
+            draft.cut_url = fetched.url if fetched.is_cut else draft.cut_url
             patches = zip(holes, parts, strict=True)
             return [Patch(hole, part) for hole, part in patches if part.facts.rows]
 

@@ -18,7 +18,7 @@ from ares_notebook.work.draft import Draft
 from ares_notebook.work.fill import Roads
 from ares_notebook.work.plan import Plan
 
-__all__ = ["settle"]
+__all__ = ["by_their_clock", "settle"]
 
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
@@ -57,11 +57,23 @@ async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
     if spot:
         await _check_symbol(plan, spot[0].file.series, roads, note)
     plan = await _without_lacking_perpetual(plan, roads, store, note)
-    return _by_their_clock(plan, roads.rest, note)
+    return by_their_clock(plan, roads.rest, note)
 
 
-def _by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
-    """Take nothing for closed that is later than the answers so far say: our own clock may be fast."""
+def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
+    """
+    Take nothing for closed that is later than the answers so far say: our own clock may be fast.
+
+    Parameters
+    ----------
+    plan, rest, note
+        As in `settle`.
+
+    Returns
+    -------
+    Plan
+        The same, with an earlier end if there is one to be told of.
+    """
     now = utc(rest.now_ms)
     ahead = datetime.now(UTC) - now
     if plan.end <= now or ahead <= _CLOCK_TOLERANCE:

@@ -27,7 +27,7 @@ from ares_notebook.work.hands import Hands, OwnHands
 from ares_notebook.work.plan import Plan
 from ares_notebook.work.progress import Part, Progress, ProgressListener, Teller, shown
 from ares_notebook.work.report import DownloadReport, StepReport, skipped, told
-from ares_notebook.work.settle import settle
+from ares_notebook.work.settle import by_their_clock, settle
 
 __all__ = ["work_on"]
 
@@ -149,6 +149,8 @@ class _Work:
             for _ in range(min(hands.places, len(steps))):
                 group.create_task(self._steps(left, hands))
         await self._join(hands)
+        # Where only the rows themselves told the exchange's time.
+        by_their_clock(self.plan, roads.rest, self._note)
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
 
@@ -160,11 +162,10 @@ class _Work:
             if source != "archive" and not all(each.is_proof for each in step.have.absences)
         ]
         if weak:
-            first, count = weak[0].file.name, len(weak)
+            more = f" and {len(weak) - 1} more files" if len(weak) > 1 else ""
             self._note(
-                f"{first}{f' and {count - 1} more files' if count > 1 else ''} lack rows on weaker "
-                f"evidence than is asked for now, such as the archive's silence alone; the "
-                f"exchange is asked once more"
+                f"{weak[0].file.name}{more} lack rows on weaker evidence than is asked for now, "
+                f"such as the archive's silence alone; the exchange is asked once more"
             )
 
     async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
