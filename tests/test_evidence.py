@@ -169,6 +169,7 @@ async def test_a_zip_that_ends_inside_a_line_says_nothing_of_what_follows(
     report = await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=alone)
     kept = contents(settings)
     exchange.faults.clear()
+    exchange.release("daily/klines")
     again = await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=alone)
 
     assert "ends inside a line" in str(report.failed[0].error)
