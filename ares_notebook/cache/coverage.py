@@ -91,15 +91,14 @@ def coverage(
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
-    rows, is_known = [], False
-    for group in _by_series(files):
-        for have in haves_of(store, group):
-            is_told = bool(have.on_disk or have.absences)
-            is_known = is_known or is_told
-            # A file that was asked for and did not come has a row too, which says why.
-            if is_told or have.trouble:
-                rows.append(_row(have, until_ms, now_ms))
-    if not is_known:
+    rows = [
+        _row(have, until_ms, now_ms)
+        for group in _by_series(files)
+        for have in haves_of(store, group)
+        # A file that was asked for and did not come has a row too, which says why.
+        if have.on_disk or have.absences or have.trouble or have.noted_rows
+    ]
+    if not rows:
         raise NeverDownloaded(never(store, symbol, interval))
     return table_of(_COLUMNS, rows)
 

@@ -15,7 +15,7 @@ from ares_notebook.errors import CacheError
 from ares_notebook.market.facts import Facts, Trouble
 from ares_notebook.market.series import CacheFile
 
-__all__ = ["set_aside", "verified"]
+__all__ = ["copy_aside", "set_aside", "verified"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 
@@ -69,6 +69,38 @@ def _strike(store: Store, file: CacheFile) -> None:
         store.write_receipt(replace(receipt, mtime_ns=None))
     except CacheError as error:
         _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
+
+
+def copy_aside(store: Store, have: Have) -> None:
+    """
+    Keep an altered file in the quarantine, before a whole one takes its place.
+
+    Parameters
+    ----------
+    store : Store
+    have : Have
+        With a path.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be copied.
+    """
+    from ares_notebook.cache.quarantine import (  # noqa: PLC0415 - slow to import
+        quarantine,
+        quarantine_of,
+    )
+
+    if have.path is None:
+        return
+    why = f"the bytes of {have.path} are not those of its receipt"
+    try:
+        moved = quarantine(quarantine_of(store.folder), have.path, why, stays=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_access(have.path, error) from error
+    _LOGGER.warning("%s; a copy of it is in %s", why, moved)
 
 
 def set_aside(store: Store, have: Have) -> None:

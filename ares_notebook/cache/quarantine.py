@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,9 +55,11 @@ def quarantine_of(folder: Path) -> Path:
     return folder / ".ares" / "quarantine"
 
 
-def quarantine(folder: Path, path: Path, why: str) -> Path:
+def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Path:
     """
     Move a damaged file out of the cache, with a note beside it that says why.
+
+    One that *stays* is copied, and is in its place until another takes it.
 
     Parameters
     ----------
@@ -82,7 +85,11 @@ def quarantine(folder: Path, path: Path, why: str) -> Path:
     target = folder / f"{path.name}.{now:{_STAMP}}"
     note = {"file": path.name, "why": why, "at": now.isoformat(timespec="seconds")}
     put_text(_note_of(target), json.dumps(note, indent=1) + "\n")
-    path.replace(target)
+    if stays:
+        shutil.copy2(path, target)
+        flush_to_disk(target)
+    else:
+        path.replace(target)
     flush_to_disk(folder)
     return target
 

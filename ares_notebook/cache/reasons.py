@@ -45,7 +45,7 @@ FAILED = "failed"
 QUIET = "quiet"
 
 REASONS = {
-    NOT_DOWNLOADED: "nobody has asked the exchange for it yet",
+    NOT_DOWNLOADED: "nobody has asked the exchange for it yet, or the file was deleted",
     NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
     BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
     AFTER_DELISTING: "the symbol does not trade any more",
@@ -53,7 +53,7 @@ REASONS = {
     CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
     UNCONFIRMED: "what was asked has nothing there, and cannot prove that there is nothing; "
     "the note says why, and a download with every source asks further",
-    CORRUPT: "the file is damaged or altered; the note says how, and a download replaces it",
+    CORRUPT: "the file is damaged or altered; the note says how; a download puts it into quarantine and replaces it",
     FAILED: "it was asked for and did not come; the note says why",
     QUIET: "hours without a trade over which the ids run on: nothing is missing",
 }
@@ -106,11 +106,16 @@ def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
         reason = trouble.reason if trouble.reason in REASONS else FAILED
         return reason, "; ".join(filter(None, (altered, trouble.words))), trouble.at
     if altered:
-        return CORRUPT, f"{altered}; the next download replaces it", ""
+        return (
+            CORRUPT,
+            f"{altered}; the next download puts it into quarantine, and a true one here",
+            "",
+        )
     answer = unconfirmed_by(have, hole)
-    if answer is not None:
+    if answer is not None and not (have.on_disk is None and have.noted_rows):
         return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at
-    return NOT_DOWNLOADED, "", ""
+    gone = f"the file is gone; its receipt tells of {have.noted_rows:,} rows"
+    return NOT_DOWNLOADED, gone if have.on_disk is None and have.noted_rows else "", ""
 
 
 def unconfirmed_by(have: Have, hole: Hole) -> Absence | None:

@@ -136,12 +136,13 @@ class Store:
         receipt = self.receipt(file)
         absences = receipt.absences if receipt else ()
         trouble = receipt.trouble if receipt else None
-        end_ms = receipt.end_ms if receipt else None
+        end_ms, rows = (receipt.end_ms, receipt.facts.rows) if receipt else (None, 0)
         on_disk = f"{self._place}/{name}"
         status = status_of(on_disk) if name else None
         if status is None:
             final = bool(receipt and receipt.final and not receipt.size)
-            return Have(file, absences=absences, final=final, trouble=trouble, noted_end_ms=end_ms)
+            have = Have(file, absences=absences, final=final, trouble=trouble)
+            return replace(have, noted_end_ms=end_ms, noted_rows=rows)
         if receipt and holds(receipt, on_disk, status):
             return Have(
                 file,
@@ -170,7 +171,7 @@ class Store:
             trouble=trouble,
             is_altered=is_altered,
             noted_end_ms=end_ms,
-            noted_rows=receipt.facts.rows if receipt else 0,
+            noted_rows=rows,
         )
 
     def rows(self, file: CacheFile) -> Iterator[Table]:

@@ -38,7 +38,7 @@ _COVERAGE = [
     "first",
     "last",
     "source",
-    "final",
+    "state",
 ]
 _RUNS = [
     "at",
@@ -88,7 +88,8 @@ def show_coverage(table: pd.DataFrame) -> None:
     """What the cache holds, a line a file."""
     show_table(table.rename(columns={"confirmed_absent": "absent"}), _COVERAGE)
     typer.echo(
-        "\nabsent: asked for, and the exchange has no such rows; holes: still to be asked for"
+        "\nabsent: proven that the exchange has no such rows; holes: gaps that are not proven; "
+        "`ares-notebook gaps` says why"
     )
 
 

@@ -62,7 +62,9 @@ class Rest(Pages):
         """The exchange's clock, in milliseconds since the epoch."""
         ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
 
-        return await self.ask_spot("/api/v3/time", ask, read_time)
+        now_ms = await self.ask_spot("/api/v3/time", ask, read_time)
+        self.transport.clock.hear(now_ms)
+        return now_ms
 
     async def knows(self, symbol: str) -> bool:
         """Whether the exchange lists *symbol*; its limits are learnt on the way."""

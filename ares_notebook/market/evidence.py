@@ -89,7 +89,9 @@ EVIDENCE = {
         "an earlier listing of the name ended before, and the listing of today began later",
     ),
     "archive": Evidence(
-        UNCONFIRMED, "the archive has none, and it alone was asked", is_proof=False
+        UNCONFIRMED,
+        'the archive has none, and it alone was asked; source="auto" asks the API, too',
+        is_proof=False,
     ),
     "late history": Evidence(
         UNCONFIRMED,

@@ -22,7 +22,8 @@ from ares_notebook.proof.looks import LOOKS
 
 __all__ = ["gap_lanes", "plot_gaps"]
 
-_WIDTH, _LANE, _REST = 9.0, 0.34, 0.9
+_WIDTH, _LANE, _REST = 9.0, 0.34, 0.7
+_LEGEND_LINE, _REASONS_A_LINE = 0.2, 3
 _BAR = 0.7
 # Of a hole of two hours in five years one would see nothing.
 _LEAST_SHARE = 0.004
@@ -62,7 +63,10 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     lanes = gap_lanes(table)
     names = list(dict.fromkeys(lanes["name"]))
-    ax = axes_or_new(ax, (_WIDTH, _REST + _LANE * max(len(names), 1)))
+    # Each line of the legend takes its room, too.
+    lines = -(-lanes["reason"].nunique() // _REASONS_A_LINE)
+    height = _REST + _LANE * max(len(names), 1) + _LEGEND_LINE * lines
+    ax = axes_or_new(ax, (_WIDTH, height))
     if lanes.empty:
         return say_only(ax, "Nothing is missing")
     counts = lanes["reason"].value_counts()

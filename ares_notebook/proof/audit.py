@@ -93,7 +93,7 @@ async def audit_cache(
     CacheUnavailable
         If the cache folder cannot be read or, with *update*, written.
     WrongMarket
-        If *update* would mix another market into the cache.
+        If another market filled the cache.
 
     Examples
     --------
@@ -119,9 +119,8 @@ async def _audited(
     meter, began = Meter(), time.monotonic()
     files = await asyncio.to_thread(find)
     haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
-    if update:
-        # Another market must not replace what this one has filled.
-        store.prepare()
+    # Another market's rows would differ in all, and must not replace any.
+    await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
             roads = Roads(Archive(transport, store.folder), Rest(transport), chosen.source)

@@ -55,7 +55,7 @@ LOOKS = {
     BEFORE_LISTING: Look("#dcdcdc"),
     AFTER_DELISTING: Look("#b9b9b9", "\\", "#5c5c5c"),
     BETWEEN_LISTINGS: Look("#cbcbcb", "-", "#6b6b6b"),
-    UNCONFIRMED: Look("#f0b46e", "x", "#7a4a10"),
+    UNCONFIRMED: Look("#e4d4fb", ".", "#4a2a6b"),
     NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),
     NOT_PUBLISHED: Look("#d58ab4", ".", "#5e1f45"),
     FAILED: Look("#d95f02", "x", "#ffe3cc"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.have import Have
@@ -88,6 +89,8 @@ def _is_whole(have: Have) -> bool:
     """Whether a file has all its rows up to where it ends, in our own columns."""
     if have.path is None or have.problem is not None or have.legacy:
         return False
+    # What was altered is compared too: it is where the two may differ.
+    have = replace(have, is_altered=False)
     end_ms = _end_ms(have)
     if have.file.dataset is AGG_TRADES and any(hole.rows for hole in have.holes(end_ms)):
         # Confirmed or not, those trades are in the candles and not in the file.

@@ -31,6 +31,8 @@ class Completeness:
         How many are not, and could be had; what the exchange has confirmed as absent is
         not counted. Estimated, by the pace of the rows that are there, where nobody can
         count: days of trades that were never seen.
+    unproven : int
+        Gaps of which nobody knows how many rows they hide, if any; each counts as one at least.
 
     Examples
     --------
@@ -41,6 +43,16 @@ class Completeness:
     series: str
     rows: int
     missing: int
+    unproven: int = 0
+
+    @property
+    def words(self) -> str:
+        """What lacks, in words; at a gap of unknown size nobody can count."""
+        rows = "1 row is" if self.missing == 1 else f"{self.missing:,} rows are"
+        missing = [f"{rows} missing"] if self.missing > self.unproven else []
+        gaps = "1 gap" if self.unproven == 1 else f"{self.unproven:,} gaps"
+        unproven = [f"{gaps} of unknown size not proven"] if self.unproven else []
+        return " and ".join(missing + unproven)
 
     @property
     def share(self) -> float:
@@ -62,7 +74,8 @@ class _Sum:
         pace = self.rows / self.rows_ms if self.rows_ms else 0.0
         # What nobody has asked about may hide a row, so it counts as one at least.
         guessed = sum(max(1, round(length * pace)) for length in self.uncounted_ms)
-        return Completeness(series.stem, self.rows, self.missing + guessed)
+        gaps = len(self.uncounted_ms)
+        return Completeness(series.stem, self.rows, self.missing + guessed, gaps)
 
 
 class MissingRows:
@@ -122,10 +135,9 @@ def shortfalls(
 def _short(completeness: Iterable[Completeness], least: float) -> Iterator[str]:
     for each in completeness:
         if each.share < least:
-            rows = "1 row is" if each.missing == 1 else f"{each.missing:,} rows are"
             yield (
                 f"{each.series} is complete to {_percent(each.share)}, and min_complete_share asks for "
-                f"{_percent(least)}: {rows} missing"
+                f"{_percent(least)}: {each.words}"
             )
 
 

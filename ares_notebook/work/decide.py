@@ -179,6 +179,8 @@ def _runs_on(have: Have) -> bool:
 
 
 def _why_fetch(have: Have) -> str:
+    if have.noted_rows:
+        return "deleted; fetched again"
     if any(not each.is_proof for each in have.absences):
         return _WEAKER
     return "empty so far, and not looked at to its end" if have.absences else "not downloaded"

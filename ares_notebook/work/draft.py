@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
+from ares_notebook.cache.damage import copy_aside
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.part import Part
 from ares_notebook.cache.patch import Patch
@@ -232,6 +233,8 @@ class Draft:
         absences = _worth_keeping(self.file, open_holes, self._absences)
         final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
         if self._part is not None and self.facts.rows and self._is_no_loss:
+            if self._anew and self._have.is_altered:
+                await unbroken(copy_aside, self._store, self._have)
             await unbroken(
                 self._store.commit,
                 self._part,

@@ -47,6 +47,8 @@ class Plan:
     start, end : datetime
         The window as asked for, aware UTC, half-open.
     steps : tuple of Step
+    is_cut_short : bool
+        Whether it ends earlier than was asked for, since the exchange's clock is not there yet.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class Plan:
     start: datetime
     end: datetime
     steps: tuple[Step, ...]
+    is_cut_short: bool = False
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -151,7 +151,8 @@ def _end_ms(haves: Sequence[Have], store: Store) -> int:
         if have.final or (receipt is not None and receipt.final):
             return have.file.grid_end_ms
         if have.end_ms is not None:
-            return have.end_ms
+            # What was asked for behind the last row, and is not proven, is a gap too.
+            return max(have.end_ms, *(each.end_ms for each in have.absences), 0)
         if have.problem is not None and receipt is None:
             # Nobody has noted how far it went, and what is readable may end before it did.
             return have.file.grid_end_ms

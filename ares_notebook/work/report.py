@@ -108,6 +108,8 @@ class DownloadReport:
         Requests that belong to no file: the exchange's clock, its limits, listings.
     overhead_bytes : int
         What came over the line for these.
+    is_cut_short : bool
+        Whether less was asked for than was wanted, since the exchange's clock is not there yet.
 
     Examples
     --------
@@ -121,6 +123,7 @@ class DownloadReport:
     notes: tuple[str, ...] = ()
     overhead_requests: int = 0
     overhead_bytes: int = field(default=0, repr=False)
+    is_cut_short: bool = field(default=False, repr=False)
 
     @classmethod
     def joined(cls, reports: Iterable[DownloadReport]) -> DownloadReport:
@@ -149,6 +152,7 @@ class DownloadReport:
             tuple(dict.fromkeys(note for each in every for note in each.notes)),
             sum(each.overhead_requests for each in every),
             sum(each.overhead_bytes for each in every),
+            any(each.is_cut_short for each in every),
         )
 
     def __bool__(self) -> bool:
@@ -162,7 +166,7 @@ class DownloadReport:
     @property
     def complete(self) -> bool:
         """Whether every wanted row is there, or its absence confirmed by the exchange."""
-        return not self.failed and not any(step.missing for step in self.steps)
+        return not (self.failed or self.is_cut_short or any(step.missing for step in self.steps))
 
     @property
     def outcome(self) -> Outcome:

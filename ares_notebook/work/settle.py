@@ -22,7 +22,7 @@ __all__ = ["by_their_clock", "settle"]
 
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
-# What lies within it is cut by each answer itself.
+# So much clocks differ by themselves, and time passes while a plan is made.
 _CLOCK_TOLERANCE = timedelta(seconds=10)
 
 Note = Callable[[str], None]
@@ -75,14 +75,16 @@ def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
         The same, with an earlier end if there is one to be told of.
     """
     now = utc(rest.now_ms)
-    ahead = datetime.now(UTC) - now
-    if plan.end <= now or ahead <= _CLOCK_TOLERANCE:
+    if now >= plan.end:
         return plan
+    if plan.end - now <= _CLOCK_TOLERANCE:
+        return plan.ending(now)
     note(
-        f"the clock of this machine is {ahead.total_seconds():,.0f} seconds ahead of the "
-        f"exchange's, so nothing after {now:%Y-%m-%d %H:%M} UTC is taken for closed"
+        f"by the exchange's clock it is {now:%Y-%m-%d %H:%M} UTC, so nothing after that is taken "
+        f"for closed, although it was asked for up to {plan.end:%Y-%m-%d %H:%M}; is the clock of "
+        f"this machine right?"
     )
-    return plan.ending(now)
+    return replace(plan.ending(now), is_cut_short=True)
 
 
 async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
@@ -91,7 +93,7 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     if ours - plan.end > _CLOCK_DOUBT:
         return plan
     try:
-        now = utc(await rest.server_time_ms())
+        await rest.server_time_ms()
     except (TransportError, DataError) as error:
         # By a clock of ours that is fast a candle still open would be stored as closed.
         now = ours - _CLOCK_DOUBT
@@ -99,7 +101,8 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
             f"the exchange's clock could not be asked, so nothing after {now:%Y-%m-%d %H:%M} UTC "
             f"is taken for closed; run again for the rest: {error}"
         )
-    return plan.ending(now) if now < plan.end else plan
+        return plan.ending(now) if now < plan.end else plan
+    return by_their_clock(plan, rest, note)
 
 
 async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) -> None:
@@ -137,8 +140,13 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
         await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
     # The archive alone cannot know of a perpetual that is listed since this month.
     is_proven = plan.settings.source != "archive"
-    why = "there is no perpetual of this name" if is_proven else "the archive has no funding of it"
-    note(f"{plan.symbol}: {why}, so it has no funding rates")
+    if is_proven:
+        note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
+    else:
+        note(
+            f"{plan.symbol}: the archive has no funding of it; whether there is a perpetual of "
+            f'this name only the API can tell (source="auto")'
+        )
     try:
         for step in steps:
             async with locked(store, step.file):

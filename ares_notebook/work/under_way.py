@@ -119,6 +119,7 @@ class _Work:
     results: dict[str, StepReport] = field(default_factory=dict)
     meters: list[tuple[Step, Meter]] = field(default_factory=list)
     failures: int = 0
+    is_cut_short: bool = False
 
     async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
@@ -145,12 +146,10 @@ class _Work:
             ]
         )
         async with asyncio.TaskGroup() as group:
-            # As many tasks as places, whatever there is to do.
             for _ in range(min(hands.places, len(steps))):
                 group.create_task(self._steps(left, hands))
         await self._join(hands)
-        # Where only the rows themselves told the exchange's time.
-        by_their_clock(self.plan, roads.rest, self._note)
+        self.is_cut_short = by_their_clock(self.plan, roads.rest, self._note).is_cut_short
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
 
@@ -162,10 +161,10 @@ class _Work:
             if source != "archive" and not all(each.is_proof for each in step.have.absences)
         ]
         if weak:
-            more = f" and {len(weak) - 1} more files" if len(weak) > 1 else ""
-            self._note(
-                f"{weak[0].file.name}{more} lack rows on weaker evidence than is asked for now, "
-                f"such as the archive's silence alone; the exchange is asked once more"
+            more = f" and {len(weak) - 1} others" if len(weak) > 1 else ""
+            self.notes.append(
+                f"{weak[0].file.name}{more}: gaps on weaker evidence than counts, such as the "
+                f"archive's silence alone, or an earlier version's; the exchange was asked once more"
             )
 
     async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
@@ -218,8 +217,8 @@ class _Work:
 
     def _tell_again(self, now: Step) -> None:
         """What became of a file, now that its neighbours are there."""
-        before, after = self.results.get(now.file.name), skipped(now)
-        if before is not None:
+        if (before := self.results.get(now.file.name)) is not None:
+            after = skipped(now)
             self.results[now.file.name] = replace(before, missing=after.missing, why=after.why)
 
     def _has_failed(self, step: Step) -> bool:
@@ -276,6 +275,7 @@ class _Work:
             tuple(self.notes),
             self.overhead.requests,
             self.overhead.bytes_received,
+            self.is_cut_short,
         )
 
     def _note(self, note: str) -> None:

@@ -37,10 +37,10 @@ WRITING = os.O_WRONLY | os.O_RDWR
 WHOLE = (".csv", ".csv.zst", ".csv.json")
 NOT_WHOLE = 3
 VERBS = {
-    "download": lambda **wanted: ares.run(ares.download_all_data("BTCUSDT", **wanted)),
-    "repair": lambda **wanted: ares.run(ares.repair_gaps("BTCUSDT", **wanted)),
-    "audit": lambda **wanted: ares.run(ares.audit_cache("BTCUSDT", update=True, **wanted)),
-    "prune": lambda **wanted: ares.prune_cache("BTCUSDT", dry_run=False, **wanted),
+    "download": lambda **wanted: ares.run(ares.download_all_data(**wanted)),
+    "repair": lambda **wanted: ares.run(ares.repair_gaps(**wanted)),
+    "audit": lambda **wanted: ares.run(ares.audit_cache(update=True, **wanted)),
+    "prune": lambda **wanted: ares.prune_cache(dry_run=False, **wanted),
 }
 
 
