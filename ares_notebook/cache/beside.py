@@ -64,13 +64,14 @@ def joined(
     return [replace(have, beside=_beside(have, *ids)) for have, *ids in sides]
 
 
-# The id beside a file, and whether all that lies between is there or known to be empty.
-_Seen = tuple[int | None, bool]
+# The id beside a file, whether all that lies between is there or known to be empty, and
+# whether a receipt tells where the file of that id came from.
+_Seen = tuple[int | None, bool, bool]
 
 
 def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
     """For each file, the id that was met last on the way to it."""
-    seen, is_sure = None, True
+    seen, is_sure, is_witnessed = None, True, True
     edge = None
     for have in row:
         file = have.file
@@ -79,17 +80,20 @@ def _ids(row: Iterable[Have], *, forwards: bool) -> Iterable[_Seen]:
         )
         is_sure = is_sure and edge in (None, start_ms)
         edge = end_ms
-        yield seen, is_sure
+        yield seen, is_sure, is_witnessed
         own = have.proven.last_id if forwards else have.proven.first_id
         if own is not None:
-            seen, is_sure = own, True
+            seen, is_sure, is_witnessed = own, True, have.is_witnessed
         else:
             is_sure = is_sure and have.final
 
 
 def _beside(have: Have, before: _Seen, after: _Seen) -> Beside:
     """The ids on either side, where they say something of this file."""
-    (last_id, sure_before), (first_id, sure_after) = before, after
+    (last_id, sure_before, witnessed_before), (first_id, sure_after, witnessed_after) = (
+        before,
+        after,
+    )
     own_first, own_last = have.proven.first_id, have.proven.last_id
     if own_first is None:
         runs_on = last_id is not None and first_id == last_id + 1
@@ -98,6 +102,9 @@ def _beside(have: Have, before: _Seen, after: _Seen) -> Beside:
         # Where the ids run on, nothing can have been between, looked at or not.
         sure_before = sure_before or (last_id is not None and own_first == last_id + 1)
         sure_after = sure_after or (own_last is not None and first_id == own_last + 1)
+    if have.is_witnessed:
+        # What nobody vouches for proves nothing of what a receipt does.
+        sure_before, sure_after = sure_before and witnessed_before, sure_after and witnessed_after
     return Beside(last_id if sure_before else None, first_id if sure_after else None)
 
 

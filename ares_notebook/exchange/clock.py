@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from ares_notebook.market.periods import to_ms
@@ -30,29 +31,33 @@ class ExchangeClock:
     """
 
     def __init__(self) -> None:
-        # The exchange's time minus that of a clock which nobody can set.
-        self._ahead_ms: float | None = None
+        # The exchange's time minus that of a clock which nobody can set: the two earliest claims.
+        self._ahead_ms: list[float] = []
 
     def hear(self, exchange_ms: float) -> None:
-        """Learn from an answer; of several that disagree the earliest counts that can be."""
-        if exchange_ms < _EARLIEST_MS:
-            return
-        ahead_ms = exchange_ms - _steady_ms()
-        self._ahead_ms = ahead_ms if self._ahead_ms is None else min(self._ahead_ms, ahead_ms)
+        """
+        Learn from an answer; of several that disagree the second earliest counts.
+
+        So one answer that is wrong, such as of a cache between, stops nothing.
+        """
+        if exchange_ms >= _EARLIEST_MS:
+            self._ahead_ms = sorted([*self._ahead_ms, exchange_ms - _steady_ms()])[:2]
 
     def hear_headers(self, headers: Mapping[str, str]) -> None:
         """The same from the ``Date`` of an answer, which is cut to the second."""
         try:
-            self.hear(to_ms(parsedate_to_datetime(headers.get("Date", ""))))
+            moment = parsedate_to_datetime(headers.get("Date", ""))
+            # One of no zone is UTC [RFC 5322, 3.3].
+            self.hear(to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
         except (ValueError, OverflowError):
             return
 
     def now_ms(self) -> int:
         """Now, in milliseconds since the epoch; by the clock of this machine until one has been heard."""
         ours_ms = time.time() * 1000
-        if self._ahead_ms is None:
+        if not self._ahead_ms:
             return int(ours_ms)
-        return int(min(ours_ms, _steady_ms() + self._ahead_ms))
+        return int(min(ours_ms, _steady_ms() + self._ahead_ms[-1]))
 
 
 def _steady_ms() -> float:

@@ -14,8 +14,8 @@ __all__ = ["Info", "Listing", "read_info", "read_time"]
 _INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 # The exchange opened in July 2017; a clock that says otherwise is none.
 _EARLIEST_MS, _LATEST_MS = 1_498_867_200_000, 4_102_444_800_000
-# BREAK and SETTLING say that trading is over, for a while or for good; a HALT is short.
-_IN_TRADE = ("TRADING", "HALT", "CANCEL_ONLY", "PENDING_TRADING", "PRE_TRADING")
+# What says that trading is over, for a while or for good; any other word says nothing of it.
+_OVER = ("BREAK", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE", "PRE_SETTLE")
 _FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
@@ -26,13 +26,13 @@ class Listing:
 
     Parameters
     ----------
-    is_trading : bool
-        Whether its status is that of a symbol in trade; a halt is one too.
+    is_over : bool
+        Whether its status says that trading is over; a halt is not.
     onboard_ms : int, optional
         When the contract was listed; spot does not tell.
     """
 
-    is_trading: bool
+    is_over: bool
     onboard_ms: int | None = None
 
 
@@ -94,10 +94,10 @@ def read_info(body: bytes) -> Info:
 
 
 def _listing(symbol: dict[str, Any]) -> Listing:
-    """A symbol's status; one without is taken for trading, since it is listed."""
+    """A symbol's status and dates, as far as they are such."""
     onboard_ms = symbol.get("onboardDate")
     is_known = isinstance(onboard_ms, int) and _is_moment(onboard_ms)
-    return Listing(symbol.get("status", "TRADING") in _IN_TRADE, onboard_ms if is_known else None)
+    return Listing(symbol.get("status") in _OVER, onboard_ms if is_known else None)
 
 
 def _is_moment(ms: int) -> bool:

@@ -24,7 +24,7 @@ from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.intervals import next_open_ms, opens_between
 from ares_notebook.market.lines import Lines
-from ares_notebook.market.periods import utc
+from ares_notebook.market.periods import DAY_MS, utc
 from ares_notebook.market.series import Series
 
 __all__ = ["Pages", "within"]
@@ -35,7 +35,6 @@ _Marks = npt.NDArray[np.bool_]
 
 # Pages under way at once for a file among others; one that is alone may have all places.
 _PAGES_AHEAD = 8
-_NEVER_MS = 1 << 52
 # Ids ascend, and stamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
 
@@ -58,6 +57,8 @@ class Pages:
         self.latest_ms: dict[Series, int] = {}
         # Edges of days of trades over which the ids run on, as a look has shown.
         self._joined: set[tuple[Series, int | None, int | None]] = set()
+        # Pairs of ids between which lie trades that are stamped on another day.
+        self._elsewhere: set[tuple[Series, int | None, int | None]] = set()
         self._files_paged = 0
         self.notes: list[str] = []
 
@@ -65,6 +66,10 @@ class Pages:
     def now_ms(self) -> int:
         """Now, never later than the exchange says."""
         return self.transport.clock.now_ms()
+
+    def is_elsewhere(self, series: Series, hole: Hole) -> bool:
+        """Whether what lies between two ids was shown, and is stamped on another day."""
+        return (series, hole.after_id, hole.before_id) in self._elsewhere
 
     def runs_on(self, series: Series, hole: Hole) -> bool:
         """Whether a look has shown that the trade ids run on over a hole at the edge of a day."""
@@ -217,10 +222,17 @@ class Pages:
         page = await self.page(series, {"fromId": first}, can_be, limit=end - first, least=1)
         # Where ids are missing the page reaches beyond what was asked.
         page = page.only(page.keys < end)
-        # Beside a trade that is there the ids alone decide: stamps need not ascend with them.
-        start_ms = 0 if hole.after_id is not None else hole.start_ms
-        end_ms = _NEVER_MS if hole.before_id is not None else hole.end_ms
-        return page.between(start_ms, end_ms)
+        # Beside a trade that is there the ids alone decide: stamps need not ascend with them. But
+        # a trade of another day is in the file of that day.
+        start_ms, end_ms = hole.start_ms, hole.end_ms
+        if hole.after_id is not None:
+            start_ms = start_ms // DAY_MS * DAY_MS
+        if hole.before_id is not None:
+            end_ms = -(-end_ms // DAY_MS) * DAY_MS
+        own = page.between(start_ms, end_ms)
+        if len(own) < len(page) and hole.after_id is not None and hole.before_id is not None:
+            self._elsewhere.add((series, hole.after_id, hole.before_id))
+        return own
 
     async def page(
         self,

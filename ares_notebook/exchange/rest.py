@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from ares_notebook.errors import UnknownSymbol
+from ares_notebook.errors import BadAnswer, UnknownSymbol
 from ares_notebook.exchange.info import Info, Listing, read_info, read_time
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.pages import Pages, within
@@ -84,6 +84,10 @@ class Rest(Pages):
         except UnknownSymbol:
             return {}
         self._learn("spot", info)
+        if symbol not in info.symbols:
+            # What is not known is refused; a list without it is no statement.
+            msg = f"the exchange was asked for {symbol}, and told of other symbols; run again later"
+            raise BadAnswer(msg)
         return info.symbols
 
     def _learn(self, counter: str, info: Info) -> None:
@@ -132,6 +136,9 @@ class Rest(Pages):
         )
         info = await self.transport.get(ask, read_info)
         self._learn("futures", info)
+        if not info.symbols:
+            msg = f"{url} lists no contract at all; that is not believed, run again later"
+            raise BadAnswer(msg)
         return info.symbols
 
     async def first_row(self, series: Series) -> FirstRow | None:

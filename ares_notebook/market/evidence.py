@@ -49,6 +49,8 @@ class Evidence(Struct, frozen=True):
     explains_rows : bool
         Whether it explains rows that are missing for certain; else only an edge at which
         nobody knows whether any row is missing.
+    is_alone : bool
+        Whether the archive was not to be asked: a run that may ask it does so once more.
     ages : bool
         Whether the answer counts for good only if it came a day after the moment in
         question: a row may be published late.
@@ -58,6 +60,7 @@ class Evidence(Struct, frozen=True):
     says: str
     is_proof: bool = True
     explains_rows: bool = True
+    is_alone: bool = False
     ages: bool = True
 
 
@@ -72,10 +75,25 @@ EVIDENCE = {
     "first trade": Evidence(
         BEFORE_LISTING, "the exchange's first trade of the symbol (id 0) is later"
     ),
+    "first trade alone": Evidence(
+        BEFORE_LISTING,
+        "the exchange's first trade of the symbol (id 0) is later; the archive was not asked",
+        is_alone=True,
+    ),
+    "other day": Evidence(
+        CONFIRMED,
+        "the trade of this id is stamped on another day, and belongs to the file of that day",
+        ages=False,
+    ),
     "first rows": Evidence(
         BEFORE_LISTING, "the API's first row and the archive's first file are later"
     ),
     "onboard date": Evidence(BEFORE_LISTING, "the contract was listed later, says exchangeInfo"),
+    "onboard date alone": Evidence(
+        BEFORE_LISTING,
+        "the contract was listed later, says exchangeInfo; the archive was not asked",
+        is_alone=True,
+    ),
     "no perpetual": Evidence(
         BEFORE_LISTING,
         "there is no perpetual of this name: exchangeInfo does not list it, and neither the API "
@@ -91,6 +109,12 @@ EVIDENCE = {
     "archive": Evidence(
         UNCONFIRMED,
         'the archive has none, and it alone was asked; source="auto" asks the API, too',
+        is_proof=False,
+    ),
+    "early end": Evidence(
+        UNCONFIRMED,
+        "the API's history ends earlier, although the symbol trades, so that its silence proves "
+        "nothing",
         is_proof=False,
     ),
     "late history": Evidence(
@@ -149,6 +173,11 @@ class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     def is_proof(self) -> bool:
         """Whether it explains a gap."""
         return evidence_of(self.evidence).is_proof
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the archive is still to be heard about it."""
+        return evidence_of(self.evidence).is_alone
 
     @property
     def is_settled(self) -> bool:

@@ -78,23 +78,26 @@ def _is_in_the_way(have: Have) -> bool:
 async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepReport:
     """Decide anew about a file under its lock, and do it."""
     now = decide(have, step.until_ms, roads.source)
-    now = replace(now, edges_wait=step.edges_wait and not now.restores)
-    if now.restores and (receipt := store.receipt(step.file)) is not None:
+    if now.restore_until_ms is not None:
+        receipt = store.receipt(step.file)
         # Its rows came from where those came that it is to have again.
-        now = replace(now, have=replace(now.have, sources=receipt.sources))
-    if now.action == "skip":
+        sources = () if receipt is None else receipt.sources
+        now = replace(now, until_ms=now.restore_until_ms, have=replace(now.have, sources=sources))
+    elif now.action == "skip":
         # Of the plan it dropped what a receipt needs; the days beside it may have proven its edges.
         now = replace(now, have=have)
+    else:
+        now = replace(now, edges_wait=step.edges_wait)
     with Draft(now, store, lambda: roads.rest.now_ms) as draft:
         problem = None
         if now.action != "skip":
             problem = await fill(draft, now, roads)
-        if now.restores and not draft.has_bytes(store.receipt(step.file)):
+        if now.restore_until_ms is not None and not draft.has_bytes(store.receipt(step.file)):
             return told(now, missing=len(now.holes), error=problem)
         rows = draft.new_rows
         await draft.commit()
-        missing = len(draft.unexplained())
-    why = why_incomplete(draft.outcome, draft.until_ms)
+        missing = len(draft.left())
+    why = why_incomplete(draft.outcome, now.until_ms) if missing else ""
     if missing or problem is not None:
         trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
         if trouble is not None:

@@ -10,14 +10,20 @@ from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.rest import FirstRow, Rest
 from ares_notebook.market.datasets import AGG_TRADES
 from ares_notebook.market.facts import Hole
+from ares_notebook.market.periods import DAY_MS
 from ares_notebook.market.series import Series
 from ares_notebook.work.draft import Draft
 
 __all__ = ["confirm", "confirm_unasked"]
 
-# The first payment of a contract is due within two days of its listing: BTCUSDT was listed
-# on 2019-09-08 at 17:57, and first paid on 2019-09-10 at 08:00.
-_LATEST_FIRST_FUNDING_MS = 48 * 3_600_000
+_CONTRADICTED = "contradicted"
+_HOUR_MS = 3_600_000
+_FUNDING_MS = 8 * _HOUR_MS
+# BTCUSDT was listed on 2019-09-08 at 17:57 and first paid on 2019-09-10 at 08:00
+# [website's export; the archive begins with 2020]. Where others' first payment was is not known.
+_FIRST_FUNDING_MS = {"BTCUSDT": 1_568_102_400_000}
+# A name is in the archive's listing on the next day, at times within a week.
+_LATEST_LISTING_MS = 14 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,10 @@ async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iter
     for hole in holes:
         if hole.rows is None and rest.runs_on(draft.file.series, hole):
             draft.record([hole], "neighbours")
+        elif rest.is_elsewhere(draft.file.series, hole):
+            draft.record([hole], "other day")
         elif await rest.begins_before(draft.file.series, hole.start_ms):
-            is_over = _is_tail(draft, hole) and await _has_ended(ask, hole.start_ms)
-            draft.record([hole], "last row" if is_over else "rest")
+            draft.record([hole], await _why_silent(ask, hole))
         else:
             await _confirm_early(ask, hole)
 
@@ -90,6 +97,20 @@ async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> 
     return answered
 
 
+async def _why_silent(ask: _Witnesses, hole: Hole) -> str:
+    """The word for the silence of an API whose history begins before a hole."""
+    if not _is_tail(ask.draft, hole):
+        return "rest"
+    # The last trade lies in the first millisecond of the hole behind it.
+    if await _has_ended(ask, hole.start_ms + (hole.after_id is not None)):
+        return "last row"
+    is_past = hole.end_ms < ask.rest.now_ms - DAY_MS
+    # What is younger is asked for once more, and may be the halt of this hour.
+    if is_past and await ask.rest.ends_before(ask.series, hole.end_ms):
+        return "early end"
+    return "rest"
+
+
 def _is_tail(draft: Draft, hole: Hole) -> bool:
     """Whether no row of the file is behind the hole."""
     return hole.before_id is None and hole.end_ms > (draft.facts.last_ms or 0)
@@ -103,7 +124,7 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
         listing = await ask.rest.listing_of(ask.series)
     except (TransportError, BadAnswer):
         return False
-    return listing is None or not listing.is_trading
+    return listing is None or listing.is_over
 
 
 async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
@@ -129,55 +150,83 @@ async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
 
 async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:
     """The word for what proves that nothing lies in a stretch before the API's first row."""
-    is_earlier = await _is_earlier_known(ask, start_ms)
-    if is_earlier:
-        is_proven = await _is_silent(ask, start_ms, end_ms) and await _is_beginning(
-            ask, end_ms, first
+    beginning = await _beginning(ask, end_ms, first)
+    if beginning == _CONTRADICTED:
+        return "late history"
+    archive = await _archive_of(ask, start_ms, end_ms, first)
+    if ask.draft.has_rows_before(start_ms) or (archive is not None and archive.begins_before):
+        is_proven = (
+            archive is not None and archive.is_silent and not _goes_on(ask.draft, end_ms, first)
         )
-        return "between listings" if is_proven else "late history"
-    if is_earlier is False and await _is_silent(ask, start_ms, end_ms):
-        return "first rows"
-    return await _is_beginning(ask, end_ms, first) or "late history"
+        return "between listings" if is_proven and beginning else "late history"
+    if beginning:
+        return beginning if ask.archive is not None else f"{beginning} alone"
+    return "first rows" if archive is not None and archive.is_silent else "late history"
 
 
-async def _is_beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str | None:
-    """The word for the proof that the symbol's listing of today begins no earlier, if there is one."""
+def _goes_on(draft: Draft, end_ms: int, first: FirstRow) -> bool:
+    """Whether rows of an older listing are behind a stretch, so that it lies within that one."""
+    last_ms = draft.facts.last_ms
+    return last_ms is not None and end_ms <= last_ms < first.stamp_ms
+
+
+async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
+    """The word for the proof that today's listing of the name begins no earlier; empty without one."""
     series = ask.series
     try:
         if series.dataset.market == "spot":
             trades = Series.of(AGG_TRADES, series.symbol)
             trade = first if series == trades else await ask.rest.first_row(trades)
-            is_first = trade is not None and trade.key == 0 and trade.stamp_ms >= end_ms
-            return "first trade" if is_first else None
+            if trade is None:
+                return ""
+            if trade.key and trade.stamp_ms < end_ms + DAY_MS:
+                # There were trades before the first one that it has, and that one is of then.
+                return _CONTRADICTED
+            return "first trade" if not trade.key and trade.stamp_ms >= end_ms else ""
         listing = await ask.rest.listing_of(series)
     except (TransportError, BadAnswer):
         # Who cannot be asked proves nothing; the rows themselves have been asked for.
-        return None
-    if listing is None or listing.onboard_ms is None:
-        return None
-    # Between listing and first payment no row is due; a later beginning is that of the API alone.
-    return "onboard date" if end_ms <= listing.onboard_ms + _LATEST_FIRST_FUNDING_MS else None
+        return ""
+    onboard_ms = None if listing is None else listing.onboard_ms
+    if onboard_ms is None:
+        return ""
+    # From the listing on a payment is due each eight hours, but for what is known of the oldest.
+    next_due_ms = (onboard_ms // _FUNDING_MS + 1) * _FUNDING_MS
+    known_ms = _FIRST_FUNDING_MS.get(series.symbol, 0)
+    is_due = end_ms > max(next_due_ms, known_ms) + _HOUR_MS
+    return _CONTRADICTED if is_due else "onboard date"
 
 
-async def _is_earlier_known(ask: _Witnesses, start_ms: int) -> bool | None:
-    """Whether rows of the name are known before the file; None where the archive cannot be asked."""
-    if ask.draft.has_rows_before(start_ms):
-        return True
-    if ask.archive is None:
+@dataclass(frozen=True, slots=True)
+class _Archived:
+    """What the archive has of a name: earlier files, and nothing of a stretch."""
+
+    begins_before: bool
+    is_silent: bool
+
+
+async def _archive_of(
+    ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow
+) -> _Archived | None:
+    """What the archive tells of a stretch; None where it cannot be asked, or proves nothing."""
+    file, archive = ask.draft.file, ask.archive
+    if archive is None:
         return None
     try:
-        return await ask.archive.first_ms(ask.series) < ask.draft.file.start_ms
+        begins_ms = await archive.first_ms(ask.series)
+        lists_any = await archive.lists_any(ask.series, start_ms, end_ms)
+        is_first = file.start_ms == start_ms and not await archive.lists_any(
+            ask.series, start_ms - DAY_MS, start_ms
+        )
     except (TransportError, BadAnswer):
         return None
-
-
-async def _is_silent(ask: _Witnesses, start_ms: int, end_ms: int) -> bool:
-    """Whether the archive has nothing of a stretch: its file was read, or none is listed."""
-    if ask.archive is None or start_ms < ask.series.dataset.archive_since_ms:
-        return False
-    if not any(hole.start_ms < end_ms and start_ms < hole.end_ms for hole in ask.draft.unasked()):
-        return True
-    try:
-        return not await ask.archive.lists_any(ask.series, start_ms, end_ms)
-    except (TransportError, BadAnswer):
-        return False
+    is_empty = begins_ms > ask.rest.now_ms
+    if start_ms < ask.series.dataset.archive_since_ms or (
+        # Of a name that has traded for weeks it has files: an empty listing is a fault of it.
+        is_empty and first.stamp_ms < ask.rest.now_ms - _LATEST_LISTING_MS
+    ):
+        return None
+    was_read = not any(
+        hole.start_ms < end_ms and start_ms < hole.end_ms for hole in ask.draft.unasked()
+    )
+    return _Archived(begins_ms < file.start_ms, not lists_any or (was_read and is_first))

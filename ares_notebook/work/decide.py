@@ -57,9 +57,9 @@ class Step(Struct, frozen=True, gc=False):
     edges_wait : bool
         Whether the edges of a day of trades are left alone until the days beside it are
         there: where the ids run on, they are proven without a request.
-    restores : bool
-        Whether an altered file is to get back the rows that it lacks. It counts only if its
-        bytes are then those of its receipt; else it is fetched whole.
+    restore_until_ms : int, optional
+        Up to where an altered file is to get back the rows that it lacks, first of all. It
+        counts only if its bytes are then those of its receipt; else it is fetched whole.
     rows, bytes_received, bytes_stored, requests : int
         Estimates of what the first road will bring and cost.
     """
@@ -78,7 +78,7 @@ class Step(Struct, frozen=True, gc=False):
     doubt: Hole | None = None
     is_recheck: bool = False
     edges_wait: bool = False
-    restores: bool = False
+    restore_until_ms: int | None = None
 
 
 def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
@@ -94,10 +94,15 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
         The roads that are open.
     """
     file = have.file
-    if not all(each.is_settled for each in have.absences):
-        have = replace(have, absences=tuple(each for each in have.absences if each.is_settled))
+    lasting = tuple(
+        each
+        for each in have.absences
+        if each.is_settled and not (each.is_alone and source == "auto")
+    )
+    if len(lasting) < len(have.absences):
+        have = replace(have, absences=lasting)
     until_ms = min(until_ms, file.grid_end_ms)
-    if have.is_restorable and (step := _restoring(have, source)) is not None:
+    if have.is_restorable and (step := _restoring(have, until_ms, source)) is not None:
         return step
     anew = _why_anew(have)
     if anew and have.end_ms is not None:
@@ -123,15 +128,20 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     return _estimated(step)
 
 
-def _restoring(have: Have, source: Literal["auto", "archive", "rest"]) -> Step | None:
+def _restoring(
+    have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
+) -> Step | None:
     """Bring back just what an altered file lacks, up to where its rows ended; None if it lacks nothing."""
-    until_ms = min(have.noted_end_ms or 0, have.file.grid_end_ms)
+    ended_ms = min(have.noted_end_ms or 0, have.file.grid_end_ms)
     there = replace(have, is_altered=False)
-    left = there.unexplained(until_ms)
-    step = Step(
-        have.file, "extend", _why_extend(there, left), until_ms, there, tuple(left), restores=True
+    left = there.unexplained(ended_ms)
+    step = Step(have.file, "extend", _why_extend(there, left), ended_ms, there, tuple(left))
+    step = replace(
+        step,
+        roads=_roads(step, source),
+        until_ms=max(until_ms, ended_ms),
+        restore_until_ms=ended_ms,
     )
-    step = replace(step, roads=_roads(step, source))
     return _estimated(step) if left and step.roads else None
 
 

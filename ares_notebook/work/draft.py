@@ -29,6 +29,8 @@ from ares_notebook.work.decide import Step
 
 __all__ = ["Draft"]
 
+_PASSING_MS = 10_000
+
 # More files at once than cores would only take more memory, and no less time. Who
 # waits does so on the loop: a thread that waits is missing to those who check and store.
 _CORES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -51,7 +53,7 @@ class Draft:
 
     def __init__(self, step: Step, store: Store, now_ms: Callable[[], int]) -> None:
         self.file = step.file
-        self.until_ms = step.until_ms
+        self.until_ms = self._wanted_ms = step.until_ms
         self._now_ms = now_ms
         self._have = step.have
         self._store = store
@@ -119,6 +121,16 @@ class Draft:
     def unexplained(self) -> list[Hole]:
         """What no proof explains yet; see `market.holes.unexplained`."""
         return self.outcome.unexplained(self.until_ms)
+
+    def left(self) -> list[Hole]:
+        """
+        What of all that was wanted is not proven.
+
+        What the exchange's clock has cut off counts too, but for the seconds in which time
+        itself has passed.
+        """
+        is_cut = self._wanted_ms - self.until_ms > _PASSING_MS
+        return self.outcome.unexplained(self._wanted_ms if is_cut else self.until_ms)
 
     def unasked(self) -> list[Hole]:
         """What of it the archive has not been asked for either; see `market.holes.unasked`."""

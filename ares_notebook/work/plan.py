@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from ares_notebook.cache.beside import haves_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument
@@ -101,9 +103,13 @@ class Plan:
     def ending(self, end: datetime) -> Plan:
         """The same plan with an earlier end: what is not closed by then is left out."""
         begun = [step for step in self.steps if step.file.period.start < end]
-        steps = [
+        cut = [
             decide(step.have, min(step.until_ms, to_ms(end)), self.settings.source)
             for step in begun
+        ]
+        steps = [
+            structs.replace(now, is_recheck=step.is_recheck)
+            for now, step in zip(cut, begun, strict=True)
         ]
         return replace(self, end=end, steps=tuple(steps))
 

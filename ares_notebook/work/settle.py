@@ -138,20 +138,23 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
     if only_futures:
         # Nobody has looked yet whether the symbol exists at all.
         await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
-    # The archive alone cannot know of a perpetual that is listed since this month.
-    is_proven = plan.settings.source != "archive"
+    # The archive alone cannot know of a perpetual that is listed since this month; without it
+    # nobody knows of one that was settled, and rows that are there contradict.
+    has_rows = bool(store.stamps_of(steps[0].file.series.stem))
+    is_proven = plan.settings.source == "auto" and not has_rows
+    silent = "archive" if plan.settings.source == "archive" else "late history"
     if is_proven:
         note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
     else:
         note(
-            f"{plan.symbol}: the archive has no funding of it; whether there is a perpetual of "
-            f'this name only the API can tell (source="auto")'
+            f"{plan.symbol}: there is no funding of it; that there never was a perpetual of this "
+            f'name only API and archive together can prove (source="auto")'
         )
     try:
         for step in steps:
             async with locked(store, step.file):
                 with Draft(step, store, lambda: roads.rest.now_ms) as draft:
-                    draft.record(step.holes, "no perpetual" if is_proven else "archive")
+                    draft.record(step.holes, "no perpetual" if is_proven else silent)
                     await draft.commit()
     except CacheError as error:
         note(f"that could not be noted, and is asked again next time: {error}")
