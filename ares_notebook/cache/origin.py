@@ -35,14 +35,16 @@ def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, P
     known = market_of(folder)
     if known is None:
         files = list(files)
-        if files and _note_of(folder).exists():
+        is_noted = bool(files) and _note_of(folder).exists()
+        # Another may have written it since.
+        known = market_of(folder) if is_noted else _market_of_old(files)
+        if is_noted and known is None:
             msg = (
                 f"{_note_of(folder)} is damaged, so nobody knows whose data {folder} holds; write "
                 f'{{"market": "binance"}} into it, or the market that they are of, or choose '
                 f"another folder with cache_dir"
             )
             raise CacheUnavailable(msg)
-        known = _market_of_old(files)
     if known not in (None, market):
         msg = (
             f"{folder} holds the data of {known!r}, and {market!r} would be mixed "
