@@ -314,11 +314,13 @@ async def test_a_recheck_is_one_though_our_clock_is_ahead(exchange, settings):
     path.write_bytes(b"".join(lines[:5] + lines[8:]))
     receipt_of(settings, path.name).unlink()
     start = receipt["facts"]["covered_from_ms"] + 4 * HOUR_MS
-    exchange.fail("/api/v3/klines", times=2, replace_body=b"[]")
+    exchange.fail(f"/api/v3/klines.*startTime={start}", times=2, replace_body=b"[]")
     exchange.withhold("klines")
     await ares.repair_gaps("BTCUSDT", settings=settings)
+    told = set(ares.find_gaps("BTCUSDT", settings=settings)["reason"])
     report = await ares.repair_gaps("BTCUSDT", recheck=True, settings=settings)
 
+    assert "confirmed absent upstream" in told
     assert report
     frame = ares.load_klines("BTCUSDT", "1h", settings=settings)
     stamps = [int(each.timestamp() * 1000) for each in frame.index]
