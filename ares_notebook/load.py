@@ -308,10 +308,11 @@ def _never(series: Series, store: Store, span: Span) -> str:
 
 def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     missing = frame.attrs["missing"]
+    words = ""
     if altered := frame.attrs.get("altered"):
         more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
-        return (
-            f"{altered[0]}{more} is not what its receipt says: somebody or a disk has altered it, "
+        words = (
+            f"; {altered[0]}{more} is not what its receipt says: somebody or a disk has altered it, "
             f"so its rows prove nothing; the next download of its period, or repair_gaps, "
             f"replaces it"
         )
@@ -319,5 +320,5 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return (
         f"{series.stem} lacks {first.replace(tzinfo=None)} to "
-        f'{last.replace(tzinfo=None)}{more} (all in frame.attrs["missing"]); a download closes what can be closed'
+        f'{last.replace(tzinfo=None)}{more} (all in frame.attrs["missing"]); a download closes what can be closed{words}'
     )
