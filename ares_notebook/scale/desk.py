@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from distributed import get_worker, secede
+from distributed import Worker, get_worker, secede
 from msgspec import structs
 
 from ares_notebook.cache.receipts import Receipt
@@ -147,10 +147,25 @@ def work(brief: Brief, step: Step) -> Done:
     AresError
         If it fails.
     """
+    worker = get_worker()
+    _stop_profiler(worker)
     # While this job waits for the exchange, the worker begins the next.
     secede()  # type: ignore[no-untyped-call]
     # Dask clears it when a worker that was killed is followed by another.
-    return run(_worked(brief, step, get_worker().local_directory))
+    return run(_worked(brief, step, worker.local_directory))
+
+
+def _stop_profiler(worker: Worker) -> None:
+    """
+    Stop Dask's profiler of this worker, which can hang it for good.
+
+    It looks at the frames of all threads, and may deadlock with one that is born or ends at
+    that moment (CPython 106883); a job that secedes has such threads made.
+    """
+    for name in ("profile", "profile-cycle"):
+        callback = worker.periodic_callbacks.get(name)
+        if callback is not None and callback.is_running():
+            worker.loop.add_callback(callback.stop)
 
 
 def version() -> str:
