@@ -91,15 +91,16 @@ def coverage(
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
+    known = [have for group in _by_series(files) for have in haves_of(store, group)]
+    # A file that once had rows and lost them counts: it is to be seen that it is gone.
+    if not any(have.on_disk or have.absences or have.noted_rows for have in known):
+        raise NeverDownloaded(never(store, symbol, interval))
+    # A file that was asked for and did not come has a row too, which says why.
     rows = [
         _row(have, until_ms, now_ms)
-        for group in _by_series(files)
-        for have in haves_of(store, group)
-        # A file that was asked for and did not come has a row too, which says why.
-        if have.on_disk or have.absences or have.trouble or have.noted_rows
+        for have in known
+        if have.on_disk or have.absences or have.noted_rows or have.trouble
     ]
-    if not rows:
-        raise NeverDownloaded(never(store, symbol, interval))
     return table_of(_COLUMNS, rows)
 
 

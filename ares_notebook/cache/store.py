@@ -157,6 +157,15 @@ class Store:
                 trouble=trouble,
                 noted_end_ms=end_ms,
             )
+        have = self._measured(file, on_disk, receipt, status.st_mtime_ns)
+        return replace(
+            have, absences=absences, trouble=trouble, noted_end_ms=end_ms, noted_rows=rows
+        )
+
+    def _measured(
+        self, file: CacheFile, on_disk: str, receipt: Receipt | None, mtime_ns: int
+    ) -> Have:
+        """What the rows of a file tell of which no receipt holds."""
         # PyArrow is slow to import, and who trusts the receipts does without it.
         from ares_notebook.cache.examine import examined  # noqa: PLC0415 - as said
 
@@ -164,15 +173,8 @@ class Store:
         # A final receipt of no file says that there is none, and now there is one.
         is_altered = receipt is not None and (receipt.sha256 is not None or receipt.final)
         if is_altered:
-            tell_of_change(path, status.st_mtime_ns)
-        return replace(
-            examined(file, path),
-            absences=absences,
-            trouble=trouble,
-            is_altered=is_altered,
-            noted_end_ms=end_ms,
-            noted_rows=rows,
-        )
+            tell_of_change(path, mtime_ns)
+        return replace(examined(file, path), is_altered=is_altered)
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""

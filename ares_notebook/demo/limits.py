@@ -77,7 +77,7 @@ class Budget:
         self.spent[self._window * self.seconds] = self.used
 
     def _turn_to(self, now_s: float) -> None:
-        """Begin a new window if the old one is over."""
+        """Begin a new window if the old one is over; a thread that read the time earlier is late."""
         window = int(now_s // self.seconds)
-        if window != self._window:
+        if window > self._window:
             self._window, self.used, self._refused = window, 0, 0

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 
 from ares_notebook.demo.grid import open_of
 from ares_notebook.demo.market import Listing
-from ares_notebook.demo.names import period_of
+from ares_notebook.demo.names import ms_of, period_of
 from ares_notebook.demo.recording import Recording, Row, Series, microseconds
 from ares_notebook.demo.symbols import Road
 from ares_notebook.demo.window import Window
 from ares_notebook.demo.zips import pack
 
+# A running recording ends with the last day that the archive has, a day or so ago.
+_LATEST_END_US = 2 * 86_400_000_000
 _QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
 
 
@@ -76,9 +79,25 @@ class ReplayMarket:
         self._recording = recording
 
     def listings(self, road: Road, now_us: int) -> list[Listing]:
-        """Symbols of which anything was recorded."""
-        del now_us
-        return [_listing(symbol) for symbol in self._recording.symbols[road]]
+        """Symbols of which anything was recorded; one whose recording is over trades no more."""
+        over_us = now_us - _LATEST_END_US
+        return [
+            _listing(symbol, is_trading=self._ends_us.get((road, symbol), now_us) > over_us)
+            for symbol in self._recording.symbols[road]
+        ]
+
+    @cached_property
+    def _ends_us(self) -> dict[tuple[Road, str], int]:
+        """When the last recorded file of each symbol ends."""
+        ends: dict[tuple[Road, str], int] = {}
+        for folder, keys in self._recording.keys.items():
+            road: Road = "um" if "/futures/" in folder else "spot"
+            for symbol in self._recording.symbols[road]:
+                spans = (period_of(key) for key in keys if f"/{symbol}/" in folder)
+                for _, end in filter(None, spans):
+                    end_us = ms_of(end) * 1_000
+                    ends[road, symbol] = max(end_us, ends.get((road, symbol), end_us))
+        return ends
 
     def klines(
         self, road: Road, symbol: str, interval: str, window: Window, *, now_us: int, micros: bool
@@ -117,10 +136,10 @@ class ReplayMarket:
         return table.rows[window.rows(table.times_us, now_us)]
 
 
-def _listing(symbol: str) -> Listing:
+def _listing(symbol: str, *, is_trading: bool) -> Listing:
     """A symbol, parted into base and quote as well as its name tells."""
     quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
-    return Listing(symbol, symbol.removesuffix(quote), quote)
+    return Listing(symbol, symbol.removesuffix(quote), quote, is_trading=is_trading)
 
 
 def _is_on_grid(interval: str, opened_us: int) -> bool:
