@@ -74,6 +74,17 @@ def test_the_wait_is_to_the_end_of_the_hosts_window():
     assert 38 < budget.wait_seconds(2) <= 40
 
 
+def test_what_a_host_tells_counts_though_our_clock_is_ahead_of_its():
+    """Where our clock is 1,000 minutes ahead of the host's, its first answer's sum still counts."""
+    budget = Budget(100, 60, 0.8)
+    assert budget.wait_seconds(2) == 0
+    headers = {**told(80), "Date": formatdate(AHEAD - 2_000 * 60, usegmt=True)}
+
+    budget.heed(headers, 1)
+
+    assert 58 < budget.wait_seconds(2) <= 60
+
+
 @pytest.mark.parametrize(
     "name", ["x-mbx-used-weight-1m", "X-MBX-USED-WEIGHT-1M", "x-mbx-used-weight-10S"]
 )

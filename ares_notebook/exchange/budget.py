@@ -124,8 +124,10 @@ class Budget:
         """Learn from an answer what has been used; without the header, count ourselves."""
         names = (name for name in headers if self.is_told and _USED_HEADER.fullmatch(name))
         told = next((headers[name] for name in names), "")
+        # Until a first answer the windows are those of our clock, which may be ahead.
+        is_first = self._ahead_seconds == float("-inf")
         window = self._window_of(headers.get("Date", ""))
-        if window > self._window:
+        if window > self._window or (is_first and window < self._window):
             self._window, self._used = window, 0
         if not _WEIGHT.fullmatch(told):
             self._used += weight
