@@ -217,6 +217,7 @@ def sanitized(text: str) -> str:
         ("1 note; 2026-11-25 11:22 UTC", "1 note; 2027-01-01 00:00 UTC"),
         ("at http://127.0.0.1:39159", "at http://127.0.0.1:1024"),
         ("needs 1 MB, 12.3 GB free in demo_cache", "needs 1 MB, 1.0 TB free in demo_cache"),
+        ("1h.csv.20261130T001230498845", "1h.csv.20270101T000000000000"),
         ("<object at 0x7f5fd07f7e50>", "<object at 0x7f5fd0000000>"),
     ],
 )
