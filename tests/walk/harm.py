@@ -132,7 +132,11 @@ def _sha256(data: bytes) -> str:
 
 
 def _weaker(receipt: Path, **changes: Any) -> None:
-    told = json.loads(receipt.read_bytes())
+    try:
+        told = json.loads(receipt.read_bytes())
+    except ValueError:
+        # It was cut before, and says nothing at all.
+        return
     receipt.write_text(json.dumps({**told, **changes}))
 
 
