@@ -23,8 +23,8 @@ FLOORS = [
     {"market.facts", "market.halts", "market.rows", "shape"},
     {"market.funding"},
     {"market.measure", "market.holes", "market.scale"},
-    {"exchange.budget", "exchange.clock", "exchange.meter", "exchange.moments"},
-    {"exchange.expected"},
+    {"exchange.clock", "exchange.meter", "exchange.moments"},
+    {"exchange.budget", "exchange.expected"},
     {
         "exchange.express",
         "exchange.info",

@@ -85,6 +85,32 @@ def test_what_a_host_tells_counts_though_our_clock_is_ahead_of_its():
     assert 58 < budget.wait_seconds(2) <= 60
 
 
+def test_a_step_of_our_clock_ends_no_window(monkeypatch):
+    """Where our clock is set an hour ahead after an answer, what was used still counts."""
+    budget = Budget(100, 60, 0.8)
+    budget.heed(told(80), 1)
+
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3_600)
+
+    assert budget.wait_seconds(2) > 0
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", ""])
+def test_a_date_of_no_zone_is_utc(monkeypatch, zone):
+    """A window is told right by a date without a zone, wherever we are."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    budget = Budget(100, 60, 0.8)
+    budget.heed(told(10, second=60), 1)
+    headers = told(80, second=60)
+
+    budget.heed({**headers, "Date": headers["Date"].replace("GMT", zone).strip()}, 1)
+    monkeypatch.undo()
+    time.tzset()
+
+    assert budget.wait_seconds(2) > 0
+
+
 @pytest.mark.parametrize(
     "name", ["x-mbx-used-weight-1m", "X-MBX-USED-WEIGHT-1M", "x-mbx-used-weight-10S"]
 )

@@ -14,7 +14,8 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+
+from ares_notebook.exchange.clock import date_of
 
 __all__ = ["Budget", "Limit"]
 
@@ -68,7 +69,7 @@ class Budget:
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _window: int = 0
     _paused_until: float = 0.0
-    # Host's clock minus ours. `Date` is cut to the second, so the largest
+    # Host's clock minus one of ours that nobody can set. `Date` is cut to the second, so the largest
     # difference seen is the nearest to the truth, and never beyond it.
     _ahead_seconds: float = field(default=float("-inf"))
 
@@ -126,7 +127,7 @@ class Budget:
         told = next((headers[name] for name in names), "")
         # Until a first answer the windows are those of our clock, which may be ahead.
         is_first = self._ahead_seconds == float("-inf")
-        window = self._window_of(headers.get("Date", ""))
+        window = self._window_of(headers)
         if window > self._window or (is_first and window < self._window):
             self._window, self._used = window, 0
         if not _WEIGHT.fullmatch(told):
@@ -139,14 +140,14 @@ class Budget:
         """Let nobody ask this host for *seconds*: it said ``Retry-After``."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
-    def _window_of(self, date: str) -> int:
-        try:
-            host_seconds = parsedate_to_datetime(date).timestamp()
-        except (ValueError, OverflowError):
+    def _window_of(self, headers: Mapping[str, str]) -> int:
+        moment = date_of(headers)
+        if moment is None:
             return self._window
-        self._ahead_seconds = max(self._ahead_seconds, host_seconds - time.time())
+        host_seconds = moment.timestamp()
+        self._ahead_seconds = max(self._ahead_seconds, host_seconds - time.monotonic())
         return int(host_seconds // self.window_seconds)
 
     def _host_seconds(self) -> float:
         ahead = self._ahead_seconds
-        return time.time() + (ahead if ahead > float("-inf") else 0.0)
+        return time.monotonic() + ahead if ahead > float("-inf") else time.time()

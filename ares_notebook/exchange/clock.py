@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from ares_notebook.market.periods import to_ms
 
-__all__ = ["ExchangeClock"]
+__all__ = ["ExchangeClock", "date_of"]
 
 # The exchange opened in July 2017; a clock that says otherwise is none.
 _EARLIEST_MS = 1_498_867_200_000
@@ -45,12 +45,9 @@ class ExchangeClock:
 
     def hear_headers(self, headers: Mapping[str, str]) -> None:
         """The same from the ``Date`` of an answer, which is cut to the second."""
-        try:
-            moment = parsedate_to_datetime(headers.get("Date", ""))
-            # One of no zone is UTC [RFC 5322, 3.3].
-            self.hear(to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
-        except (ValueError, OverflowError):
-            return
+        moment = date_of(headers)
+        if moment is not None:
+            self.hear(to_ms(moment))
 
     def now_ms(self) -> int:
         """Now, in milliseconds since the epoch; by the clock of this machine until one has been heard."""
@@ -58,6 +55,23 @@ class ExchangeClock:
         if not self._ahead_ms:
             return int(ours_ms)
         return int(min(ours_ms, _steady_ms() + self._ahead_ms[-1]))
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """
+    When an answer was made, as its ``Date`` tells, to the second; None where it tells nothing.
+
+    Examples
+    --------
+    >>> date_of({"Date": "Sat, 01 Mar 2025 00:00:00 GMT"}).isoformat()
+    '2025-03-01T00:00:00+00:00'
+    """
+    try:
+        moment = parsedate_to_datetime(headers.get("Date", ""))
+        # One of no zone is UTC [RFC 5322, 3.3].
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _steady_ms() -> float:
