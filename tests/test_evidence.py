@@ -254,12 +254,15 @@ def change_a_digit(settings: ares.Settings, name: str, *, hidden: bool) -> Path:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("source", ["auto", "rest"])
-async def test_a_digit_changed_in_a_running_file_does_not_become_final(settings, name, source):
-    """Bytes other than those of the receipt are fetched anew before the file goes on."""
+@pytest.mark.parametrize("hidden", [False, True])
+async def test_a_digit_changed_in_a_running_file_does_not_become_final(
+    settings, name, source, hidden
+):
+    """Bytes other than those of the receipt, its size and time or not, are fetched anew before the file goes on."""
     own = settings.model_copy(update={"source": source})
     whole = elsewhere(own)
     await brought(own, name, "2025-03-05T12:00")
-    change_a_digit(own, name, hidden=False)
+    change_a_digit(own, name, hidden=hidden)
     report = await brought(own, name, "2025-03-06")
     await brought(whole, name, "2025-03-06")
 

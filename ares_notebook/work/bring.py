@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.damage import set_aside
+from ares_notebook.cache.damage import set_aside, verified
 from ares_notebook.cache.have import Have
 from ares_notebook.cache.lock import locked
 from ares_notebook.cache.receipts import Source
@@ -50,15 +50,15 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
         If the disk does not take the file; the old one is then still there.
     """
     async with locked(store, step.file):
-        have = await _have(step, store)
+        have = await _have(step, roads, store)
         if have.problem is not None or have.is_stray:
             await unbroken(set_aside, store, have)
-            have = await _have(step, store)
+            have = await _have(step, roads, store)
         # Another process may have done it while we waited for the lock.
         result = await _once(have, step, roads, store)
         if have.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
-            have = await _have(step, store)
+            have = await _have(step, roads, store)
             then = await _once(replace(have, noted_rows=0), step, roads, store)
             if not have.is_altered:
                 then = dataclasses.replace(
@@ -106,8 +106,16 @@ async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepRepor
     return told(now, rows=rows, missing=missing, error=problem, why=why)
 
 
-async def _have(step: Step, store: Store) -> Have:
-    have = await asyncio.to_thread(store.have, step.file)
+async def _have(step: Step, roads: Roads, store: Store) -> Have:
+    """What is there now; a file that is to be added to is read first, as its rows go into the next."""
+    have = _known(step, await asyncio.to_thread(store.have, step.file))
+    if decide(have, step.until_ms, roads.source).action == "extend":
+        have = _known(step, await asyncio.to_thread(verified, store, have))
+    return have
+
+
+def _known(step: Step, have: Have) -> Have:
+    """The same with what was seen of its neighbours, and with no answer that is to be asked for anew."""
     absences = () if step.is_recheck else have.absences
     return replace(have, beside=step.have.beside, absences=absences)
 
