@@ -32,7 +32,7 @@ receipts = cache / ".ares" / "receipts"
 def proven(
     dataset: Dataset, start_ms: int, end_ms: int, first_id: int
 ) -> tuple[Facts, tuple[Absence, ...]]:
-    """What the rows of a file prove, and what the archive had not, as a download notes it."""
+    """What the rows of a file prove, and the ids of its neighbours, as a download notes it."""
     if dataset.name == "klines":
         minutes = (end_ms - start_ms) // 60_000
         return Facts(minutes, start_ms, end_ms - 60_000, start_ms, end_ms), ()
@@ -40,11 +40,11 @@ def proven(
         last_ms = end_ms - 8 * HOUR_MS
         rows = (end_ms - start_ms) // (8 * HOUR_MS)
         facts = Facts(rows, start_ms, last_ms, start_ms, last_ms + HOUR_MS, pace_ms=8 * HOUR_MS)
-        return facts, (Absence(last_ms + HOUR_MS, end_ms, "archive", FETCHED),)
+        return facts, ()
     first_ms, last_ms, last_id = start_ms + EDGE_MS, end_ms - EDGE_MS, first_id + TRADES_A_DAY - 1
     facts = Facts(TRADES_A_DAY, first_ms, last_ms, first_ms, last_ms, first_id, last_id)
-    before = Absence(start_ms, first_ms + 1, "archive", FETCHED, None, first_id)
-    after = Absence(last_ms, end_ms, "archive", FETCHED, last_id, None)
+    before = Absence(start_ms, first_ms + 1, "neighbours", FETCHED, None, first_id)
+    after = Absence(last_ms, end_ms, "neighbours", FETCHED, last_id, None)
     return facts, (before, after)
 
 
