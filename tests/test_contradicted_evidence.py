@@ -20,6 +20,12 @@ def ms(moment: str) -> int:
     return int(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() * 1000)
 
 
+# The first candle of an API whose history begins late.
+FIRST_DAY = json.dumps(
+    [[ms("2025-02-10"), *["1.0"] * 5, ms("2025-02-11") - 1, "1.0", 1, "1.0", "1.0", "0"]]
+)
+
+
 def late(
     exchange: ares.DemoExchange, path: str, field: str | int, moment: str, **first: str
 ) -> None:
@@ -167,24 +173,6 @@ async def test_a_gap_within_an_older_listing_is_not_between_listings(
     publish_anew(name, "".join(lines[:10] + lines[15:]))
     exchange.withhold("klines/BTCUSDT/1d/BTCUSDT-1d-2025-01")
     exchange.withhold("daily/klines")
-    day = json.dumps(
-        [
-            [
-                ms("2025-02-10"),
-                "1.0",
-                "1.0",
-                "1.0",
-                "1.0",
-                "1.0",
-                ms("2025-02-11") - 1,
-                "1.0",
-                1,
-                "1.0",
-                "1.0",
-                "0",
-            ]
-        ]
-    )
     trade = json.dumps(
         [
             {
@@ -200,7 +188,7 @@ async def test_a_gap_within_an_older_listing_is_not_between_listings(
         ]
     )
     exchange.fail("aggTrades.*fromId=0&", times=None, replace_body=trade.encode())
-    late(exchange, "/api/v3/klines", 0, "2025-02-10", startTime=day)
+    late(exchange, "/api/v3/klines", 0, "2025-02-10", startTime=FIRST_DAY)
     report = await ares.download_klines_data(
         "BTCUSDT", "1d", 0.25, end="2025-02-01", settings=settings
     )
@@ -257,26 +245,8 @@ async def test_an_empty_listing_of_a_name_that_trades_is_not_believed(exchange, 
             }
         ]
     )
-    day = json.dumps(
-        [
-            [
-                ms("2025-02-10"),
-                "1.0",
-                "1.0",
-                "1.0",
-                "1.0",
-                "1.0",
-                ms("2025-02-11") - 1,
-                "1.0",
-                1,
-                "1.0",
-                "1.0",
-                "0",
-            ]
-        ]
-    )
     exchange.fail("aggTrades.*fromId=0&", times=None, replace_body=trade.encode())
-    late(exchange, "/api/v3/klines", 0, "2025-02-10", startTime=day)
+    late(exchange, "/api/v3/klines", 0, "2025-02-10", startTime=FIRST_DAY)
     report = await ares.download_klines_data(
         "BTCUSDT", "1d", 0.25, end="2025-03-01", settings=settings
     )

@@ -665,28 +665,23 @@ async def test_what_was_recorded_on_weaker_evidence_is_asked_for_once_more(
         path.write_text(json.dumps(receipt))
     exchange.requests.clear()
     told = set(open_gaps(settings, symbol))
-    reports = [
-        await ares.download_all_data(
-            symbol,
-            "1d",
-            0.2 if each != "agg_trades" else 3 * DAY,
-            end="2020-09-01" if each != "agg_trades" else "2020-08-13",
-            datasets=(each,),
-            settings=settings,
-        )
-        for each in datasets
-    ]
+    spans = {"agg_trades": (3 * DAY, "2020-08-13")}
+
+    async def once_more() -> list[ares.DownloadReport]:
+        reports = []
+        for each in datasets:
+            years, end = spans.get(each, (0.2, "2020-09-01"))
+            reports.append(
+                await ares.download_all_data(
+                    symbol, "1d", years, end=end, datasets=(each,), settings=settings
+                )
+            )
+        return reports
+
+    reports = await once_more()
     asked = len(exchange.requests)
     exchange.requests.clear()
-    for each in datasets:
-        await ares.download_all_data(
-            symbol,
-            "1d",
-            0.2 if each != "agg_trades" else 3 * DAY,
-            end="2020-09-01" if each != "agg_trades" else "2020-08-13",
-            datasets=(each,),
-            settings=settings,
-        )
+    await once_more()
 
     assert told == {"unconfirmed"}
     assert asked > 0
