@@ -61,7 +61,8 @@ class Job(Generic[_T]):
         self._told = threading.Event()
         self._notes: list[str] = []
         self._calls: list[Callable[[Job[_T]], object]] = []
-        self._future: Future[_T] = submit(self._heard(checked(coroutine)), self._end)
+        self._future = Future[_T]()
+        submit(self._heard(checked(coroutine)), self._end, self._future)
 
     async def _heard(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         with heard_by(self._hear):

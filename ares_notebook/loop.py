@@ -33,7 +33,7 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[Future[Any], asyncio.Task[Any]] = {}
         self._thread = threading.Thread(target=self._serve, name="ares-loop", daemon=True)
         self._thread.start()
         # What is registered last is called first: before executors, in whose threads there
@@ -51,7 +51,7 @@ class _LoopThread:
         # A forked child has no such thread.
         if not self.tasks or not self._thread.is_alive():
             return
-        stopping = asyncio.run_coroutine_threadsafe(_stopped([*self.tasks]), self.loop)
+        stopping = asyncio.run_coroutine_threadsafe(_stopped([*self.tasks.values()]), self.loop)
         with suppress(TimeoutError):
             stopping.result(CLEAN_UP_SECONDS)
         sys.stderr.write(
@@ -128,14 +128,15 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         checked(coroutine).close()
         msg = "run() was called by a coroutine that run() is running, which would wait for itself; use await there"
         raise RuntimeError(msg)
-    finished, notes = threading.Event(), list[str]()
+    future, finished, notes = Future[_T](), threading.Event(), list[str]()
 
     def end(task: asyncio.Task[_T]) -> None:
         notes.extend(notes_of(task))
         finished.set()
 
-    future = submit(checked(coroutine), end)
+    # Begun inside: an interrupt may strike before submit() returns, when the work already runs.
     with stopping_too(future, finished, notes):
+        submit(checked(coroutine), end, future)
         waited_for(finished)
         return future.result()
 
@@ -150,7 +151,7 @@ def stopping_too(
     Parameters
     ----------
     future : concurrent.futures.Future
-        Of the work, as `submit` returned it.
+        Of the work; `submit` may still be to be called.
     finished : threading.Event
         Set when the work has cleaned up.
     notes : sequence of str
@@ -163,6 +164,7 @@ def stopping_too(
         # Without this an interrupted cell would leave the work running unseen.
         try:
             if future.cancel():
+                _call_if_unknown(future, finished.set)
                 # Not for ever, since something else may keep the loop from going on.
                 waited_for(finished, CLEAN_UP_SECONDS)
         except KeyboardInterrupt:
@@ -197,9 +199,17 @@ def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
     return coroutine
 
 
+def _call_if_unknown(future: Future[Any], call: Callable[[], object]) -> None:
+    """Call *call* on the loop if the work of *future* has ended, or never came there."""
+    thread = _running()
+    thread.loop.call_soon_threadsafe(lambda: future in thread.tasks or call())
+
+
 def submit(
-    coroutine: Coroutine[Any, Any, _T], on_end: Callable[[asyncio.Task[_T]], object]
-) -> Future[_T]:
+    coroutine: Coroutine[Any, Any, _T],
+    on_end: Callable[[asyncio.Task[_T]], object],
+    future: Future[_T],
+) -> None:
     """
     Begin *coroutine* on the background loop, and return at once.
 
@@ -209,19 +219,15 @@ def submit(
     on_end : callable
         Called with its task, on the loop's thread, when the coroutine has ended and cleaned up
         after itself, which is later than its future is cancelled; also if it never began.
-
-    Returns
-    -------
-    concurrent.futures.Future
-        Cancelling it cancels the coroutine.
+    future : concurrent.futures.Future
+        Gets what becomes of it. Cancelling it cancels the coroutine.
     """
-    thread, future = _running(), Future[_T]()
+    thread = _running()
     loop = thread.loop
 
     def begin() -> None:
-        task = loop.create_task(coroutine)
-        thread.tasks.add(task)
-        task.add_done_callback(thread.tasks.discard)
+        task = thread.tasks[future] = loop.create_task(coroutine)
+        task.add_done_callback(lambda _: thread.tasks.pop(future, None))
         task.add_done_callback(end)
         # Also where it was cancelled meanwhile: the task then ends before its first line.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel))
@@ -231,7 +237,6 @@ def submit(
         on_end(task)
 
     loop.call_soon_threadsafe(begin)
-    return future
 
 
 def is_ours() -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ares_notebook.job import start
-from ares_notebook.loop import run
+from ares_notebook.loop import CLEAN_UP_SECONDS, run
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
@@ -129,6 +131,47 @@ print(run(answer()))
     )
 
     assert out == ["cleaned", "interrupted", "42"]
+
+
+def interrupted_at(line: int) -> bool:
+    """Run a coroutine that never ends, with an interrupt at a line of run(); False once run() waits."""
+    before, lines, is_waiting = sys.gettrace(), itertools.count(1), []
+    names = {"run", "stopping_too", "terminable", "submit", "waited_for"}
+
+    def trace(frame, event, _):
+        # Not in _running(): no signal is heard where a lock is given back, but a trace is.
+        if frame.f_code.co_name not in names:
+            return None
+        if event == "line" and next(lines) == line:
+            is_waiting.append(frame.f_code.co_name == "waited_for")
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(asyncio.Event().wait())
+    finally:
+        sys.settrace(before)
+    return is_waiting == [False]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_an_interrupt_at_any_line_of_run_leaves_nothing_running():
+    """Also one that strikes when the work has begun and run() does not wait for it yet."""
+
+    async def others():
+        return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+    run(answer())
+    began = time.monotonic()
+    for struck in itertools.count(1):
+        is_early = interrupted_at(struck)
+        assert run(others()) == []
+        if not is_early:
+            break
+    assert struck > 10
+    assert time.monotonic() - began < CLEAN_UP_SECONDS
 
 
 @posix

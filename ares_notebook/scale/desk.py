@@ -8,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -195,7 +196,7 @@ def look(brief: Brief, files: Sequence[CacheFile]) -> list[str | None]:
 
 def close(run_id: str) -> None:
     """Stop what this worker still does for a run, and close its line; waits for nothing."""
-    submit(_closed(run_id), lambda _: None)
+    submit(_closed(run_id), lambda _: None, Future())
 
 
 # Jobs of one worker share a line, its budgets, and what has been asked once. All of
