@@ -126,7 +126,11 @@ class Settings(BaseSettings):
     request_timeout_seconds : float
         How long to wait without receiving a byte (not: for the whole answer).
     operation_timeout_seconds : float
-        How long one request may take in all, its new tries and waits included.
+        How long one request may take in all, its new tries and waits included, and how long
+        the lock of a file is waited for.
+    worker_timeout_seconds : float
+        How long a worker of a Dask cluster may show no sign of work, before it is restarted and
+        its files are given to others; never less than ``request_timeout_seconds`` and a little more.
     symbol, interval, lookback_years
         Defaults of the command line and the panel.
     max_concurrency : int
@@ -194,6 +198,7 @@ class Settings(BaseSettings):
     retry_delay_seconds: float = Field(RETRY_DELAY_SECONDS, ge=0, le=3600)
     request_timeout_seconds: float = Field(30.0, gt=0, le=3600)
     operation_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
+    worker_timeout_seconds: float = Field(60.0, gt=0, le=86_400)
     symbol: Annotated[str, BeforeValidator(validate_symbol)] = "BTCUSDT"
     interval: Annotated[str, BeforeValidator(validate_interval)] = "1h"
     lookback_years: float = Field(1.0, gt=0, le=50)

@@ -13,7 +13,7 @@ PREFIX = "ares_notebook"
 
 # From the ground up. The demo exchange is a house of its own.
 FLOORS = [
-    {"errors", "host", "markup", "messenger", "quantities", "stopping", "threads"},
+    {"errors", "host", "markup", "messenger", "meter", "quantities", "stopping", "threads"},
     {"addresses", "bytesize", "loop"},
     {"cache.pruned", "cache.table", "extras"},
     {"lab.nested", "market.periods", "market.symbols"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"market.facts", "market.halts", "market.rows", "shape"},
     {"market.funding"},
     {"market.measure", "market.holes", "market.scale"},
-    {"exchange.clock", "exchange.meter", "exchange.moments"},
+    {"exchange.clock", "exchange.moments"},
     {"exchange.budget", "exchange.expected"},
     {
         "exchange.express",
@@ -68,8 +68,9 @@ FLOORS = [
     {"parquet.outcome", "parquet.typed"},
     {"parquet.object", "parquet.origin"},
     {"parquet.export"},
-    {"step1", "scale.lake", "universe"},
+    {"step1", "scale.fit", "scale.lake", "universe"},
     {"scale.desk"},
+    {"scale.watch"},
     {"scale.crew"},
     {"scale.place"},
     {"scale.cluster"},

@@ -415,7 +415,7 @@ def test_a_worker_does_several_files_at_once(exchange, settings, client):
     fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)
     # Of each file once: no try is given up in the meantime.
     with interrupted(lambda: fault.seen >= 6):
-        scale.download(plan_of(settings), client)
+        scale.download(plan_of(settings, days=12), client)
 
     stalled = [each.path for each in exchange.requests if each.path.endswith(".zip")]
     assert len(set(stalled)) == len(stalled) >= 6
@@ -464,7 +464,7 @@ def test_a_worker_with_another_folder_is_told(settings, client):
     elsewhere = Brief("a run", plan.settings, mark=str(settings.cache_dir / "not there"))
 
     with pytest.raises(CacheUnavailable, match=r"does not see .* a folder that all share, or an"):
-        client.submit(work, elsewhere, plan.to_do[0]).result()
+        client.submit(work, elsewhere, "a job", plan.to_do[:1]).result()
     assert not settings.cache_dir.exists()
 
 
@@ -475,7 +475,7 @@ def test_a_worker_with_another_dataset_folder_is_told(settings, client, tmp_path
     elsewhere = Brief("a run", plan.settings, mark=str(lake / "not there"), to=str(lake))
 
     with pytest.raises(CacheUnavailable, match=rf"does not see the folder {lake} of the client"):
-        client.submit(work, elsewhere, plan.to_do[0]).result()
+        client.submit(work, elsewhere, "a job", plan.to_do[:1]).result()
     assert not lake.exists()
 
 
@@ -539,17 +539,17 @@ def test_other_programs_of_an_address_still_count(settings):
 
 
 def test_jobs_under_way_are_bounded(exchange, settings, client):
-    """However many plans go side by side, a worker has four jobs or so, since each takes memory."""
-    fault = exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=None)
+    """However many plans go side by side, a worker has four files at once, since each takes memory."""
+    fault = exchange.fail(r"aggTrades.*\.zip$", stall="body", stall_seconds=600, times=None)
     plan = ares.plan_universe(
         ("BTCUSDT", "ETHUSDT", "SOLUSDT"), "1h", 10 * DAY, end=END, settings=settings
     )
-    # Of three workers; thirty files could be asked for.
-    with interrupted(lambda: fault.seen >= 12):
+    # Of three workers; thirty files could be asked for, and the last job of a plan may have three.
+    with interrupted(lambda: fault.seen >= 9):
         scale.download(plan, client)
 
     assert len(plan.to_do) > 30
-    assert fault.seen == 12
+    assert 9 <= fault.seen <= 12
 
 
 def test_what_came_while_its_job_was_under_way_is_new(exchange, settings):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from shlex import quote
 
 from filelock import FileLock, Timeout
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import CacheError
+from ares_notebook.errors import CacheError, CacheUnavailable
 from ares_notebook.market.series import CacheFile
+from ares_notebook.meter import count
 
 __all__ = ["held", "locked", "sweep"]
 
@@ -24,21 +27,35 @@ _POLL_SECONDS = 0.1
 @asynccontextmanager
 async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     """
-    Hold the lock of *file*, waiting for whoever has it.
+    Hold the lock of *file*, waiting for whoever has it, for ``operation_timeout_seconds`` at most.
 
     The operating system drops the lock of a process that dies. Temporary files
     that the other left belong to nobody then, and are removed.
+
+    Raises
+    ------
+    CacheUnavailable
+        If it cannot be had.
     """
-    lock = _lock(store.lock_path(file))
-    waiting = False
+    path = store.lock_path(file)
+    lock = _lock(path)
+    waiting, began = False, time.monotonic()
     try:
         while not _acquired(lock):
             if not waiting:
                 _LOGGER.info("another process is at work on %s; waiting for it", file.name)
                 waiting = True
+            if time.monotonic() - began > store.patience_seconds:
+                msg = (
+                    f"another process has been at work on {file.name} for over "
+                    f"{store.patience_seconds:g} seconds, and holds {path}; if it hangs, end it: "
+                    f"`fuser {quote(str(path))}` names it"
+                )
+                raise CacheUnavailable(msg)
+            count()
             await asyncio.sleep(_POLL_SECONDS)
     except OSError as error:
-        raise cannot_access(store.lock_path(file), error) from error
+        raise cannot_access(path, error) from error
     try:
         # Another may have held it before we asked, and be done by now.
         store.look_again(file)

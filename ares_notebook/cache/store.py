@@ -50,11 +50,13 @@ class Store:
     Parameters
     ----------
     settings : Settings
-        Its ``cache_dir``, ``compression`` and ``market_name`` are used.
+        Its ``cache_dir``, ``compression``, ``market_name`` and, for locks,
+        ``operation_timeout_seconds`` are used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.cache_dir
+        self.patience_seconds = settings.operation_timeout_seconds
         self._place = os.fspath(self.folder)
         self._ours = self.folder / ".ares"
         self._receipts = self._ours / "receipts"

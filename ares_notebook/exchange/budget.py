@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from ares_notebook.exchange.clock import date_of
+from ares_notebook.meter import count
 
 __all__ = ["Budget", "Limit"]
 
@@ -78,6 +79,8 @@ class Budget:
         """Wait until *weight* may be spent, and hold it until the answer tells the new sum."""
         while (seconds := self.wait_seconds(weight)) > 0:
             self._settled.clear()
+            # To wait for the host is to be at work.
+            count()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(seconds, _LONGEST_SLEEP_SECONDS)):
                     await self._settled.wait()

@@ -12,7 +12,7 @@ import aiohttp
 import tenacity
 
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, RateLimited, ServerFault, Unreachable
-from ares_notebook.exchange.meter import count
+from ares_notebook.meter import count
 from ares_notebook.settings import Settings
 
 __all__ = ["LONGEST_BAN_SECONDS", "download_with_retry", "retrying", "seconds_before_retry"]
@@ -104,6 +104,8 @@ async def retrying(
 async def _nap(seconds: float) -> None:
     # A kernel's stop button is heard only when the loop wakes, so it wakes each second.
     while seconds > 0:
+        # To wait for the exchange is to be at work.
+        count()
         await asyncio.sleep(min(seconds, 1.0))
         seconds -= 1.0
 

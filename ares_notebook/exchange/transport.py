@@ -23,9 +23,9 @@ from ares_notebook.errors import (
 )
 from ares_notebook.exchange.budget import Budget, Limit
 from ares_notebook.exchange.clock import ExchangeClock
-from ares_notebook.exchange.meter import count
 from ares_notebook.exchange.refusal import Ask, refusal
 from ares_notebook.exchange.retry import LONGEST_BAN_SECONDS, retrying
+from ares_notebook.meter import count
 from ares_notebook.settings import Settings
 
 __all__ = ["Transport"]
@@ -115,6 +115,12 @@ class Transport:
         for (_, counter), budget in self._budgets.items():
             if counter in limits:
                 budget.allow(*limits[counter])
+
+    def share(self, programs: int) -> None:
+        """From now on so many programs ask from this address, this one included."""
+        self.settings = self.settings.model_copy(update={"address_shared_by": programs})
+        for budget in self._budgets.values():
+            budget.shared_by = programs
 
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
         """

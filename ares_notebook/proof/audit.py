@@ -25,13 +25,13 @@ from ares_notebook.cache.store import Store
 from ares_notebook.cache.text import read_rows
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
 from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.facts import Hole
 from ares_notebook.market.periods import DAY_MS, Cut, to_ms
 from ares_notebook.market.rows import Table, between
 from ares_notebook.market.series import CacheFile
+from ares_notebook.meter import Meter, metered
 from ares_notebook.proof.difference import RowDifference, row_differences
 from ares_notebook.proof.verdict import AuditReport, FileAudit
 from ares_notebook.settings import Settings

@@ -1,10 +1,9 @@
-"""Carry out a plan on a Dask cluster: jobs of one file each, the same report, the same bytes."""
+"""Carry out a plan on a Dask cluster: the same report, the same bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import multiprocessing
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,9 +16,10 @@ from distributed.client import FutureCancelledError
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
 from ares_notebook.loop import run
-from ares_notebook.scale.crew import Crew, refuse_blind, refuse_strangers, size_of
+from ares_notebook.scale.crew import Crew, refuse_blind, refuse_strangers
 from ares_notebook.scale.desk import Brief, brief_of, close
 from ares_notebook.scale.place import as_there, deliver_notes, made_ready
+from ares_notebook.scale.watch import Watch, programs_of, workers_of
 from ares_notebook.work.carry_out import carry_out
 from ares_notebook.work.on_record import Errand, on_record
 from ares_notebook.work.plan import Plan
@@ -46,8 +46,9 @@ def download(
     """
     Carry out *plan* on a Dask cluster, and wait for it.
 
-    One idempotent job a file: a worker that dies loses nothing, since its jobs are done
-    by others. Without *to* the workers share the cache folder of the plan, and write the
+    Idempotent jobs of a few files each: a worker that dies loses nothing, since its jobs are
+    done by others. One that shows no sign of work for ``worker_timeout_seconds``, stopped or
+    hung, is restarted, and loses nothing either. Without *to* the workers share the cache folder of the plan, and write the
     bytes that one process would have written. With *to* each job downloads into a cache of
     the worker's own, checks, converts to Parquet as `to_parquet` lays it out, and puts the
     whole object once, its receipt in its metadata; what is there and proven is skipped.
@@ -58,10 +59,8 @@ def download(
     plan : Plan or UniversePlan
         As `plan_downloads` or `plan_universe` makes it. With *to* what the local cache holds does not count.
     client : distributed.Client, optional
-        Of any cluster. Defaults to a `LocalCluster` of a process a core, for this call. How many
-        files are under way, and into how many shares the rate is divided, goes by the workers
-        that are there when it begins: of one that adapts, ask for them first
-        (``client.wait_for_workers(10)``).
+        Of any cluster, also one that adapts. Defaults to a `LocalCluster` of a process a core,
+        for this call.
     to : str, optional
         Where a dataset is, or is to be, as fsspec writes it: ``s3://bucket/dataset``.
     decimal : bool
@@ -216,17 +215,18 @@ async def _carried_out(
 ) -> DownloadReport:
     async with await _client(line) as client:
         await refuse_strangers(client)
-        size = await size_of(client)
-        if not size.workers:
+        workers = await workers_of(client)
+        if not workers:
             _LOGGER.warning(
                 "the cluster has no worker; waiting until it has one that has this package"
             )
-        told = brief.sharing(math.ceil((size.workers + 1) / addresses))
+        told = brief.sharing(programs_of(len(workers), addresses))
         async with made_ready(plans, told) as (own, ready), _called_off(client, ready):
             await refuse_blind(client, ready)
-            crew = Crew(client, ready, Store(own[0].settings), size)
-            wanted = await as_there(own, crew) if ready.to is not None else own
-            report = await _done(wanted, on_progress, crew)
+            watch = Watch(client, ready, addresses, len(workers))
+            async with Crew(client, ready, Store(own[0].settings), watch) as crew:
+                wanted = await as_there(own, crew) if ready.to is not None else own
+                report = await _done(wanted, on_progress, crew)
             if ready.to is not None:
                 await asyncio.to_thread(deliver_notes, ready, own[0].settings)
             return report

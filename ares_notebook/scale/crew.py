@@ -1,12 +1,13 @@
-"""The hands of a cluster: each step is a job of its own, tried again where that may help."""
+"""The hands of a cluster: jobs of a few steps each, tried again where that may help."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from distributed import Client, Future, KilledWorker
 
@@ -22,28 +23,37 @@ from ares_notebook.errors import (
     WorkerLost,
 )
 from ares_notebook.exchange.budget import Limit
-from ares_notebook.exchange.meter import count
 from ares_notebook.market.series import CacheFile, parse_file_name
-from ares_notebook.scale.desk import Brief, Done, look, sees, unseen_by, version, work
+from ares_notebook.meter import count
+from ares_notebook.scale.desk import (
+    FILES_A_JOB,
+    Brief,
+    Done,
+    look,
+    sees,
+    unseen_by,
+    work,
+)
+from ares_notebook.scale.fit import made_fit
+from ares_notebook.scale.watch import Watch
 from ares_notebook.work.decide import Step
 from ares_notebook.work.report import StepReport
 from ares_notebook.work.sizes import check_disk
 
-__all__ = ["Crew", "Size", "refuse_blind", "refuse_strangers", "size_of"]
+__all__ = ["Crew", "refuse_blind", "refuse_strangers"]
 
-# A worker does several at once: some wait for the exchange, others compute. What more there is waits with us.
-_JOBS_A_WORKER = 4
-_JOBS_A_THREAD = 2
 _FILES_A_LOOK = 200
-_TRIES = 2
-_PASSING = (RateLimited, ServerFault)
+# A worker that has died may have died of another file.
+_PASSING = (RateLimited, ServerFault, WorkerLost)
 # As a worker's answer names them; what kind of exception it was gets lost on the way.
 _NOT_IMPORTED = ("ModuleNotFoundError", "ImportError", "AttributeError")
 
 
 class Crew:
     """
-    The workers of a Dask cluster, as `Hands`.
+    The workers of a Dask cluster, as `Hands`; an async context manager.
+
+    Files that are asked for at the same time go to the workers as jobs of a few files each.
 
     Parameters
     ----------
@@ -52,14 +62,16 @@ class Crew:
     brief : Brief
     store : Store
         Of the client; where the workers share its folder, the cache itself.
-    size : Size
-        Of the cluster.
+    watch : Watch
+        Over the workers.
     """
 
-    def __init__(self, client: Client, brief: Brief, store: Store, size: Size) -> None:
-        # A cluster that adapts may have no worker yet.
-        self.places = max(_JOBS_A_WORKER * max(1, size.workers), _JOBS_A_THREAD * size.threads)
-        # Plans that go side by side have as many together: each job takes memory on its worker.
+    # All are given out at once, so that a cluster that adapts sees how much there is to do;
+    # more than these wait with us, since each costs memory of ours and of the scheduler.
+    places = 4096
+
+    def __init__(self, client: Client, brief: Brief, store: Store, watch: Watch) -> None:
+        # Plans that go side by side have as many together.
         self._free = asyncio.Semaphore(self.places)
         self._client = client
         self._brief = brief
@@ -67,6 +79,23 @@ class Crew:
         self._receipts: dict[str, Receipt] = {}
         self._files: set[CacheFile] = set()
         self._jobs = 0
+        self._waiting: list[_Wish] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = watch
+
+    async def __aenter__(self) -> Self:
+        self._begin(self._watch.keep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @property
     def keeps_files(self) -> bool:
@@ -102,24 +131,69 @@ class Crew:
         return replace(report, action=step.action, reason=step.reason, rows=max(0, rows))
 
     async def _tried(self, step: Step) -> tuple[StepReport, str | None]:
-        """The report of a job, and the receipt of what it put at the address."""
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                done: Done = await self._result(work, step, name=step.file.name)
-            except _PASSING:
-                if not tries_left:
-                    raise
+        """The report of a step, and the receipt of what it put at the address."""
+        try:
+            done = await self._in_a_job(step)
+            if not isinstance(done.report.error, _PASSING):
+                return done.report, done.receipt
+        except _PASSING:
+            pass
+        # Alone, so that no other file suffers from what a worker may die of.
+        done = await self._in_a_job(step, is_alone=True)
+        return done.report, done.receipt
+
+    async def _in_a_job(self, step: Step, *, is_alone: bool = False) -> Done:
+        """
+        Have a step done, together with others that are asked for now, or alone.
+
+        Raises
+        ------
+        AresError, OSError
+            What it failed with.
+        """
+        wish = _Wish(step, asyncio.get_running_loop().create_future())
+        if is_alone:
+            self._begin(self._job([wish]))
+        else:
+            if not self._waiting:
+                # When all who ask in this turn of the loop have asked.
+                asyncio.get_running_loop().call_soon(self._give_out)
+            self._waiting.append(wish)
+        done = await wish.done
+        meter = done.meter
+        count(
+            requests=meter.requests,
+            bytes_received=meter.bytes_received,
+            retries=meter.retries,
+            rate_limited=meter.rate_limited,
+        )
+        return done
+
+    def _give_out(self) -> None:
+        wishes, self._waiting = self._waiting, []
+        # Few files are for all workers too, and for who is done first there shall be another job.
+        size = min(FILES_A_JOB, math.ceil(len(wishes) / (2 * max(1, self._watch.workers))))
+        for at in range(0, len(wishes), size):
+            self._begin(self._job(wishes[at : at + size]))
+
+    async def _job(self, wishes: Sequence[_Wish]) -> None:
+        """One job; tells each who waits for a file of it."""
+        steps = [wish.step for wish in wishes]
+        name = steps[0].file.name
+        try:
+            answers = await self._result(work, steps, name=name)
+        except BaseException as error:  # noqa: BLE001 - handed on to all who wait, a cancel included
+            answers = [error] * len(steps)
+        for wish, answer in zip(wishes, answers, strict=True):
+            if wish.done.done():
+                # Who waited for it was cancelled.
                 continue
-            meter, report = done.meter, done.report
-            count(
-                requests=meter.requests,
-                bytes_received=meter.bytes_received,
-                retries=meter.retries,
-                rate_limited=meter.rate_limited,
-            )
-            if not (isinstance(report.error, _PASSING) and tries_left):
-                break
-        return report, done.receipt
+            if isinstance(answer, Done):
+                wish.done.set_result(answer)
+            elif isinstance(answer, asyncio.CancelledError):
+                wish.done.cancel()
+            else:
+                wish.done.set_exception(answer)
 
     async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
         """As `Hands` says."""
@@ -170,13 +244,14 @@ class Crew:
             is_witnessed=True,
         )
 
-    async def _result(self, function: Any, what: Any, *, name: str) -> Any:
+    async def _result(self, function: Any, *what: Any, name: str) -> Any:
         """What a job returned, wherever it ran."""
         self._jobs += 1
         key = f"ares-{self._brief.run}-{self._jobs}-{name}"
-        future: Future[Any] = self._client.submit(function, self._brief, what, key=key, pure=False)
+        submit = self._client.submit
+        future: Future[Any] = submit(function, self._brief, key, *what, key=key, pure=False)
         try:
-            return await future
+            return await self._watch.result_of(key, future)
         except KilledWorker as error:
             msg = f"{name}: {error}; run again, with workers of more memory if they ran out of it"
             raise WorkerLost(msg) from error
@@ -186,19 +261,11 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How many workers a cluster has now, and how many threads in all."""
+class _Wish:
+    """A step that somebody waits for."""
 
-    workers: int
-    threads: int
-
-
-async def size_of(client: Client) -> Size:
-    """Ask the scheduler of an asynchronous client."""
-    # Not `scheduler_info`, which tells such a client what it heard when it connected.
-    found = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
-    threads = [each["nthreads"] for each in found["workers"].values()]
-    return Size(len(threads), sum(threads))
+    step: Step
+    done: asyncio.Future[Done]
 
 
 async def refuse_strangers(client: Client) -> None:
@@ -217,8 +284,8 @@ async def refuse_strangers(client: Client) -> None:
     UnfitEnvironment
         If a worker lacks this package, or has another version of it.
     """
-    own = version()
-    for worker, there in (await client.run(version, on_error="return")).items():
+    own = made_fit()
+    for worker, there in (await client.run(made_fit, on_error="return")).items():
         lacks = isinstance(there, Exception) and any(each in str(there) for each in _NOT_IMPORTED)
         if not lacks and (isinstance(there, Exception) or there == own):
             continue

@@ -1,35 +1,33 @@
-"""What runs on a worker: one desk a run, with its own line to the exchange, and jobs of one file each."""
+"""What runs on a worker: one desk a run, with its own line to the exchange, and jobs of a few files each."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import sys
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from distributed import Worker, get_worker, secede
+from distributed import get_worker
 from msgspec import structs
 
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import CacheUnavailable
+from ares_notebook.errors import AresError, CacheUnavailable
 from ares_notebook.exchange.archive import Archive
 from ares_notebook.exchange.budget import Limit
-from ares_notebook.exchange.meter import Meter, metered
 from ares_notebook.exchange.once import Once
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.loop import run, submit
 from ares_notebook.market.series import CacheFile
+from ares_notebook.meter import Meter, metered
 from ares_notebook.parquet.object import prove, write
+from ares_notebook.scale.fit import Sign, keep_blocks, make_frames_safe
 from ares_notebook.scale.lake import Lake
 from ares_notebook.settings import Settings
 from ares_notebook.threads import unbroken
@@ -39,21 +37,23 @@ from ares_notebook.work.fill import Roads
 from ares_notebook.work.report import StepReport
 
 __all__ = [
+    "FILES_A_JOB",
     "Brief",
     "Done",
+    "Failure",
     "brief_of",
     "close",
     "deliver",
     "look",
     "sees",
+    "share",
     "unseen_by",
-    "version",
     "work",
 ]
 
-# Of glibc's malloc.h, and what it learns by itself at most on 64 bits.
-_M_MMAP_THRESHOLD = -3
-_MOST_MAPPED_BYTES = 32 << 20
+FILES_A_JOB = 4
+"""How many files a job has; a worker does them side by side, as some wait for the exchange, others compute."""
+_FILES_A_THREAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,39 +139,33 @@ class Done:
     receipt: str | None = None
 
 
-def work(brief: Brief, step: Step) -> Done:
+Failure = AresError | OSError
+"""How one file may fail, as the worker answers it; anything else is a bug, and raised."""
+
+
+def work(brief: Brief, job: str, steps: Sequence[Step]) -> list[Done | Failure]:
     """
-    Carry out one step on this worker; the same again changes nothing.
+    Carry out some steps on this worker, side by side; the same again changes nothing.
+
+    While it works it says so, under the name *job*, as events of Dask.
+
+    Returns
+    -------
+    list of Done or Exception
+        What became of each; one that failed stops no other.
 
     Raises
     ------
     AresError
-        If it fails.
+        If nothing could be begun.
     """
     worker = get_worker()
-    _stop_profiler(worker)
-    # While this job waits for the exchange, the worker begins the next.
-    secede()  # type: ignore[no-untyped-call]
-    # Dask clears it when a worker that was killed is followed by another.
-    return run(_worked(brief, step, worker.local_directory))
-
-
-def _stop_profiler(worker: Worker) -> None:
-    """
-    Stop Dask's profiler of this worker, which can hang it for good.
-
-    It looks at the frames of all threads, and may deadlock with one that is born or ends at
-    that moment (CPython 106883); a job that secedes has such threads made.
-    """
-    for name in ("profile", "profile-cycle"):
-        callback = worker.periodic_callbacks.get(name)
-        if callback is not None and callback.is_running():
-            worker.loop.add_callback(callback.stop)
-
-
-def version() -> str:
-    """Which version of this package is installed on this worker."""
-    return metadata.version("ares-notebook")
+    make_frames_safe()
+    sign = Sign(worker, brief.run, job)
+    sign.give()
+    places = max(FILES_A_JOB, _FILES_A_THREAD * worker.state.nthreads)
+    # Dask clears its folder when a worker that was killed is followed by another.
+    return run(_worked(brief, steps, _Here(worker.local_directory, places, sign.give)))
 
 
 def sees(mark: str) -> bool:
@@ -187,15 +181,24 @@ def unseen_by(who: str, brief: Brief) -> str:
     )
 
 
-def look(brief: Brief, files: Sequence[CacheFile]) -> list[str | None]:
+def look(brief: Brief, job: str, files: Sequence[CacheFile]) -> list[str | None]:
     """The texts of the receipts of those of *files* that are at the address; None for the others."""
-    lake = brief.lake
-    found = map(lake.receipt, files)
-    return [None if each is None else each.to_json() for each in found]
+    sign, lake, texts = Sign(get_worker(), brief.run, job), brief.lake, []
+    for file in files:
+        sign.give()
+        found = lake.receipt(file)
+        texts.append(None if found is None else found.to_json())
+    return texts
+
+
+def share(run_id: str, shared_by: int) -> None:
+    """How many programs now ask from the address of this worker; each job that begins heeds it."""
+    _SHARED_BY[run_id] = shared_by
 
 
 def close(run_id: str) -> None:
     """Stop what this worker still does for a run, and close its line; waits for nothing."""
+    _SHARED_BY.pop(run_id, None)
     submit(_closed(run_id), lambda _: None, Future())
 
 
@@ -203,6 +206,7 @@ def close(run_id: str) -> None:
 # this is touched on the one background loop only.
 _DESKS: Once[_Desk] = Once()
 _RUNS: dict[str, set[asyncio.Task[Any]]] = {}
+_SHARED_BY: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,33 +214,21 @@ class _Desk:
     transport: Transport
     roads: Roads
     store: Store
+    places: asyncio.Semaphore
 
 
-async def _open(brief: Brief) -> _Desk:
+async def _open(brief: Brief, places: int) -> _Desk:
     if brief.folder is not None and not await asyncio.to_thread(sees, brief.mark or ""):
         msg = unseen_by("this worker", brief)
         raise CacheUnavailable(msg)
-    _keep_blocks()
-    store = Store(brief.settings)
+    keep_blocks()
+    patience = {"operation_timeout_seconds": 2 * brief.settings.worker_timeout_seconds}
+    # Who holds a lock for longer than a worker may be silent is hung, and none of ours.
+    store = Store(brief.settings.model_copy(update=patience))
     transport = await Transport(brief.settings).__aenter__()
     spool = Path(tempfile.gettempdir()) if brief.to else brief.settings.cache_dir
     roads = Roads(Archive(transport, spool), Rest(transport), brief.settings.source)
-    return _Desk(transport, roads, store)
-
-
-def _keep_blocks() -> None:
-    """
-    Let the C library keep the blocks of files that it is given back, as it does of itself.
-
-    Dask has its workers trim at 64 KiB (``MALLOC_TRIM_THRESHOLD_``), and with that glibc no
-    longer learns from which size on a block is to be mapped anew: it stays at 128 KiB, so that
-    each of our blocks is fresh pages. Ten million trades then cost 5.1 million page faults
-    and ten seconds of the kernel, instead of 0.1 million and one; see mallopt(3).
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    mallopt = getattr(libc, "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MOST_MAPPED_BYTES)
+    return _Desk(transport, roads, store, asyncio.Semaphore(places))
 
 
 async def _closed(run_id: str) -> None:
@@ -249,19 +241,48 @@ async def _closed(run_id: str) -> None:
         await desk.transport.__aexit__(None, None, None)
 
 
-async def _worked(brief: Brief, step: Step, scratch: str) -> Done:
-    task, meter = asyncio.current_task(), Meter()
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What a job knows of its worker: its own folder, how many files at once, how to say that it goes on."""
+
+    scratch: str
+    places: int
+    go_on: Callable[[], None]
+
+
+async def _worked(brief: Brief, steps: Sequence[Step], here: _Here) -> list[Done | Failure]:
+    task = asyncio.current_task()
     if task is not None:
         _RUNS.setdefault(brief.run, set()).add(task)
         task.add_done_callback(_RUNS[brief.run].discard)
-    desk = await _DESKS.get(brief.run, partial(_open, brief))
+    desk = await _DESKS.get(brief.run, partial(_open, brief, here.places))
     desk.transport.heed(brief.limits)
-    with metered(meter):
-        if brief.to is None:
-            return Done(await bring(step, desk.roads, desk.store), meter)
-        with tempfile.TemporaryDirectory(prefix="ares-", dir=scratch) as folder:
-            own = brief.settings.model_copy(update={"cache_dir": Path(folder)})
-            return await _delivered(brief, step, desk.roads, Store(own), meter)
+    if (shared_by := _SHARED_BY.get(brief.run)) is not None:
+        desk.transport.share(shared_by)
+    return await asyncio.gather(*(_one(brief, step, desk, here) for step in steps))
+
+
+async def _one(brief: Brief, step: Step, desk: _Desk, here: _Here) -> Done | Failure:
+    meter = Meter(on_change=here.go_on)
+    try:
+        async with desk.places:
+            with metered(meter):
+                return await _brought(brief, step, desk, meter, here.scratch)
+    except (AresError, OSError) as error:
+        return error
+    finally:
+        # What it calls stays on this worker.
+        meter.on_change = None
+        here.go_on()
+
+
+async def _brought(brief: Brief, step: Step, desk: _Desk, meter: Meter, scratch: str) -> Done:
+    if brief.to is None:
+        report = await bring(step, desk.roads, desk.store)
+        return Done(report, meter)
+    with tempfile.TemporaryDirectory(prefix="ares-", dir=scratch) as folder:
+        own = brief.settings.model_copy(update={"cache_dir": Path(folder)})
+        return await _delivered(brief, step, desk.roads, Store(own), meter)
 
 
 async def _delivered(brief: Brief, step: Step, roads: Roads, store: Store, meter: Meter) -> Done:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from ares_notebook.cache.runs import Outcome, Run, note_run
 from ares_notebook.errors import AresError, BadArgument
-from ares_notebook.exchange.meter import Meter, metered
+from ares_notebook.meter import Meter, metered
 from ares_notebook.notify import notify
 from ares_notebook.quantities import named
 from ares_notebook.settings import Settings

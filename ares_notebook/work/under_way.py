@@ -16,10 +16,10 @@ from ares_notebook.cache.lock import sweep
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.meter import Meter, count, metered
 from ares_notebook.exchange.rest import Rest
 from ares_notebook.exchange.transport import Transport
 from ares_notebook.market.datasets import AGG_TRADES
+from ares_notebook.meter import Meter, count, metered
 from ares_notebook.work.bring import remember
 from ares_notebook.work.decide import Step, decide
 from ares_notebook.work.fill import Roads

@@ -60,7 +60,7 @@ def count(
     rate_limited: int = 0,
     rows: int = 0,
 ) -> None:
-    """So much more has been asked, received or written."""
+    """So much more has been asked, received or written; nothing more, but the work goes on: it waits."""
     meter = _METER.get()
     while meter is not None:
         meter.requests += requests
