@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -172,3 +175,87 @@ async def test_such_a_file_is_replaced_whole(settings, compression, name, interv
 
     assert report.complete
     assert path.read_bytes() == whole
+
+
+def _altered(text: str) -> str:
+    """The text of a file, with another number of its kind in the middle: a candle's open, a price, a rate."""
+    lines = text.splitlines()
+    cells = lines[len(lines) // 2].split(",")
+    cells[1] = "0.01230000" if len(cells) == 2 else cells[1][:-1] + str(9 - int(cells[1][-1]))
+    lines[len(lines) // 2] = ",".join(cells)
+    return "\n".join(lines) + "\n"
+
+
+def _as_pandas_printed(text: str, columns: int) -> str:
+    """The text as the original downloader wrote it: its columns, stamps with a fraction where one has one."""
+    rows = [line.split(",")[:columns] for line in text.splitlines()]
+    return "\n".join(",".join(row) for row in rows) + "\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ("futures", None, 31, 2),
+        ("klines", "1h", 31, 10),
+        ("klines", "1h", 31, 6),
+        ("agg_trades", None, 1, 7),
+    ],
+)
+@pytest.mark.parametrize("forget", ["receipts", ".ares", "sources"])
+async def test_an_altered_value_that_no_receipt_tells_of_is_replaced(settings, kind, forget):
+    """A file with one other value, and no word of where it came from, is not sound, and is replaced by what the exchange has."""
+    name, interval, days, columns = kind
+    # What an old file without any sign of ours is taken for.
+    own = settings.model_copy(update={"market": "binance"})
+    fetch = partial(
+        ares.download_all_data,
+        "BTCUSDT",
+        interval=interval,
+        lookback_years=days * DAY,
+        end="2025-02-01",
+        datasets=(name,),
+        settings=own,
+    )
+    await fetch()
+    [path] = [each for each in own.cache_dir.glob("*.csv") if "2025-01" in each.name]
+    whole = path.read_bytes()
+    path.write_text(_as_pandas_printed(_altered(whole.decode()), columns))
+    receipts = own.cache_dir / ".ares" / "receipts"
+    if forget == "sources":
+        # As earlier versions noted what they had measured of a file from nowhere.
+        receipt = receipts / f"{path.name}.json"
+        told = json.loads(receipt.read_text())
+        data = path.read_bytes()
+        told |= {"sources": [], "size": len(data), "mtime_ns": path.stat().st_mtime_ns}
+        receipt.write_text(json.dumps(told | {"sha256": hashlib.sha256(data).hexdigest()}))
+    else:
+        shutil.rmtree(receipts if forget == "receipts" else receipts.parent)
+
+    coverage = ares.coverage(settings=own).set_index("file")
+    before = ares.validate_cache(settings=own)
+    report = await fetch()
+    after = ares.validate_cache(settings=own)
+
+    assert not coverage.loc[path.name, "final"]
+    assert before.warnings
+    assert not str(before).startswith("sound")
+    assert report.complete
+    assert path.read_bytes() == whole
+    assert str(after).startswith("sound")
+
+
+async def test_old_trades_that_are_kept_are_not_called_sound(settings):
+    """An old day whose ids run on stays, as the guide says, and validation says that nothing proves its prices."""
+    own = settings.model_copy(update={"market": "binance"})
+    fetch = partial(ares.download_agg_trades_data, "BTCUSDT", DAY, end="2025-01-16", settings=own)
+    await fetch()
+    path = own.cache_dir / TRADES.name
+    old = _as_pandas_printed(_altered(path.read_text()), 5)
+    path.write_text(old)
+    shutil.rmtree(own.cache_dir / ".ares")
+
+    report = await fetch()
+
+    assert report.complete
+    assert path.read_text() == old
+    assert str(ares.validate_cache(settings=own)).startswith("no error, but 1 file unverified")

@@ -146,16 +146,18 @@ class Store:
             have = Have(file, absences=absences, final=final, trouble=trouble)
             return replace(have, noted_end_ms=end_ms, noted_rows=rows)
         if receipt and holds(receipt, on_disk, status):
+            # An earlier version noted what it had measured of a file from nowhere.
+            is_witnessed = bool(receipt.sources)
             return Have(
                 file,
                 on_disk,
                 receipt.facts,
                 receipt.sources,
                 absences,
-                receipt.final,
+                receipt.final and is_witnessed,
                 legacy="legacy" in [source.road for source in receipt.sources],
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
-                is_witnessed=True,
+                is_witnessed=is_witnessed,
                 trouble=trouble,
                 noted_end_ms=end_ms,
             )

@@ -24,6 +24,7 @@ __all__ = ["QualityReport"]
 
 _MOST_LINES = 12
 _MOST_NAMED = 3
+_UNVERIFIED = ("receipt", "legacy format")
 _COLUMNS = ("file", "check", "severity", "count", "example")
 
 
@@ -208,7 +209,12 @@ class QualityReport:
 
     def _headline(self) -> str:
         counts = Counter(each.severity for each in self.findings)
-        state = "sound" if self.ok else many(counts["error"], "ERROR")
+        unverified = sum(each.check in _UNVERIFIED for each in self.findings)
+        state = (
+            "sound" if not unverified else f"no error, but {many(unverified, 'file')} unverified"
+        )
+        if not self.ok:
+            state = many(counts["error"], "ERROR")
         return (
             f"{state}: {many(self.files, 'file')} of {self.market}, {many(self.rows, 'row')}, "
             f"{many(counts['warning'], 'warning')}, {many(counts['information'], 'note')}; "

@@ -14,7 +14,6 @@ from ares_notebook.cache.reasons import unconfirmed_by
 from ares_notebook.market.evidence import evidence_of
 from ares_notebook.market.facts import Facts, Hole
 from ares_notebook.market.holes import unasked, unexplained
-from ares_notebook.market.intervals import next_open_ms
 from ares_notebook.market.periods import DAY_MS, utc
 from ares_notebook.market.series import CacheFile
 
@@ -49,9 +48,6 @@ class Step(Struct, frozen=True, gc=False):
         What is to be asked for.
     roads : tuple of Road
         The ways to it, best first.
-    doubt : Hole, optional
-        The last candle of a file that nobody vouches for: it may be half-formed, and
-        is asked for again.
     is_recheck : bool
         Whether what the exchange once said is asked for again.
     edges_wait : bool
@@ -75,7 +71,6 @@ class Step(Struct, frozen=True, gc=False):
     bytes_received: int = 0
     bytes_stored: int = 0
     requests: int = 0
-    doubt: Hole | None = None
     is_recheck: bool = False
     edges_wait: bool = False
     restore_until_ms: int | None = None
@@ -112,19 +107,15 @@ def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
     holes = there.holes(until_ms)
     open_holes = unasked if source == "archive" else unexplained
     left = open_holes(file, holes, have.absences)
-    doubt = None if anew else _doubt(have, until_ms)
     if have.is_stray:
         return Step(file, "fetch", "no row can be there; put aside", until_ms, have)
-    if not left and doubt is None:
+    if not left:
         # Of what stays as it is nobody asks here where it came from: a quarter of a large plan's memory.
         return Step(file, "skip", _why_skip(have, holes), until_ms, replace(have, sources=()))
     reason = anew or (_why_extend(have, left) if there.facts.rows else _why_fetch(have))
     action: Action = "extend" if there.facts.rows else "fetch"
-    step = Step(file, action, reason, until_ms, have, tuple(left), doubt=doubt)
+    step = Step(file, action, reason, until_ms, have, tuple(left))
     step = replace(step, roads=_roads(step, source))
-    if not left and not step.roads:
-        # The archive has no days of the longest intervals, and no month that runs: nobody can be asked.
-        return replace(step, action="skip", reason=_why_skip(have, []), doubt=None)
     return _estimated(step)
 
 
@@ -143,16 +134,6 @@ def _restoring(
         restore_until_ms=ended_ms,
     )
     return _estimated(step) if left and step.roads else None
-
-
-def _doubt(have: Have, until_ms: int) -> Hole | None:
-    """The last candle, where nobody tells that it was closed when it was stored."""
-    last_ms = have.facts.last_ms
-    interval = have.file.series.interval
-    if have.on_disk is None or have.is_witnessed or interval is None or last_ms is None:
-        return None
-    end_ms = next_open_ms(interval, last_ms)
-    return Hole(last_ms, end_ms, rows=1) if end_ms <= until_ms else None
 
 
 def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
@@ -175,13 +156,15 @@ def _why_anew(have: Have) -> str | None:
         return "its bytes are not those of its receipt; replaced by a whole one"
     if have.is_salvaged:
         return "what was good in a damaged file; replaced by a whole one"
-    if have.legacy and not _runs_on(have):
-        return "an old file without proof; replaced by a whole one"
-    return None
+    if have.on_disk is None or (have.is_witnessed and not have.legacy) or _is_kept(have):
+        return None
+    return "no receipt tells where it came from; replaced by a whole one"
 
 
-def _runs_on(have: Have) -> bool:
-    """Whether an old file proves itself: trades whose ids run on, all of the file's day."""
+def _is_kept(have: Have) -> bool:
+    """Whether an old file of trades counts itself, and is worth its size: ids that run on, all of its day."""
+    if not have.legacy:
+        return False
     facts, period = have.facts, have.file.period
     if facts.first_id is None or facts.gaps or facts.first_ms is None or facts.last_ms is None:
         return False
@@ -198,8 +181,6 @@ def _why_fetch(have: Have) -> str:
 
 def _why_extend(have: Have, left: Sequence[Hole]) -> str:
     tail = have.facts.covered_until_ms
-    if not left:
-        return "nobody vouches for its last candle; asked for again"
     if any(unconfirmed_by(have, hole) for hole in left):
         return _WEAKER
     if len(left) == 1 and left[0].start_ms == tail:
@@ -260,7 +241,6 @@ def _estimated(step: Step) -> Step:
     requests = sum(
         max(1, math.ceil(_rows_in(step.file, hole) / dataset.rest_rows)) for hole in step.holes
     )
-    requests += step.doubt is not None
     received = round(rows * dataset.stored_row_bytes)
     if step.roads and step.roads[0] != "rest":
         days = sum(whole_days(hole) for hole in step.holes)

@@ -73,8 +73,6 @@ class Draft:
         self.is_unpublished = False
         # The zip that was read and ends inside a line, if one did.
         self.cut_url = ""
-        # Whether what nobody vouched for has been asked for again.
-        self.is_vouched_for = step.doubt is None
 
     def __enter__(self) -> Self:
         return self
@@ -271,7 +269,7 @@ class Draft:
         if self._anew and self._have.path is not None:
             return False
         is_unknown = self._have.path is not None and not self._have.is_witnessed
-        return absences != self._have.absences or (is_unknown and self.is_vouched_for)
+        return absences != self._have.absences or is_unknown
 
 
 def _cores() -> asyncio.Semaphore:

@@ -62,7 +62,7 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
     AresError or None
         Why rows are still missing, if they are and a road failed.
     """
-    problem = await _ask_again(draft, step, roads)
+    problem: AresError | None = None
     for road in step.roads:
         if not (_wanted_of_rest(draft, step) if road == "rest" else draft.unasked()):
             continue
@@ -77,7 +77,7 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
             _LOGGER.info("%s: %s failed: %s", draft.file.name, road, error)
             problem = error
     left = _wanted_of_rest(draft, step) if "rest" in step.roads else draft.unasked()
-    return problem if left or not draft.is_vouched_for else None
+    return problem if left else None
 
 
 def _wanted_of_rest(draft: Draft, step: Step) -> list[Hole]:
@@ -86,21 +86,6 @@ def _wanted_of_rest(draft: Draft, step: Step) -> list[Hole]:
     if not (step.edges_wait and draft.is_from_archive and draft.facts.rows):
         return holes
     return [hole for hole in holes if hole.rows is not None]
-
-
-async def _ask_again(draft: Draft, step: Step, roads: Roads) -> AresError | None:
-    """Have the exchange say once more what is in doubt; what it says takes its place."""
-    if step.doubt is None:
-        return None
-    if "rest" in step.roads:
-        patch, problem = await _ask(draft, roads.rest, step.doubt)
-    else:
-        result = await _zipped(draft, roads.archive, step.doubt)
-        patch = result if isinstance(result, Patch) else None
-        problem = result if isinstance(result, AresError) else None
-    await draft.splice([patch] if patch else [])
-    draft.is_vouched_for = problem is None
-    return problem
 
 
 async def _monthly(draft: Draft, step: Step, roads: Roads) -> None:
@@ -141,13 +126,11 @@ def _refuse_cut(draft: Draft) -> None:
 
 
 async def _zipped(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
-    """The rows in *hole* of the least zip that holds it, a day's if there are any; None without rows."""
-    series = draft.file.series
-    cut: Cut = "day" if "day" in series.archive_cuts else "month"
-    start = utc(hole.start_ms // DAY_MS * DAY_MS) if cut == "day" else draft.file.period.start
+    """The rows in *hole* of the zip of its day; None without rows."""
+    start = utc(hole.start_ms // DAY_MS * DAY_MS)
     try:
-        await archive.size_of(series, cut, start)
-        patches = await _unzipped(draft, archive, cut, start, [hole])
+        await archive.size_of(draft.file.series, "day", start)
+        patches = await _unzipped(draft, archive, "day", start, [hole])
     except (TransportError, DataError) as error:
         return error
     return patches[0] if patches else None

@@ -329,7 +329,7 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
     told = [step.have.is_told_before(hole) for hole in step.holes]
-    return bool(told) and all(told) and step.doubt is None
+    return bool(told) and all(told)
 
 
 def _failed(step: Step, error: AresError) -> StepReport:
