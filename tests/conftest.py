@@ -13,8 +13,13 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from msgspec.structs import replace
 
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.cache.examine import examined
+from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.store import Store
+from ares_notebook.market.series import parse_file_name
 
 # How long a first import or a busy machine takes is no property of the code.
 hypothesis.settings.register_profile("facts", deadline=None)
@@ -76,6 +81,20 @@ def exchange() -> Iterator[DemoExchange]:
 def settings(exchange: DemoExchange, tmp_path: Path) -> Settings:
     """Settings that point at the demo exchange and an empty cache, and never wait."""
     return exchange.settings(cache_dir=tmp_path / "cache", retry_delay_seconds=0, progress=False)
+
+
+@pytest.fixture
+def vouch() -> Callable[[Settings, str], None]:
+    """Write a receipt for a cache file as it is now, as if it had come so from the exchange."""
+
+    def write_receipt(settings: Settings, name: str) -> None:
+        store, file = Store(settings), parse_file_name(name)
+        assert file is not None
+        source = Source("rest", file.dataset.rest_path, "2025-01-01T00:00:00+00:00")
+        have = examined(file, settings.cache_dir / name)
+        store.note(replace(have, sources=(source,)), final=False)
+
+    return write_receipt
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,9 @@ def funding():
 LINES = {CANDLES: candles, TRADES: trades, FUNDING: funding}
 
 
+FETCHED = Source("rest", "the exchange", "2025-02-01T00:00:00+00:00")
+
+
 @pytest.fixture
 def store(tmp_path):
     """An empty cache."""
@@ -67,7 +70,7 @@ def store(tmp_path):
 def put(store, tmp_path):
     """Store the lines of a file as a download does, with a receipt that says that it is final."""
 
-    def put_lines(file, lines, into=store, sources=(), columns=None):
+    def put_lines(file, lines, into=store, sources=(FETCHED,), columns=None):
         text = tmp_path / file.name
         text.write_bytes(header_of(file.dataset) + "".join(f"{line}\n" for line in lines).encode())
         with into.part(file, columns) as part:

@@ -162,7 +162,7 @@ def test_an_old_file_is_replaced_whole(file):
     step = decide(Have(file, facts=Facts(rows=5), legacy=True), end_of(file), "auto")
 
     assert step.action == "fetch"
-    assert "old file" in step.reason
+    assert "no receipt tells where it came from" in step.reason
 
 
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
@@ -427,7 +427,8 @@ def test_a_whole_cache_is_planned_as_skip(plan):
         part.write_lines(
             lines_of(HOURS.dataset, pa.table(columns, schema=schema_of(HOURS.dataset)))
         )
-        store.commit(part, sources=(), absences=(), final=True)
+        source = Source("rest", "/api/v3/klines", "2025-02-01T00:00:00+00:00")
+        store.commit(part, sources=(source,), absences=(), final=True)
 
     [first, *_] = plan(datasets=("klines",)).steps
 

@@ -286,17 +286,24 @@ async def test_damage_is_made_good(exchange, settings, cut, damage):
     assert exchange.requests == []
 
 
-async def test_lost_receipts_cost_no_rows(exchange, settings):
-    """A cache without receipts is measured anew, and none of its archives is fetched again."""
-    await fetched(settings, ("klines", "1h", 0.3), "2025-03-01")
+@pytest.mark.parametrize(
+    "cut", [("klines", "1h", 0.3), ("futures", None, 0.3), ("agg_trades", None, DAY)]
+)
+async def test_lost_receipts_cost_time_and_no_rows(exchange, settings, cut):
+    """Files that no receipt tells of are fetched anew, to the same bytes; the run after that asks nothing."""
+    await fetched(settings, cut, "2025-03-01")
+    before = contents(settings)
     shutil.rmtree(settings.cache_dir / ".ares")
+
+    report = await fetched(settings, cut, "2025-03-01")
     exchange.requests.clear()
+    again = await fetched(settings, cut, "2025-03-01")
 
-    report = await fetched(settings, ("klines", "1h", 0.3), "2025-03-01")
-
-    assert zips(exchange) == []
-    assert report.rows_written == 0
     assert report.complete
+    assert {step.action for step in report.steps} == {"fetch"}
+    assert contents(settings) == before
+    assert again.complete
+    assert exchange.requests == []
 
 
 async def test_copied_cache_is_trusted(exchange, settings):
@@ -420,7 +427,6 @@ async def test_without_rest_the_month_closes_holes(exchange, settings, publish_a
     other = beside(settings)
     await fetched(other, cut, "2025-01-20")
     before = contents(other)
-    shutil.rmtree(other.cache_dir / ".ares" / "receipts")
     lines = _lines_of(_body_of(f"{exchange.url}/{key}.zip"))
     publish_anew(key.rpartition("/")[2], b"".join(lines[:3] + lines[4:]).decode())
     by_archive = other.model_copy(update={"source": "archive"})
@@ -1143,27 +1149,3 @@ async def test_a_candle_that_comes_out_late_is_not_missed(exchange, settings):
     assert (first.complete, second.complete) == (True, True)
     assert second.rows_written >= 1
     assert ares.load_klines("BTCUSDT", "1m", end=end, settings=settings).attrs["complete"]
-
-
-async def test_lost_receipts_cost_one_candle_a_file(exchange, settings):
-    """Of k-line files whose receipts are gone the last candle is asked for again, and nothing else."""
-    await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
-    before = contents(settings)
-    shutil.rmtree(settings.cache_dir / ".ares")
-    exchange.requests.clear()
-    report = await fetched(settings, ("klines", "1h", 0.1), "2025-02-01")
-
-    asked = [request for request in exchange.requests if request.path == "/api/v3/klines"]
-    full = {step.file_name for step in report.steps if step.action == "extend"}
-    spans = [(int(each.query["startTime"]), int(each.query["endTime"])) for each in asked]
-    assert sorted(spans) == [
-        (end - 3_600_000, end - 1) for end in (ms("2025-01-01"), ms("2025-02-01"))
-    ]
-    assert contents(settings) == before
-    assert len(full) == 2
-    receipts = {path.name for path in (settings.cache_dir / ".ares/receipts").iterdir()}
-    assert {f"{name}.json" for name in full} <= receipts
-    assert all(
-        json.loads((settings.cache_dir / f".ares/receipts/{name}.json").read_text())["final"]
-        for name in full
-    )

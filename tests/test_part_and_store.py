@@ -8,6 +8,7 @@ import shutil
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 from nobody import as_nobody, reachable_folder
 
 from ares_notebook.cache.part import Part
@@ -368,9 +369,22 @@ def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
     )
     have = opened().have(FUNDING)
 
-    store.note(have, final=True)
+    source = Source("rest", "/fapi/v1/fundingRate", "2025-02-01T00:00:00+00:00")
+    store.note(replace(have, sources=(source,)), final=True)
 
     assert opened().have(FUNDING).final
+
+
+def test_what_no_source_is_told_of_is_not_final(opened):
+    """A receipt that tells of no source, as earlier versions wrote, vouches for nothing."""
+    store = opened()
+    (store.folder / FUNDING.name).write_bytes(
+        header_of(FUNDING.dataset) + b"2025-01-01 00:00:00.000,0.1\n"
+    )
+    store.note(opened().have(FUNDING), final=True)
+
+    assert not opened().have(FUNDING).final
+    assert not opened().have(FUNDING).is_witnessed
 
 
 # --- whose cache it is ---

@@ -249,10 +249,10 @@ def _bytes(have: Have, receipt: Receipt | None) -> Iterator[Finding]:
             "the original downloader wrote it, and nothing proves its values; the next download of its "
             "period replaces it, or, of trades whose ids run on, keeps it"
         )
-        yield Finding(name, "legacy format", "warning", 1, words)
+        yield Finding(name, "legacy format", "information", 1, words)
     if have.path is not None and not (have.legacy or have.is_witnessed or have.is_altered):
         words = "no receipt tells where its bytes came from; the next download of its period replaces it"
-        yield Finding(name, "receipt", "warning", 1, words)
+        yield Finding(name, "receipt", "information", 1, words)
     if receipt is None or receipt.sha256 is None:
         return
     if have.path is None:

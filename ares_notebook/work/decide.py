@@ -156,9 +156,10 @@ def _why_anew(have: Have) -> str | None:
         return "its bytes are not those of its receipt; replaced by a whole one"
     if have.is_salvaged:
         return "what was good in a damaged file; replaced by a whole one"
-    if have.on_disk is None or (have.is_witnessed and not have.legacy) or _is_kept(have):
-        return None
-    return "no receipt tells where it came from; replaced by a whole one"
+    is_unverified = have.legacy or (have.on_disk is not None and not have.is_witnessed)
+    if is_unverified and not _is_kept(have):
+        return "no receipt tells where it came from; replaced by a whole one"
+    return None
 
 
 def _is_kept(have: Have) -> bool:
