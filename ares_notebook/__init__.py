@@ -14,48 +14,51 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
+    from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage
     from ares_notebook.cache.gaps import find_gaps
     from ares_notebook.cache.history import download_history
     from ares_notebook.cache.prune import prune_cache
-    from ares_notebook.cache.pruned import PruneReport
-    from ares_notebook.cache.runs import load_runs
+    from ares_notebook.cache.retention import PruneReport
+    from ares_notebook.cache.run_log import load_runs
     from ares_notebook.demo import DemoExchange
-    from ares_notebook.download import (
+    from ares_notebook.download.plan import plan_downloads
+    from ares_notebook.download.repair import repair_gaps
+    from ares_notebook.download.report import DownloadReport
+    from ares_notebook.download.universe import (
+        UniversePlan,
+        download_universe,
+        list_symbols,
+        plan_universe,
+    )
+    from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
         download_futures_data,
         download_klines_data,
     )
-    from ares_notebook.exchange.retry import download_with_retry
-    from ares_notebook.job import Job, start
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
-    from ares_notebook.loop import run
-    from ares_notebook.market.periods import get_daily_periods, get_monthly_periods
-    from ares_notebook.market.universe import Universe
+    from ares_notebook.model.time import get_daily_periods, get_monthly_periods
+    from ares_notebook.model.universe import Universe
     from ares_notebook.parquet.export import to_parquet
-    from ares_notebook.parquet.outcome import ParquetReport
-    from ares_notebook.pictures.coverage import plot_coverage
-    from ares_notebook.pictures.downloads import plot_downloads
-    from ares_notebook.pictures.funding import plot_funding
-    from ares_notebook.pictures.gaps import plot_gaps
-    from ares_notebook.pictures.klines import plot_klines
-    from ares_notebook.pictures.runs import plot_runs
-    from ares_notebook.pictures.universe import plot_universe
-    from ares_notebook.proof.assure import assure_quality
-    from ares_notebook.proof.audit import audit_cache
-    from ares_notebook.proof.fingerprint import Fingerprint, fingerprint
-    from ares_notebook.proof.quality import QualityReport
-    from ares_notebook.proof.validate import validate_cache
-    from ares_notebook.proof.verify import verify_fingerprint
+    from ares_notebook.parquet.report import ParquetReport
+    from ares_notebook.plots.coverage import plot_coverage
+    from ares_notebook.plots.downloads import plot_downloads
+    from ares_notebook.plots.funding import plot_funding
+    from ares_notebook.plots.gaps import plot_gaps
+    from ares_notebook.plots.klines import plot_klines
+    from ares_notebook.plots.runs import plot_runs
+    from ares_notebook.plots.universe import plot_universe
+    from ares_notebook.quality.audit import audit_cache
+    from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
+    from ares_notebook.quality.report import QualityReport
+    from ares_notebook.quality.validate import assure_quality, validate_cache
+    from ares_notebook.quality.verify import verify_fingerprint
+    from ares_notebook.runtime.job import Job, start
+    from ares_notebook.runtime.loop import run
     from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
     from ares_notebook.step1 import fetch_missing_data
-    from ares_notebook.universe import download_universe, list_symbols
-    from ares_notebook.work.plan import plan_downloads
-    from ares_notebook.work.repair import repair_gaps
-    from ares_notebook.work.report import DownloadReport
-    from ares_notebook.work.universe import UniversePlan, plan_universe
 
 __all__ = [
     "CACHE_DIR",
@@ -120,51 +123,51 @@ _HOMES = {
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
-    "DownloadReport": "work.report",
-    "Fingerprint": "proof.fingerprint",
-    "Job": "job",
-    "ParquetReport": "parquet.outcome",
-    "PruneReport": "cache.pruned",
-    "QualityReport": "proof.quality",
+    "DownloadReport": "download.report",
+    "Fingerprint": "quality.fingerprint",
+    "Job": "runtime.job",
+    "ParquetReport": "parquet.report",
+    "PruneReport": "cache.retention",
+    "QualityReport": "quality.report",
     "Settings": "settings",
-    "Universe": "market.universe",
-    "UniversePlan": "work.universe",
-    "assure_quality": "proof.assure",
-    "audit_cache": "proof.audit",
+    "Universe": "model.universe",
+    "UniversePlan": "download.universe",
+    "assure_quality": "quality.validate",
+    "audit_cache": "quality.audit",
     "coverage": "cache.coverage",
-    "download_agg_trades_data": "download",
-    "download_all_data": "download",
-    "download_futures_data": "download",
+    "download_agg_trades_data": "download.verbs",
+    "download_all_data": "download.verbs",
+    "download_futures_data": "download.verbs",
     "download_history": "cache.history",
-    "download_klines_data": "download",
-    "download_universe": "universe",
-    "download_with_retry": "exchange.retry",
+    "download_klines_data": "download.verbs",
+    "download_universe": "download.universe",
+    "download_with_retry": "binance.retry",
     "fetch_missing_data": "step1",
     "find_gaps": "cache.gaps",
-    "fingerprint": "proof.fingerprint",
-    "get_daily_periods": "market.periods",
-    "get_monthly_periods": "market.periods",
-    "list_symbols": "universe",
+    "fingerprint": "quality.fingerprint",
+    "get_daily_periods": "model.time",
+    "get_monthly_periods": "model.time",
+    "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_futures": "load",
     "load_klines": "load",
-    "load_runs": "cache.runs",
-    "plan_downloads": "work.plan",
-    "plan_universe": "work.universe",
-    "plot_coverage": "pictures.coverage",
-    "plot_downloads": "pictures.downloads",
-    "plot_funding": "pictures.funding",
-    "plot_gaps": "pictures.gaps",
-    "plot_klines": "pictures.klines",
-    "plot_runs": "pictures.runs",
-    "plot_universe": "pictures.universe",
+    "load_runs": "cache.run_log",
+    "plan_downloads": "download.plan",
+    "plan_universe": "download.universe",
+    "plot_coverage": "plots.coverage",
+    "plot_downloads": "plots.downloads",
+    "plot_funding": "plots.funding",
+    "plot_gaps": "plots.gaps",
+    "plot_klines": "plots.klines",
+    "plot_runs": "plots.runs",
+    "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
-    "repair_gaps": "work.repair",
-    "run": "loop",
-    "start": "job",
+    "repair_gaps": "download.repair",
+    "run": "runtime.loop",
+    "start": "runtime.job",
     "to_parquet": "parquet.export",
-    "validate_cache": "proof.validate",
-    "verify_fingerprint": "proof.verify",
+    "validate_cache": "quality.validate",
+    "verify_fingerprint": "quality.verify",
 }
 
 

@@ -8,16 +8,14 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.cells import Wanted, chosen
 from ares_notebook.cache.damage import verified
-from ares_notebook.cache.frames import frame_of
-from ares_notebook.cache.span import Span, series_span
+from ares_notebook.cache.frames import Wanted, chosen, frame_of
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.window import missing_spans
 from ares_notebook.errors import CorruptFile, NeverDownloaded
-from ares_notebook.market.periods import as_utc, utc
-from ares_notebook.market.series import Series, files_between
+from ares_notebook.model.files import Series, files_between
+from ares_notebook.model.time import as_utc, utc
 from ares_notebook.settings import Settings
 
 __all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]

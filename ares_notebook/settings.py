@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,12 +24,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ares_notebook.addresses import market_of_all, plain_url
-from ares_notebook.bytesize import Size
 from ares_notebook.errors import BadArgument
 from ares_notebook.host import NAME_OF_HOST, host_defaults
-from ares_notebook.market.intervals import validate_interval
-from ares_notebook.market.symbols import check_file_name, validate_symbol
+from ares_notebook.model.hosts import market_of_all, plain_url
+from ares_notebook.model.intervals import validate_interval
+from ares_notebook.model.symbols import check_file_name, validate_symbol
 
 __all__ = [
     "CACHE_DIR",
@@ -38,7 +38,47 @@ __all__ = [
     "SECRETS",
     "Event",
     "Settings",
+    "Size",
+    "bytes_of",
 ]
+
+_SIZE = re.compile(r"\s*\d*\.?\d+\s*[A-Za-z]*\s*")
+
+
+def _size(value: object) -> object:
+    """Refuse what `ByteSize` would read in part: of "1,5 GB" it takes the 1, and no unit."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _SIZE.fullmatch(value)):
+        msg = 'is not a size; pass bytes, or text such as "20 GB"'
+        raise ValueError(msg)
+    return value
+
+
+Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
+"""A setting that is a size."""
+_SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
+
+
+def bytes_of(value: object, argument: str) -> int:
+    """
+    A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``).
+
+    Raises
+    ------
+    BadArgument
+        If it is none; the message names *argument*.
+
+    Examples
+    --------
+    >>> bytes_of("1.5 GB", "max_bytes"), bytes_of("1 KiB", "max_bytes")
+    (1500000000, 1024)
+    """
+    try:
+        return int(_SIZES.validate_python(value))
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        msg = f"{argument}={value!r}: {reason}"
+        raise BadArgument(msg) from None
+
 
 CACHE_DIR = "data_cache"
 """The default cache folder."""

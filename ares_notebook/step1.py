@@ -15,10 +15,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.have import Have
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.window import Spans, common_spans, missing_spans
+from ares_notebook.download.plan import Plan, make_plan
+from ares_notebook.download.run_info import Errand, on_record, planned
+from ares_notebook.download.run_plan import carry_out
 from ares_notebook.errors import (
     AresError,
     BadArgument,
@@ -27,18 +30,15 @@ from ares_notebook.errors import (
     NotEnoughMemory,
     UnknownSymbol,
 )
+from ares_notebook.frame_merging import Shape
 from ares_notebook.load import read_window
-from ares_notebook.market.datasets import Dataset, dataset_named
-from ares_notebook.market.facts import Facts
-from ares_notebook.market.intervals import INTERVALS
-from ares_notebook.market.measure import Measure
-from ares_notebook.market.periods import Period, to_ms, utc
-from ares_notebook.market.series import CacheFile, Series, files_between
+from ares_notebook.model.datasets import Dataset, dataset_named
+from ares_notebook.model.facts import Facts
+from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.intervals import INTERVALS
+from ares_notebook.model.measure import Measure
+from ares_notebook.model.time import Period, to_ms, utc
 from ares_notebook.settings import Settings
-from ares_notebook.shape import Shape
-from ares_notebook.work.carry_out import carry_out
-from ares_notebook.work.on_record import Errand, on_record, planned
-from ares_notebook.work.plan import Plan, make_plan
 
 __all__ = ["fetch_missing_data"]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 import ares_notebook as ares
+from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError
-from ares_notebook.work.plan import Plan
 
 logger = logging.getLogger("step1")
 

@@ -16,10 +16,10 @@ import pytest
 from msgspec.structs import replace
 
 from ares_notebook import DemoExchange, Settings
-from ares_notebook.cache.examine import examined
+from ares_notebook.cache.reader import examined
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
 
 # How long a first import or a busy machine takes is no property of the code.
 hypothesis.settings.register_profile("facts", deadline=None)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ares_notebook.cache.text import read_rows
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.market.measure import Measure
-from ares_notebook.market.rows import empty_rows, header_of, keys_of, stamps_ms
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.cache.reader import read_rows
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.measure import Measure
+from ares_notebook.model.rows import empty_rows, header_of, keys_of, stamps_ms
 
 NAMES = {
     KLINES: "klines_BTCUSDT_1h_2024-06.csv",

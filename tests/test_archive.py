@@ -7,12 +7,12 @@ import re
 
 import pytest
 
+from ares_notebook.binance.archive import Archive
+from ares_notebook.binance.http import Transport
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import AresError, BadAnswer, ChecksumMismatch, NotFound
-from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.periods import as_utc
-from ares_notebook.market.series import Series
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import as_utc
 
 CANDLES = Series.of("klines", "BTCUSDT", "1h")
 TRADES = Series.of("agg_trades", "BTCUSDT")

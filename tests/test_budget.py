@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ares_notebook.binance.http import Transport
+from ares_notebook.binance.rate_limit import Budget
+from ares_notebook.binance.rest import Rest
 from ares_notebook.demo import DemoExchange
-from ares_notebook.exchange.budget import Budget
-from ares_notebook.exchange.rest import Rest
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.facts import Hole
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.market.series import Series
+from ares_notebook.model.facts import Hole
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 # The host's clock is what its Date says; far ahead of ours, so that ours has no part in it.
 AHEAD = (int(time.time()) // 60 + 1_000) * 60

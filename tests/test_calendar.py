@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ares_notebook.proof.calendar import Cell, Line, calendar_of, states_in
+from ares_notebook.quality.calendar import Cell, Line, calendar_of, states_in
 
 
 def months(first: str, count: int, **columns: object) -> pd.DataFrame:

@@ -14,17 +14,16 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
-from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.cells import Wanted, chosen
-from ares_notebook.cache.frames import frame_of
+from ares_notebook.cache.frames import Wanted, chosen, frame_of
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.text import read_rows
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
 from ares_notebook.load import read_window
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import header_of, lines_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import header_of, lines_of
+from ares_notebook.model.time import as_utc, to_ms
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")

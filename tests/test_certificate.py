@@ -12,9 +12,8 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import Settings
-from ares_notebook.proof.certificate import page
-from ares_notebook.proof.finding import Finding
-from ares_notebook.proof.picture import coverage_svg
+from ares_notebook.quality.certificate import coverage_svg, page
+from ares_notebook.quality.findings import Finding
 
 DAY = 1 / 365.25
 NASTY = '<script>alert("x")</script>&'

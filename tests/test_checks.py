@@ -7,10 +7,10 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from ares_notebook.market.periods import to_ms
-from ares_notebook.market.rows import schema_of
-from ares_notebook.market.series import parse_file_name
-from ares_notebook.proof.checks import ROW_CHECKS, RowTally
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import schema_of
+from ares_notebook.model.time import to_ms
+from ares_notebook.quality.checks import ROW_CHECKS, RowTally
 
 KLINES = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-01.csv")

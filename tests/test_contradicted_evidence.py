@@ -9,7 +9,7 @@ import pytest
 from test_evidence import contents, elsewhere, open_gaps, published, receipt_of
 
 import ares_notebook as ares
-from ares_notebook.exchange.clock import ExchangeClock
+from ares_notebook.binance.rate_limit import ExchangeClock
 
 DAY = 1 / 365.25
 HOUR_MS = 3_600_000

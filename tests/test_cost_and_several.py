@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 import ares_notebook as ares
+from ares_notebook.download.estimate import Cost
+from ares_notebook.download.run_plans import carry_out_all
 from ares_notebook.errors import BadArgument, UnknownSymbol
-from ares_notebook.work.cost import Cost
-from ares_notebook.work.progress import heard_by
-from ares_notebook.work.several import carry_out_all
+from ares_notebook.runtime.progress import heard_by
 
 END = "2025-03-01"
 

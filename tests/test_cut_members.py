@@ -9,10 +9,10 @@ from io import BytesIO
 import pytest
 
 import ares_notebook as ares
+from ares_notebook.binance.archive import Zip
+from ares_notebook.binance.inflate import lines_of
 from ares_notebook.errors import BadAnswer
-from ares_notebook.exchange.archive import Zip
-from ares_notebook.exchange.inflate import lines_of
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES, dataset_named
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, dataset_named
 
 DAY = 1 / 365.25
 NAME = "X-2025-01"

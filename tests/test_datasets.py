@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.market.datasets import (
+from ares_notebook.model.datasets import (
     AGG_TRADES,
     DATASETS,
     FUTURES,
     KLINES,
     dataset_named,
 )
-from ares_notebook.market.intervals import INTERVALS, next_open_ms
-from ares_notebook.market.periods import as_utc, month_of, to_ms
-from ares_notebook.market.series import CacheFile, Series, files_between, parse_file_name
+from ares_notebook.model.files import CacheFile, Series, files_between, parse_file_name
+from ares_notebook.model.intervals import INTERVALS, next_open_ms
+from ares_notebook.model.time import as_utc, month_of, to_ms
 
 _HEADERS = {
     KLINES: "timestamp,open,high,low,close,volume,quote_asset_volume,number_of_trades,"

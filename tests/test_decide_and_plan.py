@@ -9,21 +9,21 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from ares_notebook.cache.have import Have
+from ares_notebook.cache.entry import Have
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
+from ares_notebook.download.decide import decide, whole_days
+from ares_notebook.download.estimate import check_disk
+from ares_notebook.download.plan import plan_downloads
 from ares_notebook.errors import BadArgument, NotEnoughDisk
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.measure import Measure
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms, utc
-from ares_notebook.market.rows import lines_of, schema_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.measure import Measure
+from ares_notebook.model.rows import lines_of, schema_of
+from ares_notebook.model.time import DAY_MS, as_utc, to_ms, utc
 from ares_notebook.settings import Settings
-from ares_notebook.work.decide import decide, whole_days
-from ares_notebook.work.plan import plan_downloads
-from ares_notebook.work.sizes import check_disk
 
 HOUR_MS = 3_600_000
 HOURS = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")

@@ -493,8 +493,8 @@ def test_the_demo_is_started_when_it_is_chosen_and_stopped_with_the_panel(tmp_pa
 
 async def asked(url: str) -> object:
     """One question to an exchange."""
-    from ares_notebook.exchange.rest import Rest  # noqa: PLC0415
-    from ares_notebook.exchange.transport import Transport  # noqa: PLC0415
+    from ares_notebook.binance.http import Transport  # noqa: PLC0415
+    from ares_notebook.binance.rest import Rest  # noqa: PLC0415
 
     async with Transport(ares.Settings(spot_url=url, market="demo", max_retries=0)) as transport:
         return await Rest(transport).symbols()

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from ares_notebook import errors
-from ares_notebook.work.report import DownloadReport
+from ares_notebook.download.report import DownloadReport
 
 _CLASSES = {
     name: each

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ares_notebook.binance.archive import Zip
+from ares_notebook.binance.csv_tables import rows_of_csv
+from ares_notebook.binance.fast_path import express
 from ares_notebook.errors import BadAnswer
-from ares_notebook.exchange.archive import Zip
-from ares_notebook.exchange.express import express
-from ares_notebook.exchange.tables import rows_of_csv
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.market.rows import lines_of
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.model.rows import lines_of
 
 MS = 1_735_689_600_000
 CANDLE = b"1735689600000,1.5,2.0,1.25,1.75,10.1,1735689659999,17.0,3,5.0,8.5,0\n"

@@ -14,7 +14,7 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing
 
 OPTIONAL = ("ipywidgets", "matplotlib", "apprise", "dask", "nest_asyncio2")
-PICTURES = [name for name, home in ares_notebook._HOMES.items() if home.startswith("pictures.")]
+PICTURES = [name for name, home in ares_notebook._HOMES.items() if home.startswith("plots.")]
 LOST = {
     "ipywidgets": {"DownloadPanel"},
     "matplotlib": {"DownloadPanel", *PICTURES},
@@ -131,7 +131,7 @@ def test_what_was_installed_meanwhile_serves_without_a_restart(tmp_path):
     done = without(("matplotlib",), "\n".join(lines), tmp_path)
 
     assert done.stderr == ""
-    assert done.stdout.split() == ["ares_notebook.pictures.coverage", "True"]
+    assert done.stdout.split() == ["ares_notebook.plots.coverage", "True"]
 
 
 def test_a_module_of_ours_that_lacks_comes_out_as_it_is(tmp_path):
@@ -139,7 +139,7 @@ def test_a_module_of_ours_that_lacks_comes_out_as_it_is(tmp_path):
     lines = [
         "import ares_notebook",
         # How Python is told that there is no such module.
-        "sys.modules['ares_notebook.pictures.canvas'] = None",
+        "sys.modules['ares_notebook.plots.figure'] = None",
         "ares_notebook.plot_coverage",
     ]
     done = without((), "\n".join(lines), tmp_path)
@@ -148,7 +148,7 @@ def test_a_module_of_ours_that_lacks_comes_out_as_it_is(tmp_path):
     assert "MissingExtra" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ares_notebook.pictures.canvas", "PIL", "matplotlib.axes", None])
+@pytest.mark.parametrize("name", ["ares_notebook.plots.figure", "PIL", "matplotlib.axes", None])
 def test_only_a_package_of_an_extra_counts(name):
     """What else cannot be imported, a part of an installed package included, stays what it is."""
     error = ModuleNotFoundError("gone", name=name)

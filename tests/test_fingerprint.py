@@ -19,7 +19,7 @@ from ares_notebook.errors import (
     NeverDownloaded,
     WrongMarket,
 )
-from ares_notebook.proof.fingerprint import Fingerprint
+from ares_notebook.quality.fingerprint import Fingerprint
 
 DAY = 1 / 365.25
 CUTS = {

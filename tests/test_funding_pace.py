@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
-from ares_notebook.exchange.published import lines_of_csv, lines_of_json
-from ares_notebook.market.datasets import FUTURES
-from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.holes import find_holes
-from ares_notebook.market.lines import Lines
-from ares_notebook.market.measure import Measure
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.market.series import Series, parse_file_name
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.model.datasets import FUTURES
+from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.gaps import find_holes
+from ares_notebook.model.lines import Lines
+from ares_notebook.model.measure import Measure
+from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 DAY = 1 / 365.25
 HOUR_MS = 3_600_000

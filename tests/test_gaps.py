@@ -15,15 +15,15 @@ from reading import facts_of
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.cache.entry import Have
 from ares_notebook.cache.gaps import REASONS
-from ares_notebook.cache.have import Have
 from ares_notebook.errors import BadArgument, NeverDownloaded
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Beside
-from ares_notebook.market.holes import find_holes
-from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import empty_rows
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Beside
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import find_holes
+from ares_notebook.model.rows import empty_rows
+from ares_notebook.model.time import utc
 
 DAY = 1 / 365.25
 COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]

@@ -9,8 +9,8 @@ from io import BytesIO
 
 import pytest
 
+from ares_notebook.binance.inflate import lines_of
 from ares_notebook.errors import BadAnswer
-from ares_notebook.exchange.inflate import lines_of
 
 NAME = "BTCUSDT-1h-2024-01.csv"
 TEXT = b"".join(b"%d,1.50,2.25\n" % (1_700_000_000_000 + at) for at in range(300))

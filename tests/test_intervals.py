@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.market.intervals import (
+from ares_notebook.model.intervals import (
     INTERVALS,
     interval_text,
     next_open_ms,
     opens_between,
     validate_interval,
 )
-from ares_notebook.market.periods import (
+from ares_notebook.model.time import (
     as_utc,
     to_ms,
     utc,

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.job import start
+from ares_notebook.runtime.job import start
 
 MINE = ValueError("mine <b>")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ares_notebook.cache import listing
 from ares_notebook.cache.listing import Listing, list_cache
-from ares_notebook.cache.lock import locked
+from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
-from ares_notebook.market.facts import Trouble
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.facts import Trouble
+from ares_notebook.model.files import parse_file_name
 from ares_notebook.settings import Settings
 
 NAMES = st.sets(st.sampled_from([f"{kind}_{at}" for kind in ("a", "a_b", "b") for at in range(4)]))

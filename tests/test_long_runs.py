@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ares_notebook as ares
-from ares_notebook.market.rows import schema_of
-from ares_notebook.market.series import files_between, parse_file_name
-from ares_notebook.proof.checks import RowTally
+from ares_notebook.model.files import files_between, parse_file_name
+from ares_notebook.model.rows import schema_of
+from ares_notebook.quality.checks import RowTally
 
 RATE, FLAT = "unchanged funding rate", "flat candles without volume"
 START = datetime(2025, 1, 1, tzinfo=UTC)

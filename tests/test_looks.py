@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from ares_notebook.cache.reasons import REASONS, STATES
-from ares_notebook.proof.looks import LOOKS
+from ares_notebook.cache.gap_reasons import REASONS, STATES
+from ares_notebook.quality.findings import LOOKS
 
 
 def linear(colour: str) -> list[float]:

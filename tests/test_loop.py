@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ares_notebook.job import start
-from ares_notebook.loop import CLEAN_UP_SECONDS, run
+from ares_notebook.runtime.job import start
+from ares_notebook.runtime.loop import CLEAN_UP_SECONDS, run
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
@@ -111,7 +111,7 @@ def test_an_interrupt_cancels_and_waits_until_all_is_cleaned_up():
     out, _ = said(
         """
 import asyncio, os, signal, threading
-from ares_notebook.loop import run
+from ares_notebook.runtime.loop import run
 async def work():
     try:
         await asyncio.Event().wait()
@@ -180,7 +180,7 @@ def test_an_interrupt_before_the_coroutine_has_begun_does_not_hang():
     out, _ = said(
         """
 import asyncio, os, signal, threading
-from ares_notebook.loop import run
+from ares_notebook.runtime.loop import run
 free, busy = threading.Event(), threading.Event()
 async def blocks():
     busy.set()
@@ -212,7 +212,7 @@ def test_a_forked_child_has_a_loop_of_its_own():
     out, _ = said(
         """
 import os, signal
-from ares_notebook.loop import run
+from ares_notebook.runtime.loop import run
 async def answer():
     return 42
 print(run(answer()), flush=True)
@@ -232,7 +232,7 @@ print(run(answer()), flush=True)
 def test_a_program_ends_though_its_loop_runs():
     """The background loop does not keep a script from ending."""
     out, err = said(
-        "from ares_notebook.loop import run\nasync def a(): return 1\nprint(run(a()))\n"
+        "from ares_notebook.runtime.loop import run\nasync def a(): return 1\nprint(run(a()))\n"
     )
 
     assert (out, err) == (["1"], "")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from reading import facts_of
 
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Facts, Hole
-from ares_notebook.market.holes import find_holes, unasked, unexplained
-from ares_notebook.market.intervals import next_open_ms
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.market.rows import schema_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import find_holes, unasked, unexplained
+from ares_notebook.model.intervals import next_open_ms
+from ares_notebook.model.rows import schema_of
+from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 HOUR_MS = 3_600_000
 CANDLES = parse_file_name("klines_BTCUSDT_4h_2025-01.csv")

@@ -18,7 +18,7 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP
 
 from ares_notebook import Settings
-from ares_notebook.notify import notify
+from ares_notebook.runtime.notify import notify
 
 SECRET = "S3CRET"  # noqa: S105 - a word to look for
 NOBODY = "json://127.0.0.1:9"
@@ -277,7 +277,7 @@ async def test_no_address_stands_in_the_list_of_processes():
     async with receiver(answer) as address:
         await notify("failed", "t", "b", Settings(notify=[f"json://{address}/S3CRET"]))
 
-    assert any("messenger.py" in each for each in seen)
+    assert any("notifier.py" in each for each in seen)
     assert not any(SECRET in each for each in seen)
 
 
@@ -315,7 +315,7 @@ async def test_a_broken_apprise_is_a_warning(code, heard, capfd, monkeypatch, tm
 def program(*lines: str) -> subprocess.CompletedProcess[str]:
     """Run a program that may call notify."""
     head = ["import asyncio, sys", "from ares_notebook import Settings"]
-    head += ["from ares_notebook.notify import notify"]
+    head += ["from ares_notebook.runtime.notify import notify"]
     return subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-W", "error", "-c", "\n".join([*head, *lines])],
         capture_output=True,

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from ares_notebook.exchange.once import Once
-from ares_notebook.exchange.paging import in_order
+from ares_notebook.runtime.tasks import Once, in_order
 
 
 class Work:

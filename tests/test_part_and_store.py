@@ -11,14 +11,14 @@ import pytest
 from msgspec.structs import replace
 from nobody import as_nobody, reachable_folder
 
-from ares_notebook.cache.part import Part
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
+from ares_notebook.cache.writer import Part
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Trouble
-from ares_notebook.market.rows import header_of, lines_of, schema_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Trouble
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import header_of, lines_of, schema_of
 from ares_notebook.settings import Settings
 
 FUNDING = parse_file_name("futures_BTCUSDT_2025-01.csv")
@@ -461,7 +461,7 @@ def test_looking_makes_nothing(tmp_path):
 _ON_A_STORE = """
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
 
 store = Store(ares.Settings(cache_dir=sys.argv[1]))
 file = parse_file_name("futures_BTCUSDT_2025-01.csv")

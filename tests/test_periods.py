@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.market.periods import (
+from ares_notebook.model.time import (
     Period,
     as_utc,
     cut_periods,

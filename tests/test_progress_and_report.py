@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from ares_notebook.download.report import DownloadReport, StepReport
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
+from ares_notebook.runtime.progress import Progress, Teller, counted, heard_by, shown, tracked
 from ares_notebook.settings import Settings
-from ares_notebook.work.progress import Progress, Teller, counted, heard_by, shown, tracked
-from ares_notebook.work.report import DownloadReport, StepReport
 
 
 def progress(**changes):

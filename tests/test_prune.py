@@ -14,15 +14,14 @@ from nobody import as_nobody, reachable_folder
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, PruneReport, Settings
-from ares_notebook.cache.lock import held
+from ares_notebook.cache.locks import held
 from ares_notebook.cache.prune import _deleted, _found
-from ares_notebook.cache.pruned import PruneItem
 from ares_notebook.cache.quarantine import quarantine, quarantine_of
-from ares_notebook.cache.retention import Found, Limits, decided
-from ares_notebook.cache.span import meant
+from ares_notebook.cache.retention import Found, Limits, PruneItem, decided
+from ares_notebook.cache.spans import meant
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
 
 DAY = 1 / 365.25
 END = "2025-04-01"

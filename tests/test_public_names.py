@@ -73,7 +73,7 @@ MODULES = [
     if not module.name.endswith("__main__")
 ]
 # What needs an extra has its own tests.
-EXTRAS = ("lab", "pictures", "scale")
+EXTRAS = ("lab", "plots", "scale")
 CORE = [name for name in MODULES if name.split(".")[1] not in EXTRAS]
 
 

@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from reading import facts_of, table_of
 
+from ares_notebook.binance.archive import Zip
+from ares_notebook.binance.csv_tables import rows_of_csv
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json
 from ares_notebook.errors import BadAnswer
-from ares_notebook.exchange.archive import Zip
-from ares_notebook.exchange.published import lines_of_csv, lines_of_json
-from ares_notebook.exchange.tables import rows_of_csv
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import between, keys_of, schema_of, text_of
-from ares_notebook.market.series import Series, parse_file_name
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.rows import between, keys_of, schema_of, text_of
+from ares_notebook.model.time import as_utc, to_ms
 
 SERIES = {
     KLINES: Series.of("klines", "BTCUSDT", "1h"),

@@ -11,7 +11,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook import Settings
 from ares_notebook.cache.store import Store
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
 
 DAY = 1 / 365.25
 CANDLES = "klines_BTCUSDT_1h_2025-02.csv"

@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.reasons import REASONS, STATES, state_of
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Facts, Trouble
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.gap_reasons import REASONS, STATES, state_of
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Facts, Trouble
+from ares_notebook.model.files import parse_file_name
 
 DAY = 1 / 365.25
 MONTH = parse_file_name("klines_BTCUSDT_1d_2025-02.csv")

@@ -12,9 +12,9 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.download.repair import plan_repair
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.work.repair import plan_repair
+from ares_notebook.model.time import as_utc, to_ms
 
 DAY = 1 / 365.25
 HOUR_MS = 3_600_000

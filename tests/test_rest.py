@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from reading import table_of
 
+from ares_notebook.binance.archive import Archive
+from ares_notebook.binance.http import Transport
+from ares_notebook.binance.rest import Rest
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadAnswer, BadRequest, NotFound, RegionBlocked, ServerFault
-from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.rest import Rest
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.facts import Hole
-from ares_notebook.market.periods import DAY_MS, as_utc, to_ms
-from ares_notebook.market.rows import keys_of, stamps_ms, text_of
-from ares_notebook.market.series import Series
+from ares_notebook.model.facts import Hole
+from ares_notebook.model.files import Series
+from ares_notebook.model.rows import keys_of, stamps_ms, text_of
+from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 NOW = as_utc("2026-06-01T12:00")
 MINUTES = Series.of("klines", "BTCUSDT", "1m")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import empty_rows, header_of, keys_of, schema_of, stamps_ms, text_of
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
+from ares_notebook.model.rows import empty_rows, header_of, keys_of, schema_of, stamps_ms, text_of
+from ares_notebook.model.time import as_utc, to_ms
 
 
 def us(text: str, micros: int = 0) -> int:

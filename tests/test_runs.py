@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.cache.runs import Run, note_run
+from ares_notebook.cache.run_log import Run, note_run
+from ares_notebook.download.run_info import Errand, on_record
 from ares_notebook.errors import BadArgument, NeverDownloaded, PoorQuality, UnknownSymbol
-from ares_notebook.work.on_record import Errand, on_record
 
 DAY = 1 / 365.25
 

@@ -32,7 +32,7 @@ from ares_notebook.errors import (
     WorkerLost,
     WrongMarket,
 )
-from ares_notebook.scale.desk import Brief, brief_of, work
+from ares_notebook.scale.worker import Brief, brief_of, work
 
 DAY = 1 / 365.25
 END = "2025-03-02T05:00"

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, scale
-from ares_notebook.universe import carry_out_universe
+from ares_notebook.download.universe import carry_out_universe
 
 END = "2025-03-02T05:00"
 # Dask keeps the threads of its loop, and warns of what it leaves for the end.
@@ -263,7 +263,7 @@ def test_three_thousand_files(settings, exchange):
 
 FRAMES = """
 import gc, sys
-from ares_notebook.scale.fit import make_frames_safe
+from ares_notebook.scale.process import make_frames_safe
 
 inside, collected, unsafe = [], [], sys._current_frames
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ares_notebook.cache.part import Part
-from ares_notebook.cache.patch import Patch
 from ares_notebook.cache.splice import spliced
-from ares_notebook.market.facts import Hole
-from ares_notebook.market.rows import lines_of, schema_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.cache.writer import Part, Patch
+from ares_notebook.model.facts import Hole
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import lines_of, schema_of
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")

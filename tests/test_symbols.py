@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.market.series import parse_file_name
-from ares_notebook.market.symbols import validate_symbol
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.symbols import validate_symbol
 
 
 @pytest.mark.parametrize(

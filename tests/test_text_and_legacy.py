@@ -5,12 +5,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from ares_notebook.cache.text import is_ours, read_rows
+from ares_notebook.cache.reader import is_ours, read_rows
 from ares_notebook.errors import CorruptFile
-from ares_notebook.market.datasets import DATASETS
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.rows import header_of, text_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.datasets import DATASETS
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import header_of, text_of
+from ares_notebook.model.time import as_utc, to_ms
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")
 TRADES = parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv")

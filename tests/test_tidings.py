@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ares_notebook.cache.runs import Run
-from ares_notebook.tidings import tidings_of
+from ares_notebook.cache.run_log import Run
+from ares_notebook.download.notification import tidings_of
 
 FOLDER = Path("/data/my cache")
 RUN = Run(

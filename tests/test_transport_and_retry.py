@@ -9,6 +9,8 @@ from io import BytesIO
 
 import pytest
 
+from ares_notebook.binance.http import Ask, Transport
+from ares_notebook.binance.retry import download_with_retry, seconds_before_retry
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import (
     BadAnswer,
@@ -21,10 +23,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
     Unreachable,
 )
-from ares_notebook.exchange.refusal import Ask
-from ares_notebook.exchange.retry import download_with_retry, seconds_before_retry
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.meter import Meter, metered
+from ares_notebook.runtime.meter import Meter, metered
 from ares_notebook.settings import Settings
 
 CANDLES = "/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=2"

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.cache.examine import examined
-from ares_notebook.market.rows import header_of
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.cache.reader import examined
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.rows import header_of
 
 DAY = 1 / 365.25
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")

@@ -17,7 +17,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded, PoorQuality
-from ares_notebook.proof.validate import _differences, validate_cache
+from ares_notebook.quality.validate import _differences, validate_cache
 
 DAY = 1 / 365.25
 FEBRUARY = "klines_BTCUSDT_1h_2025-02.csv"

@@ -8,15 +8,15 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.reasons import state_of
-from ares_notebook.cache.span import cached_files, never
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.gap_reasons import state_of
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.spans import cached_files, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.market.holes import is_final
-from ares_notebook.market.periods import as_utc, to_ms
-from ares_notebook.market.series import CacheFile
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.gaps import is_final
+from ares_notebook.model.time import as_utc, to_ms
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from ares_notebook.cache.disk import cannot_access, file_sha256
-from ares_notebook.cache.have import Have
+from ares_notebook.cache.entry import Have
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError
-from ares_notebook.market.facts import Facts, Trouble
-from ares_notebook.market.series import CacheFile
+from ares_notebook.model.facts import Facts, Trouble
+from ares_notebook.model.files import CacheFile
 
 __all__ = ["copy_aside", "set_aside", "verified"]
 
@@ -126,7 +126,7 @@ def set_aside(store: Store, have: Have) -> None:
         quarantine_of,
         salvage,
     )
-    from ares_notebook.market.rows import lines_of  # noqa: PLC0415
+    from ares_notebook.model.rows import lines_of  # noqa: PLC0415
 
     if have.path is None:
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
-from ares_notebook.threads import look_up
+from ares_notebook.runtime.threads import look_up
 
 __all__ = [
     "PART_SUFFIX",

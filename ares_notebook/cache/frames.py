@@ -1,25 +1,256 @@
-"""Many cache files, read side by side into one frame."""
+"""Cache files as one frame: their cells, read side by side."""
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
 
-from ares_notebook.cache.cells import Wanted, decimals, read_cells
-from ares_notebook.cache.have import Have
-from ares_notebook.errors import CacheUnavailable
-from ares_notebook.market.datasets import Column
-from ares_notebook.market.rows import Table
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.reader import (
+    check_last_line,
+    is_compressed,
+    is_ours,
+    last_in_order,
+    open_text,
+    read_rows,
+    unreadable,
+)
+from ares_notebook.errors import BadArgument, CacheUnavailable
+from ares_notebook.model.datasets import Column, Dataset
+from ares_notebook.model.rows import Table, between, empty_rows, header_of, keys_of
+from ares_notebook.model.time import to_ms
 
-__all__ = ["frame_of"]
+__all__ = ["Wanted", "chosen", "decimals", "frame_of", "read_cells"]
+
+# Small enough for a core's own cache, beside what is made of it.
+_BLOCK_BYTES = 1 << 20
+# Of trades ids are in order, stamps as good as always: no two of 105,280 recorded ones
+# are the wrong way round. So far apart they would have to be for a window to miss one.
+_MARGIN_US = 600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What is to be read of the files of a series.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+        Beside the timestamp, in this order.
+    exact : bool
+        Whether numbers stay text, to become decimals; else they are float64.
+    start_ms, end_ms : int
+        Half-open window of stamps.
+    """
+
+    columns: tuple[Column, ...]
+    exact: bool
+    start_ms: int
+    end_ms: int
+
+    def covers(self, have: Have) -> bool:
+        """Whether all of the file's period is wanted."""
+        period = have.file.period
+        return self.start_ms <= period.start_ms and period.end_ms <= self.end_ms
+
+    def type_of(self, column: Column) -> Any:
+        """The PyArrow type as which a column is read."""
+        number = pa.string() if self.exact else pa.float64()
+        types = {"time": pa.timestamp("us"), "integer": pa.int64(), "flag": pa.bool_()}
+        return types.get(column.kind, number)
+
+
+def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
+    """
+    The columns that are called so, in this order; None means all but the timestamp.
+
+    Raises
+    ------
+    BadArgument
+        If there is none, an unknown one, or one twice.
+
+    Examples
+    --------
+    >>> from ares_notebook.model.datasets import KLINES
+    >>> [column.name for column in chosen(KLINES, ("close", "open"))]
+    ['close', 'open']
+    """
+    known = {column.name: column for column in dataset.columns if column.kind != "time"}
+    if names is None:
+        return tuple(known.values())
+    wrong = None
+    # Of a set nobody knows the order.
+    is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes | AbstractSet)
+    asked = tuple(names) if is_list else ()
+    if not asked or not all(isinstance(name, str) for name in asked):
+        wrong = "must be a sequence of names"
+    elif "timestamp" in asked:
+        wrong = "must not name the timestamp: it is the index, and always there"
+    elif not set(asked) <= set(known):
+        wrong = f"names {next(name for name in asked if name not in known)!r}, which there is not"
+    elif len(set(asked)) < len(asked):
+        wrong = "names a column twice"
+    if wrong:
+        msg = f"columns={asked or names!r} {wrong}; there are {', '.join(known)}"
+        raise BadArgument(msg)
+    return tuple(known[name] for name in asked)
+
+
+def read_cells(have: Have, wanted: Wanted) -> Table:
+    """
+    The rows of one file that lie in the window, as numbers.
+
+    Of a plain file for which a receipt vouches, only the part that holds the window is read.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``timestamp`` (int64, microseconds) and the wanted columns; null only where the
+        ancestor stored none.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is not what its name says.
+    CacheUnavailable
+        If it is not there any more.
+    """
+    path = have.path
+    if path is None:
+        msg = f"{have.file.name} is not there"
+        raise ValueError(msg)
+    try:
+        table = _parsed(path, have, wanted) if is_ours(path, have.file.dataset) else None
+        table = _typed(path, have, wanted) if table is None else table
+        table = between(table, wanted.start_ms, wanted.end_ms)
+        _check_numbers(table, wanted)
+    except (pa.ArrowTypeError, OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    return table.select(["timestamp", *(column.name for column in wanted.columns)])
+
+
+def _parsed(path: Path, have: Have, wanted: Wanted) -> Table:
+    """What is wanted of a file of ours, its keys in order."""
+    dataset = have.file.dataset
+    check_last_line(path)
+    # Whatever is wanted, the key is read with it: order is what proves a file.
+    names = dict.fromkeys(["timestamp", *(column.name for column in wanted.columns)])
+    if dataset.key == "id":
+        names["agg_trade_id"] = None
+    with _text(path, have, wanted) as stream:
+        table = arrow_csv.read_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+            parse_options=arrow_csv.ParseOptions(quote_char=False),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={each.name: wanted.type_of(each) for each in dataset.columns},
+                include_columns=list(names),
+                null_values=[],
+                true_values=["True"],
+                false_values=["False"],
+                # What is no number is found where numbers are made of it.
+                check_utf8=False,
+            ),
+        )
+    table = table.set_column(0, "timestamp", table["timestamp"].cast(pa.int64()))
+    last_in_order(path, keys_of(dataset, table), -1)
+    return table
+
+
+def _text(path: Path, have: Have, wanted: Wanted) -> Any:
+    """The file's text, or its header and the lines around the window, where that is surely enough."""
+    is_ascending = have.is_witnessed and not is_compressed(path)
+    if wanted.covers(have) or not is_ascending:
+        return open_text(path)
+    header = header_of(have.file.dataset)
+    with path.open("rb") as text:
+        begin = _line_from(text, len(header), wanted.start_ms * 1000 - _MARGIN_US)
+        end = _line_from(text, len(header), wanted.end_ms * 1000 + _MARGIN_US)
+        text.seek(begin)
+        return pa.BufferReader(header + text.read(end - begin))
+
+
+def _line_from(text: io.BufferedReader, begin: int, moment_us: int) -> int:
+    """Where the first line stamped at *moment_us* or later begins, by halves; else the end."""
+    low, high = begin - 1, text.seek(0, os.SEEK_END)
+    while low < high:
+        middle = (low + high) // 2
+        text.seek(middle)
+        text.readline()
+        line = text.readline()
+        if line and _stamp_us(line) < moment_us:
+            low = middle + 1
+        else:
+            high = middle
+    text.seek(low)
+    text.readline()
+    return text.tell()
+
+
+def _stamp_us(line: bytes) -> int:
+    stamp = line.partition(b",")[0].decode("ascii")
+    # NumPy would read "today", too, and what has a zone with a warning.
+    moment = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+    return to_ms(moment) * 1000 + moment.microsecond % 1000
+
+
+def _typed(path: Path, have: Have, wanted: Wanted) -> Table:
+    """What is wanted of a file of the ancestor."""
+    rows = pa.concat_tables([empty_rows(have.file.dataset), *read_rows(path, have.file)])
+    cells = {"timestamp": rows["timestamp"]}
+    for column in wanted.columns:
+        text = rows[column.name]
+        is_flag = column.kind == "flag"
+        cells[column.name] = (
+            pc.equal(text, "True") if is_flag else text.cast(wanted.type_of(column))
+        )
+    return pa.table(cells)
+
+
+def _check_numbers(table: Table, wanted: Wanted) -> None:
+    """Refuse words for numbers; nan and inf, too, which are none."""
+    for column in wanted.columns:
+        if column.kind == "number":
+            numbers = table[column.name].cast(pa.float64())
+            if pc.all(pc.is_finite(numbers)).as_py() is False:
+                msg = f"a cell of {column.name} is no number"
+                raise ValueError(msg)
+
+
+def decimals(text: Any) -> npt.NDArray[np.object_]:
+    """
+    Numbers as text, as decimals of the same digits; what is null becomes ``Decimal("NaN")``.
+
+    Parameters
+    ----------
+    text : pyarrow.ChunkedArray
+        Checked: of numbers only.
+    """
+    # Many are there more than once, and of one decimal one is enough.
+    words = text.combine_chunks().fill_null("NaN").dictionary_encode()
+    numbers = map(Decimal, words.dictionary.to_pylist())
+    each_once = np.fromiter(numbers, dtype=np.object_, count=len(words.dictionary))
+    cells: npt.NDArray[np.object_] = each_once[words.indices.to_numpy()]
+    return cells
+
 
 _Arrays = dict[str, npt.NDArray[Any]]
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ares_notebook.cache.beside import haves_of
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.reasons import NOT_PUBLISHED, QUIET, REASONS, why_open
-from ares_notebook.cache.span import Span, spans
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, why_open
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.spans import Span, spans
 from ares_notebook.cache.store import Store
-from ares_notebook.market.evidence import Absence, evidence_of
-from ares_notebook.market.facts import Hole, grid_rows
-from ares_notebook.market.halts import halted
-from ares_notebook.market.holes import unexplained
-from ares_notebook.market.periods import to_ms
+from ares_notebook.model.evidence import Absence, evidence_of, halted
+from ares_notebook.model.facts import Hole, grid_rows
+from ares_notebook.model.gaps import unexplained
+from ares_notebook.model.time import to_ms
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

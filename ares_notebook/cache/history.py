@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.span import cached_files
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.settings import Settings
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.errors import CorruptFile
-from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.rows import Table, schema_of
+from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.rows import Table, schema_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,20 +11,18 @@ from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
 
-from ares_notebook.bytesize import bytes_of
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
-from ares_notebook.cache.lock import held
-from ares_notebook.cache.pruned import PruneItem, PruneReport
+from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import put_aside, quarantine_of
-from ares_notebook.cache.retention import Found, Limits, Trace, decided
-from ares_notebook.cache.runs import Run, note_run
-from ares_notebook.cache.span import meant, never
+from ares_notebook.cache.retention import Found, Limits, PruneItem, PruneReport, Trace, decided
+from ares_notebook.cache.run_log import Run, note_run
+from ares_notebook.cache.spans import meant, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
-from ares_notebook.market.periods import to_ms
-from ares_notebook.market.series import CacheFile, Series
-from ares_notebook.settings import Settings
-from ares_notebook.threads import look_up
+from ares_notebook.model.files import CacheFile, Series
+from ares_notebook.model.time import to_ms
+from ares_notebook.runtime.threads import look_up
+from ares_notebook.settings import Settings, bytes_of
 
 __all__ = ["prune_cache"]
 

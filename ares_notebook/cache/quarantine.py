@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 from ares_notebook.cache.disk import flush_to_disk, put_text
 from ares_notebook.cache.legacy import read_legacy
 from ares_notebook.errors import CorruptFile
-from ares_notebook.market.rows import Table, empty_rows
-from ares_notebook.market.scale import in_scale
-from ares_notebook.market.series import CacheFile, parse_file_name
+from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.model.rows import Table, empty_rows, in_scale
 
 __all__ = ["PutAside", "put_aside", "quarantine", "quarantine_of", "salvage"]
 

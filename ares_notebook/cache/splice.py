@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ares_notebook.cache.patch import Patch
-from ares_notebook.cache.text import read_rows
-from ares_notebook.market.datasets import Dataset
-from ares_notebook.market.rows import Table, keys_of
-from ares_notebook.market.series import CacheFile
+from ares_notebook.cache.reader import read_rows
+from ares_notebook.cache.writer import Patch
+from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.rows import Table, keys_of
 
 __all__ = ["spliced"]
 

@@ -20,20 +20,26 @@ from ares_notebook.cache.disk import (
     put_text,
     read_small,
 )
-from ares_notebook.cache.have import Have
+from ares_notebook.cache.entry import Have
 from ares_notebook.cache.listing import Listing, list_cache
-from ares_notebook.cache.origin import claim, refuse_another
-from ares_notebook.cache.receipts import Receipt, Source
-from ares_notebook.cache.seen import holds, size_and_time, status_of, tell_of_change
-from ares_notebook.market.datasets import DATASETS
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Facts, Trouble
-from ares_notebook.market.series import CacheFile, parse_file_name
+from ares_notebook.cache.market_guard import claim, refuse_another
+from ares_notebook.cache.receipts import (
+    Receipt,
+    Source,
+    holds,
+    size_and_time,
+    status_of,
+    tell_of_change,
+)
+from ares_notebook.model.datasets import DATASETS
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Facts, Trouble
+from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
-    from ares_notebook.cache.part import Part
-    from ares_notebook.market.rows import Table
+    from ares_notebook.cache.writer import Part
+    from ares_notebook.model.rows import Table
 
 __all__ = ["Store"]
 
@@ -171,7 +177,7 @@ class Store:
     ) -> Have:
         """What the rows of a file tell of which no receipt holds."""
         # PyArrow is slow to import, and who trusts the receipts does without it.
-        from ares_notebook.cache.examine import examined  # noqa: PLC0415 - as said
+        from ares_notebook.cache.reader import examined  # noqa: PLC0415 - as said
 
         path = Path(on_disk)
         # A final receipt of no file says that there is none, and now there is one.
@@ -182,7 +188,7 @@ class Store:
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
-        from ares_notebook.cache.text import read_rows  # noqa: PLC0415 - see `have`
+        from ares_notebook.cache.reader import read_rows  # noqa: PLC0415 - see `have`
 
         path = self.path_of(file)
         if path is not None:
@@ -190,7 +196,7 @@ class Store:
 
     def part(self, file: CacheFile, columns: Sequence[str] | None = None) -> Part:
         """Begin a new version of *file* beside it, in all its columns or in these."""
-        from ares_notebook.cache.part import Part  # noqa: PLC0415 - see `have`
+        from ares_notebook.cache.writer import Part  # noqa: PLC0415 - see `have`
 
         # The ancestor compressed nothing, so its files are known by being plain.
         compressed = self._compressed and columns is None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ares_notebook.markup import block, line, table
+from ares_notebook.formatting import block, line, table
 
 __all__ = ["CacheTable", "in_words", "table_of"]
 

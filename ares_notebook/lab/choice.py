@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Literal
 
+from ares_notebook.download.plan import Plan, plan_downloads
 from ares_notebook.errors import BadArgument
-from ares_notebook.market.datasets import DATASETS
-from ares_notebook.market.intervals import validate_interval
-from ares_notebook.market.symbols import validate_symbol
+from ares_notebook.model.datasets import DATASETS
+from ares_notebook.model.intervals import validate_interval
+from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.settings import Settings
-from ares_notebook.work.plan import Plan, plan_downloads
 
 __all__ = ["UNITS", "Choice", "Unit", "lookback_of", "symbols_in"]
 

@@ -12,9 +12,9 @@ import ipywidgets as widgets
 from ares_notebook.errors import BadArgument
 from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
 from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
-from ares_notebook.market.datasets import DATASETS, dataset_named
-from ares_notebook.market.intervals import INTERVALS
-from ares_notebook.market.periods import as_utc
+from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.intervals import INTERVALS
+from ares_notebook.model.time import as_utc
 from ares_notebook.settings import CACHE_DIR, Settings
 
 __all__ = ["Form"]

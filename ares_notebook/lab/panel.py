@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
 
+from ares_notebook.download.report import DownloadReport
 from ares_notebook.errors import AresError, Busy
-from ares_notebook.job import Job, start
+from ares_notebook.lab.actions import download_choice, repair_choice, validate_choice
 from ares_notebook.lab.choice import Choice
-from ares_notebook.lab.deeds import download_choice, repair_choice, validate_choice
-from ares_notebook.lab.face import face_html, face_text
 from ares_notebook.lab.form import Form
-from ares_notebook.lab.gauge import Gauge
-from ares_notebook.lab.look import Look
-from ares_notebook.lab.outcome import Outcome
-from ares_notebook.lab.style import STYLE
+from ares_notebook.lab.preview import Look
+from ares_notebook.lab.progress_view import Gauge
+from ares_notebook.lab.result_view import Outcome
+from ares_notebook.lab.static_html import STYLE, face_html, face_text
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
-from ares_notebook.market.datasets import AGG_TRADES, FUTURES, KLINES
-from ares_notebook.proof.quality import QualityReport
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.quality.report import QualityReport
+from ares_notebook.runtime.job import Job, start
+from ares_notebook.runtime.progress import Progress
 from ares_notebook.settings import Settings
-from ares_notebook.work.progress import Progress
-from ares_notebook.work.report import DownloadReport
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,17 +16,16 @@ from ares_notebook.cache.disk import (
     flush_to_disk,
     put_text,
 )
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.origin import market_of
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.receipts import Receipt
-from ares_notebook.cache.span import meant, never
+from ares_notebook.cache.spans import meant, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.parquet.object import object_name, prove, receipt_in, write
-from ares_notebook.parquet.origin import ORIGIN, Origin
-from ares_notebook.parquet.outcome import ParquetItem, ParquetReport
+from ares_notebook.parquet.object import ORIGIN, Origin, object_name, prove, receipt_in, write
+from ares_notebook.parquet.report import ParquetItem, ParquetReport
+from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
-from ares_notebook.work.progress import tracked
 
 __all__ = ["to_parquet"]
 

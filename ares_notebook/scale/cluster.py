@@ -14,19 +14,19 @@ from distributed import Client, LocalCluster
 from distributed.client import FutureCancelledError
 
 from ares_notebook.cache.store import Store
+from ares_notebook.download.plan import Plan
+from ares_notebook.download.report import DownloadReport
+from ares_notebook.download.run_info import Errand, on_record
+from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_plans import carry_out_all
+from ares_notebook.download.universe import UniversePlan
 from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
-from ares_notebook.loop import run
-from ares_notebook.scale.crew import Crew, refuse_blind, refuse_strangers
-from ares_notebook.scale.desk import Brief, brief_of, close
-from ares_notebook.scale.place import as_there, deliver_notes, made_ready
+from ares_notebook.runtime.loop import run
+from ares_notebook.runtime.progress import ProgressListener
+from ares_notebook.scale.destination import as_there, deliver_notes, made_ready
+from ares_notebook.scale.executor import Crew, refuse_blind, refuse_strangers
 from ares_notebook.scale.watch import Watch, programs_of, workers_of
-from ares_notebook.work.carry_out import carry_out
-from ares_notebook.work.on_record import Errand, on_record
-from ares_notebook.work.plan import Plan
-from ares_notebook.work.progress import ProgressListener
-from ares_notebook.work.report import DownloadReport
-from ares_notebook.work.several import carry_out_all
-from ares_notebook.work.universe import UniversePlan
+from ares_notebook.scale.worker import Brief, brief_of, close
 
 __all__ = ["carry_out_on", "download"]
 

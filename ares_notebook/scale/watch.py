@@ -11,8 +11,8 @@ from typing import Any
 from distributed import Client, Future
 
 from ares_notebook.errors import WorkerLost
-from ares_notebook.scale.desk import Brief, share
-from ares_notebook.scale.fit import alive_topic
+from ares_notebook.scale.process import alive_topic
+from ares_notebook.scale.worker import Brief, share
 
 __all__ = ["Watch", "programs_of", "workers_of"]
 

@@ -38,11 +38,11 @@ def main() -> None:
 
 
 def carried_out(
-    plan: ares.work.plan.Plan, workers: int, *, a_core_each: bool
+    plan: ares.download.plan.Plan, workers: int, *, a_core_each: bool
 ) -> tuple[ares.DownloadReport, float]:
     """The report, and how long it took when the cluster was there."""
     if not workers:
-        from ares_notebook.work.carry_out import carry_out
+        from ares_notebook.download.run_plan import carry_out
 
         began = time.perf_counter()
         return ares.run(carry_out(plan)), time.perf_counter() - began
@@ -66,7 +66,7 @@ def carried_out(
 
 
 def _imported() -> None:
-    import ares_notebook.work.under_way  # noqa: F401 - for its time
+    import ares_notebook.download.runner  # noqa: F401 - for its time
 
 
 def _bound_to(core: int) -> None:

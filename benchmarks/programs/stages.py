@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ares_notebook.exchange.express import express
-from ares_notebook.exchange.inflate import lines_of
-from ares_notebook.exchange.tables import rows_of_csv
-from ares_notebook.market.datasets import AGG_TRADES, KLINES
-from ares_notebook.market.rows import text_of
+from ares_notebook.binance.csv_tables import rows_of_csv
+from ares_notebook.binance.fast_path import express
+from ares_notebook.binance.inflate import lines_of
+from ares_notebook.model.datasets import AGG_TRADES, KLINES
+from ares_notebook.model.rows import text_of
 
 task = json.loads(sys.argv[1])
 dataset = KLINES if task["kind"] == "klines" else AGG_TRADES

@@ -17,11 +17,11 @@ import pytest
 import ares_notebook as ares
 from ares_notebook import DemoExchange
 from ares_notebook.cache.disk import file_sha256
-from ares_notebook.cache.lock import held
+from ares_notebook.cache.locks import held
 from ares_notebook.cache.store import Store
-from ares_notebook.market.series import parse_file_name
-from ares_notebook.proof.checks import RowTally
-from ares_notebook.threads import breakable, unbroken
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.quality.checks import RowTally
+from ares_notebook.runtime.threads import breakable, unbroken
 
 DAY = 1 / 365.25
 # Dataset: interval, lookback in years, end. Each is one file on disk.

@@ -11,7 +11,7 @@ from crowd import asked_for_data, contents, crowd, ended, holds_nothing, rows_of
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
-from ares_notebook.market.periods import as_utc
+from ares_notebook.model.time import as_utc
 
 ALL = "klines,agg_trades,futures"
 SAME = [wants("BTCUSDT", "1h", 4, "2025-03-15", ALL)] * 4

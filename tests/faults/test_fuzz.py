@@ -27,27 +27,27 @@ from slow_reading import Unclear, Wrong, archive_lines, cached_rows, page_lines
 from spoiling import TOKENS, spoilt
 
 import ares_notebook as ares
-from ares_notebook.cache.cells import Wanted, chosen, read_cells
-from ares_notebook.cache.have import Have
-from ares_notebook.cache.origin import market_of
+from ares_notebook.binance.archive import _read_checksum
+from ares_notebook.binance.exchange_info import read_info, read_time
+from ares_notebook.binance.http import Ask, refusal
+from ares_notebook.binance.inflate import lines_of
+from ares_notebook.binance.listing import _read_page
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.binance.rate_limit import Budget
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.frames import Wanted, chosen, read_cells
+from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import salvage
+from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.text import read_rows
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
-from ares_notebook.exchange.archive import _read_checksum
-from ares_notebook.exchange.budget import Budget
-from ares_notebook.exchange.catalogue import _read_page
-from ares_notebook.exchange.inflate import lines_of
-from ares_notebook.exchange.info import read_info, read_time
-from ares_notebook.exchange.published import lines_of_csv, lines_of_json
-from ares_notebook.exchange.refusal import Ask, refusal
-from ares_notebook.market.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
-from ares_notebook.market.evidence import Absence
-from ares_notebook.market.facts import Facts, Hole, Trouble
-from ares_notebook.market.periods import utc
-from ares_notebook.market.rows import empty_rows, header_of
-from ares_notebook.market.series import Series, parse_file_name
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import Facts, Hole, Trouble
+from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.rows import empty_rows, header_of
+from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))

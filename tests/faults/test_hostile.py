@@ -22,13 +22,12 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import Settings
+from ares_notebook.binance.archive import Archive
+from ares_notebook.binance.http import Ask, Transport
+from ares_notebook.binance.inflate import lines_of
+from ares_notebook.binance.rest import Rest
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, Unreachable
-from ares_notebook.exchange.archive import Archive
-from ares_notebook.exchange.inflate import lines_of
-from ares_notebook.exchange.refusal import Ask
-from ares_notebook.exchange.rest import Rest
-from ares_notebook.exchange.transport import Transport
-from ares_notebook.market.series import Series
+from ares_notebook.model.files import Series
 
 DAY = 1 / 365.25
 PACKAGE = Path(ares.__file__).parent
@@ -302,7 +301,7 @@ async def test_a_page_of_100_mb_is_refused(exchange, transport):
 
 async def test_an_archive_without_end_is_refused(exchange, transport, monkeypatch):
     """A zip is written to disk up to a bound."""
-    monkeypatch.setattr("ares_notebook.exchange.transport._MOST_ARCHIVE_BYTES", 1 << 20)
+    monkeypatch.setattr("ares_notebook.binance.http._MOST_ARCHIVE_BYTES", 1 << 20)
     exchange.fail("ping", replace_body=b"x" * (2 << 20))
     sink = io.BytesIO()
 
@@ -534,8 +533,8 @@ async def test_a_certificate_of_its_own_is_refused(signed_by_itself):
 ASK = """
 import asyncio, sys
 from ares_notebook import Settings
-from ares_notebook.exchange.refusal import Ask
-from ares_notebook.exchange.transport import Transport
+from ares_notebook.binance.http import Ask
+from ares_notebook.binance.http import Transport
 async def main():
     async with Transport(Settings(max_retries=0)) as transport:
         return await transport.get(Ask(sys.argv[1], "it"), bytes)

@@ -20,8 +20,8 @@ from truth import frame_of, load, microseconds, stamp_of, story_of
 import ares_notebook as ares
 from ares_notebook import Settings
 from ares_notebook.errors import AresError, CorruptFile, NeverDownloaded
-from ares_notebook.market.periods import utc
-from ares_notebook.market.series import parse_file_name
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.time import utc
 
 ABSENT = frozenset(
     {"confirmed absent upstream", "before listing", "after delisting", "between listings"}

@@ -12,7 +12,7 @@ from places import Place
 from truth import Story, microseconds, story_of
 
 from ares_notebook import Settings
-from ares_notebook.market.series import CacheFile
+from ares_notebook.model.files import CacheFile
 
 
 class Window(NamedTuple):

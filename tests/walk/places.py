@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ares_notebook.demo.names import Folder
-from ares_notebook.market.intervals import INTERVALS
-from ares_notebook.market.series import CacheFile, Series, files_between
+from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.intervals import INTERVALS
 
 TRADES_PER_DAY = 6_000
 _HOUR = timedelta(hours=1)

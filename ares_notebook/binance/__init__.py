@@ -1,0 +1,1 @@
+"""How the exchange speaks: archive, listing and REST. The only layer that knows HTTP."""

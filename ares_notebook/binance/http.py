@@ -1,0 +1,420 @@
+"""The HTTP session: requests, their limits and new tries, and what refusals mean."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import TracebackType
+from typing import BinaryIO, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from ares_notebook.binance.rate_limit import Budget, ExchangeClock, Limit
+from ares_notebook.binance.retry import LONGEST_BAN_SECONDS, retrying
+from ares_notebook.errors import (
+    AresError,
+    BadAnswer,
+    BadArgument,
+    BadRequest,
+    NotFound,
+    RateLimited,
+    RegionBlocked,
+    ServerFault,
+    UnknownSymbol,
+    Unreachable,
+)
+from ares_notebook.runtime.meter import count
+from ares_notebook.settings import Settings
+
+__all__ = ["Ask", "Transport", "refusal"]
+
+_UNKNOWN_SYMBOL_CODE = -1121
+# A date, which the standard allows too, is never what Binance says.
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """
+    One request.
+
+    Parameters
+    ----------
+    url : str
+    description : str
+        For the log and for errors.
+    params : mapping
+    headers : mapping
+    weight : int
+        What it costs of the host's budget.
+    counter : str
+        Which budget of the host; funding has one of its own.
+    most_bytes : int
+        A larger answer is refused. A page of a thousand rows has a tenth of that.
+    """
+
+    url: str
+    description: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    weight: int = 0
+    counter: str = ""
+    most_bytes: int = 4 << 20
+
+
+def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
+    """Our error for a status that is not 200: by the status first, the body second."""
+    status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
+    code, said = _said(body)
+    if status in (429, 418):
+        named = answer.headers.get("Retry-After", "")
+        seconds = float(named) if _SECONDS.fullmatch(named) else None
+        wait = "for a while" if seconds is None else f"for {named} seconds"
+        msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
+        return RateLimited(msg, ask.url, seconds)
+    if status == 404:  # noqa: PLR2004 - not found
+        why = (
+            "there is no such address; check the settings" if ask.counter else "it is not published"
+        )
+        return NotFound(f"{what}: {why}", ask.url)
+    if status == 451:  # noqa: PLR2004 - blocked for legal reasons
+        msg = (
+            f"{what}: the API is closed to this region. Still open are the archive "
+            f'(source="archive") and, for spot, https://data-api.binance.vision'
+        )
+        return RegionBlocked(msg, ask.url)
+    if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
+        return ServerFault(
+            f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
+        )
+    if code == _UNKNOWN_SYMBOL_CODE:
+        msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
+        return UnknownSymbol(msg, ask.url)
+    return BadRequest(
+        f"{what}{said} for {dict(ask.params)}; asking again will not help, check what was asked for",
+        ask.url,
+    )
+
+
+def _said(body: bytes) -> tuple[int | None, str]:
+    """The exchange's own code and words, where the body is its JSON."""
+    try:
+        answer = json.loads(body)
+        code, words = int(answer["code"]), str(answer["msg"])
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None, ""
+    # Nothing from outside may move a cursor or turn a line around.
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words[:200])
+    return code, f' (code {code}: "{shown}")'
+
+
+_LOGGER = logging.getLogger("DataDownloader")
+_T = TypeVar("_T")
+_Answering = AbstractAsyncContextManager[aiohttp.ClientResponse]
+
+# Limits until the exchange's own word is heard (exchangeInfo) [rest-api.md, "Limits"].
+_LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
+_CHUNK_BYTES = 1 << 18
+# The largest archive, a day of trades, has 0.2 GB.
+_MOST_ARCHIVE_BYTES = 4 << 30
+
+
+class Transport:
+    """
+    The session of one piece of work: an async context manager.
+
+    At most ``max_concurrency`` requests are under way at once; each waits until
+    its host's budget allows it, and is tried again after a passing fault. A host
+    or address that failed in all its tries is then asked but once a request, until
+    it answers: sixty files do not wait for sixty times the full patience.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    BadArgument
+        If they have an API key, and an API without TLS that is not on this machine.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.limits: dict[str, Limit] = {}
+        """What the exchange has told of its limits: of ``spot``, of ``futures``."""
+        self.clock = ExchangeClock()
+        self._budgets: dict[tuple[str, str], Budget] = {}
+        self._out_of_reach: set[str] = set()
+        self._slots = asyncio.Semaphore(settings.max_concurrency)
+        apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
+        self._api_hosts = {_host(url) for url in apis}
+        for url in apis if settings.api_key else ():
+            if not (url.startswith("https:") or _is_loopback(url)):
+                msg = f"api_key=… would be sent to {url} for all to read; write https, or leave it out"
+                raise BadArgument(msg)
+
+    async def __aenter__(self) -> Self:
+        seconds = self.settings.request_timeout_seconds
+        # Never a bound on the whole: a large archive over a slow line is no fault.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        urls = (
+            self.settings.spot_url,
+            self.settings.futures_url,
+            self.settings.archive_url,
+        )
+        self._session = aiohttp.ClientSession(
+            timeout=timeout,
+            connector=aiohttp.TCPConnector(limit=self.settings.max_concurrency),
+            headers={"User-Agent": "ares_notebook"},
+            # A proxy of the environment is for the world, not for this machine.
+            trust_env=not any(_is_loopback(url) for url in urls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    def budget(self, url: str, counter: str = "") -> Budget:
+        """The budget that *url* draws on; made at its first use."""
+        key = (_host(url), counter)
+        if key not in self._budgets:
+            self._budgets[key] = self._new_budget(counter)
+        return self._budgets[key]
+
+    def heed(self, limits: Mapping[str, Limit]) -> None:
+        """Keep to these limits, which the exchange has told, here or to somebody else."""
+        self.limits.update(limits)
+        for (_, counter), budget in self._budgets.items():
+            if counter in limits:
+                budget.allow(*limits[counter])
+
+    def share(self, programs: int) -> None:
+        """From now on so many programs ask from this address, this one included."""
+        self.settings = self.settings.model_copy(update={"address_shared_by": programs})
+        for budget in self._budgets.values():
+            budget.shared_by = programs
+
+    async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
+        """
+        Ask, and read the answer in a thread.
+
+        A passing fault is tried again, an answer that *read* refuses with
+        `BadAnswer` included.
+
+        Raises
+        ------
+        TransportError
+            If there is no answer.
+        BadAnswer
+            If the last answer could not be read.
+        """
+
+        async def once() -> _T:
+            async with self._answer(ask) as answer:
+                body = b"".join([chunk async for chunk in _chunks(answer, ask, ask.most_bytes)])
+            return await asyncio.to_thread(read, body)
+
+        return await self._retrying(once, ask)
+
+    async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
+        """
+        Stream the answer into *sink*, from its beginning at each try, and *check* it in a thread.
+
+        Raises
+        ------
+        TransportError
+            If there is no answer.
+        DataError
+            If *check* refused the last one.
+        """
+
+        async def once() -> _T:
+            sink.seek(0)
+            sink.truncate()
+            async with self._answer(ask) as answer:
+                async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES):
+                    sink.write(chunk)
+            return await asyncio.to_thread(check, sink)
+
+        return await self._retrying(once, ask)
+
+    async def _retrying(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
+        host = _host(ask.url)
+        is_hopeless = host in self._out_of_reach or ask.url in self._out_of_reach
+        patience = {"max_retries": 0} if is_hopeless else {}
+        settings = self.settings.model_copy(update=patience)
+        try:
+            answer = await retrying(once, ask.description, settings)
+        except ServerFault as error:
+            # No answer at all speaks of the host, a 500 only of this address.
+            self._out_of_reach.add(host if isinstance(error, Unreachable) else ask.url)
+            raise
+        self._out_of_reach -= {host, ask.url}
+        return answer
+
+    @asynccontextmanager
+    async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One try: a good answer, or one of our errors."""
+        budget = self.budget(ask.url, ask.counter)
+        _check_ban(budget, ask)
+        headers = {**ask.headers, **self._key_header(ask.url)}
+        with _in_our_words(ask, self.settings.request_timeout_seconds):
+            async with (
+                # Weight first: who waits for the next minute must not keep a
+                # place from those who ask the archive.
+                budget.spending(ask.weight),
+                self._slots,
+                self._sent(ask, headers, budget) as answer,
+            ):
+                budget.heed(answer.headers, ask.weight)
+                if ask.counter:
+                    # Of the archive's copies nobody knows when they were made.
+                    self.clock.hear_headers(answer.headers)
+                _LOGGER.debug(
+                    "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
+                )
+                if answer.status != 200:  # noqa: PLR2004 - OK
+                    await _refuse(ask, answer, budget)
+                yield answer
+
+    def _sent(self, ask: Ask, headers: dict[str, str], budget: Budget) -> _Answering:
+        """The request, counted whether or not an answer comes."""
+
+        async def each_time(
+            request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            # aiohttp repeats a request by itself, once, if the line is cut before the answer.
+            count(requests=1)
+            try:
+                return await send(request)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+                raise
+            except (aiohttp.ClientError, TimeoutError):
+                # It may have arrived; the host has then counted it, and told nobody.
+                budget.heed({}, ask.weight)
+                raise
+
+        # An answer of the exchange must not become a visit elsewhere, with our key.
+        return self._session.get(
+            ask.url,
+            params=ask.params,
+            headers=headers,
+            allow_redirects=False,
+            middlewares=(each_time,),
+        )
+
+    def _key_header(self, url: str) -> dict[str, str]:
+        """The API key goes to the API, and nowhere else."""
+        key = self.settings.api_key
+        if key is None or not key.get_secret_value() or _host(url) not in self._api_hosts:
+            return {}
+        return {"X-MBX-APIKEY": key.get_secret_value()}
+
+    def _new_budget(self, counter: str) -> Budget:
+        share, others = self.settings.weight_share, self.settings.address_shared_by
+        if counter == "funding":
+            # 500 requests in 5 minutes, shared by the funding endpoints
+            # [USD-M docs, Get Funding Rate History].
+            return Budget(500, 300.0, share, is_told=False, shared_by=others)
+        if counter in _LIMITS:
+            limit, window_seconds = self.limits.get(counter, _LIMITS[counter])
+            return Budget(limit, window_seconds, share, shared_by=others)
+        return Budget(None)
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncIterator[bytes]:
+    """The body, piece by piece, up to a bound: an answer without end must not fill memory or disk."""
+    size = 0
+    async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+        count(bytes_received=len(chunk))
+        size += len(chunk)
+        if size > most:
+            msg = f"{ask.description}: {ask.url} answered with over {most:,} bytes; nothing is stored, run again later"
+            raise BadAnswer(msg)
+        yield chunk
+
+
+def _check_ban(budget: Budget, ask: Ask) -> None:
+    """Nobody sits out a ban of hours: who comes after it was told is told at once."""
+    seconds = budget.paused_seconds
+    if seconds > LONGEST_BAN_SECONDS:
+        msg = (
+            f"{ask.description}: {_host(ask.url)} has banned this address for another "
+            f"{seconds:,.0f} seconds; run again after that"
+        )
+        raise RateLimited(msg, ask.url, seconds)
+
+
+async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
+    """Raise what a status other than 200 means; a ``Retry-After`` pauses the host."""
+    error = refusal(ask, answer, await answer.content.read(4096))
+    if isinstance(error, RateLimited):
+        count(rate_limited=1)
+        if error.retry_after_seconds:
+            budget.pause(error.retry_after_seconds)
+    raise error
+
+
+def _without_headers(error: aiohttp.ClientError) -> None:
+    """Take the request's headers, and so the key, out of an error that would show them."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        asked = error.request_info
+        nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+        error.request_info = aiohttp.RequestInfo(asked.url, asked.method, nothing, asked.real_url)
+        error.args = (error.request_info, *error.args[1:])
+
+
+@contextmanager
+def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
+    """The border: aiohttp's errors become ours here, and nowhere else."""
+    try:
+        yield
+    except TimeoutError as error:
+        msg = (
+            f"{ask.description} timed out after {seconds:g} seconds without a byte from {ask.url}; "
+            f"check the connection, or raise request_timeout_seconds"
+        )
+        raise Unreachable(msg, ask.url) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        msg = (
+            f"{ask.description}: {ask.url} could not prove that it is who it says "
+            f"({error.certificate_error}), so nothing is asked of it; where a proxy of your own "
+            f"network stands between, let SSL_CERT_FILE name the file of its certificate authority"
+        )
+        raise Unreachable(msg, ask.url) from error
+    except aiohttp.ClientError as error:
+        _without_headers(error)
+        # What it says may hold what the server said, however long.
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        msg = (
+            f"{ask.description}: no whole answer from {ask.url} ({said}); "
+            f"check the connection, then run again: what is done is kept"
+        )
+        raise Unreachable(msg, ask.url) from error

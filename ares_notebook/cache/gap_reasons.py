@@ -1,0 +1,169 @@
+"""How a file stands, and why rows are missing: the words, and what they are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ares_notebook.cache.entry import Have
+from ares_notebook.model.evidence import (
+    AFTER_DELISTING,
+    BEFORE_LISTING,
+    BETWEEN_LISTINGS,
+    CONFIRMED,
+    UNCONFIRMED,
+    Absence,
+    evidence_of,
+)
+from ares_notebook.model.facts import Hole
+from ares_notebook.model.gaps import meets
+
+__all__ = [
+    "AFTER_DELISTING",
+    "BEFORE_LISTING",
+    "BETWEEN_LISTINGS",
+    "COMPLETE",
+    "CONFIRMED",
+    "CORRUPT",
+    "EXPLAINED",
+    "FAILED",
+    "NOT_DOWNLOADED",
+    "NOT_PUBLISHED",
+    "QUIET",
+    "REASONS",
+    "STATES",
+    "UNCONFIRMED",
+    "state_of",
+    "unconfirmed_by",
+    "why_open",
+]
+
+COMPLETE = "complete"
+NOT_DOWNLOADED = "not downloaded"
+NOT_PUBLISHED = "not yet published"
+CORRUPT = "corrupt, quarantined"
+FAILED = "failed"
+QUIET = "quiet"
+
+REASONS = {
+    NOT_DOWNLOADED: "nobody has asked the exchange for it yet, or the file was deleted",
+    NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
+    BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
+    AFTER_DELISTING: "the symbol does not trade any more",
+    BETWEEN_LISTINGS: "the symbol did not trade between two listings of the same name",
+    CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
+    UNCONFIRMED: "what was asked has nothing there, and cannot prove that there is nothing; "
+    "the note says why, and a download with every source asks further",
+    CORRUPT: "the file is damaged or altered; the note says how; a download puts it into quarantine and replaces it",
+    FAILED: "it was asked for and did not come; the note says why",
+    QUIET: "hours without a trade over which the ids run on: nothing is missing",
+}
+"""Every reason that a gap can have, and what it means."""
+
+EXPLAINED = (
+    CONFIRMED,
+    BEFORE_LISTING,
+    AFTER_DELISTING,
+    BETWEEN_LISTINGS,
+    QUIET,
+)
+"""The reasons of gaps that are proven; all others are open."""
+
+STATES = (
+    COMPLETE,
+    CONFIRMED,
+    BEFORE_LISTING,
+    AFTER_DELISTING,
+    BETWEEN_LISTINGS,
+    UNCONFIRMED,
+    NOT_DOWNLOADED,
+    NOT_PUBLISHED,
+    FAILED,
+    CORRUPT,
+)
+"""Every state that a file can have, from the best to the worst."""
+
+
+def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
+    """
+    Why rows are still missing that no proof explains.
+
+    Parameters
+    ----------
+    have : Have
+    hole : Hole
+        One of its holes.
+
+    Returns
+    -------
+    tuple of str
+        The reason, a note, and when it was found.
+    """
+    if have.problem is not None:
+        return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
+    trouble = have.trouble
+    altered = "its bytes are not those of its receipt" if have.is_altered else ""
+    if trouble is not None:
+        reason = trouble.reason if trouble.reason in REASONS else FAILED
+        return reason, "; ".join(filter(None, (altered, trouble.words))), trouble.at
+    if altered:
+        return (
+            CORRUPT,
+            f"{altered}; the next download puts it into quarantine, and a true one here",
+            "",
+        )
+    answer = unconfirmed_by(have, hole)
+    if answer is not None and not (have.on_disk is None and have.noted_rows):
+        return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at
+    gone = f"the file is gone; its receipt tells of {have.noted_rows:,} rows"
+    return NOT_DOWNLOADED, gone if have.on_disk is None and have.noted_rows else "", ""
+
+
+def unconfirmed_by(have: Have, hole: Hole) -> Absence | None:
+    """The answer about a hole that is no proof; None where nobody was asked."""
+    heard = (each for each in have.absences if not each.is_proof and meets(hole, each))
+    return next(heard, None)
+
+
+def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: int) -> str:
+    """
+    How a file stands, in one of `STATES`.
+
+    What is still open tells first, then what the exchange does not have.
+
+    Parameters
+    ----------
+    have : Have
+    holes, left : sequence of Hole
+        Its holes, and those of them of which the exchange has not been heard.
+    now_ms : int
+        The present; nothing after it can be there.
+
+    Examples
+    --------
+    >>> from ares_notebook.model.files import parse_file_name
+    >>> file = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")
+    >>> have = Have(file)
+    >>> holes = have.holes(file.period.end_ms)
+    >>> left = have.unexplained(file.period.end_ms)
+    >>> state_of(have, holes, left, now_ms=file.period.end_ms)
+    'not downloaded'
+    """
+    past = [hole for hole in left if hole.start_ms < now_ms]
+    if have.is_untrue or past:
+        reasons = {why_open(have, hole)[0] for hole in past or holes[:1]}
+        return max(reasons or {CORRUPT}, key=STATES.index)
+    if left:
+        return NOT_PUBLISHED
+    if have.facts.rows and not have.missing(holes):
+        return COMPLETE
+    answers = set(_answers(have, holes))
+    return answers.pop() if len(answers) == 1 else CONFIRMED
+
+
+def _answers(have: Have, holes: Iterable[Hole]) -> Iterator[str]:
+    """What is proven of the rows that are missing for certain."""
+    for hole in holes:
+        if hole.rows is None and have.facts.rows:
+            continue
+        proofs = (each for each in have.absences if each.is_proof and meets(hole, each))
+        yield from (evidence_of(each.evidence).reason for each in proofs)

@@ -1,0 +1,131 @@
+"""One writer a file, over all processes of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from shlex import quote
+
+from filelock import FileLock, Timeout
+
+from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheError, CacheUnavailable
+from ares_notebook.model.files import CacheFile
+from ares_notebook.runtime.meter import count
+
+__all__ = ["held", "locked", "sweep"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_POLL_SECONDS = 0.1
+
+
+@asynccontextmanager
+async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
+    """
+    Hold the lock of *file*, waiting for whoever has it, for ``operation_timeout_seconds`` at most.
+
+    The operating system drops the lock of a process that dies. Temporary files
+    that the other left belong to nobody then, and are removed.
+
+    Raises
+    ------
+    CacheUnavailable
+        If it cannot be had.
+    """
+    path = store.lock_path(file)
+    lock = _lock(path)
+    waiting, began = False, time.monotonic()
+    try:
+        while not _acquired(lock):
+            if not waiting:
+                _LOGGER.info("another process is at work on %s; waiting for it", file.name)
+                waiting = True
+            if time.monotonic() - began > store.patience_seconds:
+                msg = (
+                    f"another process has been at work on {file.name} for over "
+                    f"{store.patience_seconds:g} seconds, and holds {path}; if it hangs, end it: "
+                    f"`fuser {quote(str(path))}` names it"
+                )
+                raise CacheUnavailable(msg)
+            count()
+            await asyncio.sleep(_POLL_SECONDS)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+    try:
+        # Another may have held it before we asked, and be done by now.
+        store.look_again(file)
+        if waiting:
+            for part in store.parts(file):
+                _remove(part)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """
+    Hold the lock at *path*, if nobody else does; waits for nobody.
+
+    Yields
+    ------
+    bool
+        Whether it is held. If not, somebody is at work on the file.
+
+    Raises
+    ------
+    CacheUnavailable
+        If the lock cannot be made.
+    """
+    lock = _lock(path)
+    try:
+        is_ours = _acquired(lock)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            lock.release()
+
+
+def sweep(store: Store) -> None:
+    """Remove temporary files that a killed process left; those of a living one are locked."""
+    for part in store.parts():
+        name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
+        try:
+            with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
+                if is_ours:
+                    _remove(part)
+        except CacheError as error:
+            _tell_that_it_stays(error)
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError as error:
+        _tell_that_it_stays(cannot_access(part, error))
+
+
+def _tell_that_it_stays(error: CacheError) -> None:
+    # Another user may have left it; it takes room, and stands in nobody's way.
+    _LOGGER.warning("a temporary file stays: %s", error)
+
+
+def _lock(path: Path) -> FileLock:
+    # Taken in one task and given back in another thread's context: not thread-local.
+    return FileLock(path, thread_local=False)
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True

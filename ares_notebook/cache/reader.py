@@ -1,0 +1,251 @@
+"""Read cache files, and look into those that no receipt tells of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+
+from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.legacy import ends_with_line, read_legacy
+from ares_notebook.errors import CacheError, CorruptFile
+from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.facts import Facts
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.measure import Measure
+from ares_notebook.model.numbers import UNUSUAL_NUMBER, plain_pattern_of
+from ares_notebook.model.rows import Scale, Table, header_of, keys_of, schema_of, stamps_ms, text_of
+from ares_notebook.model.time import utc
+from ares_notebook.runtime.threads import look_up
+
+__all__ = [
+    "check_last_line",
+    "examined",
+    "is_compressed",
+    "is_ours",
+    "last_in_order",
+    "open_text",
+    "read_rows",
+    "unreadable",
+]
+
+_BLOCK_BYTES = 4 << 20
+_COLUMN_TYPES = {
+    "time": pa.timestamp("us"),
+    "number": pa.string(),
+    "integer": pa.int64(),
+    "flag": pa.string(),
+}
+
+
+def open_text(path: Path) -> Any:
+    """A PyArrow stream of the file's plain text, compressed or not."""
+    compression = "zstd" if is_compressed(path) else None
+    try:
+        return pa.input_stream(str(path), compression=compression)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the file's name says that it is compressed."""
+    # The name of a part ends in its own way.
+    return ".csv.zst" in path.name
+
+
+def is_ours(path: Path, dataset: Dataset) -> bool:
+    """Whether the file begins with the header that we write; the ancestor's do not."""
+    header = header_of(dataset)
+    try:
+        with open_text(path) as stream:
+            return bool(stream.read(len(header)) == header)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise cannot_access(path, error) from error
+        # Broken compression shows only when it is read.
+        return False
+
+
+def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
+    """
+    Read a cache file block by block: ours as it is, an old one as the ancestor meant it.
+
+    Memory stays bounded for our own files, whatever their size; an old one, which
+    may be out of order, is read as a whole.
+
+    Yields
+    ------
+    pyarrow.Table
+        Rows of the file's dataset, ascending.
+
+    Raises
+    ------
+    CorruptFile
+        If the text is not what the name says.
+    CacheError
+        If the disk does not give it.
+    """
+    if not is_ours(path, file.dataset):
+        if is_compressed(path):
+            # The ancestor compressed nothing.
+            raise unreadable(path, ValueError("no text of ours in it"))
+        yield read_legacy(path, file.dataset)
+        return
+    check_last_line(path)
+    try:
+        with open_text(path) as stream:
+            last_key = -1
+            for batch in _reader(stream, file.dataset):
+                look_up()
+                table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
+                last_key = last_in_order(path, keys_of(file.dataset, table), last_key)
+                yield table
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise unreadable(path, error) from error
+
+
+def last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
+    """The last of *keys*, which must ascend from *before* on."""
+    if not len(keys):
+        return before
+    if keys[0] <= before or not bool(np.all(np.diff(keys) > 0)):
+        raise unreadable(path, ValueError("its rows are doubled or out of order"))
+    return int(keys[-1])
+
+
+def check_last_line(path: Path) -> None:
+    """Refuse a file that ends inside a line: a number cut short is still a number."""
+    # Compression notices by itself.
+    if not is_compressed(path) and not ends_with_line(path):
+        raise unreadable(path, ValueError("it ends inside a line"))
+
+
+def _reader(stream: Any, dataset: Dataset) -> Any:
+    return arrow_csv.open_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        parse_options=arrow_csv.ParseOptions(quote_char=False),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types={each.name: _COLUMN_TYPES[each.kind] for each in dataset.columns},
+            include_columns=list(dataset.column_names),
+            strings_can_be_null=False,
+            null_values=[],
+        ),
+    )
+
+
+def _as_rows(dataset: Dataset, table: Table) -> Table:
+    stamps = pc.cast(table["timestamp"], pa.int64())
+    return table.set_column(0, "timestamp", stamps).cast(schema_of(dataset))
+
+
+def unreadable(path: Path, error: Exception) -> CorruptFile | CacheError:
+    """Our error for an *error* of reading: the text's, or the disk's, which says nothing of the text."""
+    if isinstance(error, OSError) and error.errno:
+        return cannot_access(path, error)
+    reason = str(error).splitlines()[0]
+    return CorruptFile(f"{path} is not a whole cache file ({reason}); download its period again")
+
+
+_LOGGER = logging.getLogger("DataDownloader")
+
+
+def examined(file: CacheFile, path: Path) -> Have:
+    """Nobody vouches for the file: all that its rows can tell is looked at."""
+    measure, scale = Measure(file), Scale(file.dataset)
+    try:
+        legacy = not is_ours(path, file.dataset)
+        if legacy:
+            _check_line_ends(path, file)
+        for table in read_rows(path, file) if legacy else _as_we_write(path, file):
+            _check_scale(path, table, scale)
+            measure.add(keys_of(file.dataset, table), stamps_ms(table))
+    except CorruptFile as error:
+        _LOGGER.info("%s", error)
+        return Have(file, str(path), problem=str(error))
+    facts = measure.facts()
+    if not legacy and not _within(file, facts):
+        return Have(file, str(path), problem=f"{path} holds rows of another period")
+    return Have(file, str(path), facts, legacy=legacy)
+
+
+def _as_we_write(path: Path, file: CacheFile) -> Iterator[Table]:
+    """
+    The rows of a file with our header, if its text is what we would write for them.
+
+    Where another hand wrote, the rows that are read may be ours and the bytes are not
+    (a blank line, other digits of a stamp), and who vouches for a file does so for its bytes.
+    """
+    with open_text(path) as stream:
+        stream.read(len(header_of(file.dataset)))
+        for table in read_rows(path, file):
+            _check_cells(path, file, table)
+            text = text_of(file.dataset, table) if table.num_rows else b""
+            _compare(path, stream, text)
+            yield table
+        if stream.read(1):
+            raise unreadable(path, ValueError("there is more in it than its rows"))
+
+
+def _compare(path: Path, stream: Any, text: Any) -> None:
+    try:
+        there = stream.read(len(text))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if memoryview(there) != memoryview(text):
+        raise unreadable(path, ValueError("its text is not as we write these rows"))
+
+
+def _check_cells(path: Path, file: CacheFile, table: Table) -> None:
+    """Refuse cells that read as text whatever they are, and are none of the exchange's."""
+    for column in file.dataset.columns:
+        if column.kind == "flag":
+            sound = pc.is_in(table[column.name], pa.array(["True", "False"]))
+        elif column.kind == "number":
+            cells = table[column.name]
+            grammar = pc.match_substring_regex(cells, f"^(?:{plain_pattern_of(column)})$")
+            sound = pc.and_not(grammar, pc.match_substring_regex(cells, UNUSUAL_NUMBER))
+        elif column.kind == "integer":
+            sound = pc.greater_equal(table[column.name], -1 if column.signed else 0)
+        else:
+            continue
+        if pc.all(sound).as_py() is False:
+            stamp = utc(int(stamps_ms(table)[pc.index(sound, value=False).as_py()]))
+            reason = f"the {column.name} of {stamp:%Y-%m-%d %H:%M:%S} is none as we write them"
+            raise unreadable(path, ValueError(reason))
+
+
+def _check_line_ends(path: Path, file: CacheFile) -> None:
+    """Refuse a file of ours that went through an editor: the ancestor's have other headers."""
+    header = header_of(file.dataset)
+    with path.open("rb") as stream:
+        if stream.read(len(header) + 1) == header[:-1] + b"\r\n":
+            msg = f"{path} is ours but for its line ends; download its period again"
+            raise CorruptFile(msg)
+
+
+def _check_scale(path: Path, table: Table, scale: Scale) -> None:
+    try:
+        at = scale.breaks_at(table)
+    except pa.ArrowInvalid as error:
+        msg = f"{path} holds numbers that are none ({error}); download its period again"
+        raise CorruptFile(msg) from error
+    if at is not None:
+        stamp = utc(int(stamps_ms(table)[at]))
+        msg = f"{path} holds a price of another scale at {stamp:%Y-%m-%d %H:%M:%S}, as of another symbol"
+        raise CorruptFile(msg)
+
+
+def _within(file: CacheFile, facts: Facts) -> bool:
+    """Whether all rows are of the period that the name says."""
+    if facts.first_ms is None or facts.last_ms is None:
+        return True
+    return file.period.start_ms <= facts.first_ms and facts.last_ms < file.period.end_ms

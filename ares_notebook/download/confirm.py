@@ -1,0 +1,232 @@
+"""Find out why rows are not there, by the cheapest answers that prove it; see ``docs/evidence.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ares_notebook.binance.archive import Archive
+from ares_notebook.binance.rest import FirstRow, Rest
+from ares_notebook.download.draft import Draft
+from ares_notebook.errors import BadAnswer, TransportError
+from ares_notebook.model.datasets import AGG_TRADES
+from ares_notebook.model.facts import Hole
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import DAY_MS
+
+__all__ = ["confirm", "confirm_unasked"]
+
+_CONTRADICTED = "contradicted"
+_HOUR_MS = 3_600_000
+_FUNDING_MS = 8 * _HOUR_MS
+# BTCUSDT was listed on 2019-09-08 at 17:57 and first paid on 2019-09-10 at 08:00
+# [website's export; the archive begins with 2020]. Where others' first payment was is not known.
+_FIRST_FUNDING_MS = {"BTCUSDT": 1_568_102_400_000}
+# A name is in the archive's listing on the next day, at times within a week.
+_LATEST_LISTING_MS = 14 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class _Witnesses:
+    """Who can be asked why rows of a file are not there."""
+
+    draft: Draft
+    archive: Archive | None
+    rest: Rest
+
+    @property
+    def series(self) -> Series:
+        return self.draft.file.series
+
+
+async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iterable[Hole]) -> None:
+    """
+    Record what is known of *holes* in which the API has just shown no row.
+
+    Parameters
+    ----------
+    draft : Draft
+    archive : Archive or None
+        None where it may not be asked.
+    rest : Rest
+    holes : iterable of Hole
+
+    Raises
+    ------
+    TransportError, DataError
+        If an answer does not come.
+    BadAnswer
+        If the API lists a symbol and has no row of it at all: that is not believed.
+    """
+    ask = _Witnesses(draft, archive, rest)
+    for hole in holes:
+        if hole.rows is None and rest.runs_on(draft.file.series, hole):
+            draft.record([hole], "neighbours")
+        elif rest.is_elsewhere(draft.file.series, hole):
+            draft.record([hole], "other day")
+        elif await rest.begins_before(draft.file.series, hole.start_ms):
+            draft.record([hole], await _why_silent(ask, hole))
+        else:
+            await _confirm_early(ask, hole)
+
+
+async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> list[Hole]:
+    """
+    The same for a file without rows that lies wholly before the first or after the last row.
+
+    Asks for nothing that a file of the series has not asked for already: years before a
+    listing cost no request a month.
+
+    Returns
+    -------
+    list of Hole
+        Those for which there is nothing to ask the API for, proven or not.
+    """
+    answered: list[Hole] = []
+    if draft.facts.rows or not rest.knows_first(draft.file.series):
+        return answered
+    ask = _Witnesses(draft, archive, rest)
+    first = await rest.first_row(ask.series)
+    for hole in draft.unexplained():
+        if first is not None and hole.end_ms <= first.stamp_ms:
+            await _confirm_early(ask, hole)
+            answered.append(hole)
+        elif rest.knows_last(ask.series) and await _has_ended(ask, hole.start_ms):
+            draft.record([hole], "last row")
+            answered.append(hole)
+    return answered
+
+
+async def _why_silent(ask: _Witnesses, hole: Hole) -> str:
+    """The word for the silence of an API whose history begins before a hole."""
+    if not _is_tail(ask.draft, hole):
+        return "rest"
+    # The last trade lies in the first millisecond of the hole behind it.
+    if await _has_ended(ask, hole.start_ms + (hole.after_id is not None)):
+        return "last row"
+    is_past = hole.end_ms < ask.rest.now_ms - DAY_MS
+    # What is younger is asked for once more, and may be the halt of this hour.
+    if is_past and await ask.rest.ends_before(ask.series, hole.end_ms):
+        return "early end"
+    return "rest"
+
+
+def _is_tail(draft: Draft, hole: Hole) -> bool:
+    """Whether no row of the file is behind the hole."""
+    return hole.before_id is None and hole.end_ms > (draft.facts.last_ms or 0)
+
+
+async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
+    """Whether the last row is before a moment, and the symbol does not trade any more."""
+    if not await ask.rest.ends_before(ask.series, moment_ms):
+        return False
+    try:
+        listing = await ask.rest.listing_of(ask.series)
+    except (TransportError, BadAnswer):
+        return False
+    return listing is None or listing.is_over
+
+
+async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
+    """A hole that lies before the first row of the API, or reaches up to it."""
+    first = await ask.rest.first_row(ask.series)
+    if first is None:
+        msg = (
+            f"{ask.rest.url_of(ask.series)} lists {ask.series.symbol}, and has no "
+            f"{ask.series.dataset.label} of it at all, whatever is asked for; that is not "
+            f"believed, and nothing is stored: run again later, or check whether it has begun "
+            f"to trade"
+        )
+        raise BadAnswer(msg)
+    # The first trade lies in the last millisecond of the hole before it.
+    end_ms = hole.end_ms - (hole.before_id is not None)
+    if end_ms <= first.stamp_ms:
+        word = await _why_early(ask, hole.start_ms, end_ms, first)
+    else:
+        # It has shown none of a hole in which its own first row lies: that proves nothing.
+        word = "late history"
+    ask.draft.record([hole], word)
+
+
+async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:
+    """The word for what proves that nothing lies in a stretch before the API's first row."""
+    beginning = await _beginning(ask, end_ms, first)
+    if beginning == _CONTRADICTED:
+        return "late history"
+    archive = await _archive_of(ask, start_ms, end_ms, first)
+    if ask.draft.has_rows_before(start_ms) or (archive is not None and archive.begins_before):
+        is_proven = (
+            archive is not None and archive.is_silent and not _goes_on(ask.draft, end_ms, first)
+        )
+        return "between listings" if is_proven and beginning else "late history"
+    if beginning:
+        return beginning if ask.archive is not None else f"{beginning} alone"
+    return "first rows" if archive is not None and archive.is_silent else "late history"
+
+
+def _goes_on(draft: Draft, end_ms: int, first: FirstRow) -> bool:
+    """Whether rows of an older listing are behind a stretch, so that it lies within that one."""
+    last_ms = draft.facts.last_ms
+    return last_ms is not None and end_ms <= last_ms < first.stamp_ms
+
+
+async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
+    """The word for the proof that today's listing of the name begins no earlier; empty without one."""
+    series = ask.series
+    try:
+        if series.dataset.market == "spot":
+            trades = Series.of(AGG_TRADES, series.symbol)
+            trade = first if series == trades else await ask.rest.first_row(trades)
+            if trade is None:
+                return ""
+            if trade.key and trade.stamp_ms < end_ms + DAY_MS:
+                # There were trades before the first one that it has, and that one is of then.
+                return _CONTRADICTED
+            return "first trade" if not trade.key and trade.stamp_ms >= end_ms else ""
+        listing = await ask.rest.listing_of(series)
+    except (TransportError, BadAnswer):
+        # Who cannot be asked proves nothing; the rows themselves have been asked for.
+        return ""
+    onboard_ms = None if listing is None else listing.onboard_ms
+    if onboard_ms is None:
+        return ""
+    # From the listing on a payment is due each eight hours, but for what is known of the oldest.
+    next_due_ms = (onboard_ms // _FUNDING_MS + 1) * _FUNDING_MS
+    known_ms = _FIRST_FUNDING_MS.get(series.symbol, 0)
+    is_due = end_ms > max(next_due_ms, known_ms) + _HOUR_MS
+    return _CONTRADICTED if is_due else "onboard date"
+
+
+@dataclass(frozen=True, slots=True)
+class _Archived:
+    """What the archive has of a name: earlier files, and nothing of a stretch."""
+
+    begins_before: bool
+    is_silent: bool
+
+
+async def _archive_of(
+    ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow
+) -> _Archived | None:
+    """What the archive tells of a stretch; None where it cannot be asked, or proves nothing."""
+    file, archive = ask.draft.file, ask.archive
+    if archive is None:
+        return None
+    try:
+        begins_ms = await archive.first_ms(ask.series)
+        lists_any = await archive.lists_any(ask.series, start_ms, end_ms)
+        is_first = file.start_ms == start_ms and not await archive.lists_any(
+            ask.series, start_ms - DAY_MS, start_ms
+        )
+    except (TransportError, BadAnswer):
+        return None
+    is_empty = begins_ms > ask.rest.now_ms
+    if start_ms < ask.series.dataset.archive_since_ms or (
+        # Of a name that has traded for weeks it has files: an empty listing is a fault of it.
+        is_empty and first.stamp_ms < ask.rest.now_ms - _LATEST_LISTING_MS
+    ):
+        return None
+    was_read = not any(
+        hole.start_ms < end_ms and start_ms < hole.end_ms for hole in ask.draft.unasked()
+    )
+    return _Archived(begins_ms < file.start_ms, not lists_any or (was_read and is_first))

@@ -1,0 +1,287 @@
+"""A cache file on its way from what is there to what is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+from weakref import WeakKeyDictionary
+
+from msgspec.structs import replace
+
+from ares_notebook.cache.damage import copy_aside
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.store import Store
+from ares_notebook.cache.writer import Part, Patch
+from ares_notebook.download.decide import Step
+from ares_notebook.model.evidence import Absence
+from ares_notebook.model.facts import ALONE, Facts, Hole
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.gaps import find_holes, is_final, meets, unasked, unexplained
+from ares_notebook.model.lines import Lines
+from ares_notebook.model.time import utc
+from ares_notebook.runtime.threads import unbroken
+
+__all__ = ["Draft"]
+
+_PASSING_MS = 10_000
+
+# More files at once than cores would only take more memory, and no less time. Who
+# waits does so on the loop: a thread that waits is missing to those who check and store.
+_CORES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+class Draft:
+    """
+    The next version of one cache file: what is there, with patches in its holes.
+
+    A context manager; nothing of it is in the cache until `commit`, and what was
+    not committed is removed.
+
+    Parameters
+    ----------
+    step : Step
+    store : Store
+    now_ms : callable
+        Tells the time, in milliseconds since the epoch: the exchange's, not our own.
+    """
+
+    def __init__(self, step: Step, store: Store, now_ms: Callable[[], int]) -> None:
+        self.file = step.file
+        self.until_ms = self._wanted_ms = step.until_ms
+        self._now_ms = now_ms
+        self._have = step.have
+        self._store = store
+        self._stack = ExitStack()
+        self._part: Part | None = None
+        # An old or unreadable file stays in place until a whole one replaces it.
+        anew = step.action == "fetch"
+        self._facts = Facts() if anew else step.have.facts
+        self._sources = () if anew else step.have.sources
+        self._absences = step.have.absences
+        self._anew = anew
+        # An old file is completed in its own columns, and stays an old file.
+        is_old = step.have.legacy and not anew
+        self._columns = self.file.dataset.ancestor_names if is_old else None
+        if is_old and not step.have.is_witnessed:
+            self.add_source("legacy", step.file.name)
+        self.is_unpublished = False
+        # The zip that was read and ends inside a line, if one did.
+        self.cut_url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Told of the error: what a full disk says once more at the end is no second one.
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def part(self) -> Part | None:
+        """Its rows in a temporary file; None where it has none but those of the cache."""
+        return self._part
+
+    def has_bytes(self, receipt: Receipt | None) -> bool:
+        """Whether it is, byte by byte, the file that a receipt was written for."""
+        return (
+            receipt is not None and self._part is not None and self._part.sha256 == receipt.sha256
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """What the rows of the draft prove."""
+        return self._part.facts if self._part else self._facts
+
+    @property
+    def wanted(self) -> Hole:
+        """All that the file must hold: up to the last candle that is closed."""
+        start_ms, until_ms = self.file.period.start_ms, self.until_ms
+        whole = find_holes(self.file, Facts(), until_ms)
+        return whole[0] if whole else Hole(start_ms, start_ms)
+
+    @property
+    def new_rows(self) -> int:
+        """How many rows the draft has that the cache does not."""
+        if self._anew:
+            return self.facts.rows if self._is_no_loss else 0
+        return max(0, self.facts.rows - self._have.facts.rows)
+
+    def unexplained(self) -> list[Hole]:
+        """What no proof explains yet; see `model.gaps.unexplained`."""
+        return self.outcome.unexplained(self.until_ms)
+
+    def left(self) -> list[Hole]:
+        """
+        What of all that was wanted is not proven.
+
+        What the exchange's clock has cut off counts too, but for the seconds in which time
+        itself has passed.
+        """
+        is_cut = self._wanted_ms - self.until_ms > _PASSING_MS
+        return self.outcome.unexplained(self._wanted_ms if is_cut else self.until_ms)
+
+    def unasked(self) -> list[Hole]:
+        """What of it the archive has not been asked for either; see `model.gaps.unasked`."""
+        now = self.outcome
+        return unasked(self.file, now.holes(self.until_ms), now.absences)
+
+    @property
+    def outcome(self) -> Have:
+        """What the cache would hold if this were committed."""
+        is_altered = self._have.is_altered and not self._anew
+        return replace(self._have, facts=self.facts, absences=self._absences, is_altered=is_altered)
+
+    @property
+    def is_from_archive(self) -> bool:
+        """Whether rows of it came from the archive."""
+        return any(each.road.endswith("archive") for each in self._sources)
+
+    def has_rows_before(self, moment_ms: int) -> bool:
+        """Whether the cache has rows of the series that are earlier."""
+        first_ms = self.facts.first_ms
+        if first_ms is not None and first_ms < moment_ms:
+            return True
+        stamps = self._store.stamps_of(self.file.series.stem)
+        return bool(stamps) and stamps[0] < self.file.stamp
+
+    def end_now(self) -> None:
+        """Want nothing that is later than now: it is not over."""
+        self.until_ms = min(self.until_ms, self._now_ms())
+
+    def record(self, holes: Iterable[Hole], evidence: str) -> None:
+        """
+        Remember an answer about *holes*, given now.
+
+        Parameters
+        ----------
+        holes : iterable of Hole
+        evidence : str
+            A word of `model.evidence.EVIDENCE`.
+        """
+        at = utc(self._now_ms()).isoformat(timespec="seconds")
+        told = tuple(
+            Absence(hole.start_ms, hole.end_ms, evidence, at, hole.after_id, hole.before_id)
+            for hole in holes
+        )
+        same = {(each.start_ms, each.end_ms, each.evidence) for each in told}
+        kept = (
+            each
+            for each in self._absences
+            if (each.start_ms, each.end_ms, each.evidence) not in same
+        )
+        self._absences = (*kept, *told)
+
+    def add_source(self, road: str, url: str, sha256: str | None = None) -> None:
+        """Remember where rows came from."""
+        at = utc(self._now_ms()).isoformat(timespec="seconds")
+        same = [each for each in self._sources if (each.road, each.url) != (road, url)]
+        self._sources = (*same, Source(road, url, at, sha256))
+
+    def new_part(self) -> Part:
+        """A temporary file to fill; removed with the draft unless it is committed."""
+        return self._stack.enter_context(self._store.part(self.file, self._columns))
+
+    async def poured(self, lines: Iterator[Lines]) -> Part:
+        """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
+        part = self.new_part()
+        async with _cores():
+            await asyncio.to_thread(part.pour, lines)
+        return part
+
+    async def splice(self, patches: list[Patch]) -> None:
+        """Put *patches* into their holes, in a thread."""
+        if len(patches) == 1 and not self.facts.rows:
+            # Laid over nothing it is the whole, and need not be written twice.
+            self._part = patches[0].part
+        elif patches:
+            self._part = await self.poured(self._spliced(patches))
+
+    def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
+        # Slow to import, and a new file needs no splicing.
+        from ares_notebook.cache.reader import read_rows  # noqa: PLC0415
+        from ares_notebook.cache.splice import spliced  # noqa: PLC0415
+        from ares_notebook.model.rows import lines_of  # noqa: PLC0415
+
+        dataset = self.file.dataset
+        if self._part is not None:
+            base = read_rows(self._part.path, self.file)
+        else:
+            base = iter(()) if self._anew else self._store.rows(self.file)
+        # What the archive told of the pace is not in the text of the parts.
+        parts = [*([self._part] if self._part else []), *(patch.part for patch in patches)]
+        told = {key: hours for part in parts for key, hours in part.told_hours.items()}
+        for table in spliced(dataset, base, patches):
+            yield lines_of(dataset, table).with_hours(told)
+
+    async def commit(self) -> None:
+        """
+        Put the draft into the cache, in a thread, if anything was learnt.
+
+        A file that was to be replaced whole is replaced by no less.
+
+        Raises
+        ------
+        CacheError
+            If the disk does not take it; the old file is then still there.
+        """
+        now = self.outcome
+        self.record(now.unnoted_edges(self.until_ms), "neighbours")
+        # Edges that the neighbouring days prove are kept, for when these are gone.
+        # What is known of later than is wanted now is kept, too.
+        open_holes = replace(now, beside=ALONE).holes(self.file.grid_end_ms)
+        open_holes += now.holes(self.file.grid_end_ms)
+        absences = _worth_keeping(self.file, open_holes, self._absences)
+        final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
+        if self._part is not None and self.facts.rows and self._is_no_loss:
+            if self._anew and self._have.is_altered:
+                await unbroken(copy_aside, self._store, self._have)
+            await unbroken(
+                self._store.commit,
+                self._part,
+                sources=self._sources,
+                absences=absences,
+                final=final,
+            )
+        elif self._is_worth_a_note(absences):
+            known = replace(self._have, absences=absences, sources=self._sources)
+            await unbroken(self._store.note, known, final=final)
+
+    @property
+    def _is_no_loss(self) -> bool:
+        """Whether what is there may go: a part of a new file is worth less than an old one."""
+        if not self._anew or self.facts.rows >= self._have.facts.rows:
+            return True
+        # Fewer rows may be all that there are: the old ones were doubled, or nobody's.
+        reaches = (self.facts.end_ms or 0) >= (self._have.end_ms or 0)
+        return reaches and not self.unasked()
+
+    def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
+        if self._anew and self._have.path is not None:
+            return False
+        is_unknown = self._have.path is not None and not self._have.is_witnessed
+        return absences != self._have.absences or is_unknown
+
+
+def _cores() -> asyncio.Semaphore:
+    places = asyncio.Semaphore(os.cpu_count() or 1)
+    return _CORES.setdefault(asyncio.get_running_loop(), places)
+
+
+def _worth_keeping(
+    file: CacheFile, holes: list[Hole], absences: Iterable[Absence]
+) -> tuple[Absence, ...]:
+    """The answers that speak of a hole; those that are no proof only where there is none."""
+    speaking = [each for each in absences if any(meets(hole, each) for hole in holes)]
+    left = unexplained(file, holes, speaking)
+    return tuple(
+        each for each in speaking if each.is_proof or any(meets(hole, each) for hole in left)
+    )

@@ -1,0 +1,171 @@
+"""What a plan will cost: requests, bytes, time, room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from ares_notebook.download.decide import Step
+from ares_notebook.errors import NotEnoughDisk, NotFound
+from ares_notebook.formatting import size_in_words, time_in_words
+from ares_notebook.model.datasets import AGG_TRADES, KLINES
+from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    from ares_notebook.binance.archive import Archive
+
+__all__ = ["Cost", "check_disk", "sized"]
+
+# What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
+# besides rows: whether it knows the symbol.
+_WEIGHT_A_MINUTE, _INFO_WEIGHT = 6000, 20
+# For the time only, and nobody is held to it: a line of 80 Mbit/s, 0.2 s an answer,
+# and what two cores check and write (measured on a million trades a file).
+_BYTES_A_SECOND, _SECONDS_AN_ANSWER, _ROWS_A_SECOND = 10e6, 0.2, 600_000
+_START_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """
+    What a download will cost, estimated; zero where everything is there.
+
+    Parameters
+    ----------
+    files, files_there : int
+        Files in all, and those with which nothing is to be done.
+    rows : int
+        To come.
+    bytes_received, bytes_stored : int
+        Over the line, and on disk.
+    requests : int
+    weight : int
+        Of the spot API's request weight; archive and funding cost none of it.
+    seconds : float
+
+    Examples
+    --------
+    >>> print(Cost(12, 10, 1_464, 70_272, 183_000, 4, 20, 0.7))
+    To do: 2 of 12 files, about 1,464 rows, 70.3 KB to fetch in 4 requests (weight 20), \
+183.0 KB on disk, about 1 s.
+    """
+
+    files: int
+    files_there: int
+    rows: int
+    bytes_received: int
+    bytes_stored: int
+    requests: int
+    weight: int
+    seconds: float
+
+    @classmethod
+    def of(cls, steps: Iterable[Step], settings: Settings) -> Cost:
+        """The cost of *steps*, of one plan or several."""
+        every = tuple(steps)
+        to_do = [step for step in every if step.action != "skip"]
+        received, rows = (
+            sum(each.bytes_received for each in to_do),
+            sum(each.rows for each in to_do),
+        )
+        requests, weight = sum(each.requests for each in to_do), _weight(to_do)
+        return cls(
+            files=len(every),
+            files_there=len(every) - len(to_do),
+            rows=rows,
+            bytes_received=received,
+            bytes_stored=sum(each.bytes_stored for each in to_do),
+            requests=requests,
+            weight=weight,
+            seconds=_seconds(received, rows, requests, weight, settings),
+        )
+
+    @property
+    def files_to_do(self) -> int:
+        """Files that are to be fetched or extended."""
+        return self.files - self.files_there
+
+    def __str__(self) -> str:
+        if not self.files_to_do:
+            return f"Nothing to do: all {self.files:,} files are there."
+        weight = f" (weight {self.weight:,})" if self.weight else ""
+        return (
+            f"To do: {self.files_to_do:,} of {self.files:,} files, about {self.rows:,} rows, "
+            f"{size_in_words(self.bytes_received)} to fetch in {self.requests:,} requests{weight}, "
+            f"{size_in_words(self.bytes_stored)} on disk, about {time_in_words(self.seconds)}."
+        )
+
+
+def _weight(to_do: Sequence[Step]) -> int:
+    """Spot's weight alone: funding is counted by requests, the archive not at all."""
+    spot = [step for step in to_do if step.file.dataset.market == KLINES.market]
+    symbols = {step.file.series.symbol for step in spot}
+    asked = sum(
+        step.requests * step.file.dataset.rest_weight
+        for step in spot
+        if step.roads[:1] == ("rest",)
+    )
+    return asked + _INFO_WEIGHT * len(symbols)
+
+
+def _seconds(received: int, rows: int, requests: int, weight: int, settings: Settings) -> float:
+    """The slowest of line, answers, processor and the exchange's own limit."""
+    if not requests:
+        return 0.0
+    allowed = _WEIGHT_A_MINUTE * settings.weight_share
+    waiting = max(0.0, weight / allowed - 1) * 60
+    answers = requests * _SECONDS_AN_ANSWER / settings.max_concurrency
+    return _START_SECONDS + max(received / _BYTES_A_SECOND, answers, rows / _ROWS_A_SECOND, waiting)
+
+
+_COMPRESSED_SHARE = 0.25
+# Left free, so that the researcher's machine goes on working.
+_SPARE_BYTES = 256 << 20
+
+
+async def sized(step: Step, archive: Archive) -> Step:
+    """The step with the exact size of its zip, where the archive's listing tells it."""
+    road = step.roads[0] if step.roads else "rest"
+    whole = "monthly archive" if step.file.dataset.cut == "month" else "daily archive"
+    if road != whole:
+        return step
+    try:
+        size = await archive.size_of(
+            step.file.series, step.file.dataset.cut, step.file.period.start
+        )
+    except NotFound:
+        return step
+    if size is None:
+        return step
+    dataset = step.file.dataset
+    # Rows of trades are known only by the size of their zip.
+    rows = step.rows if dataset.has_interval else round(size / dataset.zipped_row_bytes)
+    stored = round(rows * dataset.stored_row_bytes)
+    return replace(step, bytes_received=size, rows=rows, bytes_stored=stored)
+
+
+def check_disk(steps: Sequence[Step], settings: Settings) -> None:
+    """
+    Make sure that the trades among *steps* fit the free disk beside the others.
+
+    Raises
+    ------
+    NotEnoughDisk
+        If they do not, with the numbers and the ways out.
+    """
+    share = _COMPRESSED_SHARE if settings.compression else 1.0
+    trades = [step for step in steps if step.file.dataset is AGG_TRADES]
+    needed = round(sum(step.bytes_stored for step in trades) * share)
+    others = sum(step.bytes_stored for step in steps if step.file.dataset is not AGG_TRADES)
+    free = shutil.disk_usage(settings.cache_dir).free - others - _SPARE_BYTES
+    if trades and needed > free:
+        msg = (
+            f"{len(trades):,} days of trades need about {needed / 1e9:.1f} GB, and "
+            f"{settings.cache_dir} has {max(0, free) / 1e9:.1f} GB to spare; choose a shorter "
+            f'lookback, another cache_dir, or compression="zstd" (about a quarter of the size)'
+        )
+        raise NotEnoughDisk(msg)

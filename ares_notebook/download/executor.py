@@ -1,0 +1,92 @@
+"""Who carries out steps: this process, or, behind the same face, a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ares_notebook.binance.rate_limit import Limit
+from ares_notebook.cache.entry import Have
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step
+from ares_notebook.download.estimate import check_disk
+from ares_notebook.download.fetch import Roads, bring
+from ares_notebook.download.report import StepReport
+from ares_notebook.model.files import CacheFile
+from ares_notebook.settings import Settings
+
+__all__ = ["Hands", "OwnHands"]
+
+
+class Hands(Protocol):
+    """What a plan under way needs of those who do the work."""
+
+    @property
+    def places(self) -> int:
+        """How many steps are worked on at once."""
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
+
+    def heed(self, limits: Mapping[str, Limit]) -> None:
+        """Keep to what the exchange has told of its limits."""
+
+    async def bring(self, step: Step) -> StepReport:
+        """
+        Carry out one step; requests and bytes are counted on the meter of the caller.
+
+        Raises
+        ------
+        AresError
+            If it fails; nobody else is stopped by that.
+        """
+
+    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
+        """What there is now of *files*, of one series and in order of time, with what lies beside each."""
+
+    def check_room(self, steps: Sequence[Step]) -> None:
+        """
+        Make sure that there is room for what *steps* will bring.
+
+        Raises
+        ------
+        NotEnoughDisk
+            If there is not.
+        """
+
+
+class OwnHands:
+    """
+    The hands of this process, at work in the cache itself.
+
+    Parameters
+    ----------
+    settings : Settings
+    roads : Roads
+    store : Store
+    """
+
+    def __init__(self, settings: Settings, roads: Roads, store: Store) -> None:
+        self.places = settings.max_concurrency
+        self.keeps_files = True
+        self._settings = settings
+        self._roads = roads
+        self._store = store
+
+    def heed(self, limits: Mapping[str, Limit]) -> None:
+        """As `Hands` says; it was our own line that has heard them."""
+
+    async def bring(self, step: Step) -> StepReport:
+        """As `Hands` says."""
+        return await bring(step, self._roads, self._store)
+
+    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
+        """As `Hands` says."""
+        return await asyncio.to_thread(haves_of, self._store, files)
+
+    def check_room(self, steps: Sequence[Step]) -> None:
+        """As `Hands` says."""
+        check_disk(steps, self._settings)

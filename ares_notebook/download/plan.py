@@ -1,0 +1,441 @@
+"""Plan a download: what is wanted, what is there, what is to be done with each file."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import structs
+
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step, decide
+from ares_notebook.download.estimate import Cost, sized
+from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import block, line, table
+from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.intervals import validate_interval
+from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.time import Period, as_utc, lookback_start, to_ms, utc
+from ares_notebook.model.universe import Listed, Market, Universe
+from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ares_notebook.binance.archive import Archive
+
+__all__ = ["Plan", "Wanted", "make_plan", "plan_downloads", "settle_end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    What a download will do, file by file; made without touching the network.
+
+    Printing it is the dry run. Iterating gives its steps, oldest first a dataset.
+
+    Parameters
+    ----------
+    settings : Settings
+    symbol : str
+    interval : str or None
+    start, end : datetime
+        The window as asked for, aware UTC, half-open.
+    steps : tuple of Step
+    is_cut_short : bool
+        Whether it ends earlier than was asked for, since the exchange's clock is not there yet.
+
+    Examples
+    --------
+    >>> plan = plan_downloads("BTCUSDT", "1h", 1, end="2025-01-01", datasets=("klines",))
+    >>> len(plan), plan.steps[0].file.name
+    (12, 'klines_BTCUSDT_1h_2024-01.csv')
+    """
+
+    settings: Settings
+    symbol: str
+    interval: str | None
+    start: datetime
+    end: datetime
+    steps: tuple[Step, ...]
+    is_cut_short: bool = False
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def to_do(self) -> tuple[Step, ...]:
+        """The steps that are not *skip*."""
+        return tuple(step for step in self.steps if step.action != "skip")
+
+    @property
+    def cost(self) -> Cost:
+        """Files, rows, bytes, requests, weight and time, estimated."""
+        return Cost.of(self.steps, self.settings)
+
+    @property
+    def rows(self) -> int:
+        """Rows to come, estimated."""
+        return self.cost.rows
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes to come over the line, estimated or (after `measure`) exact for the archive's."""
+        return self.cost.bytes_received
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes to be written to the cache, estimated."""
+        return self.cost.bytes_stored
+
+    @property
+    def requests(self) -> int:
+        """Requests to be made, estimated."""
+        return self.cost.requests
+
+    def ending(self, end: datetime) -> Plan:
+        """The same plan with an earlier end: what is not closed by then is left out."""
+        begun = [step for step in self.steps if step.file.period.start < end]
+        cut = [
+            decide(step.have, min(step.until_ms, to_ms(end)), self.settings.source)
+            for step in begun
+        ]
+        steps = [
+            structs.replace(now, is_recheck=step.is_recheck)
+            for now, step in zip(cut, begun, strict=True)
+        ]
+        return replace(self, end=end, steps=tuple(steps))
+
+    async def measure(self) -> Plan:
+        """
+        The same plan with the exact sizes of the archive's files, by its listing.
+
+        A listing that fails leaves the estimate.
+
+        Returns
+        -------
+        Plan
+        """
+        from ares_notebook.binance.archive import Archive  # noqa: PLC0415 - slow to import
+        from ares_notebook.binance.http import Transport  # noqa: PLC0415 - as above
+
+        async with Transport(self.settings) as transport:
+            archive = Archive(transport, Path(tempfile.gettempdir()))
+            return await self.measured_by(archive)
+
+    async def measured_by(self, archive: Archive) -> Plan:
+        """The same as `measure`, asked over *archive*."""
+        steps = await asyncio.gather(*(sized(step, archive) for step in self.steps))
+        return replace(self, steps=tuple(steps))
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        A row a step: dataset, file, action, reason, road, rows, bytes_received, bytes_stored, requests.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to plan
+
+        return pd.DataFrame(
+            {
+                "dataset": step.file.dataset.name,
+                "file": step.file.name,
+                "action": step.action,
+                "reason": step.reason,
+                "road": step.roads[0] if step.roads else "",
+                "rows": step.rows,
+                "bytes_received": step.bytes_received,
+                "bytes_stored": step.bytes_stored,
+                "requests": step.requests,
+            }
+            for step in self.steps
+        )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        lines = [f"  {_in_words(group)}" for group in _groups(self.steps)]
+        return "\n".join([self._headline(), *lines, str(self.cost)])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        rows = [_told(group) for group in _groups(self.steps)]
+        return block(self._headline(), table(_TOLD, rows), line(self.cost))
+
+    def _headline(self) -> str:
+        what = " ".join(filter(None, (self.symbol, self.interval)))
+        when = f"{self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC"
+        return f"Plan for {what}, {when}, into {self.settings.cache_dir}"
+
+
+def _groups(steps: Iterable[Step]) -> list[list[Step]]:
+    """Neighbours with the same action, reason and road, which one line can tell of."""
+    groups: list[list[Step]] = []
+    for step in steps:
+        if groups and _alike(groups[-1][-1], step):
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+def _alike(one: Step, other: Step) -> bool:
+    return (one.file.dataset, one.action, one.reason, one.roads[:1]) == (
+        other.file.dataset,
+        other.action,
+        other.reason,
+        other.roads[:1],
+    )
+
+
+_TOLD = ("action", "files", "which", "why", "by")
+
+
+def _told(group: Sequence[Step]) -> tuple[str, str, str, str, str]:
+    """What a line tells of neighbours that are alike; see `_TOLD`."""
+    first, last = group[0], group[-1]
+    names = first.file.name
+    if len(group) > 1:
+        names = f"{names.removesuffix('.csv')} … {last.file.stamp}"
+    return first.action, f"{len(group)}", names, first.reason, first.roads[0] if first.roads else ""
+
+
+def _in_words(group: Sequence[Step]) -> str:
+    action, count, names, reason, road = _told(group)
+    files = f"{count} file" if len(group) == 1 else f"{count} files"
+    return f"{action:<6} {files:>10}  {names}: {reason}{f', by {road}' if road else ''}"
+
+
+def plan_downloads(
+    symbol: str,
+    interval: str | None,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
+) -> Plan:
+    """
+    Say for each file of a download whether it would be skipped, extended or fetched, and why.
+
+    Reads the cache, touches no network, changes nothing.
+
+    Parameters
+    ----------
+    symbol : str
+    interval : str or None
+        Needed where *datasets* holds ``"klines"``.
+    lookback_years, end, settings, datasets
+        As in `download_all_data`.
+
+    Returns
+    -------
+    Plan
+        Its steps, and what they will cost: ``rows``, ``requests``, ``bytes_received``,
+        ``bytes_stored``, all estimated; ``await plan.measure()`` asks the archive's
+        listing for the exact sizes. Printing it is the dry run.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant.
+    CacheUnavailable
+        If the cache folder cannot be read.
+
+    Examples
+    --------
+    >>> plan = plan_downloads("ETHUSDT", "1d", 0.5, end="2024-07-01", datasets=("klines",))
+    >>> len(plan), plan.to_do[0].action, plan.to_do[0].reason
+    (7, 'fetch', 'not downloaded')
+    """
+    chosen = settings or Settings()
+    stop = settle_end(end)
+    window = Period(lookback_start(stop, lookback_years), stop)
+    return make_plan(symbol, interval, window, chosen, datasets)
+
+
+def settle_end(end: datetime | date | str | None) -> datetime:
+    """
+    The end of a download: *end*, or now.
+
+    Raises
+    ------
+    BadArgument
+        If it is naive, unreadable, or in the future: nothing is there yet.
+    """
+    now = datetime.now(UTC)
+    if end is None:
+        return now
+    stop = as_utc(end)
+    if stop > now:
+        msg = f"end={end!r} is in the future; leave it out to mean now"
+        raise BadArgument(msg)
+    return stop
+
+
+def make_plan(
+    symbol: str,
+    interval: str | None,
+    window: Period,
+    settings: Settings,
+    datasets: Sequence[str],
+    *,
+    store: Store | None = None,
+) -> Plan:
+    """The plan for *window*; *store* if the cache is looked at already, else as `plan_downloads`."""
+    start, end = window
+    checked = validate_symbol(symbol)
+    names = [datasets] if isinstance(datasets, str) else list(datasets)
+    wanted = {dataset_named(name) for name in names}
+    if not wanted:
+        msg = "datasets is empty; name at least one of 'klines', 'agg_trades', 'futures'"
+        raise BadArgument(msg)
+    store = store or Store(settings)
+    steps: list[Step] = []
+    for dataset in DATASETS:
+        if dataset in wanted:
+            series = Series.of(dataset, checked, interval)
+            haves = haves_of(store, files_between(series, start, end))
+            steps += [decide(have, to_ms(end), settings.source) for have in haves]
+    shown = validate_interval(interval) if interval is not None else None
+    return Plan(settings, checked, shown, start, end, tuple(steps))
+
+
+# Whose last published day is so long before that of the others is not traded any more.
+_LATE = timedelta(days=10)
+# The archive of futures begins there, and what is in it from the first may be older.
+_FUTURES_BEGIN = date(2019, 12, 31)
+# A candle of three days or a week may open so long before the listing.
+_LONGEST_CANDLE = timedelta(days=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    Symbols, each once, and the days on which they were listed as far as these are told.
+
+    Parameters
+    ----------
+    listed : tuple of Listed
+    market : {"spot", "futures"}
+        Where they were listed on these days; of the other market nothing is told.
+    until : date, optional
+        The last day of any: what ends near to it is traded still.
+    """
+
+    listed: tuple[Listed, ...]
+    market: Market = "spot"
+    until: date | None = None
+
+    @classmethod
+    def of(cls, symbols: Sequence[str] | pd.DataFrame) -> Wanted:
+        """
+        Read what a caller gives: names, or a table with at least a column ``symbol``.
+
+        Raises
+        ------
+        BadArgument
+            If no symbol is given, or one that cannot be one.
+        """
+        if isinstance(symbols, Universe):
+            msg = f"{symbols}: list them first, plan_universe(await list_symbols(…), …)"
+            raise BadArgument(msg)
+        # Asked of itself: pandas is slow to import, and who has a table has it.
+        is_table = hasattr(symbols, "columns")
+        given = (
+            _rows(cast("pd.DataFrame", symbols))
+            if is_table
+            else _names(cast("Sequence[str]", symbols))
+        )
+        listed = tuple({each.symbol: each for each in given}.values())
+        if not listed:
+            msg = "symbols is empty, so there is nothing to download; name one, or filter less"
+            raise BadArgument(msg)
+        told = getattr(symbols, "attrs", {})
+        until = told.get("until") or max((each.last for each in listed if each.last), default=None)
+        return cls(
+            listed,
+            # What it says is checked as what a caller says.
+            Universe(market=told.get("market", "spot")).market,
+            None if until is None else as_utc(until, "until").date(),
+        )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(each.symbol for each in self.listed)
+
+    def window(self, listed: Listed, series: Series, window: Period) -> Period | None:
+        """
+        What to ask for of a series, within *window*: whole files while it was listed; None if nothing.
+
+        Parameters
+        ----------
+        listed : Listed
+        series : Series
+        window : Period
+        """
+        start, end = window
+        if series.dataset.market != self.market:
+            return window
+        if listed.first is not None and not self._may_be_older(listed.first):
+            opened = timedelta() if series.interval not in ("3d", "1w") else _LONGEST_CANDLE
+            start = max(start, _midnight(listed.first) - opened)
+        if listed.last is not None and self._is_over(listed.last):
+            # Up to where the last candle of the last file is closed, so that the file is whole.
+            last = CacheFile.of(series, _midnight(listed.last))
+            end = min(end, utc(last.grid_end_ms))
+        return Period(start, end) if start < end else None
+
+    def has(self, listed: Listed, file: CacheFile) -> bool:
+        """Whether a file begins before the symbol was delisted; the last candle may reach beyond."""
+        last = listed.last
+        if file.dataset.market != self.market or last is None or not self._is_over(last):
+            return True
+        return file.period.start.date() <= last
+
+    def _is_over(self, last: date) -> bool:
+        return self.until is not None and last < self.until - _LATE
+
+    def _may_be_older(self, first: date) -> bool:
+        return self.market == "futures" and first <= _FUTURES_BEGIN
+
+
+def _names(symbols: Iterable[str]) -> Iterator[Listed]:
+    # One name alone is what it looks like, and no sequence of letters.
+    names = [symbols] if isinstance(symbols, str) else symbols
+    return (Listed(validate_symbol(name)) for name in names)
+
+
+def _rows(table: pd.DataFrame) -> Iterator[Listed]:
+    if "symbol" not in table:
+        msg = f"symbols has no column 'symbol', but {list(table)}; take a table of list_symbols"
+        raise BadArgument(msg)
+    nothing = [None] * len(table)
+    days = [table.get(name, nothing) for name in ("first", "last")]
+    for symbol, first, last in zip(table["symbol"], *days, strict=True):
+        yield Listed(validate_symbol(symbol), _day(first, "first"), _day(last, "last"))
+
+
+def _day(value: Any, column: str) -> date | None:
+    """A cell as a day; any of pandas' ways to say that it is not known is None."""
+    # What is not known is not even itself.
+    if value is None or value != value:  # noqa: PLR0124 - NaT and NaN
+        return None
+    if isinstance(value, datetime):
+        return value.date()
+    return as_utc(value, column).date()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -1,0 +1,196 @@
+"""What must be known before the first file is asked for: the clock, the symbol, its perpetual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from ares_notebook.binance.rest import Rest
+from ares_notebook.cache.locks import locked
+from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step, decide
+from ares_notebook.download.draft import Draft
+from ares_notebook.download.fetch import Roads
+from ares_notebook.download.plan import Plan
+from ares_notebook.errors import CacheError, DataError, TransportError, UnknownSymbol
+from ares_notebook.model.datasets import FUTURES
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import utc
+
+__all__ = ["by_their_clock", "settle"]
+
+# An end this near to now may be later than the exchange's own now.
+_CLOCK_DOUBT = timedelta(days=1)
+# So much clocks differ by themselves, and time passes while a plan is made.
+_CLOCK_TOLERANCE = timedelta(seconds=10)
+
+Note = Callable[[str], None]
+
+
+async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+    """
+    Ask for clock, symbol and perpetual, where the plan depends on them.
+
+    Parameters
+    ----------
+    plan : Plan
+    roads : Roads
+    store : Store
+    note : callable
+        Takes a sentence for the report.
+
+    Returns
+    -------
+    Plan
+        The same, without what is not closed yet, and without funding of a symbol
+        that has no perpetual.
+
+    Raises
+    ------
+    UnknownSymbol
+        If neither the exchange nor its archive knows the symbol.
+    """
+    if plan.settings.source != "archive":
+        plan = await _with_clock(plan, roads.rest, note)
+    spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
+    if spot:
+        await _check_symbol(plan, spot[0].file.series, roads, note)
+    plan = await _without_lacking_perpetual(plan, roads, store, note)
+    return by_their_clock(plan, roads.rest, note)
+
+
+def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
+    """
+    Take nothing for closed that is later than the answers so far say: our own clock may be fast.
+
+    Parameters
+    ----------
+    plan, rest, note
+        As in `settle`.
+
+    Returns
+    -------
+    Plan
+        The same, with an earlier end if there is one to be told of.
+    """
+    now = utc(rest.now_ms)
+    if now >= plan.end:
+        return plan
+    if plan.end - now <= _CLOCK_TOLERANCE:
+        return plan.ending(now)
+    note(
+        f"by the exchange's clock it is {now:%Y-%m-%d %H:%M} UTC, so nothing after that is taken "
+        f"for closed, although it was asked for up to {plan.end:%Y-%m-%d %H:%M}; is the clock of "
+        f"this machine right?"
+    )
+    return replace(plan.ending(now), is_cut_short=True)
+
+
+async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
+    """Let the exchange say what is closed, where the end is near to our own now."""
+    ours = datetime.now(UTC)
+    if ours - plan.end > _CLOCK_DOUBT:
+        return plan
+    try:
+        await rest.server_time_ms()
+    except (TransportError, DataError) as error:
+        # By a clock of ours that is fast a candle still open would be stored as closed.
+        now = ours - _CLOCK_DOUBT
+        note(
+            f"the exchange's clock could not be asked, so nothing after {now:%Y-%m-%d %H:%M} UTC "
+            f"is taken for closed; run again for the rest: {error}"
+        )
+        return plan.ending(now) if now < plan.end else plan
+    return by_their_clock(plan, rest, note)
+
+
+async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) -> None:
+    """
+    Make sure that the symbol exists, once, instead of failing at every file.
+
+    A delisted one is unknown to the API and still in the archive. Where the API has told
+    its limits the archive is asked first, which costs no weight: of 500 symbols each.
+    """
+    source = plan.settings.source
+    if source == "auto" and roads.rest.is_informed and await roads.archive.holds(series):
+        return
+    try:
+        known = source != "archive" and await roads.rest.knows(plan.symbol)
+    except (TransportError, DataError) as error:
+        note(f"the exchange could not be asked whether it knows {plan.symbol}: {error}")
+        return
+    if known or (source != "rest" and await roads.archive.has_any(series)):
+        return
+    msg = (
+        f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
+        f"check the spelling, such as BTCUSDT"
+    )
+    raise UnknownSymbol(msg)
+
+
+async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+    """Without a perpetual of this name there are no funding steps, and that is no failure."""
+    steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
+    if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note):
+        return plan
+    only_futures = all(step.file.dataset is FUTURES for step in plan.steps)
+    if only_futures:
+        # Nobody has looked yet whether the symbol exists at all.
+        await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
+    # The archive alone cannot know of a perpetual that is listed since this month; without it
+    # nobody knows of one that was settled, and rows that are there contradict.
+    has_rows = bool(store.stamps_of(steps[0].file.series.stem))
+    is_proven = plan.settings.source == "auto" and not has_rows
+    silent = "archive" if plan.settings.source == "archive" else "late history"
+    if is_proven:
+        note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
+    else:
+        note(
+            f"{plan.symbol}: there is no funding of it; that there never was a perpetual of this "
+            f'name only API and archive together can prove (source="auto")'
+        )
+    try:
+        for step in steps:
+            async with locked(store, step.file):
+                with Draft(step, store, lambda: roads.rest.now_ms) as draft:
+                    draft.record(step.holes, "no perpetual" if is_proven else silent)
+                    await draft.commit()
+    except CacheError as error:
+        note(f"that could not be noted, and is asked again next time: {error}")
+    if not is_proven:
+        # They stay in the report, as what is not complete.
+        return replace(plan, steps=tuple(_again(step, plan, store) for step in plan.steps))
+    kept = tuple(step for step in plan.steps if step.file.dataset is not FUTURES)
+    return replace(plan, steps=() if only_futures else kept)
+
+
+def _again(step: Step, plan: Plan, store: Store) -> Step:
+    """A step of funding, decided anew after an answer was recorded."""
+    if step.file.dataset is not FUTURES or step.action == "skip":
+        return step
+    return decide(store.have(step.file), step.until_ms, plan.settings.source)
+
+
+async def _has_perpetual(plan: Plan, series: Series, roads: Roads, note: Note) -> bool:
+    """
+    Whether there is funding to ask for.
+
+    A list that lacks the name may be that of a maintenance, and a settled contract is not in
+    it: the funding itself is asked for once before it is believed.
+    """
+    source = plan.settings.source
+    if source != "rest" and await roads.archive.has_any(series):
+        return True
+    if source == "archive":
+        return False
+    try:
+        return (
+            await roads.rest.has_perpetual(series.symbol)
+            or await roads.rest.first_row(series) is not None
+        )
+    except UnknownSymbol:
+        return False
+    except (TransportError, DataError) as error:
+        note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
+        return True

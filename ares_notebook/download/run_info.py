@@ -1,0 +1,224 @@
+"""What a run leaves behind: a line in the history, and a word to those who want to be told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self, TypeVar
+
+from ares_notebook.cache.run_log import Outcome, Run, note_run
+from ares_notebook.download.notification import tidings_of
+from ares_notebook.download.plan import Plan
+from ares_notebook.errors import AresError, BadArgument
+from ares_notebook.formatting import named
+from ares_notebook.runtime.meter import Meter, metered
+from ares_notebook.runtime.notify import notify
+from ares_notebook.runtime.threads import breakable, unbroken
+from ares_notebook.settings import Settings
+
+__all__ = ["Errand", "on_record", "planned", "prepared"]
+
+
+class _Report(Protocol):
+    """What tells of a run: its text, and its sums."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+
+_R = TypeVar("_R", bound=_Report)
+_P = TypeVar("_P")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """
+    What a run is about.
+
+    Parameters
+    ----------
+    what : str
+        The verb.
+    settings : Settings
+    symbol, interval, datasets : str
+        Several with commas between, of many symbols the first; empty for all that is there.
+    start, end : datetime, optional
+        The window, half-open.
+    """
+
+    what: str
+    settings: Settings
+    symbol: str = ""
+    interval: str = ""
+    datasets: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @classmethod
+    def of(cls, what: str, *plans: Plan) -> Self:
+        """The errand of carrying out some plans, at least one."""
+        names = (step.file.dataset.name for plan in plans for step in plan.steps)
+        return cls(
+            what,
+            plans[0].settings,
+            # Of a universe some: a line of the history is read by people.
+            named(list(dict.fromkeys(plan.symbol for plan in plans)), ","),
+            ",".join(dict.fromkeys(plan.interval or "" for plan in plans)),
+            ",".join(dict.fromkeys(names)),
+            min(plan.start for plan in plans),
+            max(plan.end for plan in plans),
+        )
+
+
+async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
+    """
+    Await *work*, note in the run history what became of it, and notify whom the settings name.
+
+    A history that cannot be written and a notifier that fails are logged, and change nothing.
+
+    Parameters
+    ----------
+    errand : Errand
+    work : coroutine
+        Its result has an ``outcome``.
+
+    Returns
+    -------
+    object
+        What *work* returned.
+
+    Raises
+    ------
+    Exception
+        What *work* raised, after it was noted.
+    """
+    run = _started(errand)
+    report = await _awaited(run, work)
+    await run.end(report.outcome, str(report))
+    return report
+
+
+async def planned(errand: Errand, make: Callable[[], _P]) -> _P:
+    """
+    Make a plan in a thread; where the cache does not let it be made, that is a run that failed.
+
+    Parameters
+    ----------
+    errand : Errand
+    make : callable
+
+    Returns
+    -------
+    object
+        What *make* returned.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant; that is no run.
+    AresError
+        What *make* raised else, after it was noted.
+    """
+    return await prepared(errand, breakable(make))
+
+
+async def prepared(errand: Errand, work: Coroutine[Any, Any, _P]) -> _P:
+    """
+    Await what must be known before a run begins; where it fails, that is a run that failed.
+
+    Parameters
+    ----------
+    errand : Errand
+    work : coroutine
+
+    Returns
+    -------
+    object
+        What *work* returned.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant; that is no run.
+    AresError
+        What *work* raised else, after it was noted.
+    """
+    return await _awaited(_started(errand), work)
+
+
+async def _awaited(run: _Started, work: Coroutine[Any, Any, _P]) -> _P:
+    async with _on_record_if_it_fails(run):
+        with metered(run.meter):
+            return await work
+
+
+def _started(errand: Errand) -> _Started:
+    return _Started(errand, datetime.now(UTC), time.monotonic(), Meter())
+
+
+@asynccontextmanager
+async def _on_record_if_it_fails(run: _Started) -> AsyncIterator[None]:
+    try:
+        yield
+    except BadArgument:
+        # A wrong call is no run.
+        raise
+    except AresError as error:
+        await run.end(Outcome("failed", failures=1, error=str(error)), str(error))
+        raise
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        # Who was cancelled must not wait again, so it is written here and now: a line.
+        run.note(Outcome("cancelled"))
+        raise
+    except Exception as error:
+        # A bug of ours is on record too; what it holds is for the log alone.
+        words = f"{type(error).__name__}: see the log"
+        await run.end(Outcome("failed", failures=1, error=words), words)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A run under way."""
+
+    errand: Errand
+    at: datetime
+    began: float
+    meter: Meter
+
+    async def end(self, outcome: Outcome, words: str) -> None:
+        """Note it, and tell of it."""
+        run = await unbroken(self.note, outcome)
+        settings = self.errand.settings
+        tidings = tidings_of(run, words, settings.cache_dir)
+        if tidings is not None:
+            await notify(*tidings, settings)
+
+    def note(self, outcome: Outcome) -> Run:
+        """The line of the history, written."""
+        errand, meter = self.errand, self.meter
+        run = Run(
+            at=self.at,
+            what=errand.what,
+            symbol=errand.symbol,
+            interval=errand.interval,
+            datasets=errand.datasets,
+            start=errand.start,
+            end=errand.end,
+            ending=outcome.ending,
+            files=outcome.files,
+            rows=meter.rows if outcome.rows is None else outcome.rows,
+            bytes_received=meter.bytes_received,
+            requests=meter.requests,
+            retries=meter.retries,
+            rate_limited=meter.rate_limited,
+            seconds=round(time.monotonic() - self.began, 3),
+            failures=outcome.failures,
+            error=outcome.error,
+        )
+        note_run(errand.settings.cache_dir, run)
+        return run

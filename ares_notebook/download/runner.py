@@ -1,0 +1,349 @@
+"""A plan under way: its steps side by side, each failing alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from msgspec import structs
+
+from ares_notebook.binance.archive import Archive
+from ares_notebook.binance.http import Transport
+from ares_notebook.binance.rest import Rest
+from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.locks import sweep
+from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step, decide
+from ares_notebook.download.executor import Hands, OwnHands
+from ares_notebook.download.fetch import Roads, remember
+from ares_notebook.download.plan import Plan
+from ares_notebook.download.preflight import by_their_clock, settle
+from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
+from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
+from ares_notebook.model.datasets import AGG_TRADES
+from ares_notebook.runtime.meter import Meter, count, metered
+from ares_notebook.runtime.progress import Part, Progress, ProgressListener, Teller, shown
+
+__all__ = ["work_on"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_MOST_TOLD = 3
+
+
+async def work_on(
+    plan: Plan,
+    forgotten: Sequence[Step],
+    store: Store,
+    *,
+    on_progress: ProgressListener | None = None,
+    hands: Hands | None = None,
+    rest: Rest | None = None,
+) -> DownloadReport:
+    """
+    Carry out a plan in which there is something to do.
+
+    Parameters
+    ----------
+    plan : Plan
+    forgotten : sequence of Step
+        Files that are complete, and whose receipt is to be written anew.
+    store : Store
+    on_progress : callable, optional
+    hands : Hands, optional
+        Those of others. Defaults to our own.
+    rest : Rest, optional
+        The line that several plans share, whose cache is swept already. Defaults to one of
+        the plan's own.
+
+    Returns
+    -------
+    DownloadReport
+    """
+    began = time.monotonic()
+    if plan.to_do:
+        store.prepare()
+        if rest is None:
+            sweep(store)
+    if forgotten:
+        await _remember_all(forgotten, store)
+    with shown(plan.settings, on_progress) as listener:
+        work = _Work(plan, store, Teller(listener), began, hands)
+        if plan.to_do:
+            try:
+                async with _line(plan, rest) as line:
+                    await work.do(line)
+            except asyncio.CancelledError as stopped:
+                stopped.add_note(work.so_far())
+                raise
+            finally:
+                work.teller.close()
+    return work.report()
+
+
+@asynccontextmanager
+async def _line(plan: Plan, shared: Rest | None) -> AsyncIterator[Rest]:
+    if shared is not None:
+        yield shared
+        return
+    async with Transport(plan.settings) as transport:
+        yield Rest(transport)
+
+
+async def _remember_all(forgotten: Sequence[Step], store: Store) -> None:
+    """Note what had to be looked into; a disk that takes no note makes no file less complete."""
+    store.refuse_another()
+    try:
+        store.prepare()
+        for step in forgotten:
+            await remember(step, store)
+    except CacheError as error:
+        _LOGGER.warning("what was measured is not noted, and is measured anew: %s", error)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One plan under way: what is shared by its steps, and what has become of them."""
+
+    plan: Plan
+    store: Store
+    teller: Teller
+    began: float
+    others: Hands | None
+    overhead: Meter = field(default_factory=Meter)
+    notes: list[str] = field(default_factory=list)
+    results: dict[str, StepReport] = field(default_factory=dict)
+    meters: list[tuple[Step, Meter]] = field(default_factory=list)
+    failures: int = 0
+    is_cut_short: bool = False
+
+    async def do(self, rest: Rest) -> None:
+        """Learn what must be known first, then carry out the steps side by side."""
+        source = self.plan.settings.source
+        roads = Roads(Archive(rest.transport, self.store.folder), rest, source)
+        hands = self.others or OwnHands(self.plan.settings, roads, self.store)
+        self._tell_of_weaker_evidence(source)
+        with metered(self.overhead):
+            self.plan = await settle(self.plan, roads, self.store, self._note)
+            hands.heed(rest.transport.limits)
+            refused = await self._check_size(roads, hands)
+        # K-lines and funding go first, trades follow as places become free; of each
+        # the newest first, so that a wrong wish shows at once.
+        ready = [step for step in self.plan.to_do if not _waits(step)]
+        steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
+        for step in steps:
+            if step.file.name in refused:
+                self.results[step.file.name] = _failed(step, refused[step.file.name])
+        left = iter(
+            [
+                structs.replace(step, edges_wait=step.file.dataset is AGG_TRADES)
+                for step in _bounds_first(steps)
+                if step.file.name not in refused
+            ]
+        )
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(hands.places, len(steps))):
+                group.create_task(self._steps(left, hands))
+        await self._join(hands)
+        self.is_cut_short = by_their_clock(self.plan, roads.rest, self._note).is_cut_short
+        self.notes += roads.rest.notes
+        self._tell(None, at_once=True)
+
+    def _tell_of_weaker_evidence(self, source: str) -> None:
+        """Say why files are asked for again that an earlier run took for complete, or left open."""
+        weak = [
+            step
+            for step in self.plan.to_do
+            if source != "archive" and not all(each.is_proof for each in step.have.absences)
+        ]
+        if weak:
+            more = f" and {len(weak) - 1} others" if len(weak) > 1 else ""
+            self.notes.append(
+                f"{weak[0].file.name}{more}: gaps on weaker evidence than counts, such as the "
+                f"archive's silence alone, or an earlier version's; the exchange was asked once more"
+            )
+
+    async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
+        """One step after the other, of those that are left."""
+        for step in left:
+            await self._step(step, hands)
+
+    async def _join(self, hands: Hands) -> None:
+        """
+        Prove the edges between days of trades, now that the days are there.
+
+        Where the ids run on, that is noted; where they do not, and at the first and the last
+        edge, the exchange is asked: one after the other, since what is found at one edge may
+        prove the other.
+        """
+        trades = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
+        if all(step.action == "skip" for step in trades):
+            return
+        sound = [step for step in trades if not self._has_failed(step)]
+        haves = await hands.haves([step.file for step in sound])
+        joined, torn = [], []
+        for step, have in zip(sound, haves, strict=True):
+            now = decide(have, step.until_ms, self.plan.settings.source)
+            has_news = hands.keeps_files and bool(have.unnoted_edges(step.until_ms))
+            if now.action != "skip" and (have.facts.rows or step.action == "skip"):
+                # A day of which nothing came was asked for in full.
+                torn.append(step)
+            elif has_news:
+                joined.append(now)
+            elif step.action != "skip":
+                self._tell_again(now)
+        left = iter(joined)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(hands.places, len(joined))):
+                group.create_task(self._again(left, hands))
+        for step in torn:
+            [have] = await hands.haves([step.file])
+            now = decide(have, step.until_ms, self.plan.settings.source)
+            if now.action != "skip" or hands.keeps_files:
+                await self._again(iter([now]), hands)
+            else:
+                self._tell_again(now)
+
+    async def _again(self, left: Iterator[Step], hands: Hands) -> None:
+        """One step after the other, of files that have been worked on already."""
+        for now in left:
+            before = self.results.get(now.file.name)
+            await self._step(now, hands)
+            self.results[now.file.name] = _both(before, self.results[now.file.name])
+
+    def _tell_again(self, now: Step) -> None:
+        """What became of a file, now that its neighbours are there."""
+        if (before := self.results.get(now.file.name)) is not None:
+            after = skipped(now)
+            self.results[now.file.name] = replace(before, missing=after.missing, why=after.why)
+
+    def _has_failed(self, step: Step) -> bool:
+        result = self.results.get(step.file.name)
+        return result is not None and result.error is not None
+
+    async def _check_size(self, roads: Roads, hands: Hands) -> dict[str, NotEnoughDisk]:
+        """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
+        if self.plan.settings.source != "rest":
+            self.plan = await self.plan.measured_by(roads.archive)
+        try:
+            hands.check_room(self.plan.to_do)
+        except NotEnoughDisk as error:
+            trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
+            return {step.file.name: error for step in trades}
+        return {}
+
+    async def _step(self, step: Step, hands: Hands) -> None:
+        """One file; its failure is noted, and stops nobody else."""
+        meter = Meter(on_change=lambda: self._tell(step))
+        self.meters.append((step, meter))
+        with metered(meter):
+            try:
+                result = await hands.bring(step)
+                count(rows=result.rows)
+            except AresError as error:
+                result = _failed(step, error)
+            except OSError as error:
+                # A disk that is full while a zip waits to be checked.
+                result = _failed(step, cannot_access(self.store.folder, error))
+        if result.error is not None:
+            # A host that is down fails a thousand files; the report tells of all.
+            self.failures += 1
+            level = logging.ERROR if self.failures <= _MOST_TOLD else logging.DEBUG
+            _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
+        requests, received = meter.requests, meter.bytes_received
+        self.results[step.file.name] = replace(result, requests=requests, bytes_received=received)
+        self._tell(step)
+
+    def so_far(self) -> str:
+        """How far it is, for who has stopped it."""
+        done = sum(each.error is None for each in self.results.values())
+        return (
+            f"{self.plan.symbol}: {done:,} of {len(self.plan.to_do):,} files were done, and are "
+            f"kept; run the same again to go on"
+        )
+
+    def report(self) -> DownloadReport:
+        """What became of all steps, in the plan's order."""
+        steps = tuple(self.results.get(step.file.name) or skipped(step) for step in self.plan.steps)
+        return DownloadReport(
+            steps,
+            time.monotonic() - self.began,
+            tuple(self.notes),
+            self.overhead.requests,
+            self.overhead.bytes_received,
+            self.is_cut_short,
+        )
+
+    def _note(self, note: str) -> None:
+        _LOGGER.warning("%s", note)
+        self.notes.append(note)
+
+    def _tell(self, step: Step | None, *, at_once: bool = False) -> None:
+        self.teller.tell(lambda: self._progress(step), at_once=at_once)
+
+    def _progress(self, step: Step | None) -> Progress:
+        names = dict.fromkeys(each.file.dataset.name for each in self.plan.to_do)
+        parts = tuple(self._part(name) for name in names)
+        return Progress(
+            symbol=self.plan.symbol,
+            dataset=step.file.dataset.name if step else "",
+            file_name=step.file.name if step else "",
+            steps_done=sum(part.steps_done for part in parts),
+            steps_total=len(self.plan.to_do),
+            rows=sum(part.rows for part in parts),
+            requests=sum(meter.requests for _, meter in self.meters),
+            bytes_received=sum(part.bytes_received for part in parts),
+            bytes_expected=self.plan.bytes_received,
+            seconds=time.monotonic() - self.began,
+            parts=parts,
+        )
+
+    def _part(self, dataset: str) -> Part:
+        steps = [each for each in self.plan.to_do if each.file.dataset.name == dataset]
+        results = [each for each in self.results.values() if each.dataset == dataset]
+        meters = [meter for step, meter in self.meters if step.file.dataset.name == dataset]
+        return Part(
+            dataset,
+            # A day that was whole until its neighbour came is worked on beside the plan.
+            min(len(results), len(steps)),
+            len(steps),
+            sum(each.rows for each in results),
+            sum(each.bytes_received for each in meters),
+            sum(each.bytes_received for each in steps),
+        )
+
+
+def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
+    """The newest and the oldest of each dataset first, then the others, newest first."""
+    by_dataset: dict[str, list[Step]] = {}
+    for step in steps:
+        by_dataset.setdefault(step.file.dataset.name, []).append(step)
+    for group in by_dataset.values():
+        yield from [group[-1], *group[:1], *reversed(group[1:-1])][: len(group)]
+
+
+def _waits(step: Step) -> bool:
+    """Whether a day lacks only what may turn out to belong to the day before."""
+    told = [step.have.is_told_before(hole) for hole in step.holes]
+    return bool(told) and all(told)
+
+
+def _failed(step: Step, error: AresError) -> StepReport:
+    return told(step, missing=len(step.holes), error=error)
+
+
+def _both(first: StepReport | None, second: StepReport) -> StepReport:
+    """What became of a file that was worked on twice."""
+    if first is None:
+        return second
+    return replace(
+        second,
+        action=first.action,
+        reason=first.reason,
+        rows=first.rows + second.rows,
+        requests=first.requests + second.requests,
+        bytes_received=first.bytes_received + second.bytes_received,
+    )

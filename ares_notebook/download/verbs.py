@@ -1,0 +1,267 @@
+"""The verbs: bring what is missing into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import partial
+
+from ares_notebook.download.plan import plan_downloads
+from ares_notebook.download.report import DownloadReport
+from ares_notebook.download.run_info import Errand, on_record, planned
+from ares_notebook.download.run_plan import carry_out
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES
+from ares_notebook.runtime.progress import ProgressListener
+from ares_notebook.settings import Settings
+
+__all__ = [
+    "download_agg_trades_data",
+    "download_all_data",
+    "download_futures_data",
+    "download_klines_data",
+]
+
+
+async def download_all_data(
+    symbol: str,
+    interval: str,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
+    on_progress: ProgressListener | None = None,
+) -> DownloadReport:
+    """
+    Bring k-lines, aggregated trades and funding rates into the cache, as far as they are not there.
+
+    Only what is missing is asked for; a run over a complete cache asks for nothing.
+    Every file is written whole or not at all, and holes that the exchange confirms
+    are remembered. A step that fails does not stop the others: it is in the report.
+
+    Parameters
+    ----------
+    symbol : str
+        Such as ``"BTCUSDT"``; lower case is welcome.
+    interval : str
+        Of the k-lines, ``"1s"`` to ``"1M"``.
+    lookback_years : float
+        How far back from *end*: whole years by the calendar, a fraction at 365.25 days a
+        year. The start is widened to that of its file (a month; for trades a day).
+    end : datetime, date or str, optional
+        Nothing with a time at or after it is stored or asked for; a date, or an ISO text
+        without a zone, is UTC. Defaults to now.
+    settings : Settings, optional
+        Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}
+    on_progress : callable, optional
+        Called with a `Progress`, at most ten times a second.
+
+    Returns
+    -------
+    DownloadReport
+        One entry a cache file; true when nothing failed. A file that failed, or a disk
+        too small for it, is told of there and not raised.
+
+    Raises
+    ------
+    BadArgument
+        If an argument cannot be meant; a naive datetime and an end in the future too.
+    UnknownSymbol
+        If neither the exchange nor its archive knows the symbol.
+    CacheUnavailable
+        If the cache folder cannot be created, read or written.
+    WrongMarket
+        If the cache holds the data of another market.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     report = run(download_all_data("BTCUSDT", "1h", 0.1, end="2025-01-15",
+    ...         settings=exchange.settings(cache_dir=folder), datasets=("klines", "futures")))
+    >>> report.complete, [step.file_name for step in report.steps][:2]
+    (True, ['klines_BTCUSDT_1h_2024-12.csv', 'klines_BTCUSDT_1h_2025-01.csv'])
+    """
+    return await _downloaded(
+        symbol,
+        interval,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=datasets,
+        on_progress=on_progress,
+    )
+
+
+async def download_klines_data(
+    symbol: str,
+    interval: str,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    on_progress: ProgressListener | None = None,
+) -> DownloadReport:
+    """
+    Bring the k-lines of *symbol* into the cache, a month a file; as `download_all_data`.
+
+    A candle is stored when it is closed: when its open time plus *interval* is not
+    after *end*.
+
+    Parameters
+    ----------
+    symbol, interval, lookback_years, end, settings, on_progress
+        As there.
+
+    Returns
+    -------
+    DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 1, end="2025-01-01",
+    ...                                       settings=exchange.settings(cache_dir=folder)))
+    >>> report.rows_written
+    366
+    """
+    return await download_all_data(
+        symbol,
+        interval,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=("klines",),
+        on_progress=on_progress,
+    )
+
+
+async def download_agg_trades_data(
+    symbol: str,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    on_progress: ProgressListener | None = None,
+) -> DownloadReport:
+    """
+    Bring the aggregated trades of *symbol* into the cache, a day a file; as `download_all_data`.
+
+    A year of BTCUSDT is some 35 GB of CSV: the size is known before anything is
+    fetched, and days that do not fit the disk fail in the report, with the numbers.
+
+    Parameters
+    ----------
+    symbol, lookback_years, end, settings, on_progress
+        As there.
+
+    Returns
+    -------
+    DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     report = run(download_agg_trades_data("BTCUSDT", 1 / 365.25, end="2025-01-16",
+    ...                                           settings=exchange.settings(cache_dir=folder)))
+    >>> [step.file_name for step in report.steps]
+    ['aggtrades_BTCUSDT_2025-01-15.csv']
+    """
+    return await _downloaded(
+        symbol,
+        None,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=(AGG_TRADES.name,),
+        on_progress=on_progress,
+    )
+
+
+async def download_futures_data(
+    symbol: str,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    on_progress: ProgressListener | None = None,
+) -> DownloadReport:
+    """
+    Bring the funding rates of the perpetual *symbol* into the cache, a month a file.
+
+    As `download_all_data`. A symbol that is traded and has no USD-M perpetual has no
+    funding either: the report says so in a note, and that is no failure.
+
+    Parameters
+    ----------
+    symbol, lookback_years, end, settings, on_progress
+        As there.
+
+    Returns
+    -------
+    DownloadReport
+
+    Raises
+    ------
+    BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
+        As there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     report = run(download_futures_data("BTCUSDT", 1, end="2025-01-01",
+    ...                                        settings=exchange.settings(cache_dir=folder)))
+    >>> report.rows_written
+    1098
+    """
+    return await _downloaded(
+        symbol,
+        None,
+        lookback_years,
+        end=end,
+        settings=settings,
+        datasets=(FUTURES.name,),
+        on_progress=on_progress,
+    )
+
+
+async def _downloaded(
+    symbol: str,
+    interval: str | None,
+    lookback_years: float,
+    *,
+    end: datetime | date | str | None,
+    settings: Settings | None,
+    datasets: Sequence[str],
+    on_progress: ProgressListener | None,
+) -> DownloadReport:
+    chosen = settings or Settings()
+    make = partial(
+        plan_downloads,
+        symbol,
+        interval,
+        lookback_years,
+        end=end,
+        settings=chosen,
+        datasets=datasets,
+    )
+    plan = await planned(Errand("download", chosen, str(symbol), interval or ""), make)
+    return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))

@@ -1,1 +1,0 @@
-"""How Binance speaks; the only place that knows aiohttp."""

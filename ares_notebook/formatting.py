@@ -1,0 +1,174 @@
+"""Text for people: numbers with their units, and pieces of HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "block",
+    "folded",
+    "line",
+    "many",
+    "named",
+    "size_in_words",
+    "table",
+    "text",
+    "time_in_words",
+]
+
+_CELL = (
+    "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
+    "border-bottom:1px solid var(--jp-border-color2, #ccc)"
+)
+# A moment or a word is not broken; a note is.
+_SHORT = 26
+_BLOCK = "color:var(--jp-ui-font-color1, inherit);font-size:var(--jp-ui-font-size1, 13px)"
+
+
+def text(value: object) -> str:
+    """
+    Anything as text that is safe inside HTML.
+
+    Examples
+    --------
+    >>> text("<b>")
+    '&lt;b&gt;'
+    """
+    return html.escape(str(value))
+
+
+def line(value: object, style: str = "") -> str:
+    """A line of text, escaped."""
+    return f'<div style="{style}">{text(value)}</div>' if style else f"<div>{text(value)}</div>"
+
+
+def block(headline: object, *parts: str) -> str:
+    """
+    A headline, escaped, and under it *parts*, which are HTML already.
+
+    Examples
+    --------
+    >>> block("a < b", line("c")).count("&lt;")
+    1
+    """
+    return f'<div style="{_BLOCK}"><strong>{text(headline)}</strong>{"".join(parts)}</div>'
+
+
+def table(
+    names: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+) -> str:
+    """
+    A table; every cell is escaped.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the columns.
+    rows : iterable of sequence
+    numbers : sequence of str
+        The columns that are set flush right.
+
+    Examples
+    --------
+    >>> table(["file"], [["<x>"]]).count("&lt;x&gt;")
+    1
+    """
+    aligned = [f"{_CELL};text-align:right" if name in numbers else _CELL for name in names]
+    head = "".join(
+        f'<th scope="col" style="{style}">{text(name)}</th>'
+        for name, style in zip(names, aligned, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{style}">{text(cell)}</td>'
+            for cell, style in zip(row, aligned, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        '<table style="border-collapse:collapse;margin:4px 0;font-size:inherit">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _tied(cell: object) -> str:
+    return ";white-space:nowrap" if len(str(cell)) <= _SHORT else ""
+
+
+def folded(summary: object, body: str, *, is_open: bool = False) -> str:
+    """*body* (HTML) under a line (escaped) that opens and closes it; no script is needed."""
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{text(summary)}</summary>{body}</details>"
+
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_FEW = 10
+_FEW_NAMES = 4
+
+
+def many(count: int, what: str) -> str:
+    """
+    A count with its noun, which is of many in the same letters as of one.
+
+    Examples
+    --------
+    >>> many(1, "file"), many(2_000, "file"), many(2, "ERROR")
+    ('1 file', '2,000 files', '2 ERRORS')
+    """
+    plural = "S" if what.isupper() else "s"
+    return f"{count:,} {what}{'' if count == 1 else plural}"
+
+
+def named(names: Sequence[str], between: str = ", ") -> str:
+    """
+    Some names: all of a few, of many the first three and how many more there are.
+
+    Examples
+    --------
+    >>> named(["BTCUSDT", "ETHUSDT"]), named([f"S{at}" for at in range(500)], ",")
+    ('BTCUSDT, ETHUSDT', 'S0,S1,S2 and 497 more')
+    """
+    if len(names) <= _FEW_NAMES:
+        return between.join(names)
+    first = between.join(names[: _FEW_NAMES - 1])
+    return f"{first} and {len(names) - _FEW_NAMES + 1:,} more"
+
+
+def size_in_words(count: float) -> str:
+    """
+    Bytes, in the decimal units that disks are sold in.
+
+    Examples
+    --------
+    >>> size_in_words(999), size_in_words(12_345_678)
+    ('999 B', '12.3 MB')
+    """
+    number = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004 - decimal units
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def time_in_words(seconds: float) -> str:
+    """
+    A stretch of time, no more exactly than one cares.
+
+    Examples
+    --------
+    >>> time_in_words(0.4), time_in_words(75), time_in_words(5_400), time_in_words(200_000)
+    ('1 s', '1 min 15 s', '1 h 30 min', '2 d 7 h')
+    """
+    whole = max(1, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        minutes, rest = divmod(whole, _MINUTE)
+        return f"{minutes} min {rest} s" if rest and minutes < _FEW else f"{minutes} min"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"

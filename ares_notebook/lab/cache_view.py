@@ -1,0 +1,106 @@
+"""Where things stand: the coverage picture and the table of holes, from the cache alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ares_notebook.cache.coverage import coverage
+from ares_notebook.cache.gap_reasons import EXPLAINED
+from ares_notebook.cache.gaps import find_gaps
+from ares_notebook.cache.table import in_words
+from ares_notebook.errors import NeverDownloaded
+from ares_notebook.formatting import folded, line, table
+from ares_notebook.lab.choice import Choice
+from ares_notebook.plots.coverage import draw_coverage
+from ares_notebook.plots.figure import as_svg
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Standing", "holes_html", "picture_html", "standing_of"]
+
+_MOST_ROWS = 12
+_NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """
+    What the cache holds of a choice.
+
+    Parameters
+    ----------
+    coverage, gaps : pandas.DataFrame
+        As `coverage` and `find_gaps` return them, of all its symbols; None where there
+        is nothing yet.
+    words : str
+        The same in a sentence.
+    """
+
+    coverage: pd.DataFrame | None
+    gaps: pd.DataFrame | None
+    words: str
+
+
+def standing_of(choice: Choice) -> Standing:
+    """
+    Look into the cache; touches no network.
+
+    Raises
+    ------
+    CacheError
+        If the folder cannot be read.
+    """
+    import pandas as pd  # noqa: PLC0415 - the panel shows itself before it looks
+
+    tables, gaps = [], []
+    for symbol in choice.symbols:
+        try:
+            tables.append(coverage(symbol, choice.interval, settings=choice.settings))
+        except NeverDownloaded:
+            continue
+        gaps.append(find_gaps(symbol, choice.interval, settings=choice.settings))
+    names = ", ".join(choice.symbols)
+    if not tables:
+        return Standing(None, None, f"Nothing of {names} is in {choice.settings.cache_dir} yet.")
+    whole, holes = pd.concat(tables, ignore_index=True), pd.concat(gaps, ignore_index=True)
+    return Standing(whole, holes, _in_words(names, whole, holes))
+
+
+def _in_words(names: str, table: pd.DataFrame, gaps: pd.DataFrame) -> str:
+    is_open = ~gaps["reason"].isin(EXPLAINED)
+    holes = int(is_open.sum())
+    state = f"{holes:,} holes to close" if holes > 1 else "1 hole to close"
+    return (
+        f"{names}: {len(table):,} files, {int(table['rows'].sum()):,} rows, "
+        f"{state if holes else 'no hole that the exchange has not explained'}."
+    )
+
+
+def picture_html(standing: Standing) -> str:
+    """The coverage picture, or the sentence that there is none; suits light and dark."""
+    if standing.coverage is None:
+        return f'<div class="ares-coverage">{line(standing.words)}</div>'
+    svg = as_svg(draw_coverage(standing.coverage), standing.words)
+    return f'<div class="ares-coverage">{line(standing.words)}{svg}</div>'
+
+
+def holes_html(standing: Standing) -> str:
+    """The holes as tables: those to be closed, and folded away those that are explained."""
+    if standing.gaps is None:
+        return ""
+    is_open = ~standing.gaps["reason"].isin(EXPLAINED)
+    left, told = standing.gaps[is_open], standing.gaps[~is_open]
+    parts = [_table(left) if len(left) else line("No hole is left to close.")]
+    if len(told):
+        parts.append(folded(f"Explained by the exchange: {len(told):,}", _table(told)))
+    return f'<div class="ares-holes">{"".join(parts)}</div>'
+
+
+def _table(gaps: pd.DataFrame) -> str:
+    rows = in_words(gaps.head(_MOST_ROWS), _NAMES).to_numpy().tolist()
+    more = len(gaps) - _MOST_ROWS
+    symbol = gaps["symbol"].iloc[0]
+    hint = f'… and {more:,} more: ares.find_gaps("{symbol}", settings=panel.settings)'
+    return table(_NAMES, rows, numbers=("missing",)) + (line(hint) if more > 0 else "")

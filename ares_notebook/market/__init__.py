@@ -1,1 +1,0 @@
-"""What the market's data is: symbols, time, columns, rows, and what rows prove."""

@@ -1,0 +1,1 @@
+"""What the data is: time, intervals, symbols, datasets, files, rows and their gaps. Pure: no disk, no network."""

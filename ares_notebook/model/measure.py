@@ -1,0 +1,240 @@
+"""Measure what the rows of a file prove, block by block; funding by the interval that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from ares_notebook.model.facts import Facts, Hole, grid_rows
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.intervals import next_open_ms
+
+__all__ = ["Measure", "funding_facts"]
+
+_HOUR_MS = 3_600_000
+_LONGEST_WAIT = 8
+_DAY_HOURS = 24
+
+
+def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> Facts:
+    """
+    What events prove of their file.
+
+    Parameters
+    ----------
+    facts : Facts
+        What is known without them.
+    events : sequence of int
+        Hours since the epoch, ascending.
+    paces : sequence of int
+        The hours between two events that the archive tells with each, 0 where it does
+        not. Whether it speaks of those before or after is not documented, so a wait
+        that either neighbour explains hides nothing.
+
+    Returns
+    -------
+    Facts
+
+    Examples
+    --------
+    Hourly to 14:00, then 16:00, 20:00:
+
+    >>> funding_facts(Facts(), [13, 14, 16, 20], [1, 1, 4, 4]).gaps
+    ()
+    >>> [hole.rows for hole in funding_facts(Facts(), [0, 8, 24, 32], [8, 8, 8, 8]).gaps]
+    [1]
+    """
+    # On another grid than that of days nothing can be counted.
+    known = [pace if pace and _DAY_HOURS % pace == 0 else 0 for pace in paces]
+    waits = [after - before for before, after in pairwise(events)]
+    gaps = []
+    for at, (before, after) in enumerate(pairwise(events)):
+        told = [pace for pace in known[at : at + 2] if pace]
+        if told:
+            found = _by_column(before, after, known[at], known[at + 1])
+        else:
+            found = _by_neighbours(waits, at)
+        if found is not None:
+            first, rows = found
+            gaps.append(Hole((before + first) * _HOUR_MS, after * _HOUR_MS, rows=rows))
+    return replace(
+        facts,
+        gaps=tuple(gaps),
+        pace_ms=_pace_ms(known[-1], waits[-2:]),
+        first_pace_ms=_pace_ms(known[0], waits[:2]),
+        covered_from_ms=events[0] * _HOUR_MS,
+        # The pace may rise at any time; an hour is the shortest there is.
+        covered_until_ms=(events[-1] + 1) * _HOUR_MS,
+    )
+
+
+def _by_column(before: int, after: int, pace: int, next_pace: int) -> tuple[int, int] | None:
+    """After how many hours an event is missing, and how many are for certain; None if none is."""
+    if pace and after <= (before // pace + 1) * pace:
+        return None
+    if next_pace and before >= (after - 1) // next_pace * next_pace:
+        return None
+    told = [each for each in (pace, next_pace) if each]
+    first = min((before // each + 1) * each for each in told) - before
+    return first, min((after - 1) // each - before // each for each in told)
+
+
+def _by_neighbours(waits: Sequence[int], at: int) -> tuple[int, int] | None:
+    """The same where the waits alone tell."""
+    wait, beside = waits[at], [*waits[max(0, at - 1) : at], *waits[at + 1 : at + 2]]
+    agree = len(beside) == 2 and beside[0] == beside[1]  # noqa: PLR2004 - both sides
+    if agree and beside[0] < wait:
+        pace = min(beside[0], _LONGEST_WAIT)
+        return pace, -(-wait // pace) - 1
+    if wait > _LONGEST_WAIT:
+        return min([*beside, _LONGEST_WAIT]), -(-wait // _LONGEST_WAIT) - 1
+    return None
+
+
+def _pace_ms(pace: int, waits: Sequence[int]) -> int | None:
+    """The pace at an edge of a file: as the archive tells it, or two waits that agree."""
+    if not pace and len(waits) == 2 and waits[0] == waits[1]:  # noqa: PLR2004 - two waits
+        pace = min(waits[0], _LONGEST_WAIT)
+    return pace * _HOUR_MS or None
+
+
+# A shorter silence of a small symbol is nothing to speak of.
+_QUIET_MS = _HOUR_MS
+
+
+@dataclass(slots=True)
+class Measure:
+    """
+    Take the measure of a file from its rows, some at a time, in order.
+
+    Examples
+    --------
+    Rows are added as they pass by; nothing of them is kept.
+
+    >>> from ares_notebook.model.files import parse_file_name
+    >>> Measure(parse_file_name("futures_BTCUSDT_2025-01.csv")).facts().rows
+    0
+    """
+
+    file: CacheFile
+    _facts: Facts = field(default_factory=Facts)
+    _gaps: list[Hole] = field(default_factory=list)
+    _quiet: list[Hole] = field(default_factory=list)
+    # Of funding each event, and the pace that the archive tells with it; 0 where it does not.
+    _events: list[int] = field(default_factory=list)
+    _paces: list[int] = field(default_factory=list)
+
+    def add(
+        self,
+        keys: npt.NDArray[np.int64],
+        stamps: npt.NDArray[np.int64],
+        hours: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """
+        Add the next rows.
+
+        Parameters
+        ----------
+        keys : array of int64
+            What they are known by; must ascend.
+        stamps : array of int64
+            Milliseconds since the epoch.
+        hours : array of int64, optional
+            For funding, the time between two events, where the archive tells it.
+        """
+        if not len(keys):
+            return
+        facts = self._facts
+        first = facts.first_ms if facts.first_ms is not None else int(stamps[0])
+        self._facts = replace(
+            facts,
+            rows=facts.rows + len(keys),
+            first_ms=first,
+            last_ms=int(stamps[-1]),
+        )
+        match self.file.dataset.key:
+            case "open_time":
+                self._add_opens(stamps)
+            case "id":
+                self._add_ids(keys, stamps)
+            case "event_time":
+                self._events.extend((stamps // _HOUR_MS).tolist())
+                self._paces.extend([0] * len(keys) if hours is None else hours.tolist())
+
+    def told_hours(self) -> dict[int, int]:
+        """Of funding, the hours to the next event by the key of each, where the archive told them."""
+        return {key: pace for key, pace in zip(self._events, self._paces, strict=True) if pace}
+
+    def facts(self) -> Facts:
+        """What all the rows so far prove."""
+        if self._events:
+            return funding_facts(self._facts, self._events, self._paces)
+        return replace(self._facts, gaps=tuple(self._gaps), quiet=tuple(self._quiet))
+
+    def _add_opens(self, opens: npt.NDArray[np.int64]) -> None:
+        interval = self.file.series.interval or ""
+        grid = self.file.opens(self.file.grid_end_ms)
+        on_grid = _on(opens, grid)
+        off = len(opens) - len(on_grid)
+        self._facts = facts = replace(self._facts, off_grid=self._facts.off_grid + off)
+        if not len(on_grid):
+            return
+        before = facts.covered_until_ms
+        if before is not None and on_grid[0] > before:
+            self._gaps.append(_grid_hole(self.file, before, int(on_grid[0])))
+        if isinstance(grid, range):
+            for at in np.flatnonzero(np.diff(on_grid) > grid.step):
+                start = int(on_grid[at]) + grid.step
+                self._gaps.append(_grid_hole(self.file, start, int(on_grid[at + 1])))
+        first = facts.covered_from_ms
+        self._facts = replace(
+            facts,
+            covered_from_ms=int(on_grid[0]) if first is None else first,
+            covered_until_ms=next_open_ms(interval, int(on_grid[-1])),
+        )
+
+    def _add_ids(self, ids: npt.NDArray[np.int64], stamps: npt.NDArray[np.int64]) -> None:
+        facts = self._facts
+        first_id = int(ids[0]) if facts.first_id is None else facts.first_id
+        if facts.last_id is not None and facts.covered_until_ms is not None:
+            # The step from the table before counts like any other.
+            ids = np.concatenate([[facts.last_id], ids])
+            stamps = np.concatenate([[facts.covered_until_ms], stamps])
+        steps, waits = np.diff(ids), np.diff(stamps)
+        for at in np.flatnonzero(steps > 1):
+            self._gaps.append(
+                _id_hole(int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1]))
+            )
+        for at in np.flatnonzero((steps == 1) & (waits >= _QUIET_MS)):
+            self._quiet.append(Hole(int(stamps[at]), int(stamps[at + 1]), rows=0))
+        self._facts = replace(
+            facts,
+            first_id=first_id,
+            last_id=int(ids[-1]),
+            covered_from_ms=facts.first_ms,
+            covered_until_ms=int(stamps[-1]),
+        )
+
+
+def _on(opens: npt.NDArray[np.int64], grid: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Those of the open times that are on the grid; of months the grid is a list."""
+    if isinstance(grid, range):
+        on: npt.NDArray[np.bool_] = (opens - grid.start) % grid.step == 0
+    else:
+        on = np.isin(opens, grid)
+    return opens[on]
+
+
+def _id_hole(start_ms: int, end_ms: int, after_id: int, before_id: int) -> Hole:
+    # Both ends may lie in one millisecond; the hole must not have zero length.
+    missing = before_id - after_id - 1
+    return Hole(start_ms, end_ms + 1, missing, after_id=after_id, before_id=before_id)
+
+
+def _grid_hole(file: CacheFile, start_ms: int, end_ms: int) -> Hole:
+    return Hole(start_ms, end_ms, rows=grid_rows(file, start_ms, end_ms))

@@ -1,0 +1,240 @@
+"""K-lines: candles, or for many of them the band between high and low, with the holes marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Patch
+
+from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED
+from ares_notebook.plots.figure import (
+    axes_or_new,
+    days_of,
+    draw_boxes,
+    in_time_order,
+    legend_below,
+    patch_of,
+    say_only,
+    show_times,
+    widened,
+)
+from ares_notebook.quality.findings import LOOKS, Look
+
+__all__ = ["band_of", "holes_of", "plot_klines"]
+
+_Span = tuple[pd.Timestamp, pd.Timestamp]
+_SIZE = (9.0, 4.0)
+_MOST_CANDLES = 200
+# More points than a screen has columns only take time.
+_MOST_POINTS = 2000
+_BODY = 0.7
+_LEAST_SHARE = 0.003
+# The months of the calendar differ by less, a candle that is not there makes it two.
+_LARGER = 1.5
+_MISSING, _ABSENT = "missing", "no candle (confirmed absent)"
+_HOLES = {_MISSING: LOOKS[NOT_DOWNLOADED], _ABSENT: LOOKS[CONFIRMED]}
+_UP, _DOWN = Look("#a8e6cf", ink="#0a7a58"), Look("#b34a00", ink="#b34a00")
+_CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
+
+
+def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """
+    Draw k-lines, and what lacks of them.
+
+    How to read it: up to two hundred rows are candles, light where the price rose and
+    dark where it fell; more are the band between low and high with the close as a
+    line. A hatched stripe is missing and can be downloaded; a plain one has no candle
+    though nothing is missing, since the exchange has none there. Short stripes are
+    drawn wider than they are, so that none is too small to be seen.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `load_klines` returns it.
+    ax : Axes, optional
+        Where to draw; by default on a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, load_klines, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1h", 0.05, end="2025-04-01", settings=settings))
+    ...     ax = plot_klines(load_klines("BTCUSDT", "1h", settings=settings))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['low to high', 'close', 'no candle (confirmed absent)']
+    """
+    ax = axes_or_new(ax, _SIZE)
+    frame = in_time_order(frame)
+    if frame.empty:
+        return say_only(ax, "No k-lines")
+    entries = _candles(ax, frame) if len(frame) <= _MOST_CANDLES else _band(ax, frame)
+    ax.autoscale_view()
+    ax.margins(x=0.01)
+    low, high = _window(frame)
+    ax.set_xlim(low, high)
+    holes = holes_of(frame)
+    for what, look in _HOLES.items():
+        stripes = holes[holes["what"] == what]
+        if len(stripes):
+            x0 = days_of(stripes["start"])
+            least = (high - low) * _LEAST_SHARE
+            across = widened(x0, days_of(stripes["end"]) - x0, least)
+            boxes = [(left, 0.0, width, 1.0) for left, width in zip(*across, strict=True)]
+            draw_boxes(ax, boxes, look, transform=ax.get_xaxis_transform()).set_zorder(0.5)
+            entries.append((what, patch_of(look)))
+    ax.set_ylabel("price")
+    ax.spines[["top", "right"]].set_visible(False)
+    show_times(ax.xaxis)
+    ax.set_xlabel("UTC", loc="left", fontsize="small")
+    legend_below(ax, entries)
+    return ax
+
+
+def holes_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """
+    Where *frame* has no candle.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `load_klines` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``start, end`` (aware UTC) and ``what``: ``missing``, as the frame's
+        ``attrs`` tell, or ``no candle (confirmed absent)`` for any other step of the
+        index that is larger than the usual one.
+    """
+    missing = _told(frame)
+    rows = [(start, end, _MISSING) for start, end in missing]
+    for start, end in _larger_steps(frame):
+        rows += [(*left, _ABSENT) for left in _without(start, end, missing)]
+    table = pd.DataFrame(rows, columns=["start", "end", "what"])
+    stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
+    return table.astype(stamps).sort_values("start", ignore_index=True)
+
+
+def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
+    """
+    The highs, lows and closes of *frame* in no more than about *most* rows.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `load_klines` returns it.
+    most : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``high, low, close`` by time, on an even grid; empty cells where there
+        is no candle, so that no line is drawn over a hole.
+    """
+    step = _usual_step(frame)
+    span = frame.index[-1] - frame.index[0] + step
+    grid = step * max(1, int(np.ceil(span / step / most)))
+    binned = frame[["high", "low", "close"]].resample(grid, origin="start")
+    return binned.agg({"high": "max", "low": "min", "close": "last"})
+
+
+def _told(frame: pd.DataFrame) -> list[_Span]:
+    return [
+        (pd.Timestamp(start), pd.Timestamp(end)) for start, end in frame.attrs.get("missing", [])
+    ]
+
+
+def _opens(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(frame.index)
+
+
+def _steps(frame: pd.DataFrame) -> npt.NDArray[np.timedelta64]:
+    # Without the zone, which would make an object of each of two million moments.
+    return np.diff(_opens(frame).tz_convert(None).to_numpy())
+
+
+def _usual_step(frame: pd.DataFrame) -> pd.Timedelta:
+    steps = np.sort(_steps(frame))
+    return pd.Timedelta(steps[len(steps) // 2]) if len(steps) else pd.Timedelta(hours=1)
+
+
+def _larger_steps(frame: pd.DataFrame) -> list[_Span]:
+    """From where the next candle would open to where it does."""
+    usual = _usual_step(frame)
+    stamps = _opens(frame)
+    wide = np.flatnonzero(_steps(frame) > (usual * _LARGER).to_timedelta64())
+    return [(stamps[at] + usual, stamps[at + 1]) for at in wide.tolist()]
+
+
+def _without(start: pd.Timestamp, end: pd.Timestamp, others: Sequence[_Span]) -> list[_Span]:
+    """What of ``[start, end)`` none of *others* holds; they are in order."""
+    left = []
+    for other_start, other_end in others:
+        if other_end <= start or end <= other_start:
+            continue
+        if start < other_start:
+            left.append((start, other_start))
+        start = max(start, other_end)
+    return [*left, (start, end)] if start < end else left
+
+
+def _window(frame: pd.DataFrame) -> tuple[float, float]:
+    """From the first candle, or hole before it, to the last, with a margin."""
+    edges = [_opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)]
+    edges += [moment for span in _told(frame) for moment in span]
+    low, high = days_of(pd.DatetimeIndex([min(edges), max(edges)]))
+    margin = 0.01 * (high - low)
+    return low - margin, high + margin
+
+
+def _candles(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
+    """Bodies and wicks; what they are in a legend."""
+    x = days_of(_opens(frame))
+    width = _usual_step(frame) / pd.Timedelta(days=1)
+    middle = x + width / 2
+    entries: list[tuple[str, object]] = []
+    for words, look, chosen in (
+        ("rose, or stayed", _UP, frame["close"] >= frame["open"]),
+        ("fell", _DOWN, frame["close"] < frame["open"]),
+    ):
+        some = frame[chosen]
+        if some.empty:
+            continue
+        at = middle[chosen.to_numpy()]
+        wicks = [
+            ((where, low), (where, high))
+            for where, low, high in zip(at, some["low"], some["high"], strict=True)
+        ]
+        ax.add_collection(LineCollection(wicks, colors=look.ink, linewidths=1))
+        bodies = [
+            (where - _BODY * width / 2, bottom, _BODY * width, height)
+            for where, bottom, height in zip(
+                at,
+                some[["open", "close"]].min(axis=1),
+                (some["close"] - some["open"]).abs(),
+                strict=True,
+            )
+        ]
+        # A candle whose price did not move is a line, not nothing.
+        draw_boxes(ax, bodies, look).set(linewidth=0.6, zorder=3)
+        entries.append((words, patch_of(look)))
+    return entries
+
+
+def _band(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
+    band = band_of(frame)
+    x = days_of(_opens(band))
+    ax.fill_between(x, band["low"], band["high"], color=_RANGE, linewidth=0.5)
+    [line] = ax.plot(x, band["close"], color=_CLOSE, linewidth=0.8)
+    return [("low to high", Patch(color=_RANGE)), ("close", line)]

@@ -1,0 +1,206 @@
+"""A universe: what the cache holds of many symbols, month by month, as a heat map."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import many
+from ares_notebook.model.datasets import DATASETS
+from ares_notebook.plots.figure import (
+    Box,
+    axes_or_new,
+    draw_boxes,
+    explain,
+    letter,
+    letter_ticks,
+    say_only,
+)
+from ares_notebook.quality.findings import Look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["month_shares", "plot_universe"]
+
+# From which share on a cell looks so, in the order of the legend; dark is complete, as on
+# every picture, and what lacks most stands out by its hue.
+_LOOKS = (
+    (1.0, "all rows", Look("#0b62a4")),
+    (0.99, "99 % or more", Look("#4796cf")),
+    (0.9, "90 % or more", Look("#8fc4e8")),
+    (0.5, "half or more", Look("#f5e663")),
+    (1e-9, "less than half", Look("#d95f02")),
+    (0.0, "none: not listed, or it did not come", Look("#c4c4c4")),
+)
+# In inches.
+_WIDTH, _LINE, _TALLEST, _LABEL = 9.0, 0.22, 9.0, 0.15
+_AROUND = 0.95
+# Of more symbols cells are too small to stand apart.
+_MOST_APART = 40
+_GAP = 0.12
+# So many months are named each, by quarters; beyond that years are.
+_MOST_MONTHS, _MOST_QUARTERS = 6, 30
+Shares = npt.NDArray[np.float64]
+
+
+def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """
+    Draw which share of its rows the cache has of each symbol, month by month.
+
+    How to read it: a line a symbol, a column a month. Dark is complete; the paler, the
+    more rows are not there, and from less than nine tenths on the colour changes. Where
+    nothing is drawn the cache knows nothing of that month.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `coverage` returns it, or some of its rows: of one dataset, and of one interval.
+    ax : Axes, optional
+        Where to draw; by default on a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    BadArgument
+        If the table is of more than one series a symbol.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, coverage, download_universe, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_universe(["BTCUSDT", "ETHUSDT"], "1d", 0.2, end="2025-03-01",
+    ...                                    settings=settings, datasets=["klines"]))
+    ...     table = coverage(settings=settings)
+    >>> ax = plot_universe(table)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['BTCUSDT', 'ETHUSDT']
+    """
+    shares = month_shares(table)
+    height = min(_TALLEST, _LINE * len(shares))
+    ax = axes_or_new(ax, (_WIDTH, height + _AROUND))
+    if shares.empty:
+        return say_only(ax, "The cache holds nothing")
+    classes = _classes(shares.to_numpy())
+    for number, (_, _, look) in enumerate(_LOOKS):
+        draw_boxes(ax, _boxes(classes, number), look)
+    _name_symbols(ax, list(shares.index))
+    _name_months(ax, pd.PeriodIndex(shares.columns))
+    ax.set_xlim(0, shares.shape[1])
+    ax.set_ylim(len(shares), 0)
+    ax.tick_params(length=0, labelsize="small")
+    ax.spines[:].set_visible(False)
+    _head(ax, table, len(shares))
+    explain(
+        ax,
+        [
+            (words, look)
+            for number, (_, words, look) in enumerate(_LOOKS)
+            if (classes == number).any()
+        ],
+    )
+    return ax
+
+
+def month_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """
+    What `plot_universe` draws: a row a symbol, a column a month, cells from 0 to 1.
+
+    Of days the mean over those of the month that the table reaches to, each that is not
+    there counting nothing; NaN where nothing is known of a month.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `coverage` returns it.
+
+    Raises
+    ------
+    BadArgument
+        If it is of more than one dataset or interval.
+    """
+    series = table[["dataset", "interval"]].drop_duplicates()
+    if len(series) > 1:
+        names = ", ".join(" ".join(filter(None, each)) for each in series.to_numpy().tolist())
+        msg = f'the table is of {names}; take one, such as table[table["dataset"] == "klines"]'
+        raise BadArgument(msg)
+    if table.empty:
+        return pd.DataFrame()
+    start = table["start"].dt.tz_convert("UTC").dt.tz_localize(None)
+    months = start.dt.to_period("M")
+    cells = pd.DataFrame({"symbol": table["symbol"], "month": months, "share": table["share"]})
+    sums = cells.pivot_table(index="symbol", columns="month", values="share", aggfunc="sum")
+    every = pd.period_range(months.min(), months.max(), freq="M")
+    shares = sums.reindex(columns=every)
+    if {each.name: each.cut for each in DATASETS}.get(table["dataset"].iloc[0]) == "day":
+        first, last = start.min(), start.max()
+        begins = np.maximum(every.start_time.to_numpy(), first.to_datetime64())
+        ends = np.minimum(every.end_time.to_numpy(), last.to_datetime64())
+        days = (ends - begins) // np.timedelta64(1, "D") + 1
+        shares = shares / days
+    return shares
+
+
+def _classes(shares: Shares) -> npt.NDArray[np.int64]:
+    """The number of each cell's look; -1 where there is no cell."""
+    floors = np.array([floor for floor, _, _ in _LOOKS])
+    # A sum of floats may fall short of one by its last digit.
+    classes = (shares[..., None] + 1e-12 < floors).sum(axis=-1)
+    return np.where(np.isnan(shares), -1, classes)
+
+
+def _boxes(classes: npt.NDArray[np.int64], number: int) -> list[Box]:
+    """The cells of one look: each alone where few, else neighbours as one."""
+    if len(classes) <= _MOST_APART:
+        rows, columns = np.nonzero(classes == number)
+        # As wide between columns as between lines, however wide the columns are.
+        aside = min(_GAP, _GAP * _LINE * classes.shape[1] / _WIDTH) / 2
+        return [
+            (x + aside, y + _GAP / 2, 1 - 2 * aside, 1 - _GAP)
+            for y, x in zip(rows, columns, strict=True)
+        ]
+    boxes: list[Box] = []
+    for y, row in enumerate(classes):
+        x = 0
+        for found, cells in groupby(row):
+            width = len(list(cells))
+            if found == number:
+                boxes.append((x, y, width, 1))
+            x += width
+    return boxes
+
+
+def _name_symbols(ax: Axes, symbols: list[str]) -> None:
+    """As many names as there is room for, evenly spaced."""
+    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).height
+    every = max(1, math.ceil(len(symbols) * _LABEL / inches))
+    named = range(0, len(symbols), every)
+    letter_ticks(ax.yaxis, [at + 0.5 for at in named], [symbols[at] for at in named])
+
+
+def _name_months(ax: Axes, months: pd.PeriodIndex) -> None:
+    """Years, each at its January; of a short time quarters or months."""
+    every = 1 if len(months) <= _MOST_MONTHS else 3
+    form = "%Y-%m"
+    if len(months) > _MOST_QUARTERS:
+        every, form = 12, "%Y"
+    named = [at for at, month in enumerate(months) if (month.month - 1) % every == 0]
+    ax.set_xticks(named, [months[at].strftime(form) for at in named], ha="left")
+    ax.xaxis.tick_top()
+
+
+def _head(ax: Axes, table: pd.DataFrame, count: int) -> None:
+    dataset, interval = table["dataset"].iloc[0], table["interval"].iloc[0]
+    words = f"{' '.join(filter(None, (dataset, interval)))}, {many(count, 'symbol')}"
+    letter(ax.set_title("", loc="left", fontsize="medium", weight="bold"), words)

@@ -1,1 +1,0 @@
-"""What the cache can prove: checks, reconciliation, fingerprints, audit."""

@@ -1,0 +1,1 @@
+"""Look back: validation, reconciliation, fingerprints, audits."""

@@ -1,0 +1,338 @@
+"""
+One sha256 over the content of a dataset: the same for the same rows on every machine.
+
+It is taken over the text that the rows have in a cache file: the header once, then
+each line of the window, oldest first. For whole plain files a shell can say the same::
+
+    { head -n 1 klines_BTCUSDT_1h_2025-01.csv; tail -qn +2 klines_BTCUSDT_1h_2025-0[12].csv; } | sha256sum
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ares_notebook.cache.damage import verified
+from ares_notebook.cache.disk import cannot_access, put_text
+from ares_notebook.cache.market_guard import market_of
+from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.spans import Span, missing_spans, series_span
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
+from ares_notebook.model.files import CacheFile, Series
+from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
+from ares_notebook.model.time import DAY_MS, utc
+from ares_notebook.runtime.progress import tracked
+from ares_notebook.settings import Settings
+
+__all__ = ["Fingerprint", "Part", "fingerprint"]
+
+_FORMAT = "ares-fingerprint 1"
+_PIECE_DIGITS = 8
+_MOST_BYTES = 64 << 20
+_HOUR_MS = 3_600_000
+
+Moment = datetime | date | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    What one cache file adds to a fingerprint.
+
+    Parameters
+    ----------
+    period : str
+        Its month or day, such as ``2025-01``.
+    rows : int
+    sha256 : str
+        Of the lines of its rows.
+    pieces : dict of str to str
+        The beginning of the sha256 of each day of a month, or hour of a day, that
+        has rows: so a difference can be found.
+    """
+
+    period: str
+    rows: int
+    sha256: str
+    pieces: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """
+    One sha256 over the rows of a window, and what is needed to find a difference.
+
+    Parameters
+    ----------
+    dataset, symbol : str
+    interval : str
+        Empty where there is none.
+    market : str
+        Which market filled the cache.
+    start, end : str
+        ISO, UTC, half-open.
+    rows : int
+        How many there are.
+    complete : bool
+        Whether every row of the window was there or confirmed absent by the exchange.
+    sha256 : str
+        Of the header and the lines of all rows, in hexadecimal.
+    parts : tuple of Part
+        What each cache file adds.
+
+    Examples
+    --------
+    >>> Fingerprint("klines", "BTCUSDT", "1h", "demo", "2025-01-01T00:00:00+00:00",
+    ...             "2025-02-01T00:00:00+00:00", 0, True, "0" * 64).rows
+    0
+    """
+
+    dataset: str
+    symbol: str
+    interval: str
+    market: str
+    start: str
+    end: str
+    rows: int
+    complete: bool
+    sha256: str
+    parts: tuple[Part, ...] = ()
+
+    def to_json(self) -> str:
+        """
+        The text that is saved; the same for the same fingerprint.
+
+        Returns
+        -------
+        str
+        """
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+
+    def save(self, path: str | Path) -> Path:
+        """
+        Write it to a small readable file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, in a folder that is there.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        CacheUnavailable, NotEnoughDisk
+            If it cannot be written.
+        """
+        target = Path(path)
+        try:
+            put_text(target, self.to_json() + "\n")
+        except OSError as error:
+            raise cannot_access(target, error) from error
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Fingerprint:
+        """
+        Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        Fingerprint
+
+        Raises
+        ------
+        CorruptFile
+            If it is no fingerprint.
+        BadArgument
+            If there is no such file.
+        CacheUnavailable
+            If it cannot be read.
+        """
+        source = Path(path)
+        try:
+            if source.stat().st_size > _MOST_BYTES:
+                raise CorruptFile(_no_fingerprint(source, "it is far too large"))
+            return _from_data(json.loads(source.read_bytes()))
+        except FileNotFoundError as error:
+            msg = f"there is no file {source}; name one that `fingerprint(…).save` wrote"
+            raise BadArgument(msg) from error
+        except OSError as error:
+            raise cannot_access(source, error) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise CorruptFile(_no_fingerprint(source, str(error))) from error
+
+    def __str__(self) -> str:
+        what = " ".join(filter(None, (self.dataset, self.symbol, self.interval)))
+        state = "complete" if self.complete else "INCOMPLETE"
+        return (
+            f"{self.sha256}  {what}, {self.start[:16]} to {self.end[:16]} UTC, "
+            f"{self.rows:,} rows, {state} ({self.market})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return f"<code>{html.escape(str(self))}</code>"
+
+
+def fingerprint(
+    symbol: str,
+    interval: str | None = None,
+    start: Moment = None,
+    end: Moment = None,
+    *,
+    dataset: str = "klines",
+    settings: Settings | None = None,
+) -> Fingerprint:
+    """
+    One sha256 over the content of a dataset in the cache, with what it takes to find a difference.
+
+    The same for the same rows: whatever road they took, however the cache is cut or
+    compressed, on every machine and in every time zone.
+
+    Parameters
+    ----------
+    symbol : str
+    interval : str, optional
+        Of k-lines.
+    start, end : datetime, date or str, optional
+        Half-open window, UTC. Defaults to what the cache spans.
+    dataset : {"klines", "agg_trades", "futures"}
+    settings : Settings, optional
+
+    Returns
+    -------
+    Fingerprint
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache has no row of the window.
+    CorruptFile
+        If a file of the window is damaged.
+    CacheUnavailable
+        If the cache folder cannot be read.
+    BadArgument
+        If an argument cannot be meant.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     made = fingerprint("BTCUSDT", "1d", settings=settings)
+    >>> made.rows, made.complete, [part.period for part in made.parts]
+    (59, True, ['2025-01', '2025-02'])
+    """
+    chosen = settings or Settings()
+    store = Store(chosen)
+    series = Series.of(dataset, symbol, interval)
+    span = series_span(store, series, start, end)
+    haves = [verified(store, have) for have in haves_of(store, span.files)]
+    for have in haves:
+        if have.problem is not None:
+            raise CorruptFile(have.problem)
+    whole = hashlib.sha256(header_of(series.dataset))
+    files = [have.file for have in haves if have.path is not None]
+    parts = [_part(store, file, span, whole) for file in tracked(files, chosen, "fingerprint")]
+    rows = sum(part.rows for part in parts)
+    if not rows:
+        msg = f"{store.folder} has no row of {series.stem} in that window; download it first"
+        raise NeverDownloaded(msg)
+    return Fingerprint(
+        series.dataset.name,
+        series.symbol,
+        series.interval or "",
+        market_of(store.folder) or chosen.market_name,
+        utc(span.start_ms).isoformat(),
+        utc(span.end_ms).isoformat(),
+        rows,
+        not missing_spans(haves, span.start_ms, span.end_ms),
+        whole.hexdigest(),
+        tuple(part for part in parts if part.rows),
+    )
+
+
+def _part(store: Store, file: CacheFile, span: Span, whole: Any) -> Part:
+    """What one file adds; its lines also go into *whole*, a hash under way."""
+    own, count = hashlib.sha256(), 0
+    pieces: dict[int, Any] = {}
+    for table in store.rows(file):
+        rows = between(table, span.start_ms, span.end_ms)
+        count += rows.num_rows
+        for piece, run in _runs(file, rows):
+            lines = text_of(file.dataset, run)
+            for digest in (whole, own, pieces.setdefault(piece, hashlib.sha256())):
+                digest.update(lines)
+    names = {
+        _piece_name(file, piece): digest.hexdigest()[:_PIECE_DIGITS]
+        for piece, digest in sorted(pieces.items())
+    }
+    return Part(file.stamp, count, own.hexdigest(), names)
+
+
+def _runs(file: CacheFile, rows: Table) -> Iterator[tuple[int, Table]]:
+    """The rows, cut where a new day begins; of a file that is a day, a new hour."""
+    if not rows.num_rows:
+        return
+    pieces = stamps_ms(rows) // _piece_ms(file)
+    cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), rows.num_rows]
+    for start, end in pairwise(cuts):
+        yield int(pieces[start]), rows.slice(start, end - start)
+
+
+def _piece_ms(file: CacheFile) -> int:
+    return DAY_MS if file.dataset.cut == "month" else _HOUR_MS
+
+
+def _piece_name(file: CacheFile, piece: int) -> str:
+    moment = utc(piece * _piece_ms(file))
+    return f"{moment:%Y-%m-%d}" if file.dataset.cut == "month" else f"{moment:%Y-%m-%d %H:00}"
+
+
+def _from_data(data: dict[str, Any]) -> Fingerprint:
+    if data.pop("format") != _FORMAT:
+        msg = f"its format is not {_FORMAT!r}"
+        raise ValueError(msg)
+    parts = tuple(_part_of(each) for each in data.pop("parts"))
+    made = Fingerprint(**data, parts=parts)
+    kinds = {"rows": int, "complete": bool}
+    for each in fields(made):
+        if each.name != "parts" and type(getattr(made, each.name)) is not kinds.get(each.name, str):
+            msg = f"its {each.name} is {getattr(made, each.name)!r}"
+            raise TypeError(msg)
+    return made
+
+
+def _part_of(data: dict[str, Any]) -> Part:
+    part = Part(**data)
+    words = (part.period, part.sha256, *part.pieces, *part.pieces.values())
+    if type(part.rows) is not int or any(type(word) is not str for word in words):
+        msg = f"a part of it is {data!r}"[:200]
+        raise TypeError(msg)
+    return part
+
+
+def _no_fingerprint(path: Path, reason: str) -> str:
+    return (
+        f"{path} is no fingerprint ({reason[:200]}); name a file that `fingerprint(…).save` wrote"
+    )

@@ -1,0 +1,1 @@
+"""Run work from anywhere: loop, jobs, threads, signals, progress."""

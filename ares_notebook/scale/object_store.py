@@ -1,0 +1,148 @@
+"""A dataset of Parquet files on an object store, or wherever fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from ares_notebook.cache.disk import PART_SUFFIX
+from ares_notebook.cache.receipts import Receipt
+from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
+from ares_notebook.model.files import CacheFile
+from ares_notebook.parquet.object import ORIGIN, Origin, object_name, receipt_in
+
+__all__ = ["Lake"]
+
+_T = TypeVar("_T")
+
+
+class Lake:
+    """
+    A dataset as `to_parquet` lays it out, at an address of any kind.
+
+    Parameters
+    ----------
+    url : str
+        Such as ``s3://bucket/dataset``.
+    options : mapping
+        What fsspec's file system wants besides; never shown.
+    decimal : bool
+        Whether its numbers are exact decimals; else 64-bit floats.
+
+    Raises
+    ------
+    BadArgument
+        If *url* is no address, holds a key, or is one that only its own process reaches.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any], *, decimal: bool) -> None:
+        # Before anything else, which might repeat it.
+        if "://" in url and not url.startswith("file:") and ("@" in url or "?" in url):
+            msg = "to=… must hold no key; pass keys by storage_options or the environment"
+            raise BadArgument(msg)
+        self.url = url.rstrip("/")
+        self.decimal = decimal
+        try:
+            self._files, root = url_to_fs(url, **options)
+        except (ImportError, ValueError, TypeError) as error:
+            msg = f"to={url!r} is no address of an object store or a folder ({error})"
+            raise BadArgument(msg) from error
+        self._root = root.rstrip("/")
+        if not url.strip() or not self._root:
+            msg = f'to={url!r} names no place; write all of it, such as "s3://bucket/dataset"'
+            raise BadArgument(msg)
+        if isinstance(self._files, MemoryFileSystem):
+            msg = f"to={url!r} is the memory of one process, and each worker has its own; name a folder or a store"
+            raise BadArgument(msg)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies, if that is a folder of this machine, or one that looks so."""
+        return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
+
+    def refuse_another(self, market: str) -> None:
+        """
+        Note which market fills the dataset and with what type of numbers, if nobody has.
+
+        Raises
+        ------
+        WrongMarket
+            If another does.
+        BadArgument
+            If its numbers are of the other type.
+        CacheUnavailable
+            If it cannot be reached.
+        """
+        path, origin = f"{self._root}/{ORIGIN}", Origin(market, decimal=self.decimal)
+
+        def known() -> bytes:
+            if not self._files.exists(path):
+                # An object store knows no folders, and a bucket is nobody's to make by mistake.
+                if isinstance(self._files, LocalFileSystem):
+                    self._files.makedirs(self._root, exist_ok=True)
+                self._files.pipe_file(path, origin.to_json())
+            return bytes(self._files.cat_file(path))
+
+        origin.check(self.url, self._reached(known))
+
+    def receipt(self, file: CacheFile) -> Receipt | None:
+        """
+        What a file there says of itself; None where there is none, or one of other types.
+
+        Raises
+        ------
+        CacheUnavailable
+            If it cannot be reached.
+        """
+
+        def read() -> Receipt | None:
+            try:
+                with self._files.open(f"{self._root}/{object_name(file)}", "rb") as source:
+                    return receipt_in(source, file, decimal=self.decimal)
+            except FileNotFoundError:
+                return None
+
+        return self._reached(read)
+
+    def put(self, path: Path, file: CacheFile) -> None:
+        """
+        Put a Parquet file there, whole or not at all.
+
+        Raises
+        ------
+        CacheUnavailable
+            If it is not taken.
+        """
+        target = f"{self._root}/{object_name(file)}"
+
+        def put() -> None:
+            if not isinstance(self._files, LocalFileSystem):
+                # An object appears when all of it has come.
+                self._files.put_file(str(path), target)
+                return
+            folder, _, name = target.rpartition("/")
+            self._files.makedirs(folder, exist_ok=True)
+            part = f"{folder}/.{name}.{os.getpid()}{PART_SUFFIX}"
+            self._files.put_file(str(path), part)
+            Path(part).replace(target)
+
+        self._reached(put)
+
+    def _reached(self, ask: Callable[[], _T]) -> _T:
+        try:
+            return ask()
+        except AresError:
+            raise
+        except Exception as error:
+            # Each kind of store has errors of its own, and botocore's are no OSErrors.
+            msg = (
+                f"{self.url} cannot be reached or written ({type(error).__name__}: {error}); check "
+                f"address, keys and rights; what is there is whole, run again"
+            )
+            raise CacheUnavailable(msg) from error

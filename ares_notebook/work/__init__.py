@@ -1,1 +1,0 @@
-"""From plan to report: decide, then do."""

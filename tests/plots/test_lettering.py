@@ -1,0 +1,55 @@
+"""Words on a picture: any script, no formula, no warning."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ares_notebook.plots.figure import letter, letter_ticks, new_axes
+
+WORDS = ["币安人生USDT", "$BTC$_{x}", "a\nb\x00c", "", "مرحبا", "\ud800", "_hidden"]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_any_words_can_be_drawn(words):
+    """Letters without a font, formulas that are none, broken letters: all are drawn, without a warning."""
+    ax = new_axes((3, 2))
+    text = letter(ax.text(0.5, 0.5, ""), words)
+    ax.figure.savefig(io.BytesIO())
+
+    assert len(text.get_text()) == len(words)
+    assert not text.get_parse_math()
+
+
+def test_known_letters_stay():
+    """What the font has is written as it is, and no id is given."""
+    text = letter(new_axes((3, 2)).text(0, 0, ""), "Größe µ €")
+
+    assert text.get_text() == "Größe µ €"
+    assert text.get_gid() is None
+
+
+@pytest.mark.parametrize("weight", ["normal", "bold"])
+def test_a_font_of_the_machine_is_taken(weight):
+    """Letters that the text's font lacks come from a font that has them, before a box is taken."""
+    ax = new_axes((3, 2))
+    # Computer Modern, which comes with matplotlib, has no Cyrillic.
+    text = letter(ax.text(0, 0, "", fontfamily="cmr10", fontweight=weight), "Ж-USDT")
+    ax.figure.savefig(io.BytesIO())
+
+    assert text.get_text() == "Ж-USDT"
+    assert text.get_gid() is None
+    assert text.get_fontfamily()[0] == "cmr10"
+
+
+def test_ticks_are_lettered():
+    """Labels along an axis stand where they should, and are kept when the axis is drawn."""
+    ax = new_axes((3, 2))
+    letter_ticks(ax.yaxis, [0, 1, 2], ["A$B$", "币USDT", "plain"])
+    ax.figure.savefig(io.BytesIO())
+    labels = ax.get_yticklabels()
+
+    assert ax.get_yticks().tolist() == [0, 1, 2]
+    assert [label.get_text() for label in labels] == ["A$B$", "□USDT", "plain"]
+    assert [label.get_gid() for label in labels] == [None, "words:币USDT", None]
