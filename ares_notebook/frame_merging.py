@@ -146,7 +146,7 @@ def _microseconds(stamps: pd.Series[Any], dataset: Dataset) -> Int64s:
     if pd.api.types.is_numeric_dtype(stamps):
         moments = pd.to_datetime(stamps, unit="ms", utc=True)
     elif not isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        # Naive stamps are UTC here, as in the ancestor's frames; text too.
+        # Naive stamps are UTC here, as in the original downloader's frames; text too.
         is_text = not pd.api.types.is_datetime64_dtype(stamps)
         moments = pd.to_datetime(stamps, utc=True, format="ISO8601" if is_text else None)
     if moments.isna().any():

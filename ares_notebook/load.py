@@ -9,8 +9,8 @@ from datetime import date, datetime
 import pandas as pd
 
 from ares_notebook.cache.damage import verified
-from ares_notebook.cache.frames import Wanted, chosen, frame_of
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.frames import Selection, chosen, frame_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
@@ -24,7 +24,7 @@ Moment = datetime | date | str | None
 
 
 class IncompleteData(UserWarning):
-    """A loaded window has holes; ``frame.attrs["missing"]`` lists them."""
+    """A loaded window has gaps; ``frame.attrs["missing"]`` lists them."""
 
 
 def load_klines(
@@ -67,7 +67,7 @@ def load_klines(
         taker_buy_base_asset_volume, taker_buy_quote_asset_volume``, float64 but for
         the count (int64), unless asked for otherwise; prices in the quote asset,
         ``volume`` in the base asset, as Binance's "Kline/Candlestick data" defines them.
-        Of what the ancestor did not store the cells are NaN. ``attrs["complete"]`` tells whether every row of the
+        Of what the original downloader did not store the cells are NaN. ``attrs["complete"]`` tells whether every row of the
         window is there or proven absent; ``attrs["missing"]`` lists the ``(start, end)`` of
         those that are not, aware UTC. Where bytes are not those of the receipts,
         ``attrs["altered"]`` names these files, and they count as missing.
@@ -267,28 +267,28 @@ def read_window(
         As there.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    haves = haves_of(store, files)
-    for have in haves:
-        if have.problem is not None:
-            raise CorruptFile(have.problem)
-    wanted = Wanted(chosen(series.dataset, columns), decimal, start_ms, end_ms)
+    entries = entries_of(store, files)
+    for entry in entries:
+        if entry.problem is not None:
+            raise CorruptFile(entry.problem)
+    wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms)
     try:
-        frame = frame_of([have for have in haves if have.path is not None], wanted)
+        frame = frame_of([entry for entry in entries if entry.path is not None], wanted)
     except CorruptFile:
         # Size and time are those of the receipt, or it would have been seen before: from
         # now on nobody believes them, so that the next download does replace the file.
-        for have in haves:
-            verified(store, have)
+        for entry in entries:
+            verified(store, entry)
         raise
-    missing = missing_spans(haves, start_ms, end_ms)
+    missing = missing_spans(entries, start_ms, end_ms)
     frame.attrs = {"complete": not missing, "missing": missing}
-    if altered := [have.file.name for have in haves if have.is_altered]:
+    if altered := [entry.file.name for entry in entries if entry.is_altered]:
         frame.attrs["altered"] = altered
     return frame
 
 
 def _cut(frame: pd.DataFrame, start: Moment, end: Moment) -> pd.DataFrame:
-    """The rows of the window to the microsecond; files and holes are told apart by milliseconds."""
+    """The rows of the window to the microsecond; files and gaps are told apart by milliseconds."""
     if start is not None and as_utc(start, "start").microsecond % 1000:
         frame = frame[frame.index >= as_utc(start, "start")]
     if end is not None and as_utc(end).microsecond % 1000:

@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.plan import Plan, make_plan
-from ares_notebook.download.run_info import Errand, on_record, planned
-from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_info import RunInfo, planned, record_run
+from ares_notebook.download.run_plan import run_plan
 from ares_notebook.errors import (
     AresError,
     BadArgument,
@@ -149,7 +149,7 @@ def _interval(
     steps = np.diff(shape.stamps_us) // 1000
     if not len(steps):
         return settings.interval
-    # Holes only make steps longer, so the most frequent one is the interval.
+    # Gaps only make steps longer, so the most frequent one is the interval.
     values, counts = np.unique(steps, return_counts=True)
     step = int(values[counts.argmax()])
     spaced = {length: name for name, length in INTERVALS.items() if length}
@@ -215,22 +215,22 @@ class _Request:
             return []
         files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
         try:
-            known = haves_of(self.store, files)
+            known = entries_of(self.store, files)
         except CacheError:
             # A cache that cannot be read has proven nothing; it is told of elsewhere.
-            known = [Have(file) for file in files]
+            known = [CacheEntry(file) for file in files]
         missing = missing_spans(known, self.start_ms, self.until_ms)
         for shape in shapes:
-            given = [self._as_given(have, shape) for have in known]
+            given = [self._as_given(entry, shape) for entry in known]
             missing = common_spans(missing, missing_spans(given, self.start_ms, self.until_ms))
         return missing
 
-    def _as_given(self, have: Have, shape: Shape) -> Have:
+    def _as_given(self, entry: CacheEntry, shape: Shape) -> CacheEntry:
         """What a frame would prove if it were the file."""
-        if have.is_altered and shape is not self.shape:
+        if entry.is_altered and shape is not self.shape:
             # Rows that a hand or a disk has changed are in the frame, and prove nothing there either.
-            return have
-        return Have(have.file, facts=_facts(have, shape), absences=have.absences)
+            return entry
+        return CacheEntry(entry.file, facts=_facts(entry, shape), absences=entry.absences)
 
 
 async def _bring(requests: Sequence[_Request]) -> None:
@@ -242,11 +242,11 @@ async def _bring(requests: Sequence[_Request]) -> None:
     first = requests[0]
     series = [each.series for each in requests]
     try:
-        errand = Errand("fetch_missing_data", first.settings, first.series.symbol)
-        plan = await planned(errand, partial(_plan, requests, frozenset().union(*wanted)))
+        run_info = RunInfo("fetch_missing_data", first.settings, first.series.symbol)
+        plan = await planned(run_info, partial(_plan, requests, frozenset().union(*wanted)))
         for each in requests:
             await _check_memory(plan, each)
-        report = await on_record(Errand.of("fetch_missing_data", plan), carry_out(plan))
+        report = await record_run(RunInfo.of("fetch_missing_data", plan), run_plan(plan))
         first.logger.info("%s of %s: %s", _labels(series), first.series.symbol, report)
         report.raise_for_failures()
     except (BadArgument, NotEnoughMemory, UnknownSymbol):
@@ -300,17 +300,17 @@ async def _check_memory(plan: Plan, request: _Request) -> None:
 
 def _needed(plan: Plan, dataset: Dataset) -> int:
     """Bytes of memory that the rows of a plan take, those that are there already included."""
-    there = sum(step.have.facts.rows for step in plan.steps)
+    there = sum(step.entry.facts.rows for step in plan.steps)
     return round((plan.rows + there) * dataset.loaded_row_bytes)
 
 
-def _facts(have: Have, shape: Shape) -> Facts:
+def _facts(entry: CacheEntry, shape: Shape) -> Facts:
     """What the given rows that lie in the file's period prove."""
-    period_us = [have.file.period.start_ms * 1000, have.file.period.end_ms * 1000]
+    period_us = [entry.file.period.start_ms * 1000, entry.file.period.end_ms * 1000]
     start, end = np.searchsorted(shape.stamps_us, period_us)
-    measure = Measure(have.file)
+    measure = Measure(entry.file)
     measure.add(shape.keys[start:end], shape.stamps_us[start:end] // 1000)
-    facts, stored = measure.facts(), have.facts
+    facts, stored = measure.facts(), entry.facts
     # Of a few funding events the file that they are of may know the pace.
     if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
         facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)

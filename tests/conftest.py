@@ -91,8 +91,8 @@ def vouch() -> Callable[[Settings, str], None]:
         store, file = Store(settings), parse_file_name(name)
         assert file is not None
         source = Source("rest", file.dataset.rest_path, "2025-01-01T00:00:00+00:00")
-        have = examined(file, settings.cache_dir / name)
-        store.note(replace(have, sources=(source,)), final=False)
+        entry = examined(file, settings.cache_dir / name)
+        store.note(replace(entry, sources=(source,)), final=False)
 
     return write_receipt
 

@@ -1,4 +1,4 @@
-"""What the ancestor got wrong, fact by fact; the numbers are those of our list of its bugs."""
+"""What the original downloader got wrong, fact by fact; the numbers are those of our list of its bugs."""
 
 from __future__ import annotations
 

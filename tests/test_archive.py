@@ -134,7 +134,7 @@ async def test_a_large_zip_waits_in_the_folder_it_was_given(exchange, tmp_path):
 
 
 async def test_rows_of_trades_are_all_there(archive):
-    """A day of trades has ids without a hole."""
+    """A day of trades has ids without a gap."""
     async with archive.fetch(TRADES, "day", as_utc("2025-02-05")) as fetched:
         ids = [at for lines in fetched.lines() for at in lines.keys.tolist()]
 

@@ -8,7 +8,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.errors import NeverDownloaded, PoorQuality
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.quality.findings import Finding
 from ares_notebook.quality.thresholds import Completeness, MissingRows, shortfalls
@@ -57,7 +57,7 @@ def test_counted_rows_are_missing():
     """Holes of known size are summed up over the files of a series."""
     missing = MissingRows()
     start = file().period.start_ms
-    missing.add(file(), 670, [Hole(start, start + 2 * HOUR_MS, 2)])
+    missing.add(file(), 670, [Gap(start, start + 2 * HOUR_MS, 2)])
     missing.add(file("klines_BTCUSDT_1h_2025-03.csv"), 744, [])
 
     assert missing.completeness() == (Completeness("klines_BTCUSDT_1h", 1414, 2),)
@@ -68,7 +68,7 @@ def test_uncounted_rows_are_guessed_by_the_pace():
     missing = MissingRows()
     missing.add(file("aggtrades_BTCUSDT_2025-02-01.csv"), 6_000, [])
     day = file("aggtrades_BTCUSDT_2025-02-02.csv")
-    missing.add(day, 0, [Hole(day.period.start_ms, day.period.end_ms)])
+    missing.add(day, 0, [Gap(day.period.start_ms, day.period.end_ms)])
 
     assert missing.completeness()[0].share == 0.5
 
@@ -77,7 +77,7 @@ def test_a_series_without_a_row_is_not_complete():
     """Where nothing at all is there the share is nothing, though nobody can count."""
     missing = MissingRows()
     day = file("aggtrades_BTCUSDT_2025-02-02.csv")
-    missing.add(day, 0, [Hole(day.period.start_ms, day.period.end_ms)])
+    missing.add(day, 0, [Gap(day.period.start_ms, day.period.end_ms)])
 
     assert missing.completeness()[0].share == 0
 
@@ -117,7 +117,7 @@ def test_findings_are_borne_up_to_the_threshold(limits, count):
 
 
 def test_missing_rows_are_not_counted_twice():
-    """An error for holes is the affair of the share that is there, not of max_errors."""
+    """An error for gaps is the affair of the share that is there, not of max_errors."""
     assert shortfalls([finding("error", "holes")], [], ares.Settings()) == ()
 
 

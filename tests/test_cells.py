@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
-from ares_notebook.cache.frames import Wanted, chosen, frame_of
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.frames import Selection, chosen, frame_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
@@ -220,7 +220,7 @@ def test_a_last_line_without_its_end_does_not_come_out(store, put):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_of_old_files_what_was_not_stored_is_nan(store, put, old):
-    """What the ancestor did not store is NaN, alone and beside files of ours, as both kinds of number."""
+    """What the original downloader did not store is NaN, alone and beside files of ours, as both kinds of number."""
     months = [parse_file_name(f"klines_BTCUSDT_1d_2025-0{month}.csv") for month in (1, 2)]
     put(months[0], ["2025-01-01 00:00:00,0.10,1,1,1,1,9,5,3,4"])
     (store.folder / months[1].name).write_text(
@@ -243,10 +243,10 @@ def test_of_old_files_what_was_not_stored_is_nan(store, put, old):
 
 
 def test_old_trades_that_were_completed_load_as_old_ones(store, put):
-    """A final file in the ancestor's columns has ids as whole numbers, and NaN for what it lacks."""
+    """A final file in the original downloader's columns has ids as whole numbers, and NaN for what it lacks."""
     legacy = Source("legacy", "", "2025-02-01T00:00:00Z")
-    put(TRADES, trades(), sources=(legacy,), columns=TRADES.dataset.ancestor_names)
-    assert store.have(TRADES).final
+    put(TRADES, trades(), sources=(legacy,), columns=TRADES.dataset.original_names)
+    assert store.entry(TRADES).final
 
     frame = window(store, TRADES)
 
@@ -346,12 +346,12 @@ def test_without_a_receipt_the_whole_file_is_read(store, put):
     """Where nobody vouches for the lines of a file, each is parsed, near the window or far."""
     put(CANDLES, candles())
     change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,x\n")
-    haves, wanted = looked_at(store, CANDLES)
+    entries, wanted = looked_at(store, CANDLES)
     narrow = dataclasses.replace(wanted, start_ms=wanted.end_ms - 3_600_000)
 
-    assert len(frame_of(haves, narrow)) == 1
+    assert len(frame_of(entries, narrow)) == 1
     with pytest.raises(CorruptFile, match=CANDLES.name):
-        frame_of([replace(haves[0], is_witnessed=False)], narrow)
+        frame_of([replace(entries[0], has_provenance=False)], narrow)
 
 
 def test_other_files_are_not_opened(store, put):
@@ -383,51 +383,51 @@ def test_lines_out_of_order_do_not_come_out(store, put, columns, start):
 
 
 def looked_at(store, file):
-    wanted = Wanted(chosen(file.dataset, None), False, file.period.start_ms, file.period.end_ms)
-    return haves_of(store, [file]), wanted
+    wanted = Selection(chosen(file.dataset, None), False, file.period.start_ms, file.period.end_ms)
+    return entries_of(store, [file]), wanted
 
 
 @pytest.mark.parametrize("rows", [-1, 1])
 def test_a_file_of_another_length_is_no_frame(store, put, rows):
     """A final file with a row more or less than its receipt says raises: no cell is left to chance."""
     put(FUNDING, funding())
-    haves, wanted = looked_at(store, FUNDING)
-    facts = replace(haves[0].facts, rows=haves[0].facts.rows + rows)
+    entries, wanted = looked_at(store, FUNDING)
+    facts = replace(entries[0].facts, rows=entries[0].facts.rows + rows)
 
     with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} has changed"):
-        frame_of([replace(haves[0], facts=facts)], wanted)
+        frame_of([replace(entries[0], facts=facts)], wanted)
 
 
 def test_a_file_of_fewer_columns_is_no_frame(store, put):
-    """A final file that has become one of the ancestor's raises, though it has as many rows."""
+    """A final file that has become one of the original downloader's raises, though it has as many rows."""
     put(CANDLES, candles())
-    haves, wanted = looked_at(store, CANDLES)
-    path = haves[0].path
+    entries, wanted = looked_at(store, CANDLES)
+    path = entries[0].path
     path.write_text(
         "\n".join(",".join(line.split(",")[:6]) for line in path.read_text().splitlines()) + "\n"
     )
 
     with pytest.raises(CacheUnavailable, match=f"{CANDLES.name} has changed"):
-        frame_of(haves, wanted)
+        frame_of(entries, wanted)
 
 
 def test_a_running_file_may_grow_meanwhile(store, put):
     """Of a file that is not final all rows come that are there when it is read."""
     put(FUNDING, funding()[:5])
-    haves, wanted = looked_at(store, FUNDING)
+    entries, wanted = looked_at(store, FUNDING)
     put(FUNDING, funding()[:8])
 
-    assert len(frame_of([replace(haves[0], final=False)], wanted)) == 8
+    assert len(frame_of([replace(entries[0], final=False)], wanted)) == 8
 
 
 def test_a_file_that_is_gone_meanwhile_is_told_of(store, put):
     """A file that is deleted between the look and the reading raises with its name."""
     put(FUNDING, funding())
-    haves, wanted = looked_at(store, FUNDING)
-    haves[0].path.unlink()
+    entries, wanted = looked_at(store, FUNDING)
+    entries[0].path.unlink()
 
     with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} is not there any more"):
-        frame_of(haves, wanted)
+        frame_of(entries, wanted)
 
 
 def test_frames_can_be_written_to(store, put):

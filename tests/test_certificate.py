@@ -66,7 +66,7 @@ async def test_the_page_needs_nothing_else(report, tmp_path):
 
 
 async def test_the_page_says_it_all(report):
-    """Verdict, holes with reasons, sources with checksums, reconciliation and fingerprints are there."""
+    """Verdict, gaps with reasons, sources with checksums, reconciliation and fingerprints are there."""
     text = page(report)
 
     assert "No error was found" in text

@@ -134,7 +134,7 @@ def test_tables_do_not_part_what_belongs_together(size):
     assert report["trade ids run on"][1] == 1
 
 
-def test_ids_beside_a_hole_are_no_finding():
+def test_ids_beside_a_gap_are_no_finding():
     """Where trades are missing, their ids are not asked to run on."""
     assert found(TRADES, [trade(0), trade(5)]) == {}
 
@@ -178,7 +178,7 @@ def test_a_candle_without_a_trade_stays_at_the_last_close(close):
     [([0, 8, 16, 20, 24, 25, 26], 0), ([0, 7, 15], 1), ([0, 2, 10], 1), ([0, 24, 32], 0)],
 )
 def test_funding_is_due_8_4_or_1_hours_apart(hours, count):
-    """Other steps than 8, 4 and 1 hours are odd; longer ones are holes, and told as such."""
+    """Other steps than 8, 4 and 1 hours are odd; longer ones are gaps, and told as such."""
     report = found(FUNDING, [event(hour) for hour in hours])
 
     assert report.get("funding interval", ("", 0))[1] == count

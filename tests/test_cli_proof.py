@@ -57,7 +57,7 @@ def ares(settings: Settings, tmp_path, monkeypatch, capsys) -> Iterator:
 
 @pytest.mark.usefixtures("filled")
 def test_gaps_are_lines_with_reasons(ares):
-    """A hole is a line, and below stands what its reason means."""
+    """A gap is a line, and below stands what its reason means."""
     status, out, _ = ares("gaps", "BTCUSDT", "1h")
 
     assert status == 0

@@ -76,7 +76,7 @@ def test_no_history_is_1(ares):
 
 
 def test_thresholds_decide_the_status_of_validate(ares, settings):
-    """A hole is status 1 at the defaults, and 0 where the threshold bears it; the report is the same."""
+    """A gap is status 1 at the defaults, and 0 where the threshold bears it; the report is the same."""
     ares("download", *SHORT)
     path = settings.cache_dir / NAME
     lines = path.read_text().splitlines(keepends=True)

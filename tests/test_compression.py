@@ -89,12 +89,12 @@ def test_coverage_and_gaps_are_the_same(caches, receipts):
             shutil.rmtree(settings.cache_dir / ".ares" / "receipts")
     plain, mixed = (ares.coverage(settings=each) for each in caches)
     known = [each for each in plain if each != "source"]
-    holes = [ares.find_gaps("BTCUSDT", settings=each).drop(columns="note") for each in caches]
+    gaps = [ares.find_gaps("BTCUSDT", settings=each).drop(columns="note") for each in caches]
 
     assert plain[known].equals(mixed[known])
     assert len(plain) == 6
-    assert holes[0].equals(holes[1])
-    assert len(holes[0]) > 0
+    assert gaps[0].equals(gaps[1])
+    assert len(gaps[0]) > 0
 
 
 def test_loads_are_the_same(caches):
@@ -178,7 +178,7 @@ def test_a_download_skips_both(filled, caches, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_repair_closes_holes_in_both(caches, form):
+async def test_a_repair_closes_gaps_in_both(caches, form):
     """A compressed file that is broken and a plain one that is gone come back with the same rows."""
     plain, mixed = caches
     own = mixed.model_copy(update={"compression": form})

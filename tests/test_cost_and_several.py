@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 import ares_notebook as ares
 from ares_notebook.download.estimate import Cost
-from ares_notebook.download.run_plans import carry_out_all
+from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument, UnknownSymbol
 from ares_notebook.runtime.progress import heard_by
 
@@ -102,7 +102,7 @@ async def test_several_plans_are_one_report_and_one_progress(settings):
     """Steps and rows are of all plans together, and none is taken back."""
     heard = []
     plans = [plan_of(symbol, settings) for symbol in ("BTCUSDT", "ETHUSDT")]
-    report = await carry_out_all(plans, on_progress=heard.append)
+    report = await run_plans(plans, on_progress=heard.append)
 
     assert len(report.steps) == 8
     assert report.rows_written == 472
@@ -119,7 +119,7 @@ async def test_several_plans_are_one_report_and_one_progress(settings):
 async def test_a_plan_that_cannot_be_begun_fails_alone(settings):
     """An unknown symbol is an error of its own files; the next symbol comes."""
     plans = [plan_of(symbol, settings) for symbol in ("XYZUSDT", "ETHUSDT")]
-    report = await carry_out_all(plans)
+    report = await run_plans(plans)
 
     assert len(report.failed) == 4
     assert {type(step.error) for step in report.failed} == {UnknownSymbol}
@@ -152,7 +152,7 @@ async def test_one_plan_that_waits_keeps_no_other_waiting(settings, exchange):
         if progress.rows >= 236 + 177:
             task.cancel()
 
-    task = asyncio.ensure_future(carry_out_all(plans, on_progress=stop_when_done))
+    task = asyncio.ensure_future(run_plans(plans, on_progress=stop_when_done))
     with pytest.raises(asyncio.CancelledError) as stopped:
         await task
 
@@ -164,7 +164,7 @@ async def test_one_plan_that_waits_keeps_no_other_waiting(settings, exchange):
 async def test_the_report_is_in_the_order_of_the_plans(settings, exchange):
     """Whoever is done first, steps stand as they were planned."""
     exchange.fail("BTCUSDT", times=None, delay_seconds=0.05)
-    report = await carry_out_all([plan_of(each, settings) for each in ("BTCUSDT", "ETHUSDT")])
+    report = await run_plans([plan_of(each, settings) for each in ("BTCUSDT", "ETHUSDT")])
 
     assert [step.file_name.split("_")[1] for step in report.steps] == [
         *["BTCUSDT"] * 4, *["ETHUSDT"] * 4
@@ -181,7 +181,7 @@ async def test_plans_of_many_files_wait_for_places(settings):
     def count(_):
         under_way.append(sum("_SideBySide._one" in repr(task) for task in asyncio.all_tasks()))
 
-    report = await carry_out_all(plans, on_progress=count)
+    report = await run_plans(plans, on_progress=count)
 
     assert report.complete
     assert max(under_way) == 2
@@ -193,7 +193,7 @@ async def test_plans_share_what_the_exchange_says_of_itself(settings, exchange):
     one_by_one = settings.model_copy(update={"max_concurrency": 1})
     plans = [replace(plan, settings=one_by_one) for plan in plans]
 
-    report = await carry_out_all(plans)
+    report = await run_plans(plans)
 
     asked = [each.path for each in exchange.requests]
     assert report.complete
@@ -206,7 +206,7 @@ async def test_what_a_killed_run_left_is_swept_once_for_all(settings):
     settings.cache_dir.mkdir()
     stale = settings.cache_dir / ".klines_XRPUSDT_1d_2025-01.csv.1.part"
     stale.write_text("half")
-    await carry_out_all([plan_of("BTCUSDT", settings, datasets=("klines",))])
+    await run_plans([plan_of("BTCUSDT", settings, datasets=("klines",))])
 
     assert not stale.exists()
 
@@ -216,7 +216,7 @@ async def test_a_line_that_cannot_be_had_is_an_error_of_each_plan(settings):
     open_line = settings.model_copy(
         update={"api_key": SecretStr("secret"), "spot_url": "http://api.example.org"}
     )
-    report = await carry_out_all([plan_of(symbol, open_line) for symbol in ("BTCUSDT", "ETHUSDT")])
+    report = await run_plans([plan_of(symbol, open_line) for symbol in ("BTCUSDT", "ETHUSDT")])
 
     assert len(report.failed) == len(report.steps) == 8
     assert {type(step.error) for step in report.failed} == {BadArgument}
@@ -227,11 +227,11 @@ async def test_who_hears_of_all_hears_of_no_single_plan(settings):
     heard = []
     plans = [plan_of(symbol, settings) for symbol in ("BTCUSDT", "ETHUSDT")]
     with heard_by(heard.append):
-        await carry_out_all(plans)
+        await run_plans(plans)
 
     assert {each.steps_total for each in heard} == {8}
 
 
 async def test_no_plans_are_an_empty_report():
     """Of nothing nothing becomes."""
-    assert (await carry_out_all([])).steps == ()
+    assert (await run_plans([])).steps == ()

@@ -50,7 +50,7 @@ def test_a_row_a_file(filled):
 
 
 def test_numbers_of_a_complete_cache(filled):
-    """Rows, expectation and confirmed absences of a complete cache add up, and no hole is left."""
+    """Rows, expectation and confirmed absences of a complete cache add up, and no gap is left."""
     table = ares.coverage(settings=filled, end="2025-03-15").set_index("file")
     hours = table.loc["klines_BTCUSDT_1h_2025-03.csv"]
 
@@ -88,7 +88,7 @@ def test_source_is_told(filled):
 
 
 def test_lost_receipts_make_the_source_unknown(filled):
-    """Without receipts rows are measured anew, the source is unknown, and halts are holes again."""
+    """Without receipts rows are measured anew, the source is unknown, and halts are gaps again."""
     shutil.rmtree(filled.cache_dir / ".ares")
     table = ares.coverage(settings=filled, end="2025-03-15").set_index("file")
 
@@ -98,8 +98,8 @@ def test_lost_receipts_make_the_source_unknown(filled):
     assert not table["final"].any()
 
 
-def test_hole_is_counted(filled):
-    """A hole that somebody made shows, and lowers the share."""
+def test_gap_is_counted(filled):
+    """A gap that somebody made shows, and lowers the share."""
     path = filled.cache_dir / "klines_BTCUSDT_1h_2025-02.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:100] + lines[110:]))
@@ -165,7 +165,7 @@ async def test_period_without_a_row_has_its_reason(settings):
 
 
 def test_old_file_is_legacy(settings):
-    """A file of the ancestor is told from ours."""
+    """A file of the original downloader is told from ours."""
     settings.cache_dir.mkdir()
     text = "timestamp,open,high,low,close,volume\n2025-02-01,1.0,1.0,1.0,1.0,1.0\n"
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").write_text(text)

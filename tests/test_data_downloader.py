@@ -94,7 +94,7 @@ async def test_what_came_can_be_loaded(settings):
 
 
 async def test_step1_completes_what_it_has(settings):
-    """A frame with holes, an empty one and none at all come back complete, in one call."""
+    """A frame with gaps, an empty one and none at all come back complete, in one call."""
     whole = await ares.fetch_missing_data(
         "BTCUSDT", START_MS, END_MS, {"klines": None}, LOGGER, interval="1h", settings=settings
     )

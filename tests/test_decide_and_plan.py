@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
@@ -18,7 +18,7 @@ from ares_notebook.download.estimate import check_disk
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.errors import BadArgument, NotEnoughDisk
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import lines_of, schema_of
@@ -40,7 +40,7 @@ def candles(*hours):
     opens = np.array([start + hour * HOUR_MS for hour in hours], np.int64)
     measure = Measure(HOURS)
     measure.add(opens * 1000, opens)
-    return Have(HOURS, facts=measure.facts())
+    return CacheEntry(HOURS, facts=measure.facts())
 
 
 def absence(start_ms, end_ms, evidence="rest"):
@@ -57,7 +57,7 @@ def end_of(file):
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
 def test_what_is_not_there_is_fetched(file):
     """A file that nobody asked for yet is to be brought whole."""
-    step = decide(Have(file), end_of(file), "auto")
+    step = decide(CacheEntry(file), end_of(file), "auto")
 
     assert (step.action, step.reason) == ("fetch", "not downloaded")
     assert step.rows > 0
@@ -70,7 +70,7 @@ def test_a_whole_file_is_skipped():
     """All candles there: nothing to do, nothing to ask."""
     step = decide(candles(*range(744)), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason, step.holes, step.roads) == ("skip", "complete", (), ())
+    assert (step.action, step.reason, step.gaps, step.roads) == ("skip", "complete", (), ())
     assert (step.rows, step.requests, step.bytes_received) == (0, 0, 0)
 
 
@@ -83,14 +83,14 @@ def test_a_growing_file_is_extended_from_where_it_ends():
         "goes on from 2025-01-11 00:00",
         ("rest",),
     )
-    assert [hole.rows for hole in step.holes] == [10]
+    assert [gap.rows for gap in step.gaps] == [10]
 
 
-def test_holes_are_closed_one_by_one():
+def test_gaps_are_closed_one_by_one():
     """What is there stays; the reason counts what is missing."""
     step = decide(candles(*range(5), *range(8, 20), *range(21, 744)), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason) == ("extend", "rows missing inside: 4, holes: 2")
+    assert (step.action, step.reason) == ("extend", "rows missing inside: 4, gaps: 2")
 
 
 def test_an_open_candle_is_not_wanted():
@@ -101,12 +101,12 @@ def test_an_open_candle_is_not_wanted():
 
 
 def test_what_the_exchange_does_not_have_is_not_asked_for_again():
-    """A hole that REST has confirmed is explained, and the file is skipped."""
-    have = candles(*range(5), *range(8, 744))
+    """A gap that REST has confirmed is explained, and the file is skipped."""
+    entry = candles(*range(5), *range(8, 744))
     start = HOURS.period.start_ms
     heard = absence(start + 5 * HOUR_MS, start + 8 * HOUR_MS)
 
-    step = decide(replace(have, absences=(heard,)), end_of(HOURS), "auto")
+    step = decide(replace(entry, absences=(heard,)), end_of(HOURS), "auto")
 
     assert (step.action, step.reason) == (
         "skip",
@@ -118,19 +118,19 @@ def test_what_the_exchange_does_not_have_is_not_asked_for_again():
     ("source", "action"), [("auto", "extend"), ("rest", "extend"), ("archive", "skip")]
 )
 def test_the_archives_silence_is_enough_only_where_nobody_else_is_asked(source, action):
-    """A hole that only the archive has is asked of REST, unless REST is not to be asked."""
+    """A gap that only the archive has is asked of REST, unless REST is not to be asked."""
     start = HOURS.period.start_ms
     heard = absence(start + 5 * HOUR_MS, start + 8 * HOUR_MS, "archive")
-    have = replace(candles(*range(5), *range(8, 744)), absences=(heard,))
+    entry = replace(candles(*range(5), *range(8, 744)), absences=(heard,))
 
-    assert decide(have, end_of(HOURS), source).action == action
+    assert decide(entry, end_of(HOURS), source).action == action
 
 
 def test_an_absent_file_with_an_answer_is_skipped():
     """Before the listing there is nothing, the exchange has said so, and the reason repeats it."""
     heard = absence(HOURS.period.start_ms, HOURS.period.end_ms)
 
-    step = decide(Have(HOURS, absences=(heard,)), end_of(HOURS), "auto")
+    step = decide(CacheEntry(HOURS, absences=(heard,)), end_of(HOURS), "auto")
 
     assert (step.action, step.reason) == ("skip", "confirmed absent upstream: no file")
 
@@ -141,25 +141,25 @@ def test_an_answer_of_the_same_day_is_asked_for_once_more():
     early = Absence(HOURS.period.start_ms, day, "rest", utc(day + 3_600_000).isoformat())
     late = Absence(HOURS.period.start_ms, day, "rest", utc(day + 25 * 3_600_000).isoformat())
 
-    assert decide(Have(HOURS, absences=(early,)), end_of(HOURS), "auto").action == "fetch"
-    assert decide(Have(HOURS, absences=(late,)), end_of(HOURS), "auto").action == "skip"
+    assert decide(CacheEntry(HOURS, absences=(early,)), end_of(HOURS), "auto").action == "fetch"
+    assert decide(CacheEntry(HOURS, absences=(late,)), end_of(HOURS), "auto").action == "skip"
 
 
 def test_a_broken_file_is_fetched_anew():
     """A file that cannot be read is replaced by a whole one; none of its rows counts."""
-    step = decide(Have(HOURS, problem="it is torn"), end_of(HOURS), "auto")
+    step = decide(CacheEntry(HOURS, problem="it is torn"), end_of(HOURS), "auto")
 
     assert (step.action, step.reason) == (
         "fetch",
         "damaged; put aside and replaced by a whole one",
     )
-    assert sum(hole.rows for hole in step.holes) == 744
+    assert sum(gap.rows for gap in step.gaps) == 744
 
 
 @pytest.mark.parametrize("file", [HOURS, FUNDING], ids=lambda file: file.name)
 def test_an_old_file_is_replaced_whole(file):
-    """A file of the ancestor proves nothing, however many rows it has."""
-    step = decide(Have(file, facts=Facts(rows=5), legacy=True), end_of(file), "auto")
+    """A file of the original downloader proves nothing, however many rows it has."""
+    step = decide(CacheEntry(file, facts=Facts(rows=5), legacy=True), end_of(file), "auto")
 
     assert step.action == "fetch"
     assert "no receipt tells where it came from" in step.reason
@@ -167,12 +167,12 @@ def test_an_old_file_is_replaced_whole(file):
 
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
 def test_nothing_at_or_after_the_end_is_asked_for(file):
-    """No hole of a step ends after what is wanted."""
+    """No gap of a step ends after what is wanted."""
     until = file.period.start_ms + DAY_MS // 2 + 7
 
-    step = decide(Have(file), until, "auto")
+    step = decide(CacheEntry(file), until, "auto")
 
-    assert all(hole.end_ms <= until for hole in step.holes)
+    assert all(gap.end_ms <= until for gap in step.gaps)
 
 
 # --- roads ---
@@ -191,14 +191,14 @@ def test_nothing_at_or_after_the_end_is_asked_for(file):
 )
 def test_a_closed_period_comes_from_the_archive(file, roads):
     """The ladder goes from the largest zip down to REST."""
-    assert decide(Have(file), end_of(file), "auto").roads == roads
+    assert decide(CacheEntry(file), end_of(file), "auto").roads == roads
 
 
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
 @pytest.mark.parametrize("source", ["rest", "archive"])
 def test_only_the_road_that_was_named_is_taken(file, source):
     """source= closes the other road, whatever it costs."""
-    roads = decide(Have(file), end_of(file), source).roads
+    roads = decide(CacheEntry(file), end_of(file), source).roads
 
     assert roads
     assert ("rest" in roads) is (source == "rest")
@@ -215,12 +215,12 @@ def test_only_the_road_that_was_named_is_taken(file, source):
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_holes_are_closed_without_rest_too(file, roads):
-    """With source="archive" holes are closed from days, or from the month where the archive has no days."""
+def test_gaps_are_closed_without_rest_too(file, roads):
+    """With source="archive" gaps are closed from days, or from the month where the archive has no days."""
     start_ms = file.period.start_ms
     facts = Facts(1, start_ms, start_ms, start_ms, start_ms + 1, first_id=5, last_id=5)
 
-    step = decide(Have(file, facts=facts), end_of(file), "archive")
+    step = decide(CacheEntry(file, facts=facts), end_of(file), "archive")
 
     assert step.action == "extend"
     assert step.roads == roads
@@ -239,7 +239,7 @@ def test_holes_are_closed_without_rest_too(file, roads):
 )
 def test_a_running_period_takes_the_cheaper_road(file, days, first):
     """Ten days of hours are one page; ten days of seconds are 864 pages, or ten zips."""
-    step = decide(Have(file), int(file.period.start_ms + days * DAY_MS), "auto")
+    step = decide(CacheEntry(file), int(file.period.start_ms + days * DAY_MS), "auto")
 
     assert step.roads[0] == first
 
@@ -257,10 +257,10 @@ def test_a_day_that_came_from_its_zip_is_not_fetched_from_it_again(known, first)
         covered_until_ms=start + 9,
         first_id=0,
         last_id=90_000,
-        gaps=(Hole(start, start + 9, 89_999, after_id=0, before_id=90_000),),
+        gaps=(Gap(start, start + 9, 89_999, after_id=0, before_id=90_000),),
     )
 
-    step = decide(Have(TRADES, facts=facts, sources=sources), end_of(TRADES), "auto")
+    step = decide(CacheEntry(TRADES, facts=facts, sources=sources), end_of(TRADES), "auto")
 
     assert step.action == "extend"
     assert step.roads[0] == first
@@ -269,11 +269,11 @@ def test_a_day_that_came_from_its_zip_is_not_fetched_from_it_again(known, first)
 @pytest.mark.parametrize(
     ("start", "end", "days"), [(0, 3, 3), (0.5, 3, 2), (0.1, 0.9, 0), (0.5, 1.5, 0), (1, 1, 0)]
 )
-def test_whole_days_of_a_hole(start, end, days):
-    """Only days that lie in the hole from midnight to midnight count."""
-    hole = Hole(int(start * DAY_MS), int(end * DAY_MS))
+def test_whole_days_of_a_gap(start, end, days):
+    """Only days that lie in the gap from midnight to midnight count."""
+    gap = Gap(int(start * DAY_MS), int(end * DAY_MS))
 
-    assert whole_days(hole) == days
+    assert whole_days(gap) == days
 
 
 # --- plans ---
@@ -407,8 +407,8 @@ async def test_a_listing_that_fails_leaves_the_estimate(shop, plan, fault):
 def test_trades_that_do_not_fit_are_refused_before_they_are_begun(tmp_path):
     """Terabytes of trades are refused with the numbers and the ways out; candles never are."""
     settings = Settings(cache_dir=tmp_path)
-    trades = replace(decide(Have(TRADES), end_of(TRADES), "auto"), bytes_stored=10**18)
-    candle = decide(Have(HOURS), end_of(HOURS), "auto")
+    trades = replace(decide(CacheEntry(TRADES), end_of(TRADES), "auto"), bytes_stored=10**18)
+    candle = decide(CacheEntry(HOURS), end_of(HOURS), "auto")
 
     with pytest.raises(NotEnoughDisk, match=r'1000000000\.0 GB.*cache_dir.*compression="zstd"'):
         check_disk([trades, candle], settings)
@@ -417,7 +417,7 @@ def test_trades_that_do_not_fit_are_refused_before_they_are_begun(tmp_path):
 
 def test_a_whole_cache_is_planned_as_skip(plan):
     """What the store proves complete is skipped by the plan."""
-    have = candles(*range(744))
+    entry = candles(*range(744))
     store = Store(plan().settings)
     store.prepare()
     start = HOURS.period.start_ms
@@ -432,5 +432,5 @@ def test_a_whole_cache_is_planned_as_skip(plan):
 
     [first, *_] = plan(datasets=("klines",)).steps
 
-    assert (first.action, first.have.facts) == ("skip", have.facts)
+    assert (first.action, first.entry.facts) == ("skip", entry.facts)
     assert to_ms(as_utc("2025-02-01")) == first.until_ms

@@ -64,7 +64,7 @@ def zips(exchange: DemoExchange) -> list[str]:
     return sorted(name for name in names if name.endswith(".zip"))
 
 
-def beside(settings: Settings, **changes: object) -> Settings:
+def neighbours(settings: Settings, **changes: object) -> Settings:
     """The same settings with another, empty cache."""
     folder = settings.cache_dir.with_name(f"other{len(list(settings.cache_dir.parent.iterdir()))}")
     return settings.model_copy(update={"cache_dir": folder, **changes})
@@ -144,7 +144,7 @@ async def test_grown_file_is_that_of_one_run(exchange, settings, cut):
     """A file that grew over four runs has the bytes of one written at once."""
     for end in ("2025-03-14T01:00", "2025-03-14T09:15", "2025-03-14T23:59", "2025-03-15"):
         await fetched(settings, cut, end)
-    whole = beside(settings)
+    whole = neighbours(settings)
     exchange.requests.clear()
 
     report = await fetched(whole, cut, "2025-03-15")
@@ -178,7 +178,7 @@ async def test_past_period_that_was_open_is_finished(exchange, settings, cut):
     report = await fetched(
         settings, (*cut[:2], years), "2025-03-20" if cut[0] == "agg_trades" else "2025-04-20"
     )
-    anew = beside(settings)
+    anew = neighbours(settings)
     await fetched(anew, (*cut[:2], years), "2025-03-20" if cut[0] == "agg_trades" else "2025-04-20")
 
     name = next(
@@ -309,7 +309,7 @@ async def test_lost_receipts_cost_time_and_no_rows(exchange, settings, cut):
 async def test_copied_cache_is_trusted(exchange, settings):
     """A cache that was copied, with other times of change, is complete without a request."""
     await fetched(settings, ("klines", "1h", 0.1), "2025-03-01")
-    copy = beside(settings)
+    copy = neighbours(settings)
     shutil.copytree(settings.cache_dir, copy.cache_dir, copy_function=shutil.copyfile)
     exchange.requests.clear()
 
@@ -327,7 +327,7 @@ async def test_copied_cache_is_trusted(exchange, settings):
 async def test_ladder_leads_to_the_same_bytes(exchange, settings, lost, road, how):
     """Where an archive is missing or not sound, the next road down brings the same bytes."""
     await fetched(settings, ("klines", "15m", 0.1), "2025-03-01")
-    other = beside(settings)
+    other = neighbours(settings)
     pattern = f"/({lost})/"
     if how == "withheld":
         exchange.withhold(pattern)
@@ -360,7 +360,7 @@ async def test_ladder_leads_to_the_same_bytes(exchange, settings, lost, road, ho
 async def test_trades_go_down_the_ladder(exchange, settings, how):
     """A day of trades whose archive is missing or broken comes over REST, with the same bytes."""
     await fetched(settings, ("agg_trades", None, DAY), "2025-01-16")
-    other = beside(settings)
+    other = neighbours(settings)
     if how == "withheld":
         exchange.withhold("2025-01-15")
     elif how == "wrong bytes":
@@ -383,7 +383,7 @@ async def test_late_month_is_put_together_from_days(exchange, settings):
     exchange.requests.clear()
     await fetched(settings, ("klines", "1m", 3 * DAY), "2025-04-03")
     again = list(exchange.requests)
-    anew = beside(settings)
+    anew = neighbours(settings)
     await fetched(anew, ("klines", "1m", 3 * DAY), "2025-04-03")
 
     assert report.complete
@@ -402,7 +402,7 @@ async def test_archive_published_short_is_completed(exchange, settings):
     digest = f"{hashlib.sha256(short).hexdigest()}  BTCUSDT-1h-2025-01.zip".encode()
     exchange.fail(r"2025-01\.zip$", times=None, replace_body=short)
     exchange.fail(r"2025-01\.zip\.CHECKSUM$", times=None, replace_body=digest)
-    other = beside(settings)
+    other = neighbours(settings)
 
     report = await fetched(other, ("klines", "1h", 0.08), "2025-02-01")
 
@@ -420,11 +420,11 @@ MONTHS = [
 
 
 @pytest.mark.parametrize(("cut", "key"), MONTHS, ids=["three days", "funding"])
-async def test_without_rest_the_month_closes_holes(exchange, settings, publish_anew, cut, key):
-    """Where the archive has no days, source="archive" closes holes from the month's zip, and what that lacks stays."""
+async def test_without_rest_the_month_closes_gaps(exchange, settings, publish_anew, cut, key):
+    """Where the archive has no days, source="archive" closes gaps from the month's zip, and what that lacks stays."""
     await fetched(settings, cut, "2025-02-01")
     whole = contents(settings)
-    other = beside(settings)
+    other = neighbours(settings)
     await fetched(other, cut, "2025-01-20")
     before = contents(other)
     lines = _lines_of(_body_of(f"{exchange.url}/{key}.zip"))
@@ -446,7 +446,7 @@ async def test_without_rest_the_month_closes_holes(exchange, settings, publish_a
 async def test_a_part_of_a_month_comes_from_its_zip(exchange, settings, cut, key):
     """Where the archive has no days, source="archive" takes from a month's zip what is wanted of it, and no more."""
     await fetched(settings, cut, "2025-01-20")
-    other = beside(settings, source="archive")
+    other = neighbours(settings, source="archive")
     report = await fetched(other, cut, "2025-01-20")
 
     assert report.complete
@@ -512,7 +512,7 @@ async def test_all_roads_give_the_same_bytes(settings, dataset, interval, years,
     """Archive, REST and both write identical files, around halts and where the unit of time changes."""
     made = {}
     for source in ("archive", "rest", "auto"):
-        own = beside(settings, source=source, cache_dir=settings.cache_dir / source)
+        own = neighbours(settings, source=source, cache_dir=settings.cache_dir / source)
         report = await fetched(own, (dataset, interval, years), end)
         made[source] = contents(own)
 
@@ -528,7 +528,7 @@ async def test_seconds_are_the_same_on_all_roads(exchange, settings):
     cut = ("klines", "1s", HOUR)
     made = {}
     for source in ("archive", "rest", "auto"):
-        own = beside(settings, source=source, cache_dir=settings.cache_dir / source)
+        own = neighbours(settings, source=source, cache_dir=settings.cache_dir / source)
         report = await fetched(own, cut, "2025-03-02")
         made[source] = contents(own)
 
@@ -541,7 +541,7 @@ async def test_funding_that_changes_its_pace_is_whole(settings):
     """A perpetual that went from 8 to 1 to 4 hours has every event, on both roads."""
     made = {}
     for source in ("archive", "rest"):
-        own = beside(settings, source=source, cache_dir=settings.cache_dir / source)
+        own = neighbours(settings, source=source, cache_dir=settings.cache_dir / source)
         report = await ares.download_futures_data("SOLUSDT", 0.2, end="2022-12-01", settings=own)
         made[source] = contents(own)
 
@@ -904,7 +904,7 @@ async def test_rows_before_a_failure_are_kept(exchange, settings):
     """Trades that came before a page failed are stored, and the next run goes on after the last."""
     own = settings.model_copy(update={"source": "rest", "max_retries": 0})
     cut = ("agg_trades", None, DAY)
-    whole = beside(own)
+    whole = neighbours(own)
     await fetched(whole, cut, "2025-01-16")
     name = "aggtrades_BTCUSDT_2025-01-15.csv"
     first_id = int(rows_of(whole, name)[0]["agg_trade_id"])
@@ -936,8 +936,8 @@ async def test_rows_that_were_not_asked_for_are_refused(exchange, settings):
 
 
 async def test_short_page_is_not_the_end(exchange, settings):
-    """A page that came short once, by mistake, does not become a hole."""
-    whole = beside(settings)
+    """A page that came short once, by mistake, does not become a gap."""
+    whole = neighbours(settings)
     await fetched(whole, ("klines", "1h", DAY), "2025-03-10")
     own = settings.model_copy(update={"source": "rest"})
     exchange.fail(
@@ -1040,7 +1040,7 @@ async def test_plan_touches_neither_network_nor_disk(exchange, settings):
 async def test_compressed_cache_holds_the_same_text(exchange, settings):
     """A compressed cache has the same rows, and asks for nothing at the second run either."""
     await fetched(settings, ("agg_trades", None, DAY), "2025-01-16")
-    own = beside(settings, compression="zstd")
+    own = neighbours(settings, compression="zstd")
     await fetched(own, ("agg_trades", None, DAY), "2025-01-16")
     exchange.requests.clear()
     again = await fetched(own, ("agg_trades", None, DAY), "2025-01-16")
@@ -1053,7 +1053,7 @@ async def test_compressed_cache_holds_the_same_text(exchange, settings):
 
 
 def _as_the_ancestor(settings: Settings, name: str, columns: tuple[str, ...], rows: slice) -> Path:
-    """Rewrite a cache file as the ancestor wrote it, and forget everything else."""
+    """Rewrite a cache file as the original downloader wrote it, and forget everything else."""
     kept = rows_of(settings, name)[rows]
     shutil.rmtree(settings.cache_dir / ".ares")
     path = settings.cache_dir / name
@@ -1067,7 +1067,7 @@ OLD_TRADES = ("timestamp", "price", "quantity", "is_buyer_maker", "agg_trade_id"
 
 
 async def test_old_candles_are_replaced_whole(settings):
-    """A k-line file of the ancestor, half-formed at its end, becomes the file of a fresh download."""
+    """A k-line file of the original downloader, half-formed at its end, becomes the file of a fresh download."""
     own = settings.model_copy(update={"market": "binance"})
     await fetched(own, ("klines", "1h", 0.05), "2025-03-01")
     whole = contents(own)
@@ -1124,7 +1124,7 @@ async def test_two_runs_at_once_in_one_process(exchange, settings):
 @pytest.mark.parametrize("cut", CUTS, ids=[cut[0] for cut in CUTS])
 async def test_one_empty_answer_loses_nothing(exchange, settings, cut):
     """An empty page by mistake is no word of the exchange: it is asked a second time."""
-    truth = beside(settings)
+    truth = neighbours(settings)
     await fetched(truth, cut, "2025-03-10")
     exchange.fail(PATHS[DATASETS.index(cut[0])], replace_body=b"[]", times=1)
     report = await fetched(settings.model_copy(update={"source": "rest"}), cut, "2025-03-10")

@@ -165,7 +165,7 @@ def test_without_a_tick_nothing_can_be_meant(panel):
 
 
 def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
-    """Afterwards files, report, picture, holes and state are there, and the buttons are free."""
+    """Afterwards files, report, picture, gaps and state are there, and the buttons are free."""
     click(panel, "Download")
     assert panel.buttons["Download"].disabled
     assert not panel.buttons["Cancel"].disabled
@@ -329,19 +329,19 @@ def test_without_network_sentences_say_so(settings):
 # --- repair, validate ---
 
 
-def test_repair_closes_a_hole_and_nothing_else(panel, settings):
-    """A file that was deleted comes back; the table of holes told of it before."""
+def test_repair_closes_a_gap_and_nothing_else(panel, settings):
+    """A file that was deleted comes back; the table of gaps told of it before."""
     ares.run(panel.download())
     before = files(settings)
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").unlink()
     panel.form.count.value += 1
-    shown(panel._look.holes, lambda value: "not downloaded" in value)
+    shown(panel._look.gaps, lambda value: "not downloaded" in value)
 
     click(panel, "Repair gaps")
     status(panel, "Repair gaps: complete")
 
     assert files(settings) == before
-    assert "No hole is left to close" in panel._look.holes.value
+    assert "No gap is left to close" in panel._look.gaps.value
 
 
 def test_repair_leaves_alone_what_is_not_ticked(panel, settings, exchange):

@@ -18,9 +18,9 @@ import ares_notebook as ares
 from ares_notebook import DemoExchange
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json
 from ares_notebook.model.datasets import FUTURES
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import Series, parse_file_name
-from ares_notebook.model.gaps import find_holes
+from ares_notebook.model.gaps import gaps_in
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.measure import Measure
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
@@ -183,7 +183,7 @@ async def test_what_the_pace_wants_is_asked_for(market, lost):
 
 
 async def test_the_pace_that_was_told_outlives_a_patch(market):
-    """Where REST has filled a hole of the zip, the waits that the column explains are no gaps still."""
+    """Where REST has filled a gap of the zip, the waits that the column explains are no gaps still."""
     whole = CHANGES["one wait of four"]
     settings = market(whole, [each for each in whole if each[0] != 100])
 
@@ -209,8 +209,8 @@ def test_both_neighbours_must_agree():
 
     def gaps(*hours):
         return [
-            ((hole.start_ms - MS) // HOUR_MS, (hole.end_ms - MS) // HOUR_MS, hole.rows)
-            for hole in facts_of([(hour, 0) for hour in hours], told=False).gaps
+            ((gap.start_ms - MS) // HOUR_MS, (gap.end_ms - MS) // HOUR_MS, gap.rows)
+            for gap in facts_of([(hour, 0) for hour in hours], told=False).gaps
         ]
 
     assert gaps(0, 4, 12, 16) == [(8, 12, 1)]
@@ -230,14 +230,14 @@ def test_the_edges_are_counted_by_their_own_pace(pace):
     facts = facts_of(events)
     last = events[-1][0]
 
-    def holes(end_hour, facts=facts):
-        return [hole.rows for hole in find_holes(FILE, facts, MS + end_hour * HOUR_MS)]
+    def gaps(end_hour, facts=facts):
+        return [gap.rows for gap in gaps_in(FILE, facts, MS + end_hour * HOUR_MS)]
 
     assert (facts.first_pace_ms, facts.pace_ms) == (pace * HOUR_MS, pace * HOUR_MS)
-    assert holes(96) == [48 // pace]
-    assert holes(last + pace) == [48 // pace]
-    assert find_holes(FILE, facts, MS + (last + pace) * HOUR_MS + 1)[-1].rows == 1
-    assert holes(96 + 24) == [48 // pace, 24 // pace]
+    assert gaps(96) == [48 // pace]
+    assert gaps(last + pace) == [48 // pace]
+    assert gaps_in(FILE, facts, MS + (last + pace) * HOUR_MS + 1)[-1].rows == 1
+    assert gaps(96 + 24) == [48 // pace, 24 // pace]
     assert facts_of(events, told=False).pace_ms == facts.pace_ms
 
 
@@ -246,7 +246,7 @@ def test_an_edge_without_a_pace_is_left_open():
     facts = facts_of([(8, 0), (16, 0), (20, 0)], told=False)
 
     assert (facts.first_pace_ms, facts.pace_ms) == (None, None)
-    assert [hole.rows for hole in find_holes(FILE, facts, MS + 24 * HOUR_MS)] == [None, None]
+    assert [gap.rows for gap in gaps_in(FILE, facts, MS + 24 * HOUR_MS)] == [None, None]
 
 
 @given(
@@ -301,9 +301,9 @@ def test_the_hours_go_with_their_lines():
 
 
 def test_rows_that_are_not_there_say_nothing():
-    """Without rows there is no pace, and the whole period is one hole."""
+    """Without rows there is no pace, and the whole period is one gap."""
     assert Facts().first_pace_ms is None
-    assert find_holes(FILE, Facts(), FILE.end_ms) == [Hole(FILE.start_ms, FILE.end_ms)]
+    assert gaps_in(FILE, Facts(), FILE.end_ms) == [Gap(FILE.start_ms, FILE.end_ms)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Gaps: every hole has a reason, and only holes are gaps."""
+"""Gaps: every gap has a reason, and only gaps are gaps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reading import facts_of
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gaps import REASONS
 from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Beside
+from ares_notebook.model.facts import Neighbours
 from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.gaps import find_holes
+from ares_notebook.model.gaps import gaps_in
 from ares_notebook.model.rows import empty_rows
 from ares_notebook.model.time import utc
 
@@ -137,7 +137,7 @@ async def test_the_future_is_not_yet_published(settings):
 
 
 async def test_hours_without_a_trade_are_quiet(settings):
-    """A hole in time over which the ids run on is quiet, and no row is missing in it."""
+    """A gap in time over which the ids run on is quiet, and no row is missing in it."""
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-15", settings=settings)
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
@@ -146,7 +146,7 @@ async def test_hours_without_a_trade_are_quiet(settings):
     assert table.loc[0, "start"] < datetime(2025, 3, 14, 2, 1, tzinfo=UTC)
 
 
-async def test_a_hole_in_ids_is_a_gap_though_no_second_is_missing(settings):
+async def test_a_gap_in_ids_is_a_gap_though_no_second_is_missing(settings):
     """A trade that lacks between two ids is a gap of one row; without a receipt the edges are open, too."""
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-02", settings=settings)
     path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-01.csv"
@@ -232,20 +232,20 @@ HOUR_MS = 3_600_000
 
 @given(st.sets(st.integers(0, 671)), st.integers(0, 672))
 def test_have_and_missing_are_the_wanted(had, wanted):
-    """Of any candles and any end: have plus missing is wanted, and no hole overlaps another."""
+    """Of any candles and any end: have plus missing is wanted, and no gap overlaps another."""
     start_ms = MONTH.period.start_ms
     until_ms = start_ms + wanted * HOUR_MS
     facts = facts_of(MONTH, candles([start_ms + at * HOUR_MS for at in sorted(had)]))
-    holes = find_holes(MONTH, facts, until_ms)
+    gaps = gaps_in(MONTH, facts, until_ms)
 
     inside = sum(at < wanted for at in had)
-    assert inside + sum(hole.rows or 0 for hole in holes) == wanted
-    ends = [(hole.start_ms, hole.end_ms) for hole in holes]
+    assert inside + sum(gap.rows or 0 for gap in gaps) == wanted
+    ends = [(gap.start_ms, gap.end_ms) for gap in gaps]
     assert all(one[1] <= other[0] for one, other in pairwise(ends))
 
 
 @given(st.sets(st.integers(0, 671)), st.lists(st.tuples(st.integers(0, 671), st.integers(1, 90))))
-def test_explained_and_open_holes_are_all_the_holes(had, answers):
+def test_explained_and_open_gaps_are_all_the_gaps(had, answers):
     """Whatever the exchange has answered: explained plus unexplained rows are the missing ones."""
     start_ms = MONTH.period.start_ms
     facts = facts_of(MONTH, candles([start_ms + at * HOUR_MS for at in sorted(had)]))
@@ -253,10 +253,10 @@ def test_explained_and_open_holes_are_all_the_holes(had, answers):
         Absence(start_ms + at * HOUR_MS, start_ms + (at + length) * HOUR_MS, "rest", "2025-06-01")
         for at, length in answers
     )
-    have = Have(MONTH, facts=facts, absences=absences)
+    entry = CacheEntry(MONTH, facts=facts, absences=absences)
     heard = {at + step for at, length in answers for step in range(length)}
 
-    left = have.missing(have.unexplained(MONTH.period.end_ms))
+    left = entry.missing(entry.unexplained(MONTH.period.end_ms))
     assert left == len(set(range(672)) - had - heard)
 
 
@@ -265,12 +265,12 @@ def test_ids_that_are_missing_are_counted_to_the_neighbours(had, before, after):
     """Of any ids of a day and of its neighbours: have plus missing is all between them."""
     ids = sorted(each + 1000 for each in had)
     facts = facts_of(TRADES, trades(ids))
-    beside = Beside(ids[0] - 1 - before, ids[-1] + 1 + after)
-    holes = find_holes(TRADES, facts, TRADES.period.end_ms, beside)
+    neighbours = Neighbours(ids[0] - 1 - before, ids[-1] + 1 + after)
+    gaps = gaps_in(TRADES, facts, TRADES.period.end_ms, neighbours)
 
-    between = beside.first_id_after - beside.last_id_before - 1
-    assert len(ids) + sum(hole.rows or 0 for hole in holes) == between
-    assert all(hole.rows for hole in holes)
+    between = neighbours.first_id_after - neighbours.last_id_before - 1
+    assert len(ids) + sum(gap.rows or 0 for gap in gaps) == between
+    assert all(gap.rows for gap in gaps)
 
 
 def candles(opens: list[int]):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.cache import listing
-from ares_notebook.cache.listing import Listing, list_cache
+from ares_notebook.cache.listing import CacheListing, list_cache
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Trouble
@@ -45,7 +45,7 @@ def looks(monkeypatch):
     return seen
 
 
-def look(folder) -> Listing:
+def look(folder) -> CacheListing:
     """What lies there."""
     return list_cache(folder, folder / ".ares" / "receipts")
 
@@ -112,7 +112,7 @@ def test_what_a_store_notes_is_its_own(folder):
     settings = Settings(cache_dir=folder)
     one, other = Store(settings), Store(settings)
     before = (one.files(), other.files())
-    one.complain(parse_file_name("futures_BTCUSDT_2025-01.csv"), Trouble("failed", "", ""))
+    one.record_failure(parse_file_name("futures_BTCUSDT_2025-01.csv"), Trouble("failed", "", ""))
 
     assert before == ([], [])
     assert (len(one.files()), len(other.files()), len(Store(settings).files())) == (1, 0, 1)
@@ -145,7 +145,7 @@ async def test_who_holds_the_lock_knows_how_the_file_lies(folder):
 @given(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(["put", "drop", "note"]), NAMES)))
 def test_names_are_those_that_are_there_or_noted(there, noted, changes):
     """Whatever comes and goes, the names are all of both, in order, and found by their beginning."""
-    found = Listing(dict(zip(there, there, strict=True)), set(noted), sorted(there | noted))
+    found = CacheListing(dict(zip(there, there, strict=True)), set(noted), sorted(there | noted))
     for what, names in changes:
         for name in names:
             if what == "note":

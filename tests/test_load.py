@@ -48,7 +48,7 @@ def test_klines_as_promised(filled):
 
 
 def test_trades_as_promised(filled):
-    """Trades come in order of ids without a hole, with bool flags and whole ids."""
+    """Trades come in order of ids without a gap, with bool flags and whole ids."""
     frame = ares.load_agg_trades("BTCUSDT", settings=filled)
 
     assert (frame["agg_trade_id"].diff().dropna() == 1).all()
@@ -117,8 +117,8 @@ def test_confirmed_halt_is_complete(filled):
     assert frame.attrs["complete"]
 
 
-def test_hole_is_told(filled):
-    """A window with a hole loads what is there, with one warning and the hole in attrs."""
+def test_gap_is_told(filled):
+    """A window with a gap loads what is there, with one warning and the gap in attrs."""
     path = filled.cache_dir / "klines_BTCUSDT_1h_2025-03.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:25] + lines[31:]))
@@ -127,10 +127,10 @@ def test_hole_is_told(filled):
     with pytest.warns(IncompleteData, match="2025-03-02 00:00:00 to 2025-03-02 06:00:00") as caught:
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-01", "2025-03-04", settings=filled)
 
-    hole = (datetime(2025, 3, 2, tzinfo=UTC), datetime(2025, 3, 2, 6, tzinfo=UTC))
+    gap = (datetime(2025, 3, 2, tzinfo=UTC), datetime(2025, 3, 2, 6, tzinfo=UTC))
     assert len(caught) == 1
     assert len(frame) == 66
-    assert frame.attrs == {"complete": False, "missing": [hole]}
+    assert frame.attrs == {"complete": False, "missing": [gap]}
 
 
 def test_window_beyond_the_cache_is_told(filled):
@@ -138,9 +138,9 @@ def test_window_beyond_the_cache_is_told(filled):
     with pytest.warns(IncompleteData):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)
 
-    hole = (datetime(2025, 3, 15, tzinfo=UTC), datetime(2025, 3, 16, tzinfo=UTC))
+    gap = (datetime(2025, 3, 15, tzinfo=UTC), datetime(2025, 3, 16, tzinfo=UTC))
     assert len(frame) == 12
-    assert [hole] == frame.attrs["missing"]
+    assert [gap] == frame.attrs["missing"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_time_before_listing_is_complete(settings):
 
 
 def test_old_files_are_loaded_as_they_are(settings):
-    """Files of the ancestor load: any of its stamps, out of order, doubled, with a bad line."""
+    """Files of the original downloader load: any of its stamps, out of order, doubled, with a bad line."""
     settings.cache_dir.mkdir()
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").write_text(
         "timestamp,open,high,low,close,volume\n"

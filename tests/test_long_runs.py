@@ -25,7 +25,7 @@ HOURS = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
 
 
 def rates(file, values, *, every=8):
-    """Payments of these rates, some hours apart, from the start of the file on; None is a hole."""
+    """Payments of these rates, some hours apart, from the start of the file on; None is a gap."""
     return [
         {"timestamp": (file.start_ms + at * every * HOUR_MS) * 1000, "fundingRate": value}
         for at, value in enumerate(values)
@@ -34,7 +34,7 @@ def rates(file, values, *, every=8):
 
 
 def candles(file, prices, step_ms=HOUR_MS):
-    """Flat candles without volume at these prices; a letter is a traded one, None a hole."""
+    """Flat candles without volume at these prices; a letter is a traded one, None a gap."""
     return [
         {
             "timestamp": (file.start_ms + at * step_ms) * 1000,
@@ -105,7 +105,7 @@ def test_a_week_is_a_week_at_every_interval(name, number, step_hours):
     assert (told is not None) == (number * step_hours >= 168)
 
 
-def test_a_hole_ends_a_run():
+def test_a_gap_ends_a_run():
     """Where rows are missing nothing is claimed of the time between."""
     week = ["5.0"] * 100
     assert found(tallied(HOURS, candles(HOURS, [*week, None, *week])), FLAT) is None

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from reading import facts_of
 
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.gaps import find_holes, unasked, unexplained
+from ares_notebook.model.gaps import gaps_in, unasked, unexplained
 from ares_notebook.model.intervals import next_open_ms
 from ares_notebook.model.rows import schema_of
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
@@ -48,8 +48,8 @@ def slices(table, cuts):
     return [table.slice(a, b - a) for a, b in pairwise(edges)]
 
 
-def assert_apart(holes):
-    for one, other in pairwise(holes):
+def assert_apart(gaps):
+    for one, other in pairwise(gaps):
         assert one.end_ms <= other.start_ms
 
 
@@ -60,7 +60,7 @@ cuts_made = st.lists(st.integers(0, 200), max_size=5)
 @settings(deadline=None)
 @given(had=opens_had, stray=st.booleans(), until=st.integers(1, 186 * 4))
 def test_candles_had_and_missing_are_those_wanted(had, stray, until):
-    """Whatever candles are there: those of the window plus those of the holes are the grid, once each."""
+    """Whatever candles are there: those of the window plus those of the gaps are the grid, once each."""
     until_ms = CANDLES.period.start_ms + until * HOUR_MS
     grid = CANDLES.opens(CANDLES.grid_end_ms)
     opens = [grid[at] for at in had]
@@ -68,31 +68,31 @@ def test_candles_had_and_missing_are_those_wanted(had, stray, until):
     rows = sorted({*opens, *([grid[3] + 1_694_789] if stray else [])})
 
     facts = facts_of(CANDLES, candles(rows)) if rows else Facts()
-    holes = find_holes(CANDLES, facts, until_ms)
+    gaps = gaps_in(CANDLES, facts, until_ms)
 
     wanted = list(CANDLES.opens(until_ms))
     there = [at for at in wanted if at in set(opens)]
-    missing = [at for at in wanted for hole in holes if hole.start_ms <= at < hole.end_ms]
+    missing = [at for at in wanted for gap in gaps if gap.start_ms <= at < gap.end_ms]
     assert sorted(there + missing) == wanted
-    assert [hole.rows for hole in holes] == [
-        sum(hole.start_ms <= at < hole.end_ms for at in grid) for hole in holes
+    assert [gap.rows for gap in gaps] == [
+        sum(gap.start_ms <= at < gap.end_ms for at in grid) for gap in gaps
     ]
-    assert_apart(holes)
+    assert_apart(gaps)
     assert facts.off_grid == stray
     assert facts.rows == len(rows)
 
 
 @settings(deadline=None)
 @given(had=opens_had, until=st.integers(0, 186 * 4))
-def test_no_hole_reaches_beyond_what_is_wanted(had, until):
+def test_no_gap_reaches_beyond_what_is_wanted(had, until):
     """Nothing at or after the end is asked for, whatever later rows are there already."""
     until_ms = CANDLES.period.start_ms + until * HOUR_MS
     grid = CANDLES.opens(CANDLES.grid_end_ms)
 
-    holes = find_holes(CANDLES, facts_of(CANDLES, candles([grid[at] for at in had])), until_ms)
+    gaps = gaps_in(CANDLES, facts_of(CANDLES, candles([grid[at] for at in had])), until_ms)
 
-    assert all(hole.end_ms <= until_ms for hole in holes)
-    assert sum(hole.rows for hole in holes) <= len(CANDLES.opens(until_ms))
+    assert all(gap.end_ms <= until_ms for gap in gaps)
+    assert sum(gap.rows for gap in gaps) <= len(CANDLES.opens(until_ms))
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_long_candles_are_missing_until_they_are_there(name):
     last = opens[-1]
 
     rows = candles(opens[:-1])
-    before = find_holes(file, facts_of(file, rows), next_open_ms(file.series.interval, last) - 1)
-    after = find_holes(file, facts_of(file, rows), next_open_ms(file.series.interval, last))
-    full = find_holes(file, facts_of(file, candles(opens)), file.grid_end_ms)
+    before = gaps_in(file, facts_of(file, rows), next_open_ms(file.series.interval, last) - 1)
+    after = gaps_in(file, facts_of(file, rows), next_open_ms(file.series.interval, last))
+    full = gaps_in(file, facts_of(file, candles(opens)), file.grid_end_ms)
 
     assert (before, full) == ([], [])
-    assert [(hole.rows, hole.end_ms) for hole in after] == [(1, file.grid_end_ms)]
+    assert [(gap.rows, gap.end_ms) for gap in after] == [(1, file.grid_end_ms)]
 
 
 @pytest.mark.parametrize("month", ["2024-12", "2025-02"])
@@ -118,13 +118,13 @@ def test_rows_of_another_month_prove_nothing_about_this_one(month):
     """A file that holds another month's rows lacks all of its own."""
     other = parse_file_name(f"klines_BTCUSDT_4h_{month}.csv")
 
-    holes = find_holes(
+    gaps = gaps_in(
         CANDLES,
         facts_of(CANDLES, candles(list(other.opens(other.grid_end_ms)))),
         CANDLES.grid_end_ms,
     )
 
-    assert holes == [Hole(CANDLES.period.start_ms, CANDLES.period.end_ms, rows=186)]
+    assert gaps == [Gap(CANDLES.period.start_ms, CANDLES.period.end_ms, rows=186)]
 
 
 # Ids and stamps that never fall back; many trades share a millisecond.
@@ -142,52 +142,52 @@ tapes = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3)), min_size=1, ma
 @settings(deadline=None)
 @given(tapes)
 def test_trades_had_and_missing_are_those_wanted(tape):
-    """Ids that are there plus ids of the holes are all from first to last, once each; the edges stay open."""
+    """Ids that are there plus ids of the gaps are all from first to last, once each; the edges stay open."""
     facts = facts_of(TRADES, trades(tape))
-    holes = find_holes(TRADES, facts, TRADES.period.end_ms)
+    gaps = gaps_in(TRADES, facts, TRADES.period.end_ms)
 
-    inside = [hole for hole in holes if hole.rows is not None]
-    missing = [at for hole in inside for at in range(hole.after_id + 1, hole.before_id)]
+    inside = [gap for gap in gaps if gap.rows is not None]
+    missing = [at for gap in inside for at in range(gap.after_id + 1, gap.before_id)]
     assert sorted([each[0] for each in tape] + missing) == list(range(tape[0][0], tape[-1][0] + 1))
-    assert [hole.rows for hole in inside] == [h.before_id - h.after_id - 1 for h in inside]
-    assert (holes[0].rows, holes[0].before_id) == (None, tape[0][0])
-    assert (holes[-1].rows, holes[-1].after_id) == (None, tape[-1][0])
-    assert holes[0].start_ms == TRADES.period.start_ms
-    assert holes[-1].end_ms == TRADES.period.end_ms
+    assert [gap.rows for gap in inside] == [h.before_id - h.after_id - 1 for h in inside]
+    assert (gaps[0].rows, gaps[0].before_id) == (None, tape[0][0])
+    assert (gaps[-1].rows, gaps[-1].after_id) == (None, tape[-1][0])
+    assert gaps[0].start_ms == TRADES.period.start_ms
+    assert gaps[-1].end_ms == TRADES.period.end_ms
 
 
 @settings(deadline=None)
 @given(tapes)
-def test_the_holes_of_trades_reach_into_the_milliseconds_on_both_sides(tape):
-    """A missing trade may share the millisecond of its neighbour, so each hole holds both."""
+def test_the_gaps_of_trades_reach_into_the_milliseconds_on_both_sides(tape):
+    """A missing trade may share the millisecond of its neighbour, so each gap holds both."""
     stamps = dict(tape)
 
-    holes = find_holes(TRADES, facts_of(TRADES, trades(tape)), TRADES.period.end_ms)
+    gaps = gaps_in(TRADES, facts_of(TRADES, trades(tape)), TRADES.period.end_ms)
 
-    for hole in holes:
-        if hole.after_id is not None:
-            assert hole.start_ms <= stamps[hole.after_id]
-        if hole.before_id is not None:
-            assert stamps[hole.before_id] < hole.end_ms
+    for gap in gaps:
+        if gap.after_id is not None:
+            assert gap.start_ms <= stamps[gap.after_id]
+        if gap.before_id is not None:
+            assert stamps[gap.before_id] < gap.end_ms
 
 
 @settings(deadline=None)
 @given(st.sets(st.integers(0, 92), min_size=1).map(sorted), st.integers(0, 46))
 def test_funding_every_eight_hours_had_and_missing_are_those_wanted(had, late):
-    """Events that are there plus those of the holes are one every eight hours, late or not."""
+    """Events that are there plus those of the gaps are one every eight hours, late or not."""
     assume(len(had) > 1)
     start_ms = FUNDING.period.start_ms
 
     facts = facts_of(FUNDING, funding([start_ms + at * 8 * HOUR_MS + late for at in had]))
-    holes = find_holes(FUNDING, replace(facts, pace_ms=8 * HOUR_MS), FUNDING.period.end_ms)
+    gaps = gaps_in(FUNDING, replace(facts, pace_ms=8 * HOUR_MS), FUNDING.period.end_ms)
 
     wanted = range(start_ms, FUNDING.period.end_ms, 8 * HOUR_MS)
-    missing = [at for at in wanted for hole in holes if hole.start_ms <= at < hole.end_ms]
+    missing = [at for at in wanted for gap in gaps if gap.start_ms <= at < gap.end_ms]
     assert sorted([wanted[at] for at in had] + missing) == list(wanted)
-    for hole in holes:
-        if hole.rows is not None:
-            assert hole.rows == sum(hole.start_ms <= at < hole.end_ms for at in wanted)
-    assert_apart(holes)
+    for gap in gaps:
+        if gap.rows is not None:
+            assert gap.rows == sum(gap.start_ms <= at < gap.end_ms for at in wanted)
+    assert_apart(gaps)
 
 
 @pytest.mark.parametrize("pace", [1, 4, 8])
@@ -199,11 +199,11 @@ def test_the_pace_of_funding_is_read_off_the_events(pace):
 
     facts = facts_of(FUNDING, funding([at for at in events if at not in lost]))
 
-    assert facts.gaps == (Hole(lost[0], events[9], rows=2),)
+    assert facts.gaps == (Gap(lost[0], events[9], rows=2),)
     assert facts.pace_ms == pace * HOUR_MS
 
 
-def test_a_change_of_pace_is_no_hole():
+def test_a_change_of_pace_is_no_gap():
     """Eight hours, then four, then eight again: every event is there."""
     start_ms = FUNDING.period.start_ms
     hours = [0, 8, 16, 24, 28, 32, 36, 40, 48, 56]
@@ -218,9 +218,9 @@ def test_an_event_that_comes_sooner_than_the_pace_so_far_is_asked_for():
     start_ms = FUNDING.period.start_ms
     facts = facts_of(FUNDING, funding([start_ms + at * 8 * HOUR_MS for at in range(10)]))
 
-    [hole] = find_holes(FUNDING, facts, start_ms + 5 * DAY_MS)
+    [gap] = gaps_in(FUNDING, facts, start_ms + 5 * DAY_MS)
 
-    assert hole.start_ms <= start_ms + (72 + 1) * HOUR_MS
+    assert gap.start_ms <= start_ms + (72 + 1) * HOUR_MS
 
 
 @settings(deadline=None)
@@ -252,15 +252,15 @@ def test_funding_in_any_blocks_gives_the_same_facts(had, cuts):
 
 
 @pytest.mark.parametrize("file", [CANDLES, TRADES, FUNDING], ids=lambda file: file.name)
-def test_a_file_that_is_not_there_is_one_hole(file):
+def test_a_file_that_is_not_there_is_one_gap(file):
     """Without rows all that is wanted is missing."""
     half = file.period.start_ms + DAY_MS // 2
 
-    [hole] = find_holes(file, Facts(), half)
+    [gap] = gaps_in(file, Facts(), half)
 
-    assert (hole.start_ms, hole.end_ms) == (file.period.start_ms, half)
-    assert hole.rows == (3 if file is CANDLES else None)
-    assert find_holes(file, Facts(), file.period.start_ms) == []
+    assert (gap.start_ms, gap.end_ms) == (file.period.start_ms, half)
+    assert gap.rows == (3 if file is CANDLES else None)
+    assert gaps_in(file, Facts(), file.period.start_ms) == []
 
 
 def absence(start_hour, end_hour, evidence="rest", **ids):
@@ -274,12 +274,12 @@ def absence(start_hour, end_hour, evidence="rest", **ids):
     )
 
 
-def test_an_answer_explains_the_part_of_a_hole_that_it_speaks_of():
+def test_an_answer_explains_the_part_of_a_gap_that_it_speaks_of():
     """What the exchange has not been heard about stays; its rows are counted anew."""
     start_ms = CANDLES.period.start_ms
-    hole = Hole(start_ms, start_ms + 40 * HOUR_MS, rows=10)
+    gap = Gap(start_ms, start_ms + 40 * HOUR_MS, rows=10)
 
-    left = unexplained(CANDLES, [hole], [absence(8, 16), absence(30, 60)])
+    left = unexplained(CANDLES, [gap], [absence(8, 16), absence(30, 60)])
 
     assert [
         ((h.start_ms - start_ms) // HOUR_MS, (h.end_ms - start_ms) // HOUR_MS, h.rows) for h in left
@@ -287,18 +287,18 @@ def test_an_answer_explains_the_part_of_a_hole_that_it_speaks_of():
         (0, 8, 2),
         (16, 30, 4),
     ]
-    assert unexplained(CANDLES, [hole], [absence(0, 40)]) == []
+    assert unexplained(CANDLES, [gap], [absence(0, 40)]) == []
 
 
-def test_the_archives_silence_explains_no_hole():
+def test_the_archives_silence_explains_no_gap():
     """Archives have been published cut short: their silence is no proof, and is not asked for twice."""
     start_ms = CANDLES.period.start_ms
-    hole = Hole(start_ms, start_ms + 8 * HOUR_MS, rows=2)
-    edge = Hole(TRADES.period.start_ms, TRADES.period.start_ms + 5)
+    gap = Gap(start_ms, start_ms + 8 * HOUR_MS, rows=2)
+    edge = Gap(TRADES.period.start_ms, TRADES.period.start_ms + 5)
     silence = Absence(edge.start_ms, edge.end_ms, "archive", "2025-02-01")
 
-    assert unexplained(CANDLES, [hole], [absence(0, 8, "archive")]) == [hole]
-    assert unasked(CANDLES, [hole], [absence(0, 8, "archive")]) == []
+    assert unexplained(CANDLES, [gap], [absence(0, 8, "archive")]) == [gap]
+    assert unasked(CANDLES, [gap], [absence(0, 8, "archive")]) == []
     assert unexplained(TRADES, [edge], [silence]) == [edge]
     assert unasked(TRADES, [edge], [silence]) == []
 
@@ -313,10 +313,10 @@ def test_the_archives_silence_explains_no_hole():
         ((None, None), False),
     ],
 )
-def test_a_hole_in_ids_is_explained_by_ids_alone(ids, is_explained):
+def test_a_gap_in_ids_is_explained_by_ids_alone(ids, is_explained):
     """An answer about a stretch of time says nothing of ids that are missing in it."""
     at = to_ms(as_utc("2025-01-15T05:00"))
-    hole = Hole(at, at + 1, rows=9, after_id=10, before_id=20)
+    gap = Gap(at, at + 1, rows=9, after_id=10, before_id=20)
     heard = Absence(at - 9, at + 9, "rest", "2025-02-01", after_id=ids[0], before_id=ids[1])
 
-    assert unexplained(TRADES, [hole], [heard]) == ([] if is_explained else [hole])
+    assert unexplained(TRADES, [gap], [heard]) == ([] if is_explained else [gap])

@@ -1,4 +1,4 @@
-"""Coming from the ancestor: the shim of the guide works as it is printed there."""
+"""Coming from the original downloader: the shim of the guide works as it is printed there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ asyncio.run(step1())
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project as the ancestor's was, with the shim in the place of the module."""
+    """A project as the original downloader's was, with the shim in the place of the module."""
     steps = tmp_path / "src" / "training" / "steps"
     steps.mkdir(parents=True)
     for folder in (steps, steps.parent, steps.parent.parent):
@@ -52,7 +52,7 @@ def test_the_shim_is_three_lines():
 
 
 def test_old_callers_go_on_working(project, settings):
-    """A program that imports the ancestor's module gets its data, and takes the report for True."""
+    """A program that imports the original downloader's module gets its data, and takes the report for True."""
     names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir", "market")
     told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
     done = subprocess.run(
@@ -74,7 +74,7 @@ def test_old_callers_go_on_working(project, settings):
 
 
 def test_every_old_name_is_told_of():
-    """Each public name that the ancestor had stands in the guide, and is there."""
+    """Each public name that the original downloader had stands in the guide, and is there."""
     old = [
         "download_all_data",
         "download_klines_data",

@@ -22,7 +22,7 @@ async def old(exchange: DemoExchange, settings: Settings) -> list[str]:
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-02", settings=other)
     rows = csv.DictReader(io.StringIO((other.cache_dir / NAME).read_text()))
     settings.cache_dir.mkdir()
-    # The ancestor went through floats, and pandas.
+    # The original downloader went through floats, and pandas.
     lines = [
         ",".join(
             [
@@ -86,7 +86,7 @@ async def test_an_old_day_is_completed_in_its_own_columns(settings, old, part):
     assert frame["price"].tolist() == [float(line.split(",")[1]) for line in old[1:]]
 
 
-async def test_an_old_day_with_a_hole_inside_is_replaced_whole(settings, old):
+async def test_an_old_day_with_a_gap_inside_is_replaced_whole(settings, old):
     """An old file whose ids do not run on proves nothing, and gives way to a whole one of ours."""
     put(settings, [*old[:1000], *old[1010:]])
     report = await fetched(settings)

@@ -56,7 +56,7 @@ def settings(filled, tmp_path):
 
 
 @pytest.fixture
-def lake(settings, tmp_path):
+def destination(settings, tmp_path):
     """The dataset, of floats."""
     assert ares.to_parquet(tmp_path / "lake", settings=settings)
     return tmp_path / "lake"
@@ -66,31 +66,35 @@ def actions(report):
     return dict(zip(report.to_frame()["file"], report.to_frame()["action"], strict=True))
 
 
-def test_each_cache_file_is_one_file_in_its_partition(lake):
+def test_each_cache_file_is_one_file_in_its_partition(destination):
     """Folders a kind, symbol and month; besides only a note of the market, and no temporary file."""
-    there = {path.relative_to(lake).as_posix() for path in lake.rglob("*") if path.is_file()}
+    there = {
+        path.relative_to(destination).as_posix()
+        for path in destination.rglob("*")
+        if path.is_file()
+    }
 
     assert there == {*NAMES.values(), "_ares_origin.json"}
 
 
 @pytest.mark.parametrize("note", ['{"market": "binance"}', "{", "[]"])
-def test_markets_do_not_mix(settings, lake, note):
+def test_markets_do_not_mix(settings, destination, note):
     """Into a dataset of another market, or of nobody knows whose, nothing is written."""
-    (lake / "_ares_origin.json").write_text(note)
-    for path in lake.rglob("*.parquet"):
+    (destination / "_ares_origin.json").write_text(note)
+    for path in destination.rglob("*.parquet"):
         path.unlink()
     with pytest.raises(WrongMarket, match="would be mixed into it"):
-        ares.to_parquet(lake, settings=settings)
+        ares.to_parquet(destination, settings=settings)
 
-    assert list(lake.rglob("*.parquet")) == []
+    assert list(destination.rglob("*.parquet")) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_numbers_are_those_of_the_cache(settings, lake, tmp_path, name):
+def test_numbers_are_those_of_the_cache(settings, destination, tmp_path, name):
     """As floats they are what loading gives; as decimals they have the very digits of the CSV."""
     assert ares.to_parquet(tmp_path / "exact", decimal=True, settings=settings)
     text = pd.read_csv(settings.cache_dir / name, dtype=str)
-    floats = pq.ParquetFile(lake / NAMES[name]).read().to_pandas()
+    floats = pq.ParquetFile(destination / NAMES[name]).read().to_pandas()
     exact = pq.ParquetFile(tmp_path / "exact" / NAMES[name]).read().to_pandas()
 
     assert list(floats) == list(exact) == list(text)
@@ -105,9 +109,9 @@ def test_numbers_are_those_of_the_cache(settings, lake, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_tells_of_itself(settings, lake, name):
+def test_a_file_tells_of_itself(settings, destination, name):
     """Zstd, statistics of every column, its order, and the receipt of the file it was made of."""
-    metadata = pq.read_metadata(lake / NAMES[name])
+    metadata = pq.read_metadata(destination / NAMES[name])
     group = metadata.row_group(0)
     receipt = json.loads((settings.cache_dir / f".ares/receipts/{name}.json").read_text())
 
@@ -117,16 +121,16 @@ def test_a_file_tells_of_itself(settings, lake, name):
     assert json.loads(metadata.metadata[b"ares_notebook"]) == receipt
 
 
-def test_only_what_is_new_is_written(settings, lake):
+def test_only_what_is_new_is_written(settings, destination):
     """Of a second export nothing is written; of one after a change only what changed."""
-    stamps = {path: path.stat().st_mtime_ns for path in lake.rglob("*.parquet")}
-    again = ares.to_parquet(lake, settings=settings)
+    stamps = {path: path.stat().st_mtime_ns for path in destination.rglob("*.parquet")}
+    again = ares.to_parquet(destination, settings=settings)
     with DemoExchange(trades_per_day=6_000) as exchange:
         grown = exchange.settings(cache_dir=settings.cache_dir, progress=False)
         ares.run(
             ares.download_klines_data("BTCUSDT", "1h", 5 * DAY, end="2025-03-03", settings=grown)
         )
-    later = ares.to_parquet(lake, settings=settings)
+    later = ares.to_parquet(destination, settings=settings)
 
     assert set(actions(again).values()) == {"skip"}
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
@@ -136,23 +140,23 @@ def test_only_what_is_new_is_written(settings, lake):
     assert again.rows == sum(pq.read_metadata(path).num_rows for path in stamps)
 
 
-def test_numbers_of_two_types_do_not_mix(settings, lake):
+def test_numbers_of_two_types_do_not_mix(settings, destination):
     """A dataset of floats takes no decimals, of no symbol, and says how to go on."""
     with pytest.raises(BadArgument, match=r"float64.*pass decimal=False, or choose"):
-        ares.to_parquet(lake, "ETHUSDT", decimal=True, settings=settings)
+        ares.to_parquet(destination, "ETHUSDT", decimal=True, settings=settings)
 
     for name in NAMES.values():
-        fields = pq.read_schema(lake / name)
+        fields = pq.read_schema(destination / name)
         assert not any(pa.types.is_decimal(field.type) for field in fields)
 
 
 @pytest.mark.parametrize("bytes_left", [0, 100])
-def test_a_file_that_is_not_whole_is_written_anew(settings, lake, bytes_left):
+def test_a_file_that_is_not_whole_is_written_anew(settings, destination, bytes_left):
     """What is there counts only if it says of which bytes it was made."""
-    path = lake / NAMES["futures_BTCUSDT_2025-02.csv"]
+    path = destination / NAMES["futures_BTCUSDT_2025-02.csv"]
     whole = path.read_bytes()
     path.write_bytes(whole[:bytes_left])
-    report = ares.to_parquet(lake, settings=settings)
+    report = ares.to_parquet(destination, settings=settings)
 
     assert actions(report)["futures_BTCUSDT_2025-02.csv"] == "write"
     assert path.read_bytes() == whole
@@ -200,20 +204,20 @@ def test_wrong_places_are_refused(settings, tmp_path):
 
 # Dask 2026.8 is older than what pandas 3.1 warns of.
 @pytest.mark.filterwarnings("ignore:The inplace keyword:pandas.errors.Pandas4Warning")
-def test_three_readers_agree(settings, lake):
+def test_three_readers_agree(settings, destination):
     """Dask, Polars and DuckDB read a month of one symbol out of the whole, as the documentation shows."""
     frame = dask.dataframe.read_parquet(
-        lake / "klines_1h", filters=[("symbol", "==", "BTCUSDT"), ("month", "==", "2025-02")]
+        destination / "klines_1h", filters=[("symbol", "==", "BTCUSDT"), ("month", "==", "2025-02")]
     )
     by_dask = frame["volume"].sum().compute()
     by_polars = (
-        pl.scan_parquet(lake / "klines_1h", hive_partitioning=True)
+        pl.scan_parquet(destination / "klines_1h", hive_partitioning=True)
         .filter(symbol="BTCUSDT", month="2025-02")
         .select(pl.col("volume").sum())
         .collect()
         .item()
     )
-    files = duckdb.read_parquet(f"{lake}/klines_1h/**/*.parquet", hive_partitioning=True)
+    files = duckdb.read_parquet(f"{destination}/klines_1h/**/*.parquet", hive_partitioning=True)
     wanted = files.filter("symbol = 'BTCUSDT' and month = '2025-02'")
     by_duckdb = wanted.sum("volume").fetchall()[0][0]
     truth = ares.load_klines("BTCUSDT", "1h", settings=settings)["volume"].sum()

@@ -13,7 +13,7 @@ from nobody import as_nobody, reachable_folder
 
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.writer import Part
+from ares_notebook.cache.writer import FileWriter
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
 from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Trouble
@@ -78,7 +78,7 @@ def test_a_part_that_is_not_committed_leaves_nothing(opened, compression):
     assert during[0].startswith(".")
     assert during[0].endswith(".part")
     assert visible(store) == []
-    assert store.have(FUNDING).path is None
+    assert store.entry(FUNDING).path is None
 
 
 def test_a_committed_file_is_whole(opened):
@@ -91,8 +91,8 @@ def test_a_committed_file_is_whole(opened):
     assert text.startswith(header_of(FUNDING.dataset))
     assert text.count(b"\n") == 4
     assert visible(store) == [FUNDING.name]
-    have = opened().have(FUNDING)
-    assert (have.facts.rows, have.sources, have.final, have.legacy) == (3, SOURCES, True, False)
+    entry = opened().entry(FUNDING)
+    assert (entry.facts.rows, entry.sources, entry.final, entry.legacy) == (3, SOURCES, True, False)
 
 
 def test_a_file_can_be_read_by_the_group(opened):
@@ -136,7 +136,7 @@ def test_the_first_trade_ever_has_id_zero(opened):
 
     put(store, rows, file=TRADES)
 
-    assert store.have(TRADES).facts.first_id == 0
+    assert store.entry(TRADES).facts.first_id == 0
 
 
 def test_a_part_without_rows_leaves_a_receipt_and_no_file(opened):
@@ -146,9 +146,9 @@ def test_a_part_without_rows_leaves_a_receipt_and_no_file(opened):
 
     put(store, absences=ABSENCES)
 
-    have = opened().have(FUNDING)
+    entry = opened().entry(FUNDING)
     assert visible(store) == []
-    assert (have.path, have.absences, have.final) == (None, ABSENCES, True)
+    assert (entry.path, entry.absences, entry.final) == (None, ABSENCES, True)
     assert opened().files() == [FUNDING]
 
 
@@ -165,7 +165,7 @@ def test_a_commit_that_fails_leaves_the_old_file(opened):
 
     assert (store.folder / FUNDING.name).read_bytes() == old
     assert [name for name in visible(store) if name.endswith(".part")] == []
-    assert opened().have(FUNDING).sources == SOURCES
+    assert opened().entry(FUNDING).sources == SOURCES
 
 
 def test_a_new_version_takes_the_place_of_the_old(opened):
@@ -175,7 +175,7 @@ def test_a_new_version_takes_the_place_of_the_old(opened):
 
     put(store, events(0, rate="0.5"))
 
-    assert opened().have(FUNDING).facts.rows == 1
+    assert opened().entry(FUNDING).facts.rows == 1
     assert visible(store) == [FUNDING.name]
 
 
@@ -189,7 +189,7 @@ def test_the_two_forms_of_a_file_are_never_both_there(opened, first, then):
 
     assert visible(store) == [FUNDING.name + (".zst" if then else "")]
     fresh = opened()
-    assert fresh.have(FUNDING).sources == SOURCES
+    assert fresh.entry(FUNDING).sources == SOURCES
     assert pa.concat_tables(fresh.rows(FUNDING)).to_pylist() == events(0, 8).to_pylist()
 
 
@@ -207,7 +207,7 @@ def test_compressed_files_hold_the_same_text(opened):
 def test_stale_parts_are_found(opened):
     """Temporary files of a killed process are listed, those of one file or all."""
     store = opened()
-    left = Part(TRADES, store.folder, compressed=False)
+    left = FileWriter(TRADES, store.folder, compressed=False)
     left.close()
 
     assert store.parts(TRADES) == store.parts() == [left.path]
@@ -228,7 +228,7 @@ def forge(store):
 
 def is_believed(store):
     """Whether the forged receipt is taken at its word."""
-    return store.have(FUNDING).facts.rows == 77
+    return store.entry(FUNDING).facts.rows == 77
 
 
 def test_a_receipt_is_trusted_while_size_and_mtime_match(opened):
@@ -250,7 +250,7 @@ def test_where_only_the_mtime_differs_the_sha256_decides(opened):
     os.utime(path, ns=(1, 1))
     copied = is_believed(opened())
     path.write_bytes(path.read_bytes().replace(b"0.00010000", b"0.00020000", 1))
-    changed = opened().have(FUNDING)
+    changed = opened().entry(FUNDING)
 
     assert copied
     assert changed.facts.rows == 2
@@ -268,7 +268,7 @@ def test_a_receipt_whose_file_has_grown_is_not_believed(opened):
     path.write_bytes(path.read_bytes() + b"2025-01-01 16:00:00.000,0.1\n")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    assert opened().have(FUNDING).facts.rows == 3
+    assert opened().entry(FUNDING).facts.rows == 3
 
 
 def test_confirmed_absences_survive_changes_of_the_file(opened):
@@ -277,9 +277,9 @@ def test_confirmed_absences_survive_changes_of_the_file(opened):
     put(store, events(0, 8), absences=ABSENCES)
 
     (store.folder / FUNDING.name).write_bytes(b"rubbish")
-    broken = opened().have(FUNDING)
+    broken = opened().entry(FUNDING)
     (store.folder / FUNDING.name).unlink()
-    gone = opened().have(FUNDING)
+    gone = opened().entry(FUNDING)
 
     assert broken.absences == gone.absences == ABSENCES
     assert FUNDING.name in broken.problem
@@ -295,7 +295,7 @@ def test_a_file_that_went_since_the_folder_was_listed_is_absent(opened):
     assert reader.files() == [FUNDING]
     (store.folder / FUNDING.name).unlink()
 
-    assert (reader.have(FUNDING).path, reader.have(FUNDING).final) == (None, False)
+    assert (reader.entry(FUNDING).path, reader.entry(FUNDING).final) == (None, False)
     with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} is not there any more"):
         list(reader.rows(FUNDING))
 
@@ -304,10 +304,10 @@ def test_deleting_all_of_ares_costs_no_data(opened):
     """Without receipts every row is still known: it is measured anew."""
     store = opened()
     put(store, events(0, 8, 16))
-    before = store.have(FUNDING)
+    before = store.entry(FUNDING)
 
     shutil.rmtree(store.folder / ".ares")
-    after = opened().have(FUNDING)
+    after = opened().entry(FUNDING)
 
     assert after.facts == before.facts
     assert after.problem is None
@@ -320,7 +320,7 @@ def test_a_broken_receipt_costs_no_data(opened, junk):
     put(store, events(0, 8))
     (store.folder / ".ares" / "receipts" / f"{FUNDING.name}.json").write_bytes(junk)
 
-    assert opened().have(FUNDING).facts.rows == 2
+    assert opened().entry(FUNDING).facts.rows == 2
 
 
 def test_a_receipt_of_another_file_is_not_believed(opened):
@@ -331,7 +331,7 @@ def test_a_receipt_of_another_file_is_not_believed(opened):
     other = parse_file_name("futures_ETHUSDT_2025-01.csv")
     shutil.copy(receipts / f"{FUNDING.name}.json", receipts / f"{other.name}.json")
 
-    assert opened().have(other).absences == ()
+    assert opened().entry(other).absences == ()
 
 
 @pytest.mark.parametrize(
@@ -342,10 +342,10 @@ def test_a_file_that_cannot_be_read_is_a_finding(opened, suffix, data):
     store = opened()
     (store.folder / (FUNDING.name + suffix)).write_bytes(data)
 
-    have = opened().have(FUNDING)
+    entry = opened().entry(FUNDING)
 
-    assert FUNDING.name in have.problem
-    assert have.facts.rows == 0
+    assert FUNDING.name in entry.problem
+    assert entry.facts.rows == 0
 
 
 def test_a_folder_under_a_files_name_is_told(opened):
@@ -354,11 +354,11 @@ def test_a_folder_under_a_files_name_is_told(opened):
     (store.folder / FUNDING.name).mkdir()
 
     try:
-        have = opened().have(FUNDING)
+        entry = opened().entry(FUNDING)
     except CacheUnavailable as error:
         assert FUNDING.name in str(error)  # noqa: PT017 - either way of telling is good
         return
-    assert have.path is None or have.problem
+    assert entry.path is None or entry.problem
 
 
 def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
@@ -367,12 +367,12 @@ def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
     (store.folder / FUNDING.name).write_bytes(
         header_of(FUNDING.dataset) + b"2025-01-01 00:00:00.000,0.1\n"
     )
-    have = opened().have(FUNDING)
+    entry = opened().entry(FUNDING)
 
     source = Source("rest", "/fapi/v1/fundingRate", "2025-02-01T00:00:00+00:00")
-    store.note(replace(have, sources=(source,)), final=True)
+    store.note(replace(entry, sources=(source,)), final=True)
 
-    assert opened().have(FUNDING).final
+    assert opened().entry(FUNDING).final
 
 
 def test_what_no_source_is_told_of_is_not_final(opened):
@@ -381,10 +381,10 @@ def test_what_no_source_is_told_of_is_not_final(opened):
     (store.folder / FUNDING.name).write_bytes(
         header_of(FUNDING.dataset) + b"2025-01-01 00:00:00.000,0.1\n"
     )
-    store.note(opened().have(FUNDING), final=True)
+    store.note(opened().entry(FUNDING), final=True)
 
-    assert not opened().have(FUNDING).final
-    assert not opened().have(FUNDING).is_witnessed
+    assert not opened().entry(FUNDING).final
+    assert not opened().entry(FUNDING).has_provenance
 
 
 # --- whose cache it is ---
@@ -437,7 +437,7 @@ def test_a_damaged_origin_of_an_empty_folder_is_written_again(opened):
 
 
 def test_a_folder_of_old_files_is_binances(opened, tmp_path):
-    """The ancestor knew only Binance, so its files take no demo candles in, and real ones gladly."""
+    """The original downloader knew only Binance, so its files take no demo candles in, and real ones gladly."""
     folder = tmp_path / "cache"
     folder.mkdir()
     (folder / FUNDING.name).write_bytes(b"timestamp,fundingRate,x\n2025-01-01,0.1,1\n")
@@ -445,14 +445,14 @@ def test_a_folder_of_old_files_is_binances(opened, tmp_path):
     with pytest.raises(WrongMarket, match="binance"):
         opened(market="demo")
 
-    assert opened().have(FUNDING).legacy
+    assert opened().entry(FUNDING).legacy
 
 
 def test_looking_makes_nothing(tmp_path):
     """A store that is only asked creates no folder."""
     store = Store(Settings(cache_dir=tmp_path / "cache"))
 
-    assert (store.files(), store.have(FUNDING).path) == ([], None)
+    assert (store.files(), store.entry(FUNDING).path) == ([], None)
     assert not (tmp_path / "cache").exists()
 
 
@@ -545,7 +545,9 @@ def test_the_files_of_a_symbol_are_those_of_all_that_carry_it(opened, symbol):
     store = opened()
     for name in ("BTCUSDT", "BTCUSDT_250627", "BTC", "ETHUSDT"):
         put(store, events(0), file=parse_file_name(f"futures_{name}_2025-01.csv"))
-        store.complain(parse_file_name(f"klines_{name}_1h_2025-01.csv"), Trouble("failed", "", ""))
+        store.record_failure(
+            parse_file_name(f"klines_{name}_1h_2025-01.csv"), Trouble("failed", "", "")
+        )
 
     for looked in (store, opened()):
         found = looked.files(symbol)

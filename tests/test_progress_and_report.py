@@ -9,7 +9,14 @@ import pytest
 
 from ares_notebook.download.report import DownloadReport, StepReport
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
-from ares_notebook.runtime.progress import Progress, Teller, counted, heard_by, shown, tracked
+from ares_notebook.runtime.progress import (
+    Progress,
+    ProgressReporter,
+    counted,
+    heard_by,
+    shown,
+    tracked,
+)
 from ares_notebook.settings import Settings
 
 
@@ -62,11 +69,11 @@ def test_a_listener_is_not_flooded():
         made.append(1)
         return progress()
 
-    teller = Teller(heard.append)
+    reporter = ProgressReporter(heard.append)
     for _ in range(1_000):
-        teller.tell(make)
+        reporter.tell(make)
     quiet = len(heard)
-    teller.tell(make, at_once=True)
+    reporter.tell(make, at_once=True)
 
     assert quiet < 10
     assert len(heard) == len(made) == quiet + 1
@@ -81,9 +88,9 @@ async def test_what_came_too_soon_is_told_when_it_is_time():
         if progress.steps_done == 3:
             told.set()
 
-    teller = Teller(hear)
+    reporter = ProgressReporter(hear)
     for done in (1, 2, 3):
-        teller.tell(lambda done=done: progress(steps_done=done))
+        reporter.tell(lambda done=done: progress(steps_done=done))
     await asyncio.wait_for(told.wait(), 5)
 
     assert heard == [1, 3]
@@ -92,10 +99,10 @@ async def test_what_came_too_soon_is_told_when_it_is_time():
 async def test_a_closed_teller_tells_nothing_more():
     """What is still waiting to be told when the work has ended is not told."""
     heard, loop = [], asyncio.get_running_loop()
-    teller = Teller(heard.append)
-    teller.tell(progress)
-    teller.tell(progress)
-    teller.close()
+    reporter = ProgressReporter(heard.append)
+    reporter.tell(progress)
+    reporter.tell(progress)
+    reporter.close()
     later = loop.create_future()
     loop.call_later(0.15, later.set_result, None)
     await later
@@ -127,7 +134,7 @@ def test_a_look_through_the_cache_is_told_to_who_listens():
 
 def test_without_a_listener_nothing_is_made():
     """Who does not listen costs nothing."""
-    Teller(None).tell(lambda: pytest.fail("nobody asked"), at_once=True)
+    ProgressReporter(None).tell(lambda: pytest.fail("nobody asked"), at_once=True)
 
 
 def test_no_bar_where_none_is_wanted(capsys):
@@ -266,7 +273,7 @@ def test_failed_and_open_files_are_named():
     text = str(DownloadReport((FAILED, OPEN, SKIPPED), notes=("no perpetual",)))
 
     assert "failed d.csv: no line" in text
-    assert "c.csv: holes left: 2" in text
+    assert "c.csv: gaps left: 2" in text
     assert "no perpetual" in text
     assert "a.csv" not in text
 

@@ -113,7 +113,7 @@ async def test_every_absence_has_a_reason(settings):
 
 
 async def test_failure_confirms_no_absence(exchange, settings):
-    """A halt about which the exchange could not be asked stays a hole, and is asked about later."""
+    """A halt about which the exchange could not be asked stays a gap, and is asked about later."""
     exchange.fail("/api/v3/klines", status=500, times=None)
     own = settings.model_copy(update={"max_retries": 0})
     first = await ares.download_klines_data("BTCUSDT", "15m", DAY, end="2025-04-01", settings=own)

@@ -86,7 +86,7 @@ def size(settings: Settings, *files: str) -> int:
     return sum((settings.cache_dir / name).stat().st_size for name in files or names(settings))
 
 
-def set_aside(settings: Settings, name: str, text: str = "x" * 1000) -> str:
+def quarantine_entry(settings: Settings, name: str, text: str = "x" * 1000) -> str:
     """Put a file that was damaged into the quarantine, as the store does; its name there."""
     damaged = settings.cache_dir / name
     damaged.write_text(text)
@@ -207,7 +207,7 @@ def test_the_rest_fits(cache):
 
 def test_a_dry_run_touches_nothing(cache):
     """By default it says what would go, in the same words as afterwards, and the folder is as it was."""
-    set_aside(cache, TRADES[0])
+    quarantine_entry(cache, TRADES[0])
     before = tree(cache)
     wanted = {"keep": ago("2025-02-15"), "max_bytes": 100_000, "settings": cache}
     would = ares.prune_cache(**wanted)
@@ -252,7 +252,7 @@ def test_a_limit_that_is_named_is_the_only_one(cache):
 )
 def test_only_what_is_meant_goes(cache, ask, meant_are):
     """Symbol and interval mean what they mean in `coverage`, and nothing else is counted."""
-    aside = set_aside(cache, "klines_ETHUSDT_1d_2024-12.csv")
+    aside = quarantine_entry(cache, "klines_ETHUSDT_1d_2024-12.csv")
     report = ares.prune_cache(*ask, max_bytes=0, dry_run=False, settings=cache)
     is_meant = ask != ("BTCUSDT", "1h")
 
@@ -331,7 +331,7 @@ async def test_receipts_of_empty_months_age(young):
 
 
 async def test_receipts_of_empty_months_go_with_what_came_after_them(young):
-    """Where the size takes a file, no empty month is left before it that would make it a hole."""
+    """Where the size takes a file, no empty month is left before it that would make it a gap."""
     settings, empty, there = young
     wanted = size(settings, *there[1:])
     untouched = ares.prune_cache(max_bytes=size(settings), settings=settings)
@@ -389,7 +389,7 @@ def test_what_is_not_ours_stays(cache):
 
 def test_damaged_files_go_first(cache):
     """Under a size what is damaged goes before any good file, its note with it, and is counted."""
-    aside = set_aside(cache, "klines_BTCUSDT_1h_2025-09.csv")
+    aside = quarantine_entry(cache, "klines_BTCUSDT_1h_2025-09.csv")
     note = quarantine_of(cache.cache_dir) / f"{aside}.json"
     bytes_of_both = 1000 + note.stat().st_size
     fits = size(cache) + bytes_of_both
@@ -406,7 +406,7 @@ def test_damaged_files_go_first(cache):
 
 def test_damaged_files_age_from_when_they_were_put_aside(cache):
     """What was put aside just now stays, however old it is; what was put aside long ago goes."""
-    aside = quarantine_of(cache.cache_dir) / set_aside(cache, HOURS[0])
+    aside = quarantine_of(cache.cache_dir) / quarantine_entry(cache, HOURS[0])
     os.utime(aside, (1, 1))
     old = aside.with_name(f"{HOURS[1]}.20240101T000000000000")
     old.write_text("x")

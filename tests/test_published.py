@@ -494,8 +494,8 @@ def recorded_zip(recorded, key, dataset):
         ),
     ],
 )
-def test_real_zips_are_read_without_a_hole(recorded, key, dataset, name, rows):
-    """Files that Binance published have the rows that are known of them, and no hole between."""
+def test_real_zips_are_read_without_a_gap(recorded, key, dataset, name, rows):
+    """Files that Binance published have the rows that are known of them, and no gap between."""
     table = recorded_zip(recorded, key, dataset)
 
     facts = facts_of(parse_file_name(name), table)

@@ -92,16 +92,16 @@ async def test_damage_is_found_put_aside_and_made_good(settings, name, damage):
     path = settings.cache_dir / name
     spoiled = damage(whole)
     path.write_bytes(spoiled)
-    have = Store(settings).have(parse_file_name(name))
+    entry = Store(settings).entry(parse_file_name(name))
     report = await ares.repair_gaps("BTCUSDT", settings=settings)
 
     moved, note = kept(settings)
     quarantine = settings.cache_dir / ".ares/quarantine"
-    assert have.problem
+    assert entry.problem
     assert path.read_bytes() == whole
     assert report.complete
     assert (quarantine / moved).read_bytes() == spoiled
-    assert json.loads((quarantine / note).read_text())["why"] == have.problem
+    assert json.loads((quarantine / note).read_text())["why"] == entry.problem
     assert moved.startswith(f"{name}.")
 
 
@@ -118,7 +118,7 @@ async def test_prices_of_another_symbol_are_found(settings, name, factor):
             cells[column] = f"{float(cells[column]) * factor:.8f}"
         lines[at] = ",".join(cells)
     path.write_text("".join(lines))
-    problem = Store(settings).have(parse_file_name(name)).problem
+    problem = Store(settings).entry(parse_file_name(name)).problem
     report = await ares.repair_gaps("BTCUSDT", settings=settings)
 
     assert "another scale" in problem
@@ -197,7 +197,7 @@ async def test_a_copied_cache_is_not_put_aside(settings):
     os.utime(other / CANDLES, (1, 1))
     own = settings.model_copy(update={"cache_dir": other})
 
-    assert Store(own).have(parse_file_name(CANDLES)).is_witnessed
+    assert Store(own).entry(parse_file_name(CANDLES)).has_provenance
     assert ares.find_gaps("BTCUSDT", settings=own).empty
 
 
@@ -219,7 +219,7 @@ async def test_a_digit_that_was_changed_in_a_final_file_is_set_right(settings, n
     ]
 
 
-async def test_a_changed_digit_beside_a_hole_is_set_right_too(settings):
+async def test_a_changed_digit_beside_a_gap_is_set_right_too(settings):
     """Where rows were cut out and a digit changed, the file is as it was after one run."""
     whole = await filled(settings, CANDLES)
     path = settings.cache_dir / CANDLES
@@ -273,7 +273,7 @@ async def test_an_event_that_was_moved_onto_another_is_set_right(settings):
 
 
 async def test_an_empty_file_does_not_make_a_cache_binance_s(settings):
-    """Without a note whose it is, a cache is the ancestor's only if none of its files is ours."""
+    """Without a note whose it is, a cache is the original downloader's only if none of its files is ours."""
     for end in ("2025-02-01", "2025-03-01"):
         await ares.download_klines_data("BTCUSDT", "1h", 0.05, end=end, settings=settings)
     shutil.rmtree(settings.cache_dir / ".ares")

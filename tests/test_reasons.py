@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import REASONS, STATES, state_of
 from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Trouble
@@ -21,19 +21,19 @@ WHEN = "2025-06-01T00:00:00+00:00"
 FAILED = Trouble("failed", "503", WHEN)
 
 
-def having(rows: int, **what: object) -> Have:
+def having(rows: int, **what: object) -> CacheEntry:
     """A month of days of which the first *rows* are there."""
     facts = Facts()
     if rows:
         last = START + (rows - 1) * DAY_MS
         facts = Facts(rows, START, last, START, last + DAY_MS)
-    return Have(MONTH, facts=facts, **what)
+    return CacheEntry(MONTH, facts=facts, **what)
 
 
-def state(have: Have, now_ms: int = NOW) -> str:
-    """How a file stands, with its holes up to the end of the month."""
-    holes = have.holes(END)
-    return state_of(have, holes, have.unexplained(END), now_ms)
+def state(entry: CacheEntry, now_ms: int = NOW) -> str:
+    """How a file stands, with its gaps up to the end of the month."""
+    gaps = entry.gaps(END)
+    return state_of(entry, gaps, entry.unexplained(END), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def state(have: Have, now_ms: int = NOW) -> str:
         (having(28, is_altered=True), "corrupt, quarantined"),
     ],
 )
-def test_a_state_is_the_first_thing_to_be_said_of_a_file(have, expected):
+def test_a_state_is_the_first_thing_to_be_said_of_a_file(entry, expected):
     """What is open comes first, then what the exchange does not have, else it is complete."""
-    assert state(have) == expected
+    assert state(entry) == expected
     assert expected in STATES
 
 
 def test_what_is_open_comes_before_what_is_explained():
-    """A hole that nobody explained makes the state, however many are explained."""
+    """A gap that nobody explained makes the state, however many are explained."""
     told = Absence(START + 20 * DAY_MS, END - DAY_MS, "rest", WHEN)
 
     assert state(having(20, absences=(told,))) == "not downloaded"
@@ -91,7 +91,7 @@ def test_states_are_complete_and_the_reasons_of_files():
 
 
 async def test_coverage_tells_the_state_of_each_file(exchange, settings):
-    """In a real cache: complete, a halt, a listing, a hole that failed, a damaged file, a running month."""
+    """In a real cache: complete, a halt, a listing, a gap that failed, a damaged file, a running month."""
     ask = {"end": "2025-03-10", "settings": settings}
     await ares.download_klines_data("BTCUSDT", "1h", 2, **ask)
     await ares.download_klines_data("SOLUSDT", "1d", 0.3, end="2020-09-01", settings=settings)

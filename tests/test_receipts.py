@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 
 FULL = Receipt(
     file="aggtrades_币安人生USDT_2025-01-15.csv",
@@ -26,7 +26,7 @@ FULL = Receipt(
         first_id=0,
         last_id=9,
         pace_ms=3_600_000,
-        gaps=(Hole(1, 2, 3, after_id=4, before_id=8), Hole(5, 6)),
+        gaps=(Gap(1, 2, 3, after_id=4, before_id=8), Gap(5, 6)),
         off_grid=1,
     ),
     sources=(

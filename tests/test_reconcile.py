@@ -79,7 +79,7 @@ async def test_one_wrong_digit_is_found(settings):
 
 
 async def test_what_is_not_complete_is_not_compared(settings):
-    """A day of trades with a hole, or a month of candles with one, says nothing about the other."""
+    """A day of trades with a gap, or a month of candles with one, says nothing about the other."""
     await klines(settings, "1m", 0.05, "2025-03-02")
     await trades(settings, "2025-03-02")
     path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-01.csv"
@@ -109,7 +109,7 @@ async def test_recorded_quarters_make_up_the_recorded_hours(recorded, tmp_path):
     assert found(own) == [("BTCUSDT", "1h from 15m", 1416, 1416, 0, "")]
 
 
-async def test_a_confirmed_hole_in_trades_is_not_compared(settings):
+async def test_a_confirmed_gap_in_trades_is_not_compared(settings):
     """What a day of trades lacks, by the exchange's own word, its candles still hold: nothing is said."""
     await klines(settings, "1m", 0.05, "2025-03-02")
     await trades(settings, "2025-03-02")
@@ -118,19 +118,19 @@ async def test_a_confirmed_hole_in_trades_is_not_compared(settings):
     path.write_text("".join(lines[:500] + lines[501:]))
     store = Store(settings)
     [file] = [each for each in store.files() if each.dataset.key == "id"]
-    have = store.have(file)
+    entry = store.entry(file)
     heard = [
         Absence(
-            hole.start_ms,
-            hole.end_ms,
+            gap.start_ms,
+            gap.end_ms,
             "rest",
             "2026-01-01T00:00:00+00:00",
-            hole.after_id,
-            hole.before_id,
+            gap.after_id,
+            gap.before_id,
         )
-        for hole in have.unexplained(file.period.end_ms)
+        for gap in entry.unexplained(file.period.end_ms)
     ]
-    store.note(replace(have, absences=(*have.absences, *heard)), final=True)
+    store.note(replace(entry, absences=(*entry.absences, *heard)), final=True)
 
     assert len(heard) == 1
     assert found(settings) == []

@@ -63,7 +63,7 @@ WHERE = {"start": range(5), "middle": range(100, 107), "end": range(738, 744)}
 
 
 @pytest.mark.parametrize("where", WHERE)
-async def test_a_hole_in_candles_is_closed_and_nothing_else_asked_for(exchange, settings, where):
+async def test_a_gap_in_candles_is_closed_and_nothing_else_asked_for(exchange, settings, where):
     """Candles cut out at the start, middle or end come back byte for byte, in one page of just them."""
     whole = await filled(settings, "klines", 0.05, "2025-02-01")
     cut(settings, "klines_BTCUSDT_1h_2025-01.csv", WHERE[where])
@@ -77,14 +77,14 @@ async def test_a_hole_in_candles_is_closed_and_nothing_else_asked_for(exchange, 
     spans = {
         (int(each["startTime"]), int(each["endTime"])) for each in asked(exchange, "/api/v3/klines")
     }
-    hole = (start_ms + rows[0] * HOUR_MS, start_ms + (rows[-1] + 1) * HOUR_MS - 1)
-    assert spans == {hole}
+    gap = (start_ms + rows[0] * HOUR_MS, start_ms + (rows[-1] + 1) * HOUR_MS - 1)
+    assert spans == {gap}
     assert contents(settings) == whole
     assert report.complete
 
 
 @pytest.mark.parametrize("rows", [range(40), range(2000, 2011)], ids=["start", "middle"])
-async def test_a_hole_in_trades_is_asked_for_by_id(exchange, settings, rows):
+async def test_a_gap_in_trades_is_asked_for_by_id(exchange, settings, rows):
     """Trades cut out come back byte for byte, asked for from the id after the last good one."""
     whole = await filled(settings, "agg_trades", DAY, "2025-03-02")
     gone = cut(settings, "aggtrades_BTCUSDT_2025-03-01.csv", rows)
@@ -142,7 +142,7 @@ async def test_an_archive_day_cut_short_is_completed_over_rest(exchange, setting
 
 
 @pytest.mark.parametrize("rows", [range(3), range(30, 35), range(88, 93)])
-async def test_a_hole_in_funding_is_closed(exchange, settings, rows):
+async def test_a_gap_in_funding_is_closed(exchange, settings, rows):
     """Funding events cut out come back byte for byte, in few requests and none for the archive."""
     whole = await filled(settings, "futures", 0.05, "2025-02-01")
     cut(settings, "futures_BTCUSDT_2025-01.csv", rows)
@@ -151,7 +151,7 @@ async def test_a_hole_in_funding_is_closed(exchange, settings, rows):
 
     assert contents(settings) == whole
     assert report.complete
-    # The hole, and each edge that no receipt vouches for any more.
+    # The gap, and each edge that no receipt vouches for any more.
     assert len(asked(exchange, "/fapi/v1/fundingRate")) <= 5
     assert not [request for request in exchange.requests if request.path.endswith(".zip")]
 

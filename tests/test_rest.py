@@ -14,7 +14,7 @@ from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadAnswer, BadRequest, NotFound, RegionBlocked, ServerFault
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import keys_of, stamps_ms, text_of
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
@@ -45,8 +45,8 @@ def rest(transport):
     return Rest(transport)
 
 
-async def all_rows(rest, series, hole):
-    return table_of(series.dataset, [page async for page in rest.lines(series, hole)])
+async def all_rows(rest, series, gap):
+    return table_of(series.dataset, [page async for page in rest.lines(series, gap)])
 
 
 def queries(exchange, word):
@@ -62,9 +62,9 @@ async def test_a_file_that_is_alone_has_all_places(exchange):
     """Of one file as many pages are under way as requests may be, and of the next one too when the first is done."""
     async with Transport(exchange.settings(max_concurrency=16, max_retries=0)) as transport:
         rest = Rest(transport)
-        await all_rows(rest, MINUTES, Hole(DAY, DAY + DAY_MS))
+        await all_rows(rest, MINUTES, Gap(DAY, DAY + DAY_MS))
         fault = exchange.fail("klines", stall="head", stall_seconds=600, times=None)
-        reading = asyncio.ensure_future(all_rows(rest, MINUTES, Hole(DAY, DAY + 30 * DAY_MS)))
+        reading = asyncio.ensure_future(all_rows(rest, MINUTES, Gap(DAY, DAY + 30 * DAY_MS)))
         while fault.seen < 16 and not reading.done():  # noqa: ASYNC110 - the server sees it
             await asyncio.sleep(0)
         reading.cancel()
@@ -75,7 +75,7 @@ async def test_a_file_that_is_alone_has_all_places(exchange):
 
 async def test_candles_are_paged_by_open_time(exchange, rest):
     """Two days of minutes come in three pages that touch, without a row lost or doubled."""
-    rows = await all_rows(rest, MINUTES, Hole(DAY, DAY + 2 * DAY_MS))
+    rows = await all_rows(rest, MINUTES, Gap(DAY, DAY + 2 * DAY_MS))
 
     asked = sorted((int(q["startTime"]), int(q["endTime"])) for q in queries(exchange, "klines"))
     assert stamps_ms(rows).tolist() == list(range(DAY, DAY + 2 * DAY_MS, 60_000))
@@ -89,7 +89,7 @@ async def test_candles_of_both_roads_are_the_same_bytes(transport, rest, tmp_pat
     start, end = as_utc("2025-02-01"), as_utc("2025-03-01")
     hours = Series.of("klines", "BTCUSDT", "1h")
 
-    one = await all_rows(rest, hours, Hole(to_ms(start), to_ms(end)))
+    one = await all_rows(rest, hours, Gap(to_ms(start), to_ms(end)))
     other = await by_archive(transport, hours, "month", start, tmp_path)
 
     assert text_of(hours.dataset, one).equals(text_of(hours.dataset, other))
@@ -99,7 +99,7 @@ async def test_trades_that_share_a_millisecond_across_a_page_border_are_all_ther
     exchange, transport, rest, tmp_path
 ):
     """Paging by id loses nobody where a page ends in the middle of a millisecond."""
-    rows = await all_rows(rest, TRADES, Hole(DAY, DAY + DAY_MS))
+    rows = await all_rows(rest, TRADES, Gap(DAY, DAY + DAY_MS))
     other = await by_archive(transport, TRADES, "day", as_utc("2025-02-05"), tmp_path)
 
     ids, stamps = keys_of(TRADES.dataset, rows), stamps_ms(rows)
@@ -113,20 +113,20 @@ async def test_trades_that_share_a_millisecond_across_a_page_border_are_all_ther
 
 async def test_trades_are_asked_for_in_microseconds(exchange, rest):
     """Only then REST gives the stamps that the archive has."""
-    await all_rows(rest, TRADES, Hole(DAY, DAY + 60_000))
+    await all_rows(rest, TRADES, Gap(DAY, DAY + 60_000))
 
     units = {r.headers.get("x-mbx-time-unit") for r in exchange.requests if "aggTrades" in r.path}
     assert units == {"MICROSECOND"}
 
 
-async def test_a_hole_between_two_ids_is_asked_for_by_ids_alone(exchange, rest):
+async def test_a_gap_between_two_ids_is_asked_for_by_ids_alone(exchange, rest):
     """Where both neighbours are known no search is needed, and just the missing come."""
-    rows = await all_rows(rest, TRADES, Hole(DAY, DAY + 600_000))
+    rows = await all_rows(rest, TRADES, Gap(DAY, DAY + 600_000))
     ids = keys_of(TRADES.dataset, rows)
     exchange.requests.clear()
-    hole = Hole(DAY, DAY + 600_000, rows=9, after_id=int(ids[5]), before_id=int(ids[15]))
+    gap = Gap(DAY, DAY + 600_000, rows=9, after_id=int(ids[5]), before_id=int(ids[15]))
 
-    inside = await all_rows(rest, TRADES, hole)
+    inside = await all_rows(rest, TRADES, gap)
 
     assert keys_of(TRADES.dataset, inside).tolist() == ids[6:15].tolist()
     assert [(q["fromId"], q["limit"]) for q in queries(exchange, "aggTrades")] == [
@@ -136,11 +136,11 @@ async def test_a_hole_between_two_ids_is_asked_for_by_ids_alone(exchange, rest):
 
 async def test_a_tail_goes_on_behind_its_last_id(rest):
     """What follows a stored trade begins with the very next id, even in its own millisecond."""
-    rows = await all_rows(rest, TRADES, Hole(DAY, DAY + 600_000))
+    rows = await all_rows(rest, TRADES, Gap(DAY, DAY + 600_000))
     ids, stamps = keys_of(TRADES.dataset, rows), stamps_ms(rows)
     at = int(np.flatnonzero(np.diff(stamps) == 0)[0])
 
-    tail = await all_rows(rest, TRADES, Hole(int(stamps[at]), DAY + 600_000, after_id=int(ids[at])))
+    tail = await all_rows(rest, TRADES, Gap(int(stamps[at]), DAY + 600_000, after_id=int(ids[at])))
 
     assert keys_of(TRADES.dataset, tail).tolist() == ids[at + 1 :].tolist()
 
@@ -150,11 +150,11 @@ async def test_a_stretch_without_trades_is_empty(rest):
     before = [
         page
         async for page in rest.lines(
-            TRADES, Hole(to_ms(as_utc("2016-01-01")), to_ms(as_utc("2016-01-02")))
+            TRADES, Gap(to_ms(as_utc("2016-01-01")), to_ms(as_utc("2016-01-02")))
         )
     ]
     halted = to_ms(as_utc("2025-03-14T03:00"))
-    during = [page async for page in rest.lines(TRADES, Hole(halted, halted + 60_000))]
+    during = [page async for page in rest.lines(TRADES, Gap(halted, halted + 60_000))]
 
     assert sum(len(page) for page in before + during) == 0
 
@@ -163,7 +163,7 @@ async def test_funding_is_paged_behind_the_last_stamp(exchange, rest):
     """A page of a thousand events is followed by one that begins a millisecond after the last."""
     start, end = to_ms(as_utc("2024-01-01")), to_ms(as_utc("2025-06-01"))
 
-    rows = await all_rows(rest, FUNDING, Hole(start, end))
+    rows = await all_rows(rest, FUNDING, Gap(start, end))
 
     asked = queries(exchange, "fundingRate")
     assert len(asked) == 2
@@ -176,7 +176,7 @@ async def test_funding_of_both_roads_is_the_same_bytes(transport, rest, tmp_path
     """The jitter of the stamps, too, is the same by REST and by the archive."""
     start, end = as_utc("2025-02-01"), as_utc("2025-03-01")
 
-    one = await all_rows(rest, FUNDING, Hole(to_ms(start), to_ms(end)))
+    one = await all_rows(rest, FUNDING, Gap(to_ms(start), to_ms(end)))
     other = await by_archive(transport, FUNDING, "month", start, tmp_path)
 
     assert text_of(FUNDING.dataset, one).equals(text_of(FUNDING.dataset, other))
@@ -210,7 +210,7 @@ async def test_rows_that_were_not_asked_for_are_refused(exchange, rest, series, 
     exchange.fail(pattern, times=None, replace_body=shifted(by_ms))
 
     with pytest.raises(BadAnswer, match="not asked for"):
-        await all_rows(rest, series, Hole(DAY, DAY + DAY_MS))
+        await all_rows(rest, series, Gap(DAY, DAY + DAY_MS))
 
 
 async def test_trades_before_the_id_asked_for_are_refused(exchange, rest):
@@ -222,17 +222,17 @@ async def test_trades_before_the_id_asked_for_are_refused(exchange, rest):
     exchange.fail("fromId", times=None, replace_body=older)
 
     with pytest.raises(BadAnswer, match="not asked for"):
-        await all_rows(rest, TRADES, Hole(DAY, DAY + 600_000))
+        await all_rows(rest, TRADES, Gap(DAY, DAY + 600_000))
 
 
-async def test_ids_that_the_exchange_lacks_leave_a_hole_and_no_stranger(exchange, rest):
+async def test_ids_that_the_exchange_lacks_leave_a_gap_and_no_stranger(exchange, rest):
     """Where ids are missing a page reaches further than was asked; what is beyond is left out."""
 
     def holed(body):
         return json.dumps([row for row in json.loads(body) if row["a"] % 10]).encode()
 
     exchange.fail("fromId", times=None, replace_body=holed)
-    whole = Hole(DAY, DAY + DAY_MS)
+    whole = Gap(DAY, DAY + DAY_MS)
 
     rows = await all_rows(rest, TRADES, whole)
 
@@ -246,7 +246,7 @@ async def test_a_page_that_fails_fails_the_whole(exchange, rest):
     exchange.fail("klines", skip=1, times=None, status=500)
 
     with pytest.raises(ServerFault):
-        await all_rows(rest, MINUTES, Hole(DAY, DAY + 3 * DAY_MS))
+        await all_rows(rest, MINUTES, Gap(DAY, DAY + 3 * DAY_MS))
 
 
 # --- 451 ---
@@ -256,8 +256,8 @@ async def test_a_closed_region_goes_on_over_the_fallback_and_says_so(exchange, r
     """After a 451 all is asked of the market-data host, and a note names both."""
     exchange.fail("^/api/", times=None, status=451)
 
-    rows = await all_rows(rest, MINUTES, Hole(DAY, DAY + 3_600_000))
-    await all_rows(rest, MINUTES, Hole(DAY, DAY + 3_600_000))
+    rows = await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
+    await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
 
     assert rows.num_rows == 60
     assert [request.status for request in exchange.requests] == [451, 200, 200]
@@ -270,7 +270,7 @@ async def test_pages_that_are_under_way_when_the_region_is_closed_go_on_too(exch
     """Several pages at once meet the 451, and every one of them falls over to the fallback."""
     exchange.fail("^/api/", times=None, status=451, delay_seconds=0.05)
 
-    rows = await all_rows(rest, MINUTES, Hole(DAY, DAY + 4 * DAY_MS))
+    rows = await all_rows(rest, MINUTES, Gap(DAY, DAY + 4 * DAY_MS))
 
     assert rows.num_rows == 4 * 1440
     assert len(rest.notes) == 1
@@ -281,7 +281,7 @@ async def test_a_fallback_that_is_closed_too_is_told(exchange, rest):
     exchange.fail("/api/", times=None, status=451)
 
     with pytest.raises(RegionBlocked, match='source="archive"'):
-        await all_rows(rest, MINUTES, Hole(DAY, DAY + 3_600_000))
+        await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
 
 
 # --- what else is asked ---
@@ -376,7 +376,7 @@ async def test_words_of_the_exchange_move_no_cursor(exchange, rest):
     exchange.fail("klines", times=None, status=400, body=words)
 
     with pytest.raises(BadRequest) as caught:
-        await all_rows(rest, MINUTES, Hole(DAY, DAY + 60_000))
+        await all_rows(rest, MINUTES, Gap(DAY, DAY + 60_000))
 
     assert str(caught.value).isprintable()
     assert "red" in str(caught.value)
@@ -388,4 +388,4 @@ async def test_an_api_that_is_not_there_is_no_unpublished_file(exchange, rest):
     exchange.fail("klines", times=None, status=404)
 
     with pytest.raises(NotFound, match="there is no such address; check the settings"):
-        await all_rows(rest, MINUTES, Hole(DAY, DAY + 60_000))
+        await all_rows(rest, MINUTES, Gap(DAY, DAY + 60_000))

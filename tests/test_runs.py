@@ -14,7 +14,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.cache.run_log import Run, note_run
-from ares_notebook.download.run_info import Errand, on_record
+from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import BadArgument, NeverDownloaded, PoorQuality, UnknownSymbol
 
 DAY = 1 / 365.25
@@ -130,7 +130,7 @@ async def test_a_bug_is_on_record_too(settings):
 
     settings.cache_dir.joinpath(".ares").mkdir(parents=True)
     with pytest.raises(KeyError):
-        await on_record(Errand("download", settings), work())
+        await record_run(RunInfo("download", settings), work())
     [run] = runs(settings)
 
     assert (run["ending"], run["error"]) == ("failed", "KeyError: see the log")

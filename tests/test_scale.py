@@ -471,12 +471,16 @@ def test_a_worker_with_another_folder_is_told(settings, client):
 def test_a_worker_with_another_dataset_folder_is_told(settings, client, tmp_path):
     """A folder given as to=… must be the same for all too, or half of it would lie elsewhere."""
     plan = plan_of(settings)
-    lake = tmp_path / "lake"
-    elsewhere = Brief("a run", plan.settings, mark=str(lake / "not there"), to=str(lake))
+    destination = tmp_path / "lake"
+    elsewhere = Brief(
+        "a run", plan.settings, mark=str(destination / "not there"), to=str(destination)
+    )
 
-    with pytest.raises(CacheUnavailable, match=rf"does not see the folder {lake} of the client"):
+    with pytest.raises(
+        CacheUnavailable, match=rf"does not see the folder {destination} of the client"
+    ):
         client.submit(work, elsewhere, "a job", plan.to_do[:1]).result()
-    assert not lake.exists()
+    assert not destination.exists()
 
 
 @pytest.mark.parametrize("addresses", [0, -1, 1.5, "2"])

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, scale
-from ares_notebook.download.universe import carry_out_universe
+from ares_notebook.download.universe import run_universe
 
 END = "2025-03-02T05:00"
 # Dask keeps the threads of its loop, and warns of what it leaves for the end.
@@ -67,7 +67,7 @@ def contents(settings):
 def truth(exchange, tmp_path):
     """What one process writes."""
     own = exchange.settings(cache_dir=tmp_path / "truth", progress=False)
-    assert ares.run(carry_out_universe(plan_of(own))).complete
+    assert ares.run(run_universe(plan_of(own))).complete
     return contents(own)
 
 

@@ -1,4 +1,4 @@
-"""Patches in the holes they were fetched for."""
+"""Patches in the gaps they were fetched for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.cache.splice import spliced
-from ares_notebook.cache.writer import Part, Patch
-from ares_notebook.model.facts import Hole
+from ares_notebook.cache.writer import FileWriter, Patch
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.rows import lines_of, schema_of
 
@@ -40,9 +40,9 @@ def rows_of(file):
 
 
 def patch_of(file, table, folder):
-    part = Part(file, Path(folder), compressed=False)
-    part.pour([lines_of(file.dataset, table)])
-    return Patch(Hole(0, 1), part)
+    part = FileWriter(file, Path(folder), compressed=False)
+    part.write_all([lines_of(file.dataset, table)])
+    return Patch(Gap(0, 1), part)
 
 
 def runs(indices):
@@ -64,7 +64,7 @@ def runs(indices):
     cuts=st.lists(st.integers(0, COUNT), max_size=5),
 )
 def test_what_was_cut_out_and_put_back_is_the_original(file, lost, again, cuts):
-    """Any holes, closed by patches that may repeat rows beside them, give the original rows back."""
+    """Any gaps, closed by patches that may repeat rows beside them, give the original rows back."""
     table = rows_of(file)
     base = table.filter(pa.array([at not in lost for at in range(COUNT)]))
     edges = [0, *sorted(min(cut, base.num_rows) for cut in cuts), base.num_rows]

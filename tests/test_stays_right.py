@@ -136,7 +136,7 @@ def test_ids_that_are_missing_over_midnight_are_asked_for(exchange, settings, pu
 
 
 def test_ids_that_lack_over_midnight_are_told(exchange, settings, publish_anew):
-    """With the archive alone, ids that lack on both sides of midnight are one hole, and neither frame nor next run is complete."""
+    """With the archive alone, ids that lack on both sides of midnight are one gap, and neither frame nor next run is complete."""
     for day, part in (("2025-03-01", slice(None, -70)), ("2025-03-02", slice(90, None))):
         name = f"BTCUSDT-aggTrades-{day}"
         path = f"spot/daily/aggTrades/BTCUSDT/{name}.zip"
@@ -257,7 +257,7 @@ def test_a_symbol_in_chinese_goes_all_the_way(exchange, settings):
 
     assert report.complete
     assert contents(settings) == whole
-    # What the last day of the window has not asked for is no hole.
+    # What the last day of the window has not asked for is no gap.
     assert ares.find_gaps(LIFE, end="2026-01-03", settings=settings).empty
     assert ares.validate_cache(LIFE, settings=settings).ok
     pd.testing.assert_frame_equal(ares.load_klines(LIFE, "1h", settings=settings), candles)

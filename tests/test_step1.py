@@ -348,7 +348,7 @@ async def test_funding_of_another_jitter_is_the_same_event(settings):
 
 @pytest.mark.parametrize("interval", ["15m", "1h"])
 async def test_interval_is_read_off_the_frame(settings, interval):
-    """Without interval= the spacing of the given candles decides, holes or not."""
+    """Without interval= the spacing of the given candles decides, gaps or not."""
     end = ms("2025-02-20")
     whole = await filled(settings, None, interval=interval, end_time_ms=end)
     answer = await filled(settings, whole.drop(whole.index[3]), interval=None, end_time_ms=end)

@@ -1,4 +1,4 @@
-"""The text of a cache file, ours and the ancestor's."""
+"""The text of a cache file, ours and the original downloader's."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_old_numbers_are_not_touched(written):
     ids=["klines", "agg_trades"],
 )
 def test_an_old_header_alone_is_no_rows(written, file, header):
-    """The ancestor's empty files are read as empty, and as his."""
+    """The original downloader's empty files are read as empty, and as his."""
     path = written(file, header.encode())
 
     assert not is_ours(path, file.dataset)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ares_notebook.cache.run_log import Run
-from ares_notebook.download.notification import tidings_of
+from ares_notebook.download.notification import notification_of
 
 FOLDER = Path("/data/my cache")
 RUN = Run(
@@ -54,7 +54,7 @@ RUN = Run(
 )
 def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
     """Who is told of a run reads the report, where the cache is, and a command that can be pasted."""
-    told = tidings_of(replace(RUN, ending=ending), "all the words", FOLDER)
+    told = notification_of(replace(RUN, ending=ending), "all the words", FOLDER)
 
     assert told is not None
     assert told.event == event
@@ -70,13 +70,13 @@ def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
 
 def test_who_cancels_is_not_told():
     """Of a run that somebody cancelled nobody is told."""
-    assert tidings_of(replace(RUN, ending="cancelled"), "", FOLDER) is None
+    assert notification_of(replace(RUN, ending="cancelled"), "", FOLDER) is None
 
 
 def test_a_long_report_cuts_off_no_remedy():
     """The first reason, the place and the command stand before the report, however long that is."""
     failed = replace(RUN, ending="failed", failures=1, error="the first reason")
-    told = tidings_of(failed, "word " * 10_000, FOLDER)
+    told = notification_of(failed, "word " * 10_000, FOLDER)
 
     assert told is not None
     assert told.body.startswith("the first reason\n\nCache: ")
@@ -85,7 +85,7 @@ def test_a_long_report_cuts_off_no_remedy():
 
 def test_the_title_says_how_much_failed():
     """Of a run that failed in part the title says how many files that are."""
-    told = tidings_of(replace(RUN, ending="failed", failures=2), "words", FOLDER)
+    told = notification_of(replace(RUN, ending="failed", failures=2), "words", FOLDER)
 
     assert told is not None
     assert told.title == "ares-notebook: download of BTCUSDT 1h: failed (2 of 3 files)"
@@ -93,8 +93,10 @@ def test_the_title_says_how_much_failed():
 
 def test_several_symbols_are_one_command():
     """Where a run was about several symbols, or all, the command that is given can be run."""
-    several = tidings_of(replace(RUN, ending="incomplete", symbol="BTCUSDT,ETHUSDT"), "", FOLDER)
-    everything = tidings_of(replace(RUN, ending="below threshold", symbol=""), "", FOLDER)
+    several = notification_of(
+        replace(RUN, ending="incomplete", symbol="BTCUSDT,ETHUSDT"), "", FOLDER
+    )
+    everything = notification_of(replace(RUN, ending="below threshold", symbol=""), "", FOLDER)
 
     assert several is not None
     assert "gaps BTCUSDT --" in several.body

@@ -463,18 +463,18 @@ async def test_who_waits_for_weight_keeps_no_place_from_the_archive(exchange, op
 async def test_what_was_asked_and_received_is_counted(exchange, open_transport):
     """A meter counts tries and bytes of the tasks inside it, the one around it counts them too."""
     exchange.fail("klines", status=500)
-    inside, around, beside = Meter(), Meter(), Meter()
+    inside, around, neighbours = Meter(), Meter(), Meter()
 
     async with open_transport() as transport:
         with metered(around):
             with metered(inside):
                 answer = await asyncio.create_task(transport.get(ask(exchange), bytes))
-            with metered(beside):
+            with metered(neighbours):
                 pass
 
     for meter in (inside, around):
         assert (meter.requests, meter.retries, meter.bytes_received) == (2, 1, len(answer))
-    assert beside == Meter()
+    assert neighbours == Meter()
 
 
 async def test_what_is_repeated_unasked_is_counted(exchange, open_transport):

@@ -89,11 +89,11 @@ def look(tmp_path):
 @BY_FILE
 def test_what_we_write_needs_no_receipt(look, file, suffix):
     """A file just as we write it is ours without a receipt, off-grid stamps and sentinel ids included."""
-    have = look(file, header_of(file.dataset) + OURS[file], suffix)
+    entry = look(file, header_of(file.dataset) + OURS[file], suffix)
 
-    assert have.problem is None
-    assert have.facts.rows == OURS[file].count(b"\n")
-    assert not have.legacy
+    assert entry.problem is None
+    assert entry.facts.rows == OURS[file].count(b"\n")
+    assert not entry.legacy
     assert look(file, header_of(file.dataset), suffix).problem is None
 
 
@@ -102,10 +102,10 @@ def test_what_we_write_needs_no_receipt(look, file, suffix):
 @BY_FILE
 def test_what_we_would_not_write_is_not_ours(look, file, suffix, how):
     """Whatever another hand has made of the text, be the rows the same, is a problem and not a file of ours."""
-    have = look(file, SPOILT[how](header_of(file.dataset), OURS[file]), suffix)
+    entry = look(file, SPOILT[how](header_of(file.dataset), OURS[file]), suffix)
 
-    assert have.problem is not None
-    assert "download its period again" in have.problem
+    assert entry.problem is not None
+    assert "download its period again" in entry.problem
 
 
 @pytest.mark.parametrize("how", OF_ONE)
@@ -134,13 +134,13 @@ def test_a_large_file_is_compared_to_its_end(look):
 
 
 def test_an_old_file_is_read_as_it_is(look):
-    """A file with the columns that the ancestor wrote is not held to our text."""
+    """A file with the columns that the original downloader wrote is not held to our text."""
     old = b"timestamp,open,high,low,close,volume\n2018-02-01,1.,2,1,007.5,1e-05\n\n"
 
-    have = look(CANDLES, old)
+    entry = look(CANDLES, old)
 
-    assert have.problem is None
-    assert have.legacy
+    assert entry.problem is None
+    assert entry.legacy
 
 
 @pytest.mark.parametrize("compression", [None, "zstd"])

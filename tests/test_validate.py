@@ -188,7 +188,7 @@ def test_each_defect_is_found(cache, defect, unseen):
 
 @pytest.mark.parametrize("name", [FEBRUARY, TRADES, FUNDING])
 @pytest.mark.parametrize("kept", [slice(1, 40), slice(60, None)])
-def test_rows_cut_off_by_hand_are_holes(cache, name, kept):
+def test_rows_cut_off_by_hand_are_gaps(cache, name, kept):
     """Rows that were cut from a file's end or beginning are missing, not merely not asked for."""
 
     def cut(cells: list[list[str]]) -> None:
@@ -200,8 +200,8 @@ def test_rows_cut_off_by_hand_are_holes(cache, name, kept):
     assert {"bytes", "holes"} <= found[name]
 
 
-def test_rows_cut_out_by_hand_are_a_hole(cache):
-    """A hole is one finding, which says from when to when and how many rows."""
+def test_rows_cut_out_by_hand_are_a_gap(cache):
+    """A gap is one finding, which says from when to when and how many rows."""
 
     def cut(cells: list[list[str]]) -> None:
         del cells[25:30]
@@ -209,13 +209,13 @@ def test_rows_cut_out_by_hand_are_a_hole(cache):
     rewrite(cache.cache_dir / FEBRUARY, cut, unseen=False)
     # With its receipt the whole file would count for altered.
     (cache.cache_dir / ".ares" / "receipts" / f"{FEBRUARY}.json").unlink()
-    [hole] = [each for each in validate_cache(settings=cache).errors if each.check == "holes"]
+    [gap] = [each for each in validate_cache(settings=cache).errors if each.check == "holes"]
 
-    assert (hole.file, hole.count) == (FEBRUARY, 1)
-    assert hole.example == "2025-02-02 00:00:00 to 2025-02-02 05:00:00, 5 rows"
+    assert (gap.file, gap.count) == (FEBRUARY, 1)
+    assert gap.example == "2025-02-02 00:00:00 to 2025-02-02 05:00:00, 5 rows"
 
 
-def test_the_end_of_a_file_within_a_series_is_a_hole(cache, sound):
+def test_the_end_of_a_file_within_a_series_is_a_gap(cache, sound):
     """That no more was asked for excuses the last file of a series alone."""
     exchange, _ = sound
     settings = exchange.settings(cache_dir=cache.cache_dir, progress=False)
@@ -249,7 +249,7 @@ def test_a_file_that_is_gone_is_an_error(cache):
 
 
 def test_a_failed_download_is_no_open_end(cache, sound):
-    """What was asked for and did not come is a hole that says why, at the end of a series too."""
+    """What was asked for and did not come is a gap that says why, at the end of a series too."""
     exchange, _ = sound
     settings = exchange.settings(cache_dir=cache.cache_dir, progress=False, source="archive")
     exchange.fail("2025-03-16", status=404, times=None)
@@ -318,7 +318,7 @@ def test_what_does_not_add_up_is_a_warning():
 
 
 def test_an_old_file_is_information(cache):
-    """A file of the ancestor is told as such, and what it stored is checked."""
+    """A file of the original downloader is told as such, and what it stored is checked."""
     text = "timestamp,open,high,low,close,volume\n2025-01-01,1.0,1.0,1.5,1.0,1.0\n"
     name = "klines_OLDUSDT_1d_2025-01.csv"
     (cache.cache_dir / name).write_text(text)

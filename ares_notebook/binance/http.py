@@ -280,7 +280,7 @@ class Transport:
                 self._slots,
                 self._sent(ask, headers, budget) as answer,
             ):
-                budget.heed(answer.headers, ask.weight)
+                budget.learn(answer.headers, ask.weight)
                 if ask.counter:
                     # Of the archive's copies nobody knows when they were made.
                     self.clock.hear_headers(answer.headers)
@@ -305,7 +305,7 @@ class Transport:
                 raise
             except (aiohttp.ClientError, TimeoutError):
                 # It may have arrived; the host has then counted it, and told nobody.
-                budget.heed({}, ask.weight)
+                budget.learn({}, ask.weight)
                 raise
 
         # An answer of the exchange must not become a visit elsewhere, with our key.

@@ -19,7 +19,7 @@ from ares_notebook.binance.expected import on_grid
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import lines_of_json
 from ares_notebook.errors import BadAnswer, RegionBlocked
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.intervals import next_open_ms, opens_between
 from ares_notebook.model.lines import Lines
@@ -66,22 +66,22 @@ class Pages:
         """Now, never later than the exchange says."""
         return self.transport.clock.now_ms()
 
-    def is_elsewhere(self, series: Series, hole: Hole) -> bool:
+    def is_elsewhere(self, series: Series, gap: Gap) -> bool:
         """Whether what lies between two ids was shown, and is stamped on another day."""
-        return (series, hole.after_id, hole.before_id) in self._elsewhere
+        return (series, gap.after_id, gap.before_id) in self._elsewhere
 
-    def runs_on(self, series: Series, hole: Hole) -> bool:
-        """Whether a look has shown that the trade ids run on over a hole at the edge of a day."""
-        return (series, hole.after_id, hole.before_id) in self._joined
+    def runs_on(self, series: Series, gap: Gap) -> bool:
+        """Whether a look has shown that the trade ids run on over a gap at the edge of a day."""
+        return (series, gap.after_id, gap.before_id) in self._joined
 
-    def lines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
+    def lines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
         """
-        The rows of *series* that lie in *hole* as lines of a cache file, page by page, ascending.
+        The rows of *series* that lie in *gap* as lines of a cache file, page by page, ascending.
 
         Parameters
         ----------
         series : Series
-        hole : Hole
+        gap : Gap
             For k-lines its end is that of the last candle wanted; for trades its
             ids, where it has them, are used to find both ends exactly.
 
@@ -98,13 +98,13 @@ class Pages:
         """
         match series.dataset.key:
             case "open_time":
-                return self._klines(series, hole)
+                return self._klines(series, gap)
             case "id":
-                return self._trades(series, hole)
+                return self._trades(series, gap)
             case "event_time":
-                return self._events(series, hole)
+                return self._events(series, gap)
 
-    async def _klines(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
+    async def _klines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
         calls = (
             partial(
                 self.page,
@@ -112,7 +112,7 @@ class Pages:
                 {"startTime": start_ms, "endTime": end_ms - 1},
                 within(start_ms, end_ms),
             )
-            for start_ms, end_ms in _kline_pages(series, hole)
+            for start_ms, end_ms in _kline_pages(series, gap)
         )
         async for page in self._paged(calls):
             yield self._closed(series, page)
@@ -124,10 +124,10 @@ class Pages:
         end_ms = next_open_ms(series.interval or "", int(page.stamps_us[-1]) // 1000)
         return page if end_ms <= self.now_ms else page.only(page.keys < page.keys[-1])
 
-    async def _trades(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        first, last = await self._id_range(series, hole)
+    async def _trades(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        first, last = await self._id_range(series, gap)
         calls = (
-            partial(self._id_page, series, hole, last, start)
+            partial(self._id_page, series, gap, last, start)
             for start in range(first, last + 1, series.dataset.rest_rows)
         )
         async for page in self._paged(calls):
@@ -142,58 +142,58 @@ class Pages:
         finally:
             self._files_paged -= 1
 
-    async def _events(self, series: Series, hole: Hole) -> AsyncIterator[Lines]:
-        start_ms = hole.start_ms
-        while start_ms < hole.end_ms:
-            params = {"startTime": start_ms, "endTime": hole.end_ms - 1}
-            page = await self.page(series, params, within(start_ms, hole.end_ms))
+    async def _events(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        start_ms = gap.start_ms
+        while start_ms < gap.end_ms:
+            params = {"startTime": start_ms, "endTime": gap.end_ms - 1}
+            page = await self.page(series, params, within(start_ms, gap.end_ms))
             yield page
             if len(page) < series.dataset.rest_rows:
                 return
             start_ms = int(page.stamps_us[-1]) // 1000 + 1
 
-    async def _id_range(self, series: Series, hole: Hole) -> tuple[int, int]:
-        """First and last trade id of the hole; an empty range when it holds none."""
-        first, last = hole.after_id, hole.before_id
+    async def _id_range(self, series: Series, gap: Gap) -> tuple[int, int]:
+        """First and last trade id of the gap; an empty range when it holds none."""
+        first, last = gap.after_id, gap.before_id
         if first is not None and last is not None:
             return first + 1, last - 1
         if last is not None:
-            return await self._first_id(series, hole, last), last - 1
+            return await self._first_id(series, gap, last), last - 1
         if first is not None:
-            return first + 1, await self._last_id(series, hole, first)
-        oldest = await self._look(series, hole.start_ms, hole.end_ms)
+            return first + 1, await self._last_id(series, gap, first)
+        oldest = await self._look(series, gap.start_ms, gap.end_ms)
         if not len(oldest):
             # A trade before shows that the API's history does not begin later.
-            await self._newest(series, hole.start_ms)
+            await self._newest(series, gap.start_ms)
             return 0, -1
-        newest = await self._newest(series, hole.end_ms)
+        newest = await self._newest(series, gap.end_ms)
         return int(oldest.keys[0]), int(newest.keys[-1]) if len(newest) else -1
 
-    async def _first_id(self, series: Series, hole: Hole, before_id: int) -> int:
-        """The first id of the hole before a trade: where the ids run on from an earlier day, that trade's own."""
+    async def _first_id(self, series: Series, gap: Gap, before_id: int) -> int:
+        """The first id of the gap before a trade: where the ids run on from an earlier day, that trade's own."""
         if before_id == 0:
             # There is no trade before the first.
             self._joined.add((series, None, before_id))
             return before_id
         page = await self.page(series, {"fromId": before_id - 1}, within(0), limit=1)
         is_next = bool(len(page)) and int(page.keys[0]) == before_id - 1
-        if is_next and int(page.stamps_us[0]) < hole.start_ms * 1000:
+        if is_next and int(page.stamps_us[0]) < gap.start_ms * 1000:
             self._joined.add((series, None, before_id))
             return before_id
         if not is_next:
             # The id before is not used, or the history begins here: an earlier trade tells.
-            await self._newest(series, hole.start_ms)
-        oldest = await self._look(series, hole.start_ms, hole.end_ms)
+            await self._newest(series, gap.start_ms)
+        oldest = await self._look(series, gap.start_ms, gap.end_ms)
         return min(before_id, int(oldest.keys[0])) if len(oldest) else before_id
 
-    async def _last_id(self, series: Series, hole: Hole, after_id: int) -> int:
-        """The last id of the hole behind a trade: that trade's own where the next one is of a later day."""
+    async def _last_id(self, series: Series, gap: Gap, after_id: int) -> int:
+        """The last id of the gap behind a trade: that trade's own where the next one is of a later day."""
         page = await self.page(series, {"fromId": after_id + 1}, within(0), limit=1)
-        if not len(page) or int(page.stamps_us[0]) >= hole.end_ms * 1000:
+        if not len(page) or int(page.stamps_us[0]) >= gap.end_ms * 1000:
             if len(page) and int(page.keys[0]) == after_id + 1:
                 self._joined.add((series, after_id, None))
             return after_id
-        newest = await self._newest(series, hole.end_ms)
+        newest = await self._newest(series, gap.end_ms)
         return int(newest.keys[-1]) if len(newest) else after_id
 
     async def _look(self, series: Series, start_ms: int, end_ms: int) -> Lines:
@@ -208,29 +208,29 @@ class Pages:
     def _hear_of(self, series: Series, stamp_ms: int) -> None:
         self.reach_ms[series] = min(stamp_ms, self.reach_ms.get(series, stamp_ms))
 
-    async def _id_page(self, series: Series, hole: Hole, last: int, first: int) -> Lines:
-        """Trades of a hole, from id *first* on; what the exchange lacks of them is a hole of its own."""
+    async def _id_page(self, series: Series, gap: Gap, last: int, first: int) -> Lines:
+        """Trades of a gap, from id *first* on; what the exchange lacks of them is a gap of its own."""
         end = min(first + series.dataset.rest_rows, last + 1)
 
         def can_be(page: Lines) -> _Marks:
             # What comes behind the hole's last id is about as late as the hole's end.
-            is_behind = page.stamps_us >= (hole.end_ms - 1) * 1000 - _DISORDER_US
+            is_behind = page.stamps_us >= (gap.end_ms - 1) * 1000 - _DISORDER_US
             return (page.keys >= first) & ((page.keys <= last) | is_behind)
 
-        # Up to *last* there are trades: the exchange, or the row behind the hole, has told of one.
+        # Up to *last* there are trades: the exchange, or the row behind the gap, has told of one.
         page = await self.page(series, {"fromId": first}, can_be, limit=end - first, least=1)
         # Where ids are missing the page reaches beyond what was asked.
         page = page.only(page.keys < end)
         # Beside a trade that is there the ids alone decide: stamps need not ascend with them. But
         # a trade of another day is in the file of that day.
-        start_ms, end_ms = hole.start_ms, hole.end_ms
-        if hole.after_id is not None:
+        start_ms, end_ms = gap.start_ms, gap.end_ms
+        if gap.after_id is not None:
             start_ms = start_ms // DAY_MS * DAY_MS
-        if hole.before_id is not None:
+        if gap.before_id is not None:
             end_ms = -(-end_ms // DAY_MS) * DAY_MS
         own = page.between(start_ms, end_ms)
-        if len(own) < len(page) and hole.after_id is not None and hole.before_id is not None:
-            self._elsewhere.add((series, hole.after_id, hole.before_id))
+        if len(own) < len(page) and gap.after_id is not None and gap.before_id is not None:
+            self._elsewhere.add((series, gap.after_id, gap.before_id))
         return own
 
     async def page(
@@ -281,13 +281,13 @@ class Pages:
             _LOGGER.warning("%s", note)
 
 
-def _kline_pages(series: Series, hole: Hole) -> Iterator[tuple[int, int]]:
+def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:
     """Windows ``[start, end)`` of at most a page of candles each."""
-    opens = opens_between(series.interval or "", hole.start_ms, hole.end_ms)
+    opens = opens_between(series.interval or "", gap.start_ms, gap.end_ms)
     size = series.dataset.rest_rows
     for at in range(0, len(opens), size):
-        end_ms = opens[at + size] if at + size < len(opens) else hole.end_ms
-        yield (hole.start_ms if at == 0 else opens[at]), end_ms
+        end_ms = opens[at + size] if at + size < len(opens) else gap.end_ms
+        yield (gap.start_ms if at == 0 else opens[at]), end_ms
 
 
 def within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Marks]:

@@ -187,7 +187,7 @@ class Budget:
             self._window = int(self._host_seconds() // window_seconds)
         self.limit, self.window_seconds = limit, window_seconds
 
-    def heed(self, headers: Mapping[str, str], weight: int) -> None:
+    def learn(self, headers: Mapping[str, str], weight: int) -> None:
         """Learn from an answer what has been used; without the header, count ourselves."""
         names = (name for name in headers if self.is_told and _USED_HEADER.fullmatch(name))
         told = next((headers[name] for name in names), "")

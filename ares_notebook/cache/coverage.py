@@ -8,9 +8,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import state_of
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import cached_files, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
@@ -53,11 +53,11 @@ def coverage(
     -------
     pandas.DataFrame
         Columns ``dataset, symbol, interval, file, start, end, rows, expected, share,
-        first, last, holes, confirmed_absent, source, final, state``. ``expected`` counts the
+        first, last, gaps, confirmed_absent, source, final, state``. ``expected`` counts the
         grid of k-lines, the ids of trades and the events of funding; ``holes`` are
         those that the exchange has not confirmed, ``confirmed_absent`` the rows of
         those that it has; ``source`` is ``archive``, ``rest``, both, ``legacy`` (a
-        file of the ancestor), ``unknown`` (no receipt) or ``none`` (no file: the
+        file of the original downloader), ``unknown`` (no receipt) or ``none`` (no file: the
         exchange has nothing, or it did not come). ``state`` says in a word how the file stands:
         ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
         there but for what the exchange itself does not have), ``before listing``, ``after
@@ -91,15 +91,15 @@ def coverage(
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
-    known = [have for group in _by_series(files) for have in haves_of(store, group)]
+    known = [entry for group in _by_series(files) for entry in entries_of(store, group)]
     # A file that once had rows and lost them counts: it is to be seen that it is gone.
-    if not any(have.on_disk or have.absences or have.noted_rows for have in known):
+    if not any(entry.on_disk or entry.absences or entry.noted_rows for entry in known):
         raise NeverDownloaded(never(store, symbol, interval))
     # A file that was asked for and did not come has a row too, which says why.
     rows = [
-        _row(have, until_ms, now_ms)
-        for have in known
-        if have.on_disk or have.absences or have.noted_rows or have.trouble
+        _row(entry, until_ms, now_ms)
+        for entry in known
+        if entry.on_disk or entry.absences or entry.noted_rows or entry.trouble
     ]
     return table_of(_COLUMNS, rows)
 
@@ -129,15 +129,15 @@ _COLUMNS = [
 ]
 
 
-def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
+def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> tuple[Any, ...]:
     """The cells of one file, in the order of `_COLUMNS`; moments in milliseconds."""
-    file, facts = have.file, have.facts
+    file, facts = entry.file, entry.facts
     # Rows beyond the end are there all the same, and then expected too.
     until_ms = max(until_ms, facts.covered_until_ms or 0)
-    holes = have.holes(until_ms)
-    left = have.unexplained(until_ms)
-    proven = have.proven
-    missing, good = have.missing(holes), proven.rows - proven.off_grid
+    gaps = entry.gaps(until_ms)
+    left = entry.unexplained(until_ms)
+    proven = entry.proven
+    missing, good = entry.missing(gaps), proven.rows - proven.off_grid
     expected = len(file.opens(until_ms)) if file.dataset.has_interval else good + missing
     return (
         file.dataset.name,
@@ -148,29 +148,29 @@ def _row(have: Have, until_ms: int, now_ms: int) -> tuple[Any, ...]:
         file.end_ms,
         facts.rows,
         expected,
-        good / expected if expected else float(have.problem is None),
+        good / expected if expected else float(entry.problem is None),
         facts.first_ms,
         facts.last_ms,
         len(left),
-        missing - have.missing(left),
-        _source(have),
-        not left and (have.final or _is_final(have)),
-        state_of(have, holes, left, now_ms),
+        missing - entry.missing(left),
+        _source(entry),
+        not left and (entry.final or _is_final(entry)),
+        state_of(entry, gaps, left, now_ms),
     )
 
 
-def _is_final(have: Have) -> bool:
+def _is_final(entry: CacheEntry) -> bool:
     """Whether it is final by what is known today: of its neighbours, too."""
-    file = have.file
-    if have.on_disk is not None and not have.is_witnessed:
+    file = entry.file
+    if entry.on_disk is not None and not entry.has_provenance:
         return False
-    return is_final(file, have.proven, have.absences, file.grid_end_ms, have.beside)
+    return is_final(file, entry.proven, entry.absences, file.grid_end_ms, entry.neighbours)
 
 
-def _source(have: Have) -> str:
-    if have.on_disk is None:
+def _source(entry: CacheEntry) -> str:
+    if entry.on_disk is None:
         return "none"
-    if have.legacy:
+    if entry.legacy:
         return "legacy"
-    roads = {source.road.rpartition(" ")[2] for source in have.sources}
+    roads = {source.road.rpartition(" ")[2] for source in entry.sources}
     return "+".join(sorted(roads)) or "unknown"

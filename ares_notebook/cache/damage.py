@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from ares_notebook.cache.disk import cannot_access, file_sha256
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile
 
-__all__ = ["copy_aside", "set_aside", "verified"]
+__all__ = ["quarantine_copy", "quarantine_entry", "verified"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 
 
-def verified(store: Store, have: Have) -> Have:
+def verified(store: Store, entry: CacheEntry) -> CacheEntry:
     """
     The same, its bytes read and compared with its receipt.
 
@@ -31,28 +31,28 @@ def verified(store: Store, have: Have) -> Have:
     Parameters
     ----------
     store : Store
-    have : Have
+    entry : CacheEntry
 
     Raises
     ------
     CacheError
         If the disk does not give the bytes.
     """
-    receipt = store.receipt(have.file)
-    if have.path is None or receipt is None or not have.is_remembered:
+    receipt = store.receipt(entry.file)
+    if entry.path is None or receipt is None or not entry.is_remembered:
         # Without a match of size and time the bytes have been read just now.
-        return have
+        return entry
     try:
-        is_same = file_sha256(have.path) == receipt.sha256
+        is_same = file_sha256(entry.path) == receipt.sha256
     except FileNotFoundError:
-        store.look_again(have.file)
-        return replace(store.have(have.file), beside=have.beside)
+        store.look_again(entry.file)
+        return replace(store.entry(entry.file), neighbours=entry.neighbours)
     except OSError as error:
-        raise cannot_access(have.path, error) from error
+        raise cannot_access(entry.path, error) from error
     if is_same:
-        return have
-    _strike(store, have.file)
-    return replace(store.have(have.file), beside=have.beside, is_altered=True)
+        return entry
+    _strike(store, entry.file)
+    return replace(store.entry(entry.file), neighbours=entry.neighbours, is_altered=True)
 
 
 def _strike(store: Store, file: CacheFile) -> None:
@@ -71,14 +71,14 @@ def _strike(store: Store, file: CacheFile) -> None:
         _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
 
 
-def copy_aside(store: Store, have: Have) -> None:
+def quarantine_copy(store: Store, entry: CacheEntry) -> None:
     """
     Keep an altered file in the quarantine, before a whole one takes its place.
 
     Parameters
     ----------
     store : Store
-    have : Have
+    entry : CacheEntry
         With a path.
 
     Raises
@@ -91,19 +91,19 @@ def copy_aside(store: Store, have: Have) -> None:
         quarantine_of,
     )
 
-    if have.path is None:
+    if entry.path is None:
         return
-    why = f"the bytes of {have.path} are not those of its receipt"
+    why = f"the bytes of {entry.path} are not those of its receipt"
     try:
-        moved = quarantine(quarantine_of(store.folder), have.path, why, stays=True)
+        moved = quarantine(quarantine_of(store.folder), entry.path, why, stays=True)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise cannot_access(have.path, error) from error
+        raise cannot_access(entry.path, error) from error
     _LOGGER.warning("%s; a copy of it is in %s", why, moved)
 
 
-def set_aside(store: Store, have: Have) -> None:
+def quarantine_entry(store: Store, entry: CacheEntry) -> None:
     """
     Move a damaged file to the quarantine; what is good in it stays, until a whole one comes.
 
@@ -112,7 +112,7 @@ def set_aside(store: Store, have: Have) -> None:
     Parameters
     ----------
     store : Store
-    have : Have
+    entry : CacheEntry
         With a path.
 
     Raises
@@ -128,28 +128,28 @@ def set_aside(store: Store, have: Have) -> None:
     )
     from ares_notebook.model.rows import lines_of  # noqa: PLC0415
 
-    if have.path is None:
+    if entry.path is None:
         return
-    why = have.problem or f"{have.path} lies where there is no row, as its receipt says"
-    rows = salvage(have.path, have.file)
+    why = entry.problem or f"{entry.path} lies where there is no row, as its receipt says"
+    rows = salvage(entry.path, entry.file)
     try:
-        moved = quarantine(quarantine_of(store.folder), have.path, why)
+        moved = quarantine(quarantine_of(store.folder), entry.path, why)
     except OSError as error:
-        raise cannot_access(have.path, error) from error
+        raise cannot_access(entry.path, error) from error
     _LOGGER.warning("%s; it is in %s now", why, moved)
-    store.remember(have.file, None)
-    if have.problem is None:
-        store.note(replace(have, on_disk=None, facts=Facts()), final=True)
+    store.remember(entry.file, None)
+    if entry.problem is None:
+        store.note(replace(entry, on_disk=None, facts=Facts()), final=True)
         return
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    with store.part(have.file) as part:
-        part.write_lines(lines_of(have.file.dataset, rows))
+    with store.part(entry.file) as part:
+        part.write_lines(lines_of(entry.file.dataset, rows))
         store.commit(
             part,
             sources=(Source("salvaged", moved.name, at),),
-            absences=have.absences,
+            absences=entry.absences,
             final=False,
-            ended_ms=have.noted_end_ms,
+            ended_ms=entry.noted_end_ms,
         )
-    words = f"{have.problem}; it is in {moved.relative_to(store.folder)}"
-    store.complain(have.file, Trouble("corrupt, quarantined", words, at))
+    words = f"{entry.problem}; it is in {moved.relative_to(store.folder)}"
+    store.record_failure(entry.file, Trouble("corrupt, quarantined", words, at))

@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 
 __all__ = [
     "PART_SUFFIX",
@@ -132,6 +132,6 @@ def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_HASH_BLOCK_BYTES):
-            look_up()
+            check_cancelled()
             digest.update(block)
     return digest.hexdigest()

@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from ares_notebook.cache.receipts import Source
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import ALONE, Beside, Facts, Hole, Trouble
+from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, Trouble
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import find_holes, joined_edges, unexplained
+from ares_notebook.model.gaps import gaps_in, joined_edges, unexplained
 
-__all__ = ["Have"]
+__all__ = ["CacheEntry"]
 
 
-class Have(Struct, frozen=True, gc=False):
+class CacheEntry(Struct, frozen=True, gc=False):
     """
     What the cache holds of one file.
 
@@ -30,12 +30,12 @@ class Have(Struct, frozen=True, gc=False):
     sources, absences, final
         As in its receipt; empty without one.
     legacy : bool
-        Whether the ancestor wrote it.
+        Whether the original downloader wrote it.
     problem : str, optional
         Why it cannot be read; its rows then count as absent.
     is_remembered : bool
         Whether its receipt was believed without looking into the file.
-    is_witnessed : bool
+    has_provenance : bool
         Whether a receipt tells where just these bytes came from.
     is_altered : bool
         Whether a receipt tells of other bytes than are here now: its rows prove nothing then.
@@ -43,7 +43,7 @@ class Have(Struct, frozen=True, gc=False):
         Where the rows ended that the last receipt of it knew, and how many they were.
     trouble : Trouble, optional
         Why rows are missing that were asked for.
-    beside : Beside
+    neighbours : Neighbours
         The trades on either side, where they were looked at.
     """
 
@@ -56,12 +56,12 @@ class Have(Struct, frozen=True, gc=False):
     legacy: bool = False
     problem: str | None = None
     is_remembered: bool = False
-    is_witnessed: bool = False
+    has_provenance: bool = False
     is_altered: bool = False
     noted_end_ms: int | None = None
     noted_rows: int = 0
     trouble: Trouble | None = None
-    beside: Beside = ALONE
+    neighbours: Neighbours = ALONE
 
     @property
     def path(self) -> Path | None:
@@ -99,23 +99,23 @@ class Have(Struct, frozen=True, gc=False):
         """Up to where it was asked for: the end of its rows, or of what was answered about it."""
         return max([self.facts.end_ms or 0, *(each.end_ms for each in self.absences)])
 
-    def holes(self, until_ms: int) -> list[Hole]:
-        """Where rows are missing, or may be, up to *until_ms*; see `find_holes`."""
-        return find_holes(self.file, self.proven, until_ms, self.beside)
+    def gaps(self, until_ms: int) -> list[Gap]:
+        """Where rows are missing, or may be, up to *until_ms*; see `gaps_in`."""
+        return gaps_in(self.file, self.proven, until_ms, self.neighbours)
 
-    def unexplained(self, until_ms: int) -> list[Hole]:
+    def unexplained(self, until_ms: int) -> list[Gap]:
         """
-        Those of the holes that no proof explains; the one truth that every face tells.
+        Those of the gaps that no proof explains; the one truth that every face tells.
 
         A file that lies where it is proven that there is no row is not believed either.
         """
         if self.is_stray:
-            return [Hole(self.file.start_ms, min(until_ms, self.file.end_ms))]
-        return unexplained(self.file, self.holes(until_ms), self.absences)
+            return [Gap(self.file.start_ms, min(until_ms, self.file.end_ms))]
+        return unexplained(self.file, self.gaps(until_ms), self.absences)
 
-    def unnoted_edges(self, until_ms: int) -> list[Hole]:
+    def unnoted_edges(self, until_ms: int) -> list[Gap]:
         """The edges that the neighbouring days prove, and its own receipt does not yet tell of."""
-        joined = joined_edges(self.file, self.proven, until_ms, self.beside)
+        joined = joined_edges(self.file, self.proven, until_ms, self.neighbours)
         return unexplained(self.file, joined, self.absences)
 
     @property
@@ -123,17 +123,17 @@ class Have(Struct, frozen=True, gc=False):
         """Whether it lies where it is proven that there is no row at all."""
         if not self.is_altered:
             return False
-        return not unexplained(self.file, self.holes(self.file.grid_end_ms), self.absences)
+        return not unexplained(self.file, self.gaps(self.file.grid_end_ms), self.absences)
 
-    def missing(self, holes: Iterable[Hole]) -> int:
+    def missing(self, gaps: Iterable[Gap]) -> int:
         """
-        How many rows these holes of the file hide, where that is certain.
+        How many rows these gaps of the file hide, where that is certain.
 
         What is missing between two days of trades is counted with the earlier one.
         """
-        return sum([hole.rows or 0 for hole in holes if not self.is_told_before(hole)])
+        return sum([gap.rows or 0 for gap in gaps if not self.is_told_before(gap)])
 
-    def is_told_before(self, hole: Hole) -> bool:
-        """Whether the hole is the later side of one that begins in the file before."""
-        is_head = hole.before_id is not None and hole.after_id is None
-        return is_head and self.beside.last_id_before is not None
+    def is_told_before(self, gap: Gap) -> bool:
+        """Whether the gap is the later side of one that begins in the file before."""
+        is_head = gap.before_id is not None and gap.after_id is None
+        return is_head and self.neighbours.last_id_before is not None

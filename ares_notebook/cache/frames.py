@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.reader import (
     check_last_line,
     is_compressed,
@@ -37,7 +37,7 @@ from ares_notebook.model.datasets import Column, Dataset
 from ares_notebook.model.rows import Table, between, empty_rows, header_of, keys_of
 from ares_notebook.model.time import to_ms
 
-__all__ = ["Wanted", "chosen", "decimals", "frame_of", "read_cells"]
+__all__ = ["Selection", "chosen", "decimals", "frame_of", "read_cells"]
 
 # Small enough for a core's own cache, beside what is made of it.
 _BLOCK_BYTES = 1 << 20
@@ -47,7 +47,7 @@ _MARGIN_US = 600_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Selection:
     """
     What is to be read of the files of a series.
 
@@ -66,9 +66,9 @@ class Wanted:
     start_ms: int
     end_ms: int
 
-    def covers(self, have: Have) -> bool:
+    def covers(self, entry: CacheEntry) -> bool:
         """Whether all of the file's period is wanted."""
-        period = have.file.period
+        period = entry.file.period
         return self.start_ms <= period.start_ms and period.end_ms <= self.end_ms
 
     def type_of(self, column: Column) -> Any:
@@ -114,7 +114,7 @@ def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
     return tuple(known[name] for name in asked)
 
 
-def read_cells(have: Have, wanted: Wanted) -> Table:
+def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     """
     The rows of one file that lie in the window, as numbers.
 
@@ -124,7 +124,7 @@ def read_cells(have: Have, wanted: Wanted) -> Table:
     -------
     pyarrow.Table
         ``timestamp`` (int64, microseconds) and the wanted columns; null only where the
-        ancestor stored none.
+        original downloader stored none.
 
     Raises
     ------
@@ -133,13 +133,13 @@ def read_cells(have: Have, wanted: Wanted) -> Table:
     CacheUnavailable
         If it is not there any more.
     """
-    path = have.path
+    path = entry.path
     if path is None:
-        msg = f"{have.file.name} is not there"
+        msg = f"{entry.file.name} is not there"
         raise ValueError(msg)
     try:
-        table = _parsed(path, have, wanted) if is_ours(path, have.file.dataset) else None
-        table = _typed(path, have, wanted) if table is None else table
+        table = _parsed(path, entry, wanted) if is_ours(path, entry.file.dataset) else None
+        table = _typed(path, entry, wanted) if table is None else table
         table = between(table, wanted.start_ms, wanted.end_ms)
         _check_numbers(table, wanted)
     except (pa.ArrowTypeError, OSError, ValueError) as error:
@@ -147,15 +147,15 @@ def read_cells(have: Have, wanted: Wanted) -> Table:
     return table.select(["timestamp", *(column.name for column in wanted.columns)])
 
 
-def _parsed(path: Path, have: Have, wanted: Wanted) -> Table:
+def _parsed(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
     """What is wanted of a file of ours, its keys in order."""
-    dataset = have.file.dataset
+    dataset = entry.file.dataset
     check_last_line(path)
     # Whatever is wanted, the key is read with it: order is what proves a file.
     names = dict.fromkeys(["timestamp", *(column.name for column in wanted.columns)])
     if dataset.key == "id":
         names["agg_trade_id"] = None
-    with _text(path, have, wanted) as stream:
+    with _text(path, entry, wanted) as stream:
         table = arrow_csv.read_csv(
             stream,
             read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
@@ -175,12 +175,12 @@ def _parsed(path: Path, have: Have, wanted: Wanted) -> Table:
     return table
 
 
-def _text(path: Path, have: Have, wanted: Wanted) -> Any:
+def _text(path: Path, entry: CacheEntry, wanted: Selection) -> Any:
     """The file's text, or its header and the lines around the window, where that is surely enough."""
-    is_ascending = have.is_witnessed and not is_compressed(path)
-    if wanted.covers(have) or not is_ascending:
+    is_ascending = entry.has_provenance and not is_compressed(path)
+    if wanted.covers(entry) or not is_ascending:
         return open_text(path)
-    header = header_of(have.file.dataset)
+    header = header_of(entry.file.dataset)
     with path.open("rb") as text:
         begin = _line_from(text, len(header), wanted.start_ms * 1000 - _MARGIN_US)
         end = _line_from(text, len(header), wanted.end_ms * 1000 + _MARGIN_US)
@@ -212,9 +212,9 @@ def _stamp_us(line: bytes) -> int:
     return to_ms(moment) * 1000 + moment.microsecond % 1000
 
 
-def _typed(path: Path, have: Have, wanted: Wanted) -> Table:
-    """What is wanted of a file of the ancestor."""
-    rows = pa.concat_tables([empty_rows(have.file.dataset), *read_rows(path, have.file)])
+def _typed(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
+    """What is wanted of a file of the original downloader."""
+    rows = pa.concat_tables([empty_rows(entry.file.dataset), *read_rows(path, entry.file)])
     cells = {"timestamp": rows["timestamp"]}
     for column in wanted.columns:
         text = rows[column.name]
@@ -225,7 +225,7 @@ def _typed(path: Path, have: Have, wanted: Wanted) -> Table:
     return pa.table(cells)
 
 
-def _check_numbers(table: Table, wanted: Wanted) -> None:
+def _check_numbers(table: Table, wanted: Selection) -> None:
     """Refuse words for numbers; nan and inf, too, which are none."""
     for column in wanted.columns:
         if column.kind == "number":
@@ -255,7 +255,7 @@ def decimals(text: Any) -> npt.NDArray[np.object_]:
 _Arrays = dict[str, npt.NDArray[Any]]
 
 
-def frame_of(haves: Sequence[Have], wanted: Wanted) -> pd.DataFrame:
+def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
     """
     The wanted cells of some files, in one frame.
 
@@ -264,9 +264,9 @@ def frame_of(haves: Sequence[Have], wanted: Wanted) -> pd.DataFrame:
 
     Parameters
     ----------
-    haves : sequence of Have
+    entries : sequence of CacheEntry
         Files that are there, of one series, oldest first.
-    wanted : Wanted
+    wanted : Selection
 
     Returns
     -------
@@ -284,21 +284,22 @@ def frame_of(haves: Sequence[Have], wanted: Wanted) -> pd.DataFrame:
     # PyArrow leaves Python's lock while it parses, so threads do run side by side.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         # Where no receipt tells how many rows will come, and of what types, they come first.
-        others = [have for have in haves if not _is_known(have, wanted)]
-        tables = dict(zip((have.file for have in others), pool.map(read, others), strict=True))
+        others = [entry for entry in entries if not _is_known(entry, wanted)]
+        tables = dict(zip((entry.file for entry in others), pool.map(read, others), strict=True))
         rows = [
-            tables[have.file].num_rows if have.file in tables else have.facts.rows for have in haves
+            tables[entry.file].num_rows if entry.file in tables else entry.facts.rows
+            for entry in entries
         ]
         arrays = _arrays(sum(rows), wanted, list(tables.values()))
 
-        def put(have: Have, start: int, count: int) -> None:
-            table = tables.pop(have.file) if have.file in tables else read(have)
+        def put(entry: CacheEntry, start: int, count: int) -> None:
+            table = tables.pop(entry.file) if entry.file in tables else read(entry)
             _put(
-                table, {name: cells[start : start + count] for name, cells in arrays.items()}, have
+                table, {name: cells[start : start + count] for name, cells in arrays.items()}, entry
             )
 
         # list() brings what went wrong in a thread.
-        list(pool.map(put, haves, accumulate(rows, initial=0), rows))
+        list(pool.map(put, entries, accumulate(rows, initial=0), rows))
     _sort_by_stamp(arrays)
     stamps = pd.DatetimeIndex(arrays.pop("timestamp").view("M8[us]"), name="timestamp", copy=False)
     return pd.DataFrame(arrays, index=stamps.tz_localize("UTC"), copy=False)
@@ -319,13 +320,13 @@ def _sort_by_stamp(arrays: _Arrays) -> None:
         arrays[name] = cells[order]
 
 
-def _is_known(have: Have, wanted: Wanted) -> bool:
+def _is_known(entry: CacheEntry, wanted: Selection) -> bool:
     """Whether a receipt tells how many rows of the file will come, and all in our own form."""
-    return wanted.covers(have) and have.final and not have.legacy
+    return wanted.covers(entry) and entry.final and not entry.legacy
 
 
-def _arrays(rows: int, wanted: Wanted, tables: Sequence[Table]) -> _Arrays:
-    """Room for all rows; counts that the ancestor did not store make floats of the others, too."""
+def _arrays(rows: int, wanted: Selection, tables: Sequence[Table]) -> _Arrays:
+    """Room for all rows; counts that the original downloader did not store make floats of the others, too."""
 
     def dtype(column: Column) -> Any:
         if column.kind == "integer":
@@ -338,12 +339,12 @@ def _arrays(rows: int, wanted: Wanted, tables: Sequence[Table]) -> _Arrays:
     return {name: np.empty(rows, kind) for name, kind in types.items()}
 
 
-def _put(table: Table, room: _Arrays, have: Have) -> None:
+def _put(table: Table, room: _Arrays, entry: CacheEntry) -> None:
     """Write a file's cells into their room, which they must fill: what is not written is anything."""
     for name, cells in room.items():
         column = table[name]
         if len(column) != len(cells) or (column.null_count and cells.dtype == np.int64):
-            msg = f"{have.path} has changed while it was read: somebody has written it; try again"
+            msg = f"{entry.path} has changed while it was read: somebody has written it; try again"
             raise CacheUnavailable(msg)
         if cells.dtype == np.object_:
             cells[:] = decimals(column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.model.evidence import (
     AFTER_DELISTING,
     BEFORE_LISTING,
@@ -14,7 +14,7 @@ from ares_notebook.model.evidence import (
     Absence,
     evidence_of,
 )
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.gaps import meets
 
 __all__ = [
@@ -83,25 +83,25 @@ STATES = (
 """Every state that a file can have, from the best to the worst."""
 
 
-def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
+def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
     """
     Why rows are still missing that no proof explains.
 
     Parameters
     ----------
-    have : Have
-    hole : Hole
-        One of its holes.
+    entry : CacheEntry
+    gap : Gap
+        One of its gaps.
 
     Returns
     -------
     tuple of str
         The reason, a note, and when it was found.
     """
-    if have.problem is not None:
-        return CORRUPT, f"{have.problem}; the next download puts it into quarantine", ""
-    trouble = have.trouble
-    altered = "its bytes are not those of its receipt" if have.is_altered else ""
+    if entry.problem is not None:
+        return CORRUPT, f"{entry.problem}; the next download puts it into quarantine", ""
+    trouble = entry.trouble
+    altered = "its bytes are not those of its receipt" if entry.is_altered else ""
     if trouble is not None:
         reason = trouble.reason if trouble.reason in REASONS else FAILED
         return reason, "; ".join(filter(None, (altered, trouble.words))), trouble.at
@@ -111,20 +111,20 @@ def why_open(have: Have, hole: Hole) -> tuple[str, str, str]:
             f"{altered}; the next download puts it into quarantine, and a true one here",
             "",
         )
-    answer = unconfirmed_by(have, hole)
-    if answer is not None and not (have.on_disk is None and have.noted_rows):
+    answer = unconfirmed_by(entry, gap)
+    if answer is not None and not (entry.on_disk is None and entry.noted_rows):
         return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at
-    gone = f"the file is gone; its receipt tells of {have.noted_rows:,} rows"
-    return NOT_DOWNLOADED, gone if have.on_disk is None and have.noted_rows else "", ""
+    gone = f"the file is gone; its receipt tells of {entry.noted_rows:,} rows"
+    return NOT_DOWNLOADED, gone if entry.on_disk is None and entry.noted_rows else "", ""
 
 
-def unconfirmed_by(have: Have, hole: Hole) -> Absence | None:
-    """The answer about a hole that is no proof; None where nobody was asked."""
-    heard = (each for each in have.absences if not each.is_proof and meets(hole, each))
+def unconfirmed_by(entry: CacheEntry, gap: Gap) -> Absence | None:
+    """The answer about a gap that is no proof; None where nobody was asked."""
+    heard = (each for each in entry.absences if not each.is_proof and meets(gap, each))
     return next(heard, None)
 
 
-def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: int) -> str:
+def state_of(entry: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap], now_ms: int) -> str:
     """
     How a file stands, in one of `STATES`.
 
@@ -132,9 +132,9 @@ def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: in
 
     Parameters
     ----------
-    have : Have
-    holes, left : sequence of Hole
-        Its holes, and those of them of which the exchange has not been heard.
+    entry : CacheEntry
+    gaps, left : sequence of Gap
+        Its gaps, and those of them of which the exchange has not been heard.
     now_ms : int
         The present; nothing after it can be there.
 
@@ -142,28 +142,28 @@ def state_of(have: Have, holes: Sequence[Hole], left: Sequence[Hole], now_ms: in
     --------
     >>> from ares_notebook.model.files import parse_file_name
     >>> file = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")
-    >>> have = Have(file)
-    >>> holes = have.holes(file.period.end_ms)
-    >>> left = have.unexplained(file.period.end_ms)
-    >>> state_of(have, holes, left, now_ms=file.period.end_ms)
+    >>> entry = CacheEntry(file)
+    >>> gaps = entry.gaps(file.period.end_ms)
+    >>> left = entry.unexplained(file.period.end_ms)
+    >>> state_of(entry, gaps, left, now_ms=file.period.end_ms)
     'not downloaded'
     """
-    past = [hole for hole in left if hole.start_ms < now_ms]
-    if have.is_untrue or past:
-        reasons = {why_open(have, hole)[0] for hole in past or holes[:1]}
+    past = [gap for gap in left if gap.start_ms < now_ms]
+    if entry.is_untrue or past:
+        reasons = {why_open(entry, gap)[0] for gap in past or gaps[:1]}
         return max(reasons or {CORRUPT}, key=STATES.index)
     if left:
         return NOT_PUBLISHED
-    if have.facts.rows and not have.missing(holes):
+    if entry.facts.rows and not entry.missing(gaps):
         return COMPLETE
-    answers = set(_answers(have, holes))
+    answers = set(_answers(entry, gaps))
     return answers.pop() if len(answers) == 1 else CONFIRMED
 
 
-def _answers(have: Have, holes: Iterable[Hole]) -> Iterator[str]:
+def _answers(entry: CacheEntry, gaps: Iterable[Gap]) -> Iterator[str]:
     """What is proven of the rows that are missing for certain."""
-    for hole in holes:
-        if hole.rows is None and have.facts.rows:
+    for gap in gaps:
+        if gap.rows is None and entry.facts.rows:
             continue
-        proofs = (each for each in have.absences if each.is_proof and meets(hole, each))
+        proofs = (each for each in entry.absences if each.is_proof and meets(gap, each))
         yield from (evidence_of(each.evidence).reason for each in proofs)

@@ -1,4 +1,4 @@
-"""Gaps: a row a hole, each with its reason."""
+"""Gaps of the cache: a row each, with its reason."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, why_open
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.model.evidence import Absence, evidence_of, halted
-from ares_notebook.model.facts import Hole, grid_rows
+from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.gaps import unexplained
 from ares_notebook.model.time import to_ms
 from ares_notebook.settings import Settings
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["REASONS", "find_gaps"]
 
 
-class _Gap(Struct, frozen=True, gc=False):
-    """A hole of one series with its reason; *missing* is None where nobody can count."""
+class _ExplainedGap(Struct, frozen=True, gc=False):
+    """A gap of one series with its reason; *missing* is None where nobody can count."""
 
     start_ms: int
     end_ms: int
@@ -46,7 +46,7 @@ def find_gaps(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    Where the cache has no rows, and why: a row a hole, in order of time a series.
+    Where the cache has no rows, and why: a row a gap, in order of time a series.
 
     Reads the disk only; the reasons are what earlier runs have heard.
 
@@ -116,94 +116,94 @@ def find_gaps(
 _COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
 
 
-def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_Gap]:
+def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_ExplainedGap]:
     """The gaps of one series, file by file."""
-    for have in haves_of(store, span.files):
-        until_ms = min(span.end_ms, have.file.grid_end_ms)
-        holes = have.holes(until_ms)
-        if not holes and not have.facts.quiet:
+    for entry in entries_of(store, span.files):
+        until_ms = min(span.end_ms, entry.file.grid_end_ms)
+        gaps = entry.gaps(until_ms)
+        if not gaps and not entry.facts.quiet:
             continue
-        left = have.unexplained(until_ms)
-        gaps = [*_open(have, left, now_ms), *_explained(have, holes), *_quiet(have)]
-        for gap in sorted(gaps, key=lambda each: each.start_ms):
+        left = entry.unexplained(until_ms)
+        found = [*_open(entry, left, now_ms), *_explained(entry, gaps), *_quiet(entry)]
+        for gap in sorted(found, key=lambda each: each.start_ms):
             start_ms, end_ms = max(gap.start_ms, span.start_ms), min(gap.end_ms, span.end_ms)
             if start_ms < end_ms:
                 yield replace(gap, start_ms=start_ms, end_ms=end_ms)
 
 
-def _open(have: Have, left: Sequence[Hole], now_ms: int) -> Iterator[_Gap]:
+def _open(entry: CacheEntry, left: Sequence[Gap], now_ms: int) -> Iterator[_ExplainedGap]:
     """Holes that no proof explains, and why they are still there."""
-    for hole in left:
-        if hole.start_ms < now_ms < hole.end_ms or now_ms <= hole.start_ms:
-            future = replace(hole, start_ms=max(hole.start_ms, now_ms), rows=None)
+    for gap in left:
+        if gap.start_ms < now_ms < gap.end_ms or now_ms <= gap.start_ms:
+            future = replace(gap, start_ms=max(gap.start_ms, now_ms), rows=None)
             yield _gap(future, NOT_PUBLISHED, "it lies in the future")
-        if hole.start_ms < now_ms:
-            rows = hole.rows if hole.end_ms <= now_ms else None
-            rows = 0 if rows and have.is_told_before(hole) else rows
-            past = replace(hole, end_ms=min(hole.end_ms, now_ms), rows=rows)
-            yield _gap(past, *why_open(have, hole))
+        if gap.start_ms < now_ms:
+            rows = gap.rows if gap.end_ms <= now_ms else None
+            rows = 0 if rows and entry.is_told_before(gap) else rows
+            past = replace(gap, end_ms=min(gap.end_ms, now_ms), rows=rows)
+            yield _gap(past, *why_open(entry, gap))
 
 
-def _explained(have: Have, holes: Sequence[Hole]) -> Iterator[_Gap]:
+def _explained(entry: CacheEntry, gaps: Sequence[Gap]) -> Iterator[_ExplainedGap]:
     """Holes in which rows are missing for certain, and it is proven that there are none."""
-    for hole in () if have.is_stray else holes:
-        if hole.rows is None and have.proven.rows:
+    for gap in () if entry.is_stray else gaps:
+        if gap.rows is None and entry.proven.rows:
             # At a quiet edge nothing is known to be missing.
             continue
-        told: list[Hole] = []
-        for absence in (each for each in have.absences if each.is_proof):
-            part = _common(have, hole, absence)
-            if part is None or (part.rows is None and have.proven.rows):
+        told: list[Gap] = []
+        for absence in (each for each in entry.absences if each.is_proof):
+            part = _common(entry, gap, absence)
+            if part is None or (part.rows is None and entry.proven.rows):
                 continue
             if not any(_lies_in(part, each) for each in told):
                 told.append(part)
-                yield _answered(have, part, absence)
+                yield _answered(entry, part, absence)
 
 
-def _lies_in(part: Hole, other: Hole) -> bool:
+def _lies_in(part: Gap, other: Gap) -> bool:
     return other.start_ms <= part.start_ms and part.end_ms <= other.end_ms
 
 
-def _common(have: Have, hole: Hole, absence: Absence) -> Hole | None:
-    """What of a hole an answer explains."""
-    start_ms, end_ms = max(hole.start_ms, absence.start_ms), min(hole.end_ms, absence.end_ms)
-    left = unexplained(have.file, [hole], [absence])
-    if start_ms >= end_ms or left == [hole]:
+def _common(entry: CacheEntry, gap: Gap, absence: Absence) -> Gap | None:
+    """What of a gap an answer explains."""
+    start_ms, end_ms = max(gap.start_ms, absence.start_ms), min(gap.end_ms, absence.end_ms)
+    left = unexplained(entry.file, [gap], [absence])
+    if start_ms >= end_ms or left == [gap]:
         return None
-    # Of a part of a hole without a grid nobody knows how much of it lies there.
-    whole = start_ms == hole.start_ms and end_ms == hole.end_ms
-    rows = hole.rows if whole else None
-    rows = 0 if rows and have.is_told_before(hole) else rows
-    if have.file.dataset.has_interval:
-        rows = grid_rows(have.file, start_ms, end_ms)
-    return replace(hole, start_ms=start_ms, end_ms=end_ms, rows=rows)
+    # Of a part of a gap without a grid nobody knows how much of it lies there.
+    whole = start_ms == gap.start_ms and end_ms == gap.end_ms
+    rows = gap.rows if whole else None
+    rows = 0 if rows and entry.is_told_before(gap) else rows
+    if entry.file.dataset.has_interval:
+        rows = grid_rows(entry.file, start_ms, end_ms)
+    return replace(gap, start_ms=start_ms, end_ms=end_ms, rows=rows)
 
 
-def _answered(have: Have, part: Hole, absence: Absence) -> _Gap:
+def _answered(entry: CacheEntry, part: Gap, absence: Absence) -> _ExplainedGap:
     evidence = evidence_of(absence.evidence)
     note = evidence.says
-    if have.facts.off_grid:
-        note = f"the file has {have.facts.off_grid} candles off the grid; {note}"
-    if have.file.dataset.market == "spot" and halted(part.start_ms, part.end_ms):
+    if entry.facts.off_grid:
+        note = f"the file has {entry.facts.off_grid} candles off the grid; {note}"
+    if entry.file.dataset.market == "spot" and halted(part.start_ms, part.end_ms):
         note = f"exchange halt; {note}"
     return _gap(part, evidence.reason, note, absence.at)
 
 
-def _quiet(have: Have) -> Iterator[_Gap]:
-    for hole in have.facts.quiet:
+def _quiet(entry: CacheEntry) -> Iterator[_ExplainedGap]:
+    for gap in entry.facts.quiet:
         note = "the trade ids run on: nothing is missing"
-        if halted(hole.start_ms, hole.end_ms):
+        if halted(gap.start_ms, gap.end_ms):
             note = f"exchange halt; {note}"
-        yield _gap(hole, QUIET, note)
+        yield _gap(gap, QUIET, note)
 
 
-def _gap(hole: Hole, reason: str, note: str, at: str = "") -> _Gap:
-    return _Gap(hole.start_ms, hole.end_ms, hole.rows, reason, note, at)
+def _gap(gap: Gap, reason: str, note: str, at: str = "") -> _ExplainedGap:
+    return _ExplainedGap(gap.start_ms, gap.end_ms, gap.rows, reason, note, at)
 
 
-def _joined(gaps: Iterable[_Gap]) -> Iterator[_Gap]:
+def _joined(gaps: Iterable[_ExplainedGap]) -> Iterator[_ExplainedGap]:
     """Neighbours with one reason and one note, as one gap; the oldest answer tells its time."""
-    last: _Gap | None = None
+    last: _ExplainedGap | None = None
     for gap in gaps:
         if last is not None and _are_one(last, gap):
             counts = (last.missing, gap.missing)
@@ -218,5 +218,5 @@ def _joined(gaps: Iterable[_Gap]) -> Iterator[_Gap]:
         yield last
 
 
-def _are_one(last: _Gap, gap: _Gap) -> bool:
+def _are_one(last: _ExplainedGap, gap: _ExplainedGap) -> bool:
     return gap.start_ms <= last.end_ms and (last.reason, last.note) == (gap.reason, gap.note)

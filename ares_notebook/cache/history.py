@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.settings import Settings
@@ -54,7 +54,7 @@ def download_history(
         Columns ``at, dataset, symbol, interval, file, start, end, road, url, sha256``.
         ``at`` is when it came, ``start`` and ``end`` the period of the file, all aware
         UTC; ``road`` is ``monthly archive``, ``daily archive``, ``rest``, ``legacy``
-        (the ancestor wrote it) or ``salvaged`` (what was good in a damaged file);
+        (the original downloader wrote it) or ``salvaged`` (what was good in a damaged file);
         ``sha256`` is that of the archive, missing for the other roads.
 
     Raises
@@ -78,18 +78,18 @@ def download_history(
     [('klines_BTCUSDT_1d_2025-01.csv', 'monthly archive'), ('klines_BTCUSDT_1d_2025-02.csv', 'rest')]
     """
     store = Store(settings or Settings())
-    haves = (store.have(file) for file in cached_files(store, symbol, interval))
+    entries = (store.entry(file) for file in cached_files(store, symbol, interval))
     # A stable sort: what came at one moment stays in order of the files.
-    return sources_of(haves).sort_values("at", kind="stable", ignore_index=True)
+    return sources_of(entries).sort_values("at", kind="stable", ignore_index=True)
 
 
-def sources_of(haves: Iterable[Have]) -> pd.DataFrame:
+def sources_of(entries: Iterable[CacheEntry]) -> pd.DataFrame:
     """
     The sources of some files, in their order, as `download_history` returns them.
 
     Parameters
     ----------
-    haves : iterable of Have
+    entries : iterable of CacheEntry
 
     Returns
     -------
@@ -101,16 +101,16 @@ def sources_of(haves: Iterable[Have]) -> pd.DataFrame:
 
     rows = [
         {
-            "dataset": have.file.dataset.name,
-            "symbol": have.file.series.symbol,
-            "interval": have.file.series.interval or "",
-            "file": have.file.name,
-            "start": have.file.period.start,
-            "end": have.file.period.end,
+            "dataset": entry.file.dataset.name,
+            "symbol": entry.file.series.symbol,
+            "interval": entry.file.series.interval or "",
+            "file": entry.file.name,
+            "start": entry.file.period.start,
+            "end": entry.file.period.end,
             **asdict(source),
         }
-        for have in haves
-        for source in have.sources
+        for entry in entries
+        for source in entry.sources
     ]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     # Somebody may have edited a receipt: a moment that is none becomes NaT.

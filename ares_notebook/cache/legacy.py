@@ -1,5 +1,5 @@
 """
-Files of the ancestor: read as they are, never trusted because they exist.
+Files of the original downloader: read as they are, never trusted because they exist.
 
 They have fewer columns, stamps as pandas printed them (with or without fraction,
 a bare date where all were midnights, now and then epoch milliseconds), sometimes
@@ -36,12 +36,12 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
     Returns
     -------
     pyarrow.Table
-        Rows of *dataset*; columns that the ancestor did not store are null.
+        Rows of *dataset*; columns that the original downloader did not store are null.
 
     Raises
     ------
     CorruptFile
-        If it lacks the columns that the ancestor wrote.
+        If it lacks the columns that the original downloader wrote.
     """
     frame = _text_frame(path, dataset)
     frame["timestamp"] = _stamps(frame["timestamp"])
@@ -83,7 +83,7 @@ def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
     # What follows the last line end is a line cut short, or nothing.
     header, *lines = lines[:-1] or [b""]
     names = header.decode("utf-8", "replace").rstrip("\r").split(",")
-    missing = [name for name in dataset.ancestor_names if name not in names]
+    missing = [name for name in dataset.original_names if name not in names]
     if missing or len(set(names)) < len(names):
         raise CorruptFile(
             _unknown(path, f"no column {missing[0]!r}" if missing else "a doubled one")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ares_notebook.cache.disk import cannot_access
 
-__all__ = ["Listing", "list_cache"]
+__all__ = ["CacheListing", "list_cache"]
 
 # The coarsest clock of a file system (FAT) ticks so; what changed within a tick shows no change.
 _TICK_NS = 2_000_000_000
@@ -25,7 +25,7 @@ _FOLDERS_ARE_STAMPED = os.name != "nt"
 
 
 @dataclass(slots=True)
-class Listing:
+class CacheListing:
     """
     The names in a cache folder.
 
@@ -43,9 +43,9 @@ class Listing:
     noted: set[str]
     names: list[str]
 
-    def copy(self) -> Listing:
+    def copy(self) -> CacheListing:
         """Another one, that can be changed without this one."""
-        return Listing(self.there.copy(), self.noted.copy(), self.names.copy())
+        return CacheListing(self.there.copy(), self.noted.copy(), self.names.copy())
 
     def put(self, name: str, on_disk: str | None) -> None:
         """Take note that a file lies there now, or (None) not any more."""
@@ -77,7 +77,7 @@ class Listing:
 
         Examples
         --------
-        >>> Listing({}, set(), ["a_1", "b_1", "b_2"]).beginning("b_")
+        >>> CacheListing({}, set(), ["a_1", "b_1", "b_2"]).beginning("b_")
         ['b_1', 'b_2']
         """
         names = self.names
@@ -88,10 +88,10 @@ class Listing:
 
 # When a folder was changed last, as it says itself, and which folder it is.
 _State = tuple[int, ...]
-_known: dict[tuple[Path, Path], tuple[list[_State], Listing]] = {}
+_known: dict[tuple[Path, Path], tuple[list[_State], CacheListing]] = {}
 
 
-def list_cache(folder: Path, receipts: Path) -> Listing:
+def list_cache(folder: Path, receipts: Path) -> CacheListing:
     """
     The names in a cache folder and in that of its receipts.
 
@@ -136,13 +136,13 @@ def _is_settled(state: _State, now_ns: int) -> bool:
     return now_ns - max(state[:2], default=now_ns) > _TICK_NS
 
 
-def _listed(folder: Path, receipts: Path) -> Listing:
+def _listed(folder: Path, receipts: Path) -> CacheListing:
     """Look at the disk; the plain file wins where both forms are there."""
     names = [name for name in _names_in(folder) if not name.startswith(".")]
     there = {name.removesuffix(".zst"): name for name in names if name.endswith(".csv.zst")}
     there.update((name, name) for name in names if name.endswith(".csv"))
     noted = {name.removesuffix(".json") for name in _names_in(receipts) if name.endswith(".json")}
-    return Listing(there, noted, sorted(there.keys() | noted))
+    return CacheListing(there, noted, sorted(there.keys() | noted))
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -122,7 +122,7 @@ def _note_of(folder: Path) -> Path:
 
 
 def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
-    """The ancestor knew only Binance, so a folder of nothing but its files is Binance's."""
+    """The original downloader knew only Binance, so a folder of nothing but its files is Binance's."""
     found = None
     for file, path in files:
         # Slow to import, and few folders lack the note.

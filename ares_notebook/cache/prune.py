@@ -13,7 +13,7 @@ from stat import S_ISREG
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.cache.locks import held
-from ares_notebook.cache.quarantine import put_aside, quarantine_of
+from ares_notebook.cache.quarantine import quarantine_of, quarantined
 from ares_notebook.cache.retention import Found, Limits, PruneItem, PruneReport, Trace, decided
 from ares_notebook.cache.run_log import Run, note_run
 from ares_notebook.cache.spans import meant, never
@@ -21,7 +21,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.time import to_ms
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 from ares_notebook.settings import Settings, bytes_of
 
 __all__ = ["prune_cache"]
@@ -120,7 +120,7 @@ def prune_cache(
     run = Run(began, "prune", (symbol or "").upper(), interval or "", ending="cancelled")
     try:
         for each in row:
-            look_up()
+            check_cancelled()
             items.append(_deleted(store, each) if each.goes else each.item)
         run = replace(run, ending="done")
     finally:
@@ -183,7 +183,7 @@ def _found(store: Store, is_meant: Callable[[Series], bool]) -> Iterator[Found]:
                 is_lone = [each.path for each in traces] == [paths[0]]
                 item = PruneItem(file.name, "receipt" if is_lone else "file", size)
                 yield Found(file, item, file.period.end_ms, paths, traces)
-        for aside in put_aside(quarantine_of(store.folder)):
+        for aside in quarantined(quarantine_of(store.folder)):
             if is_meant(aside.file.series):
                 paths = (aside.note, aside.path)
                 traces = _traces(paths)

@@ -18,14 +18,14 @@ from ares_notebook.errors import CorruptFile
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, in_scale
 
-__all__ = ["PutAside", "put_aside", "quarantine", "quarantine_of", "salvage"]
+__all__ = ["Quarantined", "quarantine", "quarantine_of", "quarantined", "salvage"]
 
 # A colon is no part of a file name on Windows.
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True, slots=True)
-class PutAside:
+class Quarantined:
     """
     A damaged file in the quarantine.
 
@@ -93,7 +93,7 @@ def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Pa
     return target
 
 
-def put_aside(folder: Path) -> Iterator[PutAside]:
+def quarantined(folder: Path) -> Iterator[Quarantined]:
     """
     The damaged files in a quarantine, in order of their names; what has another name is not ours.
 
@@ -116,7 +116,7 @@ def put_aside(folder: Path) -> Iterator[PutAside]:
             at = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
         except ValueError:
             continue
-        yield PutAside(folder / name, file, at)
+        yield Quarantined(folder / name, file, at)
 
 
 def _note_of(path: Path) -> Path:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.legacy import ends_with_line, read_legacy
 from ares_notebook.errors import CacheError, CorruptFile
 from ares_notebook.model.datasets import Dataset
@@ -24,7 +24,7 @@ from ares_notebook.model.measure import Measure
 from ares_notebook.model.numbers import UNUSUAL_NUMBER, plain_pattern_of
 from ares_notebook.model.rows import Scale, Table, header_of, keys_of, schema_of, stamps_ms, text_of
 from ares_notebook.model.time import utc
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 
 __all__ = [
     "check_last_line",
@@ -62,7 +62,7 @@ def is_compressed(path: Path) -> bool:
 
 
 def is_ours(path: Path, dataset: Dataset) -> bool:
-    """Whether the file begins with the header that we write; the ancestor's do not."""
+    """Whether the file begins with the header that we write; the original downloader's do not."""
     header = header_of(dataset)
     try:
         with open_text(path) as stream:
@@ -76,7 +76,7 @@ def is_ours(path: Path, dataset: Dataset) -> bool:
 
 def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     """
-    Read a cache file block by block: ours as it is, an old one as the ancestor meant it.
+    Read a cache file block by block: ours as it is, an old one as the original downloader meant it.
 
     Memory stays bounded for our own files, whatever their size; an old one, which
     may be out of order, is read as a whole.
@@ -95,7 +95,7 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     """
     if not is_ours(path, file.dataset):
         if is_compressed(path):
-            # The ancestor compressed nothing.
+            # The original downloader compressed nothing.
             raise unreadable(path, ValueError("no text of ours in it"))
         yield read_legacy(path, file.dataset)
         return
@@ -104,7 +104,7 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
         with open_text(path) as stream:
             last_key = -1
             for batch in _reader(stream, file.dataset):
-                look_up()
+                check_cancelled()
                 table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
                 last_key = last_in_order(path, keys_of(file.dataset, table), last_key)
                 yield table
@@ -158,7 +158,7 @@ def unreadable(path: Path, error: Exception) -> CorruptFile | CacheError:
 _LOGGER = logging.getLogger("DataDownloader")
 
 
-def examined(file: CacheFile, path: Path) -> Have:
+def examined(file: CacheFile, path: Path) -> CacheEntry:
     """Nobody vouches for the file: all that its rows can tell is looked at."""
     measure, scale = Measure(file), Scale(file.dataset)
     try:
@@ -170,11 +170,11 @@ def examined(file: CacheFile, path: Path) -> Have:
             measure.add(keys_of(file.dataset, table), stamps_ms(table))
     except CorruptFile as error:
         _LOGGER.info("%s", error)
-        return Have(file, str(path), problem=str(error))
+        return CacheEntry(file, str(path), problem=str(error))
     facts = measure.facts()
     if not legacy and not _within(file, facts):
-        return Have(file, str(path), problem=f"{path} holds rows of another period")
-    return Have(file, str(path), facts, legacy=legacy)
+        return CacheEntry(file, str(path), problem=f"{path} holds rows of another period")
+    return CacheEntry(file, str(path), facts, legacy=legacy)
 
 
 def _as_we_write(path: Path, file: CacheFile) -> Iterator[Table]:
@@ -224,7 +224,7 @@ def _check_cells(path: Path, file: CacheFile, table: Table) -> None:
 
 
 def _check_line_ends(path: Path, file: CacheFile) -> None:
-    """Refuse a file of ours that went through an editor: the ancestor's have other headers."""
+    """Refuse a file of ours that went through an editor: the original downloader's have other headers."""
     header = header_of(file.dataset)
     with path.open("rb") as stream:
         if stream.read(len(header) + 1) == header[:-1] + b"\r\n":

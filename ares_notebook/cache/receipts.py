@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 
 from ares_notebook.cache.disk import file_sha256
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Facts, Hole, Trouble
+from ares_notebook.model.facts import Facts, Gap, Trouble
 
 __all__ = ["Receipt", "Source", "holds", "size_and_time", "status_of", "tell_of_change"]
 
@@ -29,7 +29,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     Parameters
     ----------
     road : {"monthly archive", "daily archive", "rest", "legacy", "salvaged"}
-        Legacy is what the ancestor wrote, salvaged what was good in a damaged file.
+        Legacy is what the original downloader wrote, salvaged what was good in a damaged file.
     url : str
     at : str
         When, ISO, UTC.
@@ -105,7 +105,7 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 class _StoredFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """Facts as they are stored: what may be left out when they are made stands there."""
 
-    gaps: tuple[Hole, ...]
+    gaps: tuple[Gap, ...]
 
 
 class _Stored(Receipt, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):

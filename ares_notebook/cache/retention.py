@@ -330,7 +330,7 @@ def _left_alone(row: Sequence[Found]) -> list[Found]:
     Let receipts of empty periods go with what was before and after them.
 
     One that stayed would make the series begin with it, and the periods that went
-    after it a hole.
+    after it a gap.
     """
     ends: dict[Series, int] = {}
     for each in row:

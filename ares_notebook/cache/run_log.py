@@ -18,14 +18,14 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ending", "Outcome", "Run", "load_runs", "note_run"]
+__all__ = ["Ending", "Run", "RunOutcome", "load_runs", "note_run"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 Ending = Literal["done", "incomplete", "failed", "cancelled", "below threshold", "differs"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """
     What became of a run, as its report counts it.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.model.files import CacheFile, Series, files_between
@@ -169,19 +169,19 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
         raise NeverDownloaded(never(store, series.symbol, series.interval))
     begin = to_ms(first or files[0].period.start)
     # Rounded up: what is finer than a millisecond is cut by whoever reads the rows.
-    stop = _rows_end_ms(store.have(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
+    stop = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if begin >= stop:
         raise NeverDownloaded(never(store, series.symbol, series.interval))
     return Span(series, begin, stop, tuple(files_between(series, utc(begin), utc(stop))))
 
 
-def _rows_end_ms(have: Have) -> int:
+def _rows_end_ms(entry: CacheEntry) -> int:
     """Where a file ends by itself: a running period has no end yet but its last row's."""
-    if have.problem is not None:
-        raise CorruptFile(have.problem)
-    if have.final or have.facts.last_ms is None:
-        return have.file.period.end_ms
-    return have.asked_end_ms
+    if entry.problem is not None:
+        raise CorruptFile(entry.problem)
+    if entry.final or entry.facts.last_ms is None:
+        return entry.file.period.end_ms
+    return entry.asked_end_ms
 
 
 def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
@@ -208,13 +208,13 @@ def never(store: Store, symbol: str | None, interval: str | None) -> str:
 Spans = list[tuple[datetime, datetime]]
 
 
-def missing_spans(haves: Iterable[Have], start_ms: int, end_ms: int) -> Spans:
+def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Spans:
     """
     Where in ``[start_ms, end_ms)`` rows are missing that are not proven absent.
 
     Parameters
     ----------
-    haves : iterable of Have
+    entries : iterable of CacheEntry
         What is there, for each file of the window, in order.
     start_ms, end_ms : int
 
@@ -224,9 +224,9 @@ def missing_spans(haves: Iterable[Have], start_ms: int, end_ms: int) -> Spans:
         Aware UTC, half-open; neighbours are joined.
     """
     spans: list[tuple[int, int]] = []
-    for have in haves:
-        for hole in have.unexplained(end_ms):
-            span = (max(hole.start_ms, start_ms), min(hole.end_ms, end_ms))
+    for entry in entries:
+        for gap in entry.unexplained(end_ms):
+            span = (max(gap.start_ms, start_ms), min(gap.end_ms, end_ms))
             if span[0] < span[1]:
                 spans.append(span)
     return [(utc(start), utc(end)) for start, end in _joined(spans)]

@@ -1,4 +1,4 @@
-"""Patches put into the holes they were fetched for, row streams in and out."""
+"""Patches put into the gaps they were fetched for, row streams in and out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -
     dataset : Dataset
     base : iterable of pyarrow.Table
     patches : iterable of Patch
-        Of holes that do not overlap.
+        Of gaps that do not overlap.
 
     Yields
     ------

@@ -20,8 +20,8 @@ from ares_notebook.cache.disk import (
     put_text,
     read_small,
 )
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.listing import Listing, list_cache
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.listing import CacheListing, list_cache
 from ares_notebook.cache.market_guard import claim, refuse_another
 from ares_notebook.cache.receipts import (
     Receipt,
@@ -38,7 +38,7 @@ from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
-    from ares_notebook.cache.writer import Part
+    from ares_notebook.cache.writer import FileWriter
     from ares_notebook.model.rows import Table
 
 __all__ = ["Store"]
@@ -68,7 +68,7 @@ class Store:
         self._receipts = self._ours / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
-        self._found: Listing | None = None
+        self._found: CacheListing | None = None
         self._is_found_ours = False
         self._lock = threading.RLock()
 
@@ -134,7 +134,7 @@ class Store:
         name = self._listing().there.get(file.name)
         return None if name is None else self.folder / name
 
-    def have(self, file: CacheFile) -> Have:
+    def entry(self, file: CacheFile) -> CacheEntry:
         """
         What is known of *file*: from its receipt while that holds, else measured on its rows.
 
@@ -149,32 +149,32 @@ class Store:
         status = status_of(on_disk) if name else None
         if status is None:
             final = bool(receipt and receipt.final and not receipt.size)
-            have = Have(file, absences=absences, final=final, trouble=trouble)
-            return replace(have, noted_end_ms=end_ms, noted_rows=rows)
+            entry = CacheEntry(file, absences=absences, final=final, trouble=trouble)
+            return replace(entry, noted_end_ms=end_ms, noted_rows=rows)
         if receipt and holds(receipt, on_disk, status):
             # An earlier version noted what it had measured of a file from nowhere.
-            is_witnessed = bool(receipt.sources)
-            return Have(
+            has_provenance = bool(receipt.sources)
+            return CacheEntry(
                 file,
                 on_disk,
                 receipt.facts,
                 receipt.sources,
                 absences,
-                receipt.final and is_witnessed,
+                receipt.final and has_provenance,
                 legacy="legacy" in [source.road for source in receipt.sources],
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
-                is_witnessed=is_witnessed,
+                has_provenance=has_provenance,
                 trouble=trouble,
                 noted_end_ms=end_ms,
             )
-        have = self._measured(file, on_disk, receipt, status.st_mtime_ns)
+        entry = self._measured(file, on_disk, receipt, status.st_mtime_ns)
         return replace(
-            have, absences=absences, trouble=trouble, noted_end_ms=end_ms, noted_rows=rows
+            entry, absences=absences, trouble=trouble, noted_end_ms=end_ms, noted_rows=rows
         )
 
     def _measured(
         self, file: CacheFile, on_disk: str, receipt: Receipt | None, mtime_ns: int
-    ) -> Have:
+    ) -> CacheEntry:
         """What the rows of a file tell of which no receipt holds."""
         # PyArrow is slow to import, and who trusts the receipts does without it.
         from ares_notebook.cache.reader import examined  # noqa: PLC0415 - as said
@@ -188,23 +188,23 @@ class Store:
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is not there."""
-        from ares_notebook.cache.reader import read_rows  # noqa: PLC0415 - see `have`
+        from ares_notebook.cache.reader import read_rows  # noqa: PLC0415 - see `entry`
 
         path = self.path_of(file)
         if path is not None:
             yield from read_rows(path, file)
 
-    def part(self, file: CacheFile, columns: Sequence[str] | None = None) -> Part:
+    def part(self, file: CacheFile, columns: Sequence[str] | None = None) -> FileWriter:
         """Begin a new version of *file* beside it, in all its columns or in these."""
-        from ares_notebook.cache.writer import Part  # noqa: PLC0415 - see `have`
+        from ares_notebook.cache.writer import FileWriter  # noqa: PLC0415 - see `entry`
 
-        # The ancestor compressed nothing, so its files are known by being plain.
+        # The original downloader compressed nothing, so its files are known by being plain.
         compressed = self._compressed and columns is None
-        return Part(file, self.folder, compressed=compressed, columns=columns)
+        return FileWriter(file, self.folder, compressed=compressed, columns=columns)
 
     def commit(
         self,
-        part: Part,
+        part: FileWriter,
         *,
         sources: tuple[Source, ...],
         absences: tuple[Absence, ...],
@@ -252,27 +252,27 @@ class Store:
             )
         )
 
-    def note(self, have: Have, *, final: bool) -> None:
+    def note(self, entry: CacheEntry, *, final: bool) -> None:
         """Write the receipt of a file that stays as it is, with what was learnt of it."""
-        receipt = self.receipt(have.file)
-        if receipt is not None and have.is_remembered and receipt.size is not None:
-            known = replace(receipt, sources=have.sources, absences=have.absences, final=final)
+        receipt = self.receipt(entry.file)
+        if receipt is not None and entry.is_remembered and receipt.size is not None:
+            known = replace(receipt, sources=entry.sources, absences=entry.absences, final=final)
             self.write_receipt(replace(known, trouble=None))
             return
-        digest = file_sha256(have.path) if have.path else None
+        digest = file_sha256(entry.path) if entry.path else None
         self.write_receipt(
             Receipt(
-                have.file.name,
-                *size_and_time(have.path),
+                entry.file.name,
+                *size_and_time(entry.path),
                 sha256=digest,
-                facts=have.facts,
-                sources=have.sources,
-                absences=have.absences,
+                facts=entry.facts,
+                sources=entry.sources,
+                absences=entry.absences,
                 final=final,
             )
         )
 
-    def complain(self, file: CacheFile, trouble: Trouble) -> None:
+    def record_failure(self, file: CacheFile, trouble: Trouble) -> None:
         """Remember why rows of *file* are still missing; what is known besides stays."""
         receipt = self.receipt(file)
         if receipt is None:
@@ -303,7 +303,7 @@ class Store:
         """Look at *file* alone anew; the folder as a whole would be a long look for each file."""
         self._our_listing().look(file.name, self.folder, self._receipts)
 
-    def _listing(self) -> Listing:
+    def _listing(self) -> CacheListing:
         # One look at the field: another thread may call `refresh` at any moment.
         found = self._found
         if found is None:
@@ -311,7 +311,7 @@ class Store:
                 found = self._found = self._found or list_cache(self.folder, self._receipts)
         return found
 
-    def _our_listing(self) -> Listing:
+    def _our_listing(self) -> CacheListing:
         """One that can be changed; what is remembered of the folder is everybody's."""
         with self._lock:
             if not self._is_found_ours:

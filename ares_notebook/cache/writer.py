@@ -14,16 +14,16 @@ import numpy as np
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.errors import BadAnswer
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.intervals import next_open_ms
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.measure import Measure
 
-__all__ = ["Part", "Patch"]
+__all__ = ["FileWriter", "Patch"]
 
 
-class Part:
+class FileWriter:
     """
     A temporary sibling of a cache file, to be put in its place when it is whole.
 
@@ -138,7 +138,7 @@ class Part:
         except OSError as error:
             raise cannot_access(self.path, error) from error
 
-    def pour(self, lines: Iterable[Lines]) -> None:
+    def write_all(self, lines: Iterable[Lines]) -> None:
         """Append all of *lines* and finish writing."""
         for each in lines:
             self.write_lines(each)
@@ -176,17 +176,17 @@ _HOUR_MS = 3_600_000
 @dataclass(frozen=True, slots=True)
 class Patch:
     """
-    Rows fetched for a hole, in a temporary file.
+    Rows fetched for a gap, in a temporary file.
 
     Parameters
     ----------
-    hole : Hole
-    part : Part
+    gap : Gap
+    part : FileWriter
         Written to its end, and never of no rows.
     """
 
-    hole: Hole
-    part: Part
+    gap: Gap
+    part: FileWriter
 
     @property
     def keys(self) -> tuple[int, int]:

@@ -26,12 +26,12 @@ from ares_notebook.cli.options import (
     settings_of,
     words_of,
 )
-from ares_notebook.cli.show import carried_out, show_coverage, show_report
+from ares_notebook.cli.show import run_shown, show_coverage, show_report
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import plan_repair
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record, planned
-from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_info import RunInfo, planned, record_run
+from ares_notebook.download.run_plan import run_plan
 from ares_notebook.runtime.progress import somebody_looks
 from ares_notebook.settings import Settings
 
@@ -66,8 +66,10 @@ def download(
     make = partial(
         _plan, symbol, interval, years=years, end=end, datasets=datasets, settings=settings
     )
-    errand = Errand("download", settings, symbol or settings.symbol, interval or settings.interval)
-    _do("download", carried_out(planned(errand, make)), as_json=json)
+    run_info = RunInfo(
+        "download", settings, symbol or settings.symbol, interval or settings.interval
+    )
+    _do("download", run_shown(planned(run_info, make)), as_json=json)
 
 
 def plan(
@@ -103,14 +105,14 @@ def repair(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Close the holes inside what is there, and bring nothing else."""
+    """Close the gaps inside what is there, and bring nothing else."""
     log(verbose=verbose)
     settings = settings_of(source=source, cache_dir=cache_dir)
     make = partial(
         plan_repair, symbol, interval, start=start, end=end, settings=settings, recheck=recheck
     )
-    errand = Errand("repair", settings, symbol, interval or "")
-    _do("repair", carried_out(planned(errand, make)), as_json=json)
+    run_info = RunInfo("repair", settings, symbol, interval or "")
+    _do("repair", run_shown(planned(run_info, make)), as_json=json)
 
 
 def demo(
@@ -161,7 +163,7 @@ def _plan(
 
 
 def _carried_out(what: str, made: Plan) -> DownloadReport:
-    return carried_out(on_record(Errand.of(what, made), carry_out(made)))
+    return run_shown(record_run(RunInfo.of(what, made), run_plan(made)))
 
 
 def _do(what: str, made: Plan, *, as_json: bool) -> None:

@@ -15,8 +15,8 @@ from ares_notebook.cli.options import (
     OnlySymbol,
     settings_of,
 )
-from ares_notebook.cli.show import carried_out, told_as_json
-from ares_notebook.runtime.threads import breakable
+from ares_notebook.cli.show import run_shown, told_as_json
+from ares_notebook.runtime.threads import cancellable
 
 __all__ = ["parquet"]
 
@@ -35,8 +35,10 @@ def parquet(
     """Write what the cache holds as a Parquet dataset; only what is new."""
     settings = settings_of(cache_dir=cache_dir)
     # In a thread that a signal stops at the next row group.
-    work = breakable(ares.to_parquet, folder, symbol, interval, decimal=decimal, settings=settings)
-    report = carried_out(work)
+    work = cancellable(
+        ares.to_parquet, folder, symbol, interval, decimal=decimal, settings=settings
+    )
+    report = run_shown(work)
     told_as_json(report.to_frame()) if json else typer.echo(report)
     if not report:
         raise typer.Exit(FAILED)

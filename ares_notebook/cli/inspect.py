@@ -25,7 +25,7 @@ from ares_notebook.cli.options import (
     settings_of,
 )
 from ares_notebook.cli.show import (
-    carried_out,
+    run_shown,
     show_coverage,
     show_runs,
     show_table,
@@ -100,7 +100,7 @@ def validate(
     """Check what the cache holds, and count what is wrong; repairs nothing."""
     settings = settings_of(cache_dir=cache_dir)
     try:
-        report = carried_out(ares.assure_quality(symbol, interval, settings=settings))
+        report = run_shown(ares.assure_quality(symbol, interval, settings=settings))
     except PoorQuality as error:
         report = error.report
     told_as_json(report.to_frame()) if json else typer.echo(report)
@@ -131,7 +131,7 @@ def audit(
     """Compare the cache with what the exchange says today."""
     log(verbose=verbose)
     settings = settings_of(source=source, cache_dir=cache_dir)
-    report = carried_out(
+    report = run_shown(
         ares.audit_cache(symbol, interval, start=start, end=end, settings=settings, update=update)
     )
     told_as_json(report.to_frame()) if json else typer.echo(report)

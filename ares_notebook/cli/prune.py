@@ -15,8 +15,8 @@ from ares_notebook.cli.options import (
     OnlySymbol,
     settings_of,
 )
-from ares_notebook.cli.show import carried_out, show_pruned
-from ares_notebook.runtime.threads import breakable
+from ares_notebook.cli.show import run_shown, show_pruned
+from ares_notebook.runtime.threads import cancellable
 
 __all__ = ["prune"]
 
@@ -42,7 +42,7 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete what is old and what does not fit; first only say what would go."""
-    work = breakable(
+    work = cancellable(
         ares.prune_cache,
         symbol,
         interval,
@@ -51,7 +51,7 @@ def prune(
         dry_run=not yes,
         settings=settings_of(cache_dir=cache_dir),
     )
-    report = carried_out(work)
+    report = run_shown(work)
     show_pruned(report, as_json=json)
     if not report:
         raise typer.Exit(FAILED)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "carried_out",
+    "run_shown",
     "show_coverage",
     "show_pruned",
     "show_report",
@@ -58,7 +58,7 @@ _RUNS = [
 _T = TypeVar("_T")
 
 
-def carried_out(work: Coroutine[Any, Any, _T]) -> _T:
+def run_shown(work: Coroutine[Any, Any, _T]) -> _T:
     """The result of *work*; who interrupts or terminates it hears what was done, and how to go on."""
     struck: list[int] = []
     try:
@@ -88,7 +88,7 @@ def show_coverage(table: pd.DataFrame) -> None:
     """What the cache holds, a line a file."""
     show_table(table.rename(columns={"confirmed_absent": "absent"}), _COVERAGE)
     typer.echo(
-        "\nabsent: proven that the exchange has no such rows; holes: gaps that are not proven; "
+        "\nabsent: proven that the exchange has no such rows; gaps: gaps that are not proven; "
         "`ares-notebook gaps` says why"
     )
 

@@ -24,8 +24,8 @@ from ares_notebook.cli.options import (
     settings_of,
     words_of,
 )
-from ares_notebook.cli.show import carried_out, show_report, told_as_json
-from ares_notebook.download.universe import UniversePlan, carry_out_universe, planned_universe
+from ares_notebook.cli.show import run_shown, show_report, told_as_json
+from ares_notebook.download.universe import UniversePlan, planned_universe, run_universe
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
 from ares_notebook.runtime.progress import somebody_looks
@@ -44,7 +44,7 @@ def symbols(
     """Show every symbol that ever traded, delisted ones too, with its first and last day."""
     log(verbose=verbose)
     work = ares.list_symbols(market, quote=quote, listed_on=listed_on, settings=settings_of())  # type: ignore[arg-type] # it says itself what a market is
-    table = carried_out(work)
+    table = run_shown(work)
     days = table.assign(**{each: table[each].dt.strftime("%Y-%m-%d") for each in ("first", "last")})
     if json:
         told_as_json(days)
@@ -97,7 +97,7 @@ def universe(
         settings=settings,
         datasets=words_of(datasets),
     )
-    made = carried_out(work)
+    made = run_shown(work)
     if dry_run:
         told_as_json(made.to_frame()) if json else typer.echo(made)
         return
@@ -108,7 +108,7 @@ def _do(made: UniversePlan, *, as_json: bool) -> None:
     if somebody_looks(made.settings):
         # What it will cost is said before it is spent.
         typer.echo(f"{made}\n", err=True)
-    report = carried_out(carry_out_universe(made))
+    report = run_shown(run_universe(made))
     show_report(report, as_json=as_json)
     if not report:
         raise typer.Exit(FAILED)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.rest import FirstRow, Rest
-from ares_notebook.download.draft import Draft
+from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.errors import BadAnswer, TransportError
 from ares_notebook.model.datasets import AGG_TRADES
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import DAY_MS
 
@@ -30,26 +30,28 @@ _LATEST_LISTING_MS = 14 * DAY_MS
 class _Witnesses:
     """Who can be asked why rows of a file are not there."""
 
-    draft: Draft
+    file_update: FileUpdate
     archive: Archive | None
     rest: Rest
 
     @property
     def series(self) -> Series:
-        return self.draft.file.series
+        return self.file_update.file.series
 
 
-async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iterable[Hole]) -> None:
+async def confirm(
+    file_update: FileUpdate, archive: Archive | None, rest: Rest, gaps: Iterable[Gap]
+) -> None:
     """
-    Record what is known of *holes* in which the API has just shown no row.
+    Record what is known of *gaps* in which the API has just shown no row.
 
     Parameters
     ----------
-    draft : Draft
+    file_update : FileUpdate
     archive : Archive or None
         None where it may not be asked.
     rest : Rest
-    holes : iterable of Hole
+    gaps : iterable of Gap
 
     Raises
     ------
@@ -58,19 +60,21 @@ async def confirm(draft: Draft, archive: Archive | None, rest: Rest, holes: Iter
     BadAnswer
         If the API lists a symbol and has no row of it at all: that is not believed.
     """
-    ask = _Witnesses(draft, archive, rest)
-    for hole in holes:
-        if hole.rows is None and rest.runs_on(draft.file.series, hole):
-            draft.record([hole], "neighbours")
-        elif rest.is_elsewhere(draft.file.series, hole):
-            draft.record([hole], "other day")
-        elif await rest.begins_before(draft.file.series, hole.start_ms):
-            draft.record([hole], await _why_silent(ask, hole))
+    ask = _Witnesses(file_update, archive, rest)
+    for gap in gaps:
+        if gap.rows is None and rest.runs_on(file_update.file.series, gap):
+            file_update.record([gap], "neighbours")
+        elif rest.is_elsewhere(file_update.file.series, gap):
+            file_update.record([gap], "other day")
+        elif await rest.begins_before(file_update.file.series, gap.start_ms):
+            file_update.record([gap], await _why_silent(ask, gap))
         else:
-            await _confirm_early(ask, hole)
+            await _confirm_early(ask, gap)
 
 
-async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> list[Hole]:
+async def confirm_unasked(
+    file_update: FileUpdate, archive: Archive | None, rest: Rest
+) -> list[Gap]:
     """
     The same for a file without rows that lies wholly before the first or after the last row.
 
@@ -79,41 +83,41 @@ async def confirm_unasked(draft: Draft, archive: Archive | None, rest: Rest) -> 
 
     Returns
     -------
-    list of Hole
+    list of Gap
         Those for which there is nothing to ask the API for, proven or not.
     """
-    answered: list[Hole] = []
-    if draft.facts.rows or not rest.knows_first(draft.file.series):
+    answered: list[Gap] = []
+    if file_update.facts.rows or not rest.knows_first(file_update.file.series):
         return answered
-    ask = _Witnesses(draft, archive, rest)
+    ask = _Witnesses(file_update, archive, rest)
     first = await rest.first_row(ask.series)
-    for hole in draft.unexplained():
-        if first is not None and hole.end_ms <= first.stamp_ms:
-            await _confirm_early(ask, hole)
-            answered.append(hole)
-        elif rest.knows_last(ask.series) and await _has_ended(ask, hole.start_ms):
-            draft.record([hole], "last row")
-            answered.append(hole)
+    for gap in file_update.unexplained():
+        if first is not None and gap.end_ms <= first.stamp_ms:
+            await _confirm_early(ask, gap)
+            answered.append(gap)
+        elif rest.knows_last(ask.series) and await _has_ended(ask, gap.start_ms):
+            file_update.record([gap], "last row")
+            answered.append(gap)
     return answered
 
 
-async def _why_silent(ask: _Witnesses, hole: Hole) -> str:
-    """The word for the silence of an API whose history begins before a hole."""
-    if not _is_tail(ask.draft, hole):
+async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
+    """The word for the silence of an API whose history begins before a gap."""
+    if not _is_tail(ask.file_update, gap):
         return "rest"
-    # The last trade lies in the first millisecond of the hole behind it.
-    if await _has_ended(ask, hole.start_ms + (hole.after_id is not None)):
+    # The last trade lies in the first millisecond of the gap behind it.
+    if await _has_ended(ask, gap.start_ms + (gap.after_id is not None)):
         return "last row"
-    is_past = hole.end_ms < ask.rest.now_ms - DAY_MS
+    is_past = gap.end_ms < ask.rest.now_ms - DAY_MS
     # What is younger is asked for once more, and may be the halt of this hour.
-    if is_past and await ask.rest.ends_before(ask.series, hole.end_ms):
+    if is_past and await ask.rest.ends_before(ask.series, gap.end_ms):
         return "early end"
     return "rest"
 
 
-def _is_tail(draft: Draft, hole: Hole) -> bool:
-    """Whether no row of the file is behind the hole."""
-    return hole.before_id is None and hole.end_ms > (draft.facts.last_ms or 0)
+def _is_tail(file_update: FileUpdate, gap: Gap) -> bool:
+    """Whether no row of the file is behind the gap."""
+    return gap.before_id is None and gap.end_ms > (file_update.facts.last_ms or 0)
 
 
 async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
@@ -127,8 +131,8 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
     return listing is None or listing.is_over
 
 
-async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
-    """A hole that lies before the first row of the API, or reaches up to it."""
+async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
+    """A gap that lies before the first row of the API, or reaches up to it."""
     first = await ask.rest.first_row(ask.series)
     if first is None:
         msg = (
@@ -138,14 +142,14 @@ async def _confirm_early(ask: _Witnesses, hole: Hole) -> None:
             f"to trade"
         )
         raise BadAnswer(msg)
-    # The first trade lies in the last millisecond of the hole before it.
-    end_ms = hole.end_ms - (hole.before_id is not None)
+    # The first trade lies in the last millisecond of the gap before it.
+    end_ms = gap.end_ms - (gap.before_id is not None)
     if end_ms <= first.stamp_ms:
-        word = await _why_early(ask, hole.start_ms, end_ms, first)
+        word = await _why_early(ask, gap.start_ms, end_ms, first)
     else:
-        # It has shown none of a hole in which its own first row lies: that proves nothing.
+        # It has shown none of a gap in which its own first row lies: that proves nothing.
         word = "late history"
-    ask.draft.record([hole], word)
+    ask.file_update.record([gap], word)
 
 
 async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:
@@ -154,9 +158,11 @@ async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRo
     if beginning == _CONTRADICTED:
         return "late history"
     archive = await _archive_of(ask, start_ms, end_ms, first)
-    if ask.draft.has_rows_before(start_ms) or (archive is not None and archive.begins_before):
+    if ask.file_update.has_rows_before(start_ms) or (archive is not None and archive.begins_before):
         is_proven = (
-            archive is not None and archive.is_silent and not _goes_on(ask.draft, end_ms, first)
+            archive is not None
+            and archive.is_silent
+            and not _goes_on(ask.file_update, end_ms, first)
         )
         return "between listings" if is_proven and beginning else "late history"
     if beginning:
@@ -164,9 +170,9 @@ async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRo
     return "first rows" if archive is not None and archive.is_silent else "late history"
 
 
-def _goes_on(draft: Draft, end_ms: int, first: FirstRow) -> bool:
+def _goes_on(file_update: FileUpdate, end_ms: int, first: FirstRow) -> bool:
     """Whether rows of an older listing are behind a stretch, so that it lies within that one."""
-    last_ms = draft.facts.last_ms
+    last_ms = file_update.facts.last_ms
     return last_ms is not None and end_ms <= last_ms < first.stamp_ms
 
 
@@ -209,7 +215,7 @@ async def _archive_of(
     ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow
 ) -> _Archived | None:
     """What the archive tells of a stretch; None where it cannot be asked, or proves nothing."""
-    file, archive = ask.draft.file, ask.archive
+    file, archive = ask.file_update.file, ask.archive
     if archive is None:
         return None
     try:
@@ -227,6 +233,6 @@ async def _archive_of(
     ):
         return None
     was_read = not any(
-        hole.start_ms < end_ms and start_ms < hole.end_ms for hole in ask.draft.unasked()
+        gap.start_ms < end_ms and start_ms < gap.end_ms for gap in ask.file_update.unasked()
     )
     return _Archived(begins_ms < file.start_ms, not lists_any or (was_read and is_first))

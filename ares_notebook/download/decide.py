@@ -9,10 +9,10 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import unconfirmed_by
 from ares_notebook.model.evidence import evidence_of
-from ares_notebook.model.facts import Facts, Hole
+from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
@@ -37,14 +37,14 @@ class Step(Struct, frozen=True, gc=False):
     ----------
     file : CacheFile
     action : {"skip", "extend", "fetch"}
-        Nothing; close the holes of what is there; bring the whole.
+        Nothing; close the gaps of what is there; bring the whole.
     reason : str
         A phrase for people.
     until_ms : int
         The end (exclusive) of what is wanted of it.
-    have : Have
+    entry : CacheEntry
         What is there; without its sources where nothing is to be done.
-    holes : tuple of Hole
+    gaps : tuple of Gap
         What is to be asked for.
     roads : tuple of Road
         The ways to it, best first.
@@ -64,8 +64,8 @@ class Step(Struct, frozen=True, gc=False):
     action: Action
     reason: str
     until_ms: int
-    have: Have
-    holes: tuple[Hole, ...] = ()
+    entry: CacheEntry
+    gaps: tuple[Gap, ...] = ()
     roads: tuple[Road, ...] = ()
     rows: int = 0
     bytes_received: int = 0
@@ -76,57 +76,57 @@ class Step(Struct, frozen=True, gc=False):
     restore_until_ms: int | None = None
 
 
-def decide(have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
+def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
     """
     Decide about one file: pure, from what is there and what is wanted.
 
     Parameters
     ----------
-    have : Have
+    entry : CacheEntry
     until_ms : int
         The end (exclusive) of what is wanted, milliseconds.
     source : {"auto", "archive", "rest"}
         The roads that are open.
     """
-    file = have.file
+    file = entry.file
     lasting = tuple(
         each
-        for each in have.absences
+        for each in entry.absences
         if each.is_settled and not (each.is_alone and source == "auto")
     )
-    if len(lasting) < len(have.absences):
-        have = replace(have, absences=lasting)
+    if len(lasting) < len(entry.absences):
+        entry = replace(entry, absences=lasting)
     until_ms = min(until_ms, file.grid_end_ms)
-    if have.is_restorable and (step := _restoring(have, until_ms, source)) is not None:
+    if entry.is_restorable and (step := _restoring(entry, until_ms, source)) is not None:
         return step
-    anew = _why_anew(have)
-    if anew and have.end_ms is not None:
+    anew = _why_anew(entry)
+    if anew and entry.end_ms is not None:
         # What takes its place reaches at least as far.
-        until_ms = max(until_ms, min(have.end_ms, file.grid_end_ms))
-    there = replace(have, facts=Facts()) if anew else have
-    holes = there.holes(until_ms)
-    open_holes = unasked if source == "archive" else unexplained
-    left = open_holes(file, holes, have.absences)
-    if have.is_stray:
-        return Step(file, "fetch", "no row can be there; put aside", until_ms, have)
+        until_ms = max(until_ms, min(entry.end_ms, file.grid_end_ms))
+    there = replace(entry, facts=Facts()) if anew else entry
+    gaps = there.gaps(until_ms)
+    open_gaps = unasked if source == "archive" else unexplained
+    left = open_gaps(file, gaps, entry.absences)
+    if entry.is_stray:
+        return Step(file, "fetch", "no row can be there; put aside", until_ms, entry)
     if not left:
         # Of what stays as it is nobody asks here where it came from: a quarter of a large plan's memory.
-        return Step(file, "skip", _why_skip(have, holes), until_ms, replace(have, sources=()))
-    reason = anew or (_why_extend(have, left) if there.facts.rows else _why_fetch(have))
+        return Step(file, "skip", _why_skip(entry, gaps), until_ms, replace(entry, sources=()))
+    reason = anew or (_why_extend(entry, left) if there.facts.rows else _why_fetch(entry))
     action: Action = "extend" if there.facts.rows else "fetch"
-    step = Step(file, action, reason, until_ms, have, tuple(left))
+    step = Step(file, action, reason, until_ms, entry, tuple(left))
     step = replace(step, roads=_roads(step, source))
     return _estimated(step)
 
 
 def _restoring(
-    have: Have, until_ms: int, source: Literal["auto", "archive", "rest"]
+    entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]
 ) -> Step | None:
     """Bring back just what an altered file lacks, up to where its rows ended; None if it lacks nothing."""
-    ended_ms = min(have.noted_end_ms or 0, have.file.grid_end_ms)
-    there = replace(have, is_altered=False)
+    ended_ms = min(entry.noted_end_ms or 0, entry.file.grid_end_ms)
+    there = replace(entry, is_altered=False)
     left = there.unexplained(ended_ms)
-    step = Step(have.file, "extend", _why_extend(there, left), ended_ms, there, tuple(left))
+    step = Step(entry.file, "extend", _why_extend(there, left), ended_ms, there, tuple(left))
     step = replace(
         step,
         roads=_roads(step, source),
@@ -136,61 +136,61 @@ def _restoring(
     return _estimated(step) if left and step.roads else None
 
 
-def _why_skip(have: Have, holes: Sequence[Hole]) -> str:
-    if unexplained(have.file, holes, have.absences):
+def _why_skip(entry: CacheEntry, gaps: Sequence[Gap]) -> str:
+    if unexplained(entry.file, gaps, entry.absences):
         return "unconfirmed: the archive has nothing more, and no other source may be asked"
-    if not have.facts.rows:
-        reasons = {evidence_of(each.evidence).reason for each in have.absences if each.is_proof}
+    if not entry.facts.rows:
+        reasons = {evidence_of(each.evidence).reason for each in entry.absences if each.is_proof}
         return f"{' and '.join(sorted(reasons)) or 'nothing is due yet'}: no file"
-    certain = sum(hole.rows or 0 for hole in holes)
+    certain = sum(gap.rows or 0 for gap in gaps)
     if certain:
         return "complete but for what the exchange does not have"
     return "complete"
 
 
-def _why_anew(have: Have) -> str | None:
+def _why_anew(entry: CacheEntry) -> str | None:
     """Why what is there does not count, if it does not."""
-    if have.problem is not None:
+    if entry.problem is not None:
         return "damaged; put aside and replaced by a whole one"
-    if have.is_altered:
+    if entry.is_altered:
         return "its bytes are not those of its receipt; replaced by a whole one"
-    if have.is_salvaged:
+    if entry.is_salvaged:
         return "what was good in a damaged file; replaced by a whole one"
-    is_unverified = have.legacy or (have.on_disk is not None and not have.is_witnessed)
-    if is_unverified and not _is_kept(have):
+    is_unverified = entry.legacy or (entry.on_disk is not None and not entry.has_provenance)
+    if is_unverified and not _is_kept(entry):
         return "no receipt tells where it came from; replaced by a whole one"
     return None
 
 
-def _is_kept(have: Have) -> bool:
+def _is_kept(entry: CacheEntry) -> bool:
     """Whether an old file of trades counts itself, and is worth its size: ids that run on, all of its day."""
-    if not have.legacy:
+    if not entry.legacy:
         return False
-    facts, period = have.facts, have.file.period
+    facts, period = entry.facts, entry.file.period
     if facts.first_id is None or facts.gaps or facts.first_ms is None or facts.last_ms is None:
         return False
     return period.start_ms <= facts.first_ms and facts.last_ms < period.end_ms
 
 
-def _why_fetch(have: Have) -> str:
-    if have.noted_rows:
+def _why_fetch(entry: CacheEntry) -> str:
+    if entry.noted_rows:
         return "deleted; fetched again"
-    if any(not each.is_proof for each in have.absences):
+    if any(not each.is_proof for each in entry.absences):
         return _WEAKER
-    return "empty so far, and not looked at to its end" if have.absences else "not downloaded"
+    return "empty so far, and not looked at to its end" if entry.absences else "not downloaded"
 
 
-def _why_extend(have: Have, left: Sequence[Hole]) -> str:
-    tail = have.facts.covered_until_ms
-    if any(unconfirmed_by(have, hole) for hole in left):
+def _why_extend(entry: CacheEntry, left: Sequence[Gap]) -> str:
+    tail = entry.facts.covered_until_ms
+    if any(unconfirmed_by(entry, gap) for gap in left):
         return _WEAKER
     if len(left) == 1 and left[0].start_ms == tail:
         return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"
-    inside = [hole for hole in left if hole.rows]
+    inside = [gap for gap in left if gap.rows]
     if not inside:
         return "the exchange has not been heard about its edges"
-    missing = sum(hole.rows or 0 for hole in inside)
-    return f"rows missing inside: {missing:,}, holes: {len(inside)}"
+    missing = sum(gap.rows or 0 for gap in inside)
+    return f"rows missing inside: {missing:,}, gaps: {len(inside)}"
 
 
 def _roads(step: Step, source: str) -> tuple[Road, ...]:
@@ -198,8 +198,8 @@ def _roads(step: Step, source: str) -> tuple[Road, ...]:
     cuts = step.file.series.archive_cuts
     over = step.until_ms >= step.file.period.end_ms
     roads: list[Road] = []
-    # Holes, and months of which not all is wanted, come over REST or by days; where neither can be, by the month.
-    is_only = source == "archive" and "day" not in cuts and (over or bool(step.holes))
+    # Gaps, and months of which not all is wanted, come over REST or by days; where neither can be, by the month.
+    is_only = source == "archive" and "day" not in cuts and (over or bool(step.gaps))
     months = is_only or (step.action == "fetch" and over)
     if months and step.file.dataset.cut == "month" and "month" in cuts:
         roads.append("monthly archive")
@@ -214,37 +214,37 @@ def _roads(step: Step, source: str) -> tuple[Road, ...]:
 def _days_are_cheaper(step: Step, *, over: bool) -> bool:
     """Whether zips of days bring what is missing in fewer requests than REST."""
     pages = sum(
-        math.ceil(_rows_in(step.file, hole) / step.file.dataset.rest_rows) for hole in step.holes
+        math.ceil(_rows_in(step.file, gap) / step.file.dataset.rest_rows) for gap in step.gaps
     )
     if step.file.dataset.cut == "day":
         # A day that came from its zip has all that the zip has.
-        known = any(source.road == "daily archive" for source in step.have.sources)
+        known = any(source.road == "daily archive" for source in step.entry.sources)
         return over and not known and (step.action == "fetch" or pages > _MOST_PAGES_TO_EXTEND)
-    days = sum(whole_days(hole) for hole in step.holes)
+    days = sum(whole_days(gap) for gap in step.gaps)
     return days > 0 and pages > _REQUESTS_PER_ZIP * days
 
 
-def whole_days(hole: Hole) -> int:
-    """How many whole UTC days lie in the hole."""
-    return max(0, hole.end_ms // DAY_MS - -(-hole.start_ms // DAY_MS))
+def whole_days(gap: Gap) -> int:
+    """How many whole UTC days lie in the gap."""
+    return max(0, gap.end_ms // DAY_MS - -(-gap.start_ms // DAY_MS))
 
 
-def _rows_in(file: CacheFile, hole: Hole) -> int:
-    """How many rows a hole will bring: counted where a grid or ids tell, else estimated."""
-    if hole.rows is not None:
-        return hole.rows
-    return math.ceil((hole.end_ms - hole.start_ms) / DAY_MS * file.dataset.rows_per_day)
+def _rows_in(file: CacheFile, gap: Gap) -> int:
+    """How many rows a gap will bring: counted where a grid or ids tell, else estimated."""
+    if gap.rows is not None:
+        return gap.rows
+    return math.ceil((gap.end_ms - gap.start_ms) / DAY_MS * file.dataset.rows_per_day)
 
 
 def _estimated(step: Step) -> Step:
     dataset = step.file.dataset
-    rows = sum(_rows_in(step.file, hole) for hole in step.holes)
+    rows = sum(_rows_in(step.file, gap) for gap in step.gaps)
     requests = sum(
-        max(1, math.ceil(_rows_in(step.file, hole) / dataset.rest_rows)) for hole in step.holes
+        max(1, math.ceil(_rows_in(step.file, gap) / dataset.rest_rows)) for gap in step.gaps
     )
     received = round(rows * dataset.stored_row_bytes)
     if step.roads and step.roads[0] != "rest":
-        days = sum(whole_days(hole) for hole in step.holes)
+        days = sum(whole_days(gap) for gap in step.gaps)
         zips = 1 if step.roads[0] == "monthly archive" else max(1, days)
         requests, received = _REQUESTS_PER_ZIP * zips, round(rows * dataset.zipped_row_bytes)
     stored = round(rows * dataset.stored_row_bytes)

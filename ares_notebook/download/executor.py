@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ares_notebook.binance.rate_limit import Limit
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import check_disk
-from ares_notebook.download.fetch import Roads, bring
+from ares_notebook.download.fetch import Sources, bring
 from ares_notebook.download.report import StepReport
 from ares_notebook.model.files import CacheFile
 from ares_notebook.settings import Settings
 
-__all__ = ["Hands", "OwnHands"]
+__all__ = ["Executor", "LocalExecutor"]
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """What a plan under way needs of those who do the work."""
 
     @property
@@ -44,7 +44,7 @@ class Hands(Protocol):
             If it fails; nobody else is stopped by that.
         """
 
-    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
+    async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """What there is now of *files*, of one series and in order of time, with what lies beside each."""
 
     def check_room(self, steps: Sequence[Step]) -> None:
@@ -58,18 +58,18 @@ class Hands(Protocol):
         """
 
 
-class OwnHands:
+class LocalExecutor:
     """
     The hands of this process, at work in the cache itself.
 
     Parameters
     ----------
     settings : Settings
-    roads : Roads
+    roads : Sources
     store : Store
     """
 
-    def __init__(self, settings: Settings, roads: Roads, store: Store) -> None:
+    def __init__(self, settings: Settings, roads: Sources, store: Store) -> None:
         self.places = settings.max_concurrency
         self.keeps_files = True
         self._settings = settings
@@ -77,16 +77,16 @@ class OwnHands:
         self._store = store
 
     def heed(self, limits: Mapping[str, Limit]) -> None:
-        """As `Hands` says; it was our own line that has heard them."""
+        """As `Executor` says; it was our own line that has heard them."""
 
     async def bring(self, step: Step) -> StepReport:
-        """As `Hands` says."""
+        """As `Executor` says."""
         return await bring(step, self._roads, self._store)
 
-    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
-        """As `Hands` says."""
-        return await asyncio.to_thread(haves_of, self._store, files)
+    async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """As `Executor` says."""
+        return await asyncio.to_thread(entries_of, self._store, files)
 
     def check_room(self, steps: Sequence[Step]) -> None:
-        """As `Hands` says."""
+        """As `Executor` says."""
         check_disk(steps, self._settings)

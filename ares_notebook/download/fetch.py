@@ -15,25 +15,25 @@ from msgspec.structs import replace
 
 from ares_notebook.binance.archive import Archive, Zip
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import set_aside, verified
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.damage import quarantine_entry, verified
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.draft import Draft
+from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.report import StepReport, told, why_incomplete
 from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
-from ares_notebook.model.facts import Hole, Trouble
+from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.time import DAY_MS, Cut, utc
 from ares_notebook.runtime.tasks import in_order
-from ares_notebook.runtime.threads import unbroken
+from ares_notebook.runtime.threads import uninterrupted
 
-__all__ = ["Roads", "bring", "fill", "remember"]
+__all__ = ["Sources", "bring", "fill", "remember"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
@@ -41,7 +41,7 @@ _ROADS: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
 @dataclass(frozen=True, slots=True)
-class Roads:
+class Sources:
     """
     The ways to the exchange, open for one piece of work.
 
@@ -58,9 +58,9 @@ class Roads:
     source: Literal["auto", "archive", "rest"] = "auto"
 
 
-async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
+async def fill(file_update: FileUpdate, step: Step, roads: Sources) -> AresError | None:
     """
-    Close the holes of *draft* over the roads of *step*, one after the other.
+    Close the gaps of *file_update* over the roads of *step*, one after the other.
 
     A road that fails or lacks the file leaves what it has not brought to the next
     one down the ladder.
@@ -72,83 +72,83 @@ async def fill(draft: Draft, step: Step, roads: Roads) -> AresError | None:
     """
     problem: AresError | None = None
     for road in step.roads:
-        if not (_wanted_of_rest(draft, step) if road == "rest" else draft.unasked()):
+        if not (_wanted_of_rest(file_update, step) if road == "rest" else file_update.unasked()):
             continue
         try:
-            await _OVER[road](draft, step, roads)
+            await _OVER[road](file_update, step, roads)
         except (TransportError, DataError) as error:
             # An archive may be late; an API that is not found is at fault.
             if isinstance(error, NotFound) and road != "rest":
-                _LOGGER.info("%s: %s; going down the ladder", draft.file.name, error)
-                draft.is_unpublished = True
+                _LOGGER.info("%s: %s; going down the ladder", file_update.file.name, error)
+                file_update.is_unpublished = True
                 continue
-            _LOGGER.info("%s: %s failed: %s", draft.file.name, road, error)
+            _LOGGER.info("%s: %s failed: %s", file_update.file.name, road, error)
             problem = error
-    left = _wanted_of_rest(draft, step) if "rest" in step.roads else draft.unasked()
+    left = _wanted_of_rest(file_update, step) if "rest" in step.roads else file_update.unasked()
     return problem if left else None
 
 
-def _wanted_of_rest(draft: Draft, step: Step) -> list[Hole]:
+def _wanted_of_rest(file_update: FileUpdate, step: Step) -> list[Gap]:
     """What REST is to be asked for: all that no proof explains, but for edges that may wait."""
-    holes = draft.unexplained()
-    if not (step.edges_wait and draft.is_from_archive and draft.facts.rows):
-        return holes
-    return [hole for hole in holes if hole.rows is not None]
+    gaps = file_update.unexplained()
+    if not (step.edges_wait and file_update.is_from_archive and file_update.facts.rows):
+        return gaps
+    return [gap for gap in gaps if gap.rows is not None]
 
 
-async def _monthly(draft: Draft, step: Step, roads: Roads) -> None:
+async def _monthly(file_update: FileUpdate, step: Step, roads: Sources) -> None:
     del step
-    series, start = draft.file.series, draft.file.period.start
+    series, start = file_update.file.series, file_update.file.period.start
     # The listing, asked once a run, spares a request for each month that is not there.
     await roads.archive.size_of(series, "month", start)
     # What is there already stays: a month has been published cut short, too.
-    holes = draft.unasked() if draft.facts.rows else [draft.wanted]
-    await draft.splice(await _unzipped(draft, roads.archive, "month", start, holes))
-    _refuse_cut(draft)
-    draft.record(draft.unasked(), "archive")
+    gaps = file_update.unasked() if file_update.facts.rows else [file_update.wanted]
+    await file_update.splice(await _unzipped(file_update, roads.archive, "month", start, gaps))
+    _refuse_cut(file_update)
+    file_update.record(file_update.unasked(), "archive")
 
 
-async def _daily(draft: Draft, step: Step, roads: Roads) -> None:
+async def _daily(file_update: FileUpdate, step: Step, roads: Sources) -> None:
     """Days one by one; those that are not there or not sound are left for REST."""
     del step
-    parts = [part for hole in draft.unasked() for part in _days(hole)]
-    calls = (partial(_zipped, draft, roads.archive, part) for part in parts)
+    parts = [part for gap in file_update.unasked() for part in _days(gap)]
+    calls = (partial(_zipped, file_update, roads.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
-    await draft.splice([each for each in results if isinstance(each, Patch)])
+    await file_update.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
-    _refuse_cut(draft)
+    _refuse_cut(file_update)
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
-            silent = [hole for hole in draft.unasked() if _overlap(hole, part)]
-            draft.record([_clipped(hole, part) for hole in silent], "archive")
+            silent = [gap for gap in file_update.unasked() if _overlap(gap, part)]
+            file_update.record([_clipped(gap, part) for gap in silent], "archive")
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
 
 
-def _refuse_cut(draft: Draft) -> None:
+def _refuse_cut(file_update: FileUpdate) -> None:
     """Take no silence from a zip whose text ends inside a line: what it lacks is asked for elsewhere."""
-    if draft.cut_url:
-        msg = f"{draft.cut_url} ends inside a line; what is whole of it is stored, run again later"
+    if file_update.cut_url:
+        msg = f"{file_update.cut_url} ends inside a line; what is whole of it is stored, run again later"
         raise BadAnswer(msg)
 
 
-async def _zipped(draft: Draft, archive: Archive, hole: Hole) -> Patch | AresError | None:
-    """The rows in *hole* of the zip of its day; None without rows."""
-    start = utc(hole.start_ms // DAY_MS * DAY_MS)
+async def _zipped(file_update: FileUpdate, archive: Archive, gap: Gap) -> Patch | AresError | None:
+    """The rows in *gap* of the zip of its day; None without rows."""
+    start = utc(gap.start_ms // DAY_MS * DAY_MS)
     try:
-        await archive.size_of(draft.file.series, "day", start)
-        patches = await _unzipped(draft, archive, "day", start, [hole])
+        await archive.size_of(file_update.file.series, "day", start)
+        patches = await _unzipped(file_update, archive, "day", start, [gap])
     except (TransportError, DataError) as error:
         return error
     return patches[0] if patches else None
 
 
 async def _unzipped(
-    draft: Draft, archive: Archive, cut: Cut, start: datetime, holes: list[Hole]
+    file_update: FileUpdate, archive: Archive, cut: Cut, start: datetime, gaps: list[Gap]
 ) -> list[Patch]:
     """
-    The rows of a zip that lie in *holes*.
+    The rows of a zip that lie in *gaps*.
 
     One that is not sound is asked for once more, its checksum too: it may just be
     replaced, and zip and checksum come one after the other.
@@ -157,113 +157,117 @@ async def _unzipped(
     while True:
         tries_left -= 1
         try:
-            async with archive.fetch(draft.file.series, cut, start) as fetched:
-                parts = [await draft.poured(_inside(fetched, hole)) for hole in holes]
+            async with archive.fetch(file_update.file.series, cut, start) as fetched:
+                parts = [await file_update.write(_inside(fetched, gap)) for gap in gaps]
         except DataError as error:
             if not tries_left:
                 raise
-            _LOGGER.info("%s: %s; asking for it once more", draft.file.name, error)
+            _LOGGER.info("%s: %s; asking for it once more", file_update.file.name, error)
         else:
-            draft.add_source(_ROADS[cut], fetched.url, fetched.sha256)
-            draft.cut_url = fetched.url if fetched.is_cut else draft.cut_url
-            patches = zip(holes, parts, strict=True)
-            return [Patch(hole, part) for hole, part in patches if part.facts.rows]
+            file_update.add_source(_ROADS[cut], fetched.url, fetched.sha256)
+            file_update.cut_url = fetched.url if fetched.is_cut else file_update.cut_url
+            patches = zip(gaps, parts, strict=True)
+            return [Patch(gap, part) for gap, part in patches if part.facts.rows]
 
 
-async def _over_rest(draft: Draft, step: Step, roads: Roads) -> None:
+async def _over_rest(file_update: FileUpdate, step: Step, roads: Sources) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
-    That a hole is empty is told by two answers: the archive's and REST's, or two of REST's.
+    That a gap is empty is told by two answers: the archive's and REST's, or two of REST's.
     One page that is short or empty by mistake loses nothing. What the silence proves is
     found out by `confirm`.
     """
     archive = None if roads.source == "rest" else roads.archive
-    draft.end_now()
-    if draft.is_unpublished and not draft.facts.rows:
+    file_update.end_now()
+    if file_update.is_unpublished and not file_update.facts.rows:
         # Likely a time before the listing: then no file of it need ask for itself.
-        await roads.rest.first_row(draft.file.series)
-    answered = set(await confirm_unasked(draft, archive, roads.rest))
-    asked: set[Hole] = set()
-    while holes := [hole for hole in _wanted_of_rest(draft, step) if hole not in answered]:
-        patches, problem = await _ask_all(draft, roads.rest, holes)
+        await roads.rest.first_row(file_update.file.series)
+    answered = set(await confirm_unasked(file_update, archive, roads.rest))
+    asked: set[Gap] = set()
+    while gaps := [gap for gap in _wanted_of_rest(file_update, step) if gap not in answered]:
+        patches, problem = await _ask_all(file_update, roads.rest, gaps)
         # What came before a failure is contiguous and sound: it is kept.
-        await draft.splice(patches)
+        await file_update.splice(patches)
         if problem is not None:
             raise problem
-        draft.end_now()
-        # Holes of which the archive has not been heard need a second answer, but where ids run
+        file_update.end_now()
+        # Gaps of which the archive has not been heard need a second answer, but where ids run
         # on. Rows may also have come that fill nothing: candles off the grid, once more.
-        unasked = set(draft.unasked())
-        left = [hole for hole in _wanted_of_rest(draft, step) if hole in holes]
+        unasked = set(file_update.unasked())
+        left = [gap for gap in _wanted_of_rest(file_update, step) if gap in gaps]
         silent = [
             each
             for each in left
-            if each in asked or each not in unasked or roads.rest.runs_on(draft.file.series, each)
+            if each in asked
+            or each not in unasked
+            or roads.rest.runs_on(file_update.file.series, each)
         ]
-        await confirm(draft, archive, roads.rest, silent)
+        await confirm(file_update, archive, roads.rest, silent)
         asked |= set(left)
         answered |= set(silent)
-        if not draft.facts.rows:
+        if not file_update.facts.rows:
             # The other files before the first row need not ask, then.
-            await roads.rest.first_row(draft.file.series)
-            answered |= set(await confirm_unasked(draft, archive, roads.rest))
+            await roads.rest.first_row(file_update.file.series)
+            answered |= set(await confirm_unasked(file_update, archive, roads.rest))
 
 
 async def _ask_all(
-    draft: Draft, rest: Rest, holes: list[Hole]
+    file_update: FileUpdate, rest: Rest, gaps: list[Gap]
 ) -> tuple[list[Patch], AresError | None]:
-    """Patches for *holes*, up to the first that could not be filled, and why."""
+    """Patches for *gaps*, up to the first that could not be filled, and why."""
     patches: list[Patch] = []
-    for hole in holes:
-        patch, problem = await _ask(draft, rest, hole)
+    for gap in gaps:
+        patch, problem = await _ask(file_update, rest, gap)
         patches += [patch] if patch else []
         if problem is not None:
             return patches, problem
     return patches, None
 
 
-async def _ask(draft: Draft, rest: Rest, hole: Hole) -> tuple[Patch | None, AresError | None]:
-    part, problem = draft.new_part(), None
+async def _ask(
+    file_update: FileUpdate, rest: Rest, gap: Gap
+) -> tuple[Patch | None, AresError | None]:
+    part, problem = file_update.new_part(), None
     try:
-        async for lines in rest.lines(draft.file.series, hole):
+        async for lines in rest.lines(file_update.file.series, gap):
             await asyncio.to_thread(part.write_lines, lines)
     except (TransportError, DataError) as error:
         problem = error
     part.close()
     if not part.facts.rows:
         return None, problem
-    draft.add_source("rest", draft.file.dataset.rest_path)
-    return Patch(hole, part), problem
+    file_update.add_source("rest", file_update.file.dataset.rest_path)
+    return Patch(gap, part), problem
 
 
-def _inside(archive: Zip, hole: Hole) -> Iterator[Lines]:
-    """The rows of a zip that lie in a hole: between two ids the ids alone decide."""
+def _inside(archive: Zip, gap: Gap) -> Iterator[Lines]:
+    """The rows of a zip that lie in a gap: between two ids the ids alone decide."""
     for lines in archive.lines():
-        if hole.after_id is not None and hole.before_id is not None:
-            yield lines.only((lines.keys > hole.after_id) & (lines.keys < hole.before_id))
+        if gap.after_id is not None and gap.before_id is not None:
+            yield lines.only((lines.keys > gap.after_id) & (lines.keys < gap.before_id))
         else:
-            yield lines.between(hole.start_ms, hole.end_ms)
+            yield lines.between(gap.start_ms, gap.end_ms)
 
 
-def _days(hole: Hole) -> Iterator[Hole]:
-    """The hole, cut at midnights; parts of days that are not over included."""
-    start_ms = hole.start_ms
-    while start_ms < hole.end_ms:
-        end_ms = min(hole.end_ms, (start_ms // DAY_MS + 1) * DAY_MS)
-        yield replace(hole, start_ms=start_ms, end_ms=end_ms)
+def _days(gap: Gap) -> Iterator[Gap]:
+    """The gap, cut at midnights; parts of days that are not over included."""
+    start_ms = gap.start_ms
+    while start_ms < gap.end_ms:
+        end_ms = min(gap.end_ms, (start_ms // DAY_MS + 1) * DAY_MS)
+        yield replace(gap, start_ms=start_ms, end_ms=end_ms)
         start_ms = end_ms
 
 
-def _overlap(hole: Hole, part: Hole) -> bool:
-    return hole.start_ms < part.end_ms and part.start_ms < hole.end_ms
+def _overlap(gap: Gap, part: Gap) -> bool:
+    return gap.start_ms < part.end_ms and part.start_ms < gap.end_ms
 
 
-def _clipped(hole: Hole, part: Hole) -> Hole:
-    if hole.after_id is not None and hole.before_id is not None:
-        return hole
+def _clipped(gap: Gap, part: Gap) -> Gap:
+    if gap.after_id is not None and gap.before_id is not None:
+        return gap
     return replace(
-        hole, start_ms=max(hole.start_ms, part.start_ms), end_ms=min(hole.end_ms, part.end_ms)
+        gap, start_ms=max(gap.start_ms, part.start_ms), end_ms=min(gap.end_ms, part.end_ms)
     )
 
 
@@ -273,7 +277,7 @@ _OVER = {"monthly archive": _monthly, "daily archive": _daily, "rest": _over_res
 _QUARANTINED = "corrupt, quarantined"
 
 
-async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
+async def bring(step: Step, roads: Sources, store: Store) -> StepReport:
     """
     Carry out one step, and say what became of it.
 
@@ -283,7 +287,7 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
     Parameters
     ----------
     step : Step
-    roads : Roads
+    roads : Sources
     store : Store
 
     Returns
@@ -296,82 +300,84 @@ async def bring(step: Step, roads: Roads, store: Store) -> StepReport:
         If the disk does not take the file; the old one is then still there.
     """
     async with locked(store, step.file):
-        have = await _have(step, roads, store)
-        if have.problem is not None or have.is_stray:
-            await unbroken(set_aside, store, have)
-            have = await _have(step, roads, store)
+        entry = await _have(step, roads, store)
+        if entry.problem is not None or entry.is_stray:
+            await uninterrupted(quarantine_entry, store, entry)
+            entry = await _have(step, roads, store)
         # Another process may have done it while we waited for the lock.
-        result = await _once(have, step, roads, store)
-        if have.is_restorable:
+        result = await _once(entry, step, roads, store)
+        if entry.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
-            have = await _have(step, roads, store)
-            then = await _once(replace(have, noted_rows=0), step, roads, store)
-            if not have.is_altered:
+            entry = await _have(step, roads, store)
+            then = await _once(replace(entry, noted_rows=0), step, roads, store)
+            if not entry.is_altered:
                 then = dataclasses.replace(
                     then, action=result.action, reason=result.reason, rows=result.rows + then.rows
                 )
             result = then
-        if isinstance(result.error, DataError) and _is_in_the_way(have):
-            return await _once(replace(have, problem=str(result.error)), step, roads, store)
+        if isinstance(result.error, DataError) and _is_in_the_way(entry):
+            return await _once(replace(entry, problem=str(result.error)), step, roads, store)
         return result
 
 
-def _is_in_the_way(have: Have) -> bool:
+def _is_in_the_way(entry: CacheEntry) -> bool:
     """Whether rows that nobody vouches for may be why others could not be put beside them."""
-    return have.path is not None and have.problem is None and not have.is_witnessed
+    return entry.path is not None and entry.problem is None and not entry.has_provenance
 
 
-async def _once(have: Have, step: Step, roads: Roads, store: Store) -> StepReport:
+async def _once(entry: CacheEntry, step: Step, roads: Sources, store: Store) -> StepReport:
     """Decide anew about a file under its lock, and do it."""
-    now = decide(have, step.until_ms, roads.source)
+    now = decide(entry, step.until_ms, roads.source)
     if now.restore_until_ms is not None:
         receipt = store.receipt(step.file)
         # Its rows came from where those came that it is to have again.
         sources = () if receipt is None else receipt.sources
-        now = replace(now, until_ms=now.restore_until_ms, have=replace(now.have, sources=sources))
+        now = replace(now, until_ms=now.restore_until_ms, entry=replace(now.entry, sources=sources))
     elif now.action == "skip":
         # Of the plan it dropped what a receipt needs; the days beside it may have proven its edges.
-        now = replace(now, have=have)
+        now = replace(now, entry=entry)
     else:
         now = replace(now, edges_wait=step.edges_wait)
-    with Draft(now, store, lambda: roads.rest.now_ms) as draft:
+    with FileUpdate(now, store, lambda: roads.rest.now_ms) as file_update:
         problem = None
         if now.action != "skip":
-            problem = await fill(draft, now, roads)
-        if now.restore_until_ms is not None and not draft.has_bytes(store.receipt(step.file)):
-            return told(now, missing=len(now.holes), error=problem)
-        rows = draft.new_rows
-        await draft.commit()
-        missing = len(draft.left())
-    why = why_incomplete(draft.outcome, now.until_ms) if missing else ""
+            problem = await fill(file_update, now, roads)
+        if now.restore_until_ms is not None and not file_update.has_bytes(store.receipt(step.file)):
+            return told(now, missing=len(now.gaps), error=problem)
+        rows = file_update.new_rows
+        await file_update.commit()
+        missing = len(file_update.left())
+    why = why_incomplete(file_update.outcome, now.until_ms) if missing else ""
     if missing or problem is not None:
-        trouble = _trouble(have, problem, is_unpublished=draft.is_unpublished)
+        trouble = _trouble(entry, problem, is_unpublished=file_update.is_unpublished)
         if trouble is not None:
-            await unbroken(store.complain, step.file, trouble)
+            await uninterrupted(store.record_failure, step.file, trouble)
             why = trouble.words
     return told(now, rows=rows, missing=missing, error=problem, why=why)
 
 
-async def _have(step: Step, roads: Roads, store: Store) -> Have:
+async def _have(step: Step, roads: Sources, store: Store) -> CacheEntry:
     """What is there now; a file that is to be added to is read first, as its rows go into the next."""
-    have = _known(step, await asyncio.to_thread(store.have, step.file))
-    if decide(have, step.until_ms, roads.source).action == "extend":
-        have = _known(step, await asyncio.to_thread(verified, store, have))
-    return have
+    entry = _known(step, await asyncio.to_thread(store.entry, step.file))
+    if decide(entry, step.until_ms, roads.source).action == "extend":
+        entry = _known(step, await asyncio.to_thread(verified, store, entry))
+    return entry
 
 
-def _known(step: Step, have: Have) -> Have:
+def _known(step: Step, entry: CacheEntry) -> CacheEntry:
     """The same with what was seen of its neighbours, and with no answer that is to be asked for anew."""
-    absences = () if step.is_recheck else have.absences
-    return replace(have, beside=step.have.beside, absences=absences)
+    absences = () if step.is_recheck else entry.absences
+    return replace(entry, neighbours=step.entry.neighbours, absences=absences)
 
 
-def _trouble(have: Have, problem: AresError | None, *, is_unpublished: bool) -> Trouble | None:
+def _trouble(
+    entry: CacheEntry, problem: AresError | None, *, is_unpublished: bool
+) -> Trouble | None:
     """Why rows are still missing, as the next look at the cache shall tell it."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    if have.trouble is not None and have.trouble.reason == _QUARANTINED:
+    if entry.trouble is not None and entry.trouble.reason == _QUARANTINED:
         after = f"; no whole file has come since: {problem}" if problem else ""
-        return replace(have.trouble, words=f"{have.trouble.words.split('; no whole')[0]}{after}")
+        return replace(entry.trouble, words=f"{entry.trouble.words.split('; no whole')[0]}{after}")
     if problem is not None:
         return Trouble("failed", str(problem), at)
     return (
@@ -391,12 +397,12 @@ async def remember(step: Step, store: Store) -> None:
         If it cannot be written.
     """
     async with locked(store, step.file):
-        have = await asyncio.to_thread(store.have, step.file)
-        if have.path is None or have.problem is not None:
+        entry = await asyncio.to_thread(store.entry, step.file)
+        if entry.path is None or entry.problem is not None:
             return
-        if have.legacy and not have.is_witnessed:
+        if entry.legacy and not entry.has_provenance:
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            have = replace(have, sources=(Source("legacy", step.file.name, at),))
-        beside = step.have.beside
-        final = is_final(step.file, have.facts, have.absences, step.until_ms, beside)
-        await unbroken(store.note, have, final=final)
+            entry = replace(entry, sources=(Source("legacy", step.file.name, at),))
+        neighbours = step.entry.neighbours
+        final = is_final(step.file, entry.facts, entry.absences, step.until_ms, neighbours)
+        await uninterrupted(store.note, entry, final=final)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ares_notebook.cache.run_log import Ending, Run
 from ares_notebook.settings import Event
 
-__all__ = ["Tidings", "tidings_of"]
+__all__ = ["Notification", "notification_of"]
 
 # Who has cancelled a run knows that he has.
 _EVENTS: dict[Ending, Event] = {
@@ -24,12 +24,12 @@ _REMEDIES: dict[Ending, str] = {
     "incomplete": "Where rows are missing, and why: ares-notebook gaps {symbol} --cache-dir {folder}",
     "failed": "What is done is kept: run it again, and only the rest is asked for.\n"
     "What has happened before: ares-notebook runs --cache-dir {folder}",
-    "below threshold": "To close holes: ares-notebook repair {symbol} --cache-dir {folder}",
+    "below threshold": "To close gaps: ares-notebook repair {symbol} --cache-dir {folder}",
     "differs": "To take over what was replaced: ares-notebook audit --update --cache-dir {folder}",
 }
 
 
-class Tidings(NamedTuple):
+class Notification(NamedTuple):
     """
     What `ares_notebook.runtime.notify.notify` is given before the settings.
 
@@ -44,7 +44,7 @@ class Tidings(NamedTuple):
     body: str
 
 
-def tidings_of(run: Run, words: str, folder: Path) -> Tidings | None:
+def notification_of(run: Run, words: str, folder: Path) -> Notification | None:
     """
     Tell of a run: what it was, how it ended, where, and what to do about it.
 
@@ -75,4 +75,4 @@ def tidings_of(run: Run, words: str, folder: Path) -> Tidings | None:
         remedy = _REMEDIES[run.ending]
         lines.append(remedy.format(symbol=shlex.quote(symbol), folder=shlex.quote(str(place))))
     body = "\n\n".join([*lines, *([words] if words != run.error else [])])
-    return Tidings(event, f"ares-notebook: {what}: {run.ending}{counts}", body)
+    return Notification(event, f"ares-notebook: {what}: {run.ending}{counts}", body)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import structs
 
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import Cost, sized
@@ -104,7 +104,7 @@ class Plan:
         """The same plan with an earlier end: what is not closed by then is left out."""
         begun = [step for step in self.steps if step.file.period.start < end]
         cut = [
-            decide(step.have, min(step.until_ms, to_ms(end)), self.settings.source)
+            decide(step.entry, min(step.until_ms, to_ms(end)), self.settings.source)
             for step in begun
         ]
         steps = [
@@ -305,8 +305,8 @@ def make_plan(
     for dataset in DATASETS:
         if dataset in wanted:
             series = Series.of(dataset, checked, interval)
-            haves = haves_of(store, files_between(series, start, end))
-            steps += [decide(have, to_ms(end), settings.source) for have in haves]
+            entries = entries_of(store, files_between(series, start, end))
+            steps += [decide(entry, to_ms(end), settings.source) for entry in entries]
     shown = validate_interval(interval) if interval is not None else None
     return Plan(settings, checked, shown, start, end, tuple(steps))
 

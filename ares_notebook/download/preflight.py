@@ -10,8 +10,8 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.draft import Draft
-from ares_notebook.download.fetch import Roads
+from ares_notebook.download.fetch import Sources
+from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
 from ares_notebook.errors import CacheError, DataError, TransportError, UnknownSymbol
 from ares_notebook.model.datasets import FUTURES
@@ -28,14 +28,14 @@ _CLOCK_TOLERANCE = timedelta(seconds=10)
 Note = Callable[[str], None]
 
 
-async def settle(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+async def settle(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
     """
     Ask for clock, symbol and perpetual, where the plan depends on them.
 
     Parameters
     ----------
     plan : Plan
-    roads : Roads
+    roads : Sources
     store : Store
     note : callable
         Takes a sentence for the report.
@@ -105,7 +105,7 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     return by_their_clock(plan, rest, note)
 
 
-async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) -> None:
+async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) -> None:
     """
     Make sure that the symbol exists, once, instead of failing at every file.
 
@@ -129,7 +129,7 @@ async def _check_symbol(plan: Plan, series: Series, roads: Roads, note: Note) ->
     raise UnknownSymbol(msg)
 
 
-async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, note: Note) -> Plan:
+async def _without_lacking_perpetual(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
     """Without a perpetual of this name there are no funding steps, and that is no failure."""
     steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
     if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note):
@@ -153,9 +153,9 @@ async def _without_lacking_perpetual(plan: Plan, roads: Roads, store: Store, not
     try:
         for step in steps:
             async with locked(store, step.file):
-                with Draft(step, store, lambda: roads.rest.now_ms) as draft:
-                    draft.record(step.holes, "no perpetual" if is_proven else silent)
-                    await draft.commit()
+                with FileUpdate(step, store, lambda: roads.rest.now_ms) as file_update:
+                    file_update.record(step.gaps, "no perpetual" if is_proven else silent)
+                    await file_update.commit()
     except CacheError as error:
         note(f"that could not be noted, and is asked again next time: {error}")
     if not is_proven:
@@ -169,10 +169,10 @@ def _again(step: Step, plan: Plan, store: Store) -> Step:
     """A step of funding, decided anew after an answer was recorded."""
     if step.file.dataset is not FUTURES or step.action == "skip":
         return step
-    return decide(store.have(step.file), step.until_ms, plan.settings.source)
+    return decide(store.entry(step.file), step.until_ms, plan.settings.source)
 
 
-async def _has_perpetual(plan: Plan, series: Series, roads: Roads, note: Note) -> bool:
+async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note) -> bool:
     """
     Whether there is funding to ask for.
 

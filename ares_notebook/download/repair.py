@@ -1,4 +1,4 @@
-"""Repair: close the holes inside what is there, and nothing else."""
+"""Repair: close the gaps inside what is there, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import partial
 from msgspec.structs import replace
 
 from ares_notebook.cache.damage import verified
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record, planned
-from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_info import RunInfo, planned, record_run
+from ares_notebook.download.run_plan import run_plan
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
@@ -37,7 +37,7 @@ async def repair_gaps(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Close the holes of what the cache has of *symbol*; bring nothing beyond its last rows.
+    Close the gaps of what the cache has of *symbol*; bring nothing beyond its last rows.
 
     Asks for exactly the missing spans. Damaged files are put into quarantine and
     replaced. What the exchange has confirmed as absent is not asked for again.
@@ -84,8 +84,8 @@ async def repair_gaps(
     make = partial(
         plan_repair, symbol, interval, start=start, end=end, settings=chosen, recheck=recheck
     )
-    plan = await planned(Errand("repair", chosen, str(symbol), interval or ""), make)
-    return await on_record(Errand.of("repair", plan), carry_out(plan, on_progress=on_progress))
+    plan = await planned(RunInfo("repair", chosen, str(symbol), interval or ""), make)
+    return await record_run(RunInfo.of("repair", plan), run_plan(plan, on_progress=on_progress))
 
 
 def plan_repair(
@@ -135,25 +135,25 @@ def plan_repair(
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
     # What rots on the disk keeps its size and time: the bytes themselves are looked at here.
-    haves = [verified(store, have) for have in haves_of(store, span.files)]
-    end_ms = min(span.end_ms, _end_ms(haves, store))
-    for have in haves:
-        if have.file.period.start_ms < end_ms:
-            asked = replace(have, absences=()) if recheck else have
+    entries = [verified(store, entry) for entry in entries_of(store, span.files)]
+    end_ms = min(span.end_ms, _end_ms(entries, store))
+    for entry in entries:
+        if entry.file.period.start_ms < end_ms:
+            asked = replace(entry, absences=()) if recheck else entry
             step = decide(asked, end_ms, settings.source)
             yield replace(step, is_recheck=recheck)
 
 
-def _end_ms(haves: Sequence[Have], store: Store) -> int:
+def _end_ms(entries: Sequence[CacheEntry], store: Store) -> int:
     """Where the rows of a series end, or did when the last receipt that knew some was written."""
-    for have in reversed(haves):
-        receipt = store.receipt(have.file)
-        if have.final or (receipt is not None and receipt.final):
-            return have.file.grid_end_ms
-        if have.end_ms is not None:
+    for entry in reversed(entries):
+        receipt = store.receipt(entry.file)
+        if entry.final or (receipt is not None and receipt.final):
+            return entry.file.grid_end_ms
+        if entry.end_ms is not None:
             # What was asked for behind the last row, and is not proven, is a gap too.
-            return max(have.end_ms, *(each.end_ms for each in have.absences), 0)
-        if have.problem is not None and receipt is None:
+            return max(entry.end_ms, *(each.end_ms for each in entry.absences), 0)
+        if entry.problem is not None and receipt is None:
             # Nobody has noted how far it went, and what is readable may end before it did.
-            return have.file.grid_end_ms
-    return haves[0].file.start_ms
+            return entry.file.grid_end_ms
+    return entries[0].file.start_ms

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import why_open
-from ares_notebook.cache.run_log import Ending, Outcome
+from ares_notebook.cache.run_log import Ending, RunOutcome
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import AresError, IncompleteDownload
 from ares_notebook.formatting import block, line, table
@@ -37,11 +37,11 @@ class StepReport:
         Rows that are new.
     requests, bytes_received : int
     missing : int
-        Holes about which the exchange has not been heard.
+        Gaps about which the exchange has not been heard.
     error : AresError, optional
         Why it failed; what was there before is still there.
     why : str
-        Why holes are left though nothing failed, where that is known.
+        Why gaps are left though nothing failed, where that is known.
     """
 
     dataset: str
@@ -79,14 +79,14 @@ def told(
 
 def skipped(step: Step) -> StepReport:
     """What there is to tell of a *step* in which nothing was to be done."""
-    left = step.have.unexplained(step.until_ms)
-    return told(step, missing=len(left), why=why_incomplete(step.have, step.until_ms))
+    left = step.entry.unexplained(step.until_ms)
+    return told(step, missing=len(left), why=why_incomplete(step.entry, step.until_ms))
 
 
-def why_incomplete(have: Have, until_ms: int) -> str:
+def why_incomplete(entry: CacheEntry, until_ms: int) -> str:
     """Why a file of which nothing failed is not complete, as far as that is known; empty if it is."""
-    left = have.unexplained(until_ms)
-    return ": ".join(filter(None, why_open(have, left[0])[:2])) if left else ""
+    left = entry.unexplained(until_ms)
+    return ": ".join(filter(None, why_open(entry, left[0])[:2])) if left else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class DownloadReport:
     """
     What became of a download.
 
-    True when nothing failed, as the ancestor's functions returned True.
+    True when nothing failed, as the original downloader's functions returned True.
 
     Parameters
     ----------
@@ -169,11 +169,11 @@ class DownloadReport:
         return not (self.failed or self.is_cut_short or any(step.missing for step in self.steps))
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         """What the run history says of it."""
         failures = self._failures()
         ending: Ending = "failed" if failures else "done" if self.complete else "incomplete"
-        return Outcome(ending, len(self.steps), len(self.failed), "".join(failures[:1]))
+        return RunOutcome(ending, len(self.steps), len(self.failed), "".join(failures[:1]))
 
     @property
     def rows_written(self) -> int:
@@ -258,7 +258,7 @@ class DownloadReport:
     def _lines(self) -> list[str]:
         failed = [f"  failed {words}" for words in self._failures()]
         waiting = [
-            f"  open   {step.file_name}: holes left: {step.missing}{step.why and f' ({step.why})'}"
+            f"  open   {step.file_name}: gaps left: {step.missing}{step.why and f' ({step.why})'}"
             for step in self.steps
             if step.missing and step.error is None
         ]

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, Self, TypeVar
 
-from ares_notebook.cache.run_log import Outcome, Run, note_run
-from ares_notebook.download.notification import tidings_of
+from ares_notebook.cache.run_log import Run, RunOutcome, note_run
+from ares_notebook.download.notification import notification_of
 from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.formatting import named
 from ares_notebook.runtime.meter import Meter, metered
 from ares_notebook.runtime.notify import notify
-from ares_notebook.runtime.threads import breakable, unbroken
+from ares_notebook.runtime.threads import cancellable, uninterrupted
 from ares_notebook.settings import Settings
 
-__all__ = ["Errand", "on_record", "planned", "prepared"]
+__all__ = ["RunInfo", "planned", "prepared", "record_run"]
 
 
 class _Report(Protocol):
     """What tells of a run: its text, and its sums."""
 
     @property
-    def outcome(self) -> Outcome: ...
+    def outcome(self) -> RunOutcome: ...
 
 
 _R = TypeVar("_R", bound=_Report)
@@ -35,7 +35,7 @@ _P = TypeVar("_P")
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class RunInfo:
     """
     What a run is about.
 
@@ -74,7 +74,7 @@ class Errand:
         )
 
 
-async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
+async def record_run(run_info: RunInfo, work: Coroutine[Any, Any, _R]) -> _R:
     """
     Await *work*, note in the run history what became of it, and notify whom the settings name.
 
@@ -82,7 +82,7 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
 
     Parameters
     ----------
-    errand : Errand
+    run_info : RunInfo
     work : coroutine
         Its result has an ``outcome``.
 
@@ -96,19 +96,19 @@ async def on_record(errand: Errand, work: Coroutine[Any, Any, _R]) -> _R:
     Exception
         What *work* raised, after it was noted.
     """
-    run = _started(errand)
+    run = _started(run_info)
     report = await _awaited(run, work)
     await run.end(report.outcome, str(report))
     return report
 
 
-async def planned(errand: Errand, make: Callable[[], _P]) -> _P:
+async def planned(run_info: RunInfo, make: Callable[[], _P]) -> _P:
     """
     Make a plan in a thread; where the cache does not let it be made, that is a run that failed.
 
     Parameters
     ----------
-    errand : Errand
+    run_info : RunInfo
     make : callable
 
     Returns
@@ -123,16 +123,16 @@ async def planned(errand: Errand, make: Callable[[], _P]) -> _P:
     AresError
         What *make* raised else, after it was noted.
     """
-    return await prepared(errand, breakable(make))
+    return await prepared(run_info, cancellable(make))
 
 
-async def prepared(errand: Errand, work: Coroutine[Any, Any, _P]) -> _P:
+async def prepared(run_info: RunInfo, work: Coroutine[Any, Any, _P]) -> _P:
     """
     Await what must be known before a run begins; where it fails, that is a run that failed.
 
     Parameters
     ----------
-    errand : Errand
+    run_info : RunInfo
     work : coroutine
 
     Returns
@@ -147,7 +147,7 @@ async def prepared(errand: Errand, work: Coroutine[Any, Any, _P]) -> _P:
     AresError
         What *work* raised else, after it was noted.
     """
-    return await _awaited(_started(errand), work)
+    return await _awaited(_started(run_info), work)
 
 
 async def _awaited(run: _Started, work: Coroutine[Any, Any, _P]) -> _P:
@@ -156,8 +156,8 @@ async def _awaited(run: _Started, work: Coroutine[Any, Any, _P]) -> _P:
             return await work
 
 
-def _started(errand: Errand) -> _Started:
-    return _Started(errand, datetime.now(UTC), time.monotonic(), Meter())
+def _started(run_info: RunInfo) -> _Started:
+    return _Started(run_info, datetime.now(UTC), time.monotonic(), Meter())
 
 
 @asynccontextmanager
@@ -168,16 +168,16 @@ async def _on_record_if_it_fails(run: _Started) -> AsyncIterator[None]:
         # A wrong call is no run.
         raise
     except AresError as error:
-        await run.end(Outcome("failed", failures=1, error=str(error)), str(error))
+        await run.end(RunOutcome("failed", failures=1, error=str(error)), str(error))
         raise
     except (asyncio.CancelledError, KeyboardInterrupt):
         # Who was cancelled must not wait again, so it is written here and now: a line.
-        run.note(Outcome("cancelled"))
+        run.note(RunOutcome("cancelled"))
         raise
     except Exception as error:
         # A bug of ours is on record too; what it holds is for the log alone.
         words = f"{type(error).__name__}: see the log"
-        await run.end(Outcome("failed", failures=1, error=words), words)
+        await run.end(RunOutcome("failed", failures=1, error=words), words)
         raise
 
 
@@ -185,30 +185,30 @@ async def _on_record_if_it_fails(run: _Started) -> AsyncIterator[None]:
 class _Started:
     """A run under way."""
 
-    errand: Errand
+    run_info: RunInfo
     at: datetime
     began: float
     meter: Meter
 
-    async def end(self, outcome: Outcome, words: str) -> None:
+    async def end(self, outcome: RunOutcome, words: str) -> None:
         """Note it, and tell of it."""
-        run = await unbroken(self.note, outcome)
-        settings = self.errand.settings
-        tidings = tidings_of(run, words, settings.cache_dir)
-        if tidings is not None:
-            await notify(*tidings, settings)
+        run = await uninterrupted(self.note, outcome)
+        settings = self.run_info.settings
+        notification = notification_of(run, words, settings.cache_dir)
+        if notification is not None:
+            await notify(*notification, settings)
 
-    def note(self, outcome: Outcome) -> Run:
+    def note(self, outcome: RunOutcome) -> Run:
         """The line of the history, written."""
-        errand, meter = self.errand, self.meter
+        run_info, meter = self.run_info, self.meter
         run = Run(
             at=self.at,
-            what=errand.what,
-            symbol=errand.symbol,
-            interval=errand.interval,
-            datasets=errand.datasets,
-            start=errand.start,
-            end=errand.end,
+            what=run_info.what,
+            symbol=run_info.symbol,
+            interval=run_info.interval,
+            datasets=run_info.datasets,
+            start=run_info.start,
+            end=run_info.end,
             ending=outcome.ending,
             files=outcome.files,
             rows=meter.rows if outcome.rows is None else outcome.rows,
@@ -220,5 +220,5 @@ class _Started:
             failures=outcome.failures,
             error=outcome.error,
         )
-        note_run(errand.settings.cache_dir, run)
+        note_run(run_info.settings.cache_dir, run)
         return run

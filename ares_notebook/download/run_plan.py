@@ -16,20 +16,20 @@ from ares_notebook.runtime.progress import ProgressListener
 
 if TYPE_CHECKING:
     from ares_notebook.binance.rest import Rest
-    from ares_notebook.download.executor import Hands
+    from ares_notebook.download.executor import Executor
 
-__all__ = ["carry_out"]
+__all__ = ["run_plan"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 
 
-async def carry_out(
+async def run_plan(
     plan: Plan,
     *,
     on_progress: ProgressListener | None = None,
     store: Store | None = None,
     rest: Rest | None = None,
-    hands: Hands | None = None,
+    executor: Executor | None = None,
 ) -> DownloadReport:
     """
     Do what *plan* says.
@@ -44,7 +44,7 @@ async def carry_out(
     rest : Rest, optional
         What several plans share: the look at their cache, and, where there is anything to
         do, the line to the exchange.
-    hands : Hands, optional
+    executor : Executor, optional
         Those of a cluster. Defaults to those of this process.
 
     Returns
@@ -63,7 +63,7 @@ async def carry_out(
         from ares_notebook.download.runner import work_on  # noqa: PLC0415 - as said
 
         return await work_on(
-            plan, forgotten, store, on_progress=on_progress, rest=rest, hands=hands
+            plan, forgotten, store, on_progress=on_progress, rest=rest, executor=executor
         )
     # What another market has filled is not complete, however whole it looks.
     await asyncio.to_thread(store.refuse_another)
@@ -78,5 +78,5 @@ def _tell(plan: Plan) -> None:
 
 def _is_forgotten(step: Step) -> bool:
     """Whether a file is complete and its receipt lost, or written for other times."""
-    have = step.have
-    return step.action == "skip" and have.on_disk is not None and not have.is_remembered
+    entry = step.entry
+    return step.action == "skip" and entry.on_disk is not None and not entry.is_remembered

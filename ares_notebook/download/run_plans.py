@@ -15,14 +15,14 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.estimate import Cost
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport, told
-from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_plan import run_plan
 from ares_notebook.errors import AresError
 from ares_notebook.formatting import many
 from ares_notebook.runtime.progress import (
-    Part,
+    DatasetProgress,
     Progress,
     ProgressListener,
-    Teller,
+    ProgressReporter,
     heard_by,
     shown,
 )
@@ -31,16 +31,16 @@ from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     from ares_notebook.binance.rest import Rest
-    from ares_notebook.download.executor import Hands
+    from ares_notebook.download.executor import Executor
 
-__all__ = ["carry_out_all"]
+__all__ = ["run_plans"]
 
 
-async def carry_out_all(
+async def run_plans(
     plans: Sequence[Plan],
     *,
     on_progress: ProgressListener | None = None,
-    hands: Hands | None = None,
+    executor: Executor | None = None,
 ) -> DownloadReport:
     """
     Do what *plans* say, in their order; a plan that fails as a whole does not stop the others.
@@ -55,7 +55,7 @@ async def carry_out_all(
     plans : sequence of Plan
     on_progress : callable, optional
         Told of all plans together.
-    hands : Hands, optional
+    executor : Executor, optional
         Those of a cluster, which has places of its own. Defaults to those of this process.
 
     Returns
@@ -72,7 +72,7 @@ async def carry_out_all(
     ...     settings = exchange.settings(cache_dir=folder)
     ...     plans = [plan_downloads(symbol, "1d", 1, end="2025-01-01", settings=settings, datasets=["klines"])
     ...              for symbol in ("BTCUSDT", "ETHUSDT")]
-    ...     run(carry_out_all(plans)).rows_written
+    ...     run(run_plans(plans)).rows_written
     732
     """
     if not plans:
@@ -84,7 +84,7 @@ async def carry_out_all(
         with heard_by(_unheard):
             try:
                 async with AsyncExitStack() as stack:
-                    reports = await _SideBySide(plans, course, stack, hands).reports()
+                    reports = await _SideBySide(plans, course, stack, executor).reports()
             except asyncio.CancelledError as stopped:
                 stopped.add_note(course.so_far())
                 raise
@@ -102,11 +102,11 @@ class _SideBySide:
         plans: Sequence[Plan],
         course: _Course,
         stack: AsyncExitStack,
-        hands: Hands | None,
+        executor: Executor | None,
     ) -> None:
         self._plans = plans
         self._course = course
-        self._hands = hands
+        self._hands = executor
         self._places = _Places(2 * max(map(self._places_of, plans)))
         self._shared = {plan.settings: _Shared(plan.settings, stack) for plan in plans}
         self._reports: list[DownloadReport] = [DownloadReport()] * len(plans)
@@ -123,12 +123,12 @@ class _SideBySide:
     async def _one(self, number: int, plan: Plan) -> None:
         shared = self._shared[plan.settings]
         try:
-            self._reports[number] = await carry_out(
+            self._reports[number] = await run_plan(
                 replace(plan, settings=shared.quiet),
                 on_progress=lambda progress: self._course.hear(number, progress),
                 store=shared.store,
                 rest=await shared.rest() if plan.to_do else None,
-                hands=self._hands,
+                executor=self._hands,
             )
         except AresError as error:
             self._reports[number] = _failed(plan, error)
@@ -145,7 +145,7 @@ class _SideBySide:
 
 def _failed(plan: Plan, error: AresError) -> DownloadReport:
     steps = plan.to_do or plan.steps
-    return DownloadReport(tuple(told(step, missing=len(step.holes), error=error) for step in steps))
+    return DownloadReport(tuple(told(step, missing=len(step.gaps), error=error) for step in steps))
 
 
 class _Places:
@@ -180,7 +180,7 @@ class _Shared:
         return await self._line.get("the line", self._opened)
 
     async def _opened(self) -> Rest:
-        # As in `carry_out`: a complete cache needs no network, and is not kept waiting for it.
+        # As in `run_plan`: a complete cache needs no network, and is not kept waiting for it.
         await asyncio.to_thread(import_module, "ares_notebook.download.runner")
         from ares_notebook.binance.http import Transport  # noqa: PLC0415 - as said
         from ares_notebook.binance.rest import Rest  # noqa: PLC0415 - as said
@@ -198,7 +198,7 @@ class _Course:
     """How far all plans are, told whenever one of them says how far it is."""
 
     def __init__(self, plans: Sequence[Plan], listener: ProgressListener | None) -> None:
-        self._teller = Teller(listener)
+        self._teller = ProgressReporter(listener)
         self._each = [_expected(plan) for plan in plans]
         self._latest: int | None = None
         self._began = time.monotonic()
@@ -235,7 +235,9 @@ class _Course:
             every[self._latest or 0],
             **_sums(every, (*_COUNTS, "requests")),
             seconds=time.monotonic() - self._began,
-            parts=tuple(Part(name, **_sums(of_name, _COUNTS)) for name, of_name in parts.items()),
+            parts=tuple(
+                DatasetProgress(name, **_sums(of_name, _COUNTS)) for name, of_name in parts.items()
+            ),
         )
 
 
@@ -246,7 +248,9 @@ def _expected(plan: Plan) -> Progress:
         name: [step for step in plan.to_do if step.file.dataset.name == name] for name in names
     }
     parts = tuple(
-        Part(name, 0, len(steps), bytes_expected=Cost.of(steps, plan.settings).bytes_received)
+        DatasetProgress(
+            name, 0, len(steps), bytes_expected=Cost.of(steps, plan.settings).bytes_received
+        )
         for name, steps in by_name.items()
     )
     total = len(plan.to_do)
@@ -256,5 +260,5 @@ def _expected(plan: Plan) -> Progress:
 _COUNTS = ("steps_done", "steps_total", "rows", "bytes_received", "bytes_expected")
 
 
-def _sums(every: Sequence[Progress | Part], names: Sequence[str]) -> dict[str, Any]:
+def _sums(every: Sequence[Progress | DatasetProgress], names: Sequence[str]) -> dict[str, Any]:
     return {name: sum(getattr(each, name) for each in every) for name in names}

@@ -18,15 +18,21 @@ from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.locks import sweep
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.executor import Hands, OwnHands
-from ares_notebook.download.fetch import Roads, remember
+from ares_notebook.download.executor import Executor, LocalExecutor
+from ares_notebook.download.fetch import Sources, remember
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.preflight import by_their_clock, settle
 from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.model.datasets import AGG_TRADES
 from ares_notebook.runtime.meter import Meter, count, metered
-from ares_notebook.runtime.progress import Part, Progress, ProgressListener, Teller, shown
+from ares_notebook.runtime.progress import (
+    DatasetProgress,
+    Progress,
+    ProgressListener,
+    ProgressReporter,
+    shown,
+)
 
 __all__ = ["work_on"]
 
@@ -40,7 +46,7 @@ async def work_on(
     store: Store,
     *,
     on_progress: ProgressListener | None = None,
-    hands: Hands | None = None,
+    executor: Executor | None = None,
     rest: Rest | None = None,
 ) -> DownloadReport:
     """
@@ -53,7 +59,7 @@ async def work_on(
         Files that are complete, and whose receipt is to be written anew.
     store : Store
     on_progress : callable, optional
-    hands : Hands, optional
+    executor : Executor, optional
         Those of others. Defaults to our own.
     rest : Rest, optional
         The line that several plans share, whose cache is swept already. Defaults to one of
@@ -71,7 +77,7 @@ async def work_on(
     if forgotten:
         await _remember_all(forgotten, store)
     with shown(plan.settings, on_progress) as listener:
-        work = _Work(plan, store, Teller(listener), began, hands)
+        work = _Work(plan, store, ProgressReporter(listener), began, executor)
         if plan.to_do:
             try:
                 async with _line(plan, rest) as line:
@@ -80,7 +86,7 @@ async def work_on(
                 stopped.add_note(work.so_far())
                 raise
             finally:
-                work.teller.close()
+                work.reporter.close()
     return work.report()
 
 
@@ -110,9 +116,9 @@ class _Work:
 
     plan: Plan
     store: Store
-    teller: Teller
+    reporter: ProgressReporter
     began: float
-    others: Hands | None
+    others: Executor | None
     overhead: Meter = field(default_factory=Meter)
     notes: list[str] = field(default_factory=list)
     results: dict[str, StepReport] = field(default_factory=dict)
@@ -123,13 +129,13 @@ class _Work:
     async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
-        roads = Roads(Archive(rest.transport, self.store.folder), rest, source)
-        hands = self.others or OwnHands(self.plan.settings, roads, self.store)
+        roads = Sources(Archive(rest.transport, self.store.folder), rest, source)
+        executor = self.others or LocalExecutor(self.plan.settings, roads, self.store)
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
             self.plan = await settle(self.plan, roads, self.store, self._note)
-            hands.heed(rest.transport.limits)
-            refused = await self._check_size(roads, hands)
+            executor.heed(rest.transport.limits)
+            refused = await self._check_size(roads, executor)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
@@ -145,9 +151,9 @@ class _Work:
             ]
         )
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(hands.places, len(steps))):
-                group.create_task(self._steps(left, hands))
-        await self._join(hands)
+            for _ in range(min(executor.places, len(steps))):
+                group.create_task(self._steps(left, executor))
+        await self._join(executor)
         self.is_cut_short = by_their_clock(self.plan, roads.rest, self._note).is_cut_short
         self.notes += roads.rest.notes
         self._tell(None, at_once=True)
@@ -157,7 +163,7 @@ class _Work:
         weak = [
             step
             for step in self.plan.to_do
-            if source != "archive" and not all(each.is_proof for each in step.have.absences)
+            if source != "archive" and not all(each.is_proof for each in step.entry.absences)
         ]
         if weak:
             more = f" and {len(weak) - 1} others" if len(weak) > 1 else ""
@@ -166,12 +172,12 @@ class _Work:
                 f"archive's silence alone, or an earlier version's; the exchange was asked once more"
             )
 
-    async def _steps(self, left: Iterator[Step], hands: Hands) -> None:
+    async def _steps(self, left: Iterator[Step], executor: Executor) -> None:
         """One step after the other, of those that are left."""
         for step in left:
-            await self._step(step, hands)
+            await self._step(step, executor)
 
-    async def _join(self, hands: Hands) -> None:
+    async def _join(self, executor: Executor) -> None:
         """
         Prove the edges between days of trades, now that the days are there.
 
@@ -183,12 +189,12 @@ class _Work:
         if all(step.action == "skip" for step in trades):
             return
         sound = [step for step in trades if not self._has_failed(step)]
-        haves = await hands.haves([step.file for step in sound])
+        entries = await executor.entries([step.file for step in sound])
         joined, torn = [], []
-        for step, have in zip(sound, haves, strict=True):
-            now = decide(have, step.until_ms, self.plan.settings.source)
-            has_news = hands.keeps_files and bool(have.unnoted_edges(step.until_ms))
-            if now.action != "skip" and (have.facts.rows or step.action == "skip"):
+        for step, entry in zip(sound, entries, strict=True):
+            now = decide(entry, step.until_ms, self.plan.settings.source)
+            has_news = executor.keeps_files and bool(entry.unnoted_edges(step.until_ms))
+            if now.action != "skip" and (entry.facts.rows or step.action == "skip"):
                 # A day of which nothing came was asked for in full.
                 torn.append(step)
             elif has_news:
@@ -197,21 +203,21 @@ class _Work:
                 self._tell_again(now)
         left = iter(joined)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(hands.places, len(joined))):
-                group.create_task(self._again(left, hands))
+            for _ in range(min(executor.places, len(joined))):
+                group.create_task(self._again(left, executor))
         for step in torn:
-            [have] = await hands.haves([step.file])
-            now = decide(have, step.until_ms, self.plan.settings.source)
-            if now.action != "skip" or hands.keeps_files:
-                await self._again(iter([now]), hands)
+            [entry] = await executor.entries([step.file])
+            now = decide(entry, step.until_ms, self.plan.settings.source)
+            if now.action != "skip" or executor.keeps_files:
+                await self._again(iter([now]), executor)
             else:
                 self._tell_again(now)
 
-    async def _again(self, left: Iterator[Step], hands: Hands) -> None:
+    async def _again(self, left: Iterator[Step], executor: Executor) -> None:
         """One step after the other, of files that have been worked on already."""
         for now in left:
             before = self.results.get(now.file.name)
-            await self._step(now, hands)
+            await self._step(now, executor)
             self.results[now.file.name] = _both(before, self.results[now.file.name])
 
     def _tell_again(self, now: Step) -> None:
@@ -224,24 +230,24 @@ class _Work:
         result = self.results.get(step.file.name)
         return result is not None and result.error is not None
 
-    async def _check_size(self, roads: Roads, hands: Hands) -> dict[str, NotEnoughDisk]:
+    async def _check_size(self, roads: Sources, executor: Executor) -> dict[str, NotEnoughDisk]:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
         if self.plan.settings.source != "rest":
             self.plan = await self.plan.measured_by(roads.archive)
         try:
-            hands.check_room(self.plan.to_do)
+            executor.check_room(self.plan.to_do)
         except NotEnoughDisk as error:
             trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
             return {step.file.name: error for step in trades}
         return {}
 
-    async def _step(self, step: Step, hands: Hands) -> None:
+    async def _step(self, step: Step, executor: Executor) -> None:
         """One file; its failure is noted, and stops nobody else."""
         meter = Meter(on_change=lambda: self._tell(step))
         self.meters.append((step, meter))
         with metered(meter):
             try:
-                result = await hands.bring(step)
+                result = await executor.bring(step)
                 count(rows=result.rows)
             except AresError as error:
                 result = _failed(step, error)
@@ -282,7 +288,7 @@ class _Work:
         self.notes.append(note)
 
     def _tell(self, step: Step | None, *, at_once: bool = False) -> None:
-        self.teller.tell(lambda: self._progress(step), at_once=at_once)
+        self.reporter.tell(lambda: self._progress(step), at_once=at_once)
 
     def _progress(self, step: Step | None) -> Progress:
         names = dict.fromkeys(each.file.dataset.name for each in self.plan.to_do)
@@ -301,11 +307,11 @@ class _Work:
             parts=parts,
         )
 
-    def _part(self, dataset: str) -> Part:
+    def _part(self, dataset: str) -> DatasetProgress:
         steps = [each for each in self.plan.to_do if each.file.dataset.name == dataset]
         results = [each for each in self.results.values() if each.dataset == dataset]
         meters = [meter for step, meter in self.meters if step.file.dataset.name == dataset]
-        return Part(
+        return DatasetProgress(
             dataset,
             # A day that was whole until its neighbour came is worked on beside the plan.
             min(len(results), len(steps)),
@@ -327,12 +333,12 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
-    told = [step.have.is_told_before(hole) for hole in step.holes]
+    told = [step.entry.is_told_before(gap) for gap in step.gaps]
     return bool(told) and all(told)
 
 
 def _failed(step: Step, error: AresError) -> StepReport:
-    return told(step, missing=len(step.holes), error=error)
+    return told(step, missing=len(step.gaps), error=error)
 
 
 def _both(first: StepReport | None, second: StepReport) -> StepReport:

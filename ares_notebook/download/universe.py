@@ -14,8 +14,8 @@ from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
 from ares_notebook.download.plan import Plan, Wanted, make_plan, settle_end
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record, planned, prepared
-from ares_notebook.download.run_plans import carry_out_all
+from ares_notebook.download.run_info import RunInfo, planned, prepared, record_run
+from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, many, named, size_in_words, table
 from ares_notebook.model.datasets import DATASETS, dataset_named
@@ -24,7 +24,7 @@ from ares_notebook.model.intervals import validate_interval
 from ares_notebook.model.time import Period, lookback_start
 from ares_notebook.model.universe import Listed, Market, Universe
 from ares_notebook.runtime.progress import ProgressListener, counted
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UniversePlan",
-    "carry_out_universe",
     "download_universe",
     "list_symbols",
     "plan_universe",
     "planned_universe",
+    "run_universe",
 ]
 
 _MOST_LINES = 10
@@ -250,7 +250,7 @@ def plan_universe(
     make = partial(make_plan, settings=chosen, store=Store(chosen))
     plans: list[Plan] = []
     for each in wanted.listed:
-        look_up()
+        check_cancelled()
         every = (Series.of(kind, each.symbol, shown) for kind in DATASETS if kind in kinds)
         parts = [part for series in every if (part := _part(wanted, each, series, window, make))]
         plans += [_together(parts)] if parts else []
@@ -418,7 +418,7 @@ async def download_universe(
     made = await planned_universe(
         symbols, interval, lookback_years, end=end, settings=settings, datasets=datasets
     )
-    return await carry_out_universe(made, on_progress=on_progress)
+    return await run_universe(made, on_progress=on_progress)
 
 
 async def planned_universe(
@@ -433,7 +433,7 @@ async def planned_universe(
     """The plan of `download_universe`; what keeps it from being made is on record as a run that failed."""
     chosen = settings or Settings()
     if isinstance(symbols, Universe):
-        symbols = await prepared(Errand("download", chosen, str(symbols)), _found(symbols, chosen))
+        symbols = await prepared(RunInfo("download", chosen, str(symbols)), _found(symbols, chosen))
     make = partial(
         plan_universe,
         symbols,
@@ -444,7 +444,7 @@ async def planned_universe(
         datasets=datasets,
     )
     names = named(Wanted.of(symbols).symbols, ",")
-    return await planned(Errand("download", chosen, names, interval or ""), make)
+    return await planned(RunInfo("download", chosen, names, interval or ""), make)
 
 
 async def _found(universe: Universe, chosen: Settings) -> pd.DataFrame:
@@ -452,7 +452,7 @@ async def _found(universe: Universe, chosen: Settings) -> pd.DataFrame:
     return await list_symbols(market, quote=quote, listed_on=day, settings=chosen)
 
 
-async def carry_out_universe(
+async def run_universe(
     plan: UniversePlan, *, on_progress: ProgressListener | None = None
 ) -> DownloadReport:
     """
@@ -467,13 +467,13 @@ async def carry_out_universe(
     -------
     DownloadReport
     """
-    errand = (
-        Errand.of("download", *plan.plans)
+    run_info = (
+        RunInfo.of("download", *plan.plans)
         if plan.plans
-        else Errand("download", plan.settings, named(plan.outside, ","), plan.interval or "")
+        else RunInfo("download", plan.settings, named(plan.outside, ","), plan.interval or "")
     )
-    return await on_record(errand, _carried_out(plan, on_progress))
+    return await record_run(run_info, _carried_out(plan, on_progress))
 
 
 async def _carried_out(plan: UniversePlan, on_progress: ProgressListener | None) -> DownloadReport:
-    return plan.noted(await carry_out_all(plan.plans, on_progress=on_progress))
+    return plan.noted(await run_plans(plan.plans, on_progress=on_progress))

@@ -8,8 +8,8 @@ from functools import partial
 
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record, planned
-from ares_notebook.download.run_plan import carry_out
+from ares_notebook.download.run_info import RunInfo, planned, record_run
+from ares_notebook.download.run_plan import run_plan
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
@@ -36,7 +36,7 @@ async def download_all_data(
     Bring k-lines, aggregated trades and funding rates into the cache, as far as they are not there.
 
     Only what is missing is asked for; a run over a complete cache asks for nothing.
-    Every file is written whole or not at all, and holes that the exchange confirms
+    Every file is written whole or not at all, and gaps that the exchange confirms
     are remembered. A step that fails does not stop the others: it is in the report.
 
     Parameters
@@ -263,5 +263,5 @@ async def _downloaded(
         settings=chosen,
         datasets=datasets,
     )
-    plan = await planned(Errand("download", chosen, str(symbol), interval or ""), make)
-    return await on_record(Errand.of("download", plan), carry_out(plan, on_progress=on_progress))
+    plan = await planned(RunInfo("download", chosen, str(symbol), interval or ""), make)
+    return await record_run(RunInfo.of("download", plan), run_plan(plan, on_progress=on_progress))

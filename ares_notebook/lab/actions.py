@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import plan_repair
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record
-from ares_notebook.download.run_plans import carry_out_all
+from ares_notebook.download.run_info import RunInfo, record_run
+from ares_notebook.download.run_plans import run_plans
 from ares_notebook.lab.choice import Choice
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.quality.validate import validate_cache
@@ -30,25 +30,25 @@ async def download_choice(
 ) -> DownloadReport:
     """Bring what is chosen into the cache, by the hands of a cluster where there is a *client* of it."""
     plans = await asyncio.to_thread(_quiet(choice).plans)
-    return await on_record(Errand.of("download", *plans), _carried_out(plans, hear, client))
+    return await record_run(RunInfo.of("download", *plans), _carried_out(plans, hear, client))
 
 
 def _carried_out(
     plans: Sequence[Plan], hear: ProgressListener, client: Client | None
 ) -> Coroutine[Any, Any, DownloadReport]:
     if client is None:
-        return carry_out_all(plans, on_progress=hear)
+        return run_plans(plans, on_progress=hear)
     # Whoever has a client has the extra, and nobody else needs it.
-    from ares_notebook.scale.cluster import carry_out_on  # noqa: PLC0415
+    from ares_notebook.scale.cluster import run_plans_on  # noqa: PLC0415
 
-    return carry_out_on(client, plans, on_progress=hear)
+    return run_plans_on(client, plans, on_progress=hear)
 
 
 async def repair_choice(
     choice: Choice, hear: ProgressListener, client: Client | None = None
 ) -> DownloadReport:
     """
-    Close the holes of what the cache has of the chosen symbols, interval and datasets.
+    Close the gaps of what the cache has of the chosen symbols, interval and datasets.
 
     Raises
     ------
@@ -64,7 +64,7 @@ async def repair_choice(
         ]
 
     plans = await asyncio.to_thread(planned)
-    return await on_record(Errand.of("repair", *plans), _carried_out(plans, hear, client))
+    return await record_run(RunInfo.of("repair", *plans), _carried_out(plans, hear, client))
 
 
 def _only(datasets: Sequence[str], plan: Plan) -> Plan:
@@ -87,8 +87,8 @@ async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[Quali
     reports = []
     for symbol in choice.symbols:
         look = partial(validate_cache, symbol, interval, settings=settings)
-        errand = Errand("validate", settings, symbol, interval or "")
-        reports.append(await on_record(errand, _in_thread(look, hear)))
+        run_info = RunInfo("validate", settings, symbol, interval or "")
+        reports.append(await record_run(run_info, _in_thread(look, hear)))
     return tuple(reports)
 
 

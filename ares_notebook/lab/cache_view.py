@@ -1,4 +1,4 @@
-"""Where things stand: the coverage picture and the table of holes, from the cache alone."""
+"""Where things stand: the coverage picture and the table of gaps, from the cache alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.table import in_words
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.formatting import folded, line, table
+from ares_notebook.formatting import folded, line, many, table
 from ares_notebook.lab.choice import Choice
 from ares_notebook.plots.coverage import draw_coverage
 from ares_notebook.plots.figure import as_svg
@@ -18,14 +18,14 @@ from ares_notebook.plots.figure import as_svg
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Standing", "holes_html", "picture_html", "standing_of"]
+__all__ = ["CacheView", "cache_view_of", "gaps_html", "picture_html"]
 
 _MOST_ROWS = 12
 _NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", "note"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CacheView:
     """
     What the cache holds of a choice.
 
@@ -43,7 +43,7 @@ class Standing:
     words: str
 
 
-def standing_of(choice: Choice) -> Standing:
+def cache_view_of(choice: Choice) -> CacheView:
     """
     Look into the cache; touches no network.
 
@@ -54,45 +54,47 @@ def standing_of(choice: Choice) -> Standing:
     """
     import pandas as pd  # noqa: PLC0415 - the panel shows itself before it looks
 
-    tables, gaps = [], []
+    tables, found = [], []
     for symbol in choice.symbols:
         try:
             tables.append(coverage(symbol, choice.interval, settings=choice.settings))
         except NeverDownloaded:
             continue
-        gaps.append(find_gaps(symbol, choice.interval, settings=choice.settings))
+        found.append(find_gaps(symbol, choice.interval, settings=choice.settings))
     names = ", ".join(choice.symbols)
     if not tables:
-        return Standing(None, None, f"Nothing of {names} is in {choice.settings.cache_dir} yet.")
-    whole, holes = pd.concat(tables, ignore_index=True), pd.concat(gaps, ignore_index=True)
-    return Standing(whole, holes, _in_words(names, whole, holes))
+        return CacheView(None, None, f"Nothing of {names} is in {choice.settings.cache_dir} yet.")
+    whole, gaps = pd.concat(tables, ignore_index=True), pd.concat(found, ignore_index=True)
+    return CacheView(whole, gaps, _in_words(names, whole, gaps))
 
 
 def _in_words(names: str, table: pd.DataFrame, gaps: pd.DataFrame) -> str:
     is_open = ~gaps["reason"].isin(EXPLAINED)
-    holes = int(is_open.sum())
-    state = f"{holes:,} holes to close" if holes > 1 else "1 hole to close"
-    return (
-        f"{names}: {len(table):,} files, {int(table['rows'].sum()):,} rows, "
-        f"{state if holes else 'no hole that the exchange has not explained'}."
-    )
+    absent = gaps[~is_open & (gaps["missing"] > 0)]
+    held = f"{names}: {len(table):,} files, {int(table['rows'].sum()):,} rows"
+    if is_open.any():
+        return f"{held}, {many(int(is_open.sum()), 'hole')} to close."
+    if absent.empty:
+        return f"{held}, complete."
+    rows = many(int(absent["missing"].sum()), "row")
+    return f"{held}, complete: {rows} missing at the exchange itself ({many(len(absent), 'hole')})."
 
 
-def picture_html(standing: Standing) -> str:
+def picture_html(cache_view: CacheView) -> str:
     """The coverage picture, or the sentence that there is none; suits light and dark."""
-    if standing.coverage is None:
-        return f'<div class="ares-coverage">{line(standing.words)}</div>'
-    svg = as_svg(draw_coverage(standing.coverage), standing.words)
-    return f'<div class="ares-coverage">{line(standing.words)}{svg}</div>'
+    if cache_view.coverage is None:
+        return f'<div class="ares-coverage">{line(cache_view.words)}</div>'
+    svg = as_svg(draw_coverage(cache_view.coverage), cache_view.words)
+    return f'<div class="ares-coverage">{line(cache_view.words)}{svg}</div>'
 
 
-def holes_html(standing: Standing) -> str:
-    """The holes as tables: those to be closed, and folded away those that are explained."""
-    if standing.gaps is None:
+def gaps_html(cache_view: CacheView) -> str:
+    """The gaps as tables: those to be closed, and folded away those that are explained."""
+    if cache_view.gaps is None:
         return ""
-    is_open = ~standing.gaps["reason"].isin(EXPLAINED)
-    left, told = standing.gaps[is_open], standing.gaps[~is_open]
-    parts = [_table(left) if len(left) else line("No hole is left to close.")]
+    is_open = ~cache_view.gaps["reason"].isin(EXPLAINED)
+    left, told = cache_view.gaps[is_open], cache_view.gaps[~is_open]
+    parts = [_table(left) if len(left) else line("No gap is left to close.")]
     if len(told):
         parts.append(folded(f"Explained by the exchange: {len(told):,}", _table(told)))
     return f'<div class="ares-holes">{"".join(parts)}</div>'

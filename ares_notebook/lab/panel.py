@@ -15,9 +15,9 @@ from ares_notebook.errors import AresError, Busy
 from ares_notebook.lab.actions import download_choice, repair_choice, validate_choice
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
-from ares_notebook.lab.preview import Look
-from ares_notebook.lab.progress_view import Gauge
-from ares_notebook.lab.result_view import Outcome
+from ares_notebook.lab.preview import Preview
+from ares_notebook.lab.progress_view import ProgressView
+from ares_notebook.lab.result_view import ResultView
 from ares_notebook.lab.static_html import STYLE, face_html, face_text
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
@@ -86,7 +86,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     # For a panel whose making has failed: ipywidgets closes it all the same.
     _job: Job[Any] | None = None
     _is_busy = False
-    _parts: tuple[Look | Form, ...] = ()
+    _parts: tuple[Preview | Form, ...] = ()
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.form = Form(
             settings or Settings(), source, end, datasets, on_cluster=client is not None
         )
-        self._look = Look(self.form)
+        self._look = Preview(self.form)
         self._parts = (self._look, self.form)
-        self._gauge = Gauge()
-        self._outcome = Outcome(self._gauge)
+        self._gauge = ProgressView()
+        self._outcome = ResultView(self._gauge)
         self.children = [widgets.HTML(STYLE), *self._rows()]
         self.add_class("ares-panel")
         self._look.begin()
@@ -136,7 +136,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             self._outcome.alert,
             self._outcome.result,
             look.picture,
-            look.holes,
+            look.gaps,
             look.code,
         ]
 
@@ -218,7 +218,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def repair(self) -> DownloadReport:
         """
-        Close the holes of what is there; what *Repair gaps* does.
+        Close the gaps of what is there; what *Repair gaps* does.
 
         Returns
         -------
@@ -332,7 +332,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             choice = self.form.choice()
         except AresError:
             return {**bundle, "text/html": self._look.estimate.value}
-        shown = self._look.picture.value + self._look.holes.value
+        shown = self._look.picture.value + self._look.gaps.value
         return {**bundle, "text/html": face_html(choice, self._look.estimate.value, shown)}
 
 

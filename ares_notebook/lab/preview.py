@@ -16,7 +16,7 @@ from ares_notebook.download.estimate import Cost
 from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.formatting import block, line, size_in_words, table, time_in_words
-from ares_notebook.lab.cache_view import holes_html, picture_html, standing_of
+from ares_notebook.lab.cache_view import cache_view_of, gaps_html, picture_html
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.static_html import hint_html, problem_html
@@ -24,7 +24,7 @@ from ares_notebook.model.datasets import AGG_TRADES, dataset_named
 from ares_notebook.runtime.job import Job, start
 from ares_notebook.settings import Settings
 
-__all__ = ["Look", "cost_of", "estimate_html"]
+__all__ = ["Preview", "cost_of", "estimate_html"]
 
 _NAMES = ("", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
 
@@ -64,7 +64,7 @@ def estimate_html(plans: Sequence[Plan], notes: Sequence[str] = ()) -> str:
     lines = [*parts, ("In all", whole)] if len(parts) > 1 else parts
     rows = [(label, *_numbers(cost)) for label, cost in lines]
     told = table(_NAMES, rows, numbers=_NAMES[1:])
-    return block(_headline(whole), told, line(_beside(whole, settings)), *map(line, notes))
+    return block(_headline(whole), told, line(_neighbours(whole, settings)), *map(line, notes))
 
 
 def _headline(cost: Cost) -> str:
@@ -87,7 +87,7 @@ def _numbers(cost: Cost) -> tuple[str, ...]:
     )
 
 
-def _beside(cost: Cost, settings: Settings) -> str:
+def _neighbours(cost: Cost, settings: Settings) -> str:
     free = f"{size_in_words(_free_bytes(settings.cache_dir))} free in {settings.cache_dir}"
     weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
     return f"{weight}{free}."
@@ -105,9 +105,9 @@ _PAUSE_SECONDS = 0.25
 _HURRY = {"max_retries": 0, "request_timeout_seconds": 10.0, "progress": False}
 
 
-class Look:
+class Preview:
     """
-    Keeps four views in step with the form: cost, coverage, holes, and the code.
+    Keeps four views in step with the form: cost, coverage, gaps, and the code.
 
     A change makes what is under way stop, so that an old choice never overwrites the
     answer to a newer one.
@@ -118,7 +118,7 @@ class Look:
 
     Attributes
     ----------
-    hint, estimate, picture, holes, code : ipywidgets.Widget
+    hint, estimate, picture, gaps, code : ipywidgets.Widget
         What is shown.
     """
 
@@ -130,7 +130,7 @@ class Look:
         self.hint = widgets.HTML()
         self.estimate = widgets.HTML()
         self.estimate.add_class("ares-estimate")
-        self.picture, self.holes = widgets.HTML(), widgets.HTML()
+        self.picture, self.gaps = widgets.HTML(), widgets.HTML()
         self.code = widgets.Textarea(description="Code that does the same")
         self.code.add_class("ares-code")
 
@@ -171,8 +171,8 @@ class Look:
         self._show(*await asyncio.to_thread(_drawn, choice))
         return list(plans)
 
-    def _show(self, picture: str, holes: str) -> None:
-        self.picture.value, self.holes.value = picture, holes
+    def _show(self, picture: str, gaps: str) -> None:
+        self.picture.value, self.gaps.value = picture, gaps
 
     def _choice(self) -> Choice | None:
         """What the form says, with its code; None, and words in its place, where it cannot be meant."""
@@ -232,5 +232,5 @@ def _hurried(plan: Plan) -> Plan:
 
 
 def _drawn(choice: Choice) -> tuple[str, str]:
-    standing = standing_of(choice)
-    return picture_html(standing), holes_html(standing)
+    cache_view = cache_view_of(choice)
+    return picture_html(cache_view), gaps_html(cache_view)

@@ -8,15 +8,15 @@ import ipywidgets as widgets
 
 from ares_notebook.formatting import size_in_words, text, time_in_words
 from ares_notebook.model.datasets import DATASETS, dataset_named
-from ares_notebook.runtime.progress import Part, Progress
+from ares_notebook.runtime.progress import DatasetProgress, Progress
 
-__all__ = ["Gauge"]
+__all__ = ["ProgressView"]
 
 _FULL = 1_000
 _TENTH = 0.1
 
 
-class Gauge:
+class ProgressView:
     """
     Bars for eyes, sentences for screen readers.
 
@@ -68,7 +68,7 @@ class Gauge:
             self.status.value = _live(f"{verb} {progress.steps_total:,} files: {tenths * 10}%")
             self._told = tenths
         self._lines[""].show("In all", progress.share, _whole(progress))
-        parts: Sequence[Part] = progress.parts if len(progress.parts) > 1 else ()
+        parts: Sequence[DatasetProgress] = progress.parts if len(progress.parts) > 1 else ()
         for part in parts:
             self._lines[part.dataset].show(
                 dataset_named(part.dataset).title, part.share, _part(part)
@@ -115,6 +115,6 @@ def _whole(progress: Progress) -> str:
     return " · ".join(words)
 
 
-def _part(part: Part) -> str:
+def _part(part: DatasetProgress) -> str:
     rows = f" · {part.rows:,} rows" if part.rows else ""
     return f"{part.share:.0%} · {part.steps_done:,} of {part.steps_total:,} files{rows}"

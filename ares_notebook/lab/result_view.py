@@ -9,20 +9,20 @@ import ipywidgets as widgets
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.errors import AresError
 from ares_notebook.formatting import folded
-from ares_notebook.lab.progress_view import Gauge
+from ares_notebook.lab.progress_view import ProgressView
 from ares_notebook.lab.static_html import problem_html
 from ares_notebook.quality.report import QualityReport
 
-__all__ = ["Outcome"]
+__all__ = ["ResultView"]
 
 
-class Outcome:
+class ResultView:
     """
     Shows how work went; the state is told last, when everything else is there.
 
     Parameters
     ----------
-    gauge : Gauge
+    progress_view : ProgressView
         Tells the state.
 
     Attributes
@@ -33,8 +33,8 @@ class Outcome:
         The error that is shown.
     """
 
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
+    def __init__(self, progress_view: ProgressView) -> None:
+        self._gauge = progress_view
         self.alert, self.result = widgets.HTML(), widgets.HTML()
         self.result.add_class("ares-result")
         self.error: BaseException | None = None
@@ -66,7 +66,7 @@ class Outcome:
         except AresError as error:
             self.show_problem(verb, error)
             return
-        state = "complete" if report.complete else "done, with holes left"
+        state = "complete" if report.complete else "done, with gaps left"
         self._gauge.say(
             f"{verb}: {state} ({self._symbols}).", "success" if report.complete else "warning"
         )

@@ -42,14 +42,14 @@ def _lookback(choice: Choice) -> str:
     return f"{choice.count} {choice.unit.removesuffix('s') if choice.count == 1 else choice.unit}"
 
 
-def face_html(choice: Choice, estimate: str, standing: str) -> str:
+def face_html(choice: Choice, estimate: str, cache_view: str) -> str:
     """
     The panel as a page without scripts shows it: what is chosen, its cost, where things stand.
 
     Parameters
     ----------
     choice : Choice
-    estimate, standing : str
+    estimate, cache_view : str
         HTML already.
 
     Returns
@@ -67,7 +67,7 @@ def face_html(choice: Choice, estimate: str, standing: str) -> str:
     ]
     code = folded("The code that does the same", f"<pre>{text(choice.code())}</pre>")
     note = line("Run the cell to use the panel: this is its static face.")
-    return block("Download panel", table(("", ""), rows), estimate, standing, code, note)
+    return block("Download panel", table(("", ""), rows), estimate, cache_view, code, note)
 
 
 # Fallback values are for front ends without JupyterLab's variables.

@@ -69,8 +69,8 @@ class Dataset:
         What one cache file holds.
     columns : tuple of Column
         Of a cache file, in order.
-    ancestor_columns : int
-        How many of `columns`, from the first on, the ancestor wrote.
+    original_columns : int
+        How many of `columns`, from the first on, the original downloader wrote.
     published : tuple of Column
         Of the exchange's rows, in order; the same on both roads. Names are those
         of `columns`; what has another name is not kept.
@@ -78,7 +78,7 @@ class Dataset:
         Digits after the second in the stamp: 0, 3 or 6.
     key : {"open_time", "id", "event_time"}
         By what a row is known, and so how completeness is proven: a grid of open
-        times, ids without a hole, events at the pace that the exchange shows.
+        times, ids without a gap, events at the pace that the exchange shows.
     rest_path : str
         The REST endpoint.
     rest_fields : tuple of str
@@ -112,7 +112,7 @@ class Dataset:
     file_prefix: str
     cut: Cut
     columns: tuple[Column, ...]
-    ancestor_columns: int
+    original_columns: int
     published: tuple[Column, ...]
     stamp_digits: Literal[0, 3, 6]
     key: Literal["open_time", "id", "event_time"]
@@ -146,9 +146,9 @@ class Dataset:
         return tuple(column.name for column in self.columns)
 
     @property
-    def ancestor_names(self) -> tuple[str, ...]:
-        """The columns that the ancestor always wrote; a file that lacks one is not its work."""
-        return self.column_names[: self.ancestor_columns]
+    def original_names(self) -> tuple[str, ...]:
+        """The columns that the original downloader always wrote; a file that lacks one is not its work."""
+        return self.column_names[: self.original_columns]
 
 
 def _columns(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
@@ -180,7 +180,7 @@ KLINES = Dataset(
             ("taker_buy_quote_asset_volume", "number"),
         ),
     ),
-    ancestor_columns=6,
+    original_columns=6,
     published=(
         _TIMESTAMP,
         *_columns(
@@ -236,7 +236,7 @@ AGG_TRADES = Dataset(
         _FIRST_ID,
         _LAST_ID,
     ),
-    ancestor_columns=5,
+    original_columns=5,
     published=(
         *_columns(
             ("agg_trade_id", "integer"),
@@ -276,7 +276,7 @@ FUTURES = Dataset(
     file_prefix="futures",
     cut="month",
     columns=(_TIMESTAMP, _RATE),
-    ancestor_columns=2,
+    original_columns=2,
     published=(
         _TIMESTAMP,
         Column("funding_interval_hours", "hours"),

@@ -1,4 +1,4 @@
-"""What can be known of one file: its facts, its holes, and the exchange's answers about them."""
+"""What can be known of one file: its facts, its gaps, and the exchange's answers about them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from msgspec import Struct
 
 from ares_notebook.model.files import CacheFile
 
-__all__ = ["ALONE", "Beside", "Facts", "Hole", "Trouble", "grid_rows"]
+__all__ = ["ALONE", "Facts", "Gap", "Neighbours", "Trouble", "grid_rows"]
 
 
 # A value that never changes is part of no circle, and the collector would walk through
 # hundreds of thousands of them in vain: hence `gc=False`, here and in what is made of them.
-class Hole(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Gap(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
     A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be.
 
@@ -33,7 +33,7 @@ class Hole(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     before_id: int | None = None
 
 
-class Beside(Struct, frozen=True, gc=False):
+class Neighbours(Struct, frozen=True, gc=False):
     """
     The trades on either side of a file, by their ids; None where they are not known.
 
@@ -49,7 +49,7 @@ class Beside(Struct, frozen=True, gc=False):
     first_id_after: int | None = None
 
 
-ALONE = Beside()
+ALONE = Neighbours()
 """Nothing is known of the files on either side."""
 
 
@@ -81,17 +81,17 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     first_ms, last_ms : int, optional
         First and last stamp.
     covered_from_ms, covered_until_ms : int, optional
-        The stretch in which `gaps` are all the holes there are.
+        The stretch in which `gaps` are all the gaps there are.
     first_id, last_id : int, optional
         For trades.
     pace_ms, first_pace_ms : int, optional
         For funding, the distance between two events at the end of the file and at its
         beginning; None where neither the archive nor two waits that agree tell of it.
-    gaps : tuple of Hole
-        Holes between the first and the last row.
+    gaps : tuple of Gap
+        Gaps between the first and the last row.
     off_grid : int
         K-lines that did not open on the grid.
-    quiet : tuple of Hole
+    quiet : tuple of Gap
         For trades, hours and more without one, over which the ids run on.
     """
 
@@ -103,9 +103,9 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     first_id: int | None = None
     last_id: int | None = None
     pace_ms: int | None = None
-    gaps: tuple[Hole, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     off_grid: int = 0
-    quiet: tuple[Hole, ...] = ()
+    quiet: tuple[Gap, ...] = ()
     first_pace_ms: int | None = None
 
     @property

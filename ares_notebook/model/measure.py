@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from ares_notebook.model.facts import Facts, Hole, grid_rows
+from ares_notebook.model.facts import Facts, Gap, grid_rows
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.intervals import next_open_ms
 
@@ -46,7 +46,7 @@ def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> 
 
     >>> funding_facts(Facts(), [13, 14, 16, 20], [1, 1, 4, 4]).gaps
     ()
-    >>> [hole.rows for hole in funding_facts(Facts(), [0, 8, 24, 32], [8, 8, 8, 8]).gaps]
+    >>> [gap.rows for gap in funding_facts(Facts(), [0, 8, 24, 32], [8, 8, 8, 8]).gaps]
     [1]
     """
     # On another grid than that of days nothing can be counted.
@@ -61,7 +61,7 @@ def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> 
             found = _by_neighbours(waits, at)
         if found is not None:
             first, rows = found
-            gaps.append(Hole((before + first) * _HOUR_MS, after * _HOUR_MS, rows=rows))
+            gaps.append(Gap((before + first) * _HOUR_MS, after * _HOUR_MS, rows=rows))
     return replace(
         facts,
         gaps=tuple(gaps),
@@ -86,13 +86,13 @@ def _by_column(before: int, after: int, pace: int, next_pace: int) -> tuple[int,
 
 def _by_neighbours(waits: Sequence[int], at: int) -> tuple[int, int] | None:
     """The same where the waits alone tell."""
-    wait, beside = waits[at], [*waits[max(0, at - 1) : at], *waits[at + 1 : at + 2]]
-    agree = len(beside) == 2 and beside[0] == beside[1]  # noqa: PLR2004 - both sides
-    if agree and beside[0] < wait:
-        pace = min(beside[0], _LONGEST_WAIT)
+    wait, neighbours = waits[at], [*waits[max(0, at - 1) : at], *waits[at + 1 : at + 2]]
+    agree = len(neighbours) == 2 and neighbours[0] == neighbours[1]  # noqa: PLR2004 - both sides
+    if agree and neighbours[0] < wait:
+        pace = min(neighbours[0], _LONGEST_WAIT)
         return pace, -(-wait // pace) - 1
     if wait > _LONGEST_WAIT:
-        return min([*beside, _LONGEST_WAIT]), -(-wait // _LONGEST_WAIT) - 1
+        return min([*neighbours, _LONGEST_WAIT]), -(-wait // _LONGEST_WAIT) - 1
     return None
 
 
@@ -123,8 +123,8 @@ class Measure:
 
     file: CacheFile
     _facts: Facts = field(default_factory=Facts)
-    _gaps: list[Hole] = field(default_factory=list)
-    _quiet: list[Hole] = field(default_factory=list)
+    _gaps: list[Gap] = field(default_factory=list)
+    _quiet: list[Gap] = field(default_factory=list)
     # Of funding each event, and the pace that the archive tells with it; 0 where it does not.
     _events: list[int] = field(default_factory=list)
     _paces: list[int] = field(default_factory=list)
@@ -186,11 +186,11 @@ class Measure:
             return
         before = facts.covered_until_ms
         if before is not None and on_grid[0] > before:
-            self._gaps.append(_grid_hole(self.file, before, int(on_grid[0])))
+            self._gaps.append(_grid_gap(self.file, before, int(on_grid[0])))
         if isinstance(grid, range):
             for at in np.flatnonzero(np.diff(on_grid) > grid.step):
                 start = int(on_grid[at]) + grid.step
-                self._gaps.append(_grid_hole(self.file, start, int(on_grid[at + 1])))
+                self._gaps.append(_grid_gap(self.file, start, int(on_grid[at + 1])))
         first = facts.covered_from_ms
         self._facts = replace(
             facts,
@@ -208,10 +208,10 @@ class Measure:
         steps, waits = np.diff(ids), np.diff(stamps)
         for at in np.flatnonzero(steps > 1):
             self._gaps.append(
-                _id_hole(int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1]))
+                _id_gap(int(stamps[at]), int(stamps[at + 1]), int(ids[at]), int(ids[at + 1]))
             )
         for at in np.flatnonzero((steps == 1) & (waits >= _QUIET_MS)):
-            self._quiet.append(Hole(int(stamps[at]), int(stamps[at + 1]), rows=0))
+            self._quiet.append(Gap(int(stamps[at]), int(stamps[at + 1]), rows=0))
         self._facts = replace(
             facts,
             first_id=first_id,
@@ -230,11 +230,11 @@ def _on(opens: npt.NDArray[np.int64], grid: Sequence[int]) -> npt.NDArray[np.int
     return opens[on]
 
 
-def _id_hole(start_ms: int, end_ms: int, after_id: int, before_id: int) -> Hole:
-    # Both ends may lie in one millisecond; the hole must not have zero length.
+def _id_gap(start_ms: int, end_ms: int, after_id: int, before_id: int) -> Gap:
+    # Both ends may lie in one millisecond; the gap must not have zero length.
     missing = before_id - after_id - 1
-    return Hole(start_ms, end_ms + 1, missing, after_id=after_id, before_id=before_id)
+    return Gap(start_ms, end_ms + 1, missing, after_id=after_id, before_id=before_id)
 
 
-def _grid_hole(file: CacheFile, start_ms: int, end_ms: int) -> Hole:
-    return Hole(start_ms, end_ms, rows=grid_rows(file, start_ms, end_ms))
+def _grid_gap(file: CacheFile, start_ms: int, end_ms: int) -> Gap:
+    return Gap(start_ms, end_ms, rows=grid_rows(file, start_ms, end_ms))

@@ -16,7 +16,7 @@ from ares_notebook.cache.disk import (
     flush_to_disk,
     put_text,
 )
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.spans import meant, never
@@ -45,7 +45,7 @@ def to_parquet(
     manner of Hive, ``symbol=BTCUSDT/month=2025-01``, in these a file a cache file: zstd,
     ascending, with statistics, its receipt in its metadata. Only what is new or has changed
     is written; each file is read back and compared with the cache row by row before it
-    takes its place, whole. Holes of the cache are holes of the dataset: `coverage` and
+    takes its place, whole. Gaps of the cache are gaps of the dataset: `coverage` and
     `find_gaps` tell of them.
 
     Parameters
@@ -87,8 +87,8 @@ def to_parquet(
     >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
     ...     settings = exchange.settings(cache_dir=f"{folder}/cache")
     ...     done = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
-    ...     report = to_parquet(f"{folder}/lake", settings=settings)
-    ...     february = pd.read_parquet(f"{folder}/lake/klines_1d", filters=[("month", "==", "2025-02")])
+    ...     report = to_parquet(f"{folder}/destination", settings=settings)
+    ...     february = pd.read_parquet(f"{folder}/destination/klines_1d", filters=[("month", "==", "2025-02")])
     >>> bool(report), report.rows, len(february)
     (True, 59, 28)
     """
@@ -101,15 +101,15 @@ def to_parquet(
         msg = f"{target} is the cache itself; name another folder for the Parquet files"
         raise BadArgument(msg)
     is_meant = meant(symbol, interval)
-    haves = [store.have(file) for file in store.files() if is_meant(file.series)]
-    there = [have for have in haves if have.path is not None]
+    entries = [store.entry(file) for file in store.files() if is_meant(file.series)]
+    there = [entry for entry in entries if entry.path is not None]
     if not there:
         raise NeverDownloaded(never(store, symbol, interval))
     market = market_of(store.folder) or chosen.market_name
     _claim(target, Origin(market, decimal=decimal))
     items = [
-        _exported(store, have, target, decimal=decimal)
-        for have in tracked(there, chosen, "Parquet")
+        _exported(store, entry, target, decimal=decimal)
+        for entry in tracked(there, chosen, "Parquet")
     ]
     return ParquetReport(target, tuple(items))
 
@@ -126,70 +126,70 @@ def _claim(folder: Path, origin: Origin) -> None:
         raise cannot_access(path, error) from error
 
 
-def _exported(store: Store, have: Have, folder: Path, *, decimal: bool) -> ParquetItem:
+def _exported(store: Store, entry: CacheEntry, folder: Path, *, decimal: bool) -> ParquetItem:
     """Write one file, if it is not there already; what goes wrong is told of it alone."""
-    file, path = have.file, folder / object_name(have.file)
+    file, path = entry.file, folder / object_name(entry.file)
     try:
-        return _written(store, have, path, decimal=decimal)
+        return _written(store, entry, path, decimal=decimal)
     except OSError as error:
         return ParquetItem(file.name, "fail", error=cannot_access(path, error))
     except pa.ArrowInvalid as error:
-        msg = f"{have.path}: a cell is not what it should be ({error}); download its period again"
+        msg = f"{entry.path}: a cell is not what it should be ({error}); download its period again"
         return ParquetItem(file.name, "fail", error=CorruptFile(msg))
     except AresError as error:
         return ParquetItem(file.name, "fail", error=error)
 
 
-def _written(store: Store, have: Have, path: Path, *, decimal: bool) -> ParquetItem:
-    if have.problem is not None:
-        raise CorruptFile(have.problem)
-    if have.is_altered:
-        msg = f"the bytes of {have.path} are not those of its receipt; download its period again"
+def _written(store: Store, entry: CacheEntry, path: Path, *, decimal: bool) -> ParquetItem:
+    if entry.problem is not None:
+        raise CorruptFile(entry.problem)
+    if entry.is_altered:
+        msg = f"the bytes of {entry.path} are not those of its receipt; download its period again"
         raise CorruptFile(msg)
-    receipt = _receipt_of(have, store)
-    is_there = _is_there(path, have, receipt, decimal=decimal)
+    receipt = _receipt_of(entry, store)
+    is_there = _is_there(path, entry, receipt, decimal=decimal)
     if not is_there:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _put(path, store, have, receipt, decimal=decimal)
+        _put(path, store, entry, receipt, decimal=decimal)
     rows = pq.read_metadata(path).num_rows
-    return ParquetItem(have.file.name, "skip" if is_there else "write", rows, path.stat().st_size)
+    return ParquetItem(entry.file.name, "skip" if is_there else "write", rows, path.stat().st_size)
 
 
-def _receipt_of(have: Have, store: Store) -> Receipt:
+def _receipt_of(entry: CacheEntry, store: Store) -> Receipt:
     """What is known of the file, its sha256 in any case."""
-    receipt = store.receipt(have.file)
-    if receipt is not None and have.is_remembered:
+    receipt = store.receipt(entry.file)
+    if receipt is not None and entry.is_remembered:
         return receipt
-    path = Path(have.on_disk or "")
+    path = Path(entry.on_disk or "")
     status = path.stat()
     return Receipt(
-        have.file.name,
+        entry.file.name,
         status.st_size,
         status.st_mtime_ns,
         file_sha256(path),
-        have.facts,
-        have.sources,
-        have.absences,
-        have.final,
-        have.trouble,
+        entry.facts,
+        entry.sources,
+        entry.absences,
+        entry.final,
+        entry.trouble,
     )
 
 
-def _is_there(path: Path, have: Have, receipt: Receipt, *, decimal: bool) -> bool:
+def _is_there(path: Path, entry: CacheEntry, receipt: Receipt, *, decimal: bool) -> bool:
     """Whether a Parquet file was made of just these bytes."""
     if not path.exists():
         return False
-    found = receipt_in(path, have.file, decimal=decimal)
+    found = receipt_in(path, entry.file, decimal=decimal)
     return found is not None and found.sha256 == receipt.sha256
 
 
-def _put(path: Path, store: Store, have: Have, receipt: Receipt, *, decimal: bool) -> None:
+def _put(path: Path, store: Store, entry: CacheEntry, receipt: Receipt, *, decimal: bool) -> None:
     """Write a Parquet file beside its place, prove it, and put it there."""
     # Two processes may export into one folder; whoever reads it overlooks dot-files.
     part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
-        write(part, have.file, store.rows(have.file), receipt, decimal=decimal)
-        prove(part, have.file, store.rows(have.file), decimal=decimal)
+        write(part, entry.file, store.rows(entry.file), receipt, decimal=decimal)
+        prove(part, entry.file, store.rows(entry.file), decimal=decimal)
         flush_to_disk(part)
         part.replace(path)
         flush_to_disk(path.parent)

@@ -19,7 +19,7 @@ from ares_notebook.model.datasets import Dataset, Kind
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.intervals import interval_text
 from ares_notebook.model.rows import Table, empty_rows
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 
 __all__ = [
     "ORIGIN",
@@ -121,7 +121,7 @@ def typed_schema(dataset: Dataset, *, decimal: bool) -> Schema:
 
 def typed(dataset: Dataset, rows: Table, *, decimal: bool) -> Table:
     """
-    The same rows with types; null where the ancestor stored nothing.
+    The same rows with types; null where the original downloader stored nothing.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def write(
     sorting = [pq.SortingColumn(0)]
     with pq.ParquetWriter(path, schema, compression="zstd", sorting_columns=sorting) as writer:
         for rows in in_groups(dataset, tables):
-            look_up()
+            check_cancelled()
             writer.write_table(typed(dataset, rows, decimal=decimal), rows.num_rows)
 
 
@@ -210,7 +210,7 @@ def prove(path: Path, file: CacheFile, tables: Iterable[Table], *, decimal: bool
     with pq.ParquetFile(path) as written:
         groups = (written.read_row_group(at) for at in range(written.num_row_groups))
         for group, rows in zip_longest(groups, in_groups(file.dataset, tables)):
-            look_up()
+            check_cancelled()
             if (
                 group is None
                 or rows is None

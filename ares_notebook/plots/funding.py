@@ -22,7 +22,7 @@ __all__ = ["funding_bars", "plot_funding", "yearly_share"]
 
 _SIZE = (9.0, 3.2)
 _BASIS_POINTS = 10_000
-# Binance pays every 8, 4 or 1 hours: a longer wait is a hole, and earns nothing.
+# Binance pays every 8, 4 or 1 hours: a longer wait is a gap, and earns nothing.
 _LONGEST_WAIT_DAYS = 8 / 24
 _YEAR_DAYS = 365.25
 _SIGNS = (
@@ -94,7 +94,7 @@ def funding_bars(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``x0, width`` in days since 1970, ``height`` in basis points. A bar
-        ends where the next begins, and where there is a hole after eight hours.
+        ends where the next begins, and where there is a gap after eight hours.
 
     Examples
     --------

@@ -25,7 +25,7 @@ __all__ = ["gap_lanes", "plot_gaps"]
 _WIDTH, _LANE, _REST = 9.0, 0.34, 0.7
 _LEGEND_LINE, _REASONS_A_LINE = 0.2, 3
 _BAR = 0.7
-# Of a hole of two hours in five years one would see nothing.
+# Of a gap of two hours in five years one would see nothing.
 _LEAST_SHARE = 0.004
 _MARGIN, _HALF_A_DAY = 0.01, 0.5
 _SERIES = ["symbol", "dataset", "interval"]
@@ -35,8 +35,8 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     Draw where rows are missing, and why, on a line of time.
 
-    How to read it: a lane is a series, a bar a hole, its colour and hatch the reason;
-    the legend counts them. A short hole is drawn wider than it is, around its middle,
+    How to read it: a lane is a series, a bar a gap, its colour and hatch the reason;
+    the legend counts them. A short gap is drawn wider than it is, around its middle,
     so that none is too small to be seen.
 
     Parameters
@@ -125,7 +125,7 @@ def gap_lanes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _window(lanes: pd.DataFrame) -> tuple[float, float]:
-    """From the first hole to the last, with a margin; a day at least."""
+    """From the first gap to the last, with a margin; a day at least."""
     low, high = float(lanes["x0"].min()), float((lanes["x0"] + lanes["width"]).max())
     margin = max(_MARGIN * (high - low), _HALF_A_DAY - (high - low) / 2)
     return low - margin, high + margin

@@ -1,4 +1,4 @@
-"""K-lines: candles, or for many of them the band between high and low, with the holes marked."""
+"""K-lines: candles, or for many of them the band between high and low, with the gaps marked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ares_notebook.plots.figure import (
 )
 from ares_notebook.quality.findings import LOOKS, Look
 
-__all__ = ["band_of", "holes_of", "plot_klines"]
+__all__ = ["band_of", "gaps_of", "plot_klines"]
 
 _Span = tuple[pd.Timestamp, pd.Timestamp]
 _SIZE = (9.0, 4.0)
@@ -37,7 +37,7 @@ _LEAST_SHARE = 0.003
 # The months of the calendar differ by less, a candle that is not there makes it two.
 _LARGER = 1.5
 _MISSING, _ABSENT = "missing", "no candle (confirmed absent)"
-_HOLES = {_MISSING: LOOKS[NOT_DOWNLOADED], _ABSENT: LOOKS[CONFIRMED]}
+_GAPS = {_MISSING: LOOKS[NOT_DOWNLOADED], _ABSENT: LOOKS[CONFIRMED]}
 _UP, _DOWN = Look("#a8e6cf", ink="#0a7a58"), Look("#b34a00", ink="#b34a00")
 _CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
 
@@ -83,9 +83,9 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.margins(x=0.01)
     low, high = _window(frame)
     ax.set_xlim(low, high)
-    holes = holes_of(frame)
-    for what, look in _HOLES.items():
-        stripes = holes[holes["what"] == what]
+    gaps = gaps_of(frame)
+    for what, look in _GAPS.items():
+        stripes = gaps[gaps["what"] == what]
         if len(stripes):
             x0 = days_of(stripes["start"])
             least = (high - low) * _LEAST_SHARE
@@ -101,7 +101,7 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def holes_of(frame: pd.DataFrame) -> pd.DataFrame:
+def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
     """
     Where *frame* has no candle.
 
@@ -140,7 +140,7 @@ def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``high, low, close`` by time, on an even grid; empty cells where there
-        is no candle, so that no line is drawn over a hole.
+        is no candle, so that no line is drawn over a gap.
     """
     step = _usual_step(frame)
     span = frame.index[-1] - frame.index[0] + step
@@ -190,7 +190,7 @@ def _without(start: pd.Timestamp, end: pd.Timestamp, others: Sequence[_Span]) ->
 
 
 def _window(frame: pd.DataFrame) -> tuple[float, float]:
-    """From the first candle, or hole before it, to the last, with a margin."""
+    """From the first candle, or gap before it, to the last, with a margin."""
     edges = [_opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)]
     edges += [moment for span in _told(frame) for moment in span]
     low, high = days_of(pd.DatetimeIndex([min(edges), max(edges)]))

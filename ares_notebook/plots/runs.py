@@ -139,10 +139,12 @@ def _name_lanes(ax: Axes, marks: pd.DataFrame) -> None:
     """The verb of each lane, and how long its longest run was."""
     longest = marks.groupby("lane").agg({"what": "first", "seconds": "max"})
     letter_ticks(ax.yaxis, longest.index + _TALLEST / 2, longest["what"])
-    beside = blended_transform_factory(ax.transAxes, ax.transData)
+    neighbours = blended_transform_factory(ax.transAxes, ax.transData)
     for lane, seconds in zip(longest.index, longest["seconds"], strict=True):
         words = f"up to {_short(seconds)}"
-        ax.text(1.0, lane + 0.95, words, transform=beside, ha="right", va="top", fontsize="x-small")
+        ax.text(
+            1.0, lane + 0.95, words, transform=neighbours, ha="right", va="top", fontsize="x-small"
+        )
     ax.tick_params(axis="y", length=0, labelsize="small")
     for lane in longest.index:
         ax.axhline(lane, color="#8a8a8a", linewidth=0.6, alpha=0.5, zorder=0)

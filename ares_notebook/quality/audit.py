@@ -17,21 +17,21 @@ from msgspec import structs
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import set_aside, verified
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.damage import quarantine_entry, verified
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.writer import Part
+from ares_notebook.cache.writer import FileWriter
 from ares_notebook.download.decide import decide
-from ares_notebook.download.draft import Draft
-from ares_notebook.download.fetch import Roads, fill
-from ares_notebook.download.run_info import Errand, on_record
+from ares_notebook.download.fetch import Sources, fill
+from ares_notebook.download.file_update import FileUpdate
+from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import Table, between
 from ares_notebook.model.time import DAY_MS, Cut, to_ms
@@ -43,7 +43,7 @@ from ares_notebook.quality.audit_report import (
 )
 from ares_notebook.runtime.meter import Meter, metered
 from ares_notebook.runtime.progress import counted
-from ares_notebook.runtime.threads import unbroken
+from ares_notebook.runtime.threads import uninterrupted
 from ares_notebook.settings import Settings
 
 __all__ = ["audit_cache"]
@@ -113,8 +113,8 @@ async def audit_cache(
     chosen = settings or Settings()
     store = Store(chosen)
     find = partial(cached_files, store, symbol, interval, start, end)
-    errand = Errand("audit", chosen, str(symbol or "").upper(), interval or "")
-    return await on_record(errand, _audited(store, find, chosen, update=update))
+    run_info = RunInfo("audit", chosen, str(symbol or "").upper(), interval or "")
+    return await record_run(run_info, _audited(store, find, chosen, update=update))
 
 
 async def _audited(
@@ -122,14 +122,16 @@ async def _audited(
 ) -> AuditReport:
     meter, began = Meter(), time.monotonic()
     files = await asyncio.to_thread(find)
-    haves = [have for file in files for have in haves_of(store, [file]) if have.path is not None]
+    entries = [
+        entry for file in files for entry in entries_of(store, [file]) if entry.path is not None
+    ]
     # Another market's rows would differ in all, and must not replace any.
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
-            roads = Roads(Archive(transport, store.folder), Rest(transport), chosen.source)
+            roads = Sources(Archive(transport, store.folder), Rest(transport), chosen.source)
             audit = _Audit(store, roads, asyncio.Semaphore(chosen.max_concurrency), update=update)
-            work = [audit.of(have) for have in haves]
+            work = [audit.of(entry) for entry in entries]
             found = [each async for each in counted(work, chosen, "audit")]
     seconds = time.monotonic() - began
     done = tuple(sorted(found, key=lambda each: each.file))
@@ -143,29 +145,29 @@ class _Upstream:
     road: str
     start_ms: int
     end_ms: int
-    part: Part
+    part: FileWriter
 
 
 class _Audit:
     """Looks at one file after the other; a failure concerns that file alone."""
 
     def __init__(
-        self, store: Store, roads: Roads, places: asyncio.Semaphore, *, update: bool
+        self, store: Store, roads: Sources, places: asyncio.Semaphore, *, update: bool
     ) -> None:
         self._store = store
         self._roads = roads
         self._places = places
         self._update = update
 
-    async def of(self, have: Have) -> FileAudit:
+    async def of(self, entry: CacheEntry) -> FileAudit:
         """The verdict on one file."""
-        name = have.file.name
+        name = entry.file.name
         async with self._places:
             try:
                 # The file itself first: a receipt tells of other bytes than may be here.
-                have = await asyncio.to_thread(verified, self._store, have)
-                found = await self._compared(have)
-                return await self._replaced(have, found) if self._is_to_go(found) else found
+                entry = await asyncio.to_thread(verified, self._store, entry)
+                found = await self._compared(entry)
+                return await self._replaced(entry, found) if self._is_to_go(found) else found
             except NotFound as error:
                 return FileAudit(name, "nothing to compare with", note=str(error))
             except CorruptFile as error:
@@ -176,43 +178,43 @@ class _Audit:
     def _is_to_go(self, found: FileAudit) -> bool:
         return self._update and found.verdict in ("differs", "cannot be read")
 
-    async def _compared(self, have: Have) -> FileAudit:
-        file = have.file
-        if have.problem is not None:
-            return FileAudit(file.name, "cannot be read", note=have.problem)
-        if have.is_altered:
-            found = await self._with_what_there_is(have)
+    async def _compared(self, entry: CacheEntry) -> FileAudit:
+        file = entry.file
+        if entry.problem is not None:
+            return FileAudit(file.name, "cannot be read", note=entry.problem)
+        if entry.is_altered:
+            found = await self._with_what_there_is(entry)
             return replace(found, verdict="differs", note="its bytes are not those of its receipt")
         if self._roads.source == "rest":
-            return await self._over(have, [self._rest(have)])
-        zips = [each for each in have.sources if each.road.endswith("archive")]
+            return await self._over(entry, [self._rest(entry)])
+        zips = [each for each in entry.sources if each.road.endswith("archive")]
         if zips:
-            return await self._against_zips(have, zips)
-        return await self._with_what_there_is(have)
+            return await self._against_zips(entry, zips)
+        return await self._with_what_there_is(entry)
 
-    async def _against_zips(self, have: Have, zips: Sequence[Source]) -> FileAudit:
+    async def _against_zips(self, entry: CacheEntry, zips: Sequence[Source]) -> FileAudit:
         """A file of which these archives were taken."""
-        if len(zips) < len(have.sources):
+        if len(zips) < len(entry.sources):
             # A checksum confirms nothing of the rows that came from elsewhere.
-            return await self._over(have, [self._rebuilt(have)])
-        changed = [each for each in zips if not await self._still_holds(have.file, each)]
+            return await self._over(entry, [self._rebuilt(entry)])
+        changed = [each for each in zips if not await self._still_holds(entry.file, each)]
         if not changed:
-            return FileAudit(have.file.name, "unchanged", zips[0].road)
-        return await self._over(have, [self._zip(have, each) for each in changed])
+            return FileAudit(entry.file.name, "unchanged", zips[0].road)
+        return await self._over(entry, [self._zip(entry, each) for each in changed])
 
-    async def _with_what_there_is(self, have: Have) -> FileAudit:
+    async def _with_what_there_is(self, entry: CacheEntry) -> FileAudit:
         """A file that no archive was taken for: the archive of today, else REST."""
-        file = have.file
+        file = entry.file
         cut = file.dataset.cut
         source = Source("monthly archive" if cut == "month" else "daily archive", "", "")
         try:
             if cut not in file.series.archive_cuts:
-                return await self._over(have, [self._rest(have)])
-            return await self._over(have, [self._zip(have, source)])
+                return await self._over(entry, [self._rest(entry)])
+            return await self._over(entry, [self._zip(entry, source)])
         except NotFound:
             if self._roads.source == "archive":
                 raise
-            return await self._over(have, [self._rest(have)])
+            return await self._over(entry, [self._rest(entry)])
 
     async def _still_holds(self, file: CacheFile, source: Source) -> bool:
         start = _start_of(file, source)
@@ -220,23 +222,23 @@ class _Audit:
         return source.sha256 == await self._roads.archive.checksum(file.series, cut, start)
 
     @asynccontextmanager
-    async def _zip(self, have: Have, source: Source) -> AsyncIterator[_Upstream]:
-        file = have.file
+    async def _zip(self, entry: CacheEntry, source: Source) -> AsyncIterator[_Upstream]:
+        file = entry.file
         start = _start_of(file, source)
         cut: Cut = "month" if source.road == "monthly archive" else "day"
         async with self._roads.archive.fetch(file.series, cut, start) as fetched:
-            first_ms, end_ms = file.period.start_ms, _end_ms(have)
+            first_ms, end_ms = file.period.start_ms, _end_ms(entry)
             if cut == "day":
                 first_ms = to_ms(start)
                 end_ms = min(end_ms, first_ms + DAY_MS)
             with self._store.part(file) as part:
-                await asyncio.to_thread(part.pour, fetched.lines())
+                await asyncio.to_thread(part.write_all, fetched.lines())
                 yield _Upstream(source.road, first_ms, end_ms, part)
 
     @asynccontextmanager
-    async def _rest(self, have: Have) -> AsyncIterator[_Upstream]:
-        file = have.file
-        whole = Hole(file.period.start_ms, _end_ms(have))
+    async def _rest(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
+        file = entry.file
+        whole = Gap(file.period.start_ms, _end_ms(entry))
         with self._store.part(file) as part:
             async for lines in self._roads.rest.lines(file.series, whole):
                 await asyncio.to_thread(part.write_lines, lines)
@@ -244,19 +246,19 @@ class _Audit:
             yield _Upstream("rest", whole.start_ms, whole.end_ms, part)
 
     @asynccontextmanager
-    async def _rebuilt(self, have: Have) -> AsyncIterator[_Upstream]:
+    async def _rebuilt(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
         """All of a file of archive and REST, as a download would make it today."""
-        file = have.file
-        step = decide(Have(file, absences=have.absences), _end_ms(have), self._roads.source)
-        with Draft(step, self._store, self._now_ms) as draft:
-            problem = await fill(draft, step, self._roads)
-            if problem is not None or draft.part is None:
+        file = entry.file
+        step = decide(CacheEntry(file, absences=entry.absences), _end_ms(entry), self._roads.source)
+        with FileUpdate(step, self._store, self._now_ms) as file_update:
+            problem = await fill(file_update, step, self._roads)
+            if problem is not None or file_update.part is None:
                 msg = f"nothing of {file.name} came from the exchange"
                 raise problem or BadAnswer(msg)
-            yield _Upstream("archive and rest", file.start_ms, _end_ms(have), draft.part)
+            yield _Upstream("archive and rest", file.start_ms, _end_ms(entry), file_update.part)
 
     async def _over(
-        self, have: Have, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
+        self, entry: CacheEntry, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
     ) -> FileAudit:
         """Compare with one source after the other, and put the findings together."""
         count, road = 0, ""
@@ -264,59 +266,63 @@ class _Audit:
         for opening in roads:
             async with opening as upstream:
                 road = upstream.road
-                number, first = await asyncio.to_thread(_differ, self._store, have, upstream)
+                number, first = await asyncio.to_thread(_differ, self._store, entry, upstream)
                 count += number
                 differences += first
-        verdict = FileAudit(have.file.name, "same rows", road)
+        verdict = FileAudit(entry.file.name, "same rows", road)
         if count:
             shown = tuple(differences[:_MOST_DIFFERENCES])
             verdict = replace(verdict, verdict="differs", count=count, differences=shown)
         return verdict
 
-    async def _replaced(self, have: Have, found: FileAudit) -> FileAudit:
+    async def _replaced(self, entry: CacheEntry, found: FileAudit) -> FileAudit:
         """Take over what the exchange has now, made whole and verified first."""
-        file = have.file
+        file = entry.file
         async with locked(self._store, file):
-            have = await asyncio.to_thread(self._store.have, file)
-            is_untrue = have.is_untrue
-            end_ms = _end_ms(have)
-            if have.problem is not None:
-                await unbroken(set_aside, self._store, have)
-                have = await asyncio.to_thread(self._store.have, file)
-            step = decide(Have(file, absences=have.absences), end_ms, self._roads.source)
-            with Draft(structs.replace(step, have=have), self._store, self._now_ms) as draft:
-                problem = await fill(draft, step, self._roads)
-                is_loss = not is_untrue and draft.facts.rows < have.facts.rows
+            entry = await asyncio.to_thread(self._store.entry, file)
+            is_untrue = entry.is_untrue
+            end_ms = _end_ms(entry)
+            if entry.problem is not None:
+                await uninterrupted(quarantine_entry, self._store, entry)
+                entry = await asyncio.to_thread(self._store.entry, file)
+            step = decide(CacheEntry(file, absences=entry.absences), end_ms, self._roads.source)
+            with FileUpdate(
+                structs.replace(step, entry=entry), self._store, self._now_ms
+            ) as file_update:
+                problem = await fill(file_update, step, self._roads)
+                is_loss = not is_untrue and file_update.facts.rows < entry.facts.rows
                 if problem is not None or is_loss:
                     why = str(problem) if problem else "the exchange has fewer rows now"
                     return replace(found, verdict="not replaced", note=why)
-                await draft.commit()
+                await file_update.commit()
         return replace(found, verdict="replaced")
 
     def _now_ms(self) -> int:
         return self._roads.rest.now_ms
 
 
-def _differ(store: Store, have: Have, upstream: _Upstream) -> tuple[int, list[RowDifference]]:
+def _differ(
+    store: Store, entry: CacheEntry, upstream: _Upstream
+) -> tuple[int, list[RowDifference]]:
     """How much differs, and the first of it; CPU work, for a thread."""
 
     def inside(tables: Iterator[Table]) -> Iterator[Table]:
         return (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
 
     found = row_differences(
-        have.file.dataset,
-        inside(store.rows(have.file)),
-        inside(read_rows(upstream.part.path, have.file)),
+        entry.file.dataset,
+        inside(store.rows(entry.file)),
+        inside(read_rows(upstream.part.path, entry.file)),
     )
     first = list(islice(found, _MOST_DIFFERENCES))
     return len(first) + sum(1 for _ in found), first
 
 
-def _end_ms(have: Have) -> int:
+def _end_ms(entry: CacheEntry) -> int:
     """How far the file is to be compared: a running one up to its last row."""
-    if have.final:
-        return have.file.grid_end_ms
-    return min(have.end_ms or have.file.grid_end_ms, have.file.grid_end_ms)
+    if entry.final:
+        return entry.file.grid_end_ms
+    return min(entry.end_ms or entry.file.grid_end_ms, entry.file.grid_end_ms)
 
 
 def _start_of(file: CacheFile, source: Source) -> datetime:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.cache.run_log import Ending, Outcome
+from ares_notebook.cache.run_log import Ending, RunOutcome
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import Table, empty_rows, keys_of, text_of
 
@@ -218,13 +218,13 @@ class AuditReport:
         return not any(each.verdict in _BAD for each in self.files)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         """What the run history says of it."""
         bad = [each for each in self.files if each.verdict in _BAD]
         is_failed = any(each.verdict == "failed" for each in bad)
         ending: Ending = "done" if not bad else "failed" if is_failed else "differs"
         error = "".join(f"{each.file}: {each.note or each.verdict}" for each in bad[:1])
-        return Outcome(ending, len(self.files), len(bad), error)
+        return RunOutcome(ending, len(self.files), len(bad), error)
 
     @property
     def differences(self) -> pd.DataFrame:

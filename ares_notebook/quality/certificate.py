@@ -204,17 +204,17 @@ def _head(report: _Report) -> str:
     errors = sum(each.severity == "error" for each in report.findings)
     count = int((~report.gaps["reason"].isin(EXPLAINED)).sum())
     verdict = "No error was found" if report else f"Errors were found ({errors})"
-    holes = (
-        f"holes that the exchange has not explained: {count}"
+    gaps = (
+        f"gaps that the exchange has not explained: {count}"
         if count
-        else "every hole is explained by the exchange"
+        else "every gap is explained by the exchange"
     )
     return (
         f"<h1>Market data certificate</h1><p>{_text(report.market)}, made "
         f"{report.made_at:%Y-%m-%d %H:%M} UTC with ares_notebook {version('ares-notebook')}, "
         f"Python {platform.python_version()}</p>"
         f'<p class="verdict{"" if report else " bad"}">{verdict} in {report.rows:,} rows of '
-        f"{report.files:,} files; {holes}.</p>"
+        f"{report.files:,} files; {gaps}.</p>"
     )
 
 

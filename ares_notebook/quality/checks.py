@@ -22,7 +22,7 @@ from ares_notebook.model.intervals import INTERVALS
 from ares_notebook.model.rows import Table
 from ares_notebook.quality.count import Count, Mask, RowCheck, Rows, RunCheck, Runs, where
 from ares_notebook.quality.findings import Finding, Severity
-from ares_notebook.runtime.threads import look_up
+from ares_notebook.runtime.threads import check_cancelled
 
 __all__ = ["ROW_CHECKS", "RowTally"]
 
@@ -155,13 +155,13 @@ def _ids_apart(rows: Rows) -> Mask:
     """The first trade of a row is the one after the last trade of the row before."""
     follows = pc.equal(rows.now("agg_trade_id"), pc.add(rows.before("agg_trade_id"), 1))
     apart = pc.not_equal(rows.now("first_trade_id"), pc.add(rows.before("last_trade_id"), 1))
-    # Where trades are missing their ids are too, and that is a hole.
+    # Where trades are missing their ids are too, and that is a gap.
     return where(pc.and_(follows, apart))
 
 
 @_check("funding interval", "warning", _FUTURES)
 def _odd_funding(rows: Rows) -> Mask:
-    """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a hole."""
+    """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a gap."""
     now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
     before = pc.fill_null(rows.before("timestamp"), 0).to_numpy() // _HOUR_US
     due = [  # The next of the old pace, or the first of a new one.
@@ -181,7 +181,7 @@ def _same_rate(rows: Rows) -> Runs:
     rate, before = rows.now("fundingRate"), rows.before("fundingRate")
     stamps, last = rows.now("timestamp"), rows.before("timestamp")
     hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(last, _HOUR_US))
-    # Over a hole nothing is known of the rate.
+    # Over a gap nothing is known of the rate.
     goes_on = pc.and_(pc.equal(rate, before), pc.less_equal(hours, max(_FUNDING_HOURS)))
     return Runs(where(pc.is_valid(rate)), where(goes_on), 0)
 
@@ -274,7 +274,7 @@ class RowTally:
             return
         rows = Rows(self._file, table, self.last, self._share)
         for count in self.counts.values():
-            look_up()
+            check_cancelled()
             count.add(rows)
         self.rows += table.num_rows
         self.last = table.slice(table.num_rows - 1)

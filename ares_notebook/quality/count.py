@@ -152,7 +152,7 @@ class RowCheck(Check):
         As in `Check`.
     offending : callable
         Takes `Rows` and returns a mask: which of them break the promise. A cell that
-        is null (the ancestor stored fewer columns) breaks none.
+        is null (the original downloader stored fewer columns) breaks none.
     """
 
     offending: Callable[[Rows], Mask]

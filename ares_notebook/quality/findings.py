@@ -47,7 +47,7 @@ class Finding:
         An error is data that is wrong, missing or damaged; a warning is data that is
         unusual, but such as the exchange has served; information is worth knowing.
     count : int
-        How many rows, or holes, it concerns; 1 for a file as a whole.
+        How many rows, or gaps, it concerns; 1 for a file as a whole.
     example : str
         The first of them, in words.
 

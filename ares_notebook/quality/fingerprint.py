@@ -24,7 +24,7 @@ import numpy as np
 from ares_notebook.cache.damage import verified
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
@@ -34,7 +34,7 @@ from ares_notebook.model.time import DAY_MS, utc
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
 
-__all__ = ["Fingerprint", "Part", "fingerprint"]
+__all__ = ["FileFingerprint", "Fingerprint", "fingerprint"]
 
 _FORMAT = "ares-fingerprint 1"
 _PIECE_DIGITS = 8
@@ -45,7 +45,7 @@ Moment = datetime | date | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FileFingerprint:
     """
     What one cache file adds to a fingerprint.
 
@@ -87,7 +87,7 @@ class Fingerprint:
         Whether every row of the window was there or confirmed absent by the exchange.
     sha256 : str
         Of the header and the lines of all rows, in hexadecimal.
-    parts : tuple of Part
+    parts : tuple of FileFingerprint
         What each cache file adds.
 
     Examples
@@ -106,7 +106,7 @@ class Fingerprint:
     rows: int
     complete: bool
     sha256: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[FileFingerprint, ...] = ()
 
     def to_json(self) -> str:
         """
@@ -247,12 +247,12 @@ def fingerprint(
     store = Store(chosen)
     series = Series.of(dataset, symbol, interval)
     span = series_span(store, series, start, end)
-    haves = [verified(store, have) for have in haves_of(store, span.files)]
-    for have in haves:
-        if have.problem is not None:
-            raise CorruptFile(have.problem)
+    entries = [verified(store, entry) for entry in entries_of(store, span.files)]
+    for entry in entries:
+        if entry.problem is not None:
+            raise CorruptFile(entry.problem)
     whole = hashlib.sha256(header_of(series.dataset))
-    files = [have.file for have in haves if have.path is not None]
+    files = [entry.file for entry in entries if entry.path is not None]
     parts = [_part(store, file, span, whole) for file in tracked(files, chosen, "fingerprint")]
     rows = sum(part.rows for part in parts)
     if not rows:
@@ -266,13 +266,13 @@ def fingerprint(
         utc(span.start_ms).isoformat(),
         utc(span.end_ms).isoformat(),
         rows,
-        not missing_spans(haves, span.start_ms, span.end_ms),
+        not missing_spans(entries, span.start_ms, span.end_ms),
         whole.hexdigest(),
         tuple(part for part in parts if part.rows),
     )
 
 
-def _part(store: Store, file: CacheFile, span: Span, whole: Any) -> Part:
+def _part(store: Store, file: CacheFile, span: Span, whole: Any) -> FileFingerprint:
     """What one file adds; its lines also go into *whole*, a hash under way."""
     own, count = hashlib.sha256(), 0
     pieces: dict[int, Any] = {}
@@ -287,7 +287,7 @@ def _part(store: Store, file: CacheFile, span: Span, whole: Any) -> Part:
         _piece_name(file, piece): digest.hexdigest()[:_PIECE_DIGITS]
         for piece, digest in sorted(pieces.items())
     }
-    return Part(file.stamp, count, own.hexdigest(), names)
+    return FileFingerprint(file.stamp, count, own.hexdigest(), names)
 
 
 def _runs(file: CacheFile, rows: Table) -> Iterator[tuple[int, Table]]:
@@ -323,8 +323,8 @@ def _from_data(data: dict[str, Any]) -> Fingerprint:
     return made
 
 
-def _part_of(data: dict[str, Any]) -> Part:
-    part = Part(**data)
+def _part_of(data: dict[str, Any]) -> FileFingerprint:
+    part = FileFingerprint(**data)
     words = (part.period, part.sha256, *part.pieces, *part.pieces.values())
     if type(part.rows) is not int or any(type(word) is not str for word in words):
         msg = f"a part of it is {data!r}"[:200]

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import DataError
 from ares_notebook.model.datasets import AGG_TRADES
@@ -65,7 +65,7 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     for file in sorted(files, key=lambda each: each.name):
         by_series.setdefault(file.series, []).append(file)
     whole = {
-        series: {have.file: have for have in haves_of(store, group) if _is_whole(have)}
+        series: {entry.file: entry for entry in entries_of(store, group) if _is_whole(entry)}
         for series, group in by_series.items()
     }
     rows = []
@@ -85,21 +85,21 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _is_whole(have: Have) -> bool:
+def _is_whole(entry: CacheEntry) -> bool:
     """Whether a file has all its rows up to where it ends, in our own columns."""
-    if have.path is None or have.problem is not None or have.legacy:
+    if entry.path is None or entry.problem is not None or entry.legacy:
         return False
     # What was altered is compared too: it is where the two may differ.
-    have = replace(have, is_altered=False)
-    end_ms = _end_ms(have)
-    if have.file.dataset is AGG_TRADES and any(hole.rows for hole in have.holes(end_ms)):
+    entry = replace(entry, is_altered=False)
+    end_ms = _end_ms(entry)
+    if entry.file.dataset is AGG_TRADES and any(gap.rows for gap in entry.gaps(end_ms)):
         # Confirmed or not, those trades are in the candles and not in the file.
         return False
-    return not have.unexplained(end_ms)
+    return not entry.unexplained(end_ms)
 
 
-def _end_ms(have: Have) -> int:
-    return have.file.period.end_ms if have.final else have.facts.covered_until_ms or 0
+def _end_ms(entry: CacheEntry) -> int:
+    return entry.file.period.end_ms if entry.final else entry.facts.covered_until_ms or 0
 
 
 def _base_of(series: Series, there: Iterable[Series]) -> Series | None:
@@ -130,7 +130,7 @@ class _Pair:
     def __init__(
         self,
         store: Store,
-        whole: dict[Series, dict[CacheFile, Have]],
+        whole: dict[Series, dict[CacheFile, CacheEntry]],
         series: Series,
         base: Series,
     ) -> None:
@@ -148,7 +148,7 @@ class _Pair:
         if bases is None or stored is None:
             return Comparison()
         # Of a running month both must have come as far.
-        end_ms = min(end_ms, *(max(_end_ms(have), start_ms) for have in (bases[-1], stored[-1])))
+        end_ms = min(end_ms, *(max(_end_ms(entry), start_ms) for entry in (bases[-1], stored[-1])))
         interval = self._series.interval or ""
         rows = self._rows(bases, start_ms, end_ms)
         make = candles_of_candles if self._base.interval else candles_of_trades
@@ -161,15 +161,15 @@ class _Pair:
             # What cannot be compared is not equal either.
             return Comparison(1, 0, 0, f"{file.name}: {error}")
 
-    def _files(self, series: Series, start_ms: int, end_ms: int) -> list[Have] | None:
+    def _files(self, series: Series, start_ms: int, end_ms: int) -> list[CacheEntry] | None:
         """The files of a stretch; None unless all are there and whole."""
         wanted = files_between(series, utc(start_ms), utc(end_ms))
-        haves = [self._whole[series].get(file) for file in wanted]
-        return [have for have in haves if have] if all(haves) else None
+        entries = [self._whole[series].get(file) for file in wanted]
+        return [entry for entry in entries if entry] if all(entries) else None
 
-    def _rows(self, haves: Iterable[Have], start_ms: int, end_ms: int) -> Iterator[Table]:
-        for have in haves:
-            for table in self._store.rows(have.file):
+    def _rows(self, entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Iterator[Table]:
+        for entry in entries:
+            for table in self._store.rows(entry.file):
                 if table.num_rows and stamps_ms(table)[0] >= end_ms:
                     break
                 rows = between(table, start_ms, end_ms)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.disk import cannot_access, put_text
-from ares_notebook.cache.run_log import Ending, Outcome
+from ares_notebook.cache.run_log import Ending, RunOutcome
 from ares_notebook.errors import PoorQuality
 from ares_notebook.formatting import block, line, many, table
 from ares_notebook.quality.findings import SEVERITIES, Finding
@@ -43,7 +43,7 @@ class QualityReport:
     coverage : pandas.DataFrame
         A row a file; see `coverage`.
     gaps : pandas.DataFrame
-        A row a hole; see `find_gaps`.
+        A row a gap; see `find_gaps`.
     sources : pandas.DataFrame
         Where the bytes came from, as the receipts tell: ``file, road, url, sha256, at``.
     reconciliation : pandas.DataFrame
@@ -133,11 +133,11 @@ class QualityReport:
         raise PoorQuality(msg, self)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         """What the run history says of it."""
         ending: Ending = "below threshold" if self.shortfalls else "done"
         first = "".join(self.shortfalls[:1])
-        return Outcome(ending, self.files, len(self.shortfalls), first, rows=self.rows)
+        return RunOutcome(ending, self.files, len(self.shortfalls), first, rows=self.rows)
 
     def _named_errors(self) -> str:
         files = {each.file for each in self.errors}
@@ -198,11 +198,11 @@ class QualityReport:
                 "report.to_frame() lists the findings; what is borne is set by "
                 "min_complete_share, max_errors and max_warnings"
             )
-        holes = [each for each in self.errors if each.check == "holes"]
-        if len(holes) == len(self.errors):
+        gaps = [each for each in self.errors if each.check == "holes"]
+        if len(gaps) == len(self.errors):
             return "repair_gaps(symbol, interval) asks the exchange for what is missing"
         return (
-            "repair_gaps(symbol, interval) closes holes and replaces what is damaged; a file that it "
+            "repair_gaps(symbol, interval) closes gaps and replaces what is damaged; a file that it "
             "leaves as it is, move away, and download its period again with download_all_data"
         )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.quality.findings import Finding
 from ares_notebook.settings import Settings
 
 __all__ = ["Completeness", "MissingRows", "shortfalls"]
 
-HOLES = "holes"
+GAPS = "holes"
 """The check whose errors are the affair of the share that is there."""
 
 
@@ -84,7 +84,7 @@ class MissingRows:
     def __init__(self) -> None:
         self._sums: dict[Series, _Sum] = {}
 
-    def add(self, file: CacheFile, rows: int, holes: Sequence[Hole]) -> None:
+    def add(self, file: CacheFile, rows: int, gaps: Sequence[Gap]) -> None:
         """
         One file more.
 
@@ -93,16 +93,16 @@ class MissingRows:
         file : CacheFile
         rows : int
             How many it has.
-        holes : sequence of Hole
+        gaps : sequence of Gap
             Those that the exchange has not confirmed.
         """
         made = self._sums.setdefault(file.series, _Sum())
-        lengths = [hole.end_ms - hole.start_ms for hole in holes]
+        lengths = [gap.end_ms - gap.start_ms for gap in gaps]
         made.rows += rows
         made.rows_ms += max(0, file.period.end_ms - file.period.start_ms - sum(lengths))
-        made.missing += sum(hole.rows or 0 for hole in holes)
+        made.missing += sum(gap.rows or 0 for gap in gaps)
         made.uncounted_ms += [
-            length for hole, length in zip(holes, lengths, strict=True) if hole.rows is None
+            length for gap, length in zip(gaps, lengths, strict=True) if gap.rows is None
         ]
 
     def completeness(self) -> tuple[Completeness, ...]:
@@ -148,7 +148,7 @@ def _percent(share: float) -> str:
 
 def _too_many(findings: Iterable[Finding], settings: Settings) -> Iterator[str]:
     found = list(findings)
-    errors = [each for each in found if each.severity == "error" and each.check != HOLES]
+    errors = [each for each in found if each.severity == "error" and each.check != GAPS]
     warnings = [each for each in found if each.severity == "warning"]
     for name, some, most in (
         ("errors", errors, settings.max_errors),

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.coverage import coverage
 from ares_notebook.cache.damage import verified
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.neighbours import haves_of
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.spans import cached_files, spans
 from ares_notebook.cache.store import Store
-from ares_notebook.download.run_info import Errand, on_record
+from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
-from ares_notebook.model.facts import Hole
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
@@ -29,7 +29,7 @@ from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.quality.thresholds import MissingRows, shortfalls
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.runtime.threads import breakable
+from ares_notebook.runtime.threads import cancellable
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -98,25 +98,25 @@ def validate_cache(
     chosen = settings or Settings()
     store = Store(chosen)
     files = _files(store, symbol, interval)
-    haves = [
-        each for span in spans(store, symbol, interval) for each in haves_of(store, span.files)
+    entries = [
+        each for span in spans(store, symbol, interval) for each in entries_of(store, span.files)
     ]
-    audit = _Audit(store, haves, chosen.price_jump_share)
-    for have in tracked(haves, chosen, "validate"):
-        audit.look_at(have)
+    audit = _Audit(store, entries, chosen.price_jump_share)
+    for entry in tracked(entries, chosen, "validate"):
+        audit.look_at(entry)
     sound = [file for file in files if file not in audit.unreadable]
     compared = reconcile(store, sound, chosen)
-    findings = (*audit.findings, *_never_asked_for(store, haves), *_differences(compared))
+    findings = (*audit.findings, *_never_asked_for(store, entries), *_differences(compared))
     completeness = audit.missing.completeness()
     return QualityReport(
         findings=findings,
-        files=sum(have.path is not None for have in haves),
+        files=sum(entry.path is not None for entry in entries),
         rows=audit.rows,
         coverage=coverage(symbol, interval, settings=chosen),
         gaps=_gaps(files, interval, chosen),
-        sources=sources_of(haves)[_SOURCE_COLUMNS],
+        sources=sources_of(entries)[_SOURCE_COLUMNS],
         reconciliation=compared,
-        fingerprints=tuple(_fingerprints(haves, audit.unreadable, chosen)),
+        fingerprints=tuple(_fingerprints(entries, audit.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
         completeness=completeness,
@@ -147,7 +147,9 @@ def _files(store: Store, symbol: str | None, interval: str | None) -> list[Cache
 class _Audit:
     """Looks at one file after the other, and keeps what it found."""
 
-    def __init__(self, store: Store, haves: Sequence[Have], price_jump_share: float) -> None:
+    def __init__(
+        self, store: Store, entries: Sequence[CacheEntry], price_jump_share: float
+    ) -> None:
         self.findings: list[Finding] = []
         self.unreadable: set[CacheFile] = set()
         self.missing = MissingRows()
@@ -155,29 +157,29 @@ class _Audit:
         self._store = store
         self._share = price_jump_share
         self._now_ms = to_ms(datetime.now(UTC))
-        self._ends = {have.file.series: have.file for have in haves if have.path is not None}
+        self._ends = {entry.file.series: entry.file for entry in entries if entry.path is not None}
         self._before: tuple[CacheFile, RowTally] | None = None
 
-    def look_at(self, have: Have) -> None:
-        """Check the bytes, the rows and the holes of one file."""
-        receipt = self._store.receipt(have.file)
-        if have.path is None and receipt is None:
+    def look_at(self, entry: CacheEntry) -> None:
+        """Check the bytes, the rows and the gaps of one file."""
+        receipt = self._store.receipt(entry.file)
+        if entry.path is None and receipt is None:
             # Nobody has asked for it: a warning, of all such files together.
-            self.missing.add(have.file, 0, have.unexplained(self._now_ms))
+            self.missing.add(entry.file, 0, entry.unexplained(self._now_ms))
             return
-        have = verified(self._store, have)
-        self.findings += _bytes(have, receipt)
-        self.findings += self._rows(have)
-        if have.file in self.unreadable:
-            whole = Hole(have.file.period.start_ms, have.file.period.end_ms)
-            self.missing.add(have.file, 0, [whole])
+        entry = verified(self._store, entry)
+        self.findings += _bytes(entry, receipt)
+        self.findings += self._rows(entry)
+        if entry.file in self.unreadable:
+            whole = Gap(entry.file.period.start_ms, entry.file.period.end_ms)
+            self.missing.add(entry.file, 0, [whole])
         else:
-            self.findings += self._holes(have)
+            self.findings += self._gaps(entry)
 
-    def _rows(self, have: Have) -> Iterator[Finding]:
-        file = have.file
+    def _rows(self, entry: CacheEntry) -> Iterator[Finding]:
+        file = entry.file
         tally = RowTally(file, self._share, self._tally_before(file))
-        why = have.problem
+        why = entry.problem
         try:
             for table in self._store.rows(file):
                 tally.add(table)
@@ -201,81 +203,81 @@ class _Audit:
         follows = last_file.series == file.series and last_file.period.end == file.period.start
         return tally if follows else None
 
-    def _holes(self, have: Have) -> Iterator[Finding]:
-        name, until_ms = have.file.name, self._now_ms
-        if have.facts.rows and self._is_open(have):
-            until_ms = have.asked_end_ms
+    def _gaps(self, entry: CacheEntry) -> Iterator[Finding]:
+        name, until_ms = entry.file.name, self._now_ms
+        if entry.facts.rows and self._is_open(entry):
+            until_ms = entry.asked_end_ms
             words = f"asked for up to {utc(until_ms):%Y-%m-%d %H:%M:%S}, and no further"
             yield Finding(name, "open end", "information", 1, words)
-        left = have.unexplained(until_ms)
-        own = [hole for hole in left if not have.is_told_before(hole)]
-        self.missing.add(have.file, have.proven.rows, own)
+        left = entry.unexplained(until_ms)
+        own = [gap for gap in left if not entry.is_told_before(gap)]
+        self.missing.add(entry.file, entry.proven.rows, own)
         if left:
-            yield Finding(name, "holes", "error", len(left), _hole_in_words(have, left[0]))
+            yield Finding(name, "holes", "error", len(left), _gap_in_words(entry, left[0]))
         told = [
-            each for each in _counted(have, until_ms) if not any(_meet(each, it) for it in left)
+            each for each in _counted(entry, until_ms) if not any(_meet(each, it) for it in left)
         ]
         if told:
-            words = f"{_hole_in_words(have, told[0])}, proven absent"
+            words = f"{_gap_in_words(entry, told[0])}, proven absent"
             yield Finding(name, "holes", "information", len(told), words)
 
-    def _is_open(self, have: Have) -> bool:
+    def _is_open(self, entry: CacheEntry) -> bool:
         """Whether a download, as its receipt tells, was not asked for the rest of the file."""
-        is_last = self._ends[have.file.series] == have.file if have.path else False
-        return is_last and have.is_witnessed and not have.final and have.trouble is None
+        is_last = self._ends[entry.file.series] == entry.file if entry.path else False
+        return is_last and entry.has_provenance and not entry.final and entry.trouble is None
 
 
-def _counted(have: Have, until_ms: int) -> list[Hole]:
+def _counted(entry: CacheEntry, until_ms: int) -> list[Gap]:
     """Holes in which rows are missing for certain; without any row, all of them."""
-    return [hole for hole in have.holes(until_ms) if hole.rows is not None or not have.facts.rows]
+    return [gap for gap in entry.gaps(until_ms) if gap.rows is not None or not entry.facts.rows]
 
 
-def _meet(hole: Hole, other: Hole) -> bool:
-    return hole.start_ms < other.end_ms and other.start_ms < hole.end_ms
+def _meet(gap: Gap, other: Gap) -> bool:
+    return gap.start_ms < other.end_ms and other.start_ms < gap.end_ms
 
 
-def _hole_in_words(have: Have, hole: Hole) -> str:
-    words = f"{utc(hole.start_ms):%Y-%m-%d %H:%M:%S} to {utc(hole.end_ms):%Y-%m-%d %H:%M:%S}"
-    if hole.rows is not None:
-        words += f", {hole.rows:,} row{'s' if hole.rows > 1 else ''}"
-    if hole.after_id is not None and hole.before_id is not None:
-        words += f" between ids {hole.after_id} and {hole.before_id}"
-    return words + (f" ({have.trouble.words})" if have.trouble else "")
+def _gap_in_words(entry: CacheEntry, gap: Gap) -> str:
+    words = f"{utc(gap.start_ms):%Y-%m-%d %H:%M:%S} to {utc(gap.end_ms):%Y-%m-%d %H:%M:%S}"
+    if gap.rows is not None:
+        words += f", {gap.rows:,} row{'s' if gap.rows > 1 else ''}"
+    if gap.after_id is not None and gap.before_id is not None:
+        words += f" between ids {gap.after_id} and {gap.before_id}"
+    return words + (f" ({entry.trouble.words})" if entry.trouble else "")
 
 
-def _bytes(have: Have, receipt: Receipt | None) -> Iterator[Finding]:
+def _bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding]:
     """Whether the file is, byte by byte, the one that its receipt was written for."""
-    name = have.file.name
-    if have.legacy:
+    name = entry.file.name
+    if entry.legacy:
         words = (
             "the original downloader wrote it, and nothing proves its values; the next download of its "
             "period replaces it, or, of trades whose ids run on, keeps it"
         )
         yield Finding(name, "legacy format", "information", 1, words)
-    if have.path is not None and not (have.legacy or have.is_witnessed or have.is_altered):
+    if entry.path is not None and not (entry.legacy or entry.has_provenance or entry.is_altered):
         words = "no receipt tells where its bytes came from; the next download of its period replaces it"
         yield Finding(name, "receipt", "information", 1, words)
     if receipt is None or receipt.sha256 is None:
         return
-    if have.path is None:
+    if entry.path is None:
         words = f"the file is gone; its receipt tells of {receipt.facts.rows:,} rows"
         yield Finding(name, "bytes", "error", 1, words)
         return
-    if have.is_altered:
+    if entry.is_altered:
         words = f"its bytes are not those of its receipt (sha256 {receipt.sha256[:12]}…)"
         yield Finding(name, "bytes", "error", 1, words)
 
 
-def _never_asked_for(store: Store, haves: Iterable[Have]) -> Iterator[Finding]:
+def _never_asked_for(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Finding]:
     """Periods between two others of a series that nobody has downloaded."""
 
-    def kind(have: Have) -> tuple[object, bool]:
-        unknown = have.path is None and store.receipt(have.file) is None
-        return have.file.series, unknown
+    def kind(entry: CacheEntry) -> tuple[object, bool]:
+        unknown = entry.path is None and store.receipt(entry.file) is None
+        return entry.file.series, unknown
 
-    for (_, unknown), group in groupby(haves, key=kind):
+    for (_, unknown), group in groupby(entries, key=kind):
         if unknown:
-            names = [have.file.name for have in group]
+            names = [entry.file.name for entry in group]
             words = f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0]
             yield Finding(names[0], "never downloaded", "warning", len(names), words)
 
@@ -298,11 +300,11 @@ def _gaps(files: Iterable[CacheFile], interval: str | None, settings: Settings) 
 
 
 def _fingerprints(
-    haves: Iterable[Have], unreadable: set[CacheFile], settings: Settings
+    entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
 ) -> Iterator[Fingerprint]:
     """One a series that has rows and can be read as a whole."""
-    for series, group in groupby(haves, key=lambda have: have.file.series):
-        files = [have.file for have in group if have.path is not None]
+    for series, group in groupby(entries, key=lambda entry: entry.file.series):
+        files = [entry.file for entry in group if entry.path is not None]
         if files and not unreadable.intersection(files):
             name = series.dataset.name
             yield fingerprint(series.symbol, series.interval, dataset=name, settings=settings)
@@ -356,11 +358,11 @@ async def assure_quality(
     1.0
     """
     chosen = settings or Settings()
-    errand = Errand("validate", chosen, str(symbol or "").upper(), interval or "")
-    report = await on_record(errand, _validated(symbol, interval, chosen))
+    run_info = RunInfo("validate", chosen, str(symbol or "").upper(), interval or "")
+    report = await record_run(run_info, _validated(symbol, interval, chosen))
     report.raise_below_thresholds()
     return report
 
 
 async def _validated(symbol: str | None, interval: str | None, settings: Settings) -> QualityReport:
-    return await breakable(validate_cache, symbol, interval, settings=settings)
+    return await cancellable(validate_cache, symbol, interval, settings=settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.errors import WrongMarket
-from ares_notebook.quality.fingerprint import Fingerprint, Part, fingerprint
+from ares_notebook.quality.fingerprint import FileFingerprint, Fingerprint, fingerprint
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ def _differences(saved: Fingerprint, found: Fingerprint) -> Iterator[Difference]
         yield from _within(period, before.get(period), now.get(period))
 
 
-def _within(period: str, before: Part | None, now: Part | None) -> Iterator[Difference]:
+def _within(
+    period: str, before: FileFingerprint | None, now: FileFingerprint | None
+) -> Iterator[Difference]:
     """What differs in one file, by its pieces."""
     if before is None or now is None:
         yield Difference(period, _NEW if before is None else _MISSING)

@@ -16,10 +16,10 @@ from ares_notebook.formatting import size_in_words, time_in_words
 from ares_notebook.settings import Settings
 
 __all__ = [
-    "Part",
+    "DatasetProgress",
     "Progress",
     "ProgressListener",
-    "Teller",
+    "ProgressReporter",
     "counted",
     "heard_by",
     "shown",
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DatasetProgress:
     """
     How far one dataset of a download is; the numbers are those of `Progress`.
 
@@ -45,7 +45,7 @@ class Part:
 
     Examples
     --------
-    >>> Part("klines", 1, 4, 744, 30_000, 120_000).share
+    >>> DatasetProgress("klines", 1, 4, 744, 30_000, 120_000).share
     0.25
     """
 
@@ -85,7 +85,7 @@ class Progress:
         In all, estimated.
     seconds : float
         Since the start.
-    parts : tuple of Part
+    parts : tuple of DatasetProgress
         The same, a dataset each; empty where there are none.
 
     Examples
@@ -104,12 +104,12 @@ class Progress:
     bytes_received: int
     bytes_expected: int
     seconds: float
-    parts: tuple[Part, ...] = ()
+    parts: tuple[DatasetProgress, ...] = ()
 
     @property
     def share(self) -> float:
         """From 0 to 1: by files, and between two files by bytes."""
-        whole = Part(
+        whole = DatasetProgress(
             "",
             self.steps_done,
             self.steps_total,
@@ -166,7 +166,7 @@ def _both(one: ProgressListener | None, other: ProgressListener | None) -> Progr
     return tell
 
 
-class Teller:
+class ProgressReporter:
     """
     Tells a listener how far it is, at most ten times a second.
 
@@ -287,12 +287,12 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
 
 def _listened(items: Sequence[_T], what: str) -> Iterator[_T]:
     """The *items*, and after each a word to the listener."""
-    teller, began, total = Teller(_HEARD_BY.get()), time.monotonic(), len(items)
+    reporter, began, total = ProgressReporter(_HEARD_BY.get()), time.monotonic(), len(items)
     for done, item in enumerate(items, start=1):
         yield item
         seconds = time.monotonic() - began
         progress = Progress("", what, "", done, total, 0, 0, 0, 0, seconds)
-        teller.tell(lambda progress=progress: progress, at_once=done == total)  # type: ignore[misc] # mypy cannot infer a default
+        reporter.tell(lambda progress=progress: progress, at_once=done == total)  # type: ignore[misc] # mypy cannot infer a default
 
 
 async def counted(

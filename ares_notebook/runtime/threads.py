@@ -10,7 +10,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-__all__ = ["breakable", "look_up", "unbroken"]
+__all__ = ["cancellable", "check_cancelled", "uninterrupted"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -21,7 +21,7 @@ class _GivenUp(BaseException):
     """Nobody waits for the work any more. No `Exception`: whoever bears errors must not bear this one."""
 
 
-async def unbroken(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
+async def uninterrupted(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
     """
     Call *function* in a thread; a cancel meanwhile is heard when it has ended.
 
@@ -31,22 +31,22 @@ async def unbroken(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwar
     Examples
     --------
     >>> from ares_notebook import run
-    >>> run(unbroken(max, 1, 2))
+    >>> run(uninterrupted(max, 1, 2))
     2
     """
     return await _ended(partial(function, *args, **fields))
 
 
-async def breakable(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
+async def cancellable(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
     """
-    Call *function* in a thread; a cancel meanwhile ends it where it next calls `look_up`.
+    Call *function* in a thread; a cancel meanwhile ends it where it next calls `check_cancelled`.
 
     For long work that may be left anywhere. The cancel is heard when it has ended.
 
     Examples
     --------
     >>> from ares_notebook import run
-    >>> run(breakable(max, 1, 2))
+    >>> run(cancellable(max, 1, 2))
     2
     """
     is_given_up, context = threading.Event(), copy_context()
@@ -57,7 +57,7 @@ async def breakable(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwa
         is_given_up.set()
 
 
-def look_up() -> None:
+def check_cancelled() -> None:
     """
     End the work here if it is done for somebody who has been cancelled.
 
@@ -65,7 +65,7 @@ def look_up() -> None:
 
     Examples
     --------
-    >>> look_up()  # nobody is waited for by whom it could be cancelled
+    >>> check_cancelled()  # nobody is waited for by whom it could be cancelled
     """
     given_up = _is_given_up.get()
     if given_up is not None and given_up.is_set():

@@ -16,19 +16,19 @@ from distributed.client import FutureCancelledError
 from ares_notebook.cache.store import Store
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import Errand, on_record
-from ares_notebook.download.run_plan import carry_out
-from ares_notebook.download.run_plans import carry_out_all
+from ares_notebook.download.run_info import RunInfo, record_run
+from ares_notebook.download.run_plan import run_plan
+from ares_notebook.download.run_plans import run_plans
 from ares_notebook.download.universe import UniversePlan
 from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
 from ares_notebook.runtime.loop import run
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.scale.destination import as_there, deliver_notes, made_ready
-from ares_notebook.scale.executor import Crew, refuse_blind, refuse_strangers
+from ares_notebook.scale.executor import DaskExecutor, refuse_blind, refuse_strangers
 from ares_notebook.scale.watch import Watch, programs_of, workers_of
 from ares_notebook.scale.worker import Brief, brief_of, close
 
-__all__ = ["carry_out_on", "download"]
+__all__ = ["download", "run_plans_on"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 
@@ -110,15 +110,15 @@ def download(
     if isinstance(plan, UniversePlan) and not plans:
         # Nobody was listed then: there is nothing to give out.
         return plan.noted(DownloadReport())
-    errand = Errand.of("download", *plans)
+    run_info = RunInfo.of("download", *plans)
     if client is None and to is None and not any(each.to_do for each in plans):
         # A cluster of our own would only be started to be stopped.
-        report = run(on_record(errand, _done(plans, on_progress)))
+        report = run(record_run(run_info, _done(plans, on_progress)))
     else:
         brief = brief_of(plan.settings, to=to, options=dict(storage_options or {}), decimal=decimal)
         with _cluster(client) as line:
             work = _carried_out(plans, brief, line, addresses, on_progress)
-            report = run(on_record(errand, work))
+            report = run(record_run(run_info, work))
     return report if isinstance(plan, Plan) else plan.noted(report)
 
 
@@ -140,7 +140,7 @@ def _check(
         raise BadArgument(msg)
 
 
-async def carry_out_on(
+async def run_plans_on(
     client: Client, plans: Sequence[Plan], *, on_progress: ProgressListener | None = None
 ) -> DownloadReport:
     """
@@ -224,21 +224,23 @@ async def _carried_out(
         async with made_ready(plans, told) as (own, ready), _called_off(client, ready):
             await refuse_blind(client, ready)
             watch = Watch(client, ready, addresses, len(workers))
-            async with Crew(client, ready, Store(own[0].settings), watch) as crew:
-                wanted = await as_there(own, crew) if ready.to is not None else own
-                report = await _done(wanted, on_progress, crew)
+            async with DaskExecutor(client, ready, Store(own[0].settings), watch) as executor:
+                wanted = await as_there(own, executor) if ready.to is not None else own
+                report = await _done(wanted, on_progress, executor)
             if ready.to is not None:
                 await asyncio.to_thread(deliver_notes, ready, own[0].settings)
             return report
 
 
 async def _done(
-    plans: Sequence[Plan], on_progress: ProgressListener | None, hands: Crew | None = None
+    plans: Sequence[Plan],
+    on_progress: ProgressListener | None,
+    executor: DaskExecutor | None = None,
 ) -> DownloadReport:
     # What stops a plan that is alone is raised; among others it is in the report.
     if len(plans) == 1:
-        return await carry_out(plans[0], on_progress=on_progress, hands=hands)
-    return await carry_out_all(plans, on_progress=on_progress, hands=hands)
+        return await run_plan(plans[0], on_progress=on_progress, executor=executor)
+    return await run_plans(plans, on_progress=on_progress, executor=executor)
 
 
 async def _client(line: _Line) -> Client:

@@ -14,7 +14,7 @@ from ares_notebook.cache.locks import sweep
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
-from ares_notebook.scale.executor import Crew
+from ares_notebook.scale.executor import DaskExecutor
 from ares_notebook.scale.worker import Brief, deliver
 from ares_notebook.settings import Settings
 
@@ -36,7 +36,7 @@ async def made_ready(
         If it cannot be reached or written.
     """
     if brief.to is not None:
-        await asyncio.to_thread(brief.lake.refuse_another, brief.settings.market_name)
+        await asyncio.to_thread(brief.destination.refuse_another, brief.settings.market_name)
         with tempfile.TemporaryDirectory(prefix="ares-") as folder, _marked(brief) as ready:
             own = plans[0].settings.model_copy(update={"cache_dir": Path(folder)})
             yield tuple(replace(plan, settings=own) for plan in plans), ready
@@ -68,19 +68,19 @@ def _marked(brief: Brief) -> Iterator[Brief]:
         mark.unlink(missing_ok=True)
 
 
-async def as_there(plans: Sequence[Plan], crew: Crew) -> tuple[Plan, ...]:
+async def as_there(plans: Sequence[Plan], executor: DaskExecutor) -> tuple[Plan, ...]:
     """The plans for what the dataset holds, in place of what the cache holds."""
-    await crew.look([step.file for plan in plans for step in plan.steps])
-    return tuple([replace(plan, steps=await _steps(plan, crew)) for plan in plans])
+    await executor.look([step.file for plan in plans for step in plan.steps])
+    return tuple([replace(plan, steps=await _steps(plan, executor)) for plan in plans])
 
 
-async def _steps(plan: Plan, crew: Crew) -> tuple[Step, ...]:
+async def _steps(plan: Plan, executor: DaskExecutor) -> tuple[Step, ...]:
     steps: list[Step] = []
     for _, group in groupby(plan.steps, lambda step: step.file.series):
         own = list(group)
-        haves = await crew.haves([step.file for step in own])
-        pairs = zip(haves, own, strict=True)
-        steps += [decide(have, step.until_ms, plan.settings.source) for have, step in pairs]
+        entries = await executor.entries([step.file for step in own])
+        pairs = zip(entries, own, strict=True)
+        steps += [decide(entry, step.until_ms, plan.settings.source) for entry, step in pairs]
     return tuple(steps)
 
 
@@ -90,4 +90,4 @@ def deliver_notes(brief: Brief, settings: Settings) -> None:
     for file in store.files():
         receipt = store.receipt(file)
         if receipt is not None:
-            deliver(brief.lake, file, store, receipt)
+            deliver(brief.destination, file, store, receipt)

@@ -12,8 +12,8 @@ from typing import Any, Self
 from distributed import Client, Future, KilledWorker
 
 from ares_notebook.binance.rate_limit import Limit
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.neighbours import haves_of, joined
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of, joined
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
@@ -40,7 +40,7 @@ from ares_notebook.scale.worker import (
     work,
 )
 
-__all__ = ["Crew", "refuse_blind", "refuse_strangers"]
+__all__ = ["DaskExecutor", "refuse_blind", "refuse_strangers"]
 
 _FILES_A_LOOK = 200
 # A worker that has died may have died of another file.
@@ -49,9 +49,9 @@ _PASSING = (RateLimited, ServerFault, WorkerLost)
 _NOT_IMPORTED = ("ModuleNotFoundError", "ImportError", "AttributeError")
 
 
-class Crew:
+class DaskExecutor:
     """
-    The workers of a Dask cluster, as `Hands`; an async context manager.
+    The workers of a Dask cluster, as `Executor`; an async context manager.
 
     Files that are asked for at the same time go to the workers as jobs of a few files each.
 
@@ -99,15 +99,15 @@ class Crew:
 
     @property
     def keeps_files(self) -> bool:
-        """As `Hands` says; at an address a file is put whole, and not touched again."""
+        """As `Executor` says; at an address a file is put whole, and not touched again."""
         return self._brief.to is None
 
     def heed(self, limits: Mapping[str, Limit]) -> None:
-        """As `Hands` says: the workers are told with each job."""
+        """As `Executor` says: the workers are told with each job."""
         self._brief = replace(self._brief, limits={**self._brief.limits, **limits})
 
     async def bring(self, step: Step) -> StepReport:
-        """As `Hands` says; a job that failed in passing is tried once more, elsewhere or later."""
+        """As `Executor` says; a job that failed in passing is tried once more, elsewhere or later."""
         async with self._free:
             # As sources tell their time, so that the texts compare, whatever a receipt holds.
             began = datetime.now(UTC).isoformat(timespec="seconds")
@@ -124,10 +124,10 @@ class Crew:
     def _counted(self, report: StepReport, step: Step, began: str) -> StepReport:
         """The report of a file that is there already: maybe by a worker that died before it could tell."""
         self._store.look_again(step.file)
-        have = self._store.have(step.file)
-        if not have.sources or have.sources[-1].at < began:
+        entry = self._store.entry(step.file)
+        if not entry.sources or entry.sources[-1].at < began:
             return report
-        rows = have.facts.rows - step.have.facts.rows
+        rows = entry.facts.rows - step.entry.facts.rows
         return replace(report, action=step.action, reason=step.reason, rows=max(0, rows))
 
     async def _tried(self, step: Step) -> tuple[StepReport, str | None]:
@@ -195,21 +195,21 @@ class Crew:
             else:
                 wish.done.set_exception(answer)
 
-    async def haves(self, files: Sequence[CacheFile]) -> list[Have]:
-        """As `Hands` says."""
+    async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """As `Executor` says."""
         if self._brief.to is None:
             self._store.refresh()
-            return await asyncio.to_thread(haves_of, self._store, files)
+            return await asyncio.to_thread(entries_of, self._store, files)
         if not files or files[0].dataset.key != "id":
             return [self._have(file) for file in files]
         # What lies beside them counts too, whether it is asked for or not.
         series = {file for file in self._files if file.series == files[0].series}
         row = sorted({*series, *files}, key=lambda file: file.stamp)
-        found = {have.file: have for have in joined([self._have(file) for file in row])}
+        found = {entry.file: entry for entry in joined([self._have(file) for file in row])}
         return [found[file] for file in files]
 
     def check_room(self, steps: Sequence[Step]) -> None:
-        """As `Hands` says; an object store has room."""
+        """As `Executor` says; an object store has room."""
         if self._brief.to is None:
             check_disk(steps, self._brief.settings)
 
@@ -229,11 +229,11 @@ class Crew:
             self._receipts[receipt.file] = receipt
             self._files.add(file)
 
-    def _have(self, file: CacheFile) -> Have:
+    def _have(self, file: CacheFile) -> CacheEntry:
         receipt = self._receipts.get(file.name)
         if receipt is None:
-            return Have(file)
-        return Have(
+            return CacheEntry(file)
+        return CacheEntry(
             file,
             f"{self._brief.to}/{file.name}" if receipt.facts.rows else None,
             receipt.facts,
@@ -241,7 +241,7 @@ class Crew:
             receipt.absences,
             receipt.final,
             is_remembered=True,
-            is_witnessed=True,
+            has_provenance=True,
         )
 
     async def _result(self, function: Any, *what: Any, name: str) -> Any:

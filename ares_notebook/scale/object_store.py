@@ -17,12 +17,12 @@ from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
 from ares_notebook.model.files import CacheFile
 from ares_notebook.parquet.object import ORIGIN, Origin, object_name, receipt_in
 
-__all__ = ["Lake"]
+__all__ = ["Destination"]
 
 _T = TypeVar("_T")
 
 
-class Lake:
+class Destination:
     """
     A dataset as `to_parquet` lays it out, at an address of any kind.
 

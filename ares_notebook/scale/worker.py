@@ -22,7 +22,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
-from ares_notebook.download.fetch import Roads, bring
+from ares_notebook.download.fetch import Sources, bring
 from ares_notebook.download.report import StepReport
 from ares_notebook.errors import AresError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
@@ -30,8 +30,8 @@ from ares_notebook.parquet.object import prove, write
 from ares_notebook.runtime.loop import run, submit
 from ares_notebook.runtime.meter import Meter, metered
 from ares_notebook.runtime.tasks import Once
-from ares_notebook.runtime.threads import unbroken
-from ares_notebook.scale.object_store import Lake
+from ares_notebook.runtime.threads import uninterrupted
+from ares_notebook.scale.object_store import Destination
 from ares_notebook.scale.process import Sign, keep_blocks, make_frames_safe
 from ares_notebook.settings import Settings
 
@@ -94,12 +94,12 @@ class Brief:
     @property
     def folder(self) -> Path | None:
         """The folder that the workers are to share, if what they bring goes into one."""
-        return self.settings.cache_dir / ".ares" if self.to is None else self.lake.folder
+        return self.settings.cache_dir / ".ares" if self.to is None else self.destination.folder
 
     @property
-    def lake(self) -> Lake:
+    def destination(self) -> Destination:
         """The dataset at the address."""
-        return Lake(self.to or "", self.options, decimal=self.decimal)
+        return Destination(self.to or "", self.options, decimal=self.decimal)
 
 
 def brief_of(
@@ -182,10 +182,10 @@ def unseen_by(who: str, brief: Brief) -> str:
 
 def look(brief: Brief, job: str, files: Sequence[CacheFile]) -> list[str | None]:
     """The texts of the receipts of those of *files* that are at the address; None for the others."""
-    sign, lake, texts = Sign(get_worker(), brief.run, job), brief.lake, []
+    sign, destination, texts = Sign(get_worker(), brief.run, job), brief.destination, []
     for file in files:
         sign.give()
-        found = lake.receipt(file)
+        found = destination.receipt(file)
         texts.append(None if found is None else found.to_json())
     return texts
 
@@ -203,20 +203,20 @@ def close(run_id: str) -> None:
 
 # Jobs of one worker share a line, its budgets, and what has been asked once. All of
 # this is touched on the one background loop only.
-_DESKS: Once[_Desk] = Once()
+_SESSIONS: Once[_WorkerSession] = Once()
 _RUNS: dict[str, set[asyncio.Task[Any]]] = {}
 _SHARED_BY: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _WorkerSession:
     transport: Transport
-    roads: Roads
+    roads: Sources
     store: Store
     places: asyncio.Semaphore
 
 
-async def _open(brief: Brief, places: int) -> _Desk:
+async def _open(brief: Brief, places: int) -> _WorkerSession:
     if brief.folder is not None and not await asyncio.to_thread(sees, brief.mark or ""):
         msg = unseen_by("this worker", brief)
         raise CacheUnavailable(msg)
@@ -226,8 +226,8 @@ async def _open(brief: Brief, places: int) -> _Desk:
     store = Store(brief.settings.model_copy(update=patience))
     transport = await Transport(brief.settings).__aenter__()
     spool = Path(tempfile.gettempdir()) if brief.to else brief.settings.cache_dir
-    roads = Roads(Archive(transport, spool), Rest(transport), brief.settings.source)
-    return _Desk(transport, roads, store, asyncio.Semaphore(places))
+    roads = Sources(Archive(transport, spool), Rest(transport), brief.settings.source)
+    return _WorkerSession(transport, roads, store, asyncio.Semaphore(places))
 
 
 async def _closed(run_id: str) -> None:
@@ -235,9 +235,9 @@ async def _closed(run_id: str) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    desk = _DESKS.pop(run_id)
-    if desk is not None:
-        await desk.transport.__aexit__(None, None, None)
+    session = _SESSIONS.pop(run_id)
+    if session is not None:
+        await session.transport.__aexit__(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,19 +254,19 @@ async def _worked(brief: Brief, steps: Sequence[Step], here: _Here) -> list[Done
     if task is not None:
         _RUNS.setdefault(brief.run, set()).add(task)
         task.add_done_callback(_RUNS[brief.run].discard)
-    desk = await _DESKS.get(brief.run, partial(_open, brief, here.places))
-    desk.transport.heed(brief.limits)
+    session = await _SESSIONS.get(brief.run, partial(_open, brief, here.places))
+    session.transport.heed(brief.limits)
     if (shared_by := _SHARED_BY.get(brief.run)) is not None:
-        desk.transport.share(shared_by)
-    return await asyncio.gather(*(_one(brief, step, desk, here) for step in steps))
+        session.transport.share(shared_by)
+    return await asyncio.gather(*(_one(brief, step, session, here) for step in steps))
 
 
-async def _one(brief: Brief, step: Step, desk: _Desk, here: _Here) -> Done | Failure:
+async def _one(brief: Brief, step: Step, session: _WorkerSession, here: _Here) -> Done | Failure:
     meter = Meter(on_change=here.go_on)
     try:
-        async with desk.places:
+        async with session.places:
             with metered(meter):
-                return await _brought(brief, step, desk, meter, here.scratch)
+                return await _brought(brief, step, session, meter, here.scratch)
     except (AresError, OSError) as error:
         return error
     finally:
@@ -275,16 +275,18 @@ async def _one(brief: Brief, step: Step, desk: _Desk, here: _Here) -> Done | Fai
         here.go_on()
 
 
-async def _brought(brief: Brief, step: Step, desk: _Desk, meter: Meter, scratch: str) -> Done:
+async def _brought(
+    brief: Brief, step: Step, session: _WorkerSession, meter: Meter, scratch: str
+) -> Done:
     if brief.to is None:
-        report = await bring(step, desk.roads, desk.store)
+        report = await bring(step, session.roads, session.store)
         return Done(report, meter)
     with tempfile.TemporaryDirectory(prefix="ares-", dir=scratch) as folder:
         own = brief.settings.model_copy(update={"cache_dir": Path(folder)})
-        return await _delivered(brief, step, desk.roads, Store(own), meter)
+        return await _delivered(brief, step, session.roads, Store(own), meter)
 
 
-async def _delivered(brief: Brief, step: Step, roads: Roads, store: Store, meter: Meter) -> Done:
+async def _delivered(brief: Brief, step: Step, roads: Sources, store: Store, meter: Meter) -> Done:
     """Bring one file into a cache of the worker's own, and put it there as Parquet if it is whole."""
     store.prepare()
     # Its neighbours are not here: its edges are proven for themselves.
@@ -294,30 +296,30 @@ async def _delivered(brief: Brief, step: Step, roads: Roads, store: Store, meter
         return Done(replace(report, rows=0), meter)
     receipt = store.receipt(step.file)
     if receipt is not None:
-        await unbroken(deliver, brief.lake, step.file, store, receipt)
+        await uninterrupted(deliver, brief.destination, step.file, store, receipt)
     return Done(report, meter, None if receipt is None else receipt.to_json())
 
 
-def _is_whole(report: StepReport, step: Step, roads: Roads, store: Store) -> bool:
+def _is_whole(report: StepReport, step: Step, roads: Sources, store: Store) -> bool:
     """Whether nothing lacks that could be had; the archive alone proves no edge of a day of trades."""
     if not report.missing or roads.source != "archive":
         return not report.missing
-    have = store.have(step.file)
-    return bool(have.facts.rows) and all(
-        hole.rows is None for hole in have.unexplained(step.until_ms)
+    entry = store.entry(step.file)
+    return bool(entry.facts.rows) and all(
+        gap.rows is None for gap in entry.unexplained(step.until_ms)
     )
 
 
-def deliver(lake: Lake, file: CacheFile, store: Store, receipt: Receipt) -> None:
+def deliver(destination: Destination, file: CacheFile, store: Store, receipt: Receipt) -> None:
     """
-    Make a Parquet file of a cache file, prove it, and put it into *lake*.
+    Make a Parquet file of a cache file, prove it, and put it into *destination*.
 
     A period without rows becomes a file without rows: its receipt says why.
     """
     part = store.folder / f"{file.name}.parquet"
     try:
-        write(part, file, store.rows(file), receipt, decimal=lake.decimal)
-        prove(part, file, store.rows(file), decimal=lake.decimal)
-        lake.put(part, file)
+        write(part, file, store.rows(file), receipt, decimal=destination.decimal)
+        prove(part, file, store.rows(file), decimal=destination.decimal)
+        destination.put(part, file)
     finally:
         part.unlink(missing_ok=True)

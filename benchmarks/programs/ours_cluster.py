@@ -42,10 +42,10 @@ def carried_out(
 ) -> tuple[ares.DownloadReport, float]:
     """The report, and how long it took when the cluster was there."""
     if not workers:
-        from ares_notebook.download.run_plan import carry_out
+        from ares_notebook.download.run_plan import run_plan
 
         began = time.perf_counter()
-        return ares.run(carry_out(plan)), time.perf_counter() - began
+        return ares.run(run_plan(plan)), time.perf_counter() - began
     from distributed import Client, LocalCluster
 
     from ares_notebook import scale

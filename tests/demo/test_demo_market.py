@@ -104,7 +104,7 @@ def test_long_candles_open_where_binance_opens_them(interval: str, opens: list[s
 
 @pytest.mark.parametrize("date", DAYS)
 def test_ids_run_on(date: str) -> None:
-    """Aggregate and raw ids have no hole, within a day, over midnight and over a halt."""
+    """Aggregate and raw ids have no gap, within a day, over midnight and over a halt."""
     source = tape_of("BTCUSDT")
     first = first_id_of_day(source, day_of(date) - 1)
     end = first_id_of_day(source, day_of(date) + 1)

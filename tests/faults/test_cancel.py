@@ -21,7 +21,7 @@ from ares_notebook.cache.locks import held
 from ares_notebook.cache.store import Store
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.quality.checks import RowTally
-from ares_notebook.runtime.threads import breakable, unbroken
+from ares_notebook.runtime.threads import cancellable, uninterrupted
 
 DAY = 1 / 365.25
 # Dataset: interval, lookback in years, end. Each is one file on disk.
@@ -224,7 +224,7 @@ async def test_cancelled_twice_it_still_waits():
         gate.wait(10)
         ended.set()
 
-    task = asyncio.ensure_future(unbroken(work))
+    task = asyncio.ensure_future(uninterrupted(work))
     await asyncio.to_thread(begun.wait, 10)
     for _ in range(3):
         task.cancel()
@@ -241,7 +241,7 @@ async def test_cancelled_twice_it_still_waits():
     "long_work",
     [
         pytest.param(lambda own: file_sha256(own.cache_dir / FUTURES.name), id="bytes"),
-        pytest.param(lambda own: Store(own).have(FUTURES), id="rows"),
+        pytest.param(lambda own: Store(own).entry(FUTURES), id="rows"),
         pytest.param(lambda own: RowTally(FUTURES, 0.2).add(read_all(own)), id="checks"),
         pytest.param(lambda own: ares.prune_cache(keep=1, dry_run=False, settings=own), id="files"),
     ],
@@ -260,7 +260,7 @@ async def test_long_work_ends_when_nobody_wants_it(settings, long_work):
         long_work(settings)
         ended.set()
 
-    task = asyncio.ensure_future(breakable(work))
+    task = asyncio.ensure_future(cancellable(work))
     await asyncio.to_thread(begun.wait, 60)
     task.cancel()
     await asyncio.wait([task], timeout=0)

@@ -124,7 +124,7 @@ def leave_free(folder, pages):
     return ballast
 
 
-def with_a_hole(folder):
+def with_a_gap(folder):
     """Take a day out of a file of candles, as somebody with an editor would; it wants splicing."""
     path = folder / CANDLES[0]
     lines = path.read_bytes().splitlines(keepends=True)
@@ -138,7 +138,7 @@ def with_damage(folder):
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2, 3, 5, 9, 14, 24, 40, 60])
-@pytest.mark.parametrize("harm", [with_a_hole, with_damage])
+@pytest.mark.parametrize("harm", [with_a_gap, with_damage])
 async def test_a_disk_that_is_full(
     exchange, sound, truth, small_disk, *, record_property, harm, pages
 ):
@@ -445,7 +445,7 @@ def test_the_history_and_the_quarantine_are_closed(by_nobody, truth):
 
 def test_a_file_of_somebody_else(by_nobody, truth):
     """In a folder where each may change but his own, a file of another stays whole and is told of; the others come."""
-    with_a_hole(by_nobody.folder)
+    with_a_gap(by_nobody.folder)
     others = (by_nobody.folder / CANDLES[0]).read_bytes()
     by_nobody.folder.chmod(0o1777)
     left = by_nobody.folder / f".{CANDLES[2]}.0123abcd.part"

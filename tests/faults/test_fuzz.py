@@ -34,8 +34,8 @@ from ares_notebook.binance.inflate import lines_of
 from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json
 from ares_notebook.binance.rate_limit import Budget
-from ares_notebook.cache.entry import Have
-from ares_notebook.cache.frames import Wanted, chosen, read_cells
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import salvage
 from ares_notebook.cache.reader import read_rows
@@ -44,7 +44,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
 from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import Facts, Hole, Trouble
+from ares_notebook.model.facts import Facts, Gap, Trouble
 from ares_notebook.model.files import Series, parse_file_name
 from ares_notebook.model.rows import empty_rows, header_of
 from ares_notebook.model.time import utc
@@ -327,7 +327,7 @@ def test_headers(fuzz):
 
     def check(used, date, named, body):
         budget = Budget(6000)
-        budget.heed({"X-MBX-USED-WEIGHT-1M": used, "Date": date}, 2)
+        budget.learn({"X-MBX-USED-WEIGHT-1M": used, "Date": date}, 2)
         assert 0 <= budget.wait_seconds(2) < math.inf
         answer = SimpleNamespace(status=429, headers={"Retry-After": named})
         error = refusal(Ask("http://here", "it"), answer, body)
@@ -379,13 +379,13 @@ def test_cached_csv(fuzz, dataset, tmp_path):
             ]
         assert rows is not None or expected is None
         for wanted in (
-            Wanted(chosen(dataset, None), True, 0, 2**52),
-            Wanted(chosen(dataset, None), False, START_MS, START_MS + 3 * HOUR_MS),
+            Selection(chosen(dataset, None), True, 0, 2**52),
+            Selection(chosen(dataset, None), False, START_MS, START_MS + 3 * HOUR_MS),
         ):
-            for is_witnessed in (False, True):
-                have = Have(file, str(path), is_witnessed=is_witnessed)
+            for has_provenance in (False, True):
+                entry = CacheEntry(file, str(path), has_provenance=has_provenance)
                 try:
-                    cells = read_cells(have, wanted)
+                    cells = read_cells(entry, wanted)
                 except CorruptFile:
                     continue
                 if expected is not None:
@@ -412,7 +412,7 @@ def test_cached_csv(fuzz, dataset, tmp_path):
 
 @by_dataset
 def test_old_files_and_what_can_be_saved_of_them(fuzz, dataset, tmp_path):
-    """A file of the ancestor, whatever is wrong in it, gives rows in order, or is told to be corrupt."""
+    """A file of the original downloader, whatever is wrong in it, gives rows in order, or is told to be corrupt."""
     file = FILES[dataset]
     path = tmp_path / file.name
 
@@ -481,7 +481,7 @@ def look_at_all(settings, dataset):
         except AresError:
             continue
         except UserWarning:
-            # A window with holes is told of by a warning, which is an error in tests.
+            # A window with gaps is told of by a warning, which is an error in tests.
             continue
 
 
@@ -500,8 +500,8 @@ def receipt_of(file, path):
             covered_until_ms=START_MS + 8 * HOUR_MS,
             first_id=0,
             last_id=7,
-            gaps=(Hole(START_MS + HOUR_MS, START_MS + 2 * HOUR_MS, 1, after_id=1, before_id=3),),
-            quiet=(Hole(START_MS + 2 * HOUR_MS, START_MS + 3 * HOUR_MS),),
+            gaps=(Gap(START_MS + HOUR_MS, START_MS + 2 * HOUR_MS, 1, after_id=1, before_id=3),),
+            quiet=(Gap(START_MS + 2 * HOUR_MS, START_MS + 3 * HOUR_MS),),
         ),
         (Source("monthly archive", "http://here/a.zip", "2025-02-03T00:00:00Z", "ab" * 32),),
         (Absence(START_MS, START_MS + HOUR_MS, "rest", "2025-02-03T00:00:00+00:00", 1, 2),),
@@ -523,7 +523,7 @@ def test_receipts(fuzz, dataset, tmp_path):
         receipt = Receipt.from_json(told)
         assert receipt is None or Receipt.from_json(receipt.to_json()) == receipt
         note.write_bytes(told)
-        Store(settings).have(file)
+        Store(settings).entry(file)
         look_at_all(settings, dataset)
 
     fuzz(check, spoilt([text]), examples=30)
@@ -532,7 +532,7 @@ def test_receipts(fuzz, dataset, tmp_path):
 def test_receipts_alone(fuzz):
     """Bytes are a receipt, which is written again as the same, or none."""
     file = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
-    receipt = Receipt(file.name, 1, 2, "ab" * 32, Facts(rows=1, gaps=(Hole(1, 2, 3),)))
+    receipt = Receipt(file.name, 1, 2, "ab" * 32, Facts(rows=1, gaps=(Gap(1, 2, 3),)))
 
     def check(told):
         found = Receipt.from_json(told)

@@ -358,7 +358,7 @@ def fresh(path: Path) -> Path:
     return path
 
 
-def with_holes(folder: Path) -> None:
+def with_gaps(folder: Path) -> None:
     """Take rows out of the middle of two months."""
     for month in MONTHS[:2]:
         path = folder / f"klines_BTCUSDT_1d_{month}.csv"
@@ -379,7 +379,7 @@ def scene(exchange, victim, publish_anew, tmp_path):
         victim.start(settings, {**CANDLES, "datasets": ["klines"]})
         assert victim.awaited() == 0
         if verb == "repair":
-            with_holes(before)
+            with_gaps(before)
         elif verb == "audit":
             for month in MONTHS[:2]:
                 rows = (before / f"klines_BTCUSDT_1d_{month}.csv").read_text().splitlines()[1:]

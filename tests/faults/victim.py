@@ -44,7 +44,7 @@ VERBS = {
 }
 
 
-def carry_out(order: dict) -> None:
+def run_plan(order: dict) -> None:
     settings = ares.Settings(**order["settings"])
     if "strikes_at" in order:
         strike_at(order["strikes_at"], str(settings.cache_dir))
@@ -75,7 +75,7 @@ def started(order: dict) -> int:
         return child
     status = 1
     try:
-        carry_out(order)
+        run_plan(order)
         status = 0
     finally:
         # Not back into the loop below, whatever happens.

@@ -32,7 +32,7 @@ def test_a_pace_is_kept(hours):
     assert (bars["width"] * 24).tolist() == pytest.approx([hours] * 3)
 
 
-def test_a_hole_earns_nothing():
+def test_a_gap_earns_nothing():
     """Over a month without a payment no bar is drawn, and the yearly rate is not thinned by it."""
     frame = rates(*[0.0001] * 30)
     holed = pd.concat([frame, frame.set_index(frame.index + pd.Timedelta(days=40))])

@@ -15,9 +15,9 @@ from ares_notebook.plots.gaps import gap_lanes
 from ares_notebook.quality.findings import LOOKS
 
 
-def gaps(*holes: tuple[str, str, str], symbol: str = "BTCUSDT") -> pd.DataFrame:
+def gaps(*gaps: tuple[str, str, str], symbol: str = "BTCUSDT") -> pd.DataFrame:
     """Holes from, to, with a reason."""
-    stamps = [[pd.Timestamp(each, tz="UTC") for each in hole[:2]] for hole in holes]
+    stamps = [[pd.Timestamp(each, tz="UTC") for each in gap[:2]] for gap in gaps]
     return pd.DataFrame(
         {
             "dataset": "klines",
@@ -26,7 +26,7 @@ def gaps(*holes: tuple[str, str, str], symbol: str = "BTCUSDT") -> pd.DataFrame:
             "start": [start for start, _ in stamps],
             "end": [end for _, end in stamps],
             "missing": 2,
-            "reason": [reason for *_, reason in holes],
+            "reason": [reason for *_, reason in gaps],
             "note": "",
         }
     )
@@ -45,7 +45,7 @@ def test_a_lane_a_series_in_order_of_the_table():
 
 
 def test_two_hours_in_five_years_can_be_seen():
-    """A short hole is as wide as can be seen, around its middle; a long one has its own width."""
+    """A short gap is as wide as can be seen, around its middle; a long one has its own width."""
     lanes = gap_lanes(gaps(OLD, HALT)).set_index("reason")
     halt, old = lanes.loc["confirmed absent upstream"], lanes.loc["before listing"]
     span = (pd.Timestamp("2025-03-14T04:00") - pd.Timestamp("2020-01-01")) / pd.Timedelta(days=1)
@@ -56,8 +56,8 @@ def test_two_hours_in_five_years_can_be_seen():
     assert old["width"] == 60
 
 
-def test_short_holes_lie_on_top():
-    """Of holes that overlap the shorter one is drawn later."""
+def test_short_gaps_lie_on_top():
+    """Of gaps that overlap the shorter one is drawn later."""
     inside = ("2020-02-01", "2020-02-02", "before listing")
     lanes = gap_lanes(gaps(inside, OLD))
 
@@ -86,13 +86,13 @@ def test_nothing_missing_is_said():
 
 
 def test_an_unknown_reason_is_not_left_out():
-    """A hole whose reason has no look is an error, and not a hole less."""
+    """A gap whose reason has no look is an error, and not a gap less."""
     with pytest.raises(ValueError, match="unheard of"):
         ares.plot_gaps(gaps((*HALT[:2], "unheard of")), ax=new_axes((4, 2)))
 
 
-def test_one_hole_alone_has_a_day_around_it():
-    """The axis of a single hole of two hours spans a day."""
+def test_one_gap_alone_has_a_day_around_it():
+    """The axis of a single gap of two hours spans a day."""
     ax = ares.plot_gaps(gaps(HALT), ax=new_axes((9, 2)))
     low, high = ax.get_xlim()
 

@@ -1,4 +1,4 @@
-"""K-lines, drawn: candles or a band, and the holes."""
+"""K-lines, drawn: candles or a band, and the gaps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook.load import IncompleteData
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.klines import band_of, holes_of
+from ares_notebook.plots.klines import band_of, gaps_of
 
 ABSENT = "no candle (confirmed absent)"
 
@@ -40,7 +40,7 @@ def legend(ax) -> list[str]:
 
 def test_larger_steps_are_absences():
     """Where the index steps over candles and nothing is missing, there are none to be had."""
-    assert holes_of(hours(48, slice(10, 13))).to_numpy().tolist() == [[at(10), at(13), ABSENT]]
+    assert gaps_of(hours(48, slice(10, 13))).to_numpy().tolist() == [[at(10), at(13), ABSENT]]
 
 
 def test_what_is_missing_is_no_absence():
@@ -48,7 +48,7 @@ def test_what_is_missing_is_no_absence():
     frame = hours(48, slice(10, 16))
     frame.attrs["missing"] = [(at(12), at(14)), (at(46), at(48))]
 
-    assert holes_of(frame).to_numpy().tolist() == [
+    assert gaps_of(frame).to_numpy().tolist() == [
         [at(10), at(12), ABSENT],
         [at(12), at(14), "missing"],
         [at(14), at(16), ABSENT],
@@ -56,21 +56,21 @@ def test_what_is_missing_is_no_absence():
     ]
 
 
-def test_months_of_unlike_length_are_no_holes():
+def test_months_of_unlike_length_are_no_gaps():
     """Candles of a month follow one another, though February is shorter."""
     index = pd.date_range("2024-01-01", periods=14, freq="MS", tz="UTC")
     frame = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0}, index=index)
 
-    assert holes_of(frame).empty
-    assert len(holes_of(frame.drop(index=index[5]))) == 1
+    assert gaps_of(frame).empty
+    assert len(gaps_of(frame.drop(index=index[5]))) == 1
 
 
 def test_a_frame_without_attrs_is_drawn():
-    """A frame that lost its attrs on the way has holes only where its index has."""
+    """A frame that lost its attrs on the way has gaps only where its index has."""
     frame = hours(24, slice(3, 4))
     frame.attrs = {}
 
-    assert holes_of(frame)["what"].tolist() == [ABSENT]
+    assert gaps_of(frame)["what"].tolist() == [ABSENT]
 
 
 @pytest.mark.parametrize("most", [7, 50, 1000])
@@ -85,7 +85,7 @@ def test_a_band_keeps_the_extremes(most):
     assert band["close"].iloc[-1] == frame["close"].iloc[-1]
 
 
-def test_no_line_over_a_hole():
+def test_no_line_over_a_gap():
     """Where there is no candle the band has empty cells, so the line breaks."""
     band = band_of(hours(300, slice(100, 110)))
 
@@ -116,7 +116,7 @@ def test_each_row_is_a_candle():
 
 
 async def test_a_real_window_is_drawn(settings):
-    """A halt and a hole that somebody made are two looks, and only what occurs is explained."""
+    """A halt and a gap that somebody made are two looks, and only what occurs is explained."""
     await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-04-01", settings=settings)
     whole = ares.plot_klines(
         ares.load_klines("BTCUSDT", "1h", "2025-02-01", "2025-03-01", settings=settings),
@@ -144,7 +144,7 @@ def test_one_candle_and_none():
 
 @pytest.mark.parametrize("count", [100, 5_000])
 def test_candles_in_any_order_draw_the_same(count):
-    """Sorted otherwise, a complete window is drawn without a hole, as candles and as a band."""
+    """Sorted otherwise, a complete window is drawn without a gap, as candles and as a band."""
     stamps = pd.date_range("2025-01-01", periods=count, freq="h", tz="UTC", name="timestamp")
     frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 1.0), index=stamps)
 

@@ -171,8 +171,8 @@ def check_gaps(cache: Cache, window: Window) -> bool:
     gaps = _asked(ares.find_gaps, window, cache.settings)
     for row in gaps.to_dict("records"):
         # Between trades a gap begins and ends in the milliseconds of those beside it.
-        beside = _MILLISECOND * (window.place.dataset == "agg_trades")
-        one = Window(window.place, row["start"] + beside, row["end"] - beside)
+        neighbours = _MILLISECOND * (window.place.dataset == "agg_trades")
+        one = Window(window.place, row["start"] + neighbours, row["end"] - neighbours)
         if row["reason"] in ABSENT:
             lacking = cache.lacking(one)
             hold("I2/absent", not lacking, f"{one}: {row['reason']}, and there is {lacking[:2]}")

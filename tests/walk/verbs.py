@@ -70,7 +70,7 @@ class Verbs(World):
 
     @step(at=SMALL, source=SOURCES, recheck=st.booleans(), end=st.none() | SMALL)
     def repair(self, at: int, source: str, recheck: bool, end: int | None) -> None:  # noqa: FBT001
-        """Close the holes."""
+        """Close the gaps."""
         place = self.place(at)
         until = None if end is None else self.until(at, end)[1]
         verb = ares.repair_gaps(

@@ -12,21 +12,21 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.damage import copy_aside
-from ares_notebook.cache.entry import Have
+from ares_notebook.cache.damage import quarantine_copy
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.store import Store
-from ares_notebook.cache.writer import Part, Patch
+from ares_notebook.cache.writer import FileWriter, Patch
 from ares_notebook.download.decide import Step
 from ares_notebook.model.evidence import Absence
-from ares_notebook.model.facts import ALONE, Facts, Hole
+from ares_notebook.model.facts import ALONE, Facts, Gap
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import find_holes, is_final, meets, unasked, unexplained
+from ares_notebook.model.gaps import gaps_in, is_final, meets, unasked, unexplained
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.time import utc
-from ares_notebook.runtime.threads import unbroken
+from ares_notebook.runtime.threads import uninterrupted
 
-__all__ = ["Draft"]
+__all__ = ["FileUpdate"]
 
 _PASSING_MS = 10_000
 
@@ -35,9 +35,9 @@ _PASSING_MS = 10_000
 _CORES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-class Draft:
+class FileUpdate:
     """
-    The next version of one cache file: what is there, with patches in its holes.
+    The next version of one cache file: what is there, with patches in its gaps.
 
     A context manager; nothing of it is in the cache until `commit`, and what was
     not committed is removed.
@@ -54,20 +54,20 @@ class Draft:
         self.file = step.file
         self.until_ms = self._wanted_ms = step.until_ms
         self._now_ms = now_ms
-        self._have = step.have
+        self._have = step.entry
         self._store = store
         self._stack = ExitStack()
-        self._part: Part | None = None
+        self._part: FileWriter | None = None
         # An old or unreadable file stays in place until a whole one replaces it.
         anew = step.action == "fetch"
-        self._facts = Facts() if anew else step.have.facts
-        self._sources = () if anew else step.have.sources
-        self._absences = step.have.absences
+        self._facts = Facts() if anew else step.entry.facts
+        self._sources = () if anew else step.entry.sources
+        self._absences = step.entry.absences
         self._anew = anew
         # An old file is completed in its own columns, and stays an old file.
-        is_old = step.have.legacy and not anew
-        self._columns = self.file.dataset.ancestor_names if is_old else None
-        if is_old and not step.have.is_witnessed:
+        is_old = step.entry.legacy and not anew
+        self._columns = self.file.dataset.original_names if is_old else None
+        if is_old and not step.entry.has_provenance:
             self.add_source("legacy", step.file.name)
         self.is_unpublished = False
         # The zip that was read and ends inside a line, if one did.
@@ -86,7 +86,7 @@ class Draft:
         self._stack.__exit__(kind, error, trace)
 
     @property
-    def part(self) -> Part | None:
+    def part(self) -> FileWriter | None:
         """Its rows in a temporary file; None where it has none but those of the cache."""
         return self._part
 
@@ -102,11 +102,11 @@ class Draft:
         return self._part.facts if self._part else self._facts
 
     @property
-    def wanted(self) -> Hole:
+    def wanted(self) -> Gap:
         """All that the file must hold: up to the last candle that is closed."""
         start_ms, until_ms = self.file.period.start_ms, self.until_ms
-        whole = find_holes(self.file, Facts(), until_ms)
-        return whole[0] if whole else Hole(start_ms, start_ms)
+        whole = gaps_in(self.file, Facts(), until_ms)
+        return whole[0] if whole else Gap(start_ms, start_ms)
 
     @property
     def new_rows(self) -> int:
@@ -115,11 +115,11 @@ class Draft:
             return self.facts.rows if self._is_no_loss else 0
         return max(0, self.facts.rows - self._have.facts.rows)
 
-    def unexplained(self) -> list[Hole]:
+    def unexplained(self) -> list[Gap]:
         """What no proof explains yet; see `model.gaps.unexplained`."""
         return self.outcome.unexplained(self.until_ms)
 
-    def left(self) -> list[Hole]:
+    def left(self) -> list[Gap]:
         """
         What of all that was wanted is not proven.
 
@@ -129,13 +129,13 @@ class Draft:
         is_cut = self._wanted_ms - self.until_ms > _PASSING_MS
         return self.outcome.unexplained(self._wanted_ms if is_cut else self.until_ms)
 
-    def unasked(self) -> list[Hole]:
+    def unasked(self) -> list[Gap]:
         """What of it the archive has not been asked for either; see `model.gaps.unasked`."""
         now = self.outcome
-        return unasked(self.file, now.holes(self.until_ms), now.absences)
+        return unasked(self.file, now.gaps(self.until_ms), now.absences)
 
     @property
-    def outcome(self) -> Have:
+    def outcome(self) -> CacheEntry:
         """What the cache would hold if this were committed."""
         is_altered = self._have.is_altered and not self._anew
         return replace(self._have, facts=self.facts, absences=self._absences, is_altered=is_altered)
@@ -157,20 +157,20 @@ class Draft:
         """Want nothing that is later than now: it is not over."""
         self.until_ms = min(self.until_ms, self._now_ms())
 
-    def record(self, holes: Iterable[Hole], evidence: str) -> None:
+    def record(self, gaps: Iterable[Gap], evidence: str) -> None:
         """
-        Remember an answer about *holes*, given now.
+        Remember an answer about *gaps*, given now.
 
         Parameters
         ----------
-        holes : iterable of Hole
+        gaps : iterable of Gap
         evidence : str
             A word of `model.evidence.EVIDENCE`.
         """
         at = utc(self._now_ms()).isoformat(timespec="seconds")
         told = tuple(
-            Absence(hole.start_ms, hole.end_ms, evidence, at, hole.after_id, hole.before_id)
-            for hole in holes
+            Absence(gap.start_ms, gap.end_ms, evidence, at, gap.after_id, gap.before_id)
+            for gap in gaps
         )
         same = {(each.start_ms, each.end_ms, each.evidence) for each in told}
         kept = (
@@ -186,24 +186,24 @@ class Draft:
         same = [each for each in self._sources if (each.road, each.url) != (road, url)]
         self._sources = (*same, Source(road, url, at, sha256))
 
-    def new_part(self) -> Part:
+    def new_part(self) -> FileWriter:
         """A temporary file to fill; removed with the draft unless it is committed."""
         return self._stack.enter_context(self._store.part(self.file, self._columns))
 
-    async def poured(self, lines: Iterator[Lines]) -> Part:
+    async def write(self, lines: Iterator[Lines]) -> FileWriter:
         """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
         part = self.new_part()
         async with _cores():
-            await asyncio.to_thread(part.pour, lines)
+            await asyncio.to_thread(part.write_all, lines)
         return part
 
     async def splice(self, patches: list[Patch]) -> None:
-        """Put *patches* into their holes, in a thread."""
+        """Put *patches* into their gaps, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
             self._part = patches[0].part
         elif patches:
-            self._part = await self.poured(self._spliced(patches))
+            self._part = await self.write(self._spliced(patches))
 
     def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
         # Slow to import, and a new file needs no splicing.
@@ -237,14 +237,14 @@ class Draft:
         self.record(now.unnoted_edges(self.until_ms), "neighbours")
         # Edges that the neighbouring days prove are kept, for when these are gone.
         # What is known of later than is wanted now is kept, too.
-        open_holes = replace(now, beside=ALONE).holes(self.file.grid_end_ms)
-        open_holes += now.holes(self.file.grid_end_ms)
-        absences = _worth_keeping(self.file, open_holes, self._absences)
-        final = is_final(self.file, self.facts, absences, self.until_ms, self._have.beside)
+        open_gaps = replace(now, neighbours=ALONE).gaps(self.file.grid_end_ms)
+        open_gaps += now.gaps(self.file.grid_end_ms)
+        absences = _worth_keeping(self.file, open_gaps, self._absences)
+        final = is_final(self.file, self.facts, absences, self.until_ms, self._have.neighbours)
         if self._part is not None and self.facts.rows and self._is_no_loss:
             if self._anew and self._have.is_altered:
-                await unbroken(copy_aside, self._store, self._have)
-            await unbroken(
+                await uninterrupted(quarantine_copy, self._store, self._have)
+            await uninterrupted(
                 self._store.commit,
                 self._part,
                 sources=self._sources,
@@ -253,7 +253,7 @@ class Draft:
             )
         elif self._is_worth_a_note(absences):
             known = replace(self._have, absences=absences, sources=self._sources)
-            await unbroken(self._store.note, known, final=final)
+            await uninterrupted(self._store.note, known, final=final)
 
     @property
     def _is_no_loss(self) -> bool:
@@ -267,7 +267,7 @@ class Draft:
     def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
         if self._anew and self._have.path is not None:
             return False
-        is_unknown = self._have.path is not None and not self._have.is_witnessed
+        is_unknown = self._have.path is not None and not self._have.has_provenance
         return absences != self._have.absences or is_unknown
 
 
@@ -277,11 +277,11 @@ def _cores() -> asyncio.Semaphore:
 
 
 def _worth_keeping(
-    file: CacheFile, holes: list[Hole], absences: Iterable[Absence]
+    file: CacheFile, gaps: list[Gap], absences: Iterable[Absence]
 ) -> tuple[Absence, ...]:
-    """The answers that speak of a hole; those that are no proof only where there is none."""
-    speaking = [each for each in absences if any(meets(hole, each) for hole in holes)]
-    left = unexplained(file, holes, speaking)
+    """The answers that speak of a gap; those that are no proof only where there is none."""
+    speaking = [each for each in absences if any(meets(gap, each) for gap in gaps)]
+    left = unexplained(file, gaps, speaking)
     return tuple(
-        each for each in speaking if each.is_proof or any(meets(hole, each) for hole in left)
+        each for each in speaking if each.is_proof or any(meets(gap, each) for gap in left)
     )
