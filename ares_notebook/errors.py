@@ -180,7 +180,7 @@ class IncompleteDownload(AresError):
     """
 
     def __init__(self, message: str, report: Any) -> None:
-        # Any: the report stands floors above, and nothing here may know of it.
+        # Any: the report is of a layer above, and nothing here may know of it.
         super().__init__(message)
         self.report = report
 

@@ -213,7 +213,7 @@ class Pages:
         end = min(first + series.dataset.rest_rows, last + 1)
 
         def can_be(page: Lines) -> _Marks:
-            # What comes behind the hole's last id is about as late as the hole's end.
+            # What comes behind the gap's last id is about as late as the gap's end.
             is_behind = page.stamps_us >= (gap.end_ms - 1) * 1000 - _DISORDER_US
             return (page.keys >= first) & ((page.keys <= last) | is_behind)
 

@@ -73,11 +73,11 @@ def _in_words(names: str, table: pd.DataFrame, gaps: pd.DataFrame) -> str:
     absent = gaps[~is_open & (gaps["missing"] > 0)]
     held = f"{names}: {len(table):,} files, {int(table['rows'].sum()):,} rows"
     if is_open.any():
-        return f"{held}, {many(int(is_open.sum()), 'hole')} to close."
+        return f"{held}, {many(int(is_open.sum()), 'gap')} to close."
     if absent.empty:
         return f"{held}, complete."
     rows = many(int(absent["missing"].sum()), "row")
-    return f"{held}, complete: {rows} missing at the exchange itself ({many(len(absent), 'hole')})."
+    return f"{held}, complete: {rows} missing at the exchange itself ({many(len(absent), 'gap')})."
 
 
 def picture_html(cache_view: CacheView) -> str:
@@ -97,7 +97,7 @@ def gaps_html(cache_view: CacheView) -> str:
     parts = [_table(left) if len(left) else line("No gap is left to close.")]
     if len(told):
         parts.append(folded(f"Explained by the exchange: {len(told):,}", _table(told)))
-    return f'<div class="ares-holes">{"".join(parts)}</div>'
+    return f'<div class="ares-gaps">{"".join(parts)}</div>'
 
 
 def _table(gaps: pd.DataFrame) -> str:

@@ -151,6 +151,6 @@ def _literal(value: object) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(_literal, value))}]"
-    # Text as Python writes it, whatever is in it, in the quotes of the house.
+    # Text as Python writes it, whatever is in it, in double quotes.
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if escaped.isprintable() else repr(str(value))

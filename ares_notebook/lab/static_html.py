@@ -102,7 +102,7 @@ body[data-jp-theme-light="false"] .ares-panel select{appearance:auto;background-
   color:inherit;background:none}
 .ares-panel .ares-hint{color:var(--jp-ui-font-color2,#666)}
 .ares-panel .ares-coverage svg{max-width:100%;height:auto;display:block}
-.ares-panel .ares-holes{overflow-x:auto}
+.ares-panel .ares-gaps{overflow-x:auto}
 .ares-panel summary{cursor:pointer}
 .ares-panel .ares-code{flex-flow:column;height:auto;width:100%;margin:10px 0 0}
 .ares-panel .ares-code textarea{font-family:var(--jp-code-font-family,monospace);width:100%;

@@ -59,7 +59,7 @@ class ParquetReport:
 
     Examples
     --------
-    >>> report = ParquetReport(Path("destination"), (ParquetItem("klines_BTCUSDT_1h_2025-01.csv", "write", 744, 30_000),))
+    >>> report = ParquetReport(Path("lake"), (ParquetItem("klines_BTCUSDT_1h_2025-01.csv", "write", 744, 30_000),))
     >>> bool(report), report.rows, print(report)
     lake: 1 file written, 0 there already; 744 rows, 30.0 KB
     (True, 744, None)

@@ -28,7 +28,7 @@ class Panel:
         self.alert = self.root.get_by_role("alert")
         self.estimate = self.root.locator(".ares-estimate")
         self.picture = self.root.locator(".ares-coverage").get_by_role("img")
-        self.gaps = self.root.locator(".ares-holes")
+        self.gaps = self.root.locator(".ares-gaps")
         self.code = self.root.get_by_role("textbox", name="Code")
 
     def field(self, label: str) -> Locator:
