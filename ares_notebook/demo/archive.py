@@ -30,7 +30,7 @@ class Entry:
     size: int = -1
 
 
-class Archive:
+class ArchiveServer:
     """
     Objects under ``/data`` and their listing.
 

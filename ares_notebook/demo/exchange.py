@@ -12,12 +12,12 @@ from typing import Any, Self
 from aiohttp import web
 
 from ares_notebook.demo.answers import Answer
-from ares_notebook.demo.archive import Archive
+from ares_notebook.demo.archive import ArchiveServer
 from ares_notebook.demo.faults import PLAIN, Delivery, Fault, first_that_strikes
 from ares_notebook.demo.info import Rates
 from ares_notebook.demo.market import Market, SyntheticMarket
 from ares_notebook.demo.names import moment_of, ms_of
-from ares_notebook.demo.reception import FALLBACK, LISTING, Ask, Reception
+from ares_notebook.demo.reception import FALLBACK, LISTING, Asked, Reception
 from ares_notebook.demo.recording import Recording
 from ares_notebook.demo.replay import ReplayMarket, ReplayShelf
 from ares_notebook.demo.request import Request
@@ -103,7 +103,7 @@ class DemoExchange:
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
         market, shelf = _sources(replay, trades_per_day)
-        self._archive = Archive(
+        self._archive = ArchiveServer(
             shelf, self._published_until, f"{trades_per_day}", archive_memory_bytes
         )
         rates = Rates(weight_limit, _FUTURES_LIMIT, window_seconds)
@@ -308,7 +308,7 @@ class DemoExchange:
             await asyncio.sleep(self.latency_seconds)
         return answer, delivery
 
-    def _note(self, ask: Ask, answer: Answer, delivery: Delivery) -> None:
+    def _note(self, ask: Asked, answer: Answer, delivery: Delivery) -> None:
         """Write a request down."""
         status = answer.status if delivery.has_head else 0
         request = Request(ask.method, ask.path, dict(ask.items), status, answer.weight, ask.headers)
@@ -343,10 +343,10 @@ def _sources(replay: str | Path | None, trades_per_day: int) -> tuple[Market, Sh
     return ReplayMarket(recording), ReplayShelf(recording)
 
 
-def _ask_of(request: web.Request) -> Ask:
+def _ask_of(request: web.Request) -> Asked:
     """A request, taken off the wire."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Ask(request.method, request.path, list(request.query.items()), headers)
+    return Asked(request.method, request.path, list(request.query.items()), headers)
 
 
 def _target_of(request: web.Request) -> str:

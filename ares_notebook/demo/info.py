@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ares_notebook.demo.market import Listing
+from ares_notebook.demo.market import MarketListing
 from ares_notebook.demo.symbols import Road
 
 MINUTE_SECONDS = 60
@@ -55,7 +55,7 @@ class Rates:
         return [weight, {**raw, "limit": 300_000}] if road == "spot" else [weight]
 
 
-def describe(one: Listing, road: Road) -> dict[str, Any]:
+def describe(one: MarketListing, road: Road) -> dict[str, Any]:
     """A symbol in the words of its road."""
     return _spot_symbol(one) if road == "spot" else _futures_symbol(one)
 
@@ -65,7 +65,7 @@ def _eighths(units: int) -> str:
     return f"{units // 10**8}.{units % 10**8:08d}"
 
 
-def _spot_symbol(one: Listing) -> dict[str, Any]:
+def _spot_symbol(one: MarketListing) -> dict[str, Any]:
     """A symbol as spot describes it."""
     return {
         "symbol": one.symbol,
@@ -84,7 +84,7 @@ def _spot_symbol(one: Listing) -> dict[str, Any]:
     }
 
 
-def _futures_symbol(one: Listing) -> dict[str, Any]:
+def _futures_symbol(one: MarketListing) -> dict[str, Any]:
     """A symbol as futures describes it."""
     return {
         "symbol": one.symbol,
@@ -100,7 +100,7 @@ def _futures_symbol(one: Listing) -> dict[str, Any]:
     }
 
 
-def _filters(one: Listing) -> list[dict[str, str]]:
+def _filters(one: MarketListing) -> list[dict[str, str]]:
     """The grid that prices and quantities lie on."""
     tick, step = _eighths(one.tick), _eighths(one.step)
     return [

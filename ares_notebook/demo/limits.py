@@ -13,7 +13,7 @@ _PATIENCE = 3
 
 
 @dataclass(slots=True)
-class Budget:
+class WeightCounter:
     """
     Request weight of one address, in windows that start at multiples of their length.
 

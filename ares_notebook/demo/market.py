@@ -27,7 +27,7 @@ _MARK_PRICE_FROM_MS = minute_of("2023-11-01") * 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class MarketListing:
     """
     What ``exchangeInfo`` says about a symbol; *tick* and *step* in units of the eighth decimal.
 
@@ -47,7 +47,7 @@ class Listing:
 class Market(Protocol):
     """Where REST takes its answers from. Times in µs since the epoch."""
 
-    def listings(self, road: Road, now_us: int) -> Sequence[Listing]:
+    def listings(self, road: Road, now_us: int) -> Sequence[MarketListing]:
         """Symbols that are known at a moment."""
 
     def klines(
@@ -88,10 +88,10 @@ class SyntheticMarket:
         """The tape of a symbol."""
         return Tape(INSTRUMENTS[road][symbol], self._trades_per_day)
 
-    def listings(self, road: Road, now_us: int) -> list[Listing]:
+    def listings(self, road: Road, now_us: int) -> list[MarketListing]:
         """Symbols that are known at a moment; one that is gone stays listed."""
         return [
-            Listing(
+            MarketListing(
                 symbol=one.symbol,
                 base=one.base,
                 quote=one.quote,

@@ -10,9 +10,9 @@ from email.utils import formatdate
 from typing import Protocol
 
 from ares_notebook.demo.answers import HTML, Answer, banned, error, no_such_path, too_much
-from ares_notebook.demo.archive import Archive
+from ares_notebook.demo.archive import ArchiveServer
 from ares_notebook.demo.info import Rates
-from ares_notebook.demo.limits import Budget, Verdict
+from ares_notebook.demo.limits import Verdict, WeightCounter
 from ares_notebook.demo.market import Market
 from ares_notebook.demo.rest import ENDPOINTS, Account, Call, Moment, call
 
@@ -31,7 +31,7 @@ _API_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Asked:
     """
     A request, without the wire.
 
@@ -77,15 +77,17 @@ class Reception:
         The times.
     """
 
-    def __init__(self, market: Market, archive: Archive, rates: Rates, clocks: Clocks) -> None:
+    def __init__(
+        self, market: Market, archive: ArchiveServer, rates: Rates, clocks: Clocks
+    ) -> None:
         self._market = market
         self._archive = archive
         self._rates = rates
         self._clocks = clocks
-        self._budgets: dict[Account, Budget] = {
-            "spot": Budget(rates.spot, rates.seconds),
-            "um": Budget(rates.um, rates.seconds),
-            "funding": Budget(_FUNDING_LIMIT, _FUNDING_SECONDS),
+        self._budgets: dict[Account, WeightCounter] = {
+            "spot": WeightCounter(rates.spot, rates.seconds),
+            "um": WeightCounter(rates.um, rates.seconds),
+            "funding": WeightCounter(_FUNDING_LIMIT, _FUNDING_SECONDS),
         }
 
     def spend(self, weight: int) -> None:
@@ -96,7 +98,7 @@ class Reception:
         """Weight of spot that each window saw, by its start (s since the epoch)."""
         return dict(self._budgets["spot"].spent)
 
-    def answer(self, ask: Ask, known_status: int | None = None) -> Answer:
+    def answer(self, ask: Asked, known_status: int | None = None) -> Answer:
         """
         Answer a request.
 
@@ -118,7 +120,7 @@ class Reception:
             return _face(ask.headers.get("host", ""))
         return self._api_answer(ask, known_status)
 
-    def _api_answer(self, ask: Ask, known_status: int | None) -> Answer:
+    def _api_answer(self, ask: Asked, known_status: int | None) -> Answer:
         """An answer of the API, with what is used of the budget in its head."""
         asked = self._understood(ask)
         budget = self._budgets[asked.account]
@@ -133,7 +135,7 @@ class Reception:
         answer = asked.run() if known_status is None else Answer(known_status, b"")
         return replace(answer, headers={**headers, **answer.headers}, weight=asked.weight)
 
-    def _understood(self, ask: Ask) -> Call:
+    def _understood(self, ask: Asked) -> Call:
         """What a request asks for, and what it costs."""
         # The data-only host serves spot alone.
         path = ask.path.removeprefix(FALLBACK) if "/fapi/" not in ask.path else ask.path

@@ -27,7 +27,7 @@ Row = list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class RecordedSeries:
     """Names the rows that belong together: road, kind, symbol, and interval of k-lines."""
 
     road: Road
@@ -140,7 +140,7 @@ class Recording:
                 return archive.read(archive.namelist()[0])
         return self.members[key].read_bytes() if key in self.members else self.funding_months[key]
 
-    def _table(self, series: Series) -> Table:
+    def _table(self, series: RecordedSeries) -> Table:
         """
         All recorded rows of a series, in order of their ids or open times, each once.
 
@@ -158,7 +158,7 @@ class Recording:
         times = [microseconds(cells[5]) for cells in rows] if series.has_ids else keys
         return Table(np.array(keys, np.int64), np.array(times, np.int64), rows)
 
-    def _keys_of(self, series: Series) -> Iterator[str]:
+    def _keys_of(self, series: RecordedSeries) -> Iterator[str]:
         """Keys of the files of a series, monthly ones first."""
         for cadence in ("monthly", "daily"):
             interval = "1mo" if series.interval == "1M" else series.interval or None
@@ -172,6 +172,6 @@ def microseconds(cell: bytes) -> int:
     return value if value >= _MICROSECONDS_FROM else value * 1_000
 
 
-def _key_of(series: Series, cells: Row) -> int:
+def _key_of(series: RecordedSeries, cells: Row) -> int:
     """What a row is known by."""
     return int(cells[0]) if series.has_ids else microseconds(cells[0])

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from ares_notebook.demo.grid import open_of
-from ares_notebook.demo.market import Listing
+from ares_notebook.demo.market import MarketListing
 from ares_notebook.demo.names import ms_of, period_of
-from ares_notebook.demo.recording import Recording, Row, Series, microseconds
+from ares_notebook.demo.recording import RecordedSeries, Recording, Row, microseconds
 from ares_notebook.demo.symbols import Road
 from ares_notebook.demo.window import Window
 from ares_notebook.demo.zips import pack
@@ -78,7 +78,7 @@ class ReplayMarket:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def listings(self, road: Road, now_us: int) -> list[Listing]:
+    def listings(self, road: Road, now_us: int) -> list[MarketListing]:
         """Symbols of which anything was recorded; one whose recording is over trades no more."""
         over_us = now_us - _LATEST_END_US
         return [
@@ -103,7 +103,7 @@ class ReplayMarket:
         self, road: Road, symbol: str, interval: str, window: Window, *, now_us: int, micros: bool
     ) -> bytes:
         """A page of k-lines, as a JSON array."""
-        page = self._page(Series(road, "klines", symbol, interval), window, now_us)
+        page = self._page(RecordedSeries(road, "klines", symbol, interval), window, now_us)
         # The archive has candles off the grid (2018-02), and REST never has.
         page = [cells for cells in page if _is_on_grid(interval, microseconds(cells[0]))]
         return _array(_kline(cells, micros=micros) for cells in page)
@@ -112,7 +112,7 @@ class ReplayMarket:
         self, road: Road, symbol: str, window: Window, *, now_us: int, micros: bool
     ) -> bytes:
         """A page of aggregate trades, as a JSON array."""
-        table = self._recording.table(Series(road, "aggTrades", symbol))
+        table = self._recording.table(RecordedSeries(road, "aggTrades", symbol))
         chosen = window.rows(table.times_us, now_us)
         if window.from_id is not None:
             first = int(np.searchsorted(table.keys, window.from_id))
@@ -122,7 +122,7 @@ class ReplayMarket:
 
     def funding(self, symbol: str, window: Window, *, now_us: int) -> bytes:
         """A page of funding events, as a JSON array."""
-        page = self._page(Series("um", "fundingRate", symbol), window, now_us)
+        page = self._page(RecordedSeries("um", "fundingRate", symbol), window, now_us)
         name = symbol.encode()
         return _array(
             b'{"symbol":"%b","fundingTime":%b,"fundingRate":"%b","markPrice":""}'
@@ -130,16 +130,16 @@ class ReplayMarket:
             for cells in page
         )
 
-    def _page(self, series: Series, window: Window, now_us: int) -> list[Row]:
+    def _page(self, series: RecordedSeries, window: Window, now_us: int) -> list[Row]:
         """The rows of a series, keyed by time, that a window wants."""
         table = self._recording.table(series)
         return table.rows[window.rows(table.times_us, now_us)]
 
 
-def _listing(symbol: str, *, is_trading: bool) -> Listing:
+def _listing(symbol: str, *, is_trading: bool) -> MarketListing:
     """A symbol, parted into base and quote as well as its name tells."""
     quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
-    return Listing(symbol, symbol.removesuffix(quote), quote, is_trading=is_trading)
+    return MarketListing(symbol, symbol.removesuffix(quote), quote, is_trading=is_trading)
 
 
 def _is_on_grid(interval: str, opened_us: int) -> bool:

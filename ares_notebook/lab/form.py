@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
-from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, Sources
+from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, MarketSources
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.intervals import INTERVALS
 from ares_notebook.model.time import as_utc
@@ -55,7 +55,7 @@ class Form:
         on_cluster: bool = False,
     ) -> None:
         self._on_cluster = on_cluster
-        self._sources = Sources(given)
+        self._sources = MarketSources(given)
         self._known: tuple[str, ...] = ()
         self._make_what(given)
         self._make_ticks(datasets)

@@ -10,7 +10,7 @@ from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument
 from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
 
-__all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "Sources"]
+__all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "MarketSources"]
 
 BINANCE = "Binance"
 DEMO = "Demo (made up, offline)"
@@ -31,7 +31,7 @@ _HINTS = {
 _LISTING = "/data.binance.vision"
 
 
-class Sources:
+class MarketSources:
     """
     The sources of one panel; the demo exchange is started when it is chosen, and never else.
 

@@ -139,7 +139,7 @@ svg{width:100%;height:auto}
 """
 
 
-class _Report(Protocol):
+class _Quality(Protocol):
     """What the page tells of: a `QualityReport`."""
 
     @property
@@ -165,7 +165,7 @@ class _Report(Protocol):
     def __bool__(self) -> bool: ...
 
 
-def page(report: _Report) -> str:
+def page(report: _Quality) -> str:
     """
     The page of one validation.
 
@@ -200,7 +200,7 @@ def page(report: _Report) -> str:
     )
 
 
-def _head(report: _Report) -> str:
+def _head(report: _Quality) -> str:
     errors = sum(each.severity == "error" for each in report.findings)
     count = int((~report.gaps["reason"].isin(EXPLAINED)).sum())
     verdict = "No error was found" if report else f"Errors were found ({errors})"

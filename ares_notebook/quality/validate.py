@@ -101,7 +101,7 @@ def validate_cache(
     entries = [
         each for span in spans(store, symbol, interval) for each in entries_of(store, span.files)
     ]
-    audit = _Audit(store, entries, chosen.price_jump_share)
+    audit = _Validation(store, entries, chosen.price_jump_share)
     for entry in tracked(entries, chosen, "validate"):
         audit.look_at(entry)
     sound = [file for file in files if file not in audit.unreadable]
@@ -144,7 +144,7 @@ def _files(store: Store, symbol: str | None, interval: str | None) -> list[Cache
     return files
 
 
-class _Audit:
+class _Validation:
     """Looks at one file after the other, and keeps what it found."""
 
     def __init__(

@@ -162,18 +162,20 @@ async def run_plans_on(
     CacheUnavailable, WrongMarket, UnknownSymbol, UnfitEnvironment, WorkerLost
         As there.
     """
-    return await _carried_out(plans, brief_of(plans[0].settings), _line_of(client), 1, on_progress)
+    return await _carried_out(
+        plans, brief_of(plans[0].settings), _address_of(client), 1, on_progress
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _SchedulerAddress:
     """Where a scheduler is, and how it is spoken to."""
 
     address: str
     security: Any
 
 
-def _line_of(client: Client) -> _Line:
+def _address_of(client: Client) -> _SchedulerAddress:
     # None before a client has connected, and after it was closed.
     scheduler = getattr(client, "scheduler", None)
     if scheduler is None or not hasattr(scheduler, "address"):
@@ -182,13 +184,13 @@ def _line_of(client: Client) -> _Line:
             f"or leave it out for a cluster of this machine"
         )
         raise BadArgument(msg)
-    return _Line(str(scheduler.address), client.security)
+    return _SchedulerAddress(str(scheduler.address), client.security)
 
 
 @contextmanager
-def _cluster(client: Client | None) -> Iterator[_Line]:
+def _cluster(client: Client | None) -> Iterator[_SchedulerAddress]:
     if client is not None:
-        yield _line_of(client)
+        yield _address_of(client)
         return
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         # A worker that imports the script which starts it: without this, it would start workers too.
@@ -203,13 +205,13 @@ def _cluster(client: Client | None) -> Iterator[_Line]:
         )
         raise UnfitEnvironment(msg) from error
     with own as cluster:
-        yield _Line(cluster.scheduler_address, cluster.security)
+        yield _SchedulerAddress(cluster.scheduler_address, cluster.security)
 
 
 async def _carried_out(
     plans: Sequence[Plan],
     brief: Brief,
-    line: _Line,
+    line: _SchedulerAddress,
     addresses: int,
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
@@ -243,7 +245,7 @@ async def _done(
     return await run_plans(plans, on_progress=on_progress, executor=executor)
 
 
-async def _client(line: _Line) -> Client:
+async def _client(line: _SchedulerAddress) -> Client:
     """A client of our own, for the loop that the work runs on."""
     try:
         client: Client = await Client(  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ import pytest
 from conftest import NOW, ask_of
 
 from ares_notebook.demo import DemoExchange
-from ares_notebook.demo.limits import Budget
+from ares_notebook.demo.limits import WeightCounter
 
 # A window that began long ago on all clocks, and does not end while a test runs.
 LONG = 1_000_000
@@ -86,7 +86,7 @@ def test_futures_have_a_budget_of_their_own() -> None:
 
 def test_funding_has_a_count_of_its_own() -> None:
     """Funding allows 500 requests in five minutes, whatever the weight."""
-    budget = Budget(500, 300)
+    budget = WeightCounter(500, 300)
 
     verdicts = [budget.charge(1, 1_000_000_000.0) for _ in range(501)]
 
@@ -96,7 +96,7 @@ def test_funding_has_a_count_of_its_own() -> None:
 @pytest.mark.parametrize(("now", "wait"), [(120.0, 60.0), (179.5, 0.5)])
 def test_windows_are_multiples_of_their_length(now: float, wait: float) -> None:
     """A window ends at the next multiple of its length, and then all is forgiven."""
-    budget = Budget(5, 60)
+    budget = WeightCounter(5, 60)
 
     assert budget.charge(6, now) == "slow_down"
     assert budget.wait_s(now) == wait
@@ -105,7 +105,7 @@ def test_windows_are_multiples_of_their_length(now: float, wait: float) -> None:
 
 def test_what_each_window_saw_is_remembered() -> None:
     """Spent weight is kept by the start of its window, what was refused left out."""
-    budget = Budget(5, 60)
+    budget = WeightCounter(5, 60)
 
     for weight, now in ((2, 120.0), (3, 179.0), (1, 179.5), (4, 180.0)):
         budget.charge(weight, now)

@@ -8,7 +8,7 @@ import pytest
 
 from ares_notebook import DemoExchange
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, GIVEN, Sources
+from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, GIVEN, MarketSources
 from ares_notebook.settings import Settings
 
 
@@ -20,7 +20,7 @@ def given() -> Settings:
 def test_no_demo_is_started_unless_it_is_chosen(given):
     """Settings of Binance and of an address start no server."""
     before = threading.active_count()
-    sources = Sources(given)
+    sources = MarketSources(given)
     sources.settings(BINANCE, "", "a")
     sources.settings(ADDRESS, "http://127.0.0.1:9", "b")
 
@@ -33,7 +33,7 @@ def test_no_demo_is_started_unless_it_is_chosen(given):
 
 def test_what_is_no_matter_of_the_source_is_kept(given):
     """Retries and symbol are those given, whatever the source; the key goes to Binance alone."""
-    sources = Sources(given)
+    sources = MarketSources(given)
     made = {name: sources.settings(name, "http://127.0.0.1:9", "x") for name in sources.names}
     sources.close()
 
@@ -51,7 +51,7 @@ def test_the_environment_does_not_move_a_source(monkeypatch):
     """Where the environment names another exchange, *Binance* is still Binance."""
     monkeypatch.setenv("ARES_SPOT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ARES_MARKET", "demo")
-    sources = Sources(Settings())
+    sources = MarketSources(Settings())
 
     assert sources.names[0] == GIVEN
     assert sources.settings(GIVEN, "", "x").spot_url == "http://127.0.0.1:9"
@@ -61,14 +61,14 @@ def test_the_environment_does_not_move_a_source(monkeypatch):
 
 def test_each_source_has_a_folder_of_its_own(given):
     """Two markets never share a default folder, so they cannot be mixed by a click."""
-    folders = [Sources(given).folder(name) for name in (BINANCE, DEMO, ADDRESS)]
+    folders = [MarketSources(given).folder(name) for name in (BINANCE, DEMO, ADDRESS)]
 
     assert folders == ["mine", "demo_cache", "other_cache"]
 
 
 def test_an_address_serves_all_of_binance(given):
     """API, archive and listing are taken from one address, and no request goes elsewhere."""
-    made = Sources(given).settings(ADDRESS, " http://127.0.0.1:8900/ ", "x")
+    made = MarketSources(given).settings(ADDRESS, " http://127.0.0.1:8900/ ", "x")
 
     urls = (made.spot_url, made.spot_fallback_url, made.futures_url, made.archive_url)
     assert set(urls) == {"http://127.0.0.1:8900"}
@@ -79,12 +79,12 @@ def test_an_address_serves_all_of_binance(given):
 def test_what_is_no_address_is_refused(given, address):
     """Only a plain http address is taken."""
     with pytest.raises(BadArgument, match="address"):
-        Sources(given).settings(ADDRESS, address, "x")
+        MarketSources(given).settings(ADDRESS, address, "x")
 
 
 def test_the_code_makes_the_same_settings(given):
     """Run, the lines give the panel's settings, but for the key and what the call says itself."""
-    sources = Sources(given)
+    sources = MarketSources(given)
     for name in (BINANCE, ADDRESS):
         made = sources.settings(name, "http://127.0.0.1:9", 'odd "folder\\')
         names: dict[str, object] = {}
@@ -101,7 +101,7 @@ def test_the_code_holds_against_the_environment(monkeypatch, given):
     monkeypatch.setenv("ARES_SPOT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ARES_MARKET", "demo")
     monkeypatch.setenv("ARES_CACHE_DIR", "elsewhere")
-    sources = Sources(given)
+    sources = MarketSources(given)
     code = sources.code(BINANCE, sources.settings(BINANCE, "", "data_cache"))
     names: dict[str, object] = {}
     exec("import ares_notebook as ares\n" + "\n".join(code), names)  # noqa: S102 - our own code
@@ -112,7 +112,7 @@ def test_the_code_holds_against_the_environment(monkeypatch, given):
 
 def test_defaults_need_no_code():
     """Settings that differ in nothing are not written down."""
-    sources = Sources(Settings())
+    sources = MarketSources(Settings())
 
     assert sources.code(BINANCE, sources.settings(BINANCE, "", "data_cache")) == ()
 
@@ -121,5 +121,5 @@ def test_given_settings_come_first(exchange: DemoExchange):
     """Settings that point elsewhere than Binance are a source of their own, chosen at first."""
     given = exchange.settings(cache_dir="x")
 
-    assert Sources(given).names == (GIVEN, BINANCE, DEMO, ADDRESS)
-    assert Sources(given).settings(GIVEN, "", "x") == given
+    assert MarketSources(given).names == (GIVEN, BINANCE, DEMO, ADDRESS)
+    assert MarketSources(given).settings(GIVEN, "", "x") == given
