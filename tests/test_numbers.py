@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import ares_notebook as ares
 from ares_notebook.binance.csv_tables import lines_by_cell
 from ares_notebook.binance.expected import ANY
-from ares_notebook.binance.fast_path import express
+from ares_notebook.binance.fast_path import read_fast
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
@@ -195,7 +195,7 @@ def test_the_fast_path_takes_nothing_that_the_slow_one_does_not(where, text):
             return "refused"
         return None if lines is None else lines.text.tobytes()
 
-    fast, slow = outcome(express), outcome(lines_by_cell, ANY)
+    fast, slow = outcome(read_fast), outcome(lines_by_cell, ANY)
 
     assert fast in (None, slow)
     is_in_grammar = re.fullmatch(pattern_of(column), text) is not None and (

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ares_notebook.runtime.tasks import Once, in_order
+from ares_notebook.runtime.tasks import Memoized, in_order
 
 
 class Work:
@@ -112,7 +112,7 @@ async def test_no_calls_are_no_pages():
 
 async def test_a_question_is_asked_once_whoever_needs_it():
     """Ten who ask at once share one answer, even if it is None."""
-    work, once = Work(), Once()
+    work, once = Work(), Memoized()
 
     answers = await asyncio.gather(*(once.get("key", work.call(None)) for _ in range(10)))
 
@@ -123,7 +123,7 @@ async def test_a_question_is_asked_once_whoever_needs_it():
 
 async def test_keys_have_answers_of_their_own():
     """Another key is another question, and does not wait for the first."""
-    once, work, never = Once(), Work(), asyncio.Event()
+    once, work, never = Memoized(), Work(), asyncio.Event()
     waiting = asyncio.create_task(once.get("a", work.call(1, wait=never)))
     await asyncio.sleep(0)
 
@@ -136,7 +136,7 @@ async def test_keys_have_answers_of_their_own():
 
 async def test_a_failure_is_no_answer():
     """An error comes out, is not remembered, and the next who asks may fare better."""
-    work, once = Work(), Once()
+    work, once = Work(), Memoized()
 
     with pytest.raises(ValueError, match="x"):
         await once.get("key", work.call(0, error=ValueError("x")))
@@ -147,7 +147,7 @@ async def test_a_failure_is_no_answer():
 
 async def test_if_the_one_who_asks_is_cancelled_the_next_one_asks():
     """A cancelled question is asked anew by who waited for it."""
-    once, work = Once(), Work()
+    once, work = Memoized(), Work()
     first = asyncio.create_task(once.get("key", work.call(1, wait=asyncio.Event())))
     second = asyncio.create_task(once.get("key", work.call(2)))
     await asyncio.sleep(0)

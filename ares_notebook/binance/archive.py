@@ -34,7 +34,7 @@ from ares_notebook.model.time import (
     to_ms,
     utc,
 )
-from ares_notebook.runtime.tasks import Once
+from ares_notebook.runtime.tasks import Memoized
 
 __all__ = ["Archive", "Zip"]
 
@@ -163,8 +163,8 @@ class Archive:
     def __init__(self, transport: Transport, folder: Path) -> None:
         self._transport = transport
         self._folder = folder
-        self._listings: Once[dict[str, int] | None] = Once()
-        self._firsts: Once[int] = Once()
+        self._listings: Memoized[dict[str, int] | None] = Memoized()
+        self._firsts: Memoized[int] = Memoized()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """

@@ -1,7 +1,7 @@
 """
 Rows as the exchange publishes them, read cell by cell.
 
-For the blocks that the express does not take: it reads whatever the dialect allows,
+For the blocks that the fast path does not take: it reads whatever the dialect allows,
 and says what is wrong with what it does not.
 """
 

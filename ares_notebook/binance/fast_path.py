@@ -1,5 +1,5 @@
 """
-The express: lines of the exchange made lines of the cache without taking them apart.
+The fast path: lines of the exchange made lines of the cache without taking them apart.
 
 Nearly all blocks of an archive, and nearly all pages of REST, have lines of one and the
 same shape: so many digits, a point or a comma, digits again. Where that is proven for
@@ -24,7 +24,7 @@ from ares_notebook.model.lines import Lines, time_keys
 from ares_notebook.model.numbers import LONGEST_PART
 from ares_notebook.model.timestamps import SECOND_US, microseconds_of, stamp_cells
 
-__all__ = ["express"]
+__all__ = ["read_fast"]
 
 _Bytes = npt.NDArray[np.uint8]
 _Int64s = npt.NDArray[np.int64]
@@ -34,7 +34,9 @@ _LINE_END, _COMMA, _MINUS, _POINT, _ZERO, _NINE = b"\n,-.09"
 _MOST_DIGITS = {"time": 18, "integer": 18, "close": 18, "hours": 2}
 
 
-def express(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines | None:
+def read_fast(
+    dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
+) -> Lines | None:
     """
     The lines of the cache for a block of archive CSV, or None if it is not quite ordinary.
 

@@ -195,7 +195,7 @@ class Transport:
             self._budgets[key] = self._new_budget(counter)
         return self._budgets[key]
 
-    def heed(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
         """Keep to these limits, which the exchange has told, here or to somebody else."""
         self.limits.update(limits)
         for (_, counter), budget in self._budgets.items():

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ares_notebook.binance.expected import ANY, Expected
-from ares_notebook.binance.fast_path import express
+from ares_notebook.binance.fast_path import read_fast
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import Column, Dataset, Kind
 from ares_notebook.model.files import Series
@@ -62,7 +62,7 @@ def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected
     >>> lines_of_csv(FUTURES, b"1735689600003,8,-1.8E-7\n", "here").text.tobytes()
     b'2025-01-01 00:00:00.003,-0.00000018\n'
     """
-    lines = express(dataset, block, origin, expected) if block else None
+    lines = read_fast(dataset, block, origin, expected) if block else None
     if lines is None:
         from ares_notebook.binance.csv_tables import (  # noqa: PLC0415 - slow to import, and few need it
             lines_by_cell,

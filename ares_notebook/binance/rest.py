@@ -12,7 +12,7 @@ from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.pages import Pages, within
 from ares_notebook.errors import BadAnswer, UnknownSymbol
 from ares_notebook.model.files import Series
-from ares_notebook.runtime.tasks import Once
+from ares_notebook.runtime.tasks import Memoized
 
 __all__ = ["FirstRow", "Rest"]
 
@@ -48,9 +48,9 @@ class Rest(Pages):
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport)
-        self._firsts: Once[FirstRow | None] = Once()
-        self._lasts: Once[int | None] = Once()
-        self._listings: Once[dict[str, Listing]] = Once()
+        self._firsts: Memoized[FirstRow | None] = Memoized()
+        self._lasts: Memoized[int | None] = Memoized()
+        self._listings: Memoized[dict[str, Listing]] = Memoized()
 
     @property
     def is_informed(self) -> bool:
@@ -92,7 +92,7 @@ class Rest(Pages):
     def _learn(self, counter: str, info: Info) -> None:
         """Keep to the limits that an ``exchangeInfo`` tells, and to its clock."""
         if info.limit is not None:
-            self.transport.heed({counter: info.limit})
+            self.transport.apply_limits({counter: info.limit})
         if info.server_ms is not None:
             self.transport.clock.hear(info.server_ms)
 

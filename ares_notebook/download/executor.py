@@ -12,7 +12,7 @@ from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import check_disk
-from ares_notebook.download.fetch import Sources, bring
+from ares_notebook.download.fetch import Sources, fetch_file
 from ares_notebook.download.report import StepReport
 from ares_notebook.model.files import CacheFile
 from ares_notebook.settings import Settings
@@ -31,10 +31,10 @@ class Executor(Protocol):
     def keeps_files(self) -> bool:
         """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
 
-    def heed(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
         """Keep to what the exchange has told of its limits."""
 
-    async def bring(self, step: Step) -> StepReport:
+    async def fetch_file(self, step: Step) -> StepReport:
         """
         Carry out one step; requests and bytes are counted on the meter of the caller.
 
@@ -76,12 +76,12 @@ class LocalExecutor:
         self._roads = roads
         self._store = store
 
-    def heed(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
         """As `Executor` says; it was our own line that has heard them."""
 
-    async def bring(self, step: Step) -> StepReport:
+    async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says."""
-        return await bring(step, self._roads, self._store)
+        return await fetch_file(step, self._roads, self._store)
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """As `Executor` says."""

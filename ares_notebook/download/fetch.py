@@ -33,7 +33,7 @@ from ares_notebook.model.time import DAY_MS, Cut, utc
 from ares_notebook.runtime.tasks import in_order
 from ares_notebook.runtime.threads import uninterrupted
 
-__all__ = ["Sources", "bring", "fill", "remember"]
+__all__ = ["Sources", "fetch_file", "fetch_rows", "remember"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
@@ -58,7 +58,7 @@ class Sources:
     source: Literal["auto", "archive", "rest"] = "auto"
 
 
-async def fill(file_update: FileUpdate, step: Step, roads: Sources) -> AresError | None:
+async def fetch_rows(file_update: FileUpdate, step: Step, roads: Sources) -> AresError | None:
     """
     Close the gaps of *file_update* over the roads of *step*, one after the other.
 
@@ -277,7 +277,7 @@ _OVER = {"monthly archive": _monthly, "daily archive": _daily, "rest": _over_res
 _QUARANTINED = "corrupt, quarantined"
 
 
-async def bring(step: Step, roads: Sources, store: Store) -> StepReport:
+async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
     """
     Carry out one step, and say what became of it.
 
@@ -341,7 +341,7 @@ async def _once(entry: CacheEntry, step: Step, roads: Sources, store: Store) -> 
     with FileUpdate(now, store, lambda: roads.rest.now_ms) as file_update:
         problem = None
         if now.action != "skip":
-            problem = await fill(file_update, now, roads)
+            problem = await fetch_rows(file_update, now, roads)
         if now.restore_until_ms is not None and not file_update.has_bytes(store.receipt(step.file)):
             return told(now, missing=len(now.gaps), error=problem)
         rows = file_update.new_rows

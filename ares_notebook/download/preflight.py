@@ -18,7 +18,7 @@ from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import utc
 
-__all__ = ["by_their_clock", "settle"]
+__all__ = ["by_their_clock", "preflight"]
 
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
@@ -28,7 +28,7 @@ _CLOCK_TOLERANCE = timedelta(seconds=10)
 Note = Callable[[str], None]
 
 
-async def settle(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
+async def preflight(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
     """
     Ask for clock, symbol and perpetual, where the plan depends on them.
 
@@ -67,7 +67,7 @@ def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     Parameters
     ----------
     plan, rest, note
-        As in `settle`.
+        As in `preflight`.
 
     Returns
     -------

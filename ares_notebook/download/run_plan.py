@@ -60,9 +60,9 @@ async def run_plan(
         # Network and NumPy are slow to import: a complete cache needs neither, and in a
         # thread they hold up no other task.
         await asyncio.to_thread(import_module, "ares_notebook.download.runner")
-        from ares_notebook.download.runner import work_on  # noqa: PLC0415 - as said
+        from ares_notebook.download.runner import run_steps  # noqa: PLC0415 - as said
 
-        return await work_on(
+        return await run_steps(
             plan, forgotten, store, on_progress=on_progress, rest=rest, executor=executor
         )
     # What another market has filled is not complete, however whole it looks.

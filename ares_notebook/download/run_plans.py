@@ -26,7 +26,7 @@ from ares_notebook.runtime.progress import (
     heard_by,
     shown,
 )
-from ares_notebook.runtime.tasks import Once
+from ares_notebook.runtime.tasks import Memoized
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Shared:
         self.store = Store(settings)
         self.quiet = settings.model_copy(update={"progress": False})
         self._stack = stack
-        self._line: Once[Rest] = Once()
+        self._line: Memoized[Rest] = Memoized()
 
     async def rest(self) -> Rest:
         """The line; made for the first who has anything to do."""

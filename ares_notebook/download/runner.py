@@ -21,7 +21,7 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.executor import Executor, LocalExecutor
 from ares_notebook.download.fetch import Sources, remember
 from ares_notebook.download.plan import Plan
-from ares_notebook.download.preflight import by_their_clock, settle
+from ares_notebook.download.preflight import by_their_clock, preflight
 from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.model.datasets import AGG_TRADES
@@ -34,13 +34,13 @@ from ares_notebook.runtime.progress import (
     shown,
 )
 
-__all__ = ["work_on"]
+__all__ = ["run_steps"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_TOLD = 3
 
 
-async def work_on(
+async def run_steps(
     plan: Plan,
     forgotten: Sequence[Step],
     store: Store,
@@ -133,8 +133,8 @@ class _Work:
         executor = self.others or LocalExecutor(self.plan.settings, roads, self.store)
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
-            self.plan = await settle(self.plan, roads, self.store, self._note)
-            executor.heed(rest.transport.limits)
+            self.plan = await preflight(self.plan, roads, self.store, self._note)
+            executor.apply_limits(rest.transport.limits)
             refused = await self._check_size(roads, executor)
         # K-lines and funding go first, trades follow as places become free; of each
         # the newest first, so that a wrong wish shows at once.
@@ -247,7 +247,7 @@ class _Work:
         self.meters.append((step, meter))
         with metered(meter):
             try:
-                result = await executor.bring(step)
+                result = await executor.fetch_file(step)
                 count(rows=result.rows)
             except AresError as error:
                 result = _failed(step, error)

@@ -42,7 +42,7 @@ class MarketSources:
 
     Examples
     --------
-    >>> Sources(Settings()).names
+    >>> MarketSources(Settings()).names
     ('Binance', 'Demo (made up, offline)', 'Another address')
     """
 

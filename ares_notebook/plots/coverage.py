@@ -18,7 +18,7 @@ from ares_notebook.plots.figure import (
     say_only,
 )
 from ares_notebook.quality.calendar import Block, Line, calendar_of, states_in
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,11 +74,11 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             for piece in line.pieces
             if piece.state == state
         ]
-        draw_boxes(ax, boxes, LOOKS[state])
+        draw_boxes(ax, boxes, STYLES[state])
     _heads(ax, blocks)
     letter_ticks(ax.yaxis, [y + _CELL / 2 for y, _ in places], [line.label for _, line in places])
     _frame(ax, _height(blocks))
-    explain(ax, [(state, LOOKS[state]) for state in states])
+    explain(ax, [(state, STYLES[state]) for state in states])
     return ax
 
 

@@ -27,7 +27,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.transforms import Transform
 
-from ares_notebook.quality.findings import Look
+from ares_notebook.quality.findings import Style
 
 __all__ = [
     "GID",
@@ -278,7 +278,7 @@ Box = tuple[float, float, float, float]
 
 
 def draw_boxes(
-    ax: Axes, boxes: Sequence[Box], look: Look, *, transform: Transform | None = None
+    ax: Axes, boxes: Sequence[Box], look: Style, *, transform: Transform | None = None
 ) -> PolyCollection:
     """
     Draw rectangles in one look, as one shape with many parts.
@@ -288,7 +288,7 @@ def draw_boxes(
     ax : Axes
     boxes : sequence of tuple
         Left, bottom, width and height of each.
-    look : Look
+    look : Style
     transform : Transform, optional
         Data by default.
 
@@ -306,7 +306,7 @@ def draw_boxes(
     return shapes
 
 
-def _style(look: Look) -> dict[str, Any]:
+def _style(look: Style) -> dict[str, Any]:
     # A hatch is drawn in the colour of the edge, also where the edge is not drawn.
     return {
         "facecolor": look.colour,
@@ -316,19 +316,19 @@ def _style(look: Look) -> dict[str, Any]:
     }
 
 
-def explain(ax: Axes, entries: Iterable[tuple[str, Look]]) -> None:
+def explain(ax: Axes, entries: Iterable[tuple[str, Style]]) -> None:
     """
     A legend below the axes, where it covers nothing.
 
     Parameters
     ----------
     ax : Axes
-    entries : iterable of (str, Look)
+    entries : iterable of (str, Style)
     """
     legend_below(ax, [(words, patch_of(look)) for words, look in entries])
 
 
-def patch_of(look: Look) -> Patch:
+def patch_of(look: Style) -> Patch:
     """A look as it stands in a legend."""
     return Patch(**_style(look))
 

@@ -16,7 +16,7 @@ from ares_notebook.plots.figure import (
     say_only,
     show_times,
 )
-from ares_notebook.quality.findings import Look
+from ares_notebook.quality.findings import Style
 
 __all__ = ["funding_bars", "plot_funding", "yearly_share"]
 
@@ -26,8 +26,8 @@ _BASIS_POINTS = 10_000
 _LONGEST_WAIT_DAYS = 8 / 24
 _YEAR_DAYS = 365.25
 _SIGNS = (
-    ("longs pay shorts", Look("#0b62a4"), 1),
-    ("shorts pay longs", Look("#e08a2e"), -1),
+    ("longs pay shorts", Style("#0b62a4"), 1),
+    ("shorts pay longs", Style("#e08a2e"), -1),
 )
 
 

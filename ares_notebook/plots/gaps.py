@@ -18,7 +18,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 __all__ = ["gap_lanes", "plot_gaps"]
 
@@ -72,7 +72,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     counts = lanes["reason"].value_counts()
     reasons = sorted(counts.index, key=list(REASONS).index)
     for reason in reasons:
-        draw_boxes(ax, list(_boxes(lanes[lanes["reason"] == reason])), LOOKS[reason])
+        draw_boxes(ax, list(_boxes(lanes[lanes["reason"] == reason])), STYLES[reason])
     letter_ticks(ax.yaxis, range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(*_window(lanes))
@@ -81,7 +81,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.spines[["left", "top", "right"]].set_visible(False)
     show_times(ax.xaxis)
     ax.set_xlabel("UTC", loc="left", fontsize="small")
-    explain(ax, [(f"{reason} ({counts[reason]:,})", LOOKS[reason]) for reason in reasons])
+    explain(ax, [(f"{reason} ({counts[reason]:,})", STYLES[reason]) for reason in reasons])
     return ax
 
 

@@ -23,7 +23,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import LOOKS, Look
+from ares_notebook.quality.findings import STYLES, Style
 
 __all__ = ["band_of", "gaps_of", "plot_klines"]
 
@@ -37,8 +37,8 @@ _LEAST_SHARE = 0.003
 # The months of the calendar differ by less, a candle that is not there makes it two.
 _LARGER = 1.5
 _MISSING, _ABSENT = "missing", "no candle (confirmed absent)"
-_GAPS = {_MISSING: LOOKS[NOT_DOWNLOADED], _ABSENT: LOOKS[CONFIRMED]}
-_UP, _DOWN = Look("#a8e6cf", ink="#0a7a58"), Look("#b34a00", ink="#b34a00")
+_GAPS = {_MISSING: STYLES[NOT_DOWNLOADED], _ABSENT: STYLES[CONFIRMED]}
+_UP, _DOWN = Style("#a8e6cf", ink="#0a7a58"), Style("#b34a00", ink="#b34a00")
 _CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
 
 

@@ -22,7 +22,7 @@ from ares_notebook.plots.figure import (
     letter_ticks,
     say_only,
 )
-from ares_notebook.quality.findings import Look
+from ares_notebook.quality.findings import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,12 @@ __all__ = ["month_shares", "plot_universe"]
 # From which share on a cell looks so, in the order of the legend; dark is complete, as on
 # every picture, and what lacks most stands out by its hue.
 _LOOKS = (
-    (1.0, "all rows", Look("#0b62a4")),
-    (0.99, "99 % or more", Look("#4796cf")),
-    (0.9, "90 % or more", Look("#8fc4e8")),
-    (0.5, "half or more", Look("#f5e663")),
-    (1e-9, "less than half", Look("#d95f02")),
-    (0.0, "none: not listed, or it did not come", Look("#c4c4c4")),
+    (1.0, "all rows", Style("#0b62a4")),
+    (0.99, "99 % or more", Style("#4796cf")),
+    (0.9, "90 % or more", Style("#8fc4e8")),
+    (0.5, "half or more", Style("#f5e663")),
+    (1e-9, "less than half", Style("#d95f02")),
+    (0.0, "none: not listed, or it did not come", Style("#c4c4c4")),
 )
 # In inches.
 _WIDTH, _LINE, _TALLEST, _LABEL = 9.0, 0.22, 9.0, 0.15

@@ -27,7 +27,7 @@ from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.download.decide import decide
-from ares_notebook.download.fetch import Sources, fill
+from ares_notebook.download.fetch import Sources, fetch_rows
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
@@ -251,7 +251,7 @@ class _Audit:
         file = entry.file
         step = decide(CacheEntry(file, absences=entry.absences), _end_ms(entry), self._roads.source)
         with FileUpdate(step, self._store, self._now_ms) as file_update:
-            problem = await fill(file_update, step, self._roads)
+            problem = await fetch_rows(file_update, step, self._roads)
             if problem is not None or file_update.part is None:
                 msg = f"nothing of {file.name} came from the exchange"
                 raise problem or BadAnswer(msg)
@@ -289,7 +289,7 @@ class _Audit:
             with FileUpdate(
                 structs.replace(step, entry=entry), self._store, self._now_ms
             ) as file_update:
-                problem = await fill(file_update, step, self._roads)
+                problem = await fetch_rows(file_update, step, self._roads)
                 is_loss = not is_untrue and file_update.facts.rows < entry.facts.rows
                 if problem is not None or is_loss:
                     why = str(problem) if problem else "the exchange has fewer rows now"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ares_notebook.cache.gap_reasons import EXPLAINED, STATES
 from ares_notebook.quality.calendar import Block, Cell, calendar_of, states_in
-from ares_notebook.quality.findings import LOOKS, Finding, Look
+from ares_notebook.quality.findings import STYLES, Finding, Style
 from ares_notebook.quality.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _cell(cell: Cell, y: int) -> str:
 
 def _rect(x: float, y: int, width: float, state: str) -> str:
     # The page may hold another picture, so a name on it says whose it is.
-    fill = f"url(#{_name(state)})" if LOOKS[state].hatch else LOOKS[state].colour
+    fill = f"url(#{_name(state)})" if STYLES[state].hatch else STYLES[state].colour
     return f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{_HEIGHT}" fill="{fill}"/>'
 
 
@@ -103,7 +103,7 @@ def _name(state: str) -> str:
 
 
 def _pattern(state: str) -> str:
-    look: Look = LOOKS[state]
+    look: Style = STYLES[state]
     if not look.hatch:
         return ""
     return (

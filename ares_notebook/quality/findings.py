@@ -24,7 +24,15 @@ from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import Table
 from ares_notebook.model.time import utc
 
-__all__ = ["LOOKS", "SEVERITIES", "Finding", "Look", "Severity", "moment_in_words", "row_in_words"]
+__all__ = [
+    "SEVERITIES",
+    "STYLES",
+    "Finding",
+    "Severity",
+    "Style",
+    "moment_in_words",
+    "row_in_words",
+]
 
 Severity = Literal["error", "warning", "information"]
 
@@ -112,7 +120,7 @@ Hatch = Literal["", "/", "\\", "x", "-", "."]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     r"""
     How something is drawn.
 
@@ -130,17 +138,17 @@ class Look:
     ink: str = "#7a7a7a"
 
 
-LOOKS = {
-    COMPLETE: Look("#0b62a4"),
-    CONFIRMED: Look("#56b0e4"),
-    BEFORE_LISTING: Look("#dcdcdc"),
-    AFTER_DELISTING: Look("#b9b9b9", "\\", "#5c5c5c"),
-    BETWEEN_LISTINGS: Look("#cbcbcb", "-", "#6b6b6b"),
-    UNCONFIRMED: Look("#e4d4fb", ".", "#4a2a6b"),
-    NOT_DOWNLOADED: Look("#f5e663", "/", "#8a6d00"),
-    NOT_PUBLISHED: Look("#d58ab4", ".", "#5e1f45"),
-    FAILED: Look("#d95f02", "x", "#ffe3cc"),
-    CORRUPT: Look("#4a2040", "\\", "#f3d9ee"),
-    QUIET: Look("#2aa884", "-", "#d9f5ec"),
+STYLES = {
+    COMPLETE: Style("#0b62a4"),
+    CONFIRMED: Style("#56b0e4"),
+    BEFORE_LISTING: Style("#dcdcdc"),
+    AFTER_DELISTING: Style("#b9b9b9", "\\", "#5c5c5c"),
+    BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
+    UNCONFIRMED: Style("#e4d4fb", ".", "#4a2a6b"),
+    NOT_DOWNLOADED: Style("#f5e663", "/", "#8a6d00"),
+    NOT_PUBLISHED: Style("#d58ab4", ".", "#5e1f45"),
+    FAILED: Style("#d95f02", "x", "#ffe3cc"),
+    CORRUPT: Style("#4a2040", "\\", "#f3d9ee"),
+    QUIET: Style("#2aa884", "-", "#d9f5ec"),
 }
 """The look of each state of a file and each reason of a gap."""

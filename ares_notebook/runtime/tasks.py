@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-__all__ = ["Once", "in_order"]
+__all__ = ["Memoized", "in_order"]
 
 _T = TypeVar("_T")
 
 
-class Once(Generic[_T]):
+class Memoized(Generic[_T]):
     """
     Answers by key; the first who needs one asks, the others wait for it.
 

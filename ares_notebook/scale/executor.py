@@ -102,11 +102,11 @@ class DaskExecutor:
         """As `Executor` says; at an address a file is put whole, and not touched again."""
         return self._brief.to is None
 
-    def heed(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
         """As `Executor` says: the workers are told with each job."""
         self._brief = replace(self._brief, limits={**self._brief.limits, **limits})
 
-    async def bring(self, step: Step) -> StepReport:
+    async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says; a job that failed in passing is tried once more, elsewhere or later."""
         async with self._free:
             # As sources tell their time, so that the texts compare, whatever a receipt holds.

@@ -22,14 +22,14 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.receipts import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
-from ares_notebook.download.fetch import Sources, bring
+from ares_notebook.download.fetch import Sources, fetch_file
 from ares_notebook.download.report import StepReport
 from ares_notebook.errors import AresError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
 from ares_notebook.parquet.object import prove, write
 from ares_notebook.runtime.loop import run, submit
 from ares_notebook.runtime.meter import Meter, metered
-from ares_notebook.runtime.tasks import Once
+from ares_notebook.runtime.tasks import Memoized
 from ares_notebook.runtime.threads import uninterrupted
 from ares_notebook.scale.object_store import Destination
 from ares_notebook.scale.process import Sign, keep_blocks, make_frames_safe
@@ -203,7 +203,7 @@ def close(run_id: str) -> None:
 
 # Jobs of one worker share a line, its budgets, and what has been asked once. All of
 # this is touched on the one background loop only.
-_SESSIONS: Once[_WorkerSession] = Once()
+_SESSIONS: Memoized[_WorkerSession] = Memoized()
 _RUNS: dict[str, set[asyncio.Task[Any]]] = {}
 _SHARED_BY: dict[str, int] = {}
 
@@ -255,7 +255,7 @@ async def _worked(brief: Brief, steps: Sequence[Step], here: _Here) -> list[Done
         _RUNS.setdefault(brief.run, set()).add(task)
         task.add_done_callback(_RUNS[brief.run].discard)
     session = await _SESSIONS.get(brief.run, partial(_open, brief, here.places))
-    session.transport.heed(brief.limits)
+    session.transport.apply_limits(brief.limits)
     if (shared_by := _SHARED_BY.get(brief.run)) is not None:
         session.transport.share(shared_by)
     return await asyncio.gather(*(_one(brief, step, session, here) for step in steps))
@@ -279,7 +279,7 @@ async def _brought(
     brief: Brief, step: Step, session: _WorkerSession, meter: Meter, scratch: str
 ) -> Done:
     if brief.to is None:
-        report = await bring(step, session.roads, session.store)
+        report = await fetch_file(step, session.roads, session.store)
         return Done(report, meter)
     with tempfile.TemporaryDirectory(prefix="ares-", dir=scratch) as folder:
         own = brief.settings.model_copy(update={"cache_dir": Path(folder)})
@@ -290,7 +290,7 @@ async def _delivered(brief: Brief, step: Step, roads: Sources, store: Store, met
     """Bring one file into a cache of the worker's own, and put it there as Parquet if it is whole."""
     store.prepare()
     # Its neighbours are not here: its edges are proven for themselves.
-    report = await bring(structs.replace(step, edges_wait=False), roads, store)
+    report = await fetch_file(structs.replace(step, edges_wait=False), roads, store)
     if report.error is not None or not _is_whole(report, step, roads, store):
         # What is not whole is not put beside what is; its rows are not in the dataset.
         return Done(replace(report, rows=0), meter)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ares_notebook.binance.csv_tables import rows_of_csv
-from ares_notebook.binance.fast_path import express
+from ares_notebook.binance.fast_path import read_fast
 from ares_notebook.binance.inflate import lines_of
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
 from ares_notebook.model.rows import text_of
@@ -49,10 +49,10 @@ def inflated(data: bytes, member: str) -> list[bytes]:
 
 def laid_out(blocks: list[bytes], origin: str) -> list[Any]:
     """The lines of a cache file, as a download makes them."""
-    found = [express(dataset, block, origin) for block in blocks]
+    found = [read_fast(dataset, block, origin) for block in blocks]
     texts = [each.text for each in found if each is not None]
     if len(texts) < len(blocks):
-        sys.exit(f"{origin}: {len(blocks) - len(texts)} blocks are not for the express")
+        sys.exit(f"{origin}: {len(blocks) - len(texts)} blocks are not for the fast path")
     return texts
 
 

@@ -309,8 +309,8 @@ for name in sys.argv[1:]:
         came[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(came))
 """
-LOOKS = ("coverage", "gaps", "load", "fingerprint", "validate", "would prune")
-ALL = (*LOOKS, "again", "more", "repair")
+STYLES = ("coverage", "gaps", "load", "fingerprint", "validate", "would prune")
+ALL = (*STYLES, "again", "more", "repair")
 
 
 @pytest.fixture
@@ -378,7 +378,7 @@ def test_a_copy_of_other_times_that_can_only_be_read(by_nobody, sound):
         os.utime(path, (1_700_000_000, 1_700_000_000))
     closed(*by_nobody.folder.rglob("*"), by_nobody.folder)
 
-    came = by_nobody(*LOOKS, "again")
+    came = by_nobody(*STYLES, "again")
 
     assert_is_looked_at(came, sound)
     assert set(came["again"].values()) == {""}
@@ -419,7 +419,7 @@ def test_a_folder_of_ours_that_is_closed(by_nobody, sound, truth, name):
     """Where receipts or locks cannot be written each new file is told of with that path, and what is there stays."""
     closed(by_nobody.folder / ".ares" / name)
 
-    came = by_nobody(*LOOKS, "more")
+    came = by_nobody(*STYLES, "more")
 
     assert_is_looked_at(came, sound)
     assert {file for file, why in came["more"].items() if why} == set(NEW)

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 import ares_notebook as ares
 from ares_notebook.plots.coverage import draw_coverage
 from ares_notebook.plots.figure import as_svg, new_axes
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 DAY = 1 / 365.25
 
@@ -53,7 +53,10 @@ async def test_a_real_cache_is_drawn(settings):
     ax = ares.plot_coverage(ares.coverage(settings=settings), ax=new_axes((9, 3)))
 
     assert legend(ax) == ["complete", "confirmed absent upstream"]
-    assert drawn(ax) == {LOOKS["complete"].colour: 5, LOOKS["confirmed absent upstream"].colour: 1}
+    assert drawn(ax) == {
+        STYLES["complete"].colour: 5,
+        STYLES["confirmed absent upstream"].colour: 1,
+    }
     assert [label.get_text() for label in ax.get_yticklabels()] == ["2025-03", "2025"]
     titles = [text.get_text() for text in ax.texts if text.get_weight() == "bold"]
     assert titles == ["BTCUSDT agg_trades", "BTCUSDT klines 1h"]

@@ -20,7 +20,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -35,7 +35,7 @@ def test_days_are_those_of_matplotlib(unit):
 def test_a_box_has_the_place_and_the_look():
     """Boxes are one shape with a path each, hatched in the ink, without an edge."""
     ax = new_axes((3, 2))
-    shapes = draw_boxes(ax, [(0, 0, 1, 2), (3, 1, 1, 1)], LOOKS["failed"])
+    shapes = draw_boxes(ax, [(0, 0, 1, 2), (3, 1, 1, 1)], STYLES["failed"])
 
     assert [path.get_extents().bounds for path in shapes.get_paths()] == [
         (0, 0, 1, 2),
@@ -59,7 +59,7 @@ def test_a_legend_lies_below_and_inside_the_figure(width):
     ax.set_xlim(20000, 20010)
     show_times(ax.xaxis)
     ax.set_xlabel("UTC", loc="left")
-    explain(ax, [(state, look) for state, look in LOOKS.items()])
+    explain(ax, [(state, look) for state, look in STYLES.items()])
     ax.figure.savefig(io.BytesIO())
     legend = ax.get_legend().get_window_extent()
 

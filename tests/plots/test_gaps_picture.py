@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 import ares_notebook as ares
 from ares_notebook.plots.figure import new_axes
 from ares_notebook.plots.gaps import gap_lanes
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 
 def gaps(*gaps: tuple[str, str, str], symbol: str = "BTCUSDT") -> pd.DataFrame:
@@ -73,7 +73,7 @@ async def test_a_real_cache_is_drawn(settings):
     words = [text.get_text() for text in ax.get_legend().get_texts()]
     assert words == ["not downloaded (1)", "confirmed absent upstream (1)"]
     colours = [to_hex(shapes.get_facecolor()[0]) for shapes in ax.collections[:2]]
-    assert colours == [LOOKS[each.rpartition(" ")[0]].colour for each in words]
+    assert colours == [STYLES[each.rpartition(" ")[0]].colour for each in words]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["BTCUSDT klines 1h"]
 
 

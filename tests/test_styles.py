@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from ares_notebook.cache.gap_reasons import REASONS, STATES
-from ares_notebook.quality.findings import LOOKS
+from ares_notebook.quality.findings import STYLES
 
 
 def linear(colour: str) -> list[float]:
@@ -35,7 +35,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-PAIRS = list(combinations(LOOKS, 2))
+PAIRS = list(combinations(STYLES, 2))
 # Viénot, Brettel and Mollon 1999: what is left of red and green.
 BLIND = {
     "protan": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)),
@@ -45,30 +45,30 @@ BLIND = {
 
 def test_every_state_and_reason_has_a_look():
     """There is a look for all that can be drawn, and for nothing else."""
-    assert set(LOOKS) == {*STATES, *REASONS}
+    assert set(STYLES) == {*STATES, *REASONS}
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_looks_differ_in_grey(one, other):
     """Any two looks differ in their hatch or by a fifth of the way from black to white."""
-    first, second = LOOKS[one], LOOKS[other]
+    first, second = STYLES[one], STYLES[other]
     apart = abs(lightness(first.colour) - lightness(second.colour))
 
     assert first.hatch != second.hatch or apart >= 19
 
 
-@pytest.mark.parametrize("state", [each for each in LOOKS if each != "complete"])
+@pytest.mark.parametrize("state", [each for each in STYLES if each != "complete"])
 def test_complete_is_unlike_all_others_in_grey(state):
     """What is there differs in lightness from all that is not, hatch or no hatch."""
-    apart = abs(lightness(LOOKS["complete"].colour) - lightness(LOOKS[state].colour))
+    apart = abs(lightness(STYLES["complete"].colour) - lightness(STYLES[state].colour))
 
     assert apart >= 14
 
 
-@pytest.mark.parametrize("state", [each for each, look in LOOKS.items() if look.hatch])
+@pytest.mark.parametrize("state", [each for each, look in STYLES.items() if look.hatch])
 def test_a_hatch_is_seen_on_its_ground(state):
     """The ink of a hatch differs from its ground as letters would have to, roughly."""
-    assert contrast(LOOKS[state].colour, LOOKS[state].ink) >= 2.3
+    assert contrast(STYLES[state].colour, STYLES[state].ink) >= 2.3
 
 
 @pytest.mark.parametrize("kind", BLIND)
@@ -77,21 +77,23 @@ def test_looks_differ_for_the_colour_blind(kind, one, other):
     """Who does not see red or green sees another colour or another hatch."""
     seen = [
         [
-            sum(weight * part for weight, part in zip(row, linear(LOOKS[each].colour), strict=True))
+            sum(
+                weight * part for weight, part in zip(row, linear(STYLES[each].colour), strict=True)
+            )
             for row in BLIND[kind]
         ]
         for each in (one, other)
     ]
     apart = max(abs(first - second) for first, second in zip(*seen, strict=True))
 
-    assert LOOKS[one].hatch != LOOKS[other].hatch or apart >= 0.15
+    assert STYLES[one].hatch != STYLES[other].hatch or apart >= 0.15
 
 
-@pytest.mark.parametrize("state", LOOKS)
+@pytest.mark.parametrize("state", STYLES)
 @pytest.mark.parametrize("page", ["#ffffff", "#111111"])
 def test_looks_are_seen_on_white_and_on_black(state, page):
     """Ground or ink of each look stands out from the page, light or dark."""
-    look = LOOKS[state]
+    look = STYLES[state]
     inks = [look.colour, *([look.ink] if look.hatch else [])]
 
     assert max(contrast(page, ink) for ink in inks) >= 1.3

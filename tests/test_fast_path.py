@@ -1,4 +1,4 @@
-"""The express: ordinary lines of the archive, made lines of the cache without a CSV reader."""
+"""The fast path: ordinary lines of the archive, made lines of the cache without a CSV reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.binance.archive import Zip
 from ares_notebook.binance.csv_tables import rows_of_csv
-from ares_notebook.binance.fast_path import express
+from ares_notebook.binance.fast_path import read_fast
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.rows import lines_of
@@ -71,7 +71,7 @@ def trade_blocks():
 
 def test_negative_numbers_take_the_express():
     """Funding rates below zero, half of all, are copied as they stand."""
-    lines = express(FUTURES, FUNDING, "origin")
+    lines = read_fast(FUTURES, FUNDING, "origin")
     assert lines is not None
     assert same(lines, general(FUTURES, FUNDING))
     assert lines.text.tobytes().count(b"-0.00") == FUNDING.count(b"-")
@@ -89,7 +89,7 @@ def same(one, other):
 @given(candle_blocks())
 def test_candles_come_out_as_by_the_general_road(block):
     """Cells of any width are copied to where a reader and a writer of CSV would have put them."""
-    lines = express(KLINES, block, "origin")
+    lines = read_fast(KLINES, block, "origin")
     assert lines is not None
     assert same(lines, general(KLINES, block))
 
@@ -97,7 +97,7 @@ def test_candles_come_out_as_by_the_general_road(block):
 @given(trade_blocks())
 def test_trades_come_out_as_by_the_general_road(block):
     """Trades of spot and futures, in milliseconds and microseconds, give the same lines on both roads."""
-    lines = express(AGG_TRADES, block, "origin")
+    lines = read_fast(AGG_TRADES, block, "origin")
     expected = general(AGG_TRADES, block)
     assert lines is None or same(lines, expected)
     # Ids that grow a digit on the way are read one by one, and nothing else is.
@@ -107,13 +107,13 @@ def test_trades_come_out_as_by_the_general_road(block):
 
 @given(st.data())
 def test_a_byte_put_anywhere_is_seen(data):
-    """Whatever byte of a block is changed, the express gives what the general road gives, or gets off."""
+    """Whatever byte of a block is changed, the fast path gives what the general path gives, or gets off."""
     kinds = [(KLINES, CANDLE), (AGG_TRADES, TRADE), (FUTURES, FUNDING)]
     dataset, block = data.draw(st.sampled_from(kinds))
     at, gone = data.draw(st.integers(0, len(block))), data.draw(st.integers(0, 1))
     changed = block[:at] + bytes([data.draw(st.integers(0, 255))]) + block[at + gone :]
     outcomes = []
-    for road in (express, lambda *args: general(*args[:2])):
+    for road in (read_fast, lambda *args: general(*args[:2])):
         try:
             outcomes.append(road(dataset, changed, "origin"))
         except BadAnswer:
@@ -164,13 +164,13 @@ def test_a_byte_put_anywhere_is_seen(data):
 )
 def test_what_is_not_ordinary_gets_off(dataset, block):
     """A block in which one cell is not what such cells are is left to the general road."""
-    assert express(dataset, block, "origin") is None
+    assert read_fast(dataset, block, "origin") is None
 
 
 def test_a_stamp_that_is_no_moment_is_refused():
-    """Fourteen-digit stamps are no stamps, on the express as elsewhere."""
+    """Fourteen-digit stamps are no stamps, on the fast path as elsewhere."""
     with pytest.raises(BadAnswer, match="origin: a stamp is no moment"):
-        express(KLINES, CANDLE.replace(b"1735689600000", b"17356896000000"), "origin")
+        read_fast(KLINES, CANDLE.replace(b"1735689600000", b"17356896000000"), "origin")
 
 
 def test_real_files_take_the_express(recorded):
@@ -179,7 +179,7 @@ def test_real_files_take_the_express(recorded):
     for path in (recorded / "archive").glob("**/spot/**/klines/**/*.zip"):
         archive = Zip(path.name, path.name, "", BytesIO(path.read_bytes()), KLINES)
         blocks += filter(None, archive._blocks())
-    taken = [express(KLINES, block, "origin") for block in blocks]
+    taken = [read_fast(KLINES, block, "origin") for block in blocks]
     pairs = [
         (lines, block) for lines, block in zip(taken, blocks, strict=True) if lines is not None
     ]
