@@ -109,6 +109,20 @@ def test_a_stopped_worker_costs_its_bound(settings, truth):
 
 
 @posix
+def test_a_worker_that_is_stopped_before_the_run_costs_its_bound(settings, truth):
+    """One that answers nothing from the beginning on is replaced too, before anything is given out."""
+    with cluster_of(2) as (_, client):
+        stopped, *_ = client.run(os.getpid).values()
+        os.kill(stopped, signal.SIGSTOP)
+        with rescued(stopped) as woken:
+            report = scale.download(plan_of(settings), client)
+
+    assert report.complete, str(report)
+    assert contents(settings) == truth
+    assert woken == []
+
+
+@posix
 def test_workers_stopped_woken_and_killed_at_random(settings, truth):
     """Whatever befalls workers while they work, the bytes are those of one process, and nothing is left lying about."""
     chance = random.Random(26)  # noqa: S311 - no secret

@@ -25,12 +25,13 @@ from ares_notebook.runtime.loop import run
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.scale.destination import as_there, deliver_notes, made_ready
 from ares_notebook.scale.executor import DaskExecutor, refuse_blind, refuse_strangers
-from ares_notebook.scale.watch import Watch, programs_of, workers_of
+from ares_notebook.scale.watch import Watch, answers_of, programs_of, workers_of
 from ares_notebook.scale.worker import Brief, brief_of, close
 
 __all__ = ["download", "run_plans_on"]
 
 _LOGGER = logging.getLogger("DataDownloader")
+_CLOSE_SECONDS = 5.0
 
 
 def download(
@@ -216,7 +217,7 @@ async def _carried_out(
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
     async with await _client(line) as client:
-        await refuse_strangers(client)
+        await refuse_strangers(client, brief.settings)
         workers = await workers_of(client)
         if not workers:
             _LOGGER.warning(
@@ -274,4 +275,4 @@ async def _called_off(client: Client, brief: Brief) -> AsyncIterator[None]:
     finally:
         # Who is not connected would wait for half a minute.
         if client.status == "running":
-            await client.run(close, brief.run, on_error="ignore")
+            await answers_of(client, _CLOSE_SECONDS, close, brief.run)

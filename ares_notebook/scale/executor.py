@@ -29,7 +29,7 @@ from ares_notebook.errors import (
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.runtime.meter import count
 from ares_notebook.scale.process import made_fit
-from ares_notebook.scale.watch import Watch
+from ares_notebook.scale.watch import Watch, answers_of_all
 from ares_notebook.scale.worker import (
     FILES_A_JOB,
     Brief,
@@ -39,6 +39,7 @@ from ares_notebook.scale.worker import (
     unseen_by,
     work,
 )
+from ares_notebook.settings import Settings
 
 __all__ = ["DaskExecutor", "refuse_blind", "refuse_strangers"]
 
@@ -268,7 +269,7 @@ class _Wish:
     done: asyncio.Future[Done]
 
 
-async def refuse_strangers(client: Client) -> None:
+async def refuse_strangers(client: Client, settings: Settings) -> None:
     """
     Refuse a cluster in which a worker could not do our jobs, before it is given one.
 
@@ -285,7 +286,7 @@ async def refuse_strangers(client: Client) -> None:
         If a worker lacks this package, or has another version of it.
     """
     own = made_fit()
-    for worker, there in (await client.run(made_fit, on_error="return")).items():
+    for worker, there in (await answers_of_all(client, settings, made_fit)).items():
         lacks = isinstance(there, Exception) and any(each in str(there) for each in _NOT_IMPORTED)
         if not lacks and (isinstance(there, Exception) or there == own):
             continue
@@ -317,7 +318,7 @@ async def refuse_blind(client: Client, brief: Brief) -> None:
     """
     if brief.mark is None:
         return
-    for worker, is_seen in (await client.run(sees, brief.mark, on_error="return")).items():
+    for worker, is_seen in (await answers_of_all(client, brief.settings, sees, brief.mark)).items():
         if is_seen is False:
             msg = unseen_by(f"the worker {worker}", brief)
             raise CacheUnavailable(msg)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 from distributed import Client, Future
@@ -13,11 +14,11 @@ from distributed import Client, Future
 from ares_notebook.errors import WorkerLost
 from ares_notebook.scale.process import alive_topic
 from ares_notebook.scale.worker import Brief, share
+from ares_notebook.settings import Settings
 
-__all__ = ["Watch", "programs_of", "workers_of"]
+__all__ = ["Watch", "answers_of", "answers_of_all", "programs_of", "workers_of"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-# An exchange that does not answer is given up by the worker itself before the worker is.
 _MARGIN_SECONDS = 5.0
 _MOST_PAUSE_SECONDS = 2.0
 _RESTART_SECONDS = 10.0
@@ -47,10 +48,7 @@ class Watch:
         self._brief = brief
         self._addresses = addresses
         self.workers = workers
-        settings = brief.settings
-        self._seconds = max(
-            settings.worker_timeout_seconds, settings.request_timeout_seconds + _MARGIN_SECONDS
-        )
+        self._seconds = bound_seconds(brief.settings)
         # Job: on which worker it is, and when it last gave a sign.
         self._heard: dict[str, tuple[str, float]] = {}
         self._lost: dict[str, asyncio.Future[None]] = {}
@@ -70,6 +68,8 @@ class Watch:
                 except OSError as error:
                     # A scheduler that is gone ends all jobs; that is told there.
                     _LOGGER.debug("the scheduler was not heard: %s", error)
+                except Exception as error:  # noqa: BLE001 - it is told, and the watch goes on
+                    _LOGGER.warning("the workers could not be looked at: %r", error)
         finally:
             if self._client.status == "running":
                 self._client.unsubscribe_topic(topic)  # type: ignore[no-untyped-call]
@@ -104,8 +104,9 @@ class Watch:
     async def _look(self) -> None:
         workers = await workers_of(self._client)
         now = time.monotonic()
-        if len(workers) != self.workers:
-            self.workers = len(workers)
+        self.workers = len(workers)
+        if workers.keys() != self._seen.keys():
+            # A worker that was restarted knows nothing of it either.
             await self._share()
         before = self._seen
         self._seen = {
@@ -116,8 +117,9 @@ class Watch:
         late = {self._heard[job][0] for job in late_jobs} | await self._silent(now)
         for job in late_jobs:
             self._note_late(job)
+        self._heard = {job: told for job, told in self._heard.items() if told[0] not in late}
         if late:
-            await self._restart(late)
+            await _restart(self._client, late, self._seconds)
 
     def _note_late(self, job: str) -> None:
         lost = self._lost.get(job)
@@ -136,34 +138,78 @@ class Watch:
             return silent
         own = f"ares-{self._brief.run}-"
         processing: dict[str, list[str]] = await self._client.processing()  # type: ignore[no-untyped-call]
-        return {each for each in silent if any(key.startswith(own) for key in processing[each])}
-
-    async def _restart(self, late: set[str]) -> None:
-        for worker in sorted(late):
-            _LOGGER.warning(
-                "the worker %s has shown no sign of work for %.0f seconds; it is restarted, and its "
-                "files are given to others",
-                worker,
-                self._seconds,
-            )
-        self._heard = {job: told for job, told in self._heard.items() if told[0] not in late}
-        await self._client.scheduler.restart_workers(  # type: ignore[union-attr]
-            workers=sorted(late),
-            timeout=_RESTART_SECONDS,
-            wait_for_workers=False,
-            on_error="return",
-            stimulus_id=f"ares-{self._brief.run}-late",
-        )
+        return {
+            each for each in silent if any(key.startswith(own) for key in processing.get(each, ()))
+        }
 
     async def _share(self) -> None:
         """Tell all workers by how many programs the rate is now divided."""
         programs = programs_of(self.workers, self._addresses)
         shared_by = self._brief.sharing(programs).settings.address_shared_by
-        await self._client.run(share, self._brief.run, shared_by, on_error="ignore")
+        # Who does not answer is left to be found late: nothing here may wait for him.
+        await answers_of(self._client, _MOST_PAUSE_SECONDS, share, self._brief.run, shared_by)
 
 
 async def _result(future: Future[Any]) -> Any:
     return await future
+
+
+def bound_seconds(settings: Settings) -> float:
+    """How long a worker may show no sign of work."""
+    # An exchange that does not answer is given up by the worker before the worker is.
+    patience = settings.request_timeout_seconds + _MARGIN_SECONDS
+    return max(settings.worker_timeout_seconds, patience)
+
+
+async def answers_of(
+    client: Client, seconds: float, function: Callable[..., Any], *arguments: Any
+) -> dict[str, Any]:
+    """What *function* returns on each worker, or raises there; without those that give no answer in time."""
+    workers = await workers_of(client)
+    # Asked one by one, since all together answer when the last of them does.
+    asked = [
+        asyncio.ensure_future(client.run(function, *arguments, workers=[worker], on_error="return"))
+        for worker in workers
+    ]
+    if asked:
+        await asyncio.wait(asked, timeout=seconds)
+    answers: dict[str, Any] = {}
+    for answer in asked:
+        if not answer.done():
+            answer.cancel()
+        elif answer.exception() is None:
+            answers |= answer.result()
+    return answers
+
+
+async def answers_of_all(
+    client: Client, settings: Settings, function: Callable[..., Any], *arguments: Any
+) -> dict[str, Any]:
+    """The same, within the bound of *settings*; a worker that gives no answer is restarted."""
+    seconds = bound_seconds(settings)
+    before = await workers_of(client)
+    answers = await answers_of(client, seconds, function, *arguments)
+    silent = before.keys() & (await workers_of(client)).keys() - answers.keys()
+    if silent:
+        await _restart(client, silent, seconds)
+    return answers
+
+
+async def _restart(client: Client, late: Collection[str], seconds: float) -> None:
+    for worker in sorted(late):
+        _LOGGER.warning(
+            "the worker %s has shown no sign of work for %.0f seconds; it is restarted, and its "
+            "files are given to others",
+            worker,
+            seconds,
+        )
+    await client.scheduler.restart_workers(  # type: ignore[union-attr]
+        workers=sorted(late),
+        timeout=_RESTART_SECONDS,
+        wait_for_workers=False,
+        on_error="return",
+        stimulus_id="ares-late",
+    )
 
 
 def programs_of(workers: int, addresses: int) -> int:
