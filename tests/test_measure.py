@@ -1,4 +1,4 @@
-"""Have, want, missing: what rows prove, and where rows are missing."""
+"""What is there, what is wanted, what is missing: what rows prove, and where rows are missing."""
 
 from __future__ import annotations
 

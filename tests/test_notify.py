@@ -295,7 +295,7 @@ async def test_an_interpreter_that_is_not_there_is_a_warning(heard, monkeypatch)
     [
         "import sys\nprint('S3CRET')\nsys.exit('S3CRET')",
         # A module of ours, by the name that it has in its own folder.
-        "from tidings import Tidings\nprint('S3CRET')\nimport sys\nsys.exit()",
+        "from tasks import Memoized\nprint('S3CRET')\nimport sys\nsys.exit()",
     ],
     ids=["broken", "beside us"],
 )

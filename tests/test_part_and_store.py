@@ -522,7 +522,7 @@ def test_a_file_that_may_not_be_read_is_a_finding(reachable):
     folder.chmod(0o755)
     (folder / FUNDING.name).chmod(0o000)
 
-    said = called_by_nobody(folder, "have = store.have(file); assert have.problem, have")
+    said = called_by_nobody(folder, "entry = store.entry(file); assert entry.problem, entry")
 
     assert said.startswith(("done", "CacheUnavailable"))
 

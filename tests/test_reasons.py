@@ -37,7 +37,7 @@ def state(entry: CacheEntry, now_ms: int = NOW) -> str:
 
 
 @pytest.mark.parametrize(
-    ("have", "expected"),
+    ("entry", "expected"),
     [
         (having(28), "complete"),
         (having(20), "not downloaded"),
