@@ -64,7 +64,7 @@ def estimate_html(plans: Sequence[Plan], notes: Sequence[str] = ()) -> str:
     lines = [*parts, ("In all", whole)] if len(parts) > 1 else parts
     rows = [(label, *_numbers(cost)) for label, cost in lines]
     told = table(_NAMES, rows, numbers=_NAMES[1:])
-    return block(_headline(whole), told, line(_neighbours(whole, settings)), *map(line, notes))
+    return block(_headline(whole), told, line(_free_room(whole, settings)), *map(line, notes))
 
 
 def _headline(cost: Cost) -> str:
@@ -87,7 +87,7 @@ def _numbers(cost: Cost) -> tuple[str, ...]:
     )
 
 
-def _neighbours(cost: Cost, settings: Settings) -> str:
+def _free_room(cost: Cost, settings: Settings) -> str:
     free = f"{size_in_words(_free_bytes(settings.cache_dir))} free in {settings.cache_dir}"
     weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
     return f"{weight}{free}."
