@@ -131,7 +131,10 @@ def test_workers_stopped_woken_and_killed_at_random(settings, truth):
 
         def strike():
             while not is_over.wait(chance.uniform(0.2, 0.6)) and len(strikes) < 12:
-                process_id = chance.choice(list(client.run(os.getpid, on_error="ignore").values()))
+                alive = list(client.run(os.getpid, on_error="ignore").values())
+                if not alive:
+                    continue
+                process_id = chance.choice(alive)
                 number = chance.choice([signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL])
                 strikes.append(number)
                 os.kill(process_id, number)
