@@ -32,7 +32,7 @@ def entries_of(store: Store, files: Sequence[CacheFile]) -> list[CacheEntry]:
 
     Returns
     -------
-    list of Have
+    list of CacheEntry
         One a file, in the same order.
     """
     entries = [store.entry(file) for file in files]

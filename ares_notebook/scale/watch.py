@@ -99,7 +99,9 @@ class Watch:
 
     def _hear(self, event: tuple[float, dict[str, str]]) -> None:
         _, told = event
-        self._heard[told["job"]] = told["worker"], time.monotonic()
+        # A worker that was given up and woke again may still be at a job that others have done.
+        if told["job"] in self._lost:
+            self._heard[told["job"]] = told["worker"], time.monotonic()
 
     async def _look(self) -> None:
         workers = await workers_of(self._client)
