@@ -26,28 +26,7 @@ _EXTRA_OF = {
 
 @contextmanager
 def needing(what: str) -> Iterator[None]:
-    """
-    Let a package of an extra that is not installed be told of in one sentence.
-
-    Parameters
-    ----------
-    what : str
-        Who needs it, as users know it.
-
-    Raises
-    ------
-    MissingExtra
-        In place of the ModuleNotFoundError of such a package; it names the extra. Every
-        other error stays what it is.
-
-    Examples
-    --------
-    >>> with needing("plot_coverage"):
-    ...     raise ModuleNotFoundError(name="matplotlib")
-    Traceback (most recent call last):
-    ares_notebook.errors.MissingExtra: plot_coverage needs matplotlib, which is not installed here:
-    pip install "ares-notebook[lab]"
-    """
+    """Let a package of an extra that is not installed be told of in one sentence."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -63,29 +42,7 @@ def needing(what: str) -> Iterator[None]:
 
 
 def stand_in(name: str, sentence: str, find: Callable[[], Any]) -> Callable[..., Any]:
-    """
-    Make what stands for a function, or a class, that cannot be imported yet.
-
-    Parameters
-    ----------
-    name : str
-        Of what it stands for.
-    sentence : str
-        Why it does; its docstring.
-    find : callable
-        Imports what it stands for, or raises; asked at each call, so that it serves as
-        soon as the extra is installed.
-
-    Returns
-    -------
-    callable
-
-    Examples
-    --------
-    >>> plot = stand_in("plot", "plot needs a pencil", lambda: "drawn: {}".format)
-    >>> plot("a line"), plot.__name__, plot.__doc__
-    ('drawn: a line', 'plot', 'plot needs a pencil')
-    """
+    """Make what stands for a function, or a class, that cannot be imported yet."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return find()(*arguments, **options)

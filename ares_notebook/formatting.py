@@ -27,14 +27,7 @@ _BLOCK = "color:var(--jp-ui-font-color1, inherit);font-size:var(--jp-ui-font-siz
 
 
 def text(value: object) -> str:
-    """
-    Anything as text that is safe inside HTML.
-
-    Examples
-    --------
-    >>> text("<b>")
-    '&lt;b&gt;'
-    """
+    """Anything as text that is safe inside HTML."""
     return html.escape(str(value))
 
 
@@ -44,36 +37,14 @@ def line(value: object, style: str = "") -> str:
 
 
 def block(headline: object, *parts: str) -> str:
-    """
-    A headline, escaped, and under it *parts*, which are HTML already.
-
-    Examples
-    --------
-    >>> block("a < b", line("c")).count("&lt;")
-    1
-    """
+    """A headline, escaped, and under it *parts*, which are HTML already."""
     return f'<div style="{_BLOCK}"><strong>{text(headline)}</strong>{"".join(parts)}</div>'
 
 
 def table(
     names: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
 ) -> str:
-    """
-    A table; every cell is escaped.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the columns.
-    rows : iterable of sequence
-    numbers : sequence of str
-        The columns that are set flush right.
-
-    Examples
-    --------
-    >>> table(["file"], [["<x>"]]).count("&lt;x&gt;")
-    1
-    """
+    """A table; every cell is escaped."""
     aligned = [f"{_CELL};text-align:right" if name in numbers else _CELL for name in names]
     head = "".join(
         f'<th scope="col" style="{style}">{text(name)}</th>'
@@ -110,27 +81,13 @@ _FEW_NAMES = 4
 
 
 def many(count: int, what: str) -> str:
-    """
-    A count with its noun, which is of many in the same letters as of one.
-
-    Examples
-    --------
-    >>> many(1, "file"), many(2_000, "file"), many(2, "ERROR")
-    ('1 file', '2,000 files', '2 ERRORS')
-    """
+    """A count with its noun, which is of many in the same letters as of one."""
     plural = "S" if what.isupper() else "s"
     return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def named(names: Sequence[str], between: str = ", ") -> str:
-    """
-    Some names: all of a few, of many the first three and how many more there are.
-
-    Examples
-    --------
-    >>> named(["BTCUSDT", "ETHUSDT"]), named([f"S{at}" for at in range(500)], ",")
-    ('BTCUSDT, ETHUSDT', 'S0,S1,S2 and 497 more')
-    """
+    """Some names: all of a few, of many the first three and how many more there are."""
     if len(names) <= _FEW_NAMES:
         return between.join(names)
     first = between.join(names[: _FEW_NAMES - 1])
@@ -138,14 +95,7 @@ def named(names: Sequence[str], between: str = ", ") -> str:
 
 
 def size_in_words(count: float) -> str:
-    """
-    Bytes, in the decimal units that disks are sold in.
-
-    Examples
-    --------
-    >>> size_in_words(999), size_in_words(12_345_678)
-    ('999 B', '12.3 MB')
-    """
+    """Bytes, in the decimal units that disks are sold in."""
     number = float(count)
     for unit in ("B", "KB", "MB", "GB"):
         if number < 1000:  # noqa: PLR2004 - decimal units
@@ -155,14 +105,7 @@ def size_in_words(count: float) -> str:
 
 
 def time_in_words(seconds: float) -> str:
-    """
-    A stretch of time, no more exactly than one cares.
-
-    Examples
-    --------
-    >>> time_in_words(0.4), time_in_words(75), time_in_words(5_400), time_in_words(200_000)
-    ('1 s', '1 min 15 s', '1 h 30 min', '2 d 7 h')
-    """
+    """A stretch of time, no more exactly than one cares."""
     whole = max(1, round(seconds))
     if whole < _MINUTE:
         return f"{whole} s"

@@ -21,37 +21,20 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """
-    A frame, ascending and unique by key, with its keys laid open.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-    dataset : Dataset
-    stamps : {"column", "index"}
-        Where ``timestamp`` is.
-    stamps_us : array of int64
-        Microseconds since the epoch, UTC.
-    ids : array of int64 or None
-        Of trades.
-    """
+    """A frame, ascending and unique by key, with its keys laid open."""
 
     frame: pd.DataFrame
     dataset: Dataset
+    # Where ``timestamp`` is.
     stamps: Literal["column", "index"]
+    # Microseconds since the epoch, UTC.
     stamps_us: Int64s
+    # Of trades.
     ids: Int64s | None
 
     @classmethod
     def of(cls, given: pd.DataFrame | None, dataset: Dataset) -> Shape:
-        """
-        Read the shape of *given*; of None, that of the loaders.
-
-        Raises
-        ------
-        BadArgument
-            If it has no stamps, trades without ids, or two columns of one name.
-        """
+        """Read the shape of *given*; of None, that of the loaders."""
         frame = _empty(dataset) if given is None else given
         if not isinstance(frame, pd.DataFrame):
             msg = f"the given {dataset.name} are a {type(given).__name__}; pass a DataFrame or None"

@@ -27,19 +27,9 @@ def host_defaults() -> dict[str, object]:
     """
     What the host project's ``src.config`` says of our settings; nothing where there is none.
 
-    The first call looks for the project, and for its ``src.utils.logger.system_logger``,
-    which from then on gets what the logger ``DataDownloader`` says. A project that is
-    there and cannot be imported is reported, and its values are left alone.
-
-    Returns
-    -------
-    dict of str to object
-        By the names of our settings; unchecked. What is None or empty there is absent.
-
-    Examples
-    --------
-    >>> host_defaults()
-    {}
+    The first call looks for the project, and for its ``src.utils.logger.system_logger``, which from
+    then on gets what the logger ``DataDownloader`` says. A project that is there and cannot be
+    imported is reported, and its values are left alone.
     """
     _use_logger()
     config = _imported("src.config")

@@ -260,11 +260,6 @@ def read_window(
     The rows of ``[start_ms, end_ms)`` that the cache has, as `load_klines` returns them.
 
     Never warns; ``attrs`` tell what is missing.
-
-    Raises
-    ------
-    BadArgument, CorruptFile, CacheUnavailable
-        As there.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
     entries = entries_of(store, files)

@@ -59,19 +59,7 @@ _SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
 
 
 def bytes_of(value: object, argument: str) -> int:
-    """
-    A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``).
-
-    Raises
-    ------
-    BadArgument
-        If it is none; the message names *argument*.
-
-    Examples
-    --------
-    >>> bytes_of("1.5 GB", "max_bytes"), bytes_of("1 KiB", "max_bytes")
-    (1500000000, 1024)
-    """
+    """A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``)."""
     try:
         return int(_SIZES.validate_python(value))
     except ValidationError as error:

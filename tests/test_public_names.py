@@ -5,10 +5,12 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
 import types
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,26 @@ def test_examples_run(name, tmp_path, monkeypatch):
 
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
     assert list(tmp_path.iterdir()) == []
+
+
+INTERNALS = re.findall(
+    r"^## `([\w.]+)` ([\w.]+)\n\n(.*?)(?=\n\n## |\Z)",
+    (Path(__file__).parent / "internals.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "example"), INTERNALS, ids=[f"{each[0]}.{each[1]}" for each in INTERNALS]
+)
+def test_an_internal_does_what_its_example_shows(module, name, example):
+    """What has its example in `internals.md` gives just that, called beside its own module's names."""
+    namespace = vars(importlib.import_module(module)).copy()
+    test = doctest.DocTestParser().get_doctest(example, namespace, name, "internals.md", 0)
+
+    assert test.examples
+    assert reduce(getattr, name.split("."), importlib.import_module(module))
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0
 
 
 @pytest.mark.parametrize("name", ["ares_notebook", *MODULES])

@@ -44,49 +44,26 @@ _HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
 
 @dataclass(slots=True, eq=False)
 class Zip:
-    """
-    One zip of the archive, fetched and found to be what its checksum says.
-
-    Parameters
-    ----------
-    name : str
-    url : str
-    sha256 : str
-    data : file
-        Open while the archive's context is.
-    dataset : Dataset
-    interval : str, optional
-        Of candles.
-    period : Period, optional
-        Of which all rows must be; None where nobody knows it.
-
-    Attributes
-    ----------
-    is_cut : bool
-        Whether its text ends inside a line, known once its lines have been read. Those
-        that are whole are sound; what follows them is to be asked for elsewhere, and that
-        it is not in here says nothing.
-    """
+    """One zip of the archive, fetched and found to be what its checksum says."""
 
     name: str
     url: str
     sha256: str
+    # Open while the archive's context is.
     data: BinaryIO
     dataset: Dataset
+    # Of candles.
     interval: str | None = None
+    # Of which all rows must be; None where nobody knows it.
     period: Period | None = None
+    # Whether its text ends inside a line, known once its lines have been read. Those that are whole
+    # are sound; what follows them is to be asked for elsewhere, and that it is not in here says
+    # nothing.
     is_cut: bool = field(default=False, init=False)
     _header: bytes = field(default=b"", init=False)
 
     def lines(self) -> Iterator[Lines]:
-        """
-        Its rows as lines of a cache file, block by block; CPU work, for a thread.
-
-        Raises
-        ------
-        BadAnswer
-            If it does not hold rows of the dataset, of its interval and of its period.
-        """
+        """Its rows as lines of a cache file, block by block; CPU work, for a thread."""
         last = Lines.none()
         expected = Expected(self.interval)
         for block in self._blocks():
@@ -150,15 +127,7 @@ _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
 class Archive:
-    """
-    Binance's bulk archive.
-
-    Parameters
-    ----------
-    transport : Transport
-    folder : Path
-        Where zips too large for memory wait while they are checked.
-    """
+    """Binance's bulk archive."""
 
     def __init__(self, transport: Transport, folder: Path) -> None:
         self._transport = transport
@@ -169,11 +138,6 @@ class Archive:
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """
         Bytes of the zip that begins at *start*, by the archive's listing; None if it cannot be had.
-
-        Raises
-        ------
-        NotFound
-            If the listing does not have it.
         """
         key = series.archive_key(cut, start)
         listing = await self._listing(self._prefix(series, cut, start))
@@ -205,19 +169,7 @@ class Archive:
         return False
 
     async def first_ms(self, series: Series) -> int:
-        """
-        When the first file of *series* in the archive begins, by its listing, asked for once.
-
-        Returns
-        -------
-        int
-            Milliseconds since the epoch; far in the future where nothing is listed.
-
-        Raises
-        ------
-        TransportError, BadAnswer
-            If the listing cannot be had.
-        """
+        """When the first file of *series* in the archive begins, by its listing, asked for once."""
         return await self._firsts.get(series, partial(self._ask_first, series))
 
     async def _ask_first(self, series: Series) -> int:
@@ -232,20 +184,7 @@ class Archive:
         return min(found)
 
     async def lists_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
-        """
-        Whether a file is listed that may hold rows of ``[start_ms, end_ms)``.
-
-        Parameters
-        ----------
-        series : Series
-        start_ms, end_ms : int
-            Within one month.
-
-        Raises
-        ------
-        BadAnswer
-            If the listing cannot be had.
-        """
+        """Whether a file is listed that may hold rows of ``[start_ms, end_ms)``."""
         start = utc(start_ms)
         keys = {
             series.archive_key(cut, period.start)
@@ -263,18 +202,7 @@ class Archive:
         return False
 
     async def checksum(self, series: Series, cut: Cut, start: datetime) -> str:
-        """
-        What the sha256 of a zip is today, by the file beside it.
-
-        Raises
-        ------
-        NotFound
-            If it is not published.
-        TransportError
-            If it does not come.
-        BadAnswer
-            If it is no checksum.
-        """
+        """What the sha256 of a zip is today, by the file beside it."""
         key = series.archive_key(cut, start)
         name = PurePosixPath(key).name
         ask = Ask(f"{self._url(key)}.CHECKSUM", f"the checksum of {name}")
@@ -282,18 +210,7 @@ class Archive:
 
     @asynccontextmanager
     async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
-        """
-        Fetch a zip and verify it; open while the context is.
-
-        Raises
-        ------
-        NotFound
-            If it is not published.
-        ChecksumMismatch
-            If it is not what its checksum says, after all tries.
-        TransportError
-            If it does not come.
-        """
+        """Fetch a zip and verify it; open while the context is."""
         key = series.archive_key(cut, start)
         url, name = self._url(key), PurePosixPath(key).name
         # The sidecar first: where nothing is published that costs 91 bytes.

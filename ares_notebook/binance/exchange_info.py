@@ -21,49 +21,27 @@ _FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, Ove
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """
-    What the exchange says of one symbol today.
+    """What the exchange says of one symbol today."""
 
-    Parameters
-    ----------
-    is_over : bool
-        Whether its status says that trading is over; a halt is not.
-    onboard_ms : int, optional
-        When the contract was listed; spot does not tell.
-    """
-
+    # Whether its status says that trading is over; a halt is not.
     is_over: bool
+    # When the contract was listed; spot does not tell.
     onboard_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """
-    An answer of ``exchangeInfo``, as far as we need it.
-
-    Parameters
-    ----------
-    symbols : dict of str to Listing
-    limit : (int, float), optional
-        Request weight, and the seconds in which it may be used.
-    server_ms : int, optional
-        The exchange's clock.
-    """
+    """An answer of ``exchangeInfo``, as far as we need it."""
 
     symbols: dict[str, Listing]
+    # Request weight, and the seconds in which it may be used.
     limit: Limit | None
+    # The exchange's clock.
     server_ms: int | None = None
 
 
 def read_time(body: bytes) -> int:
-    """
-    The exchange's clock, in milliseconds since the epoch.
-
-    Raises
-    ------
-    BadAnswer
-        If the answer does not tell it.
-    """
+    """The exchange's clock, in milliseconds since the epoch."""
     try:
         now_ms = int(json.loads(body)["serverTime"])
     except _FOREIGN as error:
@@ -74,14 +52,7 @@ def read_time(body: bytes) -> int:
 
 
 def read_info(body: bytes) -> Info:
-    """
-    Symbols and limits of an ``exchangeInfo``.
-
-    Raises
-    ------
-    BadAnswer
-        If it is none.
-    """
+    """Symbols and limits of an ``exchangeInfo``."""
     try:
         answer = json.loads(body)
         symbols = {str(each["symbol"]): _listing(each) for each in answer["symbols"]}

@@ -23,24 +23,15 @@ _LENGTHS_MS = frozenset(INTERVALS.values()) - {0}
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """
-    What is known of the rows of a block before they are read.
+    """What is known of the rows of a block before they are read."""
 
-    Parameters
-    ----------
-    interval : str, optional
-        Of candles; None where nobody knows it, or the rows are none.
-    width : int, optional
-        How many columns each row has; None where the first row tells.
-    first : int
-        The number of the first row, for errors.
-    unit : str
-        What such a number counts: lines of a file, or rows of a page.
-    """
-
+    # Of candles; None where nobody knows it, or the rows are none.
     interval: str | None = None
+    # How many columns each row has; None where the first row tells.
     width: int | None = None
+    # The number of the first row, for errors.
     first: int = 1
+    # What such a number counts: lines of a file, or rows of a page.
     unit: str = "line"
 
     def place(self, at: int) -> str:
@@ -51,27 +42,9 @@ class Expected:
         """
         Refuse candles of another interval than the one that was asked for.
 
-        A halt cuts single candles short (in old files the close time may even lie before
-        the open time), so most of them must be as long as the interval. A candle that is
-        alone must not be longer, nor just as long as those of another interval.
-
-        Parameters
-        ----------
-        opens_us : array of int64
-            Open times in microseconds.
-        closes : array of int64
-            Close times as published: the last millisecond, or microsecond, of each candle.
-        origin : str
-            File or URL, for the error.
-
-        Raises
-        ------
-        BadAnswer
-
-        Examples
-        --------
-        >>> opens_us = np.array([1735689600000000, 1735693200000000])
-        >>> Expected("1h").check_closes(opens_us, np.array([1735693199999, 1735696799999]), "here")
+        A halt cuts single candles short (in old files the close time may even lie before the open
+        time), so most of them must be as long as the interval. A candle that is alone must not be
+        longer, nor just as long as those of another interval.
         """
         if self.interval is None or not len(opens_us):
             return
@@ -97,14 +70,7 @@ ANY = Expected()
 
 
 def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """
-    Mark those of the open times that are on Binance's grid.
-
-    Examples
-    --------
-    >>> on_grid("1w", np.array([1735516800000, 1735603200000])).tolist()
-    [True, False]
-    """
+    """Mark those of the open times that are on Binance's grid."""
     if interval == "1M":
         months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
         since_open: npt.NDArray[np.int64] = opens_ms - months.astype("datetime64[ms]").astype(int)

@@ -37,28 +37,7 @@ _MOST_DIGITS = {"time": 18, "integer": 18, "close": 18, "hours": 2}
 def read_fast(
     dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
 ) -> Lines | None:
-    """
-    The lines of the cache for a block of archive CSV, or None if it is not quite ordinary.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    block : bytes
-        Whole lines, without header.
-    origin : str
-        URL, for the error.
-    expected : Expected
-
-    Returns
-    -------
-    Lines or None
-        None says nothing against the block, but that it must be read cell by cell.
-
-    Raises
-    ------
-    BadAnswer
-        If a stamp is no moment that can be, or candles are of another interval.
-    """
+    """The lines of the cache for a block of archive CSV, or None if it is not quite ordinary."""
     cells = _cells_of(dataset, block, expected.width)
     if cells is None or not cells.are_sound():
         return None
@@ -87,20 +66,12 @@ def read_fast(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
-    """
-    Where the cells of a block lie.
-
-    Parameters
-    ----------
-    text : array of uint8
-    columns : tuple of Column
-        As published.
-    starts, ends : list of array of int64
-        For each column, where its cell begins and ends in each line.
-    """
+    """Where the cells of a block lie."""
 
     text: _Bytes
+    # As published.
     columns: tuple[Column, ...]
+    # For each column, where its cell begins and ends in each line.
     starts: list[_Int64s]
     ends: list[_Int64s]
 

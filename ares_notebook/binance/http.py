@@ -43,30 +43,18 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """
-    One request.
-
-    Parameters
-    ----------
-    url : str
-    description : str
-        For the log and for errors.
-    params : mapping
-    headers : mapping
-    weight : int
-        What it costs of the host's budget.
-    counter : str
-        Which budget of the host; funding has one of its own.
-    most_bytes : int
-        A larger answer is refused. A page of a thousand rows has a tenth of that.
-    """
+    """One request."""
 
     url: str
+    # For the log and for errors.
     description: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    # What it costs of the host's budget.
     weight: int = 0
+    # Which budget of the host; funding has one of its own.
     counter: str = ""
+    # A larger answer is refused. A page of a thousand rows has a tenth of that.
     most_bytes: int = 4 << 20
 
 
@@ -131,19 +119,10 @@ class Transport:
     """
     The session of one piece of work: an async context manager.
 
-    At most ``max_concurrency`` requests are under way at once; each waits until
-    its host's budget allows it, and is tried again after a passing fault. A host
-    or address that failed in all its tries is then asked but once a request, until
-    it answers: sixty files do not wait for sixty times the full patience.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Raises
-    ------
-    BadArgument
-        If they have an API key, and an API without TLS that is not on this machine.
+    At most ``max_concurrency`` requests are under way at once; each waits until its host's budget
+    allows it, and is tried again after a passing fault. A host or address that failed in all its
+    tries is then asked but once a request, until it answers: sixty files do not wait for sixty
+    times the full patience.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -212,15 +191,7 @@ class Transport:
         """
         Ask, and read the answer in a thread.
 
-        A passing fault is tried again, an answer that *read* refuses with
-        `BadAnswer` included.
-
-        Raises
-        ------
-        TransportError
-            If there is no answer.
-        BadAnswer
-            If the last answer could not be read.
+        A passing fault is tried again, an answer that *read* refuses with `BadAnswer` included.
         """
 
         async def once() -> _T:
@@ -233,13 +204,6 @@ class Transport:
     async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
         """
         Stream the answer into *sink*, from its beginning at each try, and *check* it in a thread.
-
-        Raises
-        ------
-        TransportError
-            If there is no answer.
-        DataError
-            If *check* refused the last one.
         """
 
         async def once() -> _T:

@@ -27,27 +27,9 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     """
     The text of the one *member*, in blocks of whole lines.
 
-    What stands behind the last line end comes as a last block, which has none: the
-    member was cut there. Memory is bounded by the block, not by the file. isal inflates
-    three times as fast as zlib.
-
-    Parameters
-    ----------
-    archive : file
-        The zip, seekable.
-    member : str
-        The name that its only member must have.
-    origin : str
-        URL, for the error.
-
-    Yields
-    ------
-    bytes
-
-    Raises
-    ------
-    BadAnswer
-        If it is anything but a sound zip of that one member.
+    What stands behind the last line end comes as a last block, which has none: the member was cut
+    there. Memory is bounded by the block, not by the file. isal inflates three times as fast as
+    zlib.
     """
     info = _only_member(archive, member, origin)
     archive.seek(_data_offset(archive, info, origin))

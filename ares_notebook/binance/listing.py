@@ -36,47 +36,20 @@ _SIZE = re.compile(r"[0-9]{1,18}")
 
 
 class Page(NamedTuple):
-    """
-    A page of the listing.
+    """A page of the listing."""
 
-    Parameters
-    ----------
-    sizes : dict
-        Bytes of each object, by its key.
-    folders : tuple of str
-        What lies a level deeper, each with a slash at its end.
-    next_marker : str
-        Where the next page begins; empty on the last.
-    """
-
+    # Bytes of each object, by its key.
     sizes: dict[str, int]
+    # What lies a level deeper, each with a slash at its end.
     folders: tuple[str, ...]
+    # Where the next page begins; empty on the last.
     next_marker: str
 
 
 async def list_page(
     transport: Transport, prefix: str, marker: str = "", *, most: int | None = None
 ) -> Page:
-    """
-    A page of what lies under *prefix*, after *marker*.
-
-    Parameters
-    ----------
-    transport : Transport
-    prefix : str
-        A folder, or how the names in it begin.
-    marker : str
-        Only what comes later in the alphabet; it need not exist.
-    most : int, optional
-        So many entries; a page has a thousand by default.
-
-    Raises
-    ------
-    TransportError
-        If it does not come.
-    BadAnswer
-        If what came is no listing: that is never an empty one.
-    """
+    """A page of what lies under *prefix*, after *marker*."""
     params = {"delimiter": "/", "prefix": prefix} | ({"marker": marker} if marker else {})
     if most is not None:
         params["max-keys"] = str(most)
@@ -88,25 +61,7 @@ async def list_page(
 async def first_days(
     transport: Transport, folder: str, stem: str, *, marker: str = "", most: int | None = None
 ) -> list[date]:
-    """
-    The first days of the periods of the zips in *folder*, in order; other keys are strays.
-
-    Parameters
-    ----------
-    transport : Transport
-    folder : str
-    stem : str
-        How the names of the zips begin, before their period.
-    marker : str
-        Only what comes later in the alphabet.
-    most : int, optional
-        So many entries a page, and only those of the first page that has any.
-
-    Raises
-    ------
-    TransportError, BadAnswer
-        As in `pages`.
-    """
+    """The first days of the periods of the zips in *folder*, in order; other keys are strays."""
     pattern = re.compile(rf"{re.escape(folder + stem)}([0-9]{{4}}-[0-9]{{2}}(?:-[0-9]{{2}})?)\.zip")
     found: set[date] = set()
     async for page in pages(transport, folder, marker, most):
@@ -128,16 +83,7 @@ def _day(stamp: str) -> date | None:
 async def pages(
     transport: Transport, prefix: str, marker: str = "", most: int | None = None
 ) -> AsyncIterator[Page]:
-    """
-    Page after page of what lies under *prefix*, to the end.
-
-    Raises
-    ------
-    TransportError
-        If one does not come.
-    BadAnswer
-        If what came is no listing, or is one without end.
-    """
+    """Page after page of what lies under *prefix*, to the end."""
     for _ in range(MOST_PAGES):
         page = await list_page(transport, prefix, marker, most=most)
         yield page
@@ -206,21 +152,7 @@ _MOST_STRAYS_TOLD = 3
 
 
 async def symbols_of(transport: Transport, market: Market) -> tuple[str, ...]:
-    """
-    All symbols that ever had candles in the archive, in order.
-
-    Parameters
-    ----------
-    transport : Transport
-    market : {"spot", "futures"}
-
-    Raises
-    ------
-    TransportError
-        If a page of the listing does not come.
-    BadAnswer
-        If what came is no listing, is one without end, or lists no symbol.
-    """
+    """All symbols that ever had candles in the archive, in order."""
     # Whoever was listed this month has days only, and long ago some had months only.
     folders = [_FOLDERS[market].format(cut=cut) for cut in ("monthly", "daily")]
     found = await asyncio.gather(*(_names_in(transport, folder) for folder in folders))
@@ -243,19 +175,8 @@ async def days_of(transport: Transport, market: Market, symbol: str) -> Listed:
     """
     The first and the last day of which the archive has candles of *symbol*.
 
-    Two requests for a symbol that is traded today, four for one that is not, however long
-    it was listed. Where the archive has months and no days, those of the months.
-
-    Parameters
-    ----------
-    transport : Transport
-    market : {"spot", "futures"}
-    symbol : str
-
-    Raises
-    ------
-    TransportError, BadAnswer
-        As in `symbols_of`.
+    Two requests for a symbol that is traded today, four for one that is not, however long it was
+    listed. Where the archive has months and no days, those of the months.
     """
     monthly, daily = (
         f"{_FOLDERS[market].format(cut=cut)}{symbol}/1d/" for cut in ("monthly", "daily")

@@ -39,13 +39,7 @@ _DISORDER_US = 600_000_000
 
 
 class Pages:
-    """
-    Rows of the API, page by page, and what they tell of its history.
-
-    Parameters
-    ----------
-    transport : Transport
-    """
+    """Rows of the API, page by page, and what they tell of its history."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -77,24 +71,6 @@ class Pages:
     def lines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
         """
         The rows of *series* that lie in *gap* as lines of a cache file, page by page, ascending.
-
-        Parameters
-        ----------
-        series : Series
-        gap : Gap
-            For k-lines its end is that of the last candle wanted; for trades its
-            ids, where it has them, are used to find both ends exactly.
-
-        Yields
-        ------
-        Lines
-
-        Raises
-        ------
-        TransportError
-            If a page does not come.
-        BadAnswer
-            If a page is not what was asked for.
         """
         match series.dataset.key:
             case "open_time":

@@ -36,31 +36,8 @@ def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected
     r"""
     The lines of the cache for a block of archive CSV.
 
-    Columns are told by position. Files of futures have fewer (no best-match flag)
-    than those of spot. A number has one text, whatever its source writes: see
-    `ares_notebook.model.numbers`.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    block : bytes
-        Whole lines, without header.
-    origin : str
-        File or URL, for the error.
-    expected : Expected
-        What is known of the rows: how wide they are, and of which interval.
-
-    Raises
-    ------
-    BadAnswer
-        If a line is not a row of this dataset, or not what was expected; the message
-        names row and column.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.datasets import FUTURES
-    >>> lines_of_csv(FUTURES, b"1735689600003,8,-1.8E-7\n", "here").text.tobytes()
-    b'2025-01-01 00:00:00.003,-0.00000018\n'
+    Columns are told by position. Files of futures have fewer (no best-match flag) than those of
+    spot. A number has one text, whatever its source writes: see `ares_notebook.model.numbers`.
     """
     lines = read_fast(dataset, block, origin, expected) if block else None
     if lines is None:
@@ -73,15 +50,7 @@ def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected
 
 
 def lines_of_json(series: Series, body: bytes, origin: str) -> Lines:
-    """
-    The same for a page of REST that *series* was asked for.
-
-    Raises
-    ------
-    BadAnswer
-        If it is not a list of rows of this dataset, or of another symbol or interval,
-        where rows say whose they are.
-    """
+    """The same for a page of REST that *series* was asked for."""
     dataset = series.dataset
     try:
         page = msgspec.json.decode(body, type=list[_row_type(dataset)])  # type: ignore[misc]

@@ -24,15 +24,8 @@ class ExchangeClock:
     """
     What time it is, never later than the exchange says.
 
-    A clock of this machine that is fast would take a candle that is still open for closed.
-    Each answer of the API carries a time, so that to know better costs no request.
-
-    Examples
-    --------
-    >>> clock = ExchangeClock()
-    >>> clock.hear(1_735_689_600_000)
-    >>> clock.now_ms() - 1_735_689_600_000 < 1000
-    True
+    A clock of this machine that is fast would take a candle that is still open for closed. Each
+    answer of the API carries a time, so that to know better costs no request.
     """
 
     def __init__(self) -> None:
@@ -65,11 +58,6 @@ class ExchangeClock:
 def date_of(headers: Mapping[str, str]) -> datetime | None:
     """
     When an answer was made, as its ``Date`` tells, to the second; None where it tells nothing.
-
-    Examples
-    --------
-    >>> date_of({"Date": "Sat, 01 Mar 2025 00:00:00 GMT"}).isoformat()
-    '2025-03-01T00:00:00+00:00'
     """
     try:
         moment = parsedate_to_datetime(headers.get("Date", ""))
@@ -104,29 +92,20 @@ class Budget:
     The allowance of one host.
 
     Belongs to one event loop, like the session that uses it.
-
-    Parameters
-    ----------
-    limit : int, optional
-        Weight per window that the host allows; None for no limit (the archive).
-    window_seconds : float
-        Windows are counted from the epoch, on the host's clock.
-    share : float
-        The part of the limit that we allow ourselves. The rest is for what other
-        programs on this IP spend between two of our answers; not more than a twentieth
-        of the limit, or one request, is asked before the host has told of it.
-    is_told : bool
-        Whether the host's header speaks of this budget; else we count ourselves.
-    shared_by : int
-        How many programs ask from this address, this one included. What no answer tells
-        is divided by them: a budget of which the header does not speak, and what more
-        than four may ask unheard.
     """
 
+    # Weight per window that the host allows; None for no limit (the archive).
     limit: int | None
+    # Windows are counted from the epoch, on the host's clock.
     window_seconds: float = 60.0
+    # The part of the limit that we allow ourselves. The rest is for what other programs on this IP
+    # spend between two of our answers; not more than a twentieth of the limit, or one request, is
+    # asked before the host has told of it.
     share: float = 0.8
+    # Whether the host's header speaks of this budget; else we count ourselves.
     is_told: bool = True
+    # How many programs ask from this address, this one included. What no answer tells is divided by
+    # them: a budget of which the header does not speak, and what more than four may ask unheard.
     shared_by: int = 1
     _used: int = 0
     _pending: int = 0

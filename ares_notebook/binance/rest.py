@@ -23,28 +23,15 @@ _MOST_INFO_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class FirstRow:
-    """
-    The first row of a history.
-
-    Parameters
-    ----------
-    stamp_ms : int
-    key : int
-        Of a trade its id.
-    """
+    """The first row of a history."""
 
     stamp_ms: int
+    # Of a trade its id.
     key: int
 
 
 class Rest(Pages):
-    """
-    The exchange's API, as far as market history needs it.
-
-    Parameters
-    ----------
-    transport : Transport
-    """
+    """The exchange's API, as far as market history needs it."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport)

@@ -24,19 +24,9 @@ def verified(store: Store, entry: CacheEntry) -> CacheEntry:
     """
     The same, its bytes read and compared with its receipt.
 
-    Size and time tell nearly every change; what a disk or a hand has changed behind their
-    back shows only here. From then on nobody believes size and time, and the next download
-    replaces the file.
-
-    Parameters
-    ----------
-    store : Store
-    entry : CacheEntry
-
-    Raises
-    ------
-    CacheError
-        If the disk does not give the bytes.
+    Size and time tell nearly every change; what a disk or a hand has changed behind their back
+    shows only here. From then on nobody believes size and time, and the next download replaces the
+    file.
     """
     receipt = store.receipt(entry.file)
     if entry.path is None or receipt is None or not entry.is_remembered:
@@ -72,20 +62,7 @@ def _strike(store: Store, file: CacheFile) -> None:
 
 
 def quarantine_copy(store: Store, entry: CacheEntry) -> None:
-    """
-    Keep an altered file in the quarantine, before a whole one takes its place.
-
-    Parameters
-    ----------
-    store : Store
-    entry : CacheEntry
-        With a path.
-
-    Raises
-    ------
-    CacheError
-        If it cannot be copied.
-    """
+    """Keep an altered file in the quarantine, before a whole one takes its place."""
     from ares_notebook.cache.quarantine import (  # noqa: PLC0415 - slow to import
         quarantine,
         quarantine_of,
@@ -108,17 +85,6 @@ def quarantine_entry(store: Store, entry: CacheEntry) -> None:
     Move a damaged file to the quarantine; what is good in it stays, until a whole one comes.
 
     Of a file that lies where there is no row nothing stays.
-
-    Parameters
-    ----------
-    store : Store
-    entry : CacheEntry
-        With a path.
-
-    Raises
-    ------
-    CacheError
-        If it cannot be moved; it is then still in its place.
     """
     # Slow to import, and few files are damaged.
     from ares_notebook.cache.quarantine import (  # noqa: PLC0415

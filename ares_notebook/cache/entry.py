@@ -17,50 +17,33 @@ __all__ = ["CacheEntry"]
 
 
 class CacheEntry(Struct, frozen=True, gc=False):
-    """
-    What the cache holds of one file.
-
-    Parameters
-    ----------
-    file : CacheFile
-    on_disk : str, optional
-        Where it lies; None when there is none.
-    facts : Facts
-        What its rows prove.
-    sources, absences, final
-        As in its receipt; empty without one.
-    legacy : bool
-        Whether the original downloader wrote it.
-    problem : str, optional
-        Why it cannot be read; its rows then count as absent.
-    is_remembered : bool
-        Whether its receipt was believed without looking into the file.
-    has_provenance : bool
-        Whether a receipt tells where just these bytes came from.
-    is_altered : bool
-        Whether a receipt tells of other bytes than are here now: its rows prove nothing then.
-    noted_end_ms, noted_rows : int, optional
-        Where the rows ended that the last receipt of it knew, and how many they were.
-    trouble : Trouble, optional
-        Why rows are missing that were asked for.
-    neighbours : Neighbours
-        The trades on either side, where they were looked at.
-    """
+    """What the cache holds of one file."""
 
     file: CacheFile
+    # Where it lies; None when there is none.
     on_disk: str | None = None
+    # What its rows prove.
     facts: Facts = Facts()
+    # As in its receipt; empty without one.
     sources: tuple[Source, ...] = ()
     absences: tuple[Absence, ...] = ()
     final: bool = False
+    # Whether the original downloader wrote it.
     legacy: bool = False
+    # Why it cannot be read; its rows then count as absent.
     problem: str | None = None
+    # Whether its receipt was believed without looking into the file.
     is_remembered: bool = False
+    # Whether a receipt tells where just these bytes came from.
     has_provenance: bool = False
+    # Whether a receipt tells of other bytes than are here now: its rows prove nothing then.
     is_altered: bool = False
+    # Where the rows ended that the last receipt of it knew, and how many they were.
     noted_end_ms: int | None = None
     noted_rows: int = 0
+    # Why rows are missing that were asked for.
     trouble: Trouble | None = None
+    # The trades on either side, where they were looked at.
     neighbours: Neighbours = ALONE
 
     @property

@@ -48,21 +48,13 @@ _MARGIN_US = 600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """
-    What is to be read of the files of a series.
+    """What is to be read of the files of a series."""
 
-    Parameters
-    ----------
-    columns : tuple of Column
-        Beside the timestamp, in this order.
-    exact : bool
-        Whether numbers stay text, to become decimals; else they are float64.
-    start_ms, end_ms : int
-        Half-open window of stamps.
-    """
-
+    # Beside the timestamp, in this order.
     columns: tuple[Column, ...]
+    # Whether numbers stay text, to become decimals; else they are float64.
     exact: bool
+    # Half-open window of stamps.
     start_ms: int
     end_ms: int
 
@@ -79,20 +71,7 @@ class Selection:
 
 
 def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
-    """
-    The columns that are called so, in this order; None means all but the timestamp.
-
-    Raises
-    ------
-    BadArgument
-        If there is none, an unknown one, or one twice.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.datasets import KLINES
-    >>> [column.name for column in chosen(KLINES, ("close", "open"))]
-    ['close', 'open']
-    """
+    """The columns that are called so, in this order; None means all but the timestamp."""
     known = {column.name: column for column in dataset.columns if column.kind != "time"}
     if names is None:
         return tuple(known.values())
@@ -119,19 +98,6 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     The rows of one file that lie in the window, as numbers.
 
     Of a plain file for which a receipt vouches, only the part that holds the window is read.
-
-    Returns
-    -------
-    pyarrow.Table
-        ``timestamp`` (int64, microseconds) and the wanted columns; null only where the
-        original downloader stored none.
-
-    Raises
-    ------
-    CorruptFile
-        If the file is not what its name says.
-    CacheUnavailable
-        If it is not there any more.
     """
     path = entry.path
     if path is None:
@@ -236,14 +202,7 @@ def _check_numbers(table: Table, wanted: Selection) -> None:
 
 
 def decimals(text: Any) -> npt.NDArray[np.object_]:
-    """
-    Numbers as text, as decimals of the same digits; what is null becomes ``Decimal("NaN")``.
-
-    Parameters
-    ----------
-    text : pyarrow.ChunkedArray
-        Checked: of numbers only.
-    """
+    """Numbers as text, as decimals of the same digits; what is null becomes ``Decimal("NaN")``."""
     # Many are there more than once, and of one decimal one is enough.
     words = text.combine_chunks().fill_null("NaN").dictionary_encode()
     numbers = map(Decimal, words.dictionary.to_pylist())
@@ -259,26 +218,8 @@ def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
     """
     The wanted cells of some files, in one frame.
 
-    Each thread writes what it has parsed where it belongs at once, so that nothing
-    is in memory twice.
-
-    Parameters
-    ----------
-    entries : sequence of CacheEntry
-        Files that are there, of one series, oldest first.
-    wanted : Selection
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `load_klines` returns it, without ``attrs``.
-
-    Raises
-    ------
-    CorruptFile
-        If a file is not what its name says.
-    CacheUnavailable
-        If one has changed since it was looked at.
+    Each thread writes what it has parsed where it belongs at once, so that nothing is in memory
+    twice.
     """
     read = partial(read_cells, wanted=wanted)
     # PyArrow leaves Python's lock while it parses, so threads do run side by side.

@@ -84,20 +84,7 @@ STATES = (
 
 
 def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
-    """
-    Why rows are still missing that no proof explains.
-
-    Parameters
-    ----------
-    entry : CacheEntry
-    gap : Gap
-        One of its gaps.
-
-    Returns
-    -------
-    tuple of str
-        The reason, a note, and when it was found.
-    """
+    """Why rows are still missing that no proof explains."""
     if entry.problem is not None:
         return CORRUPT, f"{entry.problem}; the next download puts it into quarantine", ""
     trouble = entry.trouble
@@ -129,24 +116,6 @@ def state_of(entry: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap], now_ms
     How a file stands, in one of `STATES`.
 
     What is still open tells first, then what the exchange does not have.
-
-    Parameters
-    ----------
-    entry : CacheEntry
-    gaps, left : sequence of Gap
-        Its gaps, and those of them of which the exchange has not been heard.
-    now_ms : int
-        The present; nothing after it can be there.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.files import parse_file_name
-    >>> file = parse_file_name("klines_BTCUSDT_1h_2025-02.csv")
-    >>> entry = CacheEntry(file)
-    >>> gaps = entry.gaps(file.period.end_ms)
-    >>> left = entry.unexplained(file.period.end_ms)
-    >>> state_of(entry, gaps, left, now_ms=file.period.end_ms)
-    'not downloaded'
     """
     past = [gap for gap in left if gap.start_ms < now_ms]
     if entry.is_untrue or past:

@@ -84,17 +84,7 @@ def download_history(
 
 
 def sources_of(entries: Iterable[CacheEntry]) -> pd.DataFrame:
-    """
-    The sources of some files, in their order, as `download_history` returns them.
-
-    Parameters
-    ----------
-    entries : iterable of CacheEntry
-
-    Returns
-    -------
-    pandas.DataFrame
-    """
+    """The sources of some files, in their order, as `download_history` returns them."""
     import pandas as pd  # noqa: PLC0415 - the store alone does without it
 
     from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - as above

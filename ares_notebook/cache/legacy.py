@@ -30,19 +30,7 @@ _INTEGER = r"-?[0-9]{1,18}"
 
 
 def read_legacy(path: Path, dataset: Dataset) -> Table:
-    """
-    Read an old cache file as a whole: sorted, each key once, unreadable lines left out.
-
-    Returns
-    -------
-    pyarrow.Table
-        Rows of *dataset*; columns that the original downloader did not store are null.
-
-    Raises
-    ------
-    CorruptFile
-        If it lacks the columns that the original downloader wrote.
-    """
+    """Read an old cache file as a whole: sorted, each key once, unreadable lines left out."""
     frame = _text_frame(path, dataset)
     frame["timestamp"] = _stamps(frame["timestamp"])
     columns = [each for each in dataset.columns if each.name in frame and each.kind != "time"]

@@ -26,21 +26,13 @@ _FOLDERS_ARE_STAMPED = os.name != "nt"
 
 @dataclass(slots=True)
 class CacheListing:
-    """
-    The names in a cache folder.
+    """The names in a cache folder."""
 
-    Parameters
-    ----------
-    there : dict
-        Cache files by name without compression: how they are called on disk.
-    noted : set of str
-        Names of the files that have a receipt.
-    names : list of str
-        Both, in order.
-    """
-
+    # Cache files by name without compression: how they are called on disk.
     there: dict[str, str]
+    # Names of the files that have a receipt.
     noted: set[str]
+    # Both, in order.
     names: list[str]
 
     def copy(self) -> CacheListing:
@@ -72,14 +64,7 @@ class CacheListing:
             insort(self.names, name)
 
     def beginning(self, prefix: str) -> list[str]:
-        """
-        The names that begin so, in order.
-
-        Examples
-        --------
-        >>> CacheListing({}, set(), ["a_1", "b_1", "b_2"]).beginning("b_")
-        ['b_1', 'b_2']
-        """
+        """The names that begin so, in order."""
         names = self.names
         first = bisect_left(names, prefix)
         end = bisect_left(names, True, lo=first, key=lambda name: not name.startswith(prefix))
@@ -92,24 +77,7 @@ _known: dict[tuple[Path, Path], tuple[list[_State], CacheListing]] = {}
 
 
 def list_cache(folder: Path, receipts: Path) -> CacheListing:
-    """
-    The names in a cache folder and in that of its receipts.
-
-    Parameters
-    ----------
-    folder, receipts : Path
-        Empty where they are not there.
-
-    Returns
-    -------
-    Listing
-        Everybody's: who changes it makes a copy first.
-
-    Raises
-    ------
-    CacheUnavailable
-        If one cannot be read.
-    """
+    """The names in a cache folder and in that of its receipts."""
     now_ns = time.time_ns()
     states = [_state_of(folder), _state_of(receipts)]
     known = _known.get((folder, receipts))

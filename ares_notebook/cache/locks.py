@@ -29,13 +29,8 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     """
     Hold the lock of *file*, waiting for whoever has it, for ``operation_timeout_seconds`` at most.
 
-    The operating system drops the lock of a process that dies. Temporary files
-    that the other left belong to nobody then, and are removed.
-
-    Raises
-    ------
-    CacheUnavailable
-        If it cannot be had.
+    The operating system drops the lock of a process that dies. Temporary files that the other left
+    belong to nobody then, and are removed.
     """
     path = store.lock_path(file)
     lock = _lock(path)
@@ -69,19 +64,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """
-    Hold the lock at *path*, if nobody else does; waits for nobody.
-
-    Yields
-    ------
-    bool
-        Whether it is held. If not, somebody is at work on the file.
-
-    Raises
-    ------
-    CacheUnavailable
-        If the lock cannot be made.
-    """
+    """Hold the lock at *path*, if nobody else does; waits for nobody."""
     lock = _lock(path)
     try:
         is_ours = _acquired(lock)

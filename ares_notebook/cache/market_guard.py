@@ -14,24 +14,7 @@ __all__ = ["claim", "market_of", "refuse_another"]
 
 
 def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
-    """
-    Raise if *folder* was filled from another market than *market*.
-
-    Parameters
-    ----------
-    folder : Path
-        The cache folder.
-    market : str
-    files : iterable of (CacheFile, Path)
-        What is there; looked at only where no note is.
-
-    Raises
-    ------
-    WrongMarket
-        If another market filled it.
-    CacheUnavailable
-        If the note, or a file where none is, cannot be read; if it is damaged.
-    """
+    """Raise if *folder* was filled from another market than *market*."""
     known = market_of(folder)
     if known is None:
         files = list(files)
@@ -58,20 +41,6 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
     Note in ``.ares/origin.json`` that *market* fills *folder*, with the first file that it gets.
 
     Not before: a wrong address, from which nothing came, must not bind the folder.
-
-    Parameters
-    ----------
-    folder, market, files
-        As in `refuse_another`; ``.ares`` exists.
-
-    Raises
-    ------
-    WrongMarket
-        As there.
-    CacheUnavailable
-        As there.
-    OSError
-        If the note cannot be written.
     """
     refuse_another(folder, market, files)
     if market_of(folder) is None:
@@ -99,14 +68,7 @@ def _note(folder: Path, market: str) -> None:
 
 
 def market_of(folder: Path) -> str | None:
-    """
-    The market that filled *folder*; None where no note says so.
-
-    Raises
-    ------
-    CacheUnavailable
-        If the note cannot be read.
-    """
+    """The market that filled *folder*; None where no note says so."""
     note = _note_of(folder)
     try:
         market = json.loads(note.read_text(encoding="utf-8"))["market"]

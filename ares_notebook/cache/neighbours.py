@@ -21,20 +21,7 @@ __all__ = ["entries_of", "joined"]
 
 
 def entries_of(store: Store, files: Sequence[CacheFile]) -> list[CacheEntry]:
-    """
-    What the cache holds of *files*, each with the trades on either side.
-
-    Parameters
-    ----------
-    store : Store
-    files : sequence of CacheFile
-        Of one series, in order of time; files between them may be left out.
-
-    Returns
-    -------
-    list of CacheEntry
-        One a file, in the same order.
-    """
+    """What the cache holds of *files*, each with the trades on either side."""
     entries = [store.entry(file) for file in files]
     if not entries or entries[0].file.dataset.key != "id":
         return entries
@@ -45,16 +32,7 @@ def entries_of(store: Store, files: Sequence[CacheFile]) -> list[CacheEntry]:
 def joined(
     entries: Sequence[CacheEntry], first: CacheEntry | None = None, last: CacheEntry | None = None
 ) -> list[CacheEntry]:
-    """
-    The same files of trades, each with what lies beside it.
-
-    Parameters
-    ----------
-    entries : sequence of CacheEntry
-        Of one series, in order of time.
-    first, last : CacheEntry, optional
-        The nearest before and after them.
-    """
+    """The same files of trades, each with what lies beside it."""
     row = [each for each in (first, *entries, last) if each is not None]
     begin = 0 if first is None else 1
     before = list(_ids(row, forwards=True))[begin:]

@@ -26,21 +26,13 @@ _STAMP = "%Y%m%dT%H%M%S%f"
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """
-    A damaged file in the quarantine.
+    """A damaged file in the quarantine."""
 
-    Parameters
-    ----------
-    path : Path
-        Where it is; its note lies beside it.
-    file : CacheFile
-        The file that it was.
-    at : datetime
-        When it was put aside, aware UTC.
-    """
-
+    # Where it is; its note lies beside it.
     path: Path
+    # The file that it was.
     file: CacheFile
+    # When it was put aside, aware UTC.
     at: datetime
 
     @property
@@ -59,25 +51,6 @@ def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Pa
     Move a damaged file out of the cache, with a note beside it that says why.
 
     One that *stays* is copied, and is in its place until another takes it.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the quarantine; made if it is not there.
-    path : Path
-        The damaged file.
-    why : str
-
-    Returns
-    -------
-    Path
-        Where it is now. Nothing there is ever read by this package, and removed only by
-        `prune_cache`.
-
-    Raises
-    ------
-    OSError
-        If it cannot be moved; it is then still in its place.
     """
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
@@ -96,11 +69,6 @@ def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Pa
 def quarantined(folder: Path) -> Iterator[Quarantined]:
     """
     The damaged files in a quarantine, in order of their names; what has another name is not ours.
-
-    Raises
-    ------
-    OSError
-        If it cannot be listed.
     """
     try:
         # listdir, not iterdir: a note and its file are one.
@@ -127,13 +95,8 @@ def salvage(path: Path, file: CacheFile) -> Table:
     """
     What is good in a damaged file: its readable rows that lie in its period, ascending, each once.
 
-    Good as far as the rows themselves tell: they are for use until a whole file
-    replaces them, not instead of one. Read as a whole.
-
-    Returns
-    -------
-    pyarrow.Table
-        Without rows where nothing can be read.
+    Good as far as the rows themselves tell: they are for use until a whole file replaces them, not
+    instead of one. Read as a whole.
     """
     if path.name.endswith(".zst"):
         # What follows a broken block of compression cannot be found again.

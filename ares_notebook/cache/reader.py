@@ -78,20 +78,8 @@ def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     """
     Read a cache file block by block: ours as it is, an old one as the original downloader meant it.
 
-    Memory stays bounded for our own files, whatever their size; an old one, which
-    may be out of order, is read as a whole.
-
-    Yields
-    ------
-    pyarrow.Table
-        Rows of the file's dataset, ascending.
-
-    Raises
-    ------
-    CorruptFile
-        If the text is not what the name says.
-    CacheError
-        If the disk does not give it.
+    Memory stays bounded for our own files, whatever their size; an old one, which may be out of
+    order, is read as a whole.
     """
     if not is_ours(path, file.dataset):
         if is_compressed(path):

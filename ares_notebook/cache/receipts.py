@@ -23,59 +23,37 @@ _FORMAT = 1
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    Where rows came from.
+    """Where rows came from."""
 
-    Parameters
-    ----------
-    road : {"monthly archive", "daily archive", "rest", "legacy", "salvaged"}
-        Legacy is what the original downloader wrote, salvaged what was good in a damaged file.
-    url : str
-    at : str
-        When, ISO, UTC.
-    sha256 : str, optional
-        Of the archive, as its ``.CHECKSUM`` says and as it was.
-    """
-
+    # Legacy is what the original downloader wrote, salvaged what was good in a damaged file.
     road: str
     url: str
+    # When, ISO, UTC.
     at: str
+    # Of the archive, as its ``.CHECKSUM`` says and as it was.
     sha256: str | None = None
 
 
 class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    What is known of one cache file.
+    """What is known of one cache file."""
 
-    Parameters
-    ----------
-    file : str
-        Its name; an absent file has a receipt too, which says why.
-    size, mtime_ns, sha256
-        The file when it was last seen; None when there is none.
-    facts : Facts
-        What its rows prove.
-    sources : tuple of Source
-        Oldest first.
-    absences : tuple of Absence
-        Facts about the exchange; they survive changes of the file.
-    final : bool
-        Whether its period is over and every row is there or explained.
-    trouble : Trouble, optional
-        Why rows are missing that were asked for.
-    ended_ms : int, optional
-        Where the rows of the damaged file ended of which these are the good ones.
-    """
-
+    # Its name; an absent file has a receipt too, which says why.
     file: str
+    # The file when it was last seen; None when there is none.
     size: int | None
     mtime_ns: int | None
     sha256: str | None
+    # What its rows prove.
     facts: Facts
+    # Oldest first.
     sources: tuple[Source, ...] = ()
+    # Facts about the exchange; they survive changes of the file.
     absences: tuple[Absence, ...] = ()
+    # Whether its period is over and every row is there or explained.
     final: bool = False
+    # Why rows are missing that were asked for.
     trouble: Trouble | None = None
+    # Where the rows of the damaged file ended of which these are the good ones.
     ended_ms: int | None = None
 
     @property

@@ -24,30 +24,19 @@ _HINT = "Pass dry_run=False (in the shell --yes) to do it."
 
 @dataclass(frozen=True, slots=True)
 class PruneItem:
-    """
-    What becomes of one thing in the cache.
+    """What becomes of one thing in the cache."""
 
-    Parameters
-    ----------
-    file : str
-        Its name, seen from the cache folder.
-    what : {"file", "quarantined", "receipt"}
-        A cache file, a damaged one in the quarantine with its note, or the receipt of
-        a period without a file.
-    bytes : int
-        How large it is on disk; a receipt counts nothing.
-    action : {"delete", "keep"}
-    reason : str
-        Why it goes, or why it stays though it should go; empty for what just stays.
-    error : AresError, optional
-        Why it could not be deleted; it is still there.
-    """
-
+    # Its name, seen from the cache folder.
     file: str
+    # A cache file, a damaged one in the quarantine with its note, or the receipt of a period
+    # without a file.
     what: Literal["file", "quarantined", "receipt"]
+    # How large it is on disk; a receipt counts nothing.
     bytes: int
     action: Literal["delete", "keep"] = "keep"
+    # Why it goes, or why it stays though it should go; empty for what just stays.
     reason: str = ""
+    # Why it could not be deleted; it is still there.
     error: AresError | None = None
 
     def kept(self, why: str, error: AresError | None = None) -> PruneItem:
@@ -209,27 +198,17 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """
-    One thing that is in the cache.
+    """One thing that is in the cache."""
 
-    Parameters
-    ----------
-    file : CacheFile
-        What it is, or of a damaged one, what it was.
-    item : PruneItem
-        As it stands in a report when it stays.
-    old_since_ms : int
-        From when its age counts: the end of its period, or when it was put aside.
-    paths : tuple of Path
-        All that it may consist of, in the order in which it is to be deleted.
-    traces : tuple of Trace
-        Those that are there, as they were seen.
-    """
-
+    # What it is, or of a damaged one, what it was.
     file: CacheFile
+    # As it stands in a report when it stays.
     item: PruneItem
+    # From when its age counts: the end of its period, or when it was put aside.
     old_since_ms: int
+    # All that it may consist of, in the order in which it is to be deleted.
     paths: tuple[Path, ...] = ()
+    # Those that are there, as they were seen.
     traces: tuple[Trace, ...] = ()
 
     def going(self, why: str) -> Found:
@@ -244,18 +223,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """
-    What may stay.
+    """What may stay."""
 
-    Parameters
-    ----------
-    keep_days : float, optional
-        What is that old goes; None: nothing for its age.
-    max_bytes : int, optional
-        What does not fit goes; None: nothing for its size.
-    """
-
+    # What is that old goes; None: nothing for its age.
     keep_days: float | None = None
+    # What does not fit goes; None: nothing for its size.
     max_bytes: int | None = None
 
 
@@ -264,30 +236,6 @@ def decided(found: Iterable[Found], now: datetime, limits: Limits) -> list[Found
     Say of each thing whether it goes, and why.
 
     Pure: touches no disk, and knows no hour but *now*.
-
-    Parameters
-    ----------
-    found : iterable of Found
-    now : datetime
-        Aware UTC.
-    limits : Limits
-
-    Returns
-    -------
-    list of Found
-        In the order in which they go: damaged files, then the oldest.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> from ares_notebook.model.files import parse_file_name
-    >>> file = parse_file_name("futures_BTCUSDT_2025-01.csv")
-    >>> found = Found(file, PruneItem(file.name, "file", 900), file.period.end_ms)
-    >>> now = datetime(2025, 3, 3, tzinfo=UTC)
-    >>> decided([found], now, Limits(keep_days=30))[0].item.reason
-    'its period ended on 2025-02-01, and 30 days are kept'
-    >>> decided([found], now, Limits(keep_days=30.5))[0].item.action
-    'keep'
     """
     row = sorted(found, key=_place)
     if limits.keep_days is not None:

@@ -26,73 +26,49 @@ Ending = Literal["done", "incomplete", "failed", "cancelled", "below threshold",
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """
-    What became of a run, as its report counts it.
+    """What became of a run, as its report counts it."""
 
-    Parameters
-    ----------
-    ending : str
-        ``done``; ``incomplete``: nothing failed, but the exchange has not been heard of
-        all; ``failed``; ``cancelled``; of a validation ``below threshold``, of an audit
-        ``differs``.
-    files : int
-        How many it was about.
-    failures : int
-        Files that failed, or differ; of a validation thresholds that were missed.
-    error : str
-        The first of them, in words.
-    rows : int or None
-        Rows that were looked at, where none is written.
-    """
-
+    # ``done``; ``incomplete``: nothing failed, but the exchange has not been heard of all;
+    # ``failed``; ``cancelled``; of a validation ``below threshold``, of an audit ``differs``.
     ending: Ending
+    # How many it was about.
     files: int = 0
+    # Files that failed, or differ; of a validation thresholds that were missed.
     failures: int = 0
+    # The first of them, in words.
     error: str = ""
+    # Rows that were looked at, where none is written.
     rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """
-    A line of the history.
+    """A line of the history."""
 
-    Parameters
-    ----------
-    at : datetime
-        When it began, aware UTC.
-    what : str
-        The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
-        ``prune``.
-    symbol, interval, datasets : str
-        Of what; several with commas between, of many symbols the first and how many more;
-        empty for all that is there.
-    start, end : datetime or None
-        The window that was asked for, half-open.
-    ending, files, failures, error
-        As in `Outcome`.
-    rows : int
-        New in the cache; of a validation rows looked at.
-    bytes_received, requests, retries, rate_limited : int
-        Tries are counted; *rate_limited* are answers 429 and 418.
-    seconds : float
-        How long it took.
-    """
-
+    # When it began, aware UTC.
     at: datetime
+    # The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
+    # ``prune``.
     what: str
+    # Of what; several with commas between, of many symbols the first and how many more; empty for
+    # all that is there.
     symbol: str = ""
     interval: str = ""
     datasets: str = ""
+    # The window that was asked for, half-open.
     start: datetime | None = None
     end: datetime | None = None
+    # As in `Outcome`.
     ending: Ending = "done"
     files: int = 0
+    # New in the cache; of a validation rows looked at.
     rows: int = 0
+    # Tries are counted; *rate_limited* are answers 429 and 418.
     bytes_received: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
+    # How long it took.
     seconds: float = 0.0
     failures: int = 0
     error: str = ""
@@ -108,12 +84,6 @@ def note_run(folder: Path, run: Run) -> None:
     Add a line to the history of a cache that is there; one that cannot be written is no failure.
 
     Several processes may do so at once: a line is one write at the end of the file.
-
-    Parameters
-    ----------
-    folder : Path
-        The cache folder.
-    run : Run
     """
     # os.path, since a folder that may not be looked into must not raise here.
     if not os.path.isdir(folder / ".ares"):  # noqa: PTH112 - as said

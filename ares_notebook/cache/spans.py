@@ -32,50 +32,20 @@ _ALMOST_A_MS = timedelta(microseconds=999)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """
-    A window of one series, and the files that it needs, there or not.
-
-    Parameters
-    ----------
-    series : Series
-    start_ms, end_ms : int
-        Half-open.
-    files : tuple of CacheFile
-        Oldest first.
-    """
+    """A window of one series, and the files that it needs, there or not."""
 
     series: Series
+    # Half-open.
     start_ms: int
     end_ms: int
+    # Oldest first.
     files: tuple[CacheFile, ...]
 
 
 def cached_files(
     store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
 ) -> list[CacheFile]:
-    """
-    The files that are there, or of which something is known, as far as they are meant.
-
-    Parameters
-    ----------
-    store : Store
-    symbol, interval : str, optional
-        Only of these; trades and funding have no interval and always belong.
-    start, end : datetime, date or str, optional
-        Only those whose period overlaps ``[start, end)``; *end* is now by default.
-
-    Returns
-    -------
-    list of CacheFile
-        In order of their names, so that those of a series are neighbours.
-
-    Raises
-    ------
-    BadArgument
-        If *start* is not before *end*.
-    NeverDownloaded
-        If there is none.
-    """
+    """The files that are there, or of which something is known, as far as they are meant."""
     first, last = _window(start, end)
     is_meant = meant(symbol, interval)
     files = [
@@ -95,19 +65,6 @@ def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
     Whether a series is one of those that a *symbol* and an *interval* mean; None means all.
 
     Trades and funding have no interval, and belong to any.
-
-    Raises
-    ------
-    BadArgument
-        If one of them cannot be one.
-
-    Examples
-    --------
-    >>> is_meant = meant("btcusdt", "1h")
-    >>> [is_meant(Series.of("klines", "BTCUSDT", each)) for each in ("1h", "1d")]
-    [True, False]
-    >>> is_meant(Series.of("futures", "BTCUSDT"))
-    True
     """
     only = None if symbol is None else validate_symbol(symbol)
     grid = None if interval is None else validate_interval(interval)
@@ -121,21 +78,7 @@ def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
 def spans(
     store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
 ) -> list[Span]:
-    """
-    For each series of the cache its window, with the files that lack between two others.
-
-    Parameters
-    ----------
-    store, symbol, interval
-        As in `cached_files`.
-    start, end : datetime, date or str, optional
-        By default from the first file to the end of the last, up to now.
-
-    Raises
-    ------
-    BadArgument, NeverDownloaded
-        As in `cached_files`.
-    """
+    """For each series of the cache its window, with the files that lack between two others."""
     first, last = _window(start, end)
     by_series: dict[Series, list[CacheFile]] = {}
     for file in cached_files(store, symbol, interval):
@@ -153,16 +96,7 @@ def spans(
 
 
 def series_span(store: Store, series: Series, start: Moment = None, end: Moment = None) -> Span:
-    """
-    The window of one series, by default from its first file to where its rows end.
-
-    Raises
-    ------
-    BadArgument
-        If *start* is not before *end*.
-    NeverDownloaded
-        If there is nothing of it.
-    """
+    """The window of one series, by default from its first file to where its rows end."""
     first, last = _window(start, end)
     files = [file for file in store.files(series.symbol) if file.series == series]
     if not files:
@@ -209,20 +143,7 @@ Spans = list[tuple[datetime, datetime]]
 
 
 def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Spans:
-    """
-    Where in ``[start_ms, end_ms)`` rows are missing that are not proven absent.
-
-    Parameters
-    ----------
-    entries : iterable of CacheEntry
-        What is there, for each file of the window, in order.
-    start_ms, end_ms : int
-
-    Returns
-    -------
-    list of (start, end)
-        Aware UTC, half-open; neighbours are joined.
-    """
+    """Where in ``[start_ms, end_ms)`` rows are missing that are not proven absent."""
     spans: list[tuple[int, int]] = []
     for entry in entries:
         for gap in entry.unexplained(end_ms):
@@ -233,15 +154,7 @@ def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> 
 
 
 def common_spans(one: Spans, other: Spans) -> Spans:
-    """
-    What lies in a span of both, each in order of time.
-
-    Examples
-    --------
-    >>> common_spans([(utc(0), utc(5000))], [(utc(1000), utc(2000)), (utc(4000), utc(9000))]) == [
-    ...     (utc(1000), utc(2000)), (utc(4000), utc(5000))]
-    True
-    """
+    """What lies in a span of both, each in order of time."""
     both: Spans = []
     rest = iter(other)
     here = next(rest, None)

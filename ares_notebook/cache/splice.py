@@ -18,20 +18,7 @@ __all__ = ["spliced"]
 
 
 def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -> Iterator[Table]:
-    """
-    The rows of *base* with those of *patches* in their places, ascending.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    base : iterable of pyarrow.Table
-    patches : iterable of Patch
-        Of gaps that do not overlap.
-
-    Yields
-    ------
-    pyarrow.Table
-    """
+    """The rows of *base* with those of *patches* in their places, ascending."""
     waiting = sorted(patches, key=lambda patch: patch.keys)
     # The patch that has been reached, and the rows of the base that lie in its extent.
     reached: Patch | None = None

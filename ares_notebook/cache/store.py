@@ -50,14 +50,8 @@ class Store:
     """
     The cache of one set of settings.
 
-    Cheap to make; touches the disk only when asked something. The folder is
-    listed once, at the first question, and whenever `refresh` is called.
-
-    Parameters
-    ----------
-    settings : Settings
-        Its ``cache_dir``, ``compression``, ``market_name`` and, for locks,
-        ``operation_timeout_seconds`` are used.
+    Cheap to make; touches the disk only when asked something. The folder is listed once, at the
+    first question, and whenever `refresh` is called.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,16 +67,7 @@ class Store:
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
-        """
-        Make the folder ready to be filled.
-
-        Raises
-        ------
-        CacheUnavailable
-            If it cannot be created or written.
-        WrongMarket
-            If another market filled it.
-        """
+        """Make the folder ready to be filled."""
         try:
             self._receipts.mkdir(parents=True, exist_ok=True)
             (self._ours / "locks").mkdir(exist_ok=True)
@@ -93,15 +78,7 @@ class Store:
             raise cannot_access(self.folder, error) from error
 
     def refuse_another(self) -> None:
-        """
-        Raise if another market filled the cache.
-
-        Raises
-        ------
-        WrongMarket
-        CacheUnavailable
-            If nobody can tell.
-        """
+        """Raise if another market filled the cache."""
         refuse_another(self.folder, self._market, self._there())
 
     def _there(self) -> Iterator[tuple[CacheFile, Path]]:
@@ -214,13 +191,8 @@ class Store:
         """
         Put *part* in its place, whole, and write its receipt.
 
-        A part without rows leaves no file: only the receipt says why. Of what is left of a
-        damaged file *ended_ms* tells where its rows ended.
-
-        Raises
-        ------
-        CacheError
-            If the disk does not take it; the old file is then still there.
+        A part without rows leaves no file: only the receipt says why. Of what is left of a damaged
+        file *ended_ms* tells where its rows ended.
         """
         file, facts = part.file, part.facts
         name = part.path.name.removeprefix(".").rsplit(".", 2)[0]
@@ -336,14 +308,7 @@ class Store:
         return receipt if receipt and receipt.file == file.name else None
 
     def write_receipt(self, receipt: Receipt) -> None:
-        """
-        Write what is known of a file, whole or not at all.
-
-        Raises
-        ------
-        CacheError
-            If it cannot be written.
-        """
+        """Write what is known of a file, whole or not at all."""
         path = self._receipts / f"{receipt.file}.json"
         try:
             put_text(path, receipt.to_json())

@@ -27,22 +27,8 @@ class FileWriter:
     """
     A temporary sibling of a cache file, to be put in its place when it is whole.
 
-    A context manager: what was not moved away when it closes is removed. Rows must
-    come in ascending order of their key, each once.
-
-    Parameters
-    ----------
-    file : CacheFile
-    folder : Path
-    compressed : bool
-        Write zstd instead of plain text.
-    columns : sequence of str, optional
-        Only these, the first of its dataset: an old file is completed in its own columns.
-
-    Raises
-    ------
-    CacheError
-        If it cannot be written.
+    A context manager: what was not moved away when it closes is removed. Rows must come in
+    ascending order of their key, each once.
     """
 
     def __init__(
@@ -112,16 +98,7 @@ class FileWriter:
         return self._digest.hexdigest()
 
     def write_lines(self, lines: Lines) -> None:
-        """
-        Append rows; of those of an old file only its columns.
-
-        Raises
-        ------
-        BadAnswer
-            If they are not in order after those already there.
-        CacheError
-            If they cannot be written.
-        """
+        """Append rows; of those of an old file only its columns."""
         if not len(lines):
             return
         keys = lines.keys
@@ -175,17 +152,10 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """
-    Rows fetched for a gap, in a temporary file.
-
-    Parameters
-    ----------
-    gap : Gap
-    part : FileWriter
-        Written to its end, and never of no rows.
-    """
+    """Rows fetched for a gap, in a temporary file."""
 
     gap: Gap
+    # Written to its end, and never of no rows.
     part: FileWriter
 
     @property

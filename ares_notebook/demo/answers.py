@@ -14,27 +14,17 @@ HTML = "text/html"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """
-    What goes back over the wire.
+    """What goes back over the wire."""
 
-    Parameters
-    ----------
-    status : int
-        Status code.
-    body : bytes
-        The whole body.
-    content_type : str
-        Its type.
-    headers : dict of str to str
-        Other headers.
-    weight : int
-        Request weight that the request cost.
-    """
-
+    # Status code.
     status: int
+    # The whole body.
     body: bytes
+    # Its type.
     content_type: str = JSON
+    # Other headers.
     headers: dict[str, str] = field(default_factory=dict)
+    # Request weight that the request cost.
     weight: int = 0
 
     def having(self, **headers: str) -> Answer:

@@ -31,20 +31,7 @@ class Entry:
 
 
 class ArchiveServer:
-    """
-    Objects under ``/data`` and their listing.
-
-    Parameters
-    ----------
-    shelf : Shelf
-        Where the zip files come from.
-    now : callable
-        The time; what is published later than that is not there yet. None: all is there.
-    fingerprint : str
-        Tells markets apart whose objects have the same names and other bytes.
-    memory : int
-        Bytes of zip files that are kept after they were made.
-    """
+    """Objects under ``/data`` and their listing."""
 
     def __init__(
         self,

@@ -19,16 +19,10 @@ OPENED, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, COUNT, TAKER, TAKER_QUOTE = range
 
 @dataclass(frozen=True, slots=True)
 class Candles:
-    """
-    Candles in integers: ms, ticks, steps, products of both, and counts.
+    """Candles in integers: ms, ticks, steps, products of both, and counts."""
 
-    Parameters
-    ----------
-    rows : array of int64, shape (10, n)
-        A line a column: opened (ms), open, high, low, close (ticks), volume (steps),
-        quote volume (ticks x steps), number of raw trades, taker volume, taker quote volume.
-    """
-
+    # A line a column: opened (ms), open, high, low, close (ticks), volume (steps), quote volume
+    # (ticks x steps), number of raw trades, taker volume, taker quote volume.
     rows: Ints
 
     def __len__(self) -> int:

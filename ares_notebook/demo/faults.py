@@ -15,28 +15,18 @@ Cut = Literal["head", "body"]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """
-    How an answer travels. The server does this to the letter and knows no faults.
+    """How an answer travels. The server does this to the letter and knows no faults."""
 
-    Parameters
-    ----------
-    wait_s : float
-        Pause before anything is sent.
-    share : float
-        Part of the body that is sent at first; less than all of it is followed by *pause_s*
-        and *ending*. The length of the whole body is declared in any case.
-    pause_s : float
-        Pause after that part.
-    ending : {"whole", "close", "reset"}
-        What follows: the rest of the body, an orderly end of the line, or a reset.
-    has_head : bool
-        Without a head, nothing of the answer is sent, and *ending* comes at once.
-    """
-
+    # Pause before anything is sent.
     wait_s: float = 0.0
+    # Part of the body that is sent at first; less than all of it is followed by *pause_s* and
+    # *ending*. The length of the whole body is declared in any case.
     share: float = 1.0
+    # Pause after that part.
     pause_s: float = 0.0
+    # What follows: the rest of the body, an orderly end of the line, or a reset.
     ending: Literal["whole", "close", "reset"] = "whole"
+    # Without a head, nothing of the answer is sent, and *ending* comes at once.
     has_head: bool = True
 
 

@@ -34,21 +34,13 @@ _FIRST = {"BTCUSDT": "2019-09-10T08:00"}
 
 @dataclass(frozen=True, slots=True)
 class Funding:
-    """
-    Funding events of one perpetual, in the order of time.
+    """Funding events of one perpetual, in the order of time."""
 
-    Parameters
-    ----------
-    time_ms : array of int64
-        Milliseconds since the epoch; about half of them a little late.
-    hours : array of int64
-        Length of the interval that the payment is for.
-    rate : array of int64
-        In units of the eighth decimal.
-    """
-
+    # Milliseconds since the epoch; about half of them a little late.
     time_ms: Ints
+    # Length of the interval that the payment is for.
     hours: Ints
+    # In units of the eighth decimal.
     rate: Ints
 
     def __len__(self) -> int:

@@ -13,19 +13,12 @@ MINUTE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """
-    The limits of request weight.
+    """The limits of request weight."""
 
-    Parameters
-    ----------
-    spot, um : int
-        Weight that a window holds.
-    seconds : int
-        Length of a window.
-    """
-
+    # Weight that a window holds.
     spot: int
     um: int
+    # Length of a window.
     seconds: int
 
     @property

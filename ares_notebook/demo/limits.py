@@ -14,22 +14,14 @@ _PATIENCE = 3
 
 @dataclass(slots=True)
 class WeightCounter:
-    """
-    Request weight of one address, in windows that start at multiples of their length.
+    """Request weight of one address, in windows that start at multiples of their length."""
 
-    Parameters
-    ----------
-    limit : int
-        Weight that a window holds.
-    seconds : int
-        Length of a window.
-    spent : dict of int to int
-        Weight of every window there was, by its start in seconds since the epoch.
-    """
-
+    # Weight that a window holds.
     limit: int
+    # Length of a window.
     seconds: int
     used: int = 0
+    # Weight of every window there was, by its start in seconds since the epoch.
     spent: dict[int, int] = field(default_factory=dict)
     _window: int = -1
     _refused: int = 0

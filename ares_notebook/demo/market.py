@@ -72,14 +72,7 @@ class Market(Protocol):
 
 
 class SyntheticMarket:
-    """
-    A market that is made up, and a pure function of symbol and time.
-
-    Parameters
-    ----------
-    trades_per_day : int
-        Aggregate trades of a symbol on an ordinary day.
-    """
+    """A market that is made up, and a pure function of symbol and time."""
 
     def __init__(self, trades_per_day: int) -> None:
         self._trades_per_day = trades_per_day

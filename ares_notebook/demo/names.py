@@ -40,27 +40,17 @@ def moment_of(time_ms: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """
-    A folder of the archive that has files in it.
+    """A folder of the archive that has files in it."""
 
-    Parameters
-    ----------
-    road : {"spot", "um"}
-        Spot or USD-M futures.
-    cadence : {"daily", "monthly"}
-        What time a file covers.
-    kind : str
-        ``klines``, ``aggTrades`` or ``fundingRate``.
-    symbol : str
-        The symbol.
-    interval : str, optional
-        Of k-lines, as the archive spells it: the month is ``1mo``.
-    """
-
+    # Spot or USD-M futures.
     road: Road
+    # What time a file covers.
     cadence: str
+    # ``klines``, ``aggTrades`` or ``fundingRate``.
     kind: str
+    # The symbol.
     symbol: str
+    # Of k-lines, as the archive spells it: the month is ``1mo``.
     interval: str | None = None
 
     @property

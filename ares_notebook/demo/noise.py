@@ -27,20 +27,7 @@ def seed_of(*names: str) -> int:
 
 
 def scramble(seed: int, places: Ints) -> UInts:
-    """
-    Sixty-four bits for every place of a stream (SplitMix64).
-
-    Parameters
-    ----------
-    seed : int
-        Names the stream.
-    places : array of int64
-        Where in the stream.
-
-    Returns
-    -------
-    array of uint64
-    """
+    """Sixty-four bits for every place of a stream (SplitMix64)."""
     bits = (places.astype(np.uint64) + np.uint64(1)) * _GOLDEN
     bits += np.uint64(seed)
     bits ^= bits >> np.uint64(30)
@@ -60,20 +47,9 @@ def wander(seed: int, places: Ints) -> Floats:
     """
     Fractal noise around zero, always between -0.6 and 0.6.
 
-    Octaves of linearly interpolated lattice values; an octave's height goes with the
-    root of its period, as a random walk's does. Only additions and multiplications,
-    so that every machine gets the same digits.
-
-    Parameters
-    ----------
-    seed : int
-        Names the path.
-    places : array of int64
-        Minutes of the epoch, ascending.
-
-    Returns
-    -------
-    array of float64
+    Octaves of linearly interpolated lattice values; an octave's height goes with the root of its
+    period, as a random walk's does. Only additions and multiplications, so that every machine gets
+    the same digits.
     """
     total = np.zeros(len(places))
     for octave in range(OCTAVES):

@@ -33,15 +33,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """
-    Named values of a request that was found good.
+    """Named values of a request that was found good."""
 
-    Parameters
-    ----------
-    values : dict of str to str
-        Values as they were sent.
-    """
-
+    # Values as they were sent.
     values: dict[str, str]
 
     def text(self, name: str, default: str = "") -> str:
@@ -70,14 +64,7 @@ class Parameters:
 def read(
     items: Sequence[tuple[str, str]], required: Sequence[str], optional: Sequence[str]
 ) -> Parameters:
-    """
-    Read the parameters of a request.
-
-    Raises
-    ------
-    Refused
-        If one is missing, doubled, empty, unknown, or has letters that it must not have.
-    """
+    """Read the parameters of a request."""
     values = dict(items)
     if len(values) < len(items):
         name = next(n for n in values if sum(n == other for other, _ in items) > 1)

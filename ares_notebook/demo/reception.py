@@ -32,22 +32,14 @@ _API_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """
-    A request, without the wire.
+    """A request, without the wire."""
 
-    Parameters
-    ----------
-    method, path : str
-        As sent; the path decoded.
-    items : sequence of (str, str)
-        Parameters, doubled ones twice.
-    headers : dict of str to str
-        Names in lower case.
-    """
-
+    # As sent; the path decoded.
     method: str
     path: str
+    # Parameters, doubled ones twice.
     items: Sequence[tuple[str, str]]
+    # Names in lower case.
     headers: dict[str, str]
 
 
@@ -62,20 +54,7 @@ class Clocks(Protocol):
 
 
 class Reception:
-    """
-    Takes requests, and has the archive or the market answer them.
-
-    Parameters
-    ----------
-    market : Market
-        Answers the API.
-    archive : Archive
-        Answers for files and their listing.
-    rates : Rates
-        Limits of request weight.
-    clocks : Clocks
-        The times.
-    """
+    """Takes requests, and has the archive or the market answer them."""
 
     def __init__(
         self, market: Market, archive: ArchiveServer, rates: Rates, clocks: Clocks
@@ -99,16 +78,7 @@ class Reception:
         return dict(self._budgets["spot"].spent)
 
     def answer(self, ask: Asked, known_status: int | None = None) -> Answer:
-        """
-        Answer a request.
-
-        Parameters
-        ----------
-        ask : Ask
-            The request.
-        known_status : int, optional
-            A status that is wanted whatever the answer would be: then only the head is made.
-        """
+        """Answer a request."""
         if ask.path.startswith("/data/"):
             if known_status is not None:
                 return Answer(known_status, b"", headers={"Server": "AmazonS3"})

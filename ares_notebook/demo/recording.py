@@ -43,19 +43,12 @@ class RecordedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """
-    Recorded rows in order.
+    """Recorded rows in order."""
 
-    Parameters
-    ----------
-    keys, times_us : array of int64
-        Id or time of each row, and its time (µs since the epoch).
-    rows : list
-        The cells of each row, as recorded.
-    """
-
+    # Id or time of each row, and its time (µs since the epoch).
     keys: NDArray[np.int64]
     times_us: NDArray[np.int64]
+    # The cells of each row, as recorded.
     rows: list[Row]
 
 
@@ -63,14 +56,9 @@ class Recording:
     """
     Recorded archive files, by their keys in the archive.
 
-    Zip files below ``data/spot`` or ``data/futures`` stand for themselves; the CSV files
-    in ``klines/{spot|um}/SYMBOL/INTERVAL`` for the members of monthly zip files; those in
-    ``funding`` for all the months that they cover.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to look. Nothing but paths is read before it is asked for.
+    Zip files below ``data/spot`` or ``data/futures`` stand for themselves; the CSV files in
+    ``klines/{spot|um}/SYMBOL/INTERVAL`` for the members of monthly zip files; those in ``funding``
+    for all the months that they cover.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -22,14 +22,7 @@ _QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
 
 
 class ReplayShelf:
-    """
-    Recorded files of the archive.
-
-    Parameters
-    ----------
-    recording : Recording
-        Where they are.
-    """
+    """Recorded files of the archive."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -66,14 +59,7 @@ class ReplayShelf:
 
 
 class ReplayMarket:
-    """
-    REST pages of recorded rows; numbers as they were recorded, times in the unit asked for.
-
-    Parameters
-    ----------
-    recording : Recording
-        Where the rows are.
-    """
+    """REST pages of recorded rows; numbers as they were recorded, times in the unit asked for."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

@@ -41,25 +41,16 @@ Handler = Callable[[Market, Rates, Road, Parameters, Moment], Answer]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """
-    One path of the API.
+    """One path of the API."""
 
-    Parameters
-    ----------
-    handler : callable
-        Makes the answer.
-    weight : callable
-        Says what a request costs, given its parameters.
-    required, optional : tuple of str
-        Names of parameters.
-    account : {"spot", "um", "funding"}
-        Which budget pays.
-    """
-
+    # Makes the answer.
     handler: Handler
+    # Says what a request costs, given its parameters.
     weight: Callable[[Parameters], int]
+    # Names of parameters.
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    # Which budget pays.
     account: Account = "spot"
 
     @property

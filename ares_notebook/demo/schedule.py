@@ -22,19 +22,12 @@ _RHYTHM = 50 + (720 - np.abs((np.arange(DAY_MINUTES) - 840 + 720) % DAY_MINUTES 
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """
-    A market and how busy it is.
+    """A market and how busy it is."""
 
-    Parameters
-    ----------
-    instrument : Instrument
-        The market.
-    trades_per_day : int
-        Aggregate trades on an ordinary day. An open minute has four or more, so that
-        there is no day of fewer than 5,760.
-    """
-
+    # The market.
     instrument: Instrument
+    # Aggregate trades on an ordinary day. An open minute has four or more, so that there is no day
+    # of fewer than 5,760.
     trades_per_day: int
 
     @property

@@ -27,13 +27,6 @@ class Server:
     An HTTP server that runs in a daemon thread with an event loop of its own.
 
     So it serves a script, a test and a notebook alike, and is not starved by a busy kernel.
-
-    Parameters
-    ----------
-    respond : callable
-        Coroutine function that makes the answer to a request, and says how it travels.
-    port : int
-        0: any that is free.
     """
 
     def __init__(self, respond: Respond, port: int = 0) -> None:

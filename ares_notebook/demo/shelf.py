@@ -47,14 +47,7 @@ class Shelf(Protocol):
 
 
 class SyntheticShelf:
-    """
-    Archive files of the synthetic market, made when they are asked for.
-
-    Parameters
-    ----------
-    trades_per_day : int
-        Aggregate trades of a symbol on an ordinary day.
-    """
+    """Archive files of the synthetic market, made when they are asked for."""
 
     def __init__(self, trades_per_day: int) -> None:
         self._trades_per_day = trades_per_day

@@ -30,38 +30,26 @@ def minute_of(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """
-    A market on the demo exchange.
+    """A market on the demo exchange."""
 
-    Parameters
-    ----------
-    symbol, base, quote : str
-        What is traded for what.
-    road : {"spot", "um"}
-        Spot, or USD-M perpetual.
-    tick, step : int
-        Smallest price and quantity, in units of the eighth decimal. Their product is a
-        whole number of these units too, so that quote volumes have no ninth decimal.
-    dollars : int
-        What the price follows: its level, in ticks, while bitcoin is at 50,000.
-    day_volume : int
-        Steps that change hands on an ordinary day.
-    first_minute, end_minute : int
-        Minutes of the epoch between which it trades, end exclusive.
-    halts : tuple of (int, int)
-        Minutes of the epoch from which to which nothing trades, ends exclusive.
-    """
-
+    # What is traded for what.
     symbol: str
     base: str
     quote: str
+    # Spot, or USD-M perpetual.
     road: Road
+    # Smallest price and quantity, in units of the eighth decimal. Their product is a whole number
+    # of these units too, so that quote volumes have no ninth decimal.
     tick: int
     step: int
+    # What the price follows: its level, in ticks, while bitcoin is at 50,000.
     dollars: int
+    # Steps that change hands on an ordinary day.
     day_volume: int
+    # Minutes of the epoch between which it trades, end exclusive.
     first_minute: int
     end_minute: int = FOREVER
+    # Minutes of the epoch from which to which nothing trades, ends exclusive.
     halts: tuple[tuple[int, int], ...] = ()
     steady: bool = False
 

@@ -46,25 +46,17 @@ _CERTAIN = np.isin(_LEVEL, (_FIRST, _EARLY, _LATE, _FINAL)).astype(np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """
-    The open minutes of a day; arrays of a row a minute, and eight levels a row.
+    """The open minutes of a day; arrays of a row a minute, and eight levels a row."""
 
-    Parameters
-    ----------
-    minute, first_id, count : array of int64
-        Minute of the epoch, aggregate id of its first trade, number of its trades.
-    price, shares, quantity : array of int64, shape (n, 8)
-        Ticks, number of trades, and steps of each level.
-    maker : array of bool, shape (n, 8)
-        Whether the buyers of a level were the makers.
-    """
-
+    # Minute of the epoch, aggregate id of its first trade, number of its trades.
     minute: Ints
     first_id: Ints
     count: Ints
+    # Ticks, number of trades, and steps of each level.
     price: Ints
     shares: Ints
     quantity: Ints
+    # Whether the buyers of a level were the makers.
     maker: NDArray[np.bool_]
 
 

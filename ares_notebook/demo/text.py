@@ -37,19 +37,7 @@ _FLAGS = {
 
 
 def whole(values: Ints) -> Column:
-    """
-    Text of non-negative integers, without leading zeros.
-
-    Parameters
-    ----------
-    values : array of int64
-        The numbers, a row each.
-
-    Returns
-    -------
-    sequence of arrays
-        A column for `render`.
-    """
+    """Text of non-negative integers, without leading zeros."""
     groups: list[Part] = []
     rest, offset = values, _LAST
     largest = int(values.max(initial=0))
@@ -65,21 +53,7 @@ def whole(values: Ints) -> Column:
 
 
 def decimal(values: Ints, unit: int) -> Column:
-    """
-    Text of non-negative decimals, always with eight digits after the point.
-
-    Parameters
-    ----------
-    values : array of int64
-        The numbers as multiples of *unit*.
-    unit : int
-        The size of one, in units of the eighth decimal; a divisor of 10**8.
-
-    Returns
-    -------
-    sequence of arrays and bytes
-        A column for `render`.
-    """
+    """Text of non-negative decimals, always with eight digits after the point."""
     # The product values * unit may leave 64 bits (a month of quote volume), its parts do not.
     above = values // (ONE // unit)
     below = (values - above * (ONE // unit)) * unit
@@ -99,22 +73,7 @@ def flag(values: NDArray[np.bool_], *, capital: bool = True) -> Column:
 
 
 def render(columns: Sequence[Column | bytes], rows: int) -> bytes:
-    """
-    Write rows of text.
-
-    Parameters
-    ----------
-    columns : sequence
-        What stands in a row, from left to right: columns made by the functions of
-        this module, and bytes that are the same in every row.
-    rows : int
-        Number of rows.
-
-    Returns
-    -------
-    bytes
-        The rows, one after the other.
-    """
+    """Write rows of text."""
     parts = [p for column in columns for p in ([column] if isinstance(column, bytes) else column)]
     kinds = [f"S{len(p)}" if isinstance(p, bytes) else p.dtype.str for p in parts]
     frame = np.zeros(rows, dtype=[(f"p{i}", kind) for i, kind in enumerate(kinds)])

@@ -26,25 +26,16 @@ def first_raw_id(ids: Ints) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Trades:
-    """
-    Consecutive aggregate trades in integers.
+    """Consecutive aggregate trades in integers."""
 
-    Parameters
-    ----------
-    first_id : int
-        Aggregate id of the first one; the others count on.
-    price, quantity : array of int64
-        In ticks and steps.
-    time_us : array of int64
-        Microseconds since the epoch; never decreasing.
-    maker : array of bool
-        Whether the buyer was the maker.
-    """
-
+    # Aggregate id of the first one; the others count on.
     first_id: int
+    # In ticks and steps.
     price: Ints
     quantity: Ints
+    # Microseconds since the epoch; never decreasing.
     time_us: Ints
+    # Whether the buyer was the maker.
     maker: NDArray[np.bool_]
 
     def __len__(self) -> int:

@@ -12,22 +12,14 @@ FOREVER_US = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """
-    The part of a list that a request wants; times in µs since the epoch, inclusive.
+    """The part of a list that a request wants; times in µs since the epoch, inclusive."""
 
-    Parameters
-    ----------
-    limit : int
-        No more rows than these.
-    start_us, end_us : int, optional
-        With a start, the oldest rows from there; without, the newest up to the end.
-    from_id : int, optional
-        Trades from this aggregate id on; comes without times.
-    """
-
+    # No more rows than these.
     limit: int
+    # With a start, the oldest rows from there; without, the newest up to the end.
     start_us: int | None = None
     end_us: int | None = None
+    # Trades from this aggregate id on; comes without times.
     from_id: int | None = None
 
     @property

@@ -21,31 +21,7 @@ _UTF8 = 0x800
 
 
 def pack(member: str, chunks: Chunks, size: int | None = None) -> bytes:
-    """
-    Make a zip file of one deflated member.
-
-    Parameters
-    ----------
-    member : str
-        Name of the member.
-    chunks : callable
-        Gives the text of the member, in pieces; asked again if a second try is needed.
-    size : int, optional
-        How many bytes the file shall have. The listing of an archive names sizes of files
-        that nobody has made yet; what is short of its announced size is filled up with
-        empty deflate blocks, which every reader skips, and what is beyond it is
-        compressed harder.
-
-    Returns
-    -------
-    bytes
-        The file.
-
-    Raises
-    ------
-    ValueError
-        If *size* is too small for the content.
-    """
+    """Make a zip file of one deflated member."""
     frame = _frame_size(member)
     for level in _LEVELS:
         body, crc, length = _deflate(chunks(), level)

@@ -42,24 +42,7 @@ class _Witnesses:
 async def confirm(
     file_update: FileUpdate, archive: Archive | None, rest: Rest, gaps: Iterable[Gap]
 ) -> None:
-    """
-    Record what is known of *gaps* in which the API has just shown no row.
-
-    Parameters
-    ----------
-    file_update : FileUpdate
-    archive : Archive or None
-        None where it may not be asked.
-    rest : Rest
-    gaps : iterable of Gap
-
-    Raises
-    ------
-    TransportError, DataError
-        If an answer does not come.
-    BadAnswer
-        If the API lists a symbol and has no row of it at all: that is not believed.
-    """
+    """Record what is known of *gaps* in which the API has just shown no row."""
     ask = _Witnesses(file_update, archive, rest)
     for gap in gaps:
         if gap.rows is None and rest.runs_on(file_update.file.series, gap):
@@ -78,13 +61,8 @@ async def confirm_unasked(
     """
     The same for a file without rows that lies wholly before the first or after the last row.
 
-    Asks for nothing that a file of the series has not asked for already: years before a
-    listing cost no request a month.
-
-    Returns
-    -------
-    list of Gap
-        Those for which there is nothing to ask the API for, proven or not.
+    Asks for nothing that a file of the series has not asked for already: years before a listing
+    cost no request a month.
     """
     answered: list[Gap] = []
     if file_update.facts.rows or not rest.knows_first(file_update.file.series):

@@ -30,64 +30,38 @@ _MOST_PAGES_TO_EXTEND = 20
 
 
 class Step(Struct, frozen=True, gc=False):
-    """
-    What is to be done with one cache file.
-
-    Parameters
-    ----------
-    file : CacheFile
-    action : {"skip", "extend", "fetch"}
-        Nothing; close the gaps of what is there; bring the whole.
-    reason : str
-        A phrase for people.
-    until_ms : int
-        The end (exclusive) of what is wanted of it.
-    entry : CacheEntry
-        What is there; without its sources where nothing is to be done.
-    gaps : tuple of Gap
-        What is to be asked for.
-    roads : tuple of Road
-        The ways to it, best first.
-    is_recheck : bool
-        Whether what the exchange once said is asked for again.
-    edges_wait : bool
-        Whether the edges of a day of trades are left alone until the days beside it are
-        there: where the ids run on, they are proven without a request.
-    restore_until_ms : int, optional
-        Up to where an altered file is to get back the rows that it lacks, first of all. It
-        counts only if its bytes are then those of its receipt; else it is fetched whole.
-    rows, bytes_received, bytes_stored, requests : int
-        Estimates of what the first road will bring and cost.
-    """
+    """What is to be done with one cache file."""
 
     file: CacheFile
+    # Nothing; close the gaps of what is there; bring the whole.
     action: Action
+    # A phrase for people.
     reason: str
+    # The end (exclusive) of what is wanted of it.
     until_ms: int
+    # What is there; without its sources where nothing is to be done.
     entry: CacheEntry
+    # What is to be asked for.
     gaps: tuple[Gap, ...] = ()
+    # The ways to it, best first.
     roads: tuple[Road, ...] = ()
+    # Estimates of what the first road will bring and cost.
     rows: int = 0
     bytes_received: int = 0
     bytes_stored: int = 0
     requests: int = 0
+    # Whether what the exchange once said is asked for again.
     is_recheck: bool = False
+    # Whether the edges of a day of trades are left alone until the days beside it are there: where
+    # the ids run on, they are proven without a request.
     edges_wait: bool = False
+    # Up to where an altered file is to get back the rows that it lacks, first of all. It counts
+    # only if its bytes are then those of its receipt; else it is fetched whole.
     restore_until_ms: int | None = None
 
 
 def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
-    """
-    Decide about one file: pure, from what is there and what is wanted.
-
-    Parameters
-    ----------
-    entry : CacheEntry
-    until_ms : int
-        The end (exclusive) of what is wanted, milliseconds.
-    source : {"auto", "archive", "rest"}
-        The roads that are open.
-    """
+    """Decide about one file: pure, from what is there and what is wanted."""
     file = entry.file
     lasting = tuple(
         each

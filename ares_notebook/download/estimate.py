@@ -31,35 +31,18 @@ _START_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """
-    What a download will cost, estimated; zero where everything is there.
+    """What a download will cost, estimated; zero where everything is there."""
 
-    Parameters
-    ----------
-    files, files_there : int
-        Files in all, and those with which nothing is to be done.
-    rows : int
-        To come.
-    bytes_received, bytes_stored : int
-        Over the line, and on disk.
-    requests : int
-    weight : int
-        Of the spot API's request weight; archive and funding cost none of it.
-    seconds : float
-
-    Examples
-    --------
-    >>> print(Cost(12, 10, 1_464, 70_272, 183_000, 4, 20, 0.7))
-    To do: 2 of 12 files, about 1,464 rows, 70.3 KB to fetch in 4 requests (weight 20), \
-183.0 KB on disk, about 1 s.
-    """
-
+    # Files in all, and those with which nothing is to be done.
     files: int
     files_there: int
+    # To come.
     rows: int
+    # Over the line, and on disk.
     bytes_received: int
     bytes_stored: int
     requests: int
+    # Of the spot API's request weight; archive and funding cost none of it.
     weight: int
     seconds: float
 
@@ -149,14 +132,7 @@ async def sized(step: Step, archive: Archive) -> Step:
 
 
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
-    """
-    Make sure that the trades among *steps* fit the free disk beside the others.
-
-    Raises
-    ------
-    NotEnoughDisk
-        If they do not, with the numbers and the ways out.
-    """
+    """Make sure that the trades among *steps* fit the free disk beside the others."""
     share = _COMPRESSED_SHARE if settings.compression else 1.0
     trades = [step for step in steps if step.file.dataset is AGG_TRADES]
     needed = round(sum(step.bytes_stored for step in trades) * share)

@@ -35,39 +35,17 @@ class Executor(Protocol):
         """Keep to what the exchange has told of its limits."""
 
     async def fetch_file(self, step: Step) -> StepReport:
-        """
-        Carry out one step; requests and bytes are counted on the meter of the caller.
-
-        Raises
-        ------
-        AresError
-            If it fails; nobody else is stopped by that.
-        """
+        """Carry out one step; requests and bytes are counted on the meter of the caller."""
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """What there is now of *files*, of one series and in order of time, with what lies beside each."""
 
     def check_room(self, steps: Sequence[Step]) -> None:
-        """
-        Make sure that there is room for what *steps* will bring.
-
-        Raises
-        ------
-        NotEnoughDisk
-            If there is not.
-        """
+        """Make sure that there is room for what *steps* will bring."""
 
 
 class LocalExecutor:
-    """
-    The hands of this process, at work in the cache itself.
-
-    Parameters
-    ----------
-    settings : Settings
-    roads : Sources
-    store : Store
-    """
+    """The hands of this process, at work in the cache itself."""
 
     def __init__(self, settings: Settings, roads: Sources, store: Store) -> None:
         self.places = settings.max_concurrency

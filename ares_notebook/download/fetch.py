@@ -42,19 +42,11 @@ _ROADS: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """
-    The ways to the exchange, open for one piece of work.
-
-    Parameters
-    ----------
-    archive : Archive
-    rest : Rest
-    source : {"auto", "archive", "rest"}
-        Those that may be taken.
-    """
+    """The ways to the exchange, open for one piece of work."""
 
     archive: Archive
     rest: Rest
+    # Those that may be taken.
     source: Literal["auto", "archive", "rest"] = "auto"
 
 
@@ -62,13 +54,8 @@ async def fetch_rows(file_update: FileUpdate, step: Step, roads: Sources) -> Are
     """
     Close the gaps of *file_update* over the roads of *step*, one after the other.
 
-    A road that fails or lacks the file leaves what it has not brought to the next
-    one down the ladder.
-
-    Returns
-    -------
-    AresError or None
-        Why rows are still missing, if they are and a road failed.
+    A road that fails or lacks the file leaves what it has not brought to the next one down the
+    ladder.
     """
     problem: AresError | None = None
     for road in step.roads:
@@ -281,23 +268,8 @@ async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
     """
     Carry out one step, and say what became of it.
 
-    A damaged file is put aside first; what is good in it stays until a whole one
-    is there. Why rows are still missing afterwards is remembered.
-
-    Parameters
-    ----------
-    step : Step
-    roads : Sources
-    store : Store
-
-    Returns
-    -------
-    StepReport
-
-    Raises
-    ------
-    CacheError
-        If the disk does not take the file; the old one is then still there.
+    A damaged file is put aside first; what is good in it stays until a whole one is there. Why rows
+    are still missing afterwards is remembered.
     """
     async with locked(store, step.file):
         entry = await _have(step, roads, store)
@@ -388,14 +360,7 @@ def _trouble(
 
 
 async def remember(step: Step, store: Store) -> None:
-    """
-    Write the receipt of a file that had to be looked into, so that the next run need not.
-
-    Raises
-    ------
-    CacheError
-        If it cannot be written.
-    """
+    """Write the receipt of a file that had to be looked into, so that the next run need not."""
     async with locked(store, step.file):
         entry = await asyncio.to_thread(store.entry, step.file)
         if entry.path is None or entry.problem is not None:

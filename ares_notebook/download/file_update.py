@@ -39,15 +39,8 @@ class FileUpdate:
     """
     The next version of one cache file: what is there, with patches in its gaps.
 
-    A context manager; nothing of it is in the cache until `commit`, and what was
-    not committed is removed.
-
-    Parameters
-    ----------
-    step : Step
-    store : Store
-    now_ms : callable
-        Tells the time, in milliseconds since the epoch: the exchange's, not our own.
+    A context manager; nothing of it is in the cache until `commit`, and what was not committed is
+    removed.
     """
 
     def __init__(self, step: Step, store: Store, now_ms: Callable[[], int]) -> None:
@@ -158,15 +151,7 @@ class FileUpdate:
         self.until_ms = min(self.until_ms, self._now_ms())
 
     def record(self, gaps: Iterable[Gap], evidence: str) -> None:
-        """
-        Remember an answer about *gaps*, given now.
-
-        Parameters
-        ----------
-        gaps : iterable of Gap
-        evidence : str
-            A word of `model.evidence.EVIDENCE`.
-        """
+        """Remember an answer about *gaps*, given now."""
         at = utc(self._now_ms()).isoformat(timespec="seconds")
         told = tuple(
             Absence(gap.start_ms, gap.end_ms, evidence, at, gap.after_id, gap.before_id)
@@ -227,11 +212,6 @@ class FileUpdate:
         Put the draft into the cache, in a thread, if anything was learnt.
 
         A file that was to be replaced whole is replaced by no less.
-
-        Raises
-        ------
-        CacheError
-            If the disk does not take it; the old file is then still there.
         """
         now = self.outcome
         self.record(now.unnoted_edges(self.until_ms), "neighbours")

@@ -30,14 +30,7 @@ _REMEDIES: dict[Ending, str] = {
 
 
 class Notification(NamedTuple):
-    """
-    What `ares_notebook.runtime.notify.notify` is given before the settings.
-
-    Parameters
-    ----------
-    event : {"finished", "failed", "below threshold"}
-    title, body : str
-    """
+    """What `ares_notebook.runtime.notify.notify` is given before the settings."""
 
     event: Event
     title: str
@@ -45,23 +38,7 @@ class Notification(NamedTuple):
 
 
 def notification_of(run: Run, words: str, folder: Path) -> Notification | None:
-    """
-    Tell of a run: what it was, how it ended, where, and what to do about it.
-
-    Parameters
-    ----------
-    run : Run
-        As it stands in the history.
-    words : str
-        The report, or the error that ended it.
-    folder : Path
-        The cache.
-
-    Returns
-    -------
-    Tidings or None
-        None of a run that somebody cancelled.
-    """
+    """Tell of a run: what it was, how it ended, where, and what to do about it."""
     event = _EVENTS.get(run.ending)
     if event is None:
         return None

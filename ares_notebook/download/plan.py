@@ -40,31 +40,16 @@ class Plan:
     What a download will do, file by file; made without touching the network.
 
     Printing it is the dry run. Iterating gives its steps, oldest first a dataset.
-
-    Parameters
-    ----------
-    settings : Settings
-    symbol : str
-    interval : str or None
-    start, end : datetime
-        The window as asked for, aware UTC, half-open.
-    steps : tuple of Step
-    is_cut_short : bool
-        Whether it ends earlier than was asked for, since the exchange's clock is not there yet.
-
-    Examples
-    --------
-    >>> plan = plan_downloads("BTCUSDT", "1h", 1, end="2025-01-01", datasets=("klines",))
-    >>> len(plan), plan.steps[0].file.name
-    (12, 'klines_BTCUSDT_1h_2024-01.csv')
     """
 
     settings: Settings
     symbol: str
     interval: str | None
+    # The window as asked for, aware UTC, half-open.
     start: datetime
     end: datetime
     steps: tuple[Step, ...]
+    # Whether it ends earlier than was asked for, since the exchange's clock is not there yet.
     is_cut_short: bool = False
 
     def __len__(self) -> int:
@@ -118,10 +103,6 @@ class Plan:
         The same plan with the exact sizes of the archive's files, by its listing.
 
         A listing that fails leaves the estimate.
-
-        Returns
-        -------
-        Plan
         """
         from ares_notebook.binance.archive import Archive  # noqa: PLC0415 - slow to import
         from ares_notebook.binance.http import Transport  # noqa: PLC0415 - as above
@@ -137,11 +118,8 @@ class Plan:
 
     def to_frame(self) -> pd.DataFrame:
         """
-        A row a step: dataset, file, action, reason, road, rows, bytes_received, bytes_stored, requests.
-
-        Returns
-        -------
-        pandas.DataFrame
+        A row a step: dataset, file, action, reason, road, rows, bytes_received, bytes_stored,
+        requests.
         """
         import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to plan
 
@@ -265,14 +243,7 @@ def plan_downloads(
 
 
 def settle_end(end: datetime | date | str | None) -> datetime:
-    """
-    The end of a download: *end*, or now.
-
-    Raises
-    ------
-    BadArgument
-        If it is naive, unreadable, or in the future: nothing is there yet.
-    """
+    """The end of a download: *end*, or now."""
     now = datetime.now(UTC)
     if end is None:
         return now
@@ -321,32 +292,17 @@ _LONGEST_CANDLE = timedelta(days=6)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """
-    Symbols, each once, and the days on which they were listed as far as these are told.
-
-    Parameters
-    ----------
-    listed : tuple of Listed
-    market : {"spot", "futures"}
-        Where they were listed on these days; of the other market nothing is told.
-    until : date, optional
-        The last day of any: what ends near to it is traded still.
-    """
+    """Symbols, each once, and the days on which they were listed as far as these are told."""
 
     listed: tuple[Listed, ...]
+    # Where they were listed on these days; of the other market nothing is told.
     market: Market = "spot"
+    # The last day of any: what ends near to it is traded still.
     until: date | None = None
 
     @classmethod
     def of(cls, symbols: Sequence[str] | pd.DataFrame) -> Wanted:
-        """
-        Read what a caller gives: names, or a table with at least a column ``symbol``.
-
-        Raises
-        ------
-        BadArgument
-            If no symbol is given, or one that cannot be one.
-        """
+        """Read what a caller gives: names, or a table with at least a column ``symbol``."""
         if isinstance(symbols, Universe):
             msg = f"{symbols}: list them first, plan_universe(await list_symbols(…), …)"
             raise BadArgument(msg)
@@ -377,13 +333,8 @@ class Wanted:
 
     def window(self, listed: Listed, series: Series, window: Period) -> Period | None:
         """
-        What to ask for of a series, within *window*: whole files while it was listed; None if nothing.
-
-        Parameters
-        ----------
-        listed : Listed
-        series : Series
-        window : Period
+        What to ask for of a series, within *window*: whole files while it was listed; None if
+        nothing.
         """
         start, end = window
         if series.dataset.market != self.market:

@@ -29,28 +29,7 @@ Note = Callable[[str], None]
 
 
 async def preflight(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
-    """
-    Ask for clock, symbol and perpetual, where the plan depends on them.
-
-    Parameters
-    ----------
-    plan : Plan
-    roads : Sources
-    store : Store
-    note : callable
-        Takes a sentence for the report.
-
-    Returns
-    -------
-    Plan
-        The same, without what is not closed yet, and without funding of a symbol
-        that has no perpetual.
-
-    Raises
-    ------
-    UnknownSymbol
-        If neither the exchange nor its archive knows the symbol.
-    """
+    """Ask for clock, symbol and perpetual, where the plan depends on them."""
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, roads.rest, note)
     spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
@@ -63,16 +42,6 @@ async def preflight(plan: Plan, roads: Sources, store: Store, note: Note) -> Pla
 def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     """
     Take nothing for closed that is later than the answers so far say: our own clock may be fast.
-
-    Parameters
-    ----------
-    plan, rest, note
-        As in `preflight`.
-
-    Returns
-    -------
-    Plan
-        The same, with an earlier end if there is one to be told of.
     """
     now = utc(rest.now_ms)
     if now >= plan.end:

@@ -97,33 +97,7 @@ def plan_repair(
     settings: Settings | None = None,
     recheck: bool = False,
 ) -> Plan:
-    """
-    What `repair_gaps` would do, file by file; reads the cache, touches no network.
-
-    Parameters
-    ----------
-    symbol, interval, start, end, settings, recheck
-        As there.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    NeverDownloaded, BadArgument
-        As there.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from ares_notebook import DemoExchange, download_klines_data, run
-    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
-    ...     settings = exchange.settings(cache_dir=folder)
-    ...     report = run(download_klines_data("BTCUSDT", "1h", 0.2, end="2025-03-01", settings=settings))
-    ...     len(plan_repair("BTCUSDT", settings=settings).to_do)
-    0
-    """
+    """What `repair_gaps` would do, file by file; reads the cache, touches no network."""
     chosen = settings or Settings()
     store = Store(chosen)
     found = spans(store, validate_symbol(symbol), interval, start, end)

@@ -24,35 +24,22 @@ _MOST_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """
-    What became of one cache file.
-
-    Parameters
-    ----------
-    dataset, file_name : str
-    action : str
-        ``skip``, ``extend`` or ``fetch``.
-    reason : str
-    rows : int
-        Rows that are new.
-    requests, bytes_received : int
-    missing : int
-        Gaps about which the exchange has not been heard.
-    error : AresError, optional
-        Why it failed; what was there before is still there.
-    why : str
-        Why gaps are left though nothing failed, where that is known.
-    """
+    """What became of one cache file."""
 
     dataset: str
     file_name: str
+    # ``skip``, ``extend`` or ``fetch``.
     action: str
     reason: str = ""
+    # Rows that are new.
     rows: int = 0
     requests: int = 0
     bytes_received: int = 0
+    # Gaps about which the exchange has not been heard.
     missing: int = 0
+    # Why it failed; what was there before is still there.
     error: AresError | None = None
+    # Why gaps are left though nothing failed, where that is known.
     why: str = ""
 
 

@@ -36,25 +36,16 @@ _P = TypeVar("_P")
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """
-    What a run is about.
+    """What a run is about."""
 
-    Parameters
-    ----------
-    what : str
-        The verb.
-    settings : Settings
-    symbol, interval, datasets : str
-        Several with commas between, of many symbols the first; empty for all that is there.
-    start, end : datetime, optional
-        The window, half-open.
-    """
-
+    # The verb.
     what: str
     settings: Settings
+    # Several with commas between, of many symbols the first; empty for all that is there.
     symbol: str = ""
     interval: str = ""
     datasets: str = ""
+    # The window, half-open.
     start: datetime | None = None
     end: datetime | None = None
 
@@ -79,22 +70,6 @@ async def record_run(run_info: RunInfo, work: Coroutine[Any, Any, _R]) -> _R:
     Await *work*, note in the run history what became of it, and notify whom the settings name.
 
     A history that cannot be written and a notifier that fails are logged, and change nothing.
-
-    Parameters
-    ----------
-    run_info : RunInfo
-    work : coroutine
-        Its result has an ``outcome``.
-
-    Returns
-    -------
-    object
-        What *work* returned.
-
-    Raises
-    ------
-    Exception
-        What *work* raised, after it was noted.
     """
     run = _started(run_info)
     report = await _awaited(run, work)
@@ -105,48 +80,12 @@ async def record_run(run_info: RunInfo, work: Coroutine[Any, Any, _R]) -> _R:
 async def planned(run_info: RunInfo, make: Callable[[], _P]) -> _P:
     """
     Make a plan in a thread; where the cache does not let it be made, that is a run that failed.
-
-    Parameters
-    ----------
-    run_info : RunInfo
-    make : callable
-
-    Returns
-    -------
-    object
-        What *make* returned.
-
-    Raises
-    ------
-    BadArgument
-        If an argument cannot be meant; that is no run.
-    AresError
-        What *make* raised else, after it was noted.
     """
     return await prepared(run_info, cancellable(make))
 
 
 async def prepared(run_info: RunInfo, work: Coroutine[Any, Any, _P]) -> _P:
-    """
-    Await what must be known before a run begins; where it fails, that is a run that failed.
-
-    Parameters
-    ----------
-    run_info : RunInfo
-    work : coroutine
-
-    Returns
-    -------
-    object
-        What *work* returned.
-
-    Raises
-    ------
-    BadArgument
-        If an argument cannot be meant; that is no run.
-    AresError
-        What *work* raised else, after it was noted.
-    """
+    """Await what must be known before a run begins; where it fails, that is a run that failed."""
     return await _awaited(_started(run_info), work)
 
 

@@ -35,21 +35,6 @@ async def run_plan(
     Do what *plan* says.
 
     Where it has nothing to do, no request is made.
-
-    Parameters
-    ----------
-    plan : Plan
-    on_progress : callable, optional
-    store : Store, optional
-    rest : Rest, optional
-        What several plans share: the look at their cache, and, where there is anything to
-        do, the line to the exchange.
-    executor : Executor, optional
-        Those of a cluster. Defaults to those of this process.
-
-    Returns
-    -------
-    DownloadReport
     """
     began = time.monotonic()
     store = store or Store(plan.settings)

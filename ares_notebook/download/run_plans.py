@@ -45,35 +45,10 @@ async def run_plans(
     """
     Do what *plans* say, in their order; a plan that fails as a whole does not stop the others.
 
-    Plans of the same settings share one session, one budget a host and one look at the
-    cache. As many are under way at once as have, together, twice as many files to bring
-    as there are places (``max_concurrency``): small ones go side by side, and while the
-    next large one asks what it must know first, the one before it still fetches.
-
-    Parameters
-    ----------
-    plans : sequence of Plan
-    on_progress : callable, optional
-        Told of all plans together.
-    executor : Executor, optional
-        Those of a cluster, which has places of its own. Defaults to those of this process.
-
-    Returns
-    -------
-    DownloadReport
-        Of all plans. Where one could not be begun (an unknown symbol, a folder that
-        cannot be written) its steps have failed with that error.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from ares_notebook import DemoExchange, plan_downloads, run
-    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
-    ...     settings = exchange.settings(cache_dir=folder)
-    ...     plans = [plan_downloads(symbol, "1d", 1, end="2025-01-01", settings=settings, datasets=["klines"])
-    ...              for symbol in ("BTCUSDT", "ETHUSDT")]
-    ...     run(run_plans(plans)).rows_written
-    732
+    Plans of the same settings share one session, one budget a host and one look at the cache. As
+    many are under way at once as have, together, twice as many files to bring as there are places
+    (``max_concurrency``): small ones go side by side, and while the next large one asks what it
+    must know first, the one before it still fetches.
     """
     if not plans:
         return DownloadReport()

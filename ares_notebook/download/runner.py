@@ -49,26 +49,7 @@ async def run_steps(
     executor: Executor | None = None,
     rest: Rest | None = None,
 ) -> DownloadReport:
-    """
-    Carry out a plan in which there is something to do.
-
-    Parameters
-    ----------
-    plan : Plan
-    forgotten : sequence of Step
-        Files that are complete, and whose receipt is to be written anew.
-    store : Store
-    on_progress : callable, optional
-    executor : Executor, optional
-        Those of others. Defaults to our own.
-    rest : Rest, optional
-        The line that several plans share, whose cache is swept already. Defaults to one of
-        the plan's own.
-
-    Returns
-    -------
-    DownloadReport
-    """
+    """Carry out a plan in which there is something to do."""
     began = time.monotonic()
     if plan.to_do:
         store.prepare()

@@ -455,18 +455,7 @@ async def _found(universe: Universe, chosen: Settings) -> pd.DataFrame:
 async def run_universe(
     plan: UniversePlan, *, on_progress: ProgressListener | None = None
 ) -> DownloadReport:
-    """
-    Do what *plan* says: one run, with one line in the history.
-
-    Parameters
-    ----------
-    plan : UniversePlan
-    on_progress : callable, optional
-
-    Returns
-    -------
-    DownloadReport
-    """
+    """Do what *plan* says: one run, with one line in the history."""
     run_info = (
         RunInfo.of("download", *plan.plans)
         if plan.plans

@@ -47,14 +47,7 @@ def _carried_out(
 async def repair_choice(
     choice: Choice, hear: ProgressListener, client: Client | None = None
 ) -> DownloadReport:
-    """
-    Close the gaps of what the cache has of the chosen symbols, interval and datasets.
-
-    Raises
-    ------
-    NeverDownloaded
-        If there is nothing of one of them.
-    """
+    """Close the gaps of what the cache has of the chosen symbols, interval and datasets."""
     settings = _quiet(choice).settings
 
     def planned() -> list[Plan]:
@@ -75,14 +68,7 @@ def _only(datasets: Sequence[str], plan: Plan) -> Plan:
 
 
 async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[QualityReport, ...]:
-    """
-    Check what the cache has of the chosen symbols and interval, a report a symbol.
-
-    Raises
-    ------
-    NeverDownloaded
-        If there is nothing of one of them.
-    """
+    """Check what the cache has of the chosen symbols and interval, a report a symbol."""
     settings, interval = _quiet(choice).settings, choice.interval
     reports = []
     for symbol in choice.symbols:

@@ -26,32 +26,18 @@ _NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", 
 
 @dataclass(frozen=True, slots=True)
 class CacheView:
-    """
-    What the cache holds of a choice.
+    """What the cache holds of a choice."""
 
-    Parameters
-    ----------
-    coverage, gaps : pandas.DataFrame
-        As `coverage` and `find_gaps` return them, of all its symbols; None where there
-        is nothing yet.
-    words : str
-        The same in a sentence.
-    """
-
+    # As `coverage` and `find_gaps` return them, of all its symbols; None where there is nothing
+    # yet.
     coverage: pd.DataFrame | None
     gaps: pd.DataFrame | None
+    # The same in a sentence.
     words: str
 
 
 def cache_view_of(choice: Choice) -> CacheView:
-    """
-    Look into the cache; touches no network.
-
-    Raises
-    ------
-    CacheError
-        If the folder cannot be read.
-    """
+    """Look into the cache; touches no network."""
     import pandas as pd  # noqa: PLC0415 - the panel shows itself before it looks
 
     tables, found = [], []

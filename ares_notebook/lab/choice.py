@@ -30,44 +30,24 @@ _LINE = 88
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """
-    What is to be downloaded, and where from.
+    """What is to be downloaded, and where from."""
 
-    Parameters
-    ----------
-    symbols : tuple of str
-        One or several.
-    interval : str
-        Of the k-lines.
-    count : int
-        How many *unit* to look back.
-    unit : {"years", "months", "days"}
-        Years and months step by the calendar.
-    end : date or None
-        Nothing at or after its midnight (UTC); None is now.
-    datasets : tuple of {"klines", "agg_trades", "futures"}
-    settings : Settings
-    settings_code : tuple of str
-        Lines of Python after which ``settings`` is a name for these; empty where they
-        are the defaults.
-    on_cluster : bool
-        Whether a cluster does it, whose ``client`` the code has.
-
-    Examples
-    --------
-    >>> choice = Choice(("BTCUSDT",), "1h", 3, "months", date(2025, 4, 1), ("klines",), Settings())
-    >>> [len(plan) for plan in choice.plans()]
-    [3]
-    """
-
+    # One or several.
     symbols: tuple[str, ...]
+    # Of the k-lines.
     interval: str
+    # How many *unit* to look back.
     count: int
+    # Years and months step by the calendar.
     unit: Unit
+    # Nothing at or after its midnight (UTC); None is now.
     end: date | None
     datasets: tuple[str, ...]
     settings: Settings
+    # Lines of Python after which ``settings`` is a name for these; empty where they are the
+    # defaults.
     settings_code: tuple[str, ...] = field(default=())
+    # Whether a cluster does it, whose ``client`` the code has.
     on_cluster: bool = False
 
     def __post_init__(self) -> None:
@@ -82,14 +62,7 @@ class Choice:
         validate_interval(self.interval)
 
     def plans(self) -> tuple[Plan, ...]:
-        """
-        What would be done, a plan a symbol; reads the cache, touches no network.
-
-        Raises
-        ------
-        BadArgument
-            If the choice cannot be meant.
-        """
+        """What would be done, a plan a symbol; reads the cache, touches no network."""
         years = _number(self._lookback())
         return tuple(
             plan_downloads(
@@ -104,17 +77,7 @@ class Choice:
         )
 
     def code(self) -> str:
-        """
-        Python for a cell of a notebook that downloads the same.
-
-        Examples
-        --------
-        >>> print(Choice(("BTCUSDT",), "1h", 2, "years", None, ("klines",), Settings()).code())
-        import ares_notebook as ares
-        <BLANKLINE>
-        report = await ares.download_all_data("BTCUSDT", "1h", 2, datasets=("klines",))
-        report
-        """
+        """Python for a cell of a notebook that downloads the same."""
         one = len(self.symbols) == 1
         symbol, indent = (_quoted(self.symbols[0]), "") if one else ("symbol", "    ")
         imports = ["import ares_notebook as ares"]
@@ -160,32 +123,13 @@ class Choice:
 
 
 def symbols_in(text: str) -> tuple[str, ...]:
-    """
-    The symbols of a line in which somebody wrote them.
-
-    Raises
-    ------
-    BadArgument
-        If one of them cannot be a symbol.
-
-    Examples
-    --------
-    >>> symbols_in("btcusdt, ETHUSDT")
-    ('BTCUSDT', 'ETHUSDT')
-    """
+    """The symbols of a line in which somebody wrote them."""
     words = [word for word in re.split(r"[,;\s]+", text) if word]
     return tuple(dict.fromkeys(map(validate_symbol, words)))
 
 
 def lookback_of(years: float) -> tuple[int, Unit]:
-    """
-    A lookback as a person would say it.
-
-    Examples
-    --------
-    >>> lookback_of(2.0), lookback_of(0.25), lookback_of(10 / 365.25)
-    ((2, 'years'), (3, 'months'), (10, 'days'))
-    """
+    """A lookback as a person would say it."""
     if years == int(years):
         return int(years), "years"
     months = years * _MONTHS

@@ -24,26 +24,7 @@ _MOST_COUNT = 9_999
 
 
 class Form:
-    """
-    The controls of a choice.
-
-    Parameters
-    ----------
-    given : Settings
-        What the form shows at first.
-    source : {"binance", "demo"}, optional
-        Defaults to what *given* says.
-    end : date or str, optional
-    datasets : sequence of str
-        Which are ticked at first.
-    on_cluster : bool
-        Whether a cluster will do it.
-
-    Attributes
-    ----------
-    box : ipywidgets.VBox
-        What is shown.
-    """
+    """The controls of a choice."""
 
     def __init__(
         self,
@@ -112,14 +93,7 @@ class Form:
         self.folder = _field(widgets.Text(value=str(given.cache_dir)), "Cache folder", 17)
 
     def choice(self) -> Choice:
-        """
-        What the form says.
-
-        Raises
-        ------
-        BadArgument
-            If it cannot be meant; the message is for people.
-        """
+        """What the form says."""
         settings = self._sources.settings(self.source.value, self.address.value, self.folder.value)
         return Choice(
             symbols_in(self.symbols.value),

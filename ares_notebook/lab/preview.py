@@ -36,21 +36,7 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
 
 
 def estimate_html(plans: Sequence[Plan], notes: Sequence[str] = ()) -> str:
-    """
-    The cost as a table with a line a dataset, and in all.
-
-    Parameters
-    ----------
-    plans : sequence of Plan
-        One a symbol; at least one.
-    notes : sequence of str
-        Sentences to be told under it.
-
-    Returns
-    -------
-    str
-        HTML; all text is escaped.
-    """
+    """The cost as a table with a line a dataset, and in all."""
     whole, settings = cost_of(plans), plans[0].settings
     steps = [step for plan in plans for step in plan.steps]
     names = dict.fromkeys(step.file.dataset.name for step in steps)
@@ -109,17 +95,8 @@ class Preview:
     """
     Keeps four views in step with the form: cost, coverage, gaps, and the code.
 
-    A change makes what is under way stop, so that an old choice never overwrites the
-    answer to a newer one.
-
-    Parameters
-    ----------
-    form : Form
-
-    Attributes
-    ----------
-    hint, estimate, picture, gaps, code : ipywidgets.Widget
-        What is shown.
+    A change makes what is under way stop, so that an old choice never overwrites the answer to a
+    newer one.
     """
 
     def __init__(self, form: Form) -> None:

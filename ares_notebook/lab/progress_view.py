@@ -20,15 +20,9 @@ class ProgressView:
     """
     Bars for eyes, sentences for screen readers.
 
-    ipywidgets' bars have no role and no value that a reader could say, so each has
-    its numbers beside it, and the state as a whole is a live region. That one is
-    renewed only where the state changes and every tenth of the way: a reader is not
-    to be talked to ten times a second.
-
-    Attributes
-    ----------
-    box : ipywidgets.VBox
-        What is shown.
+    ipywidgets' bars have no role and no value that a reader could say, so each has its numbers
+    beside it, and the state as a whole is a live region. That one is renewed only where the state
+    changes and every tenth of the way: a reader is not to be talked to ten times a second.
     """
 
     def __init__(self) -> None:
@@ -39,16 +33,7 @@ class ProgressView:
         self.say("Ready")
 
     def say(self, words: str, state: str = "") -> None:
-        """
-        Tell the state.
-
-        Parameters
-        ----------
-        words : str
-            Escaped here.
-        state : {"", "success", "danger", "warning"}
-            The colour of the bars.
-        """
+        """Tell the state."""
         self._told = -1
         self.status.value = _live(words)
         for line in self._lines.values():

@@ -17,21 +17,7 @@ __all__ = ["ResultView"]
 
 
 class ResultView:
-    """
-    Shows how work went; the state is told last, when everything else is there.
-
-    Parameters
-    ----------
-    progress_view : ProgressView
-        Tells the state.
-
-    Attributes
-    ----------
-    alert, result : ipywidgets.HTML
-        An error, and a report.
-    error : BaseException or None
-        The error that is shown.
-    """
+    """Shows how work went; the state is told last, when everything else is there."""
 
     def __init__(self, progress_view: ProgressView) -> None:
         self._gauge = progress_view

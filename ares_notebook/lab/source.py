@@ -32,19 +32,7 @@ _LISTING = "/data.binance.vision"
 
 
 class MarketSources:
-    """
-    The sources of one panel; the demo exchange is started when it is chosen, and never else.
-
-    Parameters
-    ----------
-    given : Settings
-        Everything that no source decides is taken from here.
-
-    Examples
-    --------
-    >>> MarketSources(Settings()).names
-    ('Binance', 'Demo (made up, offline)', 'Another address')
-    """
+    """The sources of one panel; the demo exchange is started when it is chosen, and never else."""
 
     def __init__(self, given: Settings) -> None:
         self._given = given
@@ -60,14 +48,7 @@ class MarketSources:
         return {BINANCE: CACHE_DIR, DEMO: "demo_cache"}.get(name, "other_cache")
 
     def settings(self, name: str, address: str, cache_dir: str) -> Settings:
-        """
-        The settings of a source.
-
-        Raises
-        ------
-        BadArgument
-            If address or folder cannot be one.
-        """
+        """The settings of a source."""
         if name == GIVEN:
             return Settings(**{**_fields(self._given), "cache_dir": cache_dir})
         told = {key: value for key, value in _fields(self._given).items() if key not in _OF_SOURCE}

@@ -45,17 +45,6 @@ def _lookback(choice: Choice) -> str:
 def face_html(choice: Choice, estimate: str, cache_view: str) -> str:
     """
     The panel as a page without scripts shows it: what is chosen, its cost, where things stand.
-
-    Parameters
-    ----------
-    choice : Choice
-    estimate, cache_view : str
-        HTML already.
-
-    Returns
-    -------
-    str
-        HTML; all text is escaped.
     """
     end = f"{choice.end:%Y-%m-%d}" if choice.end else "now"
     rows = [

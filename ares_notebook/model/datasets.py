@@ -33,102 +33,71 @@ class Column:
     """
     One column: its name in the cache, and what its text means.
 
-    ``time`` is a stamp, ``number`` a decimal kept as the exchange's text,
-    ``integer`` a count or an id, ``flag`` True or False. ``close`` is when a candle
-    closes and ``hours`` the time between two events: both are looked at and not kept.
-
-    Parameters
-    ----------
-    name : str
-    kind : str
-    signed : bool
-        Whether a number may be below zero. An integer that is signed may be -1: the id
-        of a trade that there is none of.
+    ``time`` is a stamp, ``number`` a decimal kept as the exchange's text, ``integer`` a count or an
+    id, ``flag`` True or False. ``close`` is when a candle closes and ``hours`` the time between two
+    events: both are looked at and not kept.
     """
 
     name: str
     kind: Kind
+    # Whether a number may be below zero. An integer that is signed may be -1: the id of a trade
+    # that there is none of.
     signed: bool = False
 
 
 # There are three, and each is only itself: to compare and hash 20 fields would be slow.
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """
-    All that sets one kind of market history apart from the others.
+    """All that sets one kind of market history apart from the others."""
 
-    Parameters
-    ----------
-    name : str
-        As users write it in ``datasets=``.
-    label, title : str
-        What people call its rows, in a sentence and on a button.
-    file_prefix : str
-        How cache file names begin.
-    cut : {"month", "day"}
-        What one cache file holds.
-    columns : tuple of Column
-        Of a cache file, in order.
-    original_columns : int
-        How many of `columns`, from the first on, the original downloader wrote.
-    published : tuple of Column
-        Of the exchange's rows, in order; the same on both roads. Names are those
-        of `columns`; what has another name is not kept.
-    stamp_digits : int
-        Digits after the second in the stamp: 0, 3 or 6.
-    key : {"open_time", "id", "event_time"}
-        By what a row is known, and so how completeness is proven: a grid of open
-        times, ids without a gap, events at the pace that the exchange shows.
-    rest_path : str
-        The REST endpoint.
-    rest_fields : tuple of str
-        Keys of a REST row that is an object, in the order of `published`; empty
-        where a REST row is an array. A missing name fills no column.
-    rest_symbol : str
-        Key of a REST row that says whose it is; empty where none does.
-    rest_rows : int
-        The most rows of a page.
-    rest_weight : int
-        What a page costs of its budget: request weight, for funding one request.
-    archive_path : str
-        Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
-    archive_word : str
-        The word in an archive name; empty where that is the interval.
-    archive_cuts : tuple of {"month", "day"}
-        What the archive offers as one file.
-    archive_since_ms : int
-        From when on the silence of the archive says anything: that of spot is as old as the
-        exchange, that of funding begins with 2020 for contracts that are older.
-    zipped_row_bytes, stored_row_bytes, loaded_row_bytes : float
-        Size of a row in an archive, in a cache file, and in memory while frames are put
-        together; for estimates (measured on BTCUSDT).
-    rows_per_day : float
-        For estimates, where no grid tells (BTCUSDT: a million trades a day).
-    """
-
+    # As users write it in ``datasets=``.
     name: str
+    # What people call its rows, in a sentence and on a button.
     label: str
     title: str
+    # How cache file names begin.
     file_prefix: str
+    # What one cache file holds.
     cut: Cut
+    # Of a cache file, in order.
     columns: tuple[Column, ...]
+    # How many of `columns`, from the first on, the original downloader wrote.
     original_columns: int
+    # Of the exchange's rows, in order; the same on both roads. Names are those of `columns`; what
+    # has another name is not kept.
     published: tuple[Column, ...]
+    # Digits after the second in the stamp: 0, 3 or 6.
     stamp_digits: Literal[0, 3, 6]
+    # By what a row is known, and so how completeness is proven: a grid of open times, ids without a
+    # gap, events at the pace that the exchange shows.
     key: Literal["open_time", "id", "event_time"]
     market: Literal["spot", "futures"]
+    # The REST endpoint.
     rest_path: str
+    # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
+    # an array. A missing name fills no column.
     rest_fields: tuple[str, ...]
+    # Key of a REST row that says whose it is; empty where none does.
     rest_symbol: str
+    # The most rows of a page.
     rest_rows: int
+    # What a page costs of its budget: request weight, for funding one request.
     rest_weight: int
+    # Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
     archive_path: str
+    # The word in an archive name; empty where that is the interval.
     archive_word: str
+    # What the archive offers as one file.
     archive_cuts: tuple[Cut, ...]
+    # From when on the silence of the archive says anything: that of spot is as old as the exchange,
+    # that of funding begins with 2020 for contracts that are older.
     archive_since_ms: int
+    # Size of a row in an archive, in a cache file, and in memory while frames are put together; for
+    # estimates (measured on BTCUSDT).
     zipped_row_bytes: float
     stored_row_bytes: float
     loaded_row_bytes: float
+    # For estimates, where no grid tells (BTCUSDT: a million trades a day).
     rows_per_day: float
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
@@ -309,14 +278,7 @@ MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 
 
 def dataset_named(name: str) -> Dataset:
-    """
-    The dataset that users call *name*.
-
-    Raises
-    ------
-    BadArgument
-        If there is none; the message lists those there are.
-    """
+    """The dataset that users call *name*."""
     for dataset in DATASETS:
         if dataset.name == name:
             return dataset

@@ -29,33 +29,22 @@ UNCONFIRMED = "unconfirmed"
 
 
 class Evidence(Struct, frozen=True):
-    """
-    One kind of answer, and what it proves.
+    """One kind of answer, and what it proves."""
 
-    Parameters
-    ----------
-    reason : str
-        Why rows are missing, as this answer tells it.
-    says : str
-        The same as a sentence, for the note of a gap.
-    is_proof : bool
-        Whether a gap with this answer is explained. An answer that is no proof is recorded
-        too, so that its source is not asked again where no other may be asked.
-    explains_rows : bool
-        Whether it explains rows that are missing for certain; else only an edge at which
-        nobody knows whether any row is missing.
-    is_alone : bool
-        Whether the archive was not to be asked: a run that may ask it does so once more.
-    ages : bool
-        Whether the answer counts for good only if it came a day after the moment in
-        question: a row may be published late.
-    """
-
+    # Why rows are missing, as this answer tells it.
     reason: str
+    # The same as a sentence, for the note of a gap.
     says: str
+    # Whether a gap with this answer is explained. An answer that is no proof is recorded too, so
+    # that its source is not asked again where no other may be asked.
     is_proof: bool = True
+    # Whether it explains rows that are missing for certain; else only an edge at which nobody knows
+    # whether any row is missing.
     explains_rows: bool = True
+    # Whether the archive was not to be asked: a run that may ask it does so once more.
     is_alone: bool = False
+    # Whether the answer counts for good only if it came a day after the moment in question: a row
+    # may be published late.
     ages: bool = True
 
 
@@ -128,13 +117,6 @@ def evidence_of(word: str) -> Evidence:
     What is known of an answer by its *word* in a receipt.
 
     Words of earlier versions, such as *before listing* by the API alone, are no proof.
-
-    Examples
-    --------
-    >>> evidence_of("first trade").reason
-    'before listing'
-    >>> evidence_of("before listing").is_proof
-    False
     """
     return EVIDENCE.get(word, _WEAKER)
 
@@ -142,25 +124,16 @@ def evidence_of(word: str) -> Evidence:
 # A value that never changes is part of no circle, and the collector would walk through
 # hundreds of thousands of them in vain: hence `gc=False`.
 class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    An answer about ``[start_ms, end_ms)``: there is no row but those stored.
+    """An answer about ``[start_ms, end_ms)``: there is no row but those stored."""
 
-    Parameters
-    ----------
-    start_ms, end_ms : int
-        Milliseconds since the epoch, UTC.
-    evidence : str
-        A word of `EVIDENCE`.
-    at : str
-        When it was answered, ISO, UTC, by the exchange's clock.
-    after_id, before_id : int, optional
-        For trades, the ids of the rows on either side.
-    """
-
+    # Milliseconds since the epoch, UTC.
     start_ms: int
     end_ms: int
+    # A word of `EVIDENCE`.
     evidence: str
+    # When it was answered, ISO, UTC, by the exchange's clock.
     at: str
+    # For trades, the ids of the rows on either side.
     after_id: int | None = None
     before_id: int | None = None
 
@@ -236,13 +209,5 @@ _SPANS_MS = tuple((to_ms(as_utc(start)), to_ms(as_utc(end))) for start, end in _
 
 
 def halted(start_ms: int, end_ms: int) -> bool:
-    """
-    Whether spot trading was halted at some time in ``[start_ms, end_ms)``.
-
-    Examples
-    --------
-    >>> at = to_ms(as_utc("2023-03-24T13:00"))
-    >>> halted(at, at + 3_600_000), halted(at + 86_400_000, at + 90_000_000)
-    (True, False)
-    """
+    """Whether spot trading was halted at some time in ``[start_ms, end_ms)``."""
     return any(start < end_ms and start_ms < end for start, end in _SPANS_MS)

@@ -12,23 +12,15 @@ __all__ = ["ALONE", "Facts", "Gap", "Neighbours", "Trouble", "grid_rows"]
 # A value that never changes is part of no circle, and the collector would walk through
 # hundreds of thousands of them in vain: hence `gc=False`, here and in what is made of them.
 class Gap(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be.
+    """A stretch ``[start_ms, end_ms)`` in which rows are missing, or may be."""
 
-    Parameters
-    ----------
-    start_ms, end_ms : int
-        Milliseconds since the epoch, UTC.
-    rows : int, optional
-        How many rows are missing for certain; None where only the exchange can
-        tell whether any are (before the first trade of a day, say).
-    after_id, before_id : int, optional
-        For trades, the ids of the rows on either side.
-    """
-
+    # Milliseconds since the epoch, UTC.
     start_ms: int
     end_ms: int
+    # How many rows are missing for certain; None where only the exchange can tell whether any are
+    # (before the first trade of a day, say).
     rows: int | None = None
+    # For trades, the ids of the rows on either side.
     after_id: int | None = None
     before_id: int | None = None
 
@@ -37,12 +29,8 @@ class Neighbours(Struct, frozen=True, gc=False):
     """
     The trades on either side of a file, by their ids; None where they are not known.
 
-    They are known where every day between is there or known to be empty, or where
-    the ids run on over it. So a day that was published cut short shows.
-
-    Parameters
-    ----------
-    last_id_before, first_id_after : int, optional
+    They are known where every day between is there or known to be empty, or where the ids run on
+    over it. So a day that was published cut short shows.
     """
 
     last_id_before: int | None = None
@@ -54,57 +42,36 @@ ALONE = Neighbours()
 
 
 class Trouble(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    Why rows are still missing after they were asked for.
-
-    Parameters
-    ----------
-    reason : {"failed", "not yet published", "corrupt, quarantined"}
-    words : str
-        The error, or what was found.
-    at : str
-        When, ISO, UTC.
-    """
+    """Why rows are still missing after they were asked for."""
 
     reason: str
+    # The error, or what was found.
     words: str
+    # When, ISO, UTC.
     at: str
 
 
 class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """
-    What the rows of a file prove.
-
-    Parameters
-    ----------
-    rows : int
-    first_ms, last_ms : int, optional
-        First and last stamp.
-    covered_from_ms, covered_until_ms : int, optional
-        The stretch in which `gaps` are all the gaps there are.
-    first_id, last_id : int, optional
-        For trades.
-    pace_ms, first_pace_ms : int, optional
-        For funding, the distance between two events at the end of the file and at its
-        beginning; None where neither the archive nor two waits that agree tell of it.
-    gaps : tuple of Gap
-        Gaps between the first and the last row.
-    off_grid : int
-        K-lines that did not open on the grid.
-    quiet : tuple of Gap
-        For trades, hours and more without one, over which the ids run on.
-    """
+    """What the rows of a file prove."""
 
     rows: int = 0
+    # First and last stamp.
     first_ms: int | None = None
     last_ms: int | None = None
+    # The stretch in which `gaps` are all the gaps there are.
     covered_from_ms: int | None = None
     covered_until_ms: int | None = None
+    # For trades.
     first_id: int | None = None
     last_id: int | None = None
+    # For funding, the distance between two events at the end of the file and at its beginning; None
+    # where neither the archive nor two waits that agree tell of it.
     pace_ms: int | None = None
+    # Gaps between the first and the last row.
     gaps: tuple[Gap, ...] = ()
+    # K-lines that did not open on the grid.
     off_grid: int = 0
+    # For trades, hours and more without one, over which the ids run on.
     quiet: tuple[Gap, ...] = ()
     first_pace_ms: int | None = None
 

@@ -26,14 +26,7 @@ __all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
 
 
 class Series(Struct, frozen=True, dict=True):
-    """
-    One history: a dataset of one symbol and, for k-lines, one interval.
-
-    Examples
-    --------
-    >>> Series.of("klines", "btcusdt", "1M").stem
-    'klines_BTCUSDT_1mo'
-    """
+    """One history: a dataset of one symbol and, for k-lines, one interval."""
 
     dataset: Dataset
     symbol: str
@@ -78,28 +71,13 @@ class CacheFile(Struct, frozen=True, gc=False):
     One file of the cache: a series and the calendar period it holds.
 
     The period is whole, whatever part of it is wanted or there.
-
-    Parameters
-    ----------
-    series : Series
-    period : Period
-    name : str
-        Its file name, without compression.
-    start_ms, end_ms : int
-        Its period, in milliseconds since the epoch.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> files = files_between(Series.of("agg_trades", "BTCUSDT"),
-    ...                       datetime(2025, 1, 15, tzinfo=UTC), datetime(2025, 1, 15, 12, tzinfo=UTC))
-    >>> [file.name for file in files]
-    ['aggtrades_BTCUSDT_2025-01-15.csv']
     """
 
     series: Series
     period: Period
+    # Its file name, without compression.
     name: str
+    # Its period, in milliseconds since the epoch.
     start_ms: int
     end_ms: int
 
@@ -167,13 +145,6 @@ def parse_file_name(name: str) -> CacheFile | None:
     The cache file that is called *name*, or None if none is called so.
 
     Only the one spelling that we write: a copy by hand is not taken for ours.
-
-    Examples
-    --------
-    >>> parse_file_name("klines_BTCUSDT_1mo_2025-01.csv").series.interval
-    '1M'
-    >>> parse_file_name("notes.csv") is None
-    True
     """
     plain = name.removesuffix(".zst")
     stem, _, stamp = plain.removesuffix(".csv").rpartition("_")

@@ -24,26 +24,7 @@ _HOUR_MS = 3_600_000
 def gaps_in(
     file: CacheFile, facts: Facts, until_ms: int, neighbours: Neighbours = ALONE
 ) -> list[Gap]:
-    """
-    Where rows are missing, or may be, in the file's period up to *until_ms*.
-
-    Parameters
-    ----------
-    file : CacheFile
-    facts : Facts
-        What its rows prove; ``Facts()`` for a file that is not there.
-    until_ms : int
-        The end (exclusive) of what is wanted.
-    neighbours : Neighbours
-        The trades on either side: where the ids run on nothing is missing, where
-        they do not, that much is.
-
-    Returns
-    -------
-    list of Gap
-        In order of time. They do not overlap, but that those of trades reach into
-        the milliseconds of the rows on either side.
-    """
+    """Where rows are missing, or may be, in the file's period up to *until_ms*."""
     start_ms, end_ms = file.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
         missing = _between(neighbours.last_id_before, neighbours.first_id_after)
@@ -101,20 +82,7 @@ def _counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
 
 
 def unexplained(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
-    """
-    The gaps, or parts of gaps, that no proof explains.
-
-    Parameters
-    ----------
-    file : CacheFile
-    gaps : iterable of Gap
-    absences : iterable of Absence
-        Those that are no proof, such as the silence of the archive alone, explain nothing.
-
-    Returns
-    -------
-    list of Gap
-    """
+    """The gaps, or parts of gaps, that no proof explains."""
     return _without(file, gaps, [each for each in absences if each.is_proof])
 
 
@@ -123,11 +91,6 @@ def unasked(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -
     Those of the `unexplained` gaps of which the archive has not been asked either.
 
     Where the archive alone may be asked, this is what is still to be done.
-
-    Parameters
-    ----------
-    file, gaps, absences
-        As there.
     """
     heard = [each for each in absences if each.is_proof or each.evidence == "archive"]
     return _without(file, gaps, heard)
@@ -145,14 +108,7 @@ def _without(file: CacheFile, gaps: Iterable[Gap], absences: Sequence[Absence]) 
 
 
 def joined_edges(file: CacheFile, facts: Facts, until_ms: int, neighbours: Neighbours) -> list[Gap]:
-    """
-    The edges of a day of trades at which nothing is missing, since the ids run on from there.
-
-    Parameters
-    ----------
-    file, facts, until_ms, beside
-        As in `gaps_in`.
-    """
+    """The edges of a day of trades at which nothing is missing, since the ids run on from there."""
     if file.dataset.key != "id" or not facts.rows or neighbours == ALONE:
         return []
     left = {(gap.after_id, gap.before_id) for gap in gaps_in(file, facts, until_ms, neighbours)}
@@ -169,15 +125,6 @@ def is_final(
 ) -> bool:
     """
     Whether the file's period is over by *until_ms*, and every row there or explained for good.
-
-    Parameters
-    ----------
-    file : CacheFile
-    facts : Facts
-    absences : iterable of Absence
-        Only the settled ones count.
-    until_ms : int
-    neighbours : Neighbours
     """
     settled = [each for each in absences if each.is_settled]
     gaps = gaps_in(file, facts, until_ms, neighbours)

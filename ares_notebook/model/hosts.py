@@ -47,19 +47,7 @@ _WITH_TLS = ("binance.com", "binance.vision", "amazonaws.com", *_OTHERS)
 
 
 def plain_url(value: object) -> str:
-    """
-    An http(s) address without its trailing slash.
-
-    Raises
-    ------
-    ValueError
-        If it is none, holds more than an address, or would leave out TLS where there is some.
-
-    Examples
-    --------
-    >>> plain_url("https://api.binance.com/")
-    'https://api.binance.com'
-    """
+    """An http(s) address without its trailing slash."""
     text = str(value).rstrip("/")
     parts = urlsplit(text)
     # `port` is read when it is asked for, and raises where it is none.
@@ -77,22 +65,7 @@ def plain_url(value: object) -> str:
 
 
 def market_at(field: str, url: str) -> str:
-    """
-    The market that one address is of: ``binance``, another known one, or its host.
-
-    Parameters
-    ----------
-    field : str
-        The setting that it is the value of: what is Binance's API is not its archive.
-    url : str
-
-    Examples
-    --------
-    >>> market_at("spot_url", "https://api.binance.com"), market_at("spot_url", "https://api.binance.us")
-    ('binance', 'binance.us')
-    >>> market_at("archive_url", "https://evilbinance.vision")
-    'evilbinance.vision'
-    """
+    """The market that one address is of: ``binance``, another known one, or its host."""
     parts = urlsplit(url)
     # The same host with letters of any case, with a port, or with the root's dot.
     host = (parts.hostname or "").rstrip(".")
@@ -104,29 +77,7 @@ def market_at(field: str, url: str) -> str:
 def market_of_all(
     urls: Mapping[str, str], market: str | None, told_by: Mapping[str, str] | None = None
 ) -> str:
-    """
-    The market that all addresses are of together.
-
-    Parameters
-    ----------
-    urls : mapping of str to str
-        By the names of their settings.
-    market : str, optional
-        What the market is called, where somebody has said so: then hosts that nobody
-        knows are mirrors of it.
-    told_by : mapping of str to str, optional
-        The variables of the environment that some of them come from.
-
-    Raises
-    ------
-    BadArgument
-        If they are of several markets, or of another than *market* says.
-
-    Examples
-    --------
-    >>> market_of_all({"spot_url": "http://127.0.0.1:1", "archive_url": "http://127.0.0.1:2"}, None)
-    '127.0.0.1'
-    """
+    """The market that all addresses are of together."""
     at = {field: market_at(field, url) for field, url in urls.items()}
     # Most of Binance's are defaults, which nobody has written.
     written = {

@@ -47,14 +47,7 @@ and never restart with the month.
 
 
 def validate_interval(interval: str | None) -> str:
-    """
-    Return *interval* if Binance has it.
-
-    Raises
-    ------
-    BadArgument
-        If not; the message lists those it has. ``1m`` is a minute, ``1M`` a month.
-    """
+    """Return *interval* if Binance has it."""
     if not isinstance(interval, str) or interval not in INTERVALS:
         msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
         raise BadArgument(msg)
@@ -75,11 +68,6 @@ def next_open_ms(interval: str, open_ms: int) -> int:
     The open time of the candle after the one that opens at *open_ms*.
 
     It is also the moment at which that candle is closed.
-
-    Examples
-    --------
-    >>> next_open_ms("1h", 1735689600000) - 1735689600000
-    3600000
     """
     if interval == "1M":
         return month_of(utc(open_ms)).end_ms
@@ -88,23 +76,8 @@ def next_open_ms(interval: str, open_ms: int) -> int:
 
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
     """
-    The open times on Binance's grid of all candles that open at or after *start_ms* and are closed by *end_ms*.
-
-    Parameters
-    ----------
-    interval : str
-    start_ms, end_ms : int
-        Half-open window, milliseconds since the epoch, UTC.
-
-    Returns
-    -------
-    range or list of int
-        Ascending; a list only for ``1M``, whose steps are not equal.
-
-    Examples
-    --------
-    >>> len(opens_between("1h", 1735689600000, 1735689600000 + 86_400_000))
-    24
+    The open times on Binance's grid of all candles that open at or after *start_ms* and are closed
+    by *end_ms*.
     """
     if interval == "1M":
         return _month_opens(start_ms, end_ms)

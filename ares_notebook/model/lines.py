@@ -18,33 +18,16 @@ _HOUR_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    r"""
-    Lines of a cache file, ready to be written.
+    r"""Lines of a cache file, ready to be written."""
 
-    Parameters
-    ----------
-    keys : array of int64
-        What each row is known by: the trade's id, else its stamp; see `time_keys`.
-    stamps_us : array of int64
-        Microseconds since the epoch, UTC.
-    text : array of uint8
-        The lines, each with its end.
-    hours : array of int64, optional
-        For funding, the time between two events by the archive's own column, 0 where it
-        does not say; it is measured by, and not stored.
-
-    Examples
-    --------
-    >>> stamps_us = np.array([1735689600003000, 1735718400001000])
-    >>> text = b"2025-01-01 00:00:00.003,0.0001\n2025-01-01 08:00:00.001,0.0001\n"
-    >>> lines = Lines(stamps_us // 3_600_000_000, stamps_us, np.frombuffer(text, np.uint8))
-    >>> lines.between(1735718400000, 1735747200000).text.tobytes()
-    b'2025-01-01 08:00:00.001,0.0001\n'
-    """
-
+    # What each row is known by: the trade's id, else its stamp; see `time_keys`.
     keys: npt.NDArray[np.int64]
+    # Microseconds since the epoch, UTC.
     stamps_us: npt.NDArray[np.int64]
+    # The lines, each with its end.
     text: npt.NDArray[np.uint8]
+    # For funding, the time between two events by the archive's own column, 0 where it does not say;
+    # it is measured by, and not stored.
     hours: npt.NDArray[np.int64] | None = None
 
     @classmethod

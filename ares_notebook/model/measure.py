@@ -22,33 +22,7 @@ _DAY_HOURS = 24
 
 
 def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> Facts:
-    """
-    What events prove of their file.
-
-    Parameters
-    ----------
-    facts : Facts
-        What is known without them.
-    events : sequence of int
-        Hours since the epoch, ascending.
-    paces : sequence of int
-        The hours between two events that the archive tells with each, 0 where it does
-        not. Whether it speaks of those before or after is not documented, so a wait
-        that either neighbour explains hides nothing.
-
-    Returns
-    -------
-    Facts
-
-    Examples
-    --------
-    Hourly to 14:00, then 16:00, 20:00:
-
-    >>> funding_facts(Facts(), [13, 14, 16, 20], [1, 1, 4, 4]).gaps
-    ()
-    >>> [gap.rows for gap in funding_facts(Facts(), [0, 8, 24, 32], [8, 8, 8, 8]).gaps]
-    [1]
-    """
+    """What events prove of their file."""
     # On another grid than that of days nothing can be counted.
     known = [pace if pace and _DAY_HOURS % pace == 0 else 0 for pace in paces]
     waits = [after - before for before, after in pairwise(events)]
@@ -109,17 +83,7 @@ _QUIET_MS = _HOUR_MS
 
 @dataclass(slots=True)
 class Measure:
-    """
-    Take the measure of a file from its rows, some at a time, in order.
-
-    Examples
-    --------
-    Rows are added as they pass by; nothing of them is kept.
-
-    >>> from ares_notebook.model.files import parse_file_name
-    >>> Measure(parse_file_name("futures_BTCUSDT_2025-01.csv")).facts().rows
-    0
-    """
+    """Take the measure of a file from its rows, some at a time, in order."""
 
     file: CacheFile
     _facts: Facts = field(default_factory=Facts)
@@ -135,18 +99,7 @@ class Measure:
         stamps: npt.NDArray[np.int64],
         hours: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """
-        Add the next rows.
-
-        Parameters
-        ----------
-        keys : array of int64
-            What they are known by; must ascend.
-        stamps : array of int64
-            Milliseconds since the epoch.
-        hours : array of int64, optional
-            For funding, the time between two events, where the archive tells it.
-        """
+        """Add the next rows."""
         if not len(keys):
             return
         facts = self._facts

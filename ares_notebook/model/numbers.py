@@ -33,16 +33,7 @@ UNUSUAL_NUMBER = r"E|^-0(?:\.0+)?$"
 
 
 def pattern_of(column: Column) -> str:
-    """
-    The regular expression of all that may stand in a cell of *column*, but for flags.
-
-    Examples
-    --------
-    >>> import re
-    >>> [bool(re.fullmatch(pattern_of(Column("price", "number")), text))
-    ...  for text in ("1.50", "6.0E-7", "-1.5", "1.", ".5", "007.5")]
-    [True, True, False, False, False, False]
-    """
+    """The regular expression of all that may stand in a cell of *column*, but for flags."""
     if column.kind == "number":
         return f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
     return plain_pattern_of(column)
@@ -59,13 +50,6 @@ def plain_pattern_of(column: Column) -> str:
 
 
 def plain_number(text: str) -> str:
-    """
-    The one text of a number of the grammar: plain, with its digits, and no zero below zero.
-
-    Examples
-    --------
-    >>> [plain_number(text) for text in ("-1.8E-7", "6.0E-7", "0E-8", "1E+3", "-0.00000000")]
-    ['-0.00000018', '0.00000060', '0.00000000', '1000', '0.00000000']
-    """
+    """The one text of a number of the grammar: plain, with its digits, and no zero below zero."""
     plain = f"{Decimal(text):f}" if "E" in text else text
     return plain if plain.strip("-0.") else plain.removeprefix("-")

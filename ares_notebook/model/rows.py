@@ -124,20 +124,7 @@ _PRICES = {"open_time": ("open", "close"), "id": ("price", "price")}
 
 
 class Scale:
-    """
-    Follows the prices of a file, table by table.
-
-    Parameters
-    ----------
-    dataset : Dataset
-
-    Examples
-    --------
-    >>> from ares_notebook.model.datasets import FUTURES
-    >>> from ares_notebook.model.rows import empty_rows
-    >>> Scale(FUTURES).breaks_at(empty_rows(FUTURES)) is None
-    True
-    """
+    """Follows the prices of a file, table by table."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -146,11 +133,6 @@ class Scale:
     def breaks_at(self, table: Table) -> int | None:
         """
         The first row of *table* whose price is of another scale than the one before; None without.
-
-        Raises
-        ------
-        pyarrow.ArrowInvalid
-            If a number is none.
         """
         for column in self._dataset.columns:
             if column.kind == "number":

@@ -20,18 +20,8 @@ def validate_symbol(symbol: str) -> str:
     """
     Return *symbol* in upper case if it can be one.
 
-    Whether it is traded is for the exchange to say; here only its form is
-    judged, since it becomes part of file names and of addresses.
-
-    Raises
-    ------
-    BadArgument
-        If it is not one word of letters and digits.
-
-    Examples
-    --------
-    >>> validate_symbol("btcusdt")
-    'BTCUSDT'
+    Whether it is traded is for the exchange to say; here only its form is judged, since it becomes
+    part of file names and of addresses.
     """
     text = symbol.strip().upper() if isinstance(symbol, str) else ""
     if text.count("/") == 1 and _SYMBOL.fullmatch(text.replace("/", "")):
@@ -46,14 +36,7 @@ def validate_symbol(symbol: str) -> str:
 
 
 def check_file_name(text: str, argument: str) -> None:
-    """
-    Make sure that a file can be called so, in the letters that this Python has for names.
-
-    Raises
-    ------
-    BadArgument
-        If it cannot; the message names *argument*.
-    """
+    """Make sure that a file can be called so, in the letters that this Python has for names."""
     try:
         os.fsencode(text)
         # PyArrow has no names for what Python itself could not read as text.

@@ -34,15 +34,7 @@ Cut = Literal["month", "day"]
 
 
 class Period(NamedTuple):
-    """
-    A half-open stretch of UTC time: ``start <= t < end``.
-
-    Examples
-    --------
-    >>> start, end = month_of(datetime(2024, 2, 10, tzinfo=UTC))
-    >>> print(start, end)
-    2024-02-01 00:00:00+00:00 2024-03-01 00:00:00+00:00
-    """
+    """A half-open stretch of UTC time: ``start <= t < end``."""
 
     start: datetime
     end: datetime
@@ -59,14 +51,7 @@ class Period(NamedTuple):
 
 
 def to_ms(moment: datetime) -> int:
-    """
-    Milliseconds since the epoch of an aware *moment*, rounded down.
-
-    Examples
-    --------
-    >>> to_ms(datetime(2025, 1, 1, tzinfo=UTC))
-    1735689600000
-    """
+    """Milliseconds since the epoch of an aware *moment*, rounded down."""
     # Integer arithmetic: a float loses the last millisecond of far dates.
     return (moment - _EPOCH) // _MILLISECOND
 
@@ -80,14 +65,7 @@ _MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
 
 
 def utc(milliseconds: int) -> datetime:
-    """
-    The aware UTC moment of *milliseconds* since the epoch.
-
-    Examples
-    --------
-    >>> print(utc(1735689600000))
-    2025-01-01 00:00:00+00:00
-    """
+    """The aware UTC moment of *milliseconds* since the epoch."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
@@ -95,25 +73,8 @@ def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
     """
     Read a moment as people write it, as aware UTC.
 
-    An aware datetime is converted, a date is its midnight, an ISO string without
-    a zone is UTC. A naive datetime is refused: it means another moment on every
-    machine.
-
-    Parameters
-    ----------
-    value : datetime, date or str
-    argument : str
-        The name to use in the error.
-
-    Raises
-    ------
-    BadArgument
-        If it is naive, cannot be read, or lies before 1970 or beyond all calendars.
-
-    Examples
-    --------
-    >>> print(as_utc("2025-01-01"), as_utc("2025-01-01T02:00+02:00"))
-    2025-01-01 00:00:00+00:00 2025-01-01 00:00:00+00:00
+    An aware datetime is converted, a date is its midnight, an ISO string without a zone is UTC. A
+    naive datetime is refused: it means another moment on every machine.
     """
     moment = _as_utc(value, argument)
     if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
@@ -174,18 +135,8 @@ def lookback_start(end: datetime, lookback_years: float) -> datetime:
     """
     The moment *lookback_years* before *end*.
 
-    Whole years step by the calendar (29 February becomes the 28th); a fraction
-    counts 365.25 days a year.
-
-    Raises
-    ------
-    BadArgument
-        If *lookback_years* is not a positive, finite number or reaches before 1970.
-
-    Examples
-    --------
-    >>> print(lookback_start(datetime(2025, 3, 1, tzinfo=UTC), 2))
-    2023-03-01 00:00:00+00:00
+    Whole years step by the calendar (29 February becomes the 28th); a fraction counts 365.25 days a
+    year.
     """
     years = _positive(lookback_years)
     try:
@@ -320,17 +271,6 @@ def _cut(
 def cut_periods(cut: Cut, first: datetime, last: datetime) -> list[Period]:
     """
     Cut ``[first, last)`` into calendar months or days; the first is whole, the last ends at *last*.
-
-    Parameters
-    ----------
-    cut : {"month", "day"}
-    first, last : datetime
-        Aware UTC.
-
-    Returns
-    -------
-    list of Period
-        Oldest first; empty when *first* is not before *last*.
     """
     periods: list[Period] = []
     period = period_of(cut, first)

@@ -25,26 +25,8 @@ def microseconds_of(
     """
     Stamps in microseconds since the epoch, as fine as the cache keeps them.
 
-    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST
-    writes what it was asked for.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    stamps : array of int64
-    origin : str
-        File or URL, for the error.
-
-    Raises
-    ------
-    BadAnswer
-        If one is no moment that can be.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.datasets import KLINES
-    >>> microseconds_of(KLINES, np.array([1735689600000, 1735689600000001]), "here").tolist()
-    [1735689600000000, 1735689600000000]
+    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST writes what it
+    was asked for.
     """
     us = np.where(stamps >= MICROSECONDS_FROM, stamps, stamps * 1000)
     if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
@@ -66,26 +48,7 @@ _GROUP = 1_000
 
 
 def stamp_cells(stamps_us: npt.NDArray[np.int64], digits: int) -> npt.NDArray[np.void]:
-    """
-    Stamps as ``2025-01-15 00:00:00`` with a number of digits after the second.
-
-    Parameters
-    ----------
-    stamps_us : array of int64
-        Microseconds since the epoch, UTC; of the years 1 to 9999.
-    digits : {0, 3, 6}
-        What is finer is cut off.
-
-    Returns
-    -------
-    array of void
-        A cell a stamp; a cell's bytes are its text.
-
-    Examples
-    --------
-    >>> stamp_cells(np.array([1736899200066000]), 6).tobytes()
-    b'2025-01-15 00:00:00.066000'
-    """
+    """Stamps as ``2025-01-15 00:00:00`` with a number of digits after the second."""
     groups = digits // 3
     cells = np.empty(len(stamps_us), _layout(groups))
     # Not divmod: division by a constant is an order faster.

@@ -16,17 +16,10 @@ Market = Literal["spot", "futures"]
 
 
 class Listed(NamedTuple):
-    """
-    A symbol, and the days on which it traded as far as they are known.
-
-    Parameters
-    ----------
-    symbol : str
-    first, last : date, optional
-        Both included, UTC.
-    """
+    """A symbol, and the days on which it traded as far as they are known."""
 
     symbol: str
+    # Both included, UTC.
     first: date | None = None
     last: date | None = None
 

@@ -39,24 +39,12 @@ ORIGIN = "_ares_origin.json"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """
-    Whose data a dataset holds, and of what type its numbers are.
+    """Whose data a dataset holds, and of what type its numbers are."""
 
-    Parameters
-    ----------
-    market : str
-        Made-up data must never mix with real.
-    decimal : bool
-        Exact decimals; else 64-bit floats. DuckDB and pandas cast one to the other
-        without a word where both lie in a dataset.
-
-    Examples
-    --------
-    >>> Origin("binance", decimal=False).numbers
-    'float64'
-    """
-
+    # Made-up data must never mix with real.
     market: str
+    # Exact decimals; else 64-bit floats. DuckDB and pandas cast one to the other without a word
+    # where both lie in a dataset.
     decimal: bool
 
     @property
@@ -69,16 +57,7 @@ class Origin:
         return json.dumps({"market": self.market, "numbers": self.numbers}).encode() + b"\n"
 
     def check(self, place: str | Path, note: bytes) -> None:
-        """
-        Hold this against the note of the dataset at *place*.
-
-        Raises
-        ------
-        WrongMarket
-            If it holds the data of another market.
-        BadArgument
-            If its numbers are of the other type.
-        """
+        """Hold this against the note of the dataset at *place*."""
         try:
             there = json.loads(note)
             market, numbers = there["market"], there.get("numbers")
@@ -120,14 +99,7 @@ def typed_schema(dataset: Dataset, *, decimal: bool) -> Schema:
 
 
 def typed(dataset: Dataset, rows: Table, *, decimal: bool) -> Table:
-    """
-    The same rows with types; null where the original downloader stored nothing.
-
-    Raises
-    ------
-    pyarrow.ArrowInvalid
-        If a cell is not of its kind.
-    """
+    """The same rows with types; null where the original downloader stored nothing."""
     schema = typed_schema(dataset, decimal=decimal)
     columns = []
     for column, field in zip(dataset.columns, schema, strict=True):
@@ -155,13 +127,8 @@ _RECEIPT = b"ares_notebook"
 
 def object_name(file: CacheFile) -> str:
     """
-    Where the rows of a cache file lie in a dataset: a folder a kind, partitions in the manner of Hive.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.files import parse_file_name
-    >>> object_name(parse_file_name("aggtrades_BTCUSDT_2025-01-15.csv"))
-    'agg_trades/symbol=BTCUSDT/month=2025-01/aggtrades_BTCUSDT_2025-01-15.parquet'
+    Where the rows of a cache file lie in a dataset: a folder a kind, partitions in the manner of
+    Hive.
     """
     series = file.series
     kind = "_".join(
@@ -174,21 +141,7 @@ def object_name(file: CacheFile) -> str:
 def write(
     path: Path, file: CacheFile, tables: Iterable[Table], receipt: Receipt, *, decimal: bool
 ) -> None:
-    """
-    Write rows of the cache as a Parquet file: zstd, in their order, with statistics.
-
-    Parameters
-    ----------
-    path : Path
-        A temporary one: who is stopped leaves half of it.
-    file : CacheFile
-    tables : iterable of pyarrow.Table
-        As `Store.rows` reads them; memory is bounded by a row group.
-    receipt : Receipt
-        Of the file whose rows they are; it stands in the metadata.
-    decimal : bool
-        Whether numbers are exact decimals; else 64-bit floats.
-    """
+    """Write rows of the cache as a Parquet file: zstd, in their order, with statistics."""
     dataset = file.dataset
     schema = typed_schema(dataset, decimal=decimal).with_metadata({_RECEIPT: receipt.to_json()})
     sorting = [pq.SortingColumn(0)]
@@ -199,14 +152,7 @@ def write(
 
 
 def prove(path: Path, file: CacheFile, tables: Iterable[Table], *, decimal: bool) -> None:
-    """
-    Read a Parquet file back, and compare it row by row with what it was made of.
-
-    Raises
-    ------
-    CorruptFile
-        If they are not the same.
-    """
+    """Read a Parquet file back, and compare it row by row with what it was made of."""
     with pq.ParquetFile(path) as written:
         groups = (written.read_row_group(at) for at in range(written.num_row_groups))
         for group, rows in zip_longest(groups, in_groups(file.dataset, tables)):
@@ -222,16 +168,8 @@ def prove(path: Path, file: CacheFile, tables: Iterable[Table], *, decimal: bool
 
 def receipt_in(source: Any, file: CacheFile, *, decimal: bool) -> Receipt | None:
     """
-    The receipt that stands in a Parquet file of ours; None in any other, and where the types differ.
-
-    Parameters
-    ----------
-    source : Path or file
-        Only its end is read.
-    file : CacheFile
-        Whose rows it should hold.
-    decimal : bool
-        Of what type its numbers should be.
+    The receipt that stands in a Parquet file of ours; None in any other, and where the types
+    differ.
     """
     try:
         schema = pq.read_schema(source)

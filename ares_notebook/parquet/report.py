@@ -21,25 +21,16 @@ _MOST_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class ParquetItem:
-    """
-    What became of one cache file.
+    """What became of one cache file."""
 
-    Parameters
-    ----------
-    file : str
-        Its name.
-    action : {"skip", "write", "fail"}
-        Skipped is what is there already, made of just these bytes.
-    rows, bytes : int
-        Of the Parquet file.
-    error : AresError, optional
-        Why it failed; what was there before is still there.
-    """
-
+    # Its name.
     file: str
+    # Skipped is what is there already, made of just these bytes.
     action: Literal["skip", "write", "fail"]
+    # Of the Parquet file.
     rows: int = 0
     bytes: int = 0
+    # Why it failed; what was there before is still there.
     error: AresError | None = None
 
 

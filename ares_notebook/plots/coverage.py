@@ -85,17 +85,6 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def draw_coverage(table: pd.DataFrame) -> Figure:
     """
     The same on a figure of its own, which pyplot does not know: for `as_svg`, from any thread.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> figure = draw_coverage(pd.DataFrame(columns=["dataset", "symbol", "interval"]))
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['The cache holds nothing']
     """
     ax = new_axes(_size(calendar_of(table)))
     return cast("Figure", plot_coverage(table, ax=ax).figure)

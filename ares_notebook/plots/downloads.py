@@ -76,20 +76,7 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def download_marks(table: pd.DataFrame) -> pd.DataFrame:
-    """
-    What `plot_downloads` draws: a row a source of which it is known when it came.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `download_history` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``file, road``, and in days since 1970 ``x`` (when it came), ``low``
-        and ``high`` (the period that it holds); the first roads of all come first.
-    """
+    """What `plot_downloads` draws: a row a source of which it is known when it came."""
     known = table[table["at"].notna()]
     marks = pd.DataFrame(
         {

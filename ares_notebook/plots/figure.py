@@ -58,24 +58,9 @@ def letter(text: Text, words: str) -> Text:
     """
     Write *words* on a text.
 
-    A dollar begins no formula. Letters that the text's font lacks come from a font of
-    this machine that has them; where none has, a box stands for each, and `as_svg`
-    puts the letters themselves back, since a browser has fonts of its own.
-
-    Parameters
-    ----------
-    text : Text
-    words : str
-
-    Returns
-    -------
-    Text
-        The same.
-
-    Examples
-    --------
-    >>> letter(Text(), "PRICE $A$").get_parse_math()
-    False
+    A dollar begins no formula. Letters that the text's font lacks come from a font of this machine
+    that has them; where none has, a box stands for each, and `as_svg` puts the letters themselves
+    back, since a browser has fonts of its own.
     """
     text.set_parse_math(False)
     clean = "".join(each if each.isprintable() else _BOX for each in words)
@@ -92,15 +77,7 @@ def letter(text: Text, words: str) -> Text:
 
 
 def letter_ticks(axis: Axis, at: Iterable[float], words: Iterable[str]) -> None:
-    """
-    Write *words* along an axis, each at its place.
-
-    Parameters
-    ----------
-    axis : Axis
-    at : iterable of float
-    words : iterable of str
-    """
+    """Write *words* along an axis, each at its place."""
     names = list(words)
     axis.set_ticks(list(at), labels=names)
     labels = axis.get_ticklabels()
@@ -145,32 +122,12 @@ _NAMED_TEXT = re.compile(rf'<g id="{GID}([^"]*)">(.*?<text [^>]*>)[^<]*(?=</text
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
-    """
-    Axes on a figure that nobody else knows: for a thread, a file, or `as_svg`.
-
-    Parameters
-    ----------
-    size : tuple of float
-        Width and height in inches.
-
-    Examples
-    --------
-    >>> new_axes((4, 3)).figure.get_size_inches().tolist()
-    [4.0, 3.0]
-    """
+    """Axes on a figure that nobody else knows: for a thread, a file, or `as_svg`."""
     return Figure(figsize=size, layout="constrained").subplots()
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """
-    The given axes; without any, those of a new figure of pyplot's, which a notebook shows.
-
-    Parameters
-    ----------
-    ax : Axes, optional
-    size : tuple of float
-        Of a new figure, in inches.
-    """
+    """The given axes; without any, those of a new figure of pyplot's, which a notebook shows."""
     if ax is not None:
         return ax
     # Not for who brings axes: pyplot keeps figures, and belongs to the main thread.
@@ -183,27 +140,10 @@ def as_svg(figure: Figure, words: str) -> str:
     """
     A figure as an ``svg`` element to be put into a page of HTML.
 
-    Its ground is transparent and its lettering takes the colour of the text around it,
-    so it suits a dark theme too; it is as wide as its place allows, up to its own size.
-    No script, no style that reaches beyond it, names that meet no other picture's, and
-    the same bytes for the same figure. Any thread may call it, for a figure of its own.
-
-    Parameters
-    ----------
-    figure : Figure
-        Such as the one of `new_axes`.
-    words : str
-        What it shows, for who cannot see it.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> drawn = as_svg(new_axes((2, 1)).figure, "nothing")
-    >>> drawn[:4], 'aria-label="nothing"' in drawn, "currentColor" in drawn
-    ('<svg', True, True)
+    Its ground is transparent and its lettering takes the colour of the text around it, so it suits
+    a dark theme too; it is as wide as its place allows, up to its own size. No script, no style
+    that reaches beyond it, names that meet no other picture's, and the same bytes for the same
+    figure. Any thread may call it, for a figure of its own.
     """
     written = _written(figure)
     text = _body(written)
@@ -280,22 +220,7 @@ Box = tuple[float, float, float, float]
 def draw_boxes(
     ax: Axes, boxes: Sequence[Box], look: Style, *, transform: Transform | None = None
 ) -> PolyCollection:
-    """
-    Draw rectangles in one look, as one shape with many parts.
-
-    Parameters
-    ----------
-    ax : Axes
-    boxes : sequence of tuple
-        Left, bottom, width and height of each.
-    look : Style
-    transform : Transform, optional
-        Data by default.
-
-    Returns
-    -------
-    PolyCollection
-    """
+    """Draw rectangles in one look, as one shape with many parts."""
     corners = [
         ((x, y), (x, y + height), (x + width, y + height), (x + width, y))
         for x, y, width, height in boxes
@@ -317,14 +242,7 @@ def _style(look: Style) -> dict[str, Any]:
 
 
 def explain(ax: Axes, entries: Iterable[tuple[str, Style]]) -> None:
-    """
-    A legend below the axes, where it covers nothing.
-
-    Parameters
-    ----------
-    ax : Axes
-    entries : iterable of (str, Style)
-    """
+    """A legend below the axes, where it covers nothing."""
     legend_below(ax, [(words, patch_of(look)) for words, look in entries])
 
 
@@ -334,14 +252,7 @@ def patch_of(look: Style) -> Patch:
 
 
 def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
-    """
-    The same, of any handles.
-
-    Parameters
-    ----------
-    ax : Axes
-    entries : sequence of (str, artist)
-    """
+    """The same, of any handles."""
     if not entries:
         return
     has_times = ax.xaxis.get_visible() and ax.xaxis.get_ticks_position() != "top"
@@ -367,13 +278,7 @@ def _columns(ax: Axes) -> int:
 
 
 def show_times(axis: Axis) -> None:
-    """
-    Write the moments of an axis in UTC, no more words than needed.
-
-    Parameters
-    ----------
-    axis : Axis
-    """
+    """Write the moments of an axis in UTC, no more words than needed."""
     untyped: Any = dates
     locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
     axis.set_major_locator(locator)
@@ -382,13 +287,8 @@ def show_times(axis: Axis) -> None:
 
 def around(ax: Axes, x: pd.Series[float]) -> None:
     """
-    Let the x axis reach from the first of some moments to the last, with a margin; a minute at least.
-
-    Parameters
-    ----------
-    ax : Axes
-    x : pandas.Series
-        In days since 1970, at least one.
+    Let the x axis reach from the first of some moments to the last, with a margin; a minute at
+    least.
     """
     low, high = x.min(), x.max()
     margin = max(0.03 * (high - low), _HALF_A_MINUTE)
@@ -397,69 +297,24 @@ def around(ax: Axes, x: pd.Series[float]) -> None:
 
 
 def days_of(moments: pd.Series | pd.DatetimeIndex) -> Numbers:
-    """
-    Moments as matplotlib counts them: in days since 1970, UTC.
-
-    Parameters
-    ----------
-    moments : pandas.Series or pandas.DatetimeIndex
-        Aware.
-
-    Examples
-    --------
-    >>> days_of(pd.DatetimeIndex(["1970-01-02 14:00+02:00"])).tolist()
-    [1.5]
-    """
+    """Moments as matplotlib counts them: in days since 1970, UTC."""
     stamps = pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None)
     return (stamps.as_unit("ns").asi8 / _DAY_NS).astype(np.float64)
 
 
 def widened(x0: Numbers, width: Numbers, least: float) -> tuple[Numbers, Numbers]:
-    """
-    Stretches of which none is narrower than *least*, each around its own middle.
-
-    Parameters
-    ----------
-    x0, width : array of float
-    least : float
-
-    Returns
-    -------
-    tuple of array
-        Where they begin, and how wide they are.
-
-    Examples
-    --------
-    >>> x0, width = widened(np.array([10.0, 20.0]), np.array([1.0, 8.0]), 4.0)
-    >>> x0.tolist(), width.tolist()
-    ([8.5, 20.0], [4.0, 8.0])
-    """
+    """Stretches of which none is narrower than *least*, each around its own middle."""
     wide = np.maximum(width, least)
     return x0 - (wide - width) / 2, wide
 
 
 def say_only(ax: Axes, words: str) -> Axes:
-    """
-    Axes that say one thing, where there is nothing to draw.
-
-    Parameters
-    ----------
-    ax : Axes
-    words : str
-    """
+    """Axes that say one thing, where there is nothing to draw."""
     ax.set_axis_off()
     letter(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
     return ax
 
 
 def in_time_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """
-    The rows by time and each moment once, however somebody has sorted or stacked them.
-
-    Examples
-    --------
-    >>> stamps = pd.to_datetime(["2025-01-02", "2025-01-01", "2025-01-01"])
-    >>> in_time_order(pd.DataFrame({"close": [3, 1, 2]}, index=stamps))["close"].tolist()
-    [1, 3]
-    """
+    """The rows by time and each moment once, however somebody has sorted or stacked them."""
     return frame[~frame.index.duplicated()].sort_index()

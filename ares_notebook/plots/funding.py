@@ -82,27 +82,7 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def funding_bars(frame: pd.DataFrame) -> pd.DataFrame:
-    """
-    What `plot_funding` draws: a row a payment.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `load_futures` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``x0, width`` in days since 1970, ``height`` in basis points. A bar
-        ends where the next begins, and where there is a gap after eight hours.
-
-    Examples
-    --------
-    >>> index = pd.DatetimeIndex(["1970-01-01T00:00Z", "1970-01-01T08:00Z", "1970-01-02T08:00Z"])
-    >>> bars = funding_bars(pd.DataFrame({"fundingRate": [0.0001, 0.0002, -0.0003]}, index=index))
-    >>> (bars["width"] * 24).round(6).tolist(), bars["height"].round(6).tolist()
-    ([8.0, 8.0, 8.0], [1.0, 2.0, -3.0])
-    """
+    """What `plot_funding` draws: a row a payment."""
     x0 = days_of(pd.DatetimeIndex(frame.index))
     waits = np.minimum(np.diff(x0), _LONGEST_WAIT_DAYS)
     last = waits[-1] if len(waits) else _LONGEST_WAIT_DAYS
@@ -111,20 +91,7 @@ def funding_bars(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def yearly_share(frame: pd.DataFrame) -> float:
-    """
-    What a long position paid a year, as a share of itself: rates over the time they cover.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `load_futures` returns it; not empty.
-
-    Examples
-    --------
-    >>> index = pd.date_range("2025-01-01", periods=30, freq="8h", tz="UTC")
-    >>> round(yearly_share(pd.DataFrame({"fundingRate": 0.0001}, index=index)), 6)
-    0.109575
-    """
+    """What a long position paid a year, as a share of itself: rates over the time they cover."""
     paid = float(frame["fundingRate"].sum())
     return paid * _YEAR_DAYS / float(funding_bars(frame)["width"].sum())
 

@@ -86,21 +86,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def gap_lanes(table: pd.DataFrame) -> pd.DataFrame:
-    """
-    What `plot_gaps` draws: a row a bar.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `find_gaps` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``lane`` (from 0, in the order of the table), ``name, reason``, and
-        ``x0, width`` in days since 1970, no bar narrower than can be seen; the long
-        ones first, so that a short one lies on top.
-    """
+    """What `plot_gaps` draws: a row a bar."""
     keys = table[_SERIES].fillna("").astype(str)
     names = (
         keys.apply(lambda row: " ".join(filter(None, row)), axis=1)

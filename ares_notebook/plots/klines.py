@@ -102,21 +102,7 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """
-    Where *frame* has no candle.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `load_klines` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``start, end`` (aware UTC) and ``what``: ``missing``, as the frame's
-        ``attrs`` tell, or ``no candle (confirmed absent)`` for any other step of the
-        index that is larger than the usual one.
-    """
+    """Where *frame* has no candle."""
     missing = _told(frame)
     rows = [(start, end, _MISSING) for start, end in missing]
     for start, end in _larger_steps(frame):
@@ -127,21 +113,7 @@ def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
-    """
-    The highs, lows and closes of *frame* in no more than about *most* rows.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As `load_klines` returns it.
-    most : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``high, low, close`` by time, on an even grid; empty cells where there
-        is no candle, so that no line is drawn over a gap.
-    """
+    """The highs, lows and closes of *frame* in no more than about *most* rows."""
     step = _usual_step(frame)
     span = frame.index[-1] - frame.index[0] + step
     grid = step * max(1, int(np.ceil(span / step / most)))

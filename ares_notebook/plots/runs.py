@@ -88,21 +88,7 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def run_marks(table: pd.DataFrame) -> pd.DataFrame:
-    """
-    What `plot_runs` draws: a row a run of which it is known when it began.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `load_runs` returns it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``what, ending, seconds, x`` (days since 1970), ``lane`` (0 is the lowest)
-        and ``top``, the height of the mark; the verb that was run first has the highest
-        lane, and endings are in the order of the legend.
-    """
+    """What `plot_runs` draws: a row a run of which it is known when it began."""
     known = table[table["at"].notna()].sort_values("at", kind="stable")
     verbs = list(dict.fromkeys(known["what"].astype(str)))
     lanes = {verb: len(verbs) - 1 - at for at, verb in enumerate(verbs)}

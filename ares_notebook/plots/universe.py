@@ -117,18 +117,8 @@ def month_shares(table: pd.DataFrame) -> pd.DataFrame:
     """
     What `plot_universe` draws: a row a symbol, a column a month, cells from 0 to 1.
 
-    Of days the mean over those of the month that the table reaches to, each that is not
-    there counting nothing; NaN where nothing is known of a month.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `coverage` returns it.
-
-    Raises
-    ------
-    BadArgument
-        If it is of more than one dataset or interval.
+    Of days the mean over those of the month that the table reaches to, each that is not there
+    counting nothing; NaN where nothing is known of a month.
     """
     series = table[["dataset", "interval"]].drop_duplicates()
     if len(series) > 1:

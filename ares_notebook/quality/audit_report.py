@@ -27,23 +27,14 @@ _CHANGED, _UPSTREAM, _CACHED = "changed", "only upstream", "only in the cache"
 
 @dataclass(frozen=True, slots=True)
 class RowDifference:
-    """
-    One cell, or one row, that is not the same on both sides.
+    """One cell, or one row, that is not the same on both sides."""
 
-    Parameters
-    ----------
-    row : str
-        Its timestamp, as a cache file writes it; for trades also its id.
-    kind : {"changed", "only upstream", "only in the cache"}
-    column : str
-        Of a changed cell; empty for a whole row.
-    cached, upstream : str
-        The cell, or the row's line, on either side; empty where there is none.
-    """
-
+    # Its timestamp, as a cache file writes it; for trades also its id.
     row: str
     kind: str
+    # Of a changed cell; empty for a whole row.
     column: str
+    # The cell, or the row's line, on either side; empty where there is none.
     cached: str
     upstream: str
 
@@ -54,18 +45,8 @@ def row_differences(
     """
     Walk two ascending streams of rows side by side, and tell what is not the same.
 
-    Text is compared as text: ``1.10`` and ``1.1`` differ. A null cell (a column that
-    an old file does not have) is not compared. Memory holds a block of each.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    cached, upstream : iterable of pyarrow.Table
-
-    Yields
-    ------
-    RowDifference
-        In the order of the keys.
+    Text is compared as text: ``1.10`` and ``1.1`` differ. A null cell (a column that an old file
+    does not have) is not compared. Memory holds a block of each.
     """
     left, right = _Stream(dataset, cached), _Stream(dataset, upstream)
     while left.fill() | right.fill():
@@ -168,47 +149,28 @@ _MOST_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class FileAudit:
-    """
-    What an audit found of one file.
-
-    Parameters
-    ----------
-    file : str
-    verdict : Verdict
-        ``unchanged``: the exchange's checksum is still that of the bytes the file was
-        made from. ``same rows``: the rows were compared. ``differs``, ``replaced``,
-        ``not replaced``: they were, and are others. The rest says itself.
-    road : str
-        What it was compared with.
-    count : int
-        How many rows and cells differ.
-    differences : tuple of RowDifference
-        The first thousand of them.
-    note : str
-        What one should know besides: the error, the reason.
-    """
+    """What an audit found of one file."""
 
     file: str
+    # ``unchanged``: the exchange's checksum is still that of the bytes the file was made from.
+    # ``same rows``: the rows were compared. ``differs``, ``replaced``, ``not replaced``: they were,
+    # and are others. The rest says itself.
     verdict: Verdict
+    # What it was compared with.
     road: str = ""
+    # How many rows and cells differ.
     count: int = 0
+    # The first thousand of them.
     differences: tuple[RowDifference, ...] = ()
+    # What one should know besides: the error, the reason.
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """
-    What an audit found; true when nothing differs and nothing failed.
+    """What an audit found; true when nothing differs and nothing failed."""
 
-    Parameters
-    ----------
-    files : tuple of FileAudit
-        In order of their names.
-    requests, bytes_received : int
-    seconds : float
-    """
-
+    # In order of their names.
     files: tuple[FileAudit, ...]
     requests: int = 0
     bytes_received: int = 0
@@ -238,13 +200,7 @@ class AuditReport:
         return pd.DataFrame(rows, columns=columns)
 
     def to_frame(self) -> pd.DataFrame:
-        """
-        A row a file: file, verdict, road, count, note.
-
-        Returns
-        -------
-        pandas.DataFrame
-        """
+        """A row a file: file, verdict, road, count, note."""
         import pandas as pd  # noqa: PLC0415 - as above
 
         columns = ["file", "verdict", "road", "count", "note"]

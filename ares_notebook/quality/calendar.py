@@ -42,25 +42,16 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """
-    One file, or a period between two that has none.
+    """One file, or a period between two that has none."""
 
-    Parameters
-    ----------
-    x0, width : float
-        Where it lies on its line, which is from 0 to 1.
-    share : float
-        What part of its rows is there.
-    state : str
-        How it stands, one of `STATES`.
-    words : str
-        The same for a reader: its name, rows, state.
-    """
-
+    # Where it lies on its line, which is from 0 to 1.
     x0: float
     width: float
+    # What part of its rows is there.
     share: float
+    # How it stands, one of `STATES`.
     state: str
+    # The same for a reader: its name, rows, state.
     words: str
 
     @property
@@ -68,13 +59,8 @@ class Cell:
         """
         What is drawn of it: what is there at the left, and at the right what is not.
 
-        Of a cell that lacks something at least a fifth says so; a cell as narrow as a
-        day of a year shows its state alone.
-
-        Examples
-        --------
-        >>> [(round(each.width, 2), each.state) for each in Cell(0, 1, 0.999, "failed", "").pieces]
-        [(0.74, 'complete'), (0.18, 'failed')]
+        Of a cell that lacks something at least a fifth says so; a cell as narrow as a day of a year
+        shows its state alone.
         """
         if self.state == COMPLETE or not self.share or self.width < _NARROW:
             return (Piece(self.x0, self._drawn, self.state),)
@@ -115,20 +101,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """
-    One series.
-
-    Parameters
-    ----------
-    title : str
-    marks : tuple of (float, str)
-        What stands above its lines, and where.
-    lines : tuple of Line
-        Oldest first.
-    """
+    """One series."""
 
     title: str
+    # What stands above its lines, and where.
     marks: tuple[tuple[float, str], ...]
+    # Oldest first.
     lines: tuple[Line, ...]
 
 
@@ -167,31 +145,9 @@ def calendar_of(coverage: pd.DataFrame) -> tuple[Block, ...]:
     """
     Lay a coverage table out as a calendar.
 
-    Months get a line a year; days a line a month, and a line a year where there
-    would be too many. What lies between the first and the last file of a series
-    and is not in the table was not downloaded.
-
-    Parameters
-    ----------
-    coverage : pandas.DataFrame
-        As `ares_notebook.coverage` returns it.
-
-    Returns
-    -------
-    tuple of Block
-        In order of dataset, symbol and interval.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> starts = [pd.Timestamp(f"2025-0{month}-01", tz="UTC") for month in (1, 2, 3, 4)]
-    >>> ends = starts[1:] + [pd.Timestamp("2025-05-01", tz="UTC")]
-    >>> table = pd.DataFrame({"dataset": "klines", "symbol": "BTCUSDT", "interval": "1d", "file": "f.csv",
-    ...                       "start": starts, "end": ends, "rows": 28, "expected": 31, "share": 28 / 31,
-    ...                       "state": "complete"})
-    >>> [block] = calendar_of(table.drop(index=1))
-    >>> block.title, [cell.state for cell in block.lines[0].cells]
-    ('BTCUSDT klines 1d', ['complete', 'not downloaded', 'complete', 'complete'])
+    Months get a line a year; days a line a month, and a line a year where there would be too many.
+    What lies between the first and the last file of a series and is not in the table was not
+    downloaded.
     """
     return tuple(
         _block(str(dataset), str(symbol), str(interval), files.to_dict("records"))

@@ -40,24 +40,15 @@ _HOW = [("high", "max"), ("low", "min"), *((name, "sum") for name in _SUMS)]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """
-    How rebuilt candles and stored ones agree.
+    """How rebuilt candles and stored ones agree."""
 
-    Parameters
-    ----------
-    compared : int
-        Candles that there are on either side.
-    equal : int
-        Of those, the ones that agree in every digit.
-    missing : int
-        Those that only one side has.
-    first_difference : str
-        In words; empty when all agree.
-    """
-
+    # Candles that there are on either side.
     compared: int = 0
+    # Of those, the ones that agree in every digit.
     equal: int = 0
+    # Those that only one side has.
     missing: int = 0
+    # In words; empty when all agree.
     first_difference: str = ""
 
     def plus(self, other: Comparison) -> Comparison:
@@ -71,41 +62,12 @@ class Comparison:
 
 
 def candles_of_trades(tables: Iterable[Table], interval: str) -> Table:
-    """
-    The candles that these trades make.
-
-    Parameters
-    ----------
-    tables : iterable of pyarrow.Table
-        Rows of trades, ascending by id.
-    interval : str
-        Of a fixed length, up to a day.
-
-    Returns
-    -------
-    pyarrow.Table
-        The columns of k-lines, decimals exact; a row a candle that has trades,
-        ascending. A trade counts for as many as it aggregates.
-    """
+    """The candles that these trades make."""
     return _gathered([_grouped(_as_candles(table), interval) for table in tables], interval)
 
 
 def candles_of_candles(tables: Iterable[Table], interval: str) -> Table:
-    """
-    The large candles that these small ones add up to.
-
-    Parameters
-    ----------
-    tables : iterable of pyarrow.Table
-        Rows of k-lines, ascending.
-    interval : str
-        One whose grid holds theirs.
-
-    Returns
-    -------
-    pyarrow.Table
-        As `candles_of_trades`.
-    """
+    """The large candles that these small ones add up to."""
     return _gathered([_grouped(_exact(table), interval) for table in tables], interval)
 
 
@@ -113,21 +75,9 @@ def compare(rebuilt: Table, stored: Table) -> Comparison:
     """
     Compare rebuilt candles with stored ones, number by number.
 
-    A stored candle without a trade may lack on the rebuilt side: trades do not tell
-    that the market was open. Where price times quantity has more than eight digits, each
-    single trade was cut to eight or rounded, and quote volumes may be apart by as many
-    last digits as there were trades.
-
-    Parameters
-    ----------
-    rebuilt : pyarrow.Table
-        As `candles_of_trades` returns it.
-    stored : pyarrow.Table
-        Rows of k-lines.
-
-    Returns
-    -------
-    Comparison
+    A stored candle without a trade may lack on the rebuilt side: trades do not tell that the market
+    was open. Where price times quantity has more than eight digits, each single trade was cut to
+    eight or rounded, and quote volumes may be apart by as many last digits as there were trades.
     """
     names = [column.name for column in KLINES.columns[1:]]
     there = _evened(_exact(stored))

@@ -32,29 +32,7 @@ _HATCHES = {
 
 
 def coverage_svg(coverage: pd.DataFrame) -> str:
-    """
-    Draw a coverage table.
-
-    Parameters
-    ----------
-    coverage : pandas.DataFrame
-        As `ares_notebook.coverage` returns it; not empty.
-
-    Returns
-    -------
-    str
-        An ``svg`` element that needs nothing else. Each cell says on pointing which
-        file it is; all text is escaped.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> at = pd.Timestamp("2025-01-01", tz="UTC")
-    >>> row = dict(dataset="klines", symbol="BTCUSDT", interval="1h", file="f.csv", start=at,
-    ...            end=at + pd.Timedelta(days=31), rows=744, expected=744, share=1.0, state="complete")
-    >>> coverage_svg(pd.DataFrame([row])).count("<title>")
-    1
-    """
+    """Draw a coverage table."""
     blocks = calendar_of(coverage)
     drawing: list[str] = []
     y = 0
@@ -169,17 +147,8 @@ def page(report: _Quality) -> str:
     """
     The page of one validation.
 
-    Self-contained: styles and picture are in it, no script, nothing is loaded. All
-    text from outside is escaped.
-
-    Parameters
-    ----------
-    report : QualityReport
-
-    Returns
-    -------
-    str
-        HTML.
+    Self-contained: styles and picture are in it, no script, nothing is loaded. All text from
+    outside is escaped.
     """
     # Built with the library that made it, and readable when that is gone.
     parts = [

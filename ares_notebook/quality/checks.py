@@ -228,32 +228,7 @@ ROW_CHECKS: tuple[RowCheck | RunCheck, ...] = (
 
 
 class RowTally:
-    """
-    Counts what the checks find in a file, table by table.
-
-    Parameters
-    ----------
-    file : CacheFile
-    price_jump_share : float
-    before : RowTally, optional
-        That of the file before, where that is next to this one: its last row, and the
-        runs of rows that go on, are known here.
-
-    Attributes
-    ----------
-    rows : int
-        How many were looked at.
-    last : pyarrow.Table or None
-        The last row so far.
-    counts : dict of RowCheck or RunCheck to Count
-        What each check has counted.
-
-    Examples
-    --------
-    >>> from ares_notebook.model.files import parse_file_name
-    >>> RowTally(parse_file_name("klines_BTCUSDT_1h_2025-01.csv"), 0.2).findings()
-    []
-    """
+    """Counts what the checks find in a file, table by table."""
 
     def __init__(
         self, file: CacheFile, price_jump_share: float, before: RowTally | None = None

@@ -27,17 +27,7 @@ _DECIMALS = (pa.decimal128(38, 18), pa.decimal256(76, 38))
 
 
 class Rows:
-    """
-    One table of a file, with the row before it, as the checks look at it.
-
-    Parameters
-    ----------
-    file : CacheFile
-    table : pyarrow.Table
-    before : pyarrow.Table, optional
-        The one row before the first; None where nothing is next to it.
-    price_jump_share : float
-    """
+    """One table of a file, with the row before it, as the checks look at it."""
 
     def __init__(
         self, file: CacheFile, table: Table, before: Table | None, price_jump_share: float
@@ -106,25 +96,15 @@ _Lines = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """
-    What one check is called, and what it promises.
-
-    Parameters
-    ----------
-    name : str
-    severity : {"error", "warning", "information"}
-    datasets : tuple of str
-        Names of the datasets whose rows it looks at.
-    promise : str
-        What it finds broken, as a sentence.
-    shown : tuple of str
-        The columns that an example tells.
-    """
+    """What one check is called, and what it promises."""
 
     name: str
     severity: Severity
+    # Names of the datasets whose rows it looks at.
     datasets: tuple[str, ...]
+    # What it finds broken, as a sentence.
     promise: str
+    # The columns that an example tells.
     shown: tuple[str, ...]
 
 
@@ -143,18 +123,10 @@ class Count(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowCheck(Check):
-    """
-    A check of single rows, each beside the row before it.
+    """A check of single rows, each beside the row before it."""
 
-    Parameters
-    ----------
-    name, severity, datasets, promise, shown
-        As in `Check`.
-    offending : callable
-        Takes `Rows` and returns a mask: which of them break the promise. A cell that
-        is null (the original downloader stored fewer columns) breaks none.
-    """
-
+    # Takes `Rows` and returns a mask: which of them break the promise. A cell that is null (the
+    # original downloader stored fewer columns) breaks none.
     offending: Callable[[Rows], Mask]
 
     def counted(self) -> Count:
@@ -184,21 +156,13 @@ class _RowCount:
 
 
 class Runs(NamedTuple):
-    """
-    Which rows are of a run, and how long each lasts.
+    """Which rows are of a run, and how long each lasts."""
 
-    Parameters
-    ----------
-    within : numpy.ndarray of bool
-        Whether a row can be of a run at all.
-    goes_on : numpy.ndarray of bool
-        Whether it is of the run of the row before it, if that is of one.
-    row_us : int
-        How long a row lasts, in microseconds: the interval of a candle, 0 of an event.
-    """
-
+    # Whether a row can be of a run at all.
     within: Mask
+    # Whether it is of the run of the row before it, if that is of one.
     goes_on: Mask
+    # How long a row lasts, in microseconds: the interval of a candle, 0 of an event.
     row_us: int
 
 
@@ -207,20 +171,13 @@ class RunCheck(Check):
     """
     A check of runs of rows, which go on from table to table and from file to file.
 
-    A run is measured from its first row, in whichever file that is; counted are its
-    rows in the file in question, once it is long.
-
-    Parameters
-    ----------
-    name, severity, datasets, promise, shown
-        As in `Check`.
-    runs : callable
-        Takes `Rows` and returns their `Runs`.
-    long_us : int
-        From which length on a run breaks the promise, in microseconds.
+    A run is measured from its first row, in whichever file that is; counted are its rows in the
+    file in question, once it is long.
     """
 
+    # Takes `Rows` and returns their `Runs`.
     runs: Callable[[Rows], Runs]
+    # From which length on a run breaks the promise, in microseconds.
     long_us: int
 
     def counted(self) -> Count:

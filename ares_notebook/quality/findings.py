@@ -42,33 +42,18 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "information")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """
-    What a check has to say of one file.
+    """What a check has to say of one file."""
 
-    Parameters
-    ----------
-    file : str
-        The cache file; where several are compared, what they are of.
-    check : str
-        The check's name.
-    severity : {"error", "warning", "information"}
-        An error is data that is wrong, missing or damaged; a warning is data that is
-        unusual, but such as the exchange has served; information is worth knowing.
-    count : int
-        How many rows, or gaps, it concerns; 1 for a file as a whole.
-    example : str
-        The first of them, in words.
-
-    Examples
-    --------
-    >>> print(Finding("klines_BTCUSDT_1h_2025-01.csv", "grid", "warning", 2, "2025-01-01 00:30:00"))
-    warning klines_BTCUSDT_1h_2025-01.csv: grid (2): 2025-01-01 00:30:00
-    """
-
+    # The cache file; where several are compared, what they are of.
     file: str
+    # The check's name.
     check: str
+    # An error is data that is wrong, missing or damaged; a warning is data that is unusual, but
+    # such as the exchange has served; information is worth knowing.
     severity: Severity
+    # How many rows, or gaps, it concerns; 1 for a file as a whole.
     count: int
+    # The first of them, in words.
     example: str
 
     def __str__(self) -> str:
@@ -76,17 +61,7 @@ class Finding:
 
 
 def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) -> str:
-    """
-    One row as an example: its stamp, and the cells that matter.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    table : pyarrow.Table
-    at : int
-    shown : sequence of str
-        Which cells matter, as far as the dataset has them; by default all.
-    """
+    """One row as an example: its stamp, and the cells that matter."""
     [row] = table.slice(at, 1).to_pylist()
     digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
     stamp = moment_in_words(row["timestamp"], digits)
@@ -97,21 +72,7 @@ def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) 
 
 
 def moment_in_words(stamp_us: int, digits: str = "auto") -> str:
-    """
-    A stamp as findings write it, in UTC.
-
-    Parameters
-    ----------
-    stamp_us : int
-        Microseconds since the epoch.
-    digits : str
-        As ``timespec`` of `datetime.isoformat`.
-
-    Examples
-    --------
-    >>> moment_in_words(1735689600000000)
-    '2025-01-01 00:00:00'
-    """
+    """A stamp as findings write it, in UTC."""
     moment = utc(0) + timedelta(microseconds=stamp_us)
     return moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
 
@@ -121,20 +82,12 @@ Hatch = Literal["", "/", "\\", "x", "-", "."]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    r"""
-    How something is drawn.
+    r"""How something is drawn."""
 
-    Parameters
-    ----------
-    colour : str
-        Of its ground, ``#rrggbb``.
-    hatch : {"", "/", "\\", "x", "-", "."}
-    ink : str
-        Of the hatch.
-    """
-
+    # Of its ground, ``#rrggbb``.
     colour: str
     hatch: Hatch = ""
+    # Of the hatch.
     ink: str = "#7a7a7a"
 
 

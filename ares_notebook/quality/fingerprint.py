@@ -46,24 +46,15 @@ Moment = datetime | date | str | None
 
 @dataclass(frozen=True, slots=True)
 class FileFingerprint:
-    """
-    What one cache file adds to a fingerprint.
+    """What one cache file adds to a fingerprint."""
 
-    Parameters
-    ----------
-    period : str
-        Its month or day, such as ``2025-01``.
-    rows : int
-    sha256 : str
-        Of the lines of its rows.
-    pieces : dict of str to str
-        The beginning of the sha256 of each day of a month, or hour of a day, that
-        has rows: so a difference can be found.
-    """
-
+    # Its month or day, such as ``2025-01``.
     period: str
     rows: int
+    # Of the lines of its rows.
     sha256: str
+    # The beginning of the sha256 of each day of a month, or hour of a day, that has rows: so a
+    # difference can be found.
     pieces: dict[str, str]
 
 

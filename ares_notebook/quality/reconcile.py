@@ -42,22 +42,8 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     """
     Rebuild candles from trades, and large ones from small ones, and compare to the last digit.
 
-    Trades make up the finest interval that is stored (up to a day); each other
-    interval is added up from the finest that divides it. Only what is complete on
-    both sides is compared.
-
-    Parameters
-    ----------
-    store : Store
-    files : sequence of CacheFile
-        Those that can be read.
-    settings : Settings
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``symbol, what, compared, equal, missing, first_difference``; a row a
-        pair, such as ``1h from 15m``. Empty where nothing can be compared.
+    Trades make up the finest interval that is stored (up to a day); each other interval is added up
+    from the finest that divides it. Only what is complete on both sides is compared.
     """
     import pandas as pd  # noqa: PLC0415 - the rest does without it
 

@@ -18,31 +18,17 @@ GAPS = "holes"
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """
-    How much of a series is there.
+    """How much of a series is there."""
 
-    Parameters
-    ----------
-    series : str
-        As its files are called, such as ``klines_BTCUSDT_1h``.
-    rows : int
-        How many are there.
-    missing : int
-        How many are not, and could be had; what the exchange has confirmed as absent is
-        not counted. Estimated, by the pace of the rows that are there, where nobody can
-        count: days of trades that were never seen.
-    unproven : int
-        Gaps of which nobody knows how many rows they hide, if any; each counts as one at least.
-
-    Examples
-    --------
-    >>> Completeness("klines_BTCUSDT_1h", 743, 1).share
-    0.9986559139784946
-    """
-
+    # As its files are called, such as ``klines_BTCUSDT_1h``.
     series: str
+    # How many are there.
     rows: int
+    # How many are not, and could be had; what the exchange has confirmed as absent is not counted.
+    # Estimated, by the pace of the rows that are there, where nobody can count: days of trades that
+    # were never seen.
     missing: int
+    # Gaps of which nobody knows how many rows they hide, if any; each counts as one at least.
     unproven: int = 0
 
     @property
@@ -85,17 +71,7 @@ class MissingRows:
         self._sums: dict[Series, _Sum] = {}
 
     def add(self, file: CacheFile, rows: int, gaps: Sequence[Gap]) -> None:
-        """
-        One file more.
-
-        Parameters
-        ----------
-        file : CacheFile
-        rows : int
-            How many it has.
-        gaps : sequence of Gap
-            Those that the exchange has not confirmed.
-        """
+        """One file more."""
         made = self._sums.setdefault(file.series, _Sum())
         lengths = [gap.end_ms - gap.start_ms for gap in gaps]
         made.rows += rows
@@ -113,22 +89,7 @@ class MissingRows:
 def shortfalls(
     findings: Iterable[Finding], completeness: Iterable[Completeness], settings: Settings
 ) -> tuple[str, ...]:
-    """
-    Which thresholds of the settings are missed: a sentence each, none where all are met.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-    completeness : iterable of Completeness
-    settings : Settings
-        Its ``min_complete_share``, ``max_errors`` and ``max_warnings``.
-
-    Examples
-    --------
-    >>> made = Completeness("klines_BTCUSDT_1h", 740, 4)
-    >>> shortfalls([], [made], Settings(min_complete_share=0.999))
-    ('klines_BTCUSDT_1h is complete to 99.462 %, and min_complete_share asks for 99.9 %: 4 rows are missing',)
-    """
+    """Which thresholds of the settings are missed: a sentence each, none where all are met."""
     return (*_short(completeness, settings.min_complete_share), *_too_many(findings, settings))
 
 

@@ -23,48 +23,28 @@ _MOST_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """
-    A stretch of time whose rows are others than those of the fingerprint.
+    """A stretch of time whose rows are others than those of the fingerprint."""
 
-    Parameters
-    ----------
-    period : str
-        A day of a month's file, or an hour of a day's.
-    what : {"changed", "missing here", "not in the fingerprint"}
-    """
-
+    # A day of a month's file, or an hour of a day's.
     period: str
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """
-    What a comparison with a fingerprint has found; true when all is the same.
+    """What a comparison with a fingerprint has found; true when all is the same."""
 
-    Parameters
-    ----------
-    saved, found : Fingerprint
-        The one that was saved, and that of the cache as it is now.
-    differences : tuple of Difference
-        In order of time.
-    """
-
+    # The one that was saved, and that of the cache as it is now.
     saved: Fingerprint
     found: Fingerprint
+    # In order of time.
     differences: tuple[Difference, ...]
 
     def __bool__(self) -> bool:
         return self.saved.sha256 == self.found.sha256
 
     def to_frame(self) -> pd.DataFrame:
-        """
-        A row a difference: period, what.
-
-        Returns
-        -------
-        pandas.DataFrame
-        """
+        """A row a difference: period, what."""
         import pandas as pd  # noqa: PLC0415 - slow to import, and few ask for it
 
         return pd.DataFrame([asdict(each) for each in self.differences], columns=["period", "what"])

@@ -145,18 +145,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
 def stopping_too(
     future: Future[Any], finished: threading.Event, notes: Sequence[str]
 ) -> Iterator[None]:
-    """
-    Have what strikes the waiting thread, as an interrupt does, stop the work on the loop too.
-
-    Parameters
-    ----------
-    future : concurrent.futures.Future
-        Of the work; `submit` may still be to be called.
-    finished : threading.Event
-        Set when the work has cleaned up.
-    notes : sequence of str
-        What an interrupt then tells; filled until *finished* is set.
-    """
+    """Have what strikes the waiting thread, as an interrupt does, stop the work on the loop too."""
     try:
         with terminable():
             yield
@@ -185,14 +174,7 @@ def notes_of(task: asyncio.Task[Any]) -> list[str]:
 
 
 def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
-    """
-    Return *coroutine* if it is one: on the loop's thread nobody would hear that it is not.
-
-    Raises
-    ------
-    TypeError
-        If it is none.
-    """
+    """Return *coroutine* if it is one: on the loop's thread nobody would hear that it is not."""
     if not asyncio.iscoroutine(coroutine):
         msg = f'a coroutine was expected, such as download_all_data("BTCUSDT", "1h", 1), not {coroutine!r}'
         raise TypeError(msg)
@@ -210,18 +192,7 @@ def submit(
     on_end: Callable[[asyncio.Task[_T]], object],
     future: Future[_T],
 ) -> None:
-    """
-    Begin *coroutine* on the background loop, and return at once.
-
-    Parameters
-    ----------
-    coroutine : coroutine
-    on_end : callable
-        Called with its task, on the loop's thread, when the coroutine has ended and cleaned up
-        after itself, which is later than its future is cancelled; also if it never began.
-    future : concurrent.futures.Future
-        Gets what becomes of it. Cancelling it cancels the coroutine.
-    """
+    """Begin *coroutine* on the background loop, and return at once."""
     thread = _running()
     loop = thread.loop
 

@@ -14,26 +14,18 @@ __all__ = ["Meter", "count", "metered"]
 class Meter:
     """
     A running count, of all that is done inside `metered`; a meter inside another adds to both.
-
-    Parameters
-    ----------
-    requests, bytes_received : int
-        So far; tries counted.
-    retries : int
-        Tries after a failed one.
-    rate_limited : int
-        Answers 429 and 418.
-    rows : int
-        Rows that are new in the cache.
-    on_change : callable, optional
-        Called after each change, without arguments.
     """
 
+    # So far; tries counted.
     requests: int = 0
     bytes_received: int = 0
+    # Tries after a failed one.
     retries: int = 0
+    # Answers 429 and 418.
     rate_limited: int = 0
+    # Rows that are new in the cache.
     rows: int = 0
+    # Called after each change, without arguments.
     on_change: Callable[[], None] | None = None
     _around: Meter | None = field(default=None, init=False, repr=False, compare=False)
 

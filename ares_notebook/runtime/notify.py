@@ -36,24 +36,9 @@ async def notify(event: Event, title: str, body: str, settings: Settings) -> Non
     """
     Tell all of ``settings.notify`` of an event, if it is one of ``settings.notify_on``.
 
-    All are told at once, within ``settings.request_timeout_seconds`` in all. One that
-    cannot be told is a warning of the logger ``DataDownloader``, and no error: it must not
-    cost a run. No address shows in any log.
-
-    Parameters
-    ----------
-    event : {"finished", "failed", "below threshold"}
-    title : str
-        One line.
-    body : str
-        Plain text; what is beyond 4,000 characters is cut off.
-    settings : Settings
-
-    Examples
-    --------
-    >>> from ares_notebook import run
-    >>> told = Settings(notify=["json://127.0.0.1:9"], notify_on=["failed"])
-    >>> run(notify("finished", "BTCUSDT is complete", "744 new rows", told))  # nobody asked for it
+    All are told at once, within ``settings.request_timeout_seconds`` in all. One that cannot be
+    told is a warning of the logger ``DataDownloader``, and no error: it must not cost a run. No
+    address shows in any log.
     """
     if not settings.notify or event not in settings.notify_on:
         return

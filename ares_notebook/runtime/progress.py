@@ -35,19 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class DatasetProgress:
-    """
-    How far one dataset of a download is; the numbers are those of `Progress`.
-
-    Parameters
-    ----------
-    dataset : str
-    steps_done, steps_total, rows, bytes_received, bytes_expected : int
-
-    Examples
-    --------
-    >>> DatasetProgress("klines", 1, 4, 744, 30_000, 120_000).share
-    0.25
-    """
+    """How far one dataset of a download is; the numbers are those of `Progress`."""
 
     dataset: str
     steps_done: int
@@ -68,42 +56,24 @@ class DatasetProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """
-    How far a download, or a look through the cache, is.
-
-    Parameters
-    ----------
-    symbol : str
-    dataset : str
-        Of the file that was touched last.
-    file_name : str
-    steps_done, steps_total : int
-        Files; those to be skipped are not counted.
-    rows, requests, bytes_received : int
-        So far.
-    bytes_expected : int
-        In all, estimated.
-    seconds : float
-        Since the start.
-    parts : tuple of DatasetProgress
-        The same, a dataset each; empty where there are none.
-
-    Examples
-    --------
-    >>> print(Progress("BTCUSDT", "klines", "f.csv", 3, 12, 2_232, 6, 90_000, 360_000, 1.5))
-    BTCUSDT klines: 3 of 12 files (25%), 2,232 rows, 60.0 KB/s, 4 s left
-    """
+    """How far a download, or a look through the cache, is."""
 
     symbol: str
+    # Of the file that was touched last.
     dataset: str
     file_name: str
+    # Files; those to be skipped are not counted.
     steps_done: int
     steps_total: int
+    # So far.
     rows: int
     requests: int
     bytes_received: int
+    # In all, estimated.
     bytes_expected: int
+    # Since the start.
     seconds: float
+    # The same, a dataset each; empty where there are none.
     parts: tuple[DatasetProgress, ...] = ()
 
     @property
@@ -167,14 +137,7 @@ def _both(one: ProgressListener | None, other: ProgressListener | None) -> Progr
 
 
 class ProgressReporter:
-    """
-    Tells a listener how far it is, at most ten times a second.
-
-    Parameters
-    ----------
-    listener : callable or None
-        Takes a `Progress`.
-    """
+    """Tells a listener how far it is, at most ten times a second."""
 
     def __init__(self, listener: ProgressListener | None) -> None:
         self._listener = listener
@@ -268,13 +231,6 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
     The *items* one by one, with a bar of rate and time left for whoever looks.
 
     Who listens by `heard_by` is told as well, and may stop it by raising.
-
-    Parameters
-    ----------
-    items : sequence
-    settings : Settings
-    what : str
-        Stands before the bar, such as ``"validate"``.
     """
     listened = _listened(items, what)
     if not somebody_looks(settings):
@@ -300,13 +256,6 @@ async def counted(
 ) -> AsyncIterator[_T]:
     """
     The results of all *work*, done side by side, as they come, with a bar as `tracked` shows it.
-
-    Parameters
-    ----------
-    work : sequence of coroutine
-        Started at once; those that are not done when the iteration ends are cancelled.
-    settings : Settings
-    what : str
     """
     tasks = [asyncio.ensure_future(each) for each in work]
     done: asyncio.Queue[asyncio.Future[_T]] = asyncio.Queue()

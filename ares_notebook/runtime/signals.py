@@ -24,11 +24,6 @@ _LOOK_UP_SECONDS = 0.2
 def answered(answer: Callable[[int], object]) -> Iterator[None]:
     """
     Call *answer* with the number of a signal that strikes inside, in place of what it did before.
-
-    Parameters
-    ----------
-    answer : callable
-        Runs on the main thread, which alone may call this.
     """
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for each, handler in before.items():
@@ -46,13 +41,8 @@ def leave(number: int) -> None:
     """
     End the program here and now, with a way to go on.
 
-    Nothing is unwound: an exception that is raised in the middle of an import is taken
-    for an error of the module's, and one raised in a callback is shown and forgotten.
-
-    Parameters
-    ----------
-    number : int
-        Of the signal.
+    Nothing is unwound: an exception that is raised in the middle of an import is taken for an error
+    of the module's, and one raised in a callback is shown and forgotten.
     """
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(status_of(number))
@@ -106,11 +96,6 @@ def told(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
     Have an interrupt say what was done, where nobody catches it, and not in which line it struck.
 
     Of SIGTERM this is said here and now, and the program ends as by SIGTERM.
-
-    Parameters
-    ----------
-    error : KeyboardInterrupt
-    notes : iterable of str
     """
     for note in notes:
         error.add_note(note)

@@ -45,17 +45,8 @@ async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> 
     """
     Run *calls* with up to *ahead* under way, and yield their results in order.
 
-    Memory is bounded by *ahead*, not by the number of calls. When the reader stops
-    or a call fails, those under way are cancelled and waited for.
-
-    Examples
-    --------
-    >>> async def squares():
-    ...     async def square(n):
-    ...         return n * n
-    ...     return [n async for n in in_order([lambda n=n: square(n) for n in range(4)], 2)]
-    >>> import asyncio; asyncio.run(squares())
-    [0, 1, 4, 9]
+    Memory is bounded by *ahead*, not by the number of calls. When the reader stops or a call fails,
+    those under way are cancelled and waited for.
     """
     waiting: deque[asyncio.Future[_T]] = deque()
     source = iter(calls)

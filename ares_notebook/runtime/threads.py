@@ -25,14 +25,8 @@ async def uninterrupted(function: Callable[_P, _T], *args: _P.args, **fields: _P
     """
     Call *function* in a thread; a cancel meanwhile is heard when it has ended.
 
-    For what must not be left halfway: who does not wait gives back the lock of a file that
-    is still being put in its place.
-
-    Examples
-    --------
-    >>> from ares_notebook import run
-    >>> run(uninterrupted(max, 1, 2))
-    2
+    For what must not be left halfway: who does not wait gives back the lock of a file that is still
+    being put in its place.
     """
     return await _ended(partial(function, *args, **fields))
 
@@ -42,12 +36,6 @@ async def cancellable(function: Callable[_P, _T], *args: _P.args, **fields: _P.k
     Call *function* in a thread; a cancel meanwhile ends it where it next calls `check_cancelled`.
 
     For long work that may be left anywhere. The cancel is heard when it has ended.
-
-    Examples
-    --------
-    >>> from ares_notebook import run
-    >>> run(cancellable(max, 1, 2))
-    2
     """
     is_given_up, context = threading.Event(), copy_context()
     context.run(_is_given_up.set, is_given_up)
@@ -62,10 +50,6 @@ def check_cancelled() -> None:
     End the work here if it is done for somebody who has been cancelled.
 
     Costs nothing to speak of; long work calls it with each file, block or check.
-
-    Examples
-    --------
-    >>> check_cancelled()  # nobody is waited for by whom it could be cancelled
     """
     given_up = _is_given_up.get()
     if given_up is not None and given_up.is_set():

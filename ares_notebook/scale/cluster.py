@@ -146,22 +146,6 @@ async def run_plans_on(
 ) -> DownloadReport:
     """
     Carry out *plans* on a cluster whose workers share the cache folder; what `download` waits for.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    plans : sequence of Plan
-        Of the same settings.
-    on_progress : callable, optional
-
-    Returns
-    -------
-    DownloadReport
-
-    Raises
-    ------
-    CacheUnavailable, WrongMarket, UnknownSymbol, UnfitEnvironment, WorkerLost
-        As there.
     """
     return await _carried_out(
         plans, brief_of(plans[0].settings), _address_of(client), 1, on_progress

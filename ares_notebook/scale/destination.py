@@ -27,13 +27,6 @@ async def made_ready(
 ) -> AsyncIterator[tuple[tuple[Plan, ...], Brief]]:
     """
     The plans with the folder in which the client works, and the brief with a sign of that folder.
-
-    Raises
-    ------
-    WrongMarket
-        If the place holds the data of another market.
-    CacheUnavailable
-        If it cannot be reached or written.
     """
     if brief.to is not None:
         await asyncio.to_thread(brief.destination.refuse_another, brief.settings.market_name)

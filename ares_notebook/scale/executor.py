@@ -55,16 +55,6 @@ class DaskExecutor:
     The workers of a Dask cluster, as `Executor`; an async context manager.
 
     Files that are asked for at the same time go to the workers as jobs of a few files each.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        An asynchronous one.
-    brief : Brief
-    store : Store
-        Of the client; where the workers share its folder, the cache itself.
-    watch : Watch
-        Over the workers.
     """
 
     # All are given out at once, so that a cluster that adapts sees how much there is to do;
@@ -144,14 +134,7 @@ class DaskExecutor:
         return done.report, done.receipt
 
     async def _in_a_job(self, step: Step, *, is_alone: bool = False) -> Done:
-        """
-        Have a step done, together with others that are asked for now, or alone.
-
-        Raises
-        ------
-        AresError, OSError
-            What it failed with.
-        """
+        """Have a step done, together with others that are asked for now, or alone."""
         wish = _Wish(step, asyncio.get_running_loop().create_future())
         if is_alone:
             self._begin(self._job([wish]))
@@ -274,16 +257,6 @@ async def refuse_strangers(client: Client, settings: Settings) -> None:
     Refuse a cluster in which a worker could not do our jobs, before it is given one.
 
     A worker that cannot read a job stops, and its log shows what it was sent.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        An asynchronous one.
-
-    Raises
-    ------
-    UnfitEnvironment
-        If a worker lacks this package, or has another version of it.
     """
     own = made_fit()
     for worker, there in (await answers_of_all(client, settings, made_fit)).items():
@@ -303,18 +276,6 @@ async def refuse_blind(client: Client, brief: Brief) -> None:
     Refuse a cluster in which a worker does not see the folder that all are to share.
 
     It would fail faster than others work, and so be given most of the jobs.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        An asynchronous one.
-    brief : Brief
-        With its mark.
-
-    Raises
-    ------
-    CacheUnavailable
-        If a worker does not see it.
     """
     if brief.mark is None:
         return

@@ -23,23 +23,7 @@ _T = TypeVar("_T")
 
 
 class Destination:
-    """
-    A dataset as `to_parquet` lays it out, at an address of any kind.
-
-    Parameters
-    ----------
-    url : str
-        Such as ``s3://bucket/dataset``.
-    options : mapping
-        What fsspec's file system wants besides; never shown.
-    decimal : bool
-        Whether its numbers are exact decimals; else 64-bit floats.
-
-    Raises
-    ------
-    BadArgument
-        If *url* is no address, holds a key, or is one that only its own process reaches.
-    """
+    """A dataset as `to_parquet` lays it out, at an address of any kind."""
 
     def __init__(self, url: str, options: Mapping[str, Any], *, decimal: bool) -> None:
         # Before anything else, which might repeat it.
@@ -67,18 +51,7 @@ class Destination:
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def refuse_another(self, market: str) -> None:
-        """
-        Note which market fills the dataset and with what type of numbers, if nobody has.
-
-        Raises
-        ------
-        WrongMarket
-            If another does.
-        BadArgument
-            If its numbers are of the other type.
-        CacheUnavailable
-            If it cannot be reached.
-        """
+        """Note which market fills the dataset and with what type of numbers, if nobody has."""
         path, origin = f"{self._root}/{ORIGIN}", Origin(market, decimal=self.decimal)
 
         def known() -> bytes:
@@ -92,14 +65,7 @@ class Destination:
         origin.check(self.url, self._reached(known))
 
     def receipt(self, file: CacheFile) -> Receipt | None:
-        """
-        What a file there says of itself; None where there is none, or one of other types.
-
-        Raises
-        ------
-        CacheUnavailable
-            If it cannot be reached.
-        """
+        """What a file there says of itself; None where there is none, or one of other types."""
 
         def read() -> Receipt | None:
             try:
@@ -111,14 +77,7 @@ class Destination:
         return self._reached(read)
 
     def put(self, path: Path, file: CacheFile) -> None:
-        """
-        Put a Parquet file there, whole or not at all.
-
-        Raises
-        ------
-        CacheUnavailable
-            If it is not taken.
-        """
+        """Put a Parquet file there, whole or not at all."""
         target = f"{self._root}/{object_name(file)}"
 
         def put() -> None:

@@ -25,16 +25,7 @@ def alive_topic(run_id: str) -> str:
 
 
 class Sign:
-    """
-    Says that a job goes on, once a second at most.
-
-    Parameters
-    ----------
-    worker : distributed.Worker
-        Where it is at work.
-    run_id, job : str
-        What it is part of, and its name.
-    """
+    """Says that a job goes on, once a second at most."""
 
     def __init__(self, worker: Worker, run_id: str, job: str) -> None:
         self._worker = worker

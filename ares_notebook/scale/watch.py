@@ -28,19 +28,9 @@ class Watch:
     """
     What is heard of the workers of a run.
 
-    A worker is late if a job that it has begun says nothing for ``worker_timeout_seconds``, or
-    if it has jobs of ours and the scheduler hears nothing of it for as long. Dask then restarts
-    it, as it does by itself after five minutes: what held locks is gone, and others do its jobs.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        An asynchronous one.
-    brief : Brief
-    addresses : int
-        From how many IP addresses the workers ask.
-    workers : int
-        How many there are when the run begins.
+    A worker is late if a job that it has begun says nothing for ``worker_timeout_seconds``, or if
+    it has jobs of ours and the scheduler hears nothing of it for as long. Dask then restarts it, as
+    it does by itself after five minutes: what held locks is gone, and others do its jobs.
     """
 
     def __init__(self, client: Client, brief: Brief, addresses: int, workers: int) -> None:
@@ -75,16 +65,7 @@ class Watch:
                 self._client.unsubscribe_topic(topic)  # type: ignore[no-untyped-call]
 
     async def result_of(self, job: str, future: Future[Any]) -> Any:
-        """
-        What a job returned.
-
-        Raises
-        ------
-        WorkerLost
-            If it was late on two workers.
-        Exception
-            What it raised.
-        """
+        """What a job returned."""
         lost = self._lost[job] = asyncio.get_running_loop().create_future()
         ended = asyncio.create_task(_result(future))
         try:

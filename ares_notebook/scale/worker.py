@@ -57,32 +57,20 @@ _FILES_A_THREAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """
-    What every job of a run is told; goes to the workers with each.
+    """What every job of a run is told; goes to the workers with each."""
 
-    Parameters
-    ----------
-    run : str
-        Tells runs apart.
-    settings : Settings
-    mark : str, optional
-        A file in the folder that the workers are to share: who sees it has the same folder.
-    to : str, optional
-        The address of a dataset, in place of the cache folder.
-    options : mapping
-        Of its file system.
-    decimal : bool
-        Of what type its numbers are.
-    limits : mapping
-        What the exchange has told the client, so that no worker need ask.
-    """
-
+    # Tells runs apart.
     run: str
     settings: Settings
+    # A file in the folder that the workers are to share: who sees it has the same folder.
     mark: str | None = None
+    # The address of a dataset, in place of the cache folder.
     to: str | None = None
+    # Of its file system.
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    # Of what type its numbers are.
     decimal: bool = False
+    # What the exchange has told the client, so that no worker need ask.
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def sharing(self, programs: int) -> Brief:
@@ -121,20 +109,12 @@ def brief_of(
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """
-    What became of one job.
-
-    Parameters
-    ----------
-    report : StepReport
-    meter : Meter
-        What it asked and received.
-    receipt : str, optional
-        The text of the receipt of what is at the address now.
-    """
+    """What became of one job."""
 
     report: StepReport
+    # What it asked and received.
     meter: Meter
+    # The text of the receipt of what is at the address now.
     receipt: str | None = None
 
 
@@ -147,16 +127,6 @@ def work(brief: Brief, job: str, steps: Sequence[Step]) -> list[Done | Failure]:
     Carry out some steps on this worker, side by side; the same again changes nothing.
 
     While it works it says so, under the name *job*, as events of Dask.
-
-    Returns
-    -------
-    list of Done or Exception
-        What became of each; one that failed stops no other.
-
-    Raises
-    ------
-    AresError
-        If nothing could be begun.
     """
     worker = get_worker()
     make_frames_safe()
