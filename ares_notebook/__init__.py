@@ -15,12 +15,10 @@ from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
     from ares_notebook.binance.retry import download_with_retry
-    from ares_notebook.cache.coverage import coverage
-    from ares_notebook.cache.gaps import find_gaps
-    from ares_notebook.cache.history import download_history
+    from ares_notebook.cache.coverage import coverage, find_gaps
+    from ares_notebook.cache.history import download_history, load_runs
     from ares_notebook.cache.prune import prune_cache
     from ares_notebook.cache.retention import PruneReport
-    from ares_notebook.cache.run_log import load_runs
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import repair_gaps
@@ -39,16 +37,12 @@ if TYPE_CHECKING:
     )
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
+    from ares_notebook.model.symbols import Universe
     from ares_notebook.model.time import get_daily_periods, get_monthly_periods
-    from ares_notebook.model.universe import Universe
-    from ares_notebook.parquet.export import to_parquet
-    from ares_notebook.parquet.report import ParquetReport
-    from ares_notebook.plots.coverage import plot_coverage
-    from ares_notebook.plots.downloads import plot_downloads
-    from ares_notebook.plots.funding import plot_funding
-    from ares_notebook.plots.gaps import plot_gaps
-    from ares_notebook.plots.klines import plot_klines
-    from ares_notebook.plots.runs import plot_runs
+    from ares_notebook.parquet.export import ParquetReport, to_parquet
+    from ares_notebook.plots.coverage import plot_coverage, plot_gaps
+    from ares_notebook.plots.downloads import plot_downloads, plot_runs
+    from ares_notebook.plots.klines import plot_funding, plot_klines
     from ares_notebook.plots.universe import plot_universe
     from ares_notebook.quality.audit import audit_cache
     from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
@@ -126,11 +120,11 @@ _HOMES = {
     "DownloadReport": "download.report",
     "Fingerprint": "quality.fingerprint",
     "Job": "runtime.job",
-    "ParquetReport": "parquet.report",
+    "ParquetReport": "parquet.export",
     "PruneReport": "cache.retention",
     "QualityReport": "quality.report",
     "Settings": "settings",
-    "Universe": "model.universe",
+    "Universe": "model.symbols",
     "UniversePlan": "download.universe",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
@@ -143,7 +137,7 @@ _HOMES = {
     "download_universe": "download.universe",
     "download_with_retry": "binance.retry",
     "fetch_missing_data": "step1",
-    "find_gaps": "cache.gaps",
+    "find_gaps": "cache.coverage",
     "fingerprint": "quality.fingerprint",
     "get_daily_periods": "model.time",
     "get_monthly_periods": "model.time",
@@ -151,15 +145,15 @@ _HOMES = {
     "load_agg_trades": "load",
     "load_futures": "load",
     "load_klines": "load",
-    "load_runs": "cache.run_log",
+    "load_runs": "cache.history",
     "plan_downloads": "download.plan",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
-    "plot_funding": "plots.funding",
-    "plot_gaps": "plots.gaps",
+    "plot_funding": "plots.klines",
+    "plot_gaps": "plots.coverage",
     "plot_klines": "plots.klines",
-    "plot_runs": "plots.runs",
+    "plot_runs": "plots.downloads",
     "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",

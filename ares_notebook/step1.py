@@ -35,9 +35,8 @@ from ares_notebook.load import read_window
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.intervals import INTERVALS
 from ares_notebook.model.measure import Measure
-from ares_notebook.model.time import Period, to_ms, utc
+from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
 from ares_notebook.settings import Settings
 
 __all__ = ["fetch_missing_data"]

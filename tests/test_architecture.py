@@ -14,7 +14,7 @@ PREFIX = "ares_notebook"
 # A module imports only from layers before its own; what is in none of them is a face, on top of all.
 LAYERS = ("model", "runtime", "binance", "cache", "download", "quality")
 # Below them what knows nobody; the settings know the model, and all else knows the settings.
-BASE = {"errors", "extras", "formatting", "host"}
+BASE = {"errors", "extras", "formatting"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -78,7 +78,7 @@ def test_every_layer_is_a_folder():
 
 
 # Where somebody chooses it by name.
-DEMO = {"cli.download", "lab.source"}
+DEMO = {"cli.download", "lab.form"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name not in DEMO])

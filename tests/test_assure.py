@@ -10,8 +10,7 @@ import ares_notebook as ares
 from ares_notebook.errors import NeverDownloaded, PoorQuality
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile, parse_file_name
-from ares_notebook.quality.findings import Finding
-from ares_notebook.quality.thresholds import Completeness, MissingRows, shortfalls
+from ares_notebook.quality.findings import Completeness, Finding, MissingRows, shortfalls
 
 HOUR_MS = 3_600_000
 NAME = "klines_BTCUSDT_1h_2025-02.csv"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ares_notebook.errors import DataError
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
-from ares_notebook.model.intervals import INTERVALS, opens_between
 from ares_notebook.model.rows import empty_rows, schema_of
-from ares_notebook.quality.candles import candles_of_candles, candles_of_trades, compare
+from ares_notebook.model.time import INTERVALS, opens_between
+from ares_notebook.quality.reconcile import candles_of_candles, candles_of_trades, compare
 
 MINUTE_US = 60_000_000
 SUMS = (

@@ -13,13 +13,19 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.binance.archive import Zip
-from ares_notebook.binance.expected import on_grid
+from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.parse import lines_of_json
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import FUTURES, KLINES
 from ares_notebook.model.files import Series
-from ares_notebook.model.intervals import INTERVALS, next_open_ms, opens_between
-from ares_notebook.model.time import as_utc, period_of, to_ms
+from ares_notebook.model.time import (
+    INTERVALS,
+    as_utc,
+    next_open_ms,
+    opens_between,
+    period_of,
+    to_ms,
+)
 
 DAY = 1 / 365.25
 HOUR_MS = 3_600_000

@@ -19,8 +19,7 @@ from ares_notebook.model.datasets import (
     dataset_named,
 )
 from ares_notebook.model.files import CacheFile, Series, files_between, parse_file_name
-from ares_notebook.model.intervals import INTERVALS, next_open_ms
-from ares_notebook.model.time import as_utc, month_of, to_ms
+from ares_notebook.model.time import INTERVALS, as_utc, month_of, next_open_ms, to_ms
 
 _HEADERS = {
     KLINES: "timestamp,open,high,low,close,volume,quote_asset_volume,number_of_trades,"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.binance.archive import Zip
 from ares_notebook.binance.csv_tables import rows_of_csv
-from ares_notebook.binance.fast_path import read_fast
+from ares_notebook.binance.parse import read_fast
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.rows import lines_of

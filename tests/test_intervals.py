@@ -10,17 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.intervals import (
+from ares_notebook.model.time import (
     INTERVALS,
+    as_utc,
     interval_text,
     next_open_ms,
     opens_between,
-    validate_interval,
-)
-from ares_notebook.model.time import (
-    as_utc,
     to_ms,
     utc,
+    validate_interval,
 )
 
 _DAY = timedelta(days=1)

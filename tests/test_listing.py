@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_notebook.cache import listing
-from ares_notebook.cache.listing import CacheListing, list_cache
+from ares_notebook.cache import store
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.store import Store
+from ares_notebook.cache.store import CacheListing, Store, list_cache
 from ares_notebook.model.facts import Trouble
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.settings import Settings
@@ -26,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     receipts = tmp_path / ".ares" / "receipts"
     receipts.mkdir(parents=True)
     (tmp_path / "a.csv").touch()
-    monkeypatch.setattr(listing, "_known", {})
+    monkeypatch.setattr(store, "_known", {})
     monkeypatch.setattr(time, "time_ns", lambda now=time.time_ns: now() + 3600 * 10**9)
     return tmp_path
 
@@ -104,7 +103,7 @@ def test_one_cache_is_remembered(folder, tmp_path_factory):
     (other / ".ares" / "receipts").mkdir(parents=True)
     look(other)
 
-    assert [where for where, _ in listing._known] == [other]
+    assert [where for where, _ in store._known] == [other]
 
 
 def test_what_a_store_notes_is_its_own(folder):

@@ -15,9 +15,8 @@ from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.gaps import gaps_in, unasked, unexplained
-from ares_notebook.model.intervals import next_open_ms
 from ares_notebook.model.rows import schema_of
-from ares_notebook.model.time import DAY_MS, as_utc, to_ms
+from ares_notebook.model.time import DAY_MS, as_utc, next_open_ms, to_ms
 
 HOUR_MS = 3_600_000
 CANDLES = parse_file_name("klines_BTCUSDT_4h_2025-01.csv")

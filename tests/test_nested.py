@@ -11,7 +11,7 @@ import pytest
 
 from ares_notebook import lab
 from ares_notebook.errors import UnfitEnvironment
-from ares_notebook.lab.nested import _choice
+from ares_notebook.runtime.loop import _choice
 
 REMEDY = 'pip install "ares-notebook[lab]"'
 LAB = [name for _, name, _ in pkgutil.iter_modules(lab.__path__, "ares_notebook.lab.")]
@@ -40,7 +40,7 @@ def test_nothing_nests_loops_unasked():
     names = ["ares_notebook", *LAB]
     loaded = loaded_by("\n".join(f"import {name}" for name in names))
 
-    assert "ares_notebook.lab.nested" in loaded
+    assert "ares_notebook.runtime.loop" in loaded
     assert not loaded & {"nest_asyncio", "nest_asyncio2"}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ares_notebook.cache.run_log import Run
-from ares_notebook.download.notification import notification_of
+from ares_notebook.cache.history import Run
+from ares_notebook.download.run_info import notification_of
 
 FOLDER = Path("/data/my cache")
 RUN = Run(

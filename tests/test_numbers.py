@@ -14,14 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import ares_notebook as ares
-from ares_notebook.binance.csv_tables import lines_by_cell
-from ares_notebook.binance.expected import ANY
-from ares_notebook.binance.fast_path import read_fast
-from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.binance.csv_tables import ANY, lines_by_cell
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_fast
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.files import Series
-from ares_notebook.model.numbers import pattern_of, plain_number, plain_pattern_of
+from ares_notebook.model.lines import pattern_of, plain_number, plain_pattern_of
 
 DAY = 1 / 365.25
 MS = 1_735_689_600_000

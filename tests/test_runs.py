@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.cache.run_log import Run, note_run
+from ares_notebook.cache.history import Run, note_run
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import BadArgument, NeverDownloaded, PoorQuality, UnknownSymbol
 

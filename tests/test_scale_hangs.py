@@ -280,7 +280,7 @@ def test_three_thousand_files(settings, exchange):
 
 FRAMES = """
 import gc, sys
-from ares_notebook.scale.process import make_frames_safe
+from ares_notebook.scale.worker import make_frames_safe
 
 inside, collected, unsafe = [], [], sys._current_frames
 

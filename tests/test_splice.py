@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ares_notebook.cache.splice import spliced
-from ares_notebook.cache.writer import FileWriter, Patch
+from ares_notebook.cache.writer import FileWriter, Patch, spliced
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.rows import lines_of, schema_of

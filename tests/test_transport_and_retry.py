@@ -23,7 +23,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
     Unreachable,
 )
-from ares_notebook.runtime.meter import Meter, metered
+from ares_notebook.runtime.progress import Meter, metered
 from ares_notebook.settings import Settings
 
 CANDLES = "/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=2"

@@ -13,7 +13,7 @@ from ares_notebook import DemoExchange
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.listing import days_of, symbols_of
 from ares_notebook.errors import BadAnswer, BadArgument, ServerFault
-from ares_notebook.model.universe import Listed
+from ares_notebook.model.symbols import Listed
 
 GONE = Listed("MATICUSDT", date(2019, 4, 26), date(2024, 9, 10))
 # What the listing says of some symbols; made here, since asking takes the demo its time.

@@ -31,7 +31,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
     Unreachable,
 )
-from ares_notebook.runtime.meter import count
+from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
 __all__ = ["Ask", "Transport", "refusal"]

@@ -13,8 +13,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.errors import BadAnswer, BadArgument
-from ares_notebook.model.symbols import validate_symbol
-from ares_notebook.model.universe import Listed, Market
+from ares_notebook.model.symbols import Listed, Market, validate_symbol
 
 __all__ = [
     "FEW_KEYS",

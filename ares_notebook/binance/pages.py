@@ -15,15 +15,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.binance.expected import on_grid
+from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import lines_of_json
 from ares_notebook.errors import BadAnswer, RegionBlocked
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
-from ares_notebook.model.intervals import next_open_ms, opens_between
 from ares_notebook.model.lines import Lines
-from ares_notebook.model.time import DAY_MS, utc
+from ares_notebook.model.time import DAY_MS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import in_order
 
 __all__ = ["Pages", "within"]

@@ -1,24 +1,266 @@
-"""
-Rows as the exchange publishes them, CSV of the archive and JSON of REST, made ours.
-
-Both roads meet here: the same row gives the same line whichever way it came.
-"""
+"""CSV and JSON of the exchange as lines of the cache; by a fast path where the text allows it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from ares_notebook.binance.expected import ANY, Expected
-from ares_notebook.binance.fast_path import read_fast
+from ares_notebook.binance.csv_tables import ANY, Expected
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import Column, Dataset, Kind
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.lines import (
+    LONGEST_PART,
+    SECOND_US,
+    Lines,
+    microseconds_of,
+    stamp_cells,
+    time_keys,
+)
 
-__all__ = ["lines_of_csv", "lines_of_json"]
+__all__ = ["lines_of_csv", "lines_of_json", "read_fast"]
+
+_Bytes = npt.NDArray[np.uint8]
+_Int64s = npt.NDArray[np.int64]
+
+_LINE_END, _COMMA, _MINUS, _POINT, _ZERO, _NINE = b"\n,-.09"
+# An integer of more digits may not fit 64 bits; no number of the exchange is as long.
+_MOST_DIGITS = {"time": 18, "integer": 18, "close": 18, "hours": 2}
+
+
+def read_fast(
+    dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
+) -> Lines | None:
+    """The lines of the cache for a block of archive CSV, or None if it is not quite ordinary."""
+    cells = _cells_of(dataset, block, expected.width)
+    if cells is None or not cells.are_sound():
+        return None
+    stamps = cells.integers("timestamp")
+    ids = cells.integers("agg_trade_id") if dataset.key == "id" else stamps
+    if stamps is None or ids is None:
+        return None
+    stamps_us = microseconds_of(dataset, stamps, origin)
+    keys = ids if dataset.key == "id" else time_keys(dataset, stamps_us)
+    is_off_grid = dataset.stamp_digits == 0 and bool(np.any(stamps_us % SECOND_US))
+    if is_off_grid or not np.all(np.diff(keys) > 0):
+        return None
+    hours = None
+    match dataset.key:
+        case "open_time":
+            closes = cells.integers("close_time")
+            if closes is None:
+                return None
+            expected.check_closes(stamps_us, closes, origin)
+        case "event_time":
+            hours = cells.integers("funding_interval_hours")
+            if hours is None:
+                return None
+    return Lines(keys, stamps_us, _laid_out(dataset, cells, stamps_us), hours)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Where the cells of a block lie."""
+
+    text: _Bytes
+    # As published.
+    columns: tuple[Column, ...]
+    # For each column, where its cell begins and ends in each line.
+    starts: list[_Int64s]
+    ends: list[_Int64s]
+
+    def are_sound(self) -> bool:
+        """Whether all cells are what their columns say; their shape has been looked at before."""
+        letters = 0
+        for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
+            longest = int(np.max(end - start))
+            # What is not kept may be either: a number, or whether it was the best match.
+            is_word = column.kind == "flag" or (
+                column.kind == "ignored" and self.text[start[0]] > _NINE
+            )
+            if is_word and not self._are_flags(start, end):
+                return False
+            letters += int(np.sum(end - start)) if is_word else 0
+            if column.kind == "number":
+                # A point and a digit of each part, at least, are among them.
+                if longest > LONGEST_PART + 2 or self._are_unusual(column, start, end):
+                    return False
+            elif column.kind in _MOST_DIGITS and (
+                longest > _MOST_DIGITS[column.kind] or self._has_leading_zero(start, end)
+            ):
+                return False
+        # All other bytes but commas and points are digits, then.
+        return letters == np.count_nonzero(self.text > _NINE)
+
+    def integers(self, name: str) -> _Int64s | None:
+        """The integers of a column; None where they are not all of one length."""
+        at = [column.name for column in self.columns].index(name)
+        start, width = self.starts[at], int(self.ends[at][0] - self.starts[at][0])
+        if np.any(self.ends[at] - start != width) or start[-1] + 8 > len(self.text):
+            return None
+        # The first few digits, and then eight by eight.
+        head = width % 8
+        value = _eight_digits(self.text, start, head)
+        for offset in range(head, width, 8):
+            value = value * 100_000_000 + _eight_digits(self.text, start + offset)
+        return value
+
+    def _are_flags(self, start: _Int64s, end: _Int64s) -> bool:
+        if start[-1] + 5 > len(self.text):
+            return False
+        is_false = end - start == len(b"False")
+        four, last = _numbers(self.text, 4), self.text[start[is_false] + 4]
+        words = np.where(is_false, _FALS, _TRUE)
+        return bool(
+            np.all(is_false | (end - start == len(b"True")))
+            and np.array_equal(four[start], words)
+            and np.all(last == _E)
+        )
+
+    def _are_unusual(self, column: Column, start: _Int64s, end: _Int64s) -> bool:
+        """Whether one of the decimals has a zero too many before its point, or is a zero below zero."""
+        if column.signed:
+            is_below = self.text[start] == _MINUS
+            if np.any(is_below) and self._has_zero(start[is_below], end[is_below]):
+                return True
+            start = start + is_below
+        return bool(np.any((self.text[start] == _ZERO) & (self.text[start + 1] != _POINT)))
+
+    def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
+        """Whether one of the cells has no digit but zeros."""
+        counted = np.concatenate([[0], np.cumsum(self.text > _ZERO)])
+        return bool(np.any(counted[start] == counted[end]))
+
+    def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
+        return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
+
+
+def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
+    """The cells of a block, if all of its lines have the shape that the dataset's lines have."""
+    text = np.frombuffer(block, np.uint8)
+    columns = dataset.published[: width or block[: block.find(b"\n")].count(b",") + 1]
+    # What stands behind the last line end has no mark of its own, and would not be seen.
+    if not set(dataset.columns) <= set(columns) or not block.endswith(b"\n"):
+        return None
+    marks = [mark for each in columns for mark in (_POINT, _COMMA)[each.kind != "number" :]]
+    marks[-1] = _LINE_END
+    # All bytes below the digits: if they are just these marks, in this order, then no
+    # blank or quote is among them, and there is one point in each decimal.
+    places = np.flatnonzero(text < _ZERO)
+    is_sign = text[places] == _MINUS
+    signs, places = places[is_sign], places[~is_sign]
+    if len(places) % len(marks):
+        return None
+    in_lines = places.reshape(-1, len(marks))
+    has_empty_cell = places[0] == 0 or np.any(np.diff(places) == 1)
+    if has_empty_cell or text[places].tobytes() != bytes(marks) * len(in_lines):
+        return None
+    ends = [
+        np.ascontiguousarray(in_lines[:, at]) for at, mark in enumerate(marks) if mark != _POINT
+    ]
+    first = np.concatenate([[0], ends[-1][:-1] + 1])
+    starts = [first, *(end + 1 for end in ends[:-1])]
+    if len(signs) and not _are_signs(signs, text, columns, starts):
+        return None
+    return _Cells(text, columns, starts, ends)
+
+
+def _are_signs(
+    signs: _Int64s, text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]
+) -> bool:
+    """Whether a minus stands only before the digits of a decimal that may have one: a funding rate."""
+    decimals = [
+        start
+        for column, start in zip(columns, starts, strict=True)
+        if column.kind == "number" and column.signed
+    ]
+    before_digit = text[signs + 1] >= _ZERO
+    return bool(
+        decimals and np.all(before_digit) and np.all(np.isin(signs, np.concatenate(decimals)))
+    )
+
+
+def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
+    """The number that *count* digits from *start* on make, all rows at once in three multiplications."""
+    if not count:
+        return np.zeros(len(start), np.int64)
+    eight = _numbers(text, 8)[start] - _EIGHT_ZEROS
+    # Only the first ones count: they become the last, behind zeros.
+    eight <<= np.uint64(8 * (8 - count))
+    pairs = eight * np.uint64(10) + (eight >> np.uint64(8))
+    high = (pairs & _PAIRS) * np.uint64(100 + (1_000_000 << 32))
+    low = ((pairs >> np.uint64(16)) & _PAIRS) * np.uint64(1 + (10_000 << 32))
+    return ((high + low) >> np.uint64(32)).astype(np.int64)
+
+
+_TRUE, _FALS = np.frombuffer(b"TrueFals", "<u4")
+_E = ord("e")
+_EIGHT_ZEROS = np.uint64(0x3030303030303030)
+_PAIRS = np.uint64(0x000000FF000000FF)
+
+
+def _laid_out(dataset: Dataset, cells: _Cells, stamps_us: _Int64s) -> _Bytes:
+    """The text of the cache: a stamp, and behind it the cells in their new order."""
+    stamps = stamp_cells(stamps_us, dataset.stamp_digits)
+    width = stamps.dtype.itemsize
+    stretches = [
+        (cells.starts[first], cells.ends[last]) for first, last in _stretches(dataset, cells)
+    ]
+    lengths = width + 1 + sum(end - start + 1 for start, end in stretches)
+    line_ends = np.cumsum(lengths)
+    text = np.empty(int(line_ends[-1]), np.uint8)
+    place = line_ends - lengths
+    _pieces(text, width)[place] = stamps.view(f"V{width}")
+    place += width
+    for start, end in stretches:
+        text[place] = _COMMA
+        _copy(cells.text, start, end, text, place + 1)
+        place += end - start + 1
+    text[place] = _LINE_END
+    return text
+
+
+def _stretches(dataset: Dataset, cells: _Cells) -> Iterator[tuple[int, int]]:
+    """First and last of columns that are neighbours, in one order, here and in the cache."""
+    columns = [cells.columns.index(column) for column in dataset.columns[1:]]
+    first = last = columns[0]
+    for column in columns[1:]:
+        if column != last + 1:
+            yield first, last
+            first = column
+        last = column
+    yield first, last
+
+
+def _copy(source: _Bytes, start: _Int64s, end: _Int64s, target: _Bytes, place: _Int64s) -> None:
+    """Copy pieces of text, all those of one length at once."""
+    lengths = end - start
+    counts = np.bincount(lengths)
+    if counts[-1] < len(lengths):
+        # Of small numbers NumPy sorts by their digits, in a few nanoseconds each.
+        order = np.argsort(lengths.astype(np.uint16), kind="stable")
+        start, place = start[order], place[order]
+    first = 0
+    for length in np.flatnonzero(counts).tolist():
+        rows = slice(first, first := first + int(counts[length]))
+        _pieces(target, length)[place[rows]] = _pieces(source, length)[start[rows]]
+
+
+def _pieces(text: _Bytes, length: int) -> npt.NDArray[np.void]:
+    """All pieces of that length that there are in the text, without copying any."""
+    return np.ndarray((max(0, len(text) - length + 1),), f"V{length}", text, 0, (1,))
+
+
+def _numbers(text: _Bytes, length: int) -> npt.NDArray[Any]:
+    """The same, each as the one number that its bytes make."""
+    return np.ndarray((len(text) - length + 1,), f"<u{length}", text, 0, (1,))
+
 
 # As JSON has them; what the archive calls a flag is a word there.
 _JSON_TYPES: dict[Kind, Any] = {
@@ -37,7 +279,7 @@ def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected
     The lines of the cache for a block of archive CSV.
 
     Columns are told by position. Files of futures have fewer (no best-match flag) than those of
-    spot. A number has one text, whatever its source writes: see `ares_notebook.model.numbers`.
+    spot. A number has one text, whatever its source writes: see `ares_notebook.model.lines`.
     """
     lines = read_fast(dataset, block, origin, expected) if block else None
     if lines is None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from ares_notebook.model.time import to_ms
-from ares_notebook.runtime.meter import count
+from ares_notebook.runtime.progress import count
 
 __all__ = ["Budget", "ExchangeClock", "Limit", "date_of"]
 

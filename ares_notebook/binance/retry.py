@@ -12,7 +12,7 @@ import aiohttp
 import tenacity
 
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, RateLimited, ServerFault, Unreachable
-from ares_notebook.runtime.meter import count
+from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
 __all__ = ["LONGEST_BAN_SECONDS", "download_with_retry", "retrying", "seconds_before_retry"]

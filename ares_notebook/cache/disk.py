@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
-from ares_notebook.runtime.threads import check_cancelled
+from ares_notebook.runtime.tasks import check_cancelled
 
 __all__ = [
     "PART_SUFFIX",

@@ -16,7 +16,7 @@ from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
-from ares_notebook.runtime.meter import count
+from ares_notebook.runtime.progress import count
 
 __all__ = ["held", "locked", "sweep"]
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from stat import S_ISREG
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
+from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
 from ares_notebook.cache.retention import Found, Limits, PruneItem, PruneReport, Trace, decided
-from ares_notebook.cache.run_log import Run, note_run
 from ares_notebook.cache.spans import meant, never
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.time import to_ms
-from ares_notebook.runtime.threads import check_cancelled
+from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings, bytes_of
 
 __all__ = ["prune_cache"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ares_notebook.cache.disk import flush_to_disk, put_text
-from ares_notebook.cache.legacy import read_legacy
+from ares_notebook.cache.reader import read_legacy
 from ares_notebook.errors import CorruptFile
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, in_scale

@@ -10,9 +10,8 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.intervals import validate_interval
 from ares_notebook.model.symbols import validate_symbol
-from ares_notebook.model.time import as_utc, to_ms, utc
+from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
 
 __all__ = [
     "Span",

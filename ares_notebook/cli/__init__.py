@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from ares_notebook.runtime.signals import answered, leave
+from ares_notebook.runtime.loop import answered, leave
 
 __all__ = ["main"]
 

@@ -1,4 +1,4 @@
-"""Verbs that look: coverage, gaps, validate, audit, fingerprint, verify."""
+"""Commands on the cache: look, check, prune, export."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import ares_notebook as ares
-from ares_notebook.cache.gaps import REASONS
+from ares_notebook.cache.coverage import REASONS
 from ares_notebook.cli.options import (
     FAILED,
     CacheDir,
@@ -27,13 +27,49 @@ from ares_notebook.cli.options import (
 from ares_notebook.cli.show import (
     run_shown,
     show_coverage,
+    show_pruned,
     show_runs,
     show_table,
     told_as_json,
 )
 from ares_notebook.errors import PoorQuality
+from ares_notebook.runtime.tasks import cancellable
 
-__all__ = ["audit", "coverage", "fingerprint", "gaps", "runs", "validate", "verify"]
+__all__ = [
+    "audit",
+    "coverage",
+    "fingerprint",
+    "gaps",
+    "parquet",
+    "prune",
+    "runs",
+    "validate",
+    "verify",
+]
+
+
+def parquet(
+    folder: Annotated[str, typer.Argument(help="Where the dataset is, or is to be.")],
+    symbol: OnlySymbol = None,
+    interval: OnlyInterval = None,
+    *,
+    decimal: Annotated[
+        bool, typer.Option("--decimal", help="Numbers as exact decimals, not as floats.")
+    ] = False,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Write what the cache holds as a Parquet dataset; only what is new."""
+    settings = settings_of(cache_dir=cache_dir)
+    # In a thread that a signal stops at the next row group.
+    work = cancellable(
+        ares.to_parquet, folder, symbol, interval, decimal=decimal, settings=settings
+    )
+    report = run_shown(work)
+    told_as_json(report.to_frame()) if json else typer.echo(report)
+    if not report:
+        raise typer.Exit(FAILED)
+
 
 _GAPS = ["dataset", "interval", "start", "end", "missing", "reason", "note"]
 
@@ -170,4 +206,40 @@ def verify(
     found = ares.verify_fingerprint(Path(path), settings=settings_of(cache_dir=cache_dir))
     told_as_json(found.to_frame()) if json else typer.echo(found)
     if not found:
+        raise typer.Exit(FAILED)
+
+
+def prune(
+    symbol: OnlySymbol = None,
+    interval: OnlyInterval = None,
+    *,
+    keep_days: Annotated[
+        float | None,
+        typer.Option("--keep-days", help="Delete what ended that long ago.", show_default="all"),
+    ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--max-bytes", help='Then the oldest, until this is left: "20 GB".', show_default="any"
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it only say what would go.")
+    ] = False,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Delete what is old and what does not fit; first only say what would go."""
+    work = cancellable(
+        ares.prune_cache,
+        symbol,
+        interval,
+        keep=keep_days,
+        max_bytes=max_bytes,
+        dry_run=not yes,
+        settings=settings_of(cache_dir=cache_dir),
+    )
+    report = run_shown(work)
+    show_pruned(report, as_json=json)
+    if not report:
         raise typer.Exit(FAILED)

@@ -13,7 +13,7 @@ from ares_notebook.cache.retention import PruneReport
 from ares_notebook.cli.options import stop
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.formatting import size_in_words
-from ares_notebook.runtime.signals import STOPPED, answered, leave, status_of
+from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,19 @@ from typing import Annotated
 import typer
 
 from ares_notebook import __version__
-from ares_notebook.cli.download import demo, download, plan, repair
-from ares_notebook.cli.export import parquet
-from ares_notebook.cli.inspect import audit, coverage, fingerprint, gaps, runs, validate, verify
+from ares_notebook.cli.download import demo, download, plan, repair, symbols, universe
+from ares_notebook.cli.inspect import (
+    audit,
+    coverage,
+    fingerprint,
+    gaps,
+    parquet,
+    prune,
+    runs,
+    validate,
+    verify,
+)
 from ares_notebook.cli.options import FAILED, stop
-from ares_notebook.cli.prune import prune
-from ares_notebook.cli.universe import symbols, universe
 from ares_notebook.errors import AresError, BadArgument
 
 __all__ = ["serve"]

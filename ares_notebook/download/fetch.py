@@ -30,8 +30,7 @@ from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.time import DAY_MS, Cut, utc
-from ares_notebook.runtime.tasks import in_order
-from ares_notebook.runtime.threads import uninterrupted
+from ares_notebook.runtime.tasks import in_order, uninterrupted
 
 __all__ = ["Sources", "fetch_file", "fetch_rows", "remember"]
 

@@ -24,7 +24,7 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import gaps_in, is_final, meets, unasked, unexplained
 from ares_notebook.model.lines import Lines
 from ares_notebook.model.time import utc
-from ares_notebook.runtime.threads import uninterrupted
+from ares_notebook.runtime.tasks import uninterrupted
 
 __all__ = ["FileUpdate"]
 
@@ -193,7 +193,7 @@ class FileUpdate:
     def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
         # Slow to import, and a new file needs no splicing.
         from ares_notebook.cache.reader import read_rows  # noqa: PLC0415
-        from ares_notebook.cache.splice import spliced  # noqa: PLC0415
+        from ares_notebook.cache.writer import spliced  # noqa: PLC0415
         from ares_notebook.model.rows import lines_of  # noqa: PLC0415
 
         dataset = self.file.dataset

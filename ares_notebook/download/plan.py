@@ -20,10 +20,8 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, table
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.intervals import validate_interval
-from ares_notebook.model.symbols import validate_symbol
-from ares_notebook.model.time import Period, as_utc, lookback_start, to_ms, utc
-from ares_notebook.model.universe import Listed, Market, Universe
+from ares_notebook.model.symbols import Listed, Market, Universe, validate_symbol
+from ares_notebook.model.time import Period, as_utc, lookback_start, to_ms, utc, validate_interval
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import why_open
-from ares_notebook.cache.run_log import Ending, RunOutcome
+from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import AresError, IncompleteDownload
 from ares_notebook.formatting import block, line, table

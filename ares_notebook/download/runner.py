@@ -25,12 +25,14 @@ from ares_notebook.download.preflight import by_their_clock, preflight
 from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.model.datasets import AGG_TRADES
-from ares_notebook.runtime.meter import Meter, count, metered
 from ares_notebook.runtime.progress import (
     DatasetProgress,
+    Meter,
     Progress,
     ProgressListener,
     ProgressReporter,
+    count,
+    metered,
     shown,
 )
 

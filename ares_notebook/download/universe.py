@@ -20,11 +20,10 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, many, named, size_in_words, table
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import Series
-from ares_notebook.model.intervals import validate_interval
-from ares_notebook.model.time import Period, lookback_start
-from ares_notebook.model.universe import Listed, Market, Universe
+from ares_notebook.model.symbols import Listed, Market, Universe
+from ares_notebook.model.time import Period, lookback_start, validate_interval
 from ares_notebook.runtime.progress import ProgressListener, counted
-from ares_notebook.runtime.threads import check_cancelled
+from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

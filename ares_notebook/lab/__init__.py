@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 # Nothing else: whoever wants the remedy pays for no widgets.
-from ares_notebook.lab.nested import allow_nested_loops
+from ares_notebook.runtime.loop import allow_nested_loops
 
 __all__ = ["allow_nested_loops"]

@@ -13,8 +13,8 @@ from typing import Literal
 from ares_notebook.download.plan import Plan, plan_downloads
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import DATASETS
-from ares_notebook.model.intervals import validate_interval
 from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.time import validate_interval
 from ares_notebook.settings import Settings
 
 __all__ = ["UNITS", "Choice", "Unit", "lookback_of", "symbols_in"]

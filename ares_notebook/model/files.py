@@ -13,14 +13,17 @@ from msgspec import Struct
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
-from ares_notebook.model.intervals import (
+from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.time import (
     INTERVALS,
+    Cut,
+    Period,
+    as_utc,
     interval_text,
     opens_between,
+    period_of,
     validate_interval,
 )
-from ares_notebook.model.symbols import validate_symbol
-from ares_notebook.model.time import Cut, Period, as_utc, period_of
 
 __all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
 

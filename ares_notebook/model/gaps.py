@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ares_notebook.model.evidence import Absence, evidence_of
 from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, grid_rows
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.intervals import next_open_ms
+from ares_notebook.model.time import next_open_ms
 
 __all__ = ["gaps_in", "is_final", "joined_edges", "meets", "unasked", "unexplained"]
 

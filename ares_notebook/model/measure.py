@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ares_notebook.model.facts import Facts, Gap, grid_rows
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.intervals import next_open_ms
+from ares_notebook.model.time import next_open_ms
 
 __all__ = ["Measure", "funding_facts"]
 

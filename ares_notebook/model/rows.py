@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.model.datasets import Dataset, Kind
-from ares_notebook.model.lines import Lines, time_keys
-from ares_notebook.model.timestamps import SECOND_US, stamp_cells
+from ares_notebook.model.lines import SECOND_US, Lines, stamp_cells, time_keys
 
 __all__ = [
     "Scale",

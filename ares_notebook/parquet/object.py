@@ -17,9 +17,9 @@ from ares_notebook.cache.receipts import Receipt
 from ares_notebook.errors import BadArgument, CorruptFile, WrongMarket
 from ares_notebook.model.datasets import Dataset, Kind
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.intervals import interval_text
 from ares_notebook.model.rows import Table, empty_rows
-from ares_notebook.runtime.threads import check_cancelled
+from ares_notebook.model.time import interval_text
+from ares_notebook.runtime.tasks import check_cancelled
 
 __all__ = [
     "ORIGIN",

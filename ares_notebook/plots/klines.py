@@ -1,4 +1,4 @@
-"""K-lines: candles, or for many of them the band between high and low, with the gaps marked."""
+"""Plots of k-lines and of funding rates."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
     draw_boxes,
+    explain,
     in_time_order,
     legend_below,
+    letter,
     patch_of,
     say_only,
     show_times,
@@ -25,7 +27,96 @@ from ares_notebook.plots.figure import (
 )
 from ares_notebook.quality.findings import STYLES, Style
 
-__all__ = ["band_of", "gaps_of", "plot_klines"]
+__all__ = ["band_of", "funding_bars", "gaps_of", "plot_funding", "plot_klines", "yearly_share"]
+
+_FUNDING_SIZE = (9.0, 3.2)
+_BASIS_POINTS = 10_000
+# Binance pays every 8, 4 or 1 hours: a longer wait is a gap, and earns nothing.
+_LONGEST_WAIT_DAYS = 8 / 24
+_YEAR_DAYS = 365.25
+_SIGNS = (
+    ("longs pay shorts", Style("#0b62a4"), 1),
+    ("shorts pay longs", Style("#e08a2e"), -1),
+)
+
+
+def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """
+    Draw funding rates.
+
+    How to read it: a bar a payment, in basis points (hundredths of a percent) of the
+    position, as wide as the time to the next. Above zero, dark: longs pay shorts;
+    below, light: shorts pay longs. The title says what a long position would have
+    paid a year.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `load_futures` returns it.
+    ax : Axes, optional
+        Where to draw; by default on a new figure, which a notebook shows.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> index = pd.date_range("2025-01-01", periods=3, freq="8h", tz="UTC", name="timestamp")
+    >>> ax = plot_funding(pd.DataFrame({"fundingRate": [0.0001, 0.0001, -0.0002]}, index=index))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['longs pay shorts', 'shorts pay longs']
+    """
+    ax = axes_or_new(ax, _FUNDING_SIZE)
+    frame = in_time_order(frame)
+    if frame.empty:
+        return say_only(ax, "No funding rates")
+    bars = funding_bars(frame)
+    entries = []
+    for words, look, sign in _SIGNS:
+        some = bars[np.sign(bars["height"]) == sign]
+        if len(some):
+            boxes = zip(some["x0"], 0 * some["x0"], some["width"], some["height"], strict=True)
+            shapes = draw_boxes(ax, list(boxes), look)
+            # Of five years a bar is narrower than a line of the screen.
+            shapes.set(edgecolor=look.colour, linewidth=0.6)
+            entries.append((words, look))
+    _frame(ax, bars)
+    words = f"mean {bars['height'].mean():+.2f} bp a payment, {yearly_share(frame):+.1%} a year"
+    letter(ax.set_title("", loc="left", fontsize="medium"), words)
+    show_times(ax.xaxis)
+    ax.set_xlabel("UTC", loc="left", fontsize="small")
+    explain(ax, entries)
+    return ax
+
+
+def funding_bars(frame: pd.DataFrame) -> pd.DataFrame:
+    """What `plot_funding` draws: a row a payment."""
+    x0 = days_of(pd.DatetimeIndex(frame.index))
+    waits = np.minimum(np.diff(x0), _LONGEST_WAIT_DAYS)
+    last = waits[-1] if len(waits) else _LONGEST_WAIT_DAYS
+    height = frame["fundingRate"].to_numpy() * _BASIS_POINTS
+    return pd.DataFrame({"x0": x0, "width": np.append(waits, last), "height": height})
+
+
+def yearly_share(frame: pd.DataFrame) -> float:
+    """What a long position paid a year, as a share of itself: rates over the time they cover."""
+    paid = float(frame["fundingRate"].sum())
+    return paid * _YEAR_DAYS / float(funding_bars(frame)["width"].sum())
+
+
+def _frame(ax: Axes, bars: pd.DataFrame) -> None:
+    low, high = bars["x0"].min(), (bars["x0"] + bars["width"]).max()
+    margin = 0.01 * (high - low)
+    ax.set_xlim(low - margin, high + margin)
+    bottom, top = min(bars["height"].min(), 0.0), max(bars["height"].max(), 0.0)
+    # Rates that are all zero need some height too.
+    room = 0.06 * (top - bottom) or 1.0
+    ax.set_ylim(bottom - room if bottom else 0.0, top + room)
+    ax.axhline(0, color="#999999", linewidth=0.8, zorder=0)
+    ax.set_ylabel("basis points")
+    ax.spines[["top", "right"]].set_visible(False)
+
 
 _Span = tuple[pd.Timestamp, pd.Timestamp]
 _SIZE = (9.0, 4.0)

@@ -41,9 +41,8 @@ from ares_notebook.quality.audit_report import (
     RowDifference,
     row_differences,
 )
-from ares_notebook.runtime.meter import Meter, metered
-from ares_notebook.runtime.progress import counted
-from ares_notebook.runtime.threads import uninterrupted
+from ares_notebook.runtime.progress import Meter, counted, metered
+from ares_notebook.runtime.tasks import uninterrupted
 from ares_notebook.settings import Settings
 
 __all__ = ["audit_cache"]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.cache.run_log import Ending, RunOutcome
+from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import Table, empty_rows, keys_of, text_of
 

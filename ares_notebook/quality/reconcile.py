@@ -1,11 +1,12 @@
-"""Does one part of the cache agree with another? Trades with candles, small candles with large."""
+"""Reconcile candles of one interval with those of another, and with trades."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,24 +17,225 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import DataError
-from ares_notebook.model.datasets import AGG_TRADES
+from ares_notebook.model.datasets import AGG_TRADES, KLINES
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.intervals import INTERVALS, opens_between
 from ares_notebook.model.rows import Table, between, empty_rows, stamps_ms
-from ares_notebook.model.time import DAY_MS, utc
-from ares_notebook.quality.candles import (
-    Comparison,
-    candles_of_candles,
-    candles_of_trades,
-    compare,
-)
+from ares_notebook.model.time import DAY_MS, INTERVALS, opens_between, utc
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["reconcile"]
+__all__ = ["Comparison", "candles_of_candles", "candles_of_trades", "compare", "reconcile"]
+
+_NUMBER = pa.decimal256(30, 8)
+_EXACT = pa.decimal256(60, 16)
+_SUMS = (
+    "volume",
+    "quote_asset_volume",
+    "number_of_trades",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+_QUOTES = ("quote_asset_volume", "taker_buy_quote_asset_volume")
+_HOW = [("high", "max"), ("low", "min"), *((name, "sum") for name in _SUMS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How rebuilt candles and stored ones agree."""
+
+    # Candles that there are on either side.
+    compared: int = 0
+    # Of those, the ones that agree in every digit.
+    equal: int = 0
+    # Those that only one side has.
+    missing: int = 0
+    # In words; empty when all agree.
+    first_difference: str = ""
+
+    def plus(self, other: Comparison) -> Comparison:
+        """Both together; the first difference is that of the first that has one."""
+        return Comparison(
+            self.compared + other.compared,
+            self.equal + other.equal,
+            self.missing + other.missing,
+            self.first_difference or other.first_difference,
+        )
+
+
+def candles_of_trades(tables: Iterable[Table], interval: str) -> Table:
+    """The candles that these trades make."""
+    return _gathered([_grouped(_as_candles(table), interval) for table in tables], interval)
+
+
+def candles_of_candles(tables: Iterable[Table], interval: str) -> Table:
+    """The large candles that these small ones add up to."""
+    return _gathered([_grouped(_exact(table), interval) for table in tables], interval)
+
+
+def compare(rebuilt: Table, stored: Table) -> Comparison:
+    """
+    Compare rebuilt candles with stored ones, number by number.
+
+    A stored candle without a trade may lack on the rebuilt side: trades do not tell that the market
+    was open. Where price times quantity has more than eight digits, each single trade was cut to
+    eight or rounded, and quote volumes may be apart by as many last digits as there were trades.
+    """
+    names = [column.name for column in KLINES.columns[1:]]
+    there = _evened(_exact(stored))
+    both = there.join(rebuilt, "timestamp", join_type="full outer", right_suffix="_rebuilt")
+    both = both.sort_by("timestamp")
+    is_idle = pc.and_(pc.is_null(both["open_rebuilt"]), pc.equal(both["number_of_trades"], 0))
+    both = both.filter(pc.invert(pc.fill_null(is_idle, fill_value=False)))
+    lacks = pc.or_(pc.is_null(both["open"]), pc.is_null(both["open_rebuilt"]))
+    apart = {name: _are_apart(both[f"{name}_rebuilt"], both[name]) for name in names}
+    if any(_is_finer(both[f"{name}_rebuilt"]) for name in _QUOTES):
+        for name in _QUOTES:
+            off = pc.abs(pc.subtract(both[f"{name}_rebuilt"], both[name]))
+            allowed = pc.multiply(both["number_of_trades"].cast(pa.decimal256(19)), _last_digit())
+            apart[name] = pc.fill_null(pc.greater(off, allowed), fill_value=False)
+    differs = lacks
+    for column in apart.values():
+        differs = pc.or_(differs, column)
+    wrong = np.flatnonzero(differs.to_numpy())
+    words = ""
+    if len(wrong):
+        at = int(wrong[0])
+        broken = [name for name in names if apart[name][at].as_py()]
+        words = _in_words(both.slice(at, 1).to_pylist()[0], broken)
+    missing = pc.sum(lacks).as_py() or 0
+    return Comparison(both.num_rows, both.num_rows - len(wrong), missing, words)
+
+
+def _are_apart(one: Any, other: Any) -> Any:
+    """Where two columns differ; what lacks on one side is no difference of numbers."""
+    return pc.fill_null(pc.not_equal(one, other), fill_value=False)
+
+
+def _is_finer(cells: Any) -> bool:
+    """Whether a market's products have digits behind the eighth; one sum in ten has none by chance."""
+    return bool(pc.any(pc.not_equal(cells, pc.round(cells, 8))).as_py())
+
+
+def _last_digit() -> Any:
+    return pa.scalar("0.00000001").cast(pa.decimal256(9, 8))
+
+
+def _in_words(row: dict[str, Any], broken: list[str]) -> str:
+    at = f"{utc(row['timestamp'] // 1000):%Y-%m-%d %H:%M:%S}"
+    if row["open"] is None:
+        return f"{at} is not stored"
+    if row["open_rebuilt"] is None:
+        return f"{at} is stored, and nothing makes it up"
+    stored, rebuilt = row[broken[0]], row[f"{broken[0]}_rebuilt"]
+    return f"{at} {broken[0]}: {_plain(rebuilt)} rebuilt, {_plain(stored)} stored"
+
+
+def _plain(number: Decimal | int) -> str:
+    """Without the zeros at its end."""
+    text = f"{number:f}" if isinstance(number, Decimal) else str(number)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _as_candles(trades: Table) -> Table:
+    """Each trade as a candle of its own."""
+    price, quantity = (_number(trades, name) for name in ("price", "quantity"))
+    quote = pc.multiply(price, quantity).cast(_EXACT)
+    taker = pc.equal(trades["is_buyer_maker"], "False")
+    singles = pc.add(pc.subtract(trades["last_trade_id"], trades["first_trade_id"]), 1)
+    columns = {
+        "timestamp": trades["timestamp"],
+        **dict.fromkeys(("open", "high", "low", "close"), price),
+        "volume": quantity,
+        "quote_asset_volume": quote,
+        "number_of_trades": singles,
+        "taker_buy_base_asset_volume": pc.if_else(taker, quantity, pa.scalar(0).cast(_NUMBER)),
+        "taker_buy_quote_asset_volume": pc.if_else(taker, quote, pa.scalar(0).cast(_EXACT)),
+    }
+    return pa.table(columns)
+
+
+def _exact(candles: Table) -> Table:
+    """K-lines with numbers in place of their text; columns of the same names."""
+    columns = {"timestamp": candles["timestamp"]}
+    for column in KLINES.columns[1:]:
+        is_number = column.kind == "number"
+        columns[column.name] = _number(candles, column.name) if is_number else candles[column.name]
+    return pa.table(columns)
+
+
+def _number(table: Table, name: str) -> Any:
+    try:
+        return table[name].cast(_NUMBER)
+    except pa.ArrowInvalid as error:
+        msg = f"{name} cannot be added up exactly ({error}); download its period again"
+        raise DataError(msg) from error
+
+
+def _grouped(candles: Table, interval: str) -> Table:
+    """Candles put together into those of *interval*; several of one may come from several tables."""
+    slots = pa.array(_slots(candles["timestamp"].to_numpy(), interval))
+    candles = _without_idle(candles.set_column(0, "timestamp", slots))
+    at = pa.array(np.arange(candles.num_rows))
+    groups = candles.append_column("at", at).group_by("timestamp")
+    made = groups.aggregate([*_HOW, ("at", "min"), ("at", "max")])
+    columns = {name: made[f"{name}_{how}"] for name, how in _HOW}
+    # PyArrow has no first and last of such wide decimals.
+    columns["open"] = candles["open"].take(made["at_min"])
+    columns["close"] = candles["close"].take(made["at_max"])
+    columns["timestamp"] = made["timestamp"]
+    return _evened(pa.table({name: columns[name] for name in KLINES.column_names}))
+
+
+def _without_idle(candles: Table) -> Table:
+    """
+    Leave out candles without a trade, where there were trades in the large one.
+
+    They only tell where the last price was: a large candle opens with its first trade.
+    """
+    is_idle = pc.equal(candles["number_of_trades"], 0)
+    if not pc.any(is_idle).as_py():
+        return candles
+    traded = pc.unique(candles["timestamp"].filter(pc.invert(is_idle)))
+    return candles.filter(pc.invert(pc.and_(is_idle, pc.is_in(candles["timestamp"], traded))))
+
+
+def _evened(candles: Table) -> Table:
+    """All decimals of one width, so that they can be put together and compared."""
+    fields = [
+        pa.field(each.name, _EXACT if pa.types.is_decimal(each.type) else each.type)
+        for each in candles.schema
+    ]
+    return candles.cast(pa.schema(fields))
+
+
+def _gathered(parts: list[Table], interval: str) -> Table:
+    if not parts:
+        return _grouped(_exact(_no_candles()), interval)
+    return _grouped(pa.concat_tables(parts), interval).sort_by("timestamp")
+
+
+def _no_candles() -> Table:
+    kinds = {"number": pa.string(), "integer": pa.int64(), "time": pa.int64()}
+    return pa.schema([(each.name, kinds[each.kind]) for each in KLINES.columns]).empty_table()
+
+
+def _slots(stamps_us: Any, interval: str) -> Any:
+    """For each stamp, in microseconds, the open time of its candle."""
+    step_us = INTERVALS[interval] * 1000
+    if not len(stamps_us) or (step_us and interval not in ("3d", "1w")):
+        return stamps_us // (step_us or 1) * (step_us or 1)
+    # Weeks, three days and months have grids of their own.
+    first_ms, last_ms = int(stamps_us.min()) // 1000, int(stamps_us.max()) // 1000
+    around = opens_between(interval, first_ms - _LONGEST_MS, last_ms + 2 * _LONGEST_MS)
+    opens = np.asarray(around) * 1000
+    return opens[np.searchsorted(opens, stamps_us, side="right") - 1]
+
+
+_LONGEST_MS = 31 * INTERVALS["1d"]
+
 
 _COLUMNS = ["symbol", "what", "compared", "equal", "missing", "first_difference"]
 

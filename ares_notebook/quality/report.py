@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.disk import cannot_access, put_text
-from ares_notebook.cache.run_log import Ending, RunOutcome
+from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.errors import PoorQuality
 from ares_notebook.formatting import block, line, many, table
-from ares_notebook.quality.findings import SEVERITIES, Finding
+from ares_notebook.quality.findings import SEVERITIES, Completeness, Finding
 from ares_notebook.quality.fingerprint import Fingerprint
-from ares_notebook.quality.thresholds import Completeness
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ares_notebook.cache.coverage import coverage
+from ares_notebook.cache.coverage import coverage, find_gaps
 from ares_notebook.cache.damage import verified
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.gaps import find_gaps
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.neighbours import entries_of
@@ -23,13 +22,12 @@ from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
-from ares_notebook.quality.findings import Finding
+from ares_notebook.quality.findings import Finding, MissingRows, shortfalls
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
 from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
-from ares_notebook.quality.thresholds import MissingRows, shortfalls
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.runtime.threads import cancellable
+from ares_notebook.runtime.tasks import cancellable
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from ares_notebook.runtime.loop import (
     notes_of,
     stopping_too,
     submit,
+    waited_for,
 )
 from ares_notebook.runtime.progress import Progress, heard_by
-from ares_notebook.runtime.signals import waited_for
 
 __all__ = ["Job", "start"]
 

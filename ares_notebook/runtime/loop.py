@@ -1,27 +1,227 @@
-"""Run coroutines from anywhere: one background event loop, started when first needed."""
+"""Run coroutines from scripts, threads and notebooks; what signals mean to them."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.metadata
+import math
 import os
+import re
+import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
 
-from ares_notebook.runtime.signals import terminable, told, waited_for
+from ares_notebook.errors import UnfitEnvironment
+from ares_notebook.extras import needing
 
 __all__ = [
     "CLEAN_UP_SECONDS",
+    "STOPPED",
+    "allow_nested_loops",
+    "answered",
     "checked",
     "is_ours",
+    "leave",
     "notes_of",
     "run",
+    "status_of",
     "stopping_too",
     "submit",
+    "terminable",
+    "told",
+    "waited_for",
 ]
+
+_REMEDY = 'pip install "ares-notebook[lab]"'
+_GOOD_NEST = (1, 7, 4)
+_NEW_KERNEL = (7,)
+
+
+def allow_nested_loops() -> str:
+    """
+    Let other libraries call ``run_until_complete`` on the loop that runs the notebook.
+
+    Nothing in this package needs it: `run` and `start` have a loop of their own, and
+    ``await`` works in any cell. Some libraries that cannot be changed call
+    ``asyncio.run`` or ``loop.run_until_complete`` and fail in a cell; this patches
+    asyncio for the whole kernel, which is why it is not done unasked. Under ipykernel 7
+    the original ``nest_asyncio`` makes cells that wait in the queue vanish, so that only
+    its successor is taken there.
+
+    Returns
+    -------
+    str
+        What was applied, such as ``nest-asyncio2 1.7.4``.
+
+    Raises
+    ------
+    UnfitEnvironment
+        If neither is installed in a version that works here, or if the original was
+        applied before.
+    MissingExtra
+        If its files are gone, though it is listed as installed.
+
+    Examples
+    --------
+    >>> allow_nested_loops()  # doctest: +SKIP
+    'nest-asyncio2 1.7.4'
+    """
+    name = _choice(
+        ipykernel=_installed("ipykernel"),
+        successor=_installed("nest-asyncio2"),
+        original=_installed("nest-asyncio"),
+        original_is_on=hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2"),
+    )
+    # By name, since neither publishes types, and neither may be imported unasked.
+    with needing("allow_nested_loops"):
+        importlib.import_module(name.replace("-", "_")).apply()
+    return f"{name} {_installed(name)}"
+
+
+def _choice(
+    *, ipykernel: str | None, successor: str | None, original: str | None, original_is_on: bool
+) -> str:
+    """Which of the two works with what is installed."""
+    is_new = ipykernel is not None and _parts(ipykernel) >= _NEW_KERNEL
+    if original_is_on and is_new:
+        msg = (
+            f"nest_asyncio is applied already, and loses cells under ipykernel {ipykernel}; "
+            "restart the kernel, and call allow_nested_loops() in its place"
+        )
+        raise UnfitEnvironment(msg)
+    if successor is not None and _parts(successor) >= _GOOD_NEST and not original_is_on:
+        return "nest-asyncio2"
+    if original is not None and not is_new:
+        return "nest-asyncio"
+    there = f"nest-asyncio2 {successor}" if successor else "no nest-asyncio2"
+    msg = f"there is {there}, and loops cannot be nested with ipykernel {ipykernel}: {_REMEDY}"
+    raise UnfitEnvironment(msg)
+
+
+def _installed(name: str) -> str | None:
+    """Version of a distribution; None if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """The numbers at the start of a version, to compare by."""
+    numbers = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()
+
+
+STOPPED = "Stopped. What is done is kept; run the same command to go on."
+_IS_TOLD = "_is_told_by_ares"
+_LOOK_UP_SECONDS = 0.2
+
+
+@contextmanager
+def answered(answer: Callable[[int], object]) -> Iterator[None]:
+    """
+    Call *answer* with the number of a signal that strikes inside, in place of what it did before.
+    """
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each, handler in before.items():
+        # A shell has the programs that it starts in the background ignore its Ctrl-C.
+        if handler is not signal.SIG_IGN:
+            signal.signal(each, lambda number, _: answer(number))
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def leave(number: int) -> None:
+    """
+    End the program here and now, with a way to go on.
+
+    Nothing is unwound: an exception that is raised in the middle of an import is taken for an error
+    of the module's, and one raised in a callback is shown and forgotten.
+    """
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(status_of(number))
+
+
+def status_of(number: int) -> int:
+    """The exit status by which a shell tells that a signal ended a program."""
+    return 128 + number
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has struck."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt what is inside, where it would end the program at once."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        # Somebody else listens to it.
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def waited_for(event: threading.Event, seconds: float | None = None) -> bool:
+    """
+    Wait for *event*, and hear signals meanwhile; False if it has not come after *seconds*.
+
+    Python hears a signal when a wait for a lock is broken off by it, and there are packages
+    with which none is: Polars, once imported, has the system go on waiting (``SA_RESTART``).
+    So a long wait is many short ones.
+    """
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while not event.wait(min(_LOOK_UP_SECONDS, max(0.0, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            return False
+    return True
+
+
+def told(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
+    """
+    Have an interrupt say what was done, where nobody catches it, and not in which line it struck.
+
+    Of SIGTERM this is said here and now, and the program ends as by SIGTERM.
+    """
+    for note in notes:
+        error.add_note(note)
+    if isinstance(error, _Terminated):
+        _say("Terminated", error)
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif sys.excepthook is sys.__excepthook__:
+        # Elsewhere, as in a notebook, somebody shows errors in his own way, notes included.
+        sys.excepthook = _show
+    vars(error)[_IS_TOLD] = True
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if vars(error).get(_IS_TOLD):
+        _say("Interrupted", error)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _say(what: str, error: BaseException) -> None:
+    sys.stderr.write("\n".join([what, *getattr(error, "__notes__", ()), ""]))
+
 
 _T = TypeVar("_T")
 CLEAN_UP_SECONDS = 10.0

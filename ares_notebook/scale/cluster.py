@@ -1,19 +1,24 @@
-"""Carry out a plan on a Dask cluster: the same report, the same bytes."""
+"""Download on a Dask cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import multiprocessing
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, LocalCluster
 from distributed.client import FutureCancelledError
 
+from ares_notebook.cache.locks import sweep
 from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, record_run
@@ -23,12 +28,78 @@ from ares_notebook.download.universe import UniversePlan
 from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
 from ares_notebook.runtime.loop import run
 from ares_notebook.runtime.progress import ProgressListener
-from ares_notebook.scale.destination import as_there, deliver_notes, made_ready
 from ares_notebook.scale.executor import DaskExecutor, refuse_blind, refuse_strangers
 from ares_notebook.scale.watch import Watch, answers_of, programs_of, workers_of
-from ares_notebook.scale.worker import Brief, brief_of, close
+from ares_notebook.scale.worker import Brief, brief_of, close, deliver
+from ares_notebook.settings import Settings
 
-__all__ = ["download", "run_plans_on"]
+__all__ = ["as_there", "deliver_notes", "download", "made_ready", "run_plans_on"]
+
+
+@asynccontextmanager
+async def made_ready(
+    plans: Sequence[Plan], brief: Brief
+) -> AsyncIterator[tuple[tuple[Plan, ...], Brief]]:
+    """
+    The plans with the folder in which the client works, and the brief with a sign of that folder.
+    """
+    if brief.to is not None:
+        await asyncio.to_thread(brief.destination.refuse_another, brief.settings.market_name)
+        with tempfile.TemporaryDirectory(prefix="ares-") as folder, _marked(brief) as ready:
+            own = plans[0].settings.model_copy(update={"cache_dir": Path(folder)})
+            yield tuple(replace(plan, settings=own) for plan in plans), ready
+        return
+    if not any(plan.to_do for plan in plans):
+        yield tuple(plans), brief
+        return
+    store = Store(brief.settings)
+    store.prepare()
+    try:
+        with _marked(brief) as ready:
+            yield tuple(plans), ready
+    finally:
+        # What workers left that were killed.
+        await asyncio.to_thread(sweep, store)
+
+
+@contextmanager
+def _marked(brief: Brief) -> Iterator[Brief]:
+    """Put a file into a folder that the workers are to share: a worker that sees it has the same."""
+    if brief.folder is None:
+        yield brief
+        return
+    mark = brief.folder / f".run-{brief.run}"
+    mark.touch()
+    try:
+        yield replace(brief, mark=str(mark))
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+async def as_there(plans: Sequence[Plan], executor: DaskExecutor) -> tuple[Plan, ...]:
+    """The plans for what the dataset holds, in place of what the cache holds."""
+    await executor.look([step.file for plan in plans for step in plan.steps])
+    return tuple([replace(plan, steps=await _steps(plan, executor)) for plan in plans])
+
+
+async def _steps(plan: Plan, executor: DaskExecutor) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for _, group in groupby(plan.steps, lambda step: step.file.series):
+        own = list(group)
+        entries = await executor.entries([step.file for step in own])
+        pairs = zip(entries, own, strict=True)
+        steps += [decide(entry, step.until_ms, plan.settings.source) for entry, step in pairs]
+    return tuple(steps)
+
+
+def deliver_notes(brief: Brief, settings: Settings) -> None:
+    """Put what the client has learnt itself beside the rest: that there is no perpetual, say."""
+    store = Store(settings)
+    for file in store.files():
+        receipt = store.receipt(file)
+        if receipt is not None:
+            deliver(brief.destination, file, store, receipt)
+
 
 _LOGGER = logging.getLogger("DataDownloader")
 _CLOSE_SECONDS = 5.0

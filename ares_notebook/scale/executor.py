@@ -27,14 +27,14 @@ from ares_notebook.errors import (
     WorkerLost,
 )
 from ares_notebook.model.files import CacheFile, parse_file_name
-from ares_notebook.runtime.meter import count
-from ares_notebook.scale.process import made_fit
+from ares_notebook.runtime.progress import count
 from ares_notebook.scale.watch import Watch, answers_of_all
 from ares_notebook.scale.worker import (
     FILES_A_JOB,
     Brief,
     Done,
     look,
+    made_fit,
     sees,
     unseen_by,
     work,

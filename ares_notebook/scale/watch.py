@@ -12,8 +12,7 @@ from typing import Any
 from distributed import Client, Future
 
 from ares_notebook.errors import WorkerLost
-from ares_notebook.scale.process import alive_topic
-from ares_notebook.scale.worker import Brief, share
+from ares_notebook.scale.worker import Brief, alive_topic, share
 from ares_notebook.settings import Settings
 
 __all__ = ["Watch", "answers_of", "answers_of_all", "programs_of", "workers_of"]

@@ -21,7 +21,7 @@ from ares_notebook.cache.locks import held
 from ares_notebook.cache.store import Store
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.quality.checks import RowTally
-from ares_notebook.runtime.threads import cancellable, uninterrupted
+from ares_notebook.runtime.tasks import cancellable, uninterrupted
 
 DAY = 1 / 365.25
 # Dataset: interval, lookback in years, end. Each is one file on disk.

@@ -21,7 +21,7 @@ import sys
 import pandas as pd
 
 import ares_notebook as ares
-from ares_notebook.cache import reader, splice, writer
+from ares_notebook.cache import reader, writer
 from ares_notebook.download import runner
 from ares_notebook.model import rows
 from ares_notebook.quality import audit
@@ -29,7 +29,7 @@ from ares_notebook.runtime import loop
 
 # Imported where they are used, else.
 IMPORTED = (
-    *(pd, loop, audit, reader, splice, writer, rows, runner, ares.download_all_data),
+    *(pd, loop, audit, reader, writer, rows, runner, ares.download_all_data),
     *(ares.repair_gaps, ares.audit_cache, ares.prune_cache),
 )
 DEEDS = {"os.rename", "os.remove", "os.mkdir", "open"}

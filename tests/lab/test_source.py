@@ -8,7 +8,7 @@ import pytest
 
 from ares_notebook import DemoExchange
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.source import ADDRESS, BINANCE, DEMO, GIVEN, MarketSources
+from ares_notebook.lab.form import ADDRESS, BINANCE, DEMO, GIVEN, MarketSources
 from ares_notebook.settings import Settings
 
 

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 import ares_notebook as ares
+from ares_notebook.plots.coverage import gap_lanes
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.gaps import gap_lanes
 from ares_notebook.quality.findings import STYLES
 
 

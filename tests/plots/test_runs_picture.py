@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
+from ares_notebook.plots.downloads import run_marks
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.runs import run_marks
 
 
 def history(*runs: tuple[str, str, float | None]) -> pd.DataFrame:

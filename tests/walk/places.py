@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from ares_notebook.demo.names import Folder
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.intervals import INTERVALS
+from ares_notebook.model.time import INTERVALS
 
 TRADES_PER_DAY = 6_000
 _HOUR = timedelta(hours=1)
