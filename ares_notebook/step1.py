@@ -21,7 +21,7 @@ from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.plan import Plan, make_plan
 from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plan import run_plan
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.errors import (
     AresError,
     BadArgument,

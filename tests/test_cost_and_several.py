@@ -179,7 +179,7 @@ async def test_plans_of_many_files_wait_for_places(settings):
     under_way = []
 
     def count(_):
-        under_way.append(sum("_SideBySide._one" in repr(task) for task in asyncio.all_tasks()))
+        under_way.append(sum("_results.<locals>.run" in repr(task) for task in asyncio.all_tasks()))
 
     report = await run_plans(plans, on_progress=count)
 

@@ -394,6 +394,20 @@ async def test_a_file_in_a_time_without_rows_is_put_aside(settings):
     assert contents(settings) == whole
 
 
+async def test_rubbish_in_a_time_without_rows_is_put_aside(settings):
+    """A file that cannot be read, where it is proven that there is no row, goes into quarantine."""
+    ask = {"end": "2020-10-01", "settings": settings}
+    await ares.download_klines_data("SOLUSDT", "1d", 0.3, **ask)
+    whole = contents(settings)
+    (settings.cache_dir / "klines_SOLUSDT_1d_2020-07.csv").write_bytes(b"\x00rubbish\n")
+    report = await ares.download_klines_data("SOLUSDT", "1d", 0.3, **ask)
+
+    assert report.complete
+    assert contents(settings) == whole
+    assert open_gaps(settings, "SOLUSDT") == []
+    assert len([*(settings.cache_dir / ".ares" / "quarantine").iterdir()]) == 1
+
+
 async def test_a_late_beginning_of_rest_is_no_listing(exchange, settings):
     """Days that the archive withholds and REST's history does not reach stay open, and heal."""
     whole = elsewhere(settings)

@@ -34,7 +34,7 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import plan_repair
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plan import run_plan
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.download.universe import UniversePlan, planned_universe, run_universe
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many

@@ -1,9 +1,24 @@
-"""Decide what is to be done with one file: pure, from what is there and what is wanted."""
+"""
+Decide what is to be done with one cache file: pure, from what is there and what is wanted.
+
+The rules, which `STATES` and `TABLE` hold as data:
+
+1. A file is in the first state of `STATES` whose test holds.
+2. Its rows count only in the states *stored* and *restorable*. In all others they prove nothing,
+   and the file is fetched whole; what is there stays in its place until then.
+3. Of what is wanted, what is missing is of one kind: *nothing*; *explained* by proof of the
+   exchange; *unconfirmed* where no source that may be asked can prove more; *weaker* where an
+   answer is there that is no proof; of a file whose rows count the *tail*, rows *inside*, or only
+   its *edges*; of any other *all*.
+4. `TABLE` has for each state and each kind the action and the reason.
+
+``docs/states.md`` shows the table.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -17,12 +32,24 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
 
-__all__ = ["Action", "Road", "Step", "decide", "whole_days"]
+__all__ = ["COUNTED", "STATES", "TABLE", "Action", "Road", "Step", "decide", "whole_days"]
 
 Action = Literal["skip", "extend", "fetch"]
 Road = Literal["monthly archive", "daily archive", "rest"]
 
-_WEAKER = "some of it is unconfirmed; the exchange is asked once more"
+State = Literal[
+    "restorable",
+    "stray",
+    "damaged",
+    "altered",
+    "salvaged",
+    "unverified",
+    "stored",
+    "deleted",
+    "empty",
+    "absent",
+]
+Missing = Literal["nothing", "explained", "unconfirmed", "weaker", "tail", "inside", "edges", "all"]
 # A zip and its checksum.
 _REQUESTS_PER_ZIP = 2
 # Extending a day of trades over REST beyond this many pages costs more than its zip.
@@ -60,111 +87,160 @@ class Step(Struct, frozen=True, gc=False):
     restore_until_ms: int | None = None
 
 
+def _is_unverified(entry: CacheEntry) -> bool:
+    """Whether no receipt tells where its bytes came from; old trades may prove themselves."""
+    is_ours = entry.on_disk is None or entry.has_provenance
+    return (entry.legacy or not is_ours) and not _proves_itself(entry)
+
+
+def _proves_itself(entry: CacheEntry) -> bool:
+    """Whether it is the original's, of trades: all of its day, by ids that run on."""
+    facts, period = entry.facts, entry.file.period
+    if not entry.legacy or facts.first_id is None or facts.gaps:
+        return False
+    if facts.first_ms is None or facts.last_ms is None:
+        return False
+    return period.start_ms <= facts.first_ms and facts.last_ms < period.end_ms
+
+
+def _lacks_only_rows(entry: CacheEntry) -> bool:
+    """Whether the rows that an altered file lacks may make it again what its receipt tells."""
+    if not entry.is_restorable:
+        return False
+    return bool(replace(entry, is_altered=False).unexplained(_noted_end_ms(entry)))
+
+
+# In this order: what is true first names the state.
+STATES: dict[State, Callable[[CacheEntry], bool]] = {
+    "restorable": _lacks_only_rows,
+    "stray": lambda entry: entry.is_stray,
+    "damaged": lambda entry: entry.problem is not None,
+    "altered": lambda entry: entry.is_altered,
+    "salvaged": lambda entry: entry.is_salvaged,
+    "unverified": _is_unverified,
+    "stored": lambda entry: bool(entry.facts.rows),
+    "deleted": lambda entry: bool(entry.noted_rows),
+    "empty": lambda entry: bool(entry.absences),
+    "absent": lambda _: True,
+}
+COUNTED: frozenset[State] = frozenset({"restorable", "stored"})
+_REPLACED: frozenset[State] = frozenset({"stray", "damaged", "altered", "salvaged", "unverified"})
+
+_WEAKER = "some of it is unconfirmed; the exchange is asked once more"
+_UNCONFIRMED = "unconfirmed: the archive has nothing more, and no other source may be asked"
+_NO_ROWS: dict[Missing, tuple[Action, str]] = {
+    "nothing": ("skip", "nothing is due yet: no file"),
+    "explained": ("skip", "{reasons}: no file"),
+    "unconfirmed": ("skip", _UNCONFIRMED),
+}
+_ROWS: dict[Missing, tuple[Action, str]] = {
+    "nothing": ("skip", "complete"),
+    "explained": ("skip", "complete but for what the exchange does not have"),
+    "unconfirmed": ("skip", _UNCONFIRMED),
+    "weaker": ("extend", _WEAKER),
+    "tail": ("extend", "goes on from {tail:%Y-%m-%d %H:%M}"),
+    "inside": ("extend", "rows missing inside: {rows:,}, gaps: {gaps}"),
+    "edges": ("extend", "the exchange has not been heard about its edges"),
+}
+
+
+def _whole(reason: str) -> dict[Missing, tuple[Action, str]]:
+    return {**_NO_ROWS, "weaker": ("fetch", reason), "all": ("fetch", reason)}
+
+
+_STRAY: tuple[Action, str] = ("fetch", "no row can be there; put aside")
+_DAMAGED: tuple[Action, str] = ("fetch", "damaged; put aside, and no row is due in its place")
+_SHORT: tuple[Missing, ...] = ("weaker", "tail", "inside", "edges")
+# A pair that is not here cannot be: where nobody was asked, nothing is explained.
+TABLE: dict[State, dict[Missing, tuple[Action, str]]] = {
+    "restorable": {kind: _ROWS[kind] for kind in _SHORT},
+    "stray": {"nothing": _STRAY, "explained": _STRAY},
+    "damaged": {
+        **_whole("damaged; put aside and replaced by a whole one"),
+        **dict.fromkeys(_NO_ROWS, _DAMAGED),
+    },
+    "altered": _whole("its bytes are not those of its receipt; replaced by a whole one"),
+    "salvaged": _whole("what was good in a damaged file; replaced by a whole one"),
+    "unverified": _whole("no receipt tells where it came from; replaced by a whole one"),
+    "stored": _ROWS,
+    "deleted": _whole("deleted; fetched again"),
+    "empty": {**_whole("empty so far, and not looked at to its end"), "weaker": ("fetch", _WEAKER)},
+    "absent": {"nothing": _NO_ROWS["nothing"], "all": ("fetch", "not downloaded")},
+}
+
+
 def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
-    """Decide about one file: pure, from what is there and what is wanted."""
+    """Decide about one file: look its state and what is missing up in `TABLE`."""
     file = entry.file
+    entry = _lasting(entry, source)
+    until_ms = min(until_ms, file.grid_end_ms)
+    restore_until_ms = None
+    state = next(state for state, holds in STATES.items() if holds(entry))
+    if state == "restorable":
+        entry, restore_until_ms = replace(entry, is_altered=False), _noted_end_ms(entry)
+    elif state in _REPLACED and entry.end_ms is not None:
+        # What takes its place reaches at least as far.
+        until_ms = max(until_ms, min(entry.end_ms, file.grid_end_ms))
+    counted = entry if state in COUNTED else replace(entry, facts=Facts())
+    gaps = counted.gaps(restore_until_ms or until_ms)
+    is_open = unasked if source == "archive" and state != "restorable" else unexplained
+    left = is_open(file, gaps, entry.absences)
+    action, reason = TABLE[state][_missing(counted, gaps, left)]
+    if action == "skip":
+        # Where its rows came from is not needed, and a quarter of a large plan's memory.
+        return Step(
+            file, action, _filled(reason, counted, left), until_ms, replace(entry, sources=())
+        )
+    step = Step(file, action, _filled(reason, counted, left), until_ms, entry, tuple(left))
+    if restore_until_ms is not None:
+        step = replace(
+            step, until_ms=max(until_ms, restore_until_ms), restore_until_ms=restore_until_ms
+        )
+    return _estimated(replace(step, roads=_roads(step, source))) if left else step
+
+
+def _lasting(entry: CacheEntry, source: str) -> CacheEntry:
+    """The entry with the answers that need not be asked for again."""
     lasting = tuple(
         each
         for each in entry.absences
         if each.is_settled and not (each.is_alone and source == "auto")
     )
-    if len(lasting) < len(entry.absences):
-        entry = replace(entry, absences=lasting)
-    until_ms = min(until_ms, file.grid_end_ms)
-    if entry.is_restorable and (step := _restoring(entry, until_ms, source)) is not None:
-        return step
-    anew = _why_anew(entry)
-    if anew and entry.end_ms is not None:
-        # What takes its place reaches at least as far.
-        until_ms = max(until_ms, min(entry.end_ms, file.grid_end_ms))
-    there = replace(entry, facts=Facts()) if anew else entry
-    gaps = there.gaps(until_ms)
-    open_gaps = unasked if source == "archive" else unexplained
-    left = open_gaps(file, gaps, entry.absences)
-    if entry.is_stray:
-        return Step(file, "fetch", "no row can be there; put aside", until_ms, entry)
+    return entry if len(lasting) == len(entry.absences) else replace(entry, absences=lasting)
+
+
+def _noted_end_ms(entry: CacheEntry) -> int:
+    """Where the rows ended that the receipt knew."""
+    return min(entry.noted_end_ms or 0, entry.file.grid_end_ms)
+
+
+def _missing(counted: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap]) -> Missing:
+    """Of what kind the gaps are that are *left* of all *gaps*."""
+    has_rows = bool(counted.facts.rows)
     if not left:
-        # Of what stays as it is nobody asks here where it came from: a quarter of a large plan's memory.
-        return Step(file, "skip", _why_skip(entry, gaps), until_ms, replace(entry, sources=()))
-    reason = anew or (_why_extend(entry, left) if there.facts.rows else _why_fetch(entry))
-    action: Action = "extend" if there.facts.rows else "fetch"
-    step = Step(file, action, reason, until_ms, entry, tuple(left))
-    step = replace(step, roads=_roads(step, source))
-    return _estimated(step)
+        if unexplained(counted.file, gaps, counted.absences):
+            return "unconfirmed"
+        is_explained = any(gap.rows for gap in gaps) if has_rows else bool(gaps)
+        return "explained" if is_explained else "nothing"
+    if not has_rows:
+        return "weaker" if any(not each.is_proof for each in counted.absences) else "all"
+    if any(unconfirmed_by(counted, gap) for gap in left):
+        return "weaker"
+    if len(left) == 1 and left[0].start_ms == counted.facts.covered_until_ms:
+        return "tail"
+    return "inside" if any(gap.rows for gap in left) else "edges"
 
 
-def _restoring(
-    entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]
-) -> Step | None:
-    """Bring back just what an altered file lacks, up to where its rows ended; None if it lacks nothing."""
-    ended_ms = min(entry.noted_end_ms or 0, entry.file.grid_end_ms)
-    there = replace(entry, is_altered=False)
-    left = there.unexplained(ended_ms)
-    step = Step(entry.file, "extend", _why_extend(there, left), ended_ms, there, tuple(left))
-    step = replace(
-        step,
-        roads=_roads(step, source),
-        until_ms=max(until_ms, ended_ms),
-        restore_until_ms=ended_ms,
+def _filled(reason: str, counted: CacheEntry, left: Sequence[Gap]) -> str:
+    """The reason with its numbers, where it has any."""
+    if "{" not in reason:
+        return reason
+    proofs = {evidence_of(each.evidence).reason for each in counted.absences if each.is_proof}
+    inside = [gap.rows for gap in left if gap.rows]
+    tail = utc(counted.facts.covered_until_ms or 0)
+    return reason.format(
+        reasons=" and ".join(sorted(proofs)), tail=tail, rows=sum(inside), gaps=len(inside)
     )
-    return _estimated(step) if left and step.roads else None
-
-
-def _why_skip(entry: CacheEntry, gaps: Sequence[Gap]) -> str:
-    if unexplained(entry.file, gaps, entry.absences):
-        return "unconfirmed: the archive has nothing more, and no other source may be asked"
-    if not entry.facts.rows:
-        reasons = {evidence_of(each.evidence).reason for each in entry.absences if each.is_proof}
-        return f"{' and '.join(sorted(reasons)) or 'nothing is due yet'}: no file"
-    certain = sum(gap.rows or 0 for gap in gaps)
-    if certain:
-        return "complete but for what the exchange does not have"
-    return "complete"
-
-
-def _why_anew(entry: CacheEntry) -> str | None:
-    """Why what is there does not count, if it does not."""
-    if entry.problem is not None:
-        return "damaged; put aside and replaced by a whole one"
-    if entry.is_altered:
-        return "its bytes are not those of its receipt; replaced by a whole one"
-    if entry.is_salvaged:
-        return "what was good in a damaged file; replaced by a whole one"
-    is_unverified = entry.legacy or (entry.on_disk is not None and not entry.has_provenance)
-    if is_unverified and not _is_kept(entry):
-        return "no receipt tells where it came from; replaced by a whole one"
-    return None
-
-
-def _is_kept(entry: CacheEntry) -> bool:
-    """Whether an old file of trades counts itself, and is worth its size: ids that run on, all of its day."""
-    if not entry.legacy:
-        return False
-    facts, period = entry.facts, entry.file.period
-    if facts.first_id is None or facts.gaps or facts.first_ms is None or facts.last_ms is None:
-        return False
-    return period.start_ms <= facts.first_ms and facts.last_ms < period.end_ms
-
-
-def _why_fetch(entry: CacheEntry) -> str:
-    if entry.noted_rows:
-        return "deleted; fetched again"
-    if any(not each.is_proof for each in entry.absences):
-        return _WEAKER
-    return "empty so far, and not looked at to its end" if entry.absences else "not downloaded"
-
-
-def _why_extend(entry: CacheEntry, left: Sequence[Gap]) -> str:
-    tail = entry.facts.covered_until_ms
-    if any(unconfirmed_by(entry, gap) for gap in left):
-        return _WEAKER
-    if len(left) == 1 and left[0].start_ms == tail:
-        return f"goes on from {utc(tail):%Y-%m-%d %H:%M}"
-    inside = [gap for gap in left if gap.rows]
-    if not inside:
-        return "the exchange has not been heard about its edges"
-    missing = sum(gap.rows or 0 for gap in inside)
-    return f"rows missing inside: {missing:,}, gaps: {len(inside)}"
 
 
 def _roads(step: Step, source: str) -> tuple[Road, ...]:

@@ -1,8 +1,9 @@
-"""Carry out several plans as one: over one line, with one progress and one report."""
+"""Carry out plans, one or several: with one session, one progress, and a report of each."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -10,12 +11,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ares_notebook.cache.locks import sweep
 from ares_notebook.cache.store import Store
+from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
 from ares_notebook.download.plan import Plan
-from ares_notebook.download.report import DownloadReport, told
-from ares_notebook.download.run_plan import run_plan
+from ares_notebook.download.report import DownloadReport, skipped, told
 from ares_notebook.errors import AresError
 from ares_notebook.formatting import many
 from ares_notebook.runtime.progress import (
@@ -23,17 +23,31 @@ from ares_notebook.runtime.progress import (
     Progress,
     ProgressListener,
     ProgressReporter,
-    heard_by,
     shown,
 )
 from ares_notebook.runtime.tasks import Memoized
-from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     from ares_notebook.binance.rest import Rest
-    from ares_notebook.download.executor import Executor
+    from ares_notebook.download.runner import Executor
 
-__all__ = ["run_plans"]
+__all__ = ["run_plan", "run_plans"]
+
+_LOGGER = logging.getLogger("DataDownloader")
+_COUNTS = ("steps_done", "steps_total", "rows", "bytes_received", "bytes_expected")
+
+
+async def run_plan(
+    plan: Plan,
+    *,
+    on_progress: ProgressListener | None = None,
+    executor: Executor | None = None,
+) -> DownloadReport:
+    """Do what one plan says; an error that stops it as a whole is raised."""
+    [result] = await _results([plan], on_progress, executor)
+    if isinstance(result, AresError):
+        raise result
+    return result
 
 
 async def run_plans(
@@ -43,79 +57,21 @@ async def run_plans(
     executor: Executor | None = None,
 ) -> DownloadReport:
     """
-    Do what *plans* say, in their order; a plan that fails as a whole does not stop the others.
+    Do what plans of the same settings say; one that fails as a whole does not stop the others.
 
-    Plans of the same settings share one session, one budget a host and one look at the cache. As
-    many are under way at once as have, together, twice as many files to bring as there are places
-    (``max_concurrency``): small ones go side by side, and while the next large one asks what it
-    must know first, the one before it still fetches.
+    As many are under way at once as have, together, twice as many files to fetch as there are
+    slots: small ones run side by side, and while the next large one asks what it must know first,
+    the one before it still fetches.
     """
     if not plans:
         return DownloadReport()
     began = time.monotonic()
-    with shown(plans[0].settings, on_progress) as listener:
-        course = _Course(plans, listener)
-        # Of one plan among many nobody is told: no bar, no listener of the caller's.
-        with heard_by(_unheard):
-            try:
-                async with AsyncExitStack() as stack:
-                    reports = await _SideBySide(plans, course, stack, executor).reports()
-            except asyncio.CancelledError as stopped:
-                stopped.add_note(course.so_far())
-                raise
-            finally:
-                course.close()
-        course.end()
+    results = await _results(plans, on_progress, executor)
+    reports = [
+        _failed(plan, result) if isinstance(result, AresError) else result
+        for plan, result in zip(plans, results, strict=True)
+    ]
     return replace(DownloadReport.joined(reports), seconds=time.monotonic() - began)
-
-
-class _SideBySide:
-    """Several plans under way, no more of them at once than there are places for."""
-
-    def __init__(
-        self,
-        plans: Sequence[Plan],
-        course: _Course,
-        stack: AsyncExitStack,
-        executor: Executor | None,
-    ) -> None:
-        self._plans = plans
-        self._course = course
-        self._hands = executor
-        self._places = _Places(2 * max(map(self._places_of, plans)))
-        self._shared = {plan.settings: _Shared(plan.settings, stack) for plan in plans}
-        self._reports: list[DownloadReport] = [DownloadReport()] * len(plans)
-
-    async def reports(self) -> list[DownloadReport]:
-        """What became of each, in the order of the plans."""
-        async with asyncio.TaskGroup() as group:
-            for number, plan in enumerate(self._plans):
-                # Not before there is room: 500 plans of 60 files are no 30,000 tasks.
-                await self._places.take(self._tasks_of(plan))
-                group.create_task(self._one(number, plan))
-        return self._reports
-
-    async def _one(self, number: int, plan: Plan) -> None:
-        shared = self._shared[plan.settings]
-        try:
-            self._reports[number] = await run_plan(
-                replace(plan, settings=shared.quiet),
-                on_progress=lambda progress: self._course.hear(number, progress),
-                store=shared.store,
-                rest=await shared.rest() if plan.to_do else None,
-                executor=self._hands,
-            )
-        except AresError as error:
-            self._reports[number] = _failed(plan, error)
-        finally:
-            self._places.give_back(self._tasks_of(plan))
-
-    def _tasks_of(self, plan: Plan) -> int:
-        """How many tasks it will have."""
-        return max(1, min(len(plan.to_do), self._places_of(plan)))
-
-    def _places_of(self, plan: Plan) -> int:
-        return plan.settings.max_concurrency if self._hands is None else self._hands.places
 
 
 def _failed(plan: Plan, error: AresError) -> DownloadReport:
@@ -123,8 +79,86 @@ def _failed(plan: Plan, error: AresError) -> DownloadReport:
     return DownloadReport(tuple(told(step, missing=len(step.gaps), error=error) for step in steps))
 
 
-class _Places:
-    """So many places; one who waits is let in when there are enough for him."""
+async def _results(
+    plans: Sequence[Plan], on_progress: ProgressListener | None, executor: Executor | None
+) -> list[DownloadReport | AresError]:
+    """What became of each plan: its report, or the error that stopped it as a whole."""
+    slots = plans[0].settings.max_concurrency if executor is None else executor.places
+    free = _Slots(2 * slots)
+    with shown(plans[0].settings, on_progress) as listener:
+        progress = _ProgressOfAll(plans, listener)
+        async with AsyncExitStack() as stack:
+            session = _Session(plans[0], stack)
+
+            async def run(number: int, taken: int) -> DownloadReport | AresError:
+                def hear(each: Progress) -> None:
+                    progress.hear(number, each)
+
+                try:
+                    return await _run(plans[number], session, hear, executor)
+                finally:
+                    free.give_back(taken)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = []
+                    for number, plan in enumerate(plans):
+                        # Not before there is room: 500 plans of 60 files are no 30,000 tasks.
+                        taken = max(1, min(len(plan.to_do), slots))
+                        await free.take(taken)
+                        tasks.append(group.create_task(run(number, taken)))
+            except asyncio.CancelledError as stopped:
+                stopped.add_note(progress.so_far())
+                raise
+            finally:
+                progress.close()
+        progress.end()
+    return [task.result() for task in tasks]
+
+
+async def _run(
+    plan: Plan, session: _Session, on_progress: ProgressListener, executor: Executor | None
+) -> DownloadReport | AresError:
+    """Carry out one plan; where it has nothing to do, no request is made."""
+    began = time.monotonic()
+    if _LOGGER.isEnabledFor(logging.DEBUG):
+        for step in plan.steps:
+            source = f", by {step.roads[0]}" if step.roads else ""
+            _LOGGER.debug("%s: %s, since %s%s", step.file.name, step.action, step.reason, source)
+    unnoted = [step for step in plan.steps if _is_unnoted(step)]
+    try:
+        if plan.to_do or unnoted:
+            rest = await session.rest() if plan.to_do else None
+            await _import_runner()
+            from ares_notebook.download.runner import run_steps  # noqa: PLC0415 - as said there
+
+            return await run_steps(
+                plan, unnoted, session.store, rest, on_progress=on_progress, executor=executor
+            )
+        # What another market has filled is not complete, however whole it looks.
+        await asyncio.to_thread(session.store.refuse_another)
+    except AresError as error:
+        return error
+    return DownloadReport(tuple(map(skipped, plan.steps)), time.monotonic() - began)
+
+
+def _is_unnoted(step: Step) -> bool:
+    """Whether a file is complete and its receipt lost, or written for other times."""
+    entry = step.entry
+    return step.action == "skip" and entry.on_disk is not None and not entry.is_remembered
+
+
+async def _import_runner() -> None:
+    """
+    Import what carries out steps, in a thread.
+
+    Network and NumPy are slow to import: a complete cache needs neither.
+    """
+    await asyncio.to_thread(import_module, "ares_notebook.download.runner")
+
+
+class _Slots:
+    """So many slots; a plan starts when there are enough of them for it."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -141,65 +175,63 @@ class _Places:
         self._given_back.set()
 
 
-class _Shared:
-    """What plans of the same settings share: one look at the cache, one line to the exchange."""
+class _Session:
+    """What all plans share: one listing of the cache, one session with the exchange."""
 
-    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
-        self.store = Store(settings)
-        self.quiet = settings.model_copy(update={"progress": False})
+    def __init__(self, plan: Plan, stack: AsyncExitStack) -> None:
+        self.store = Store(plan.settings)
+        self._settings = plan.settings
         self._stack = stack
-        self._line: Memoized[Rest] = Memoized()
+        self._rest: Memoized[Rest] = Memoized()
 
     async def rest(self) -> Rest:
-        """The line; made for the first who has anything to do."""
-        return await self._line.get("the line", self._opened)
+        """The session, opened for the first plan that has anything to do."""
+        return await self._rest.get("the session", self._open)
 
-    async def _opened(self) -> Rest:
-        # As in `run_plan`: a complete cache needs no network, and is not kept waiting for it.
-        await asyncio.to_thread(import_module, "ares_notebook.download.runner")
-        from ares_notebook.binance.http import Transport  # noqa: PLC0415 - as said
-        from ares_notebook.binance.rest import Rest  # noqa: PLC0415 - as said
+    async def _open(self) -> Rest:
+        await _import_runner()
+        from ares_notebook.binance.http import Transport  # noqa: PLC0415 - as said there
+        from ares_notebook.binance.rest import Rest  # noqa: PLC0415 - as said there
+        from ares_notebook.cache.locks import sweep  # noqa: PLC0415 - as said there
 
         self.store.prepare()
         sweep(self.store)
-        return Rest(await self._stack.enter_async_context(Transport(self.quiet)))
+        return Rest(await self._stack.enter_async_context(Transport(self._settings)))
 
 
-def _unheard(progress: Progress) -> None:
-    """Whoever hears of all plans together need not hear of each."""
-
-
-class _Course:
-    """How far all plans are, told whenever one of them says how far it is."""
+class _ProgressOfAll:
+    """How far all plans are, reported whenever one of them reports."""
 
     def __init__(self, plans: Sequence[Plan], listener: ProgressListener | None) -> None:
-        self._teller = ProgressReporter(listener)
+        self._reporter = ProgressReporter(listener)
         self._each = [_expected(plan) for plan in plans]
         self._latest: int | None = None
         self._began = time.monotonic()
 
     def hear(self, number: int, progress: Progress) -> None:
         self._each[number], self._latest = progress, number
-        self._teller.tell(self._sum)
+        self._reporter.tell(self._sum)
 
     def end(self) -> None:
         if self._latest is not None:
-            self._teller.tell(self._sum, at_once=True)
+            self._reporter.tell(self._sum, at_once=True)
         self.close()
 
     def close(self) -> None:
-        self._teller.close()
+        self._reporter.close()
 
     def so_far(self) -> str:
-        """How far it is, for who has stopped it."""
+        """How far it is, for whoever has stopped it."""
         sums = _sums(self._each, _COUNTS)
+        every = self._each
+        what = every[0].symbol if len(every) == 1 else many(len(every), "symbol")
         return (
-            f"{many(len(self._each), 'symbol')}: {sums['steps_done']:,} of {sums['steps_total']:,} "
-            f"files were worked on, and what came is kept; run the same again to go on"
+            f"{what}: {sums['steps_done']:,} of {sums['steps_total']:,} files were worked on, and "
+            f"what came is kept; run the same again to go on"
         )
 
     def _sum(self) -> Progress:
-        """All together; what is under way is told by the one that spoke last."""
+        """All together; the file is that of the plan that reported last."""
         every = self._each
         names = dict.fromkeys(part.dataset for each in every for part in each.parts)
         parts = {
@@ -230,9 +262,6 @@ def _expected(plan: Plan) -> Progress:
     )
     total = len(plan.to_do)
     return Progress(plan.symbol, "", "", 0, total, 0, 0, 0, plan.bytes_received, 0.0, parts)
-
-
-_COUNTS = ("steps_done", "steps_total", "rows", "bytes_received", "bytes_expected")
 
 
 def _sums(every: Sequence[Progress | DatasetProgress], names: Sequence[str]) -> dict[str, Any]:

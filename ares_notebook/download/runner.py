@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from msgspec import structs
 
 from ares_notebook.binance.archive import Archive
-from ares_notebook.binance.http import Transport
+from ares_notebook.binance.rate_limit import Limit
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.locks import sweep
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.executor import Executor, LocalExecutor
-from ares_notebook.download.fetch import Sources, remember
+from ares_notebook.download.estimate import check_disk
+from ares_notebook.download.fetch import Sources, fetch_file, remember
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.preflight import by_their_clock, preflight
 from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.model.datasets import AGG_TRADES
+from ares_notebook.model.files import CacheFile
 from ares_notebook.runtime.progress import (
     DatasetProgress,
     Meter,
@@ -33,68 +35,99 @@ from ares_notebook.runtime.progress import (
     ProgressReporter,
     count,
     metered,
-    shown,
 )
+from ares_notebook.settings import Settings
 
-__all__ = ["run_steps"]
+__all__ = ["Executor", "LocalExecutor", "run_steps"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_TOLD = 3
 
 
+class Executor(Protocol):
+    """Who carries out the steps of a plan: this process, or a cluster."""
+
+    @property
+    def places(self) -> int:
+        """How many steps are worked on at once."""
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
+
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
+        """Keep to what the exchange has told of its limits."""
+
+    async def fetch_file(self, step: Step) -> StepReport:
+        """Carry out one step; requests and bytes are counted on the meter of the caller."""
+
+    async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """What there is now of *files*, of one series and in order of time, with what lies beside each."""
+
+    def check_room(self, steps: Sequence[Step]) -> None:
+        """Make sure that there is room for what *steps* will bring."""
+
+
+class LocalExecutor:
+    """Carries out steps in this process, in the cache itself."""
+
+    def __init__(self, settings: Settings, roads: Sources, store: Store) -> None:
+        self.places = settings.max_concurrency
+        self.keeps_files = True
+        self._settings = settings
+        self._roads = roads
+        self._store = store
+
+    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
+        """As `Executor` says; the session of this process knows them already."""
+
+    async def fetch_file(self, step: Step) -> StepReport:
+        """As `Executor` says."""
+        return await fetch_file(step, self._roads, self._store)
+
+    async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """As `Executor` says."""
+        return await asyncio.to_thread(entries_of, self._store, files)
+
+    def check_room(self, steps: Sequence[Step]) -> None:
+        """As `Executor` says."""
+        check_disk(steps, self._settings)
+
+
 async def run_steps(
     plan: Plan,
-    forgotten: Sequence[Step],
+    unnoted: Sequence[Step],
     store: Store,
+    rest: Rest | None,
     *,
-    on_progress: ProgressListener | None = None,
-    executor: Executor | None = None,
-    rest: Rest | None = None,
+    on_progress: ProgressListener,
+    executor: Executor | None,
 ) -> DownloadReport:
-    """Carry out a plan in which there is something to do."""
-    began = time.monotonic()
-    if plan.to_do:
-        store.prepare()
-        if rest is None:
-            sweep(store)
-    if forgotten:
-        await _remember_all(forgotten, store)
-    with shown(plan.settings, on_progress) as listener:
-        work = _Work(plan, store, ProgressReporter(listener), began, executor)
-        if plan.to_do:
-            try:
-                async with _line(plan, rest) as line:
-                    await work.do(line)
-            except asyncio.CancelledError as stopped:
-                stopped.add_note(work.so_far())
-                raise
-            finally:
-                work.reporter.close()
-    return work.report()
+    """Carry out a plan in which there is something to do, or to note."""
+    if unnoted:
+        await _note_all(unnoted, store)
+    run = _PlanRun(plan, store, ProgressReporter(on_progress), time.monotonic(), executor)
+    if rest is not None:
+        try:
+            await run.do(rest)
+        finally:
+            run.close()
+    return run.report()
 
 
-@asynccontextmanager
-async def _line(plan: Plan, shared: Rest | None) -> AsyncIterator[Rest]:
-    if shared is not None:
-        yield shared
-        return
-    async with Transport(plan.settings) as transport:
-        yield Rest(transport)
-
-
-async def _remember_all(forgotten: Sequence[Step], store: Store) -> None:
+async def _note_all(unnoted: Sequence[Step], store: Store) -> None:
     """Note what had to be looked into; a disk that takes no note makes no file less complete."""
     store.refuse_another()
     try:
         store.prepare()
-        for step in forgotten:
+        for step in unnoted:
             await remember(step, store)
     except CacheError as error:
         _LOGGER.warning("what was measured is not noted, and is measured anew: %s", error)
 
 
 @dataclass(slots=True)
-class _Work:
+class _PlanRun:
     """One plan under way: what is shared by its steps, and what has become of them."""
 
     plan: Plan
@@ -246,13 +279,10 @@ class _Work:
         self.results[step.file.name] = replace(result, requests=requests, bytes_received=received)
         self._tell(step)
 
-    def so_far(self) -> str:
-        """How far it is, for who has stopped it."""
-        done = sum(each.error is None for each in self.results.values())
-        return (
-            f"{self.plan.symbol}: {done:,} of {len(self.plan.to_do):,} files were done, and are "
-            f"kept; run the same again to go on"
-        )
+    def close(self) -> None:
+        """Report how far it has come, and nothing more."""
+        self._tell(None, at_once=True)
+        self.reporter.close()
 
     def report(self) -> DownloadReport:
         """What became of all steps, in the plan's order."""

@@ -9,7 +9,7 @@ from functools import partial
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plan import run_plan
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings

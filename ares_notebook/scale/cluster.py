@@ -22,8 +22,7 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, record_run
-from ares_notebook.download.run_plan import run_plan
-from ares_notebook.download.run_plans import run_plans
+from ares_notebook.download.run_plans import run_plan, run_plans
 from ares_notebook.download.universe import UniversePlan
 from ares_notebook.errors import BadArgument, UnfitEnvironment, WorkerLost
 from ares_notebook.runtime.loop import run

@@ -42,7 +42,7 @@ def carried_out(
 ) -> tuple[ares.DownloadReport, float]:
     """The report, and how long it took when the cluster was there."""
     if not workers:
-        from ares_notebook.download.run_plan import run_plan
+        from ares_notebook.download.run_plans import run_plan
 
         began = time.perf_counter()
         return ares.run(run_plan(plan)), time.perf_counter() - began

@@ -140,7 +140,9 @@ def test_a_command_that_is_stopped_at_work(exchange, settings, number, requests)
 
     assert status == 128 + number
     assert said[0] == STOPPED
-    assert said[1].endswith(" of 5 files were done, and are kept; run the same again to go on")
+    assert said[1].endswith(
+        " of 5 files were worked on, and what came is kept; run the same again to go on"
+    )
     assert len(said) == 2
     assert_clean(settings)
 
@@ -159,7 +161,9 @@ def test_a_script_that_is_stopped_at_work(exchange, settings, tmp_path, number, 
     assert status == -number
     assert said[0] == {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
     assert said[1].startswith("BTCUSDT: ")
-    assert said[1].endswith(" of 5 files were done, and are kept; run the same again to go on")
+    assert said[1].endswith(
+        " of 5 files were worked on, and what came is kept; run the same again to go on"
+    )
     assert len(said) == 2
     assert_clean(settings)
 
@@ -199,7 +203,9 @@ def test_a_script_that_waits_for_a_job(exchange, settings, tmp_path, number):
 
     assert status == -number
     assert said[0] == {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}[number]
-    assert said[1].endswith(" of 5 files were done, and are kept; run the same again to go on")
+    assert said[1].endswith(
+        " of 5 files were worked on, and what came is kept; run the same again to go on"
+    )
     assert len(said) == 2
     assert_clean(settings)
 
