@@ -16,8 +16,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plans import run_plan
+from ares_notebook.download.run_info import RunInfo, plan_and_run
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
@@ -84,8 +83,9 @@ async def repair_gaps(
     make = partial(
         plan_repair, symbol, interval, start=start, end=end, settings=chosen, recheck=recheck
     )
-    plan = await planned(RunInfo("repair", chosen, str(symbol), interval or ""), make)
-    return await record_run(RunInfo.of("repair", plan), run_plan(plan, on_progress=on_progress))
+    return await plan_and_run(
+        RunInfo("repair", chosen, str(symbol), interval or ""), make, on_progress
+    )
 
 
 def plan_repair(

@@ -15,14 +15,24 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from ares_notebook.cache.history import Ending, Run, RunOutcome, note_run
 from ares_notebook.download.plan import Plan
+from ares_notebook.download.report import DownloadReport
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.formatting import named
 from ares_notebook.runtime.notify import notify
-from ares_notebook.runtime.progress import Meter, metered
+from ares_notebook.runtime.progress import Meter, ProgressListener, metered
 from ares_notebook.runtime.tasks import cancellable, uninterrupted
 from ares_notebook.settings import Event, Settings
 
-__all__ = ["Notification", "RunInfo", "notification_of", "planned", "prepared", "record_run"]
+__all__ = [
+    "Notification",
+    "RunInfo",
+    "notification_of",
+    "plan_and_run",
+    "planned",
+    "prepared",
+    "record_run",
+]
 
 # Who has cancelled a run knows that he has.
 _EVENTS: dict[Ending, Event] = {
@@ -95,7 +105,7 @@ class RunInfo:
 
     @classmethod
     def of(cls, what: str, *plans: Plan) -> Self:
-        """The errand of carrying out some plans, at least one."""
+        """What a run of some plans, at least one, is about."""
         names = (step.file.dataset.name for plan in plans for step in plan.steps)
         return cls(
             what,
@@ -119,6 +129,15 @@ async def record_run(run_info: RunInfo, work: Coroutine[Any, Any, _R]) -> _R:
     report = await _awaited(run, work)
     await run.end(report.outcome, str(report))
     return report
+
+
+async def plan_and_run(
+    run_info: RunInfo, make: Callable[[], Plan], on_progress: ProgressListener | None = None
+) -> DownloadReport:
+    """Make a plan in a thread and carry it out, as one run."""
+    plan = await planned(run_info, make)
+    work = run_plan(plan, on_progress=on_progress)
+    return await record_run(RunInfo.of(run_info.what, plan), work)
 
 
 async def planned(run_info: RunInfo, make: Callable[[], _P]) -> _P:

@@ -8,8 +8,7 @@ from functools import partial
 
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plans import run_plan
+from ares_notebook.download.run_info import RunInfo, plan_and_run
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
@@ -263,5 +262,6 @@ async def _downloaded(
         settings=chosen,
         datasets=datasets,
     )
-    plan = await planned(RunInfo("download", chosen, str(symbol), interval or ""), make)
-    return await record_run(RunInfo.of("download", plan), run_plan(plan, on_progress=on_progress))
+    return await plan_and_run(
+        RunInfo("download", chosen, str(symbol), interval or ""), make, on_progress
+    )
