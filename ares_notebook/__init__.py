@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
-    from ares_notebook.model.time import get_daily_periods, get_monthly_periods
+    from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet.export import ParquetReport, to_parquet
     from ares_notebook.plots.coverage import plot_coverage, plot_gaps
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
@@ -139,8 +139,8 @@ _HOMES = {
     "fetch_missing_data": "step1",
     "find_gaps": "cache.coverage",
     "fingerprint": "quality.fingerprint",
-    "get_daily_periods": "model.time",
-    "get_monthly_periods": "model.time",
+    "get_daily_periods": "model.window",
+    "get_monthly_periods": "model.window",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_futures": "load",

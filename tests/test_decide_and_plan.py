@@ -322,7 +322,10 @@ def test_a_plan_prints_what_it_will_do(plan):
     """Action, count, first and last file, reason and road stand in a line; the last line sums up."""
     lines = str(plan(datasets=("klines",))).splitlines()
 
-    assert lines[0].startswith("Plan for BTCUSDT 1h, 2025-01-27 to 2025-03-05 06:00 UTC, into ")
+    assert lines[0].startswith(
+        "Plan for BTCUSDT 1h: 2025-01-27 17:24 → 2025-03-05 06:00 UTC, end exclusive, 36.5 days "
+        "(whole files, from 2025-01-01); into "
+    )
     assert "fetch" in lines[1]
     assert "2 files" in lines[1]
     assert "klines_BTCUSDT_1h_2025-01" in lines[1]

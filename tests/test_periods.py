@@ -14,13 +14,17 @@ from ares_notebook.model.time import (
     Period,
     as_utc,
     cut_periods,
-    get_daily_periods,
-    get_monthly_periods,
-    lookback_start,
     month_of,
     period_of,
     to_ms,
     utc,
+)
+from ares_notebook.model.window import (
+    get_daily_periods,
+    get_monthly_periods,
+    lookback_start,
+    window_in_words,
+    window_of,
 )
 
 _DAY = timedelta(days=1)
@@ -154,3 +158,84 @@ def test_a_period_unpacks_and_counts():
     assert isinstance(period, Period)
     assert (end - start).days == 29
     assert period.end_ms - period.start_ms == 29 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("lookback", "start"),
+    [
+        ("6 months", "2024-08-28"),
+        ("1 month", "2025-01-28"),
+        ("6mo", "2024-08-28"),
+        ("2 years", "2023-02-28"),
+        ("1y", "2024-02-28"),
+        ("0.5 years", "2024-08-28"),
+        ("90d", "2024-11-30"),
+        ("90 Days", "2024-11-30"),
+        ("2 weeks", "2025-02-14"),
+        ("36h", "2025-02-26T12:00"),
+        (timedelta(days=1, hours=6), "2025-02-26T18:00"),
+    ],
+)
+def test_a_lookback_is_read_as_people_write_it(lookback, start):
+    """Months and years step by the calendar, weeks, days and hours have their length."""
+    assert lookback_start(as_utc("2025-02-28"), lookback) == as_utc(start)
+
+
+@pytest.mark.parametrize(
+    ("lookback", "words"),
+    [
+        ("6m", '"6 months"'),
+        ("30min", '"6 months"'),
+        ("5", "years as a number"),
+        ("soon", "years as a number"),
+        ("0 days", "above zero"),
+        ("1.5 months", "months are whole"),
+        ("-3 days", "years as a number"),
+        (timedelta(0), "above zero"),
+        ("9999 years", "before 1970"),
+        ("99999999999999999999 days", "before 1970"),
+    ],
+)
+def test_a_lookback_in_words_that_cannot_be_meant_is_refused(lookback, words):
+    """The message shows what was given, and how a lookback is written."""
+    with pytest.raises(BadArgument, match=words) as error:
+        lookback_start(as_utc("2025-02-28"), lookback)
+
+    assert repr(lookback) in str(error.value)
+
+
+def test_a_start_says_the_same_as_a_lookback():
+    """A window begins at *start*, or *lookback* before its end."""
+    assert window_of("1 month", None, "2025-03-01") == window_of(None, "2025-02-01", "2025-03-01")
+
+
+@pytest.mark.parametrize(
+    ("lookback", "start", "words"),
+    [
+        (None, None, "say how far back"),
+        (1, "2024-01-01", "give one"),
+        (None, "2025-03-01", "not before the end"),
+        (None, "1969-12-31", "outside the years 1970"),
+    ],
+)
+def test_a_window_that_cannot_be_meant_is_refused(lookback, start, words):
+    """A beginning is said once, and lies before the end."""
+    with pytest.raises(BadArgument, match=words):
+        window_of(lookback, start, "2025-03-01")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2024-09-01", "2025-03-01", "2024-09-01 → 2025-03-01 UTC, end exclusive, 181 days"),
+        ("2025-03-01", "2025-03-02", "2025-03-01 → 2025-03-02 UTC, end exclusive, 1 day"),
+        (
+            "2025-03-01",
+            "2025-03-02T12:30",
+            "2025-03-01 → 2025-03-02 12:30 UTC, end exclusive, 1.5 days",
+        ),
+    ],
+)
+def test_a_window_is_shown_with_its_length(start, end, words):
+    """Days without their midnight, hours where there are some, and how many days it is."""
+    assert window_in_words(as_utc(start), as_utc(end)) == words

@@ -21,7 +21,8 @@ from ares_notebook.formatting import block, line, table
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.symbols import Listed, Market, Universe, validate_symbol
-from ares_notebook.model.time import Period, as_utc, lookback_start, to_ms, utc, validate_interval
+from ares_notebook.model.time import Period, as_utc, to_ms, utc, validate_interval
+from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from ares_notebook.binance.archive import Archive
 
-__all__ = ["Plan", "Wanted", "make_plan", "plan_downloads", "settle_end"]
+__all__ = ["Plan", "Wanted", "make_plan", "plan_downloads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,13 @@ class Plan:
 
     def _headline(self) -> str:
         what = " ".join(filter(None, (self.symbol, self.interval)))
-        when = f"{self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC"
-        return f"Plan for {what}, {when}, into {self.settings.cache_dir}"
+        when = window_in_words(self.start, self.end)
+        return f"Plan for {what}: {when}{self._widened()}; into {self.settings.cache_dir}"
+
+    def _widened(self) -> str:
+        """Where the first file begins, if that is before the window."""
+        first = min((step.file.period.start for step in self.steps), default=self.start)
+        return "" if first >= self.start else f" (whole files, from {first:%Y-%m-%d})"
 
 
 def _groups(steps: Iterable[Step]) -> list[list[Step]]:
@@ -195,8 +201,9 @@ def _in_words(group: Sequence[Step]) -> str:
 def plan_downloads(
     symbol: str,
     interval: str | None,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
@@ -211,7 +218,7 @@ def plan_downloads(
     symbol : str
     interval : str or None
         Needed where *datasets* holds ``"klines"``.
-    lookback_years, end, settings, datasets
+    lookback_years, start, end, settings, datasets
         As in `download_all_data`.
 
     Returns
@@ -235,21 +242,8 @@ def plan_downloads(
     (7, 'fetch', 'not downloaded')
     """
     chosen = settings or Settings()
-    stop = settle_end(end)
-    window = Period(lookback_start(stop, lookback_years), stop)
+    window = window_of(lookback_years, start, end)
     return make_plan(symbol, interval, window, chosen, datasets)
-
-
-def settle_end(end: datetime | date | str | None) -> datetime:
-    """The end of a download: *end*, or now."""
-    now = datetime.now(UTC)
-    if end is None:
-        return now
-    stop = as_utc(end)
-    if stop > now:
-        msg = f"end={end!r} is in the future; leave it out to mean now"
-        raise BadArgument(msg)
-    return stop
 
 
 def make_plan(

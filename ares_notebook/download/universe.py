@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
-from ares_notebook.download.plan import Plan, Wanted, make_plan, settle_end
+from ares_notebook.download.plan import Plan, Wanted, make_plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, prepared, record_run
 from ares_notebook.download.run_plans import run_plans
@@ -21,7 +21,8 @@ from ares_notebook.formatting import block, line, many, named, size_in_words, ta
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import Listed, Market, Universe
-from ares_notebook.model.time import Period, lookback_start, validate_interval
+from ares_notebook.model.time import Period, validate_interval
+from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.runtime.progress import ProgressListener, counted
 from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings
@@ -167,8 +168,8 @@ class UniversePlan:
 
     def _headline(self) -> str:
         what = " ".join(filter(None, (many(len(self), "symbol"), self.interval)))
-        when = f"{self.start:%Y-%m-%d} to {self.end:%Y-%m-%d %H:%M} UTC"
-        return f"Plan for {what}, {when}, into {self.settings.cache_dir}"
+        when = window_in_words(self.start, self.end)
+        return f"Plan for {what}: {when}; into {self.settings.cache_dir}"
 
     def _rest(self) -> list[str]:
         more = len(self) - _MOST_LINES
@@ -193,8 +194,9 @@ def _told(plan: Plan) -> tuple[str, str, str, str]:
 def plan_universe(
     symbols: Sequence[str] | pd.DataFrame,
     interval: str | None,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
@@ -214,7 +216,7 @@ def plan_universe(
         Names, or a table of `list_symbols`, or some of its rows.
     interval : str or None
         Needed where *datasets* holds ``"klines"``.
-    lookback_years, end, settings, datasets
+    lookback_years, start, end, settings, datasets
         As in `download_all_data`.
 
     Returns
@@ -237,8 +239,8 @@ def plan_universe(
     BTCUSDT      2    59
     ETHUSDT      2    59
     """
-    wanted, chosen, stop = Wanted.of(symbols), settings or Settings(), settle_end(end)
-    window = Period(lookback_start(stop, lookback_years), stop)
+    wanted, chosen = Wanted.of(symbols), settings or Settings()
+    window = window_of(lookback_years, start, end)
     names = [datasets] if isinstance(datasets, str) else list(datasets)
     kinds = {dataset_named(name) for name in names}
     if not kinds:
@@ -367,8 +369,9 @@ def _table(found: Sequence[Listed], market: Market, until: date | None) -> pd.Da
 async def download_universe(
     symbols: Sequence[str] | pd.DataFrame | Universe,
     interval: str | None,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
@@ -386,7 +389,7 @@ async def download_universe(
     symbols : sequence of str, pandas.DataFrame or Universe
         Names; a table of `list_symbols`, or some of its rows, whose days bound what is
         asked for; or which symbols are meant, to be listed first.
-    interval, lookback_years, end, settings, datasets, on_progress
+    interval, lookback_years, start, end, settings, datasets, on_progress
         As in `download_all_data`.
 
     Returns
@@ -415,7 +418,13 @@ async def download_universe(
     (True, ['klines_ETHBTC_1d_2024-11.csv', 'klines_ETHBTC_1d_2024-12.csv'])
     """
     made = await planned_universe(
-        symbols, interval, lookback_years, end=end, settings=settings, datasets=datasets
+        symbols,
+        interval,
+        lookback_years,
+        start=start,
+        end=end,
+        settings=settings,
+        datasets=datasets,
     )
     return await run_universe(made, on_progress=on_progress)
 
@@ -423,8 +432,9 @@ async def download_universe(
 async def planned_universe(
     symbols: Sequence[str] | pd.DataFrame | Universe,
     interval: str | None,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None,
     settings: Settings | None,
     datasets: Sequence[str],
@@ -438,6 +448,7 @@ async def planned_universe(
         symbols,
         interval,
         lookback_years,
+        start=start,
         end=end,
         settings=chosen,
         datasets=datasets,

@@ -10,6 +10,7 @@ from ares_notebook.download.plan import plan_downloads
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, plan_and_run
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
+from ares_notebook.model.window import Lookback
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
 
@@ -24,8 +25,9 @@ __all__ = [
 async def download_all_data(
     symbol: str,
     interval: str,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
@@ -44,9 +46,12 @@ async def download_all_data(
         Such as ``"BTCUSDT"``; lower case is welcome.
     interval : str
         Of the k-lines, ``"1s"`` to ``"1M"``.
-    lookback_years : float
-        How far back from *end*: whole years by the calendar, a fraction at 365.25 days a
-        year. The start is widened to that of its file (a month; for trades a day).
+    lookback_years : float, str or timedelta, optional
+        How far back from *end*: years as a number (whole ones by the calendar, a fraction at
+        365.25 days a year), ``"6 months"``, ``"90d"``, or a timedelta. The start is widened
+        to that of its file (a month; for trades a day).
+    start : datetime, date or str, optional
+        Where to begin, in place of a lookback.
     end : datetime, date or str, optional
         Nothing with a time at or after it is stored or asked for; a date, or an ISO text
         without a zone, is UTC. Defaults to now.
@@ -87,6 +92,7 @@ async def download_all_data(
         symbol,
         interval,
         lookback_years,
+        start=start,
         end=end,
         settings=settings,
         datasets=datasets,
@@ -97,8 +103,9 @@ async def download_all_data(
 async def download_klines_data(
     symbol: str,
     interval: str,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     on_progress: ProgressListener | None = None,
@@ -111,7 +118,7 @@ async def download_klines_data(
 
     Parameters
     ----------
-    symbol, interval, lookback_years, end, settings, on_progress
+    symbol, interval, lookback_years, start, end, settings, on_progress
         As there.
 
     Returns
@@ -137,6 +144,7 @@ async def download_klines_data(
         symbol,
         interval,
         lookback_years,
+        start=start,
         end=end,
         settings=settings,
         datasets=("klines",),
@@ -146,8 +154,9 @@ async def download_klines_data(
 
 async def download_agg_trades_data(
     symbol: str,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     on_progress: ProgressListener | None = None,
@@ -160,7 +169,7 @@ async def download_agg_trades_data(
 
     Parameters
     ----------
-    symbol, lookback_years, end, settings, on_progress
+    symbol, lookback_years, start, end, settings, on_progress
         As there.
 
     Returns
@@ -186,6 +195,7 @@ async def download_agg_trades_data(
         symbol,
         None,
         lookback_years,
+        start=start,
         end=end,
         settings=settings,
         datasets=(AGG_TRADES.name,),
@@ -195,8 +205,9 @@ async def download_agg_trades_data(
 
 async def download_futures_data(
     symbol: str,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     on_progress: ProgressListener | None = None,
@@ -209,7 +220,7 @@ async def download_futures_data(
 
     Parameters
     ----------
-    symbol, lookback_years, end, settings, on_progress
+    symbol, lookback_years, start, end, settings, on_progress
         As there.
 
     Returns
@@ -235,6 +246,7 @@ async def download_futures_data(
         symbol,
         None,
         lookback_years,
+        start=start,
         end=end,
         settings=settings,
         datasets=(FUTURES.name,),
@@ -245,8 +257,9 @@ async def download_futures_data(
 async def _downloaded(
     symbol: str,
     interval: str | None,
-    lookback_years: float,
+    lookback_years: Lookback | None = None,
     *,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None,
     settings: Settings | None,
     datasets: Sequence[str],
@@ -258,6 +271,7 @@ async def _downloaded(
         symbol,
         interval,
         lookback_years,
+        start=start,
         end=end,
         settings=chosen,
         datasets=datasets,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
-from numbers import Real
 from typing import Literal, NamedTuple
 
 from ares_notebook.errors import BadArgument
@@ -17,10 +16,7 @@ __all__ = [
     "Period",
     "as_utc",
     "cut_periods",
-    "get_daily_periods",
-    "get_monthly_periods",
     "interval_text",
-    "lookback_start",
     "month_of",
     "next_open_ms",
     "opens_between",
@@ -59,8 +55,6 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-# Whoever means more means something else.
-_MOST_YEARS = 10_000
 # Stamps count from 1970; what follows the last month of 9999 Python cannot say.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,143 +126,6 @@ def period_of(cut: Cut, moment: datetime) -> Period:
         return month_of(moment)
     start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return Period(start, start + _DAY)
-
-
-def lookback_start(end: datetime, lookback_years: float) -> datetime:
-    """
-    The moment *lookback_years* before *end*.
-
-    Whole years step by the calendar (29 February becomes the 28th); a fraction counts 365.25 days a
-    year.
-    """
-    years = _positive(lookback_years)
-    try:
-        if years == int(years):
-            year = end.year - int(years)
-            try:
-                start = end.replace(year=year)
-            except ValueError:
-                start = end.replace(year=year, day=28)
-        else:
-            start = end - timedelta(days=365.25 * years)
-    except (ValueError, OverflowError) as error:
-        raise BadArgument(_too_far(lookback_years)) from error
-    if start < _EPOCH:
-        raise BadArgument(_too_far(lookback_years))
-    return start
-
-
-def _too_far(lookback_years: float) -> str:
-    return (
-        f"lookback_years={lookback_years!r} reaches before 1970; Binance's history begins in 2017"
-    )
-
-
-def _positive(lookback_years: float) -> float:
-    number = isinstance(lookback_years, Real) and not isinstance(lookback_years, bool)
-    # Compared first: a huge int has no float to ask whether it is finite.
-    if number and _MOST_YEARS <= lookback_years < float("inf"):
-        raise BadArgument(_too_far(lookback_years))
-    if not number or not 0 < lookback_years < _MOST_YEARS:
-        msg = f"lookback_years={lookback_years!r} must be a number above zero, such as 5 or 0.25"
-        raise BadArgument(msg)
-    return float(lookback_years)
-
-
-def get_monthly_periods(
-    years_back: float,
-    start_from_date: datetime | date | str | None = None,
-    *,
-    end: datetime | date | str | None = None,
-) -> list[Period]:
-    """
-    Cut the lookback into UTC calendar months, oldest first.
-
-    The first month is taken whole, so that its cache file is the same whatever
-    day it was asked for; the last one ends at *end* and may still be growing.
-
-    Parameters
-    ----------
-    years_back : float
-        How far back to reach: whole years by the calendar, a fraction at 365.25 days a
-        year.
-    start_from_date : datetime, date or str, optional
-        Reach back no further than the month of this.
-    end : datetime, date or str, optional
-        The end of the lookback (exclusive, UTC). Defaults to the present.
-
-    Returns
-    -------
-    list of Period
-        ``(start, end)`` pairs, aware UTC, half-open.
-
-    Raises
-    ------
-    BadArgument
-        If the lookback is not a positive number or a moment is naive.
-
-    Examples
-    --------
-    >>> for start, end in get_monthly_periods(0.1, end="2024-03-05"):
-    ...     print(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}")
-    2024-01-01 to 2024-02-01
-    2024-02-01 to 2024-03-01
-    2024-03-01 to 2024-03-05
-    """
-    return _cut("month", years_back, start_from_date, end)
-
-
-def get_daily_periods(
-    years_back: float,
-    start_from_date: datetime | date | str | None = None,
-    *,
-    end: datetime | date | str | None = None,
-) -> list[Period]:
-    """
-    Cut the lookback into UTC days, oldest first.
-
-    The first day is taken whole; the last one ends at *end*. The same rule as
-    that of the months, so that all datasets end at one moment.
-
-    Parameters
-    ----------
-    years_back : float
-        How far back to reach, as in `get_monthly_periods`.
-    start_from_date : datetime, date or str, optional
-        Reach back no further than the day of this.
-    end : datetime, date or str, optional
-        The end of the lookback (exclusive, UTC). Defaults to the present.
-
-    Returns
-    -------
-    list of Period
-        ``(start, end)`` pairs, aware UTC, half-open.
-
-    Raises
-    ------
-    BadArgument
-        If the lookback is not a positive number or a moment is naive.
-
-    Examples
-    --------
-    >>> days = get_daily_periods(1, "2024-02-28", end="2024-03-01T06:00")
-    >>> [f"{start:%m-%d}" for start, end in days]
-    ['02-28', '02-29', '03-01']
-    """
-    return _cut("day", years_back, start_from_date, end)
-
-
-def _cut(
-    cut: Cut,
-    years_back: float,
-    start_from_date: datetime | date | str | None,
-    end: datetime | date | str | None,
-) -> list[Period]:
-    last = datetime.now(UTC) if end is None else as_utc(end)
-    first = lookback_start(last, years_back)
-    if start_from_date is not None:
-        first = max(first, as_utc(start_from_date, "start_from_date"))
-    return cut_periods(cut, first, last)
 
 
 def cut_periods(cut: Cut, first: datetime, last: datetime) -> list[Period]:
