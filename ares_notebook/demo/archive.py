@@ -238,25 +238,22 @@ class S3Archive:
 
     def _zip(self, key: str) -> bytes | None:
         """A zip file, made once even if many ask for it at once."""
+        zips = self._zips
         with self._lock:
             building = self._building.setdefault(key, threading.Lock())
         with building:
             with self._lock:
-                if key in self._zips:
-                    self._zips.move_to_end(key)
-                    return self._zips[key]
+                if key in zips:
+                    zips.move_to_end(key)
+                    return zips[key]
             body = self._files.build(key)
             if body is not None:
                 with self._lock:
-                    self._zips[key] = body
+                    zips[key] = body
                     # What was not asked for longest goes first.
-                    while self._size() > self._memory_bytes and len(self._zips) > 1:
-                        self._zips.popitem(last=False)
+                    while sum(map(len, zips.values())) > self._memory_bytes and len(zips) > 1:
+                        zips.popitem(last=False)
             return body
-
-    def _size(self) -> int:
-        """Bytes of all zip files in memory."""
-        return sum(map(len, self._zips.values()))
 
     def _checksum(self, key: str) -> bytes | None:
         """A checksum file: the recorded one, or one in the same form."""

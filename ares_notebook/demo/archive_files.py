@@ -158,9 +158,9 @@ def _trade_texts(source: TradeGenerator, first_ms: int, end_ms: int) -> Iterator
 # formula that costs little, rows times the compressed size of a row in a sample of that year,
 # and the file is padded to it.
 
-# What a row may be longer than in the sample, and a file besides its rows.
+# What a row may be longer than in the sample, and the headers of a file.
 _MARGIN = 1.06
-_FRAME_BYTES = 320
+_HEADER_BYTES = 320
 # Seconds hold more or fewer trades from day to day, and those without one cost next to nothing.
 _SECONDS_MARGIN = 1.25
 # Rows that a sample has at the most; fewer for a file that has fewer.
@@ -180,51 +180,34 @@ def _size(key: str, trades_per_day: int) -> int:
     first_ms, end_ms = ms_of(start), ms_of(end)
     if folder.kind == "fundingRate":
         return len(pack(member_name(key), _chunks(folder, source, first_ms, end_ms)))
-    margin = _MARGIN
+    interval = folder.rest_interval
     if folder.kind == "aggTrades":
         rows = first_id_of_day(source, end_ms // DAY) - first_id_of_day(source, first_ms // DAY)
-        row_bytes = _trade_bytes(source, start.year)
     else:
-        interval = folder.rest_interval
         # Halts are not counted: they leave rows out, and the announcement is an upper bound.
         rows = -(-(end_ms - first_ms) // INTERVALS[interval])
-        row_bytes = _kline_bytes(source, interval, start.year, min(rows, _SAMPLE_ROWS))
-        margin = _SECONDS_MARGIN if interval == "1s" else _MARGIN
-    return int(rows * row_bytes * margin) + _FRAME_BYTES
+    row_bytes = _row_bytes(source, interval, start.year, min(rows, _SAMPLE_ROWS))
+    margin = _SECONDS_MARGIN if interval == "1s" else _MARGIN
+    return int(rows * row_bytes * margin) + _HEADER_BYTES
 
 
 @lru_cache(maxsize=4_096)
-def _kline_bytes(source: TradeGenerator, interval: str, year: int, rows: int) -> float:
-    """Compressed size of a k-line, in a file of so many rows."""
-    day = _sample_day_ms(source, year)
-    # Seconds differ by the hour: most are flat at night. Longer ones do not.
-    hours = (0, 6, 12, 18) if interval == "1s" else (0,)
-    texts = []
-    for hour in hours:
-        first = open_of(interval, day + hour * HOUR)
-        end = first + max(rows * INTERVALS[interval], MINUTE)
-        texts.append(b"".join(_kline_texts(source, interval, first, end)))
-    return _row_bytes(texts)
-
-
-@lru_cache(maxsize=1_024)
-def _trade_bytes(source: TradeGenerator, year: int) -> float:
-    """Compressed size of a trade."""
-    day = _sample_day_ms(source, year)
-    return _row_bytes([next(_trade_texts(source, day, day + DAY))])
-
-
-def _sample_day_ms(source: TradeGenerator, year: int) -> int:
-    """Start of a day in the middle of that part of a year in which there were trades."""
+def _row_bytes(source: TradeGenerator, interval: str, year: int, rows: int) -> float:
+    """Compressed size of a k-line, in a file of so many rows, or without an interval of a trade."""
+    # A day in the middle of that part of the year in which there were trades.
     first, end = (ms_of(moment_of(0).replace(year=each)) for each in (year, year + 1))
     instrument = source.instrument
-    return (max(first, instrument.first_ms) + min(end, instrument.end_ms)) // 2 // DAY * DAY
-
-
-def _row_bytes(texts: list[bytes]) -> float:
-    """Compressed size of a row of some texts."""
-    rows = sum(text.count(b"\n") for text in texts)
-    return sum(len(zlib.compress(text, 1)) for text in texts) / max(rows, 1)
+    day = (max(first, instrument.first_ms) + min(end, instrument.end_ms)) // 2 // DAY * DAY
+    if interval:
+        length = max(rows * INTERVALS[interval], MINUTE)
+        # Seconds differ by the hour: most are flat at night. Longer ones do not.
+        hours = (0, 6, 12, 18) if interval == "1s" else (0,)
+        opens = [open_of(interval, day + hour * HOUR) for hour in hours]
+        texts = [b"".join(_kline_texts(source, interval, at, at + length)) for at in opens]
+    else:
+        texts = [next(_trade_texts(source, day, day + DAY))]
+    sample_rows = sum(text.count(b"\n") for text in texts)
+    return sum(len(zlib.compress(text, 1)) for text in texts) / max(sample_rows, 1)
 
 
 # --- zip files ---
@@ -244,10 +227,10 @@ _REGULAR_FILE = 0o100644 << 16
 
 def pack(member: str, chunks: Chunks, size: int | None = None) -> bytes:
     """Make a zip file of one deflated member: the same bytes every time, padded to *size*."""
-    frame = _LOCAL.size + _CENTRAL.size + _END.size + 2 * len(member.encode()) + len(_FINAL_BLOCK)
+    headers = _LOCAL.size + _CENTRAL.size + _END.size + 2 * len(member.encode()) + len(_FINAL_BLOCK)
     for level in _COMPRESSION_LEVELS:
         body, crc, length = _deflate(chunks(), level)
-        spare = 0 if size is None else size - frame - len(body)
+        spare = 0 if size is None else size - headers - len(body)
         if spare >= 0:
             blocks, comment = divmod(spare, len(_EMPTY_BLOCK))
             body += _EMPTY_BLOCK * blocks + _FINAL_BLOCK

@@ -92,7 +92,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # A wrong one is told where it is written, not at a request that nobody watches.
+        # Raised here, a wrong pattern shows where it is written, and not in the thread of the server.
         try:
             re.compile(self.pattern)
         except re.error as error:
@@ -100,7 +100,7 @@ class Fault:
             raise ValueError(msg) from error
 
     def applies_to(self, target: str) -> bool:
-        """Count a request if it matches, and tell whether it suffers."""
+        """Count a request if it matches, and tell whether the fault applies to it."""
         if not re.search(self.pattern, target):
             return False
         self.seen += 1
@@ -140,7 +140,7 @@ class Fault:
 
 
 def first_fault(faults: list[Fault], target: str) -> Fault | None:
-    """The first fault that a request suffers; the ones after it do not count the request."""
+    """The first fault that applies to a request; later ones do not count the request."""
     return next((fault for fault in tuple(faults) if fault.applies_to(target)), None)
 
 

@@ -92,9 +92,9 @@ def _schedule(instrument: Instrument) -> tuple[Ints, Ints]:
     start = minute_of(first) // 60 if first else -(-instrument.first_minute // 480) * 8
     end = min(_END_HOUR, instrument.end_minute // 60)
     changes = [(minute_of(at) // 60, step) for at, step in _CHANGES.get(instrument.symbol, ())]
-    legs = [(start, _DEFAULT_HOURS), *(leg for leg in changes if leg[0] < end), (end, 0)]
+    periods = [(start, _DEFAULT_HOURS), *(each for each in changes if each[0] < end), (end, 0)]
     hours, steps = [np.array([start])], [np.array([_DEFAULT_HOURS])]
-    for (low, step), (high, _) in itertools.pairwise(legs):
+    for (low, step), (high, _) in itertools.pairwise(periods):
         due = np.arange(low + step, high + 1, step, dtype=np.int64)
         hours.append(due)
         steps.append(np.full(len(due), step))

@@ -70,7 +70,7 @@ class Levels:
     count: Ints
     # Ticks, number of trades, and steps of each level.
     price: Ints
-    shares: Ints
+    trade_counts: Ints
     quantity: Ints
     # 1 where the buyers of a level were the makers, else 0.
     maker: Ints
@@ -177,24 +177,24 @@ def _levels(source: TradeGenerator, day: int) -> Levels:
     path = prices(source, np.append(minutes, minutes[-1] + 1))
     minute = minutes[is_open]
     words = _random_words(source, "levels", minute[:, None] * len(_LEVEL) + _LEVEL)
-    shares = _shares(words, count)
+    trade_counts = _trade_counts(words, count)
     return Levels(
         minute=minute,
         first_id=first_id_of_day(source, day) + np.cumsum(count) - count,
         count=count,
         price=_level_prices(words, path[:-1][is_open], path[1:][is_open]),
-        shares=shares,
-        quantity=_level_quantities(source, words, shares),
+        trade_counts=trade_counts,
+        quantity=_level_quantities(source, words, trade_counts),
         maker=bits(words, 36, 1),
     )
 
 
-def _shares(words: UInts, count: Ints) -> Ints:
+def _trade_counts(words: UInts, count: Ints) -> Ints:
     """Deal the trades of each minute out to its levels."""
     weights = np.cumsum(bits(words, 0, 8) + 1, axis=1)
     upto = (count[:, None] - _MIN_MINUTE_TRADES) * weights // weights[:, -1:]
-    shares: Ints = np.diff(upto, axis=1, prepend=0) + _CERTAIN
-    return shares
+    trade_counts: Ints = np.diff(upto, axis=1, prepend=0) + _CERTAIN
+    return trade_counts
 
 
 def _level_prices(words: UInts, start: Ints, end: Ints) -> Ints:
@@ -214,14 +214,14 @@ def _level_prices(words: UInts, start: Ints, end: Ints) -> Ints:
     return price
 
 
-def _level_quantities(source: TradeGenerator, words: UInts, shares: Ints) -> Ints:
+def _level_quantities(source: TradeGenerator, words: UInts, trade_counts: Ints) -> Ints:
     """Steps that change hands at each level, one or more a trade."""
     # Twice the mean, since the draw below is even between nothing and all.
     trades = max(source.trades_per_day, _MIN_DAY_TRADES)
     usual = 2 * max(source.instrument.day_volume // trades, 1)
     is_large = bits(words, 40, 5) == 0
     drawn = usual * bits(words, 8, 16) >> 16
-    quantity: Ints = shares + shares * drawn * np.where(is_large, 8, 1)
+    quantity: Ints = trade_counts + trade_counts * drawn * np.where(is_large, 8, 1)
     return quantity
 
 
@@ -294,32 +294,32 @@ def id_at(source: TradeGenerator, time_us: int) -> int:
 def _trades_of(source: TradeGenerator, levels: Levels, first_row: int, end_row: int) -> Trades:
     """All trades of some minutes of a day."""
     rows = slice(first_row, end_row)
-    shares = levels.shares[rows].ravel()
-    total = int(shares.sum())
+    trade_counts = levels.trade_counts[rows].ravel()
+    total = int(trade_counts.sum())
     first_id = int(levels.first_id[first_row])
     ids = np.arange(first_id, first_id + total, dtype=np.int64)
     words = _random_words(source, "trades", ids)
-    level = np.repeat(np.arange(len(shares), dtype=np.int64), shares)
-    place = np.arange(total, dtype=np.int64) - (np.cumsum(shares) - shares)[level]
+    level = np.repeat(np.arange(len(trade_counts), dtype=np.int64), trade_counts)
+    place = np.arange(total, dtype=np.int64) - (np.cumsum(trade_counts) - trade_counts)[level]
     return Trades(
         first_id,
         levels.price[rows].ravel()[level],
-        _quantities(words, place, shares[level], levels.quantity[rows].ravel()[level]),
+        _quantities(words, place, trade_counts[level], levels.quantity[rows].ravel()[level]),
         _times(words, levels, rows, ids),
         levels.maker[rows].ravel()[level],
     )
 
 
-def _quantities(words: UInts, place: Ints, shares: Ints, quantity: Ints) -> Ints:
+def _quantities(words: UInts, place: Ints, trade_counts: Ints, quantity: Ints) -> Ints:
     """Cut the quantity of each level into its trades, one step or more each."""
     # The cuts lie near equal distances, jittered by less than half of one, so that they are in
     # order; the first trade begins at nothing and the last one takes what is left.
-    spare = quantity - shares
-    cut = (spare * (2 * place * 65_536 + bits(words, 0, 16))) // (2 * 65_536 * shares)
+    spare = quantity - trade_counts
+    cut = (spare * (2 * place * 65_536 + bits(words, 0, 16))) // (2 * 65_536 * trade_counts)
     cut[place == 0] = 0
     size = np.empty_like(cut)
     size[:-1] = cut[1:]
-    is_last = place == shares - 1
+    is_last = place == trade_counts - 1
     size[is_last] = spare[is_last]
     return size - cut + 1
 

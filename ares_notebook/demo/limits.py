@@ -1,4 +1,4 @@
-"""Limits of request weight: what is counted, who is refused, and with which response."""
+"""Limits of request weight: the counters, and the responses beyond the limit."""
 
 from __future__ import annotations
 
@@ -103,9 +103,12 @@ class RateLimiter:
         raw = {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5}
         return [weight, {**raw, "limit": 300_000}] if product == "spot" else [weight]
 
-    def refusal(self, account: Account, verdict: Verdict, now_s: float) -> Response:
-        """The response to a request beyond the limit, in the words of spot or of futures."""
+    def charge(self, account: Account, weight: int, now_s: float) -> Response | None:
+        """Spend *weight*, or return the response to a request beyond the limit."""
         counter = self.counters[account]
+        verdict = counter.charge(weight, now_s)
+        if verdict == "ok":
+            return None
         banned_until_ms = int(counter.banned_until_s * 1_000)
         if account == "spot":
             window = f"{self._interval_number} {self._interval}"

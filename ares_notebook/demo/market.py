@@ -7,38 +7,22 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ares_notebook.demo import generator
 from ares_notebook.demo.funding import adjusted_hours, funding_of
-from ares_notebook.demo.generator import (
-    DAY_US,
-    MINUTE_US,
-    TradeGenerator,
-    hour_candles,
-    id_at,
-    minute_candles,
-    prices,
-    trades_between,
-)
+from ares_notebook.demo.generator import DAY_US, MINUTE_US, TradeGenerator
 from ares_notebook.demo.symbols import (
     DAY,
     HOUR,
     INSTRUMENTS,
     MINUTE,
-    SECOND,
     Instrument,
     Product,
     minute_of,
 )
 from ares_notebook.demo.tables import (
-    CLOSE,
-    HIGH,
     INTERVALS,
-    LOW,
     NO_CANDLES,
-    OPEN,
-    OPENED,
-    VOLUME,
     Candles,
     Ints,
     Trades,
@@ -161,28 +145,25 @@ class SyntheticMarket:
     def agg_trades(self, product: Product, symbol: str, query: PageQuery) -> bytes:
         """A page of aggregate trades."""
         source = self.generator(product, symbol)
-        end = id_at(source, query.last_us + 1)
+        end = generator.id_at(source, query.last_us + 1)
         if query.from_id is not None:
             first = max(query.from_id, source.first_id)
         elif query.start_us is not None:
-            first = id_at(source, query.start_us)
+            first = generator.id_at(source, query.start_us)
         else:
             first = max(end - query.limit, source.first_id)
-        page = trades_between(source, first, min(first + query.limit, end))
+        page = generator.trades_between(source, first, min(first + query.limit, end))
         return page.json(source.instrument, in_micros=query.in_micros)
 
     def funding(self, symbol: str, query: PageQuery) -> bytes:
         """A page of funding events."""
-        events = funding_of(INSTRUMENTS["um"][symbol])
-        page = events.cut(query.rows(events.time_ms * 1_000))
-        return page.json(symbol, self._mark_prices(symbol, page.time_ms))
-
-    def _mark_prices(self, symbol: str, times_ms: Ints) -> NDArray[np.bytes_]:
-        """Text of the mark prices; empty for old events."""
         source = self.generator("um", symbol)
-        ticks = decimal(prices(source, times_ms // MINUTE), source.instrument.tick)
-        texts = np.array(render([ticks, b"\n"], len(times_ms)).splitlines(), dtype=np.bytes_)
-        return np.where(times_ms >= _MARK_PRICE_FROM_MS, texts, b"")
+        events = funding_of(source.instrument)
+        page = events.cut(query.rows(events.time_ms * 1_000))
+        ticks = generator.prices(source, page.time_ms // MINUTE)
+        marks = render([decimal(ticks, source.instrument.tick), b"\n"], len(page)).splitlines()
+        is_recent = page.time_ms >= _MARK_PRICE_FROM_MS
+        return page.json(symbol, np.where(is_recent, np.array(marks, dtype=np.bytes_), b""))
 
 
 def candles_between(
@@ -209,16 +190,22 @@ def _day_candles(source: TradeGenerator, interval: str, day: int, now_us: int) -
     """The candles of a day that those of *interval* are made of, as far as it is past."""
     if (day + 1) * DAY_US <= now_us:
         by_hour = INTERVALS[interval] >= HOUR
-        return hour_candles(source, day) if by_hour else minute_candles(source, day)
+        return (
+            generator.hour_candles(source, day)
+            if by_hour
+            else generator.minute_candles(source, day)
+        )
     minute = now_us // MINUTE_US
-    closed = minute_candles(source, day).between(day * DAY, minute * MINUTE)
+    closed = generator.minute_candles(source, day).between(day * DAY, minute * MINUTE)
     running = _trades_until(source, minute * MINUTE_US, now_us).candles("1m")
     return join_candles([closed, running])
 
 
 def _trades_until(source: TradeGenerator, first_us: int, now_us: int) -> Trades:
     """Trades from one time to another, both inclusive."""
-    return trades_between(source, id_at(source, first_us), id_at(source, now_us + 1))
+    return generator.trades_between(
+        source, generator.id_at(source, first_us), generator.id_at(source, now_us + 1)
+    )
 
 
 def _second_candles(source: TradeGenerator, first_ms: int, end_ms: int, now_us: int) -> Candles:
@@ -227,20 +214,7 @@ def _second_candles(source: TradeGenerator, first_ms: int, end_ms: int, now_us: 
     start = first_ms - first_ms % MINUTE
     until = min(-(-end_ms // MINUTE) * MINUTE * 1_000 - 1, now_us)
     traded = _trades_until(source, start * 1_000, until).candles("1s")
-    if not len(traded):
-        return NO_CANDLES
-    minutes = np.unique(traded.opened // MINUTE) * MINUTE
-    seconds = (minutes[:, None] + np.arange(0, MINUTE, SECOND)).ravel()
-    seconds = seconds[seconds <= now_us // 1_000]
-    # A minute's first trade falls in its first second: there is always one before.
-    latest = np.searchsorted(traded.opened, seconds, side="right") - 1
-    rows = traded.rows[:, latest]
-    is_flat = rows[OPENED] != seconds
-    for line in (OPEN, HIGH, LOW):
-        rows[line, is_flat] = rows[CLOSE, is_flat]
-    rows[VOLUME:, is_flat] = 0
-    rows[OPENED] = seconds
-    return Candles(rows).between(first_ms, end_ms)
+    return traded.with_flat_seconds(now_us // 1_000).between(first_ms, end_ms)
 
 
 def _oldest_candles(source: TradeGenerator, interval: str, query: PageQuery) -> Candles:

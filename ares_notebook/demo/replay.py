@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from ares_notebook.demo.archive import CHECKSUM, Folder, member_name, parse, per
 from ares_notebook.demo.archive_files import pack
 from ares_notebook.demo.market import PageQuery, SymbolInfo
 from ares_notebook.demo.symbols import DAY, Product, moment_of, ms_of
-from ares_notebook.demo.tables import Ints, microseconds, open_of
+from ares_notebook.demo.tables import Ints, microseconds, opens_of
 
 _KEY = re.compile(r"(?:^|/)(data/(?:spot|futures)/.+\.zip(?:\.CHECKSUM)?)$")
 _MEMBER = re.compile(r"(?:^|/)klines/(spot|um)/([^/]+)/([^/]+)/([^/]+)\.csv$")
@@ -184,20 +185,23 @@ class ReplayMarket:
     def symbols(self, product: Product, now_us: int) -> list[SymbolInfo]:
         """Symbols of which anything was recorded; one whose recording is over trades no more."""
         over_ms = now_us // 1_000 - _LATEST_END_MS
-        return [
-            _symbol_info(symbol, is_trading=end_ms > over_ms)
-            for symbol, end_ms in self._recording.ends_ms[product].items()
-        ]
+        found = []
+        for symbol, end_ms in self._recording.ends_ms[product].items():
+            # Base and quote as well as the name tells them.
+            quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
+            base = symbol.removesuffix(quote)
+            found.append(SymbolInfo(symbol, base, quote, is_trading=end_ms > over_ms))
+        return found
 
     def klines(self, product: Product, symbol: str, interval: str, query: PageQuery) -> bytes:
         """A page of k-lines."""
         found = self._recording.rows(product, "klines", symbol, interval)
+        chosen = query.rows(found.times_us)
+        opens_us = found.keys[chosen]
         # The archive has candles off the grid (2018-02), and REST never has.
-        return _json_array(
-            _kline(cells, in_micros=query.in_micros)
-            for cells in found.rows[query.rows(found.times_us)]
-            if _is_on_grid(interval, microseconds(int(cells[0])))
-        )
+        is_on_grid = opens_of(interval, opens_us // 1_000) * 1_000 == opens_us
+        page = itertools.compress(found.rows[chosen], is_on_grid)
+        return _json_array(_kline(cells, in_micros=query.in_micros) for cells in page)
 
     def agg_trades(self, product: Product, symbol: str, query: PageQuery) -> bytes:
         """A page of aggregate trades."""
@@ -219,17 +223,6 @@ class ReplayMarket:
             form % (symbol.encode(), cells[0], cells[2])
             for cells in found.rows[query.rows(found.times_us)]
         )
-
-
-def _symbol_info(symbol: str, *, is_trading: bool) -> SymbolInfo:
-    """A symbol, parted into base and quote as well as its name tells."""
-    quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
-    return SymbolInfo(symbol, symbol.removesuffix(quote), quote, is_trading=is_trading)
-
-
-def _is_on_grid(interval: str, opened_us: int) -> bool:
-    """Whether a candle opens where those of its interval do."""
-    return open_of(interval, opened_us // 1_000) * 1_000 == opened_us
 
 
 def _kline(cells: Row, *, in_micros: bool) -> bytes:

@@ -61,8 +61,7 @@ class Router:
     def _api_response(self, request: HttpRequest, fault_status: int | None) -> Response:
         """A response of the API, with the weight that is used in its headers."""
         account, weight, respond = self._understand(request)
-        now_s = self._server_s()
-        verdict = self._limiter.counters[account].charge(weight, now_s)
+        refusal = self._limiter.charge(account, weight, self._server_s())
         # Read at once: requests that are answered meanwhile spend too.
         headers = {
             **_API_HEADERS,
@@ -70,8 +69,7 @@ class Router:
             "x-mbx-uuid": str(uuid.uuid4()),
             **self._limiter.headers(account),
         }
-        if verdict != "ok":
-            refusal = self._limiter.refusal(account, verdict, now_s)
+        if refusal is not None:
             return replace(refusal, headers={**headers, **refusal.headers})
         response = respond() if fault_status is None else Response(fault_status, b"")
         return replace(response, headers={**headers, **response.headers}, weight=weight)

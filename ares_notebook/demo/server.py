@@ -185,7 +185,7 @@ async def _abort_connections(runner: web.AppRunner) -> None:
     await _yield_to_loop()
     for handler in runner.server.connections if runner.server else ():
         if handler.transport is not None:
-            # Closing is not enough: what nobody reads any more would be waited for.
+            # Closing is not enough: it waits until the client has read all.
             handler.transport.abort()
     await _yield_to_loop()
 
@@ -222,12 +222,12 @@ async def _deliver(
     await stream.prepare(request)
     if request.method == "HEAD":
         return stream
-    border = int(len(response.body) * delivery.share)
-    await _write(stream, response.body[:border])
+    pause_at = int(len(response.body) * delivery.share)
+    await _write(stream, response.body[:pause_at])
     if delivery.pause_s:
         await asyncio.sleep(delivery.pause_s)
     if delivery.ending == "whole":
-        await _write(stream, response.body[border:])
+        await _write(stream, response.body[pause_at:])
         await stream.write_eof()
     elif delivery.ending == "reset":
         _reset(request)

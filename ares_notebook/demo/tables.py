@@ -148,7 +148,7 @@ OPENED, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, COUNT, TAKER, TAKER_QUOTE = range
 class Candles:
     """Candles in integers: ms, ticks, steps, products of both, and counts."""
 
-    # A line a column: opened (ms), open, high, low, close (ticks), volume (steps), quote volume
+    # By first index: opened (ms), open, high, low, close (ticks), volume (steps), quote volume
     # (ticks x steps), number of raw trades, taker volume, taker quote volume.
     rows: Ints
 
@@ -180,6 +180,21 @@ class Candles:
         folded[LOW] = np.minimum.reduceat(self.rows[LOW], starts)
         folded[CLOSE] = self.rows[CLOSE][ends]
         return Candles(folded)
+
+    def with_flat_seconds(self, now_ms: int) -> Candles:
+        """These 1s candles, and in the minutes that they are in, all seconds without a trade."""
+        minutes = np.unique(self.opened // MINUTE) * MINUTE
+        seconds = (minutes[:, None] + np.arange(0, MINUTE, SECOND)).ravel()
+        seconds = seconds[seconds <= now_ms]
+        # A minute's first trade falls in its first second: there is always one before.
+        latest = np.searchsorted(self.opened, seconds, side="right") - 1
+        rows = self.rows[:, latest]
+        is_flat = rows[OPENED] != seconds
+        for column in (OPEN, HIGH, LOW):
+            rows[column, is_flat] = rows[CLOSE, is_flat]
+        rows[VOLUME:, is_flat] = 0
+        rows[OPENED] = seconds
+        return Candles(rows)
 
     def csv(self, instrument: Instrument, interval: str, *, in_micros: bool) -> bytes:
         """Write the rows as an archive member has them."""
