@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -18,11 +19,11 @@ BASE = {"errors", "extras", "formatting"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Every module of the package but the demo's, by its name without the package."""
+    """Every module of the package, by its name without the package."""
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
-        if parts[0] != "demo" and name not in ("__init__", "__main__"):
+        if name not in ("__init__", "__main__"):
             yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -44,7 +45,9 @@ def ours(tree: ast.Module) -> set[str]:
     }
 
 
-MODULES = dict(modules())
+ALL = dict(modules())
+# The demo exchange is beside the layers: tests/demo/test_demo_imports.py reads its imports.
+MODULES = {name: tree for name, tree in ALL.items() if name.split(".")[0] != "demo"}
 
 
 def height(name: str) -> int:
@@ -101,14 +104,26 @@ def test_the_cache_knows_no_network(name):
     assert not any(each.startswith("binance") for each in ours(MODULES[name]))
 
 
-@pytest.mark.parametrize("name", MODULES)
+def test_the_name_of_a_class_is_unique():
+    """No two classes of the package have the same name."""
+    names = [
+        node.name
+        for tree in ALL.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
+
+    assert [name for name, times in Counter(names).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_body_fits_a_screen(name):
     """No body of a function is longer than 40 lines, and no module than 500."""
     path = PACKAGE / Path(*name.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
-    assert [each.name for each in functions(MODULES[name]) if body_lines(each) > 40] == []
+    assert [each.name for each in functions(ALL[name]) if body_lines(each) > 40] == []
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

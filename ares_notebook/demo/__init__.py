@@ -2,6 +2,6 @@
 
 from ares_notebook.demo.exchange import DemoExchange
 from ares_notebook.demo.faults import Fault
-from ares_notebook.demo.request import Request
+from ares_notebook.demo.server import Request
 
 __all__ = ["DemoExchange", "Fault", "Request"]

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with exchange:
         print(f"demo exchange at {exchange.url}", flush=True)  # noqa: T201 - the one line promised
-        # In turns, since a signal may reach a thread of NumPy's, which wakes nobody.
+        # Waiting has a timeout, since a signal may reach a thread of NumPy and not wake this one.
         while not ended.wait(0.2):
             pass
     return 0

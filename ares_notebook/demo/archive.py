@@ -1,4 +1,4 @@
-"""The archive: objects, checksums and listings, in the manner of S3."""
+"""The archive: keys of its files, when they are published, and S3's responses for them."""
 
 from __future__ import annotations
 
@@ -6,90 +6,230 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http import HTTPStatus
+from functools import lru_cache
+from typing import Protocol
 from xml.sax.saxutils import escape
 
-from ares_notebook.demo.answers import XML, Answer, error, no_such_key
-from ares_notebook.demo.names import published_at
-from ares_notebook.demo.shelf import Shelf
+from ares_notebook.demo.server import XML, Response, error
+from ares_notebook.demo.symbols import Product, moment_of, ms_of
+from ares_notebook.demo.tables import advance, open_of
 
-_CHECKSUM = ".CHECKSUM"
-_HEX_AND_BLANKS = 66
-_PAGE = 1_000
+CHECKSUM = ".CHECKSUM"
+
+_DATE = re.compile(r"-(\d{4}-\d{2})(-\d{2})?\.zip$")
+_KEY = re.compile(
+    r"data/(spot|futures/um)/(daily|monthly)/([A-Za-z]+)/([^/]+)/(?:([^/]+)/)?([^/]+)\.zip"
+)
+_DATE_LENGTHS = {"monthly": len("2017-08"), "daily": len("2017-08-17")}
+_DAILY_DELAY = timedelta(hours=4)
+_MONTHLY_DELAY = timedelta(hours=2, minutes=1)
+_ALWAYS_PUBLISHED = datetime(2017, 7, 14, tzinfo=UTC)
+_DIGEST_AND_BLANKS = 66
+_MAX_KEYS = 1_000
+
+
+# --- keys ---
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of a listing: an object, or a common prefix (which has no size)."""
+class Folder:
+    """A folder of the archive that has files in it."""
 
-    key: str
-    size: int = -1
+    product: Product
+    # ``daily`` or ``monthly``: what time a file covers.
+    cadence: str
+    # ``klines``, ``aggTrades`` or ``fundingRate``.
+    kind: str
+    symbol: str
+    # Of k-lines, as the archive spells it: the month is ``1mo``.
+    interval: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The folder's keys begin with this."""
+        product = "spot" if self.product == "spot" else "futures/um"
+        interval = f"{self.interval}/" if self.interval else ""
+        return f"data/{product}/{self.cadence}/{self.kind}/{self.symbol}/{interval}"
+
+    @property
+    def rest_interval(self) -> str:
+        """The interval as REST spells it."""
+        return "1M" if self.interval == "1mo" else self.interval or ""
+
+    def key(self, start: datetime) -> str:
+        """Key of the file whose period starts then."""
+        return self._key(start.isoformat()[: _DATE_LENGTHS[self.cadence]])
+
+    def keys(self, first: datetime, last: datetime) -> Iterator[str]:
+        """Keys of all periods from the one of *first* to the one of *last*."""
+        start = _midnight(first)
+        if self.cadence == "monthly":
+            start, last = start.replace(day=1), max(last, start)
+        return map(self._key, _dates(self.cadence, start, _midnight(last)))
+
+    def _key(self, date: str) -> str:
+        """Key of the file of a date."""
+        return f"{self.path}{self.symbol}-{self.interval or self.kind}-{date}.zip"
 
 
-class ArchiveServer:
+def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
+    """Folder, start and end of the archive file that *key* names, or None if it names none."""
+    found, period = _KEY.fullmatch(key), period_of(key)
+    if found is None or period is None:
+        return None
+    product: Product = "spot" if found[1] == "spot" else "um"
+    folder = Folder(product, found[2], found[3], found[4], found[5])
+    return (folder, *period) if folder.key(period[0]) == key else None
+
+
+def period_of(key: str) -> tuple[datetime, datetime] | None:
+    """Start and end (exclusive) of the day or month at the end of a key."""
+    found = _DATE.search(key)
+    if found is None:
+        return None
+    month, day = found.groups()
+    try:
+        start = datetime.fromisoformat(f"{month}{day or '-01'}").replace(tzinfo=UTC)
+    except ValueError:
+        # 2024-02-30 names nothing.
+        return None
+    return start, start + timedelta(days=1) if day else _next_month(start)
+
+
+def member_name(key: str) -> str:
+    """Name of the one member of a zip file."""
+    return key.rpartition("/")[2].removesuffix(".zip") + ".csv"
+
+
+def published_at(key: str) -> datetime:
+    """
+    When the exchange publishes a file; one without a period in its name has always been there.
+
+    A day four hours after it; a month on the first Monday after it, at 02:01 UTC, but later
+    where its last three-day candle is open then.
+    """
+    return _zip_published_at(key.removesuffix(CHECKSUM))
+
+
+# A listing of years has thousands, and is asked for again and again.
+@lru_cache(maxsize=1 << 14)
+def _zip_published_at(key: str) -> datetime:
+    """`published_at` of a zip file."""
+    period = period_of(key)
+    if period is None:
+        return _ALWAYS_PUBLISHED
+    start, end = period
+    if end - start == timedelta(days=1):
+        return end + _DAILY_DELAY
+    monday = end + timedelta(days=-end.weekday() % 7)
+    if "/3d/" in key:
+        last_open = open_of("3d", ms_of(end) - 1)
+        monday = max(monday, moment_of(advance("3d", last_open, 1)))
+    return monday + _MONTHLY_DELAY
+
+
+@lru_cache(maxsize=64)
+def _dates(cadence: str, start: datetime, last: datetime) -> tuple[str, ...]:
+    """Days or months as keys have them, from one to another, both inclusive."""
+    dates = []
+    while start <= last:
+        dates.append(start.isoformat()[: _DATE_LENGTHS[cadence]])
+        start = _next_month(start) if cadence == "monthly" else start + timedelta(days=1)
+    return tuple(dates)
+
+
+def _next_month(moment: datetime) -> datetime:
+    """First of the month after."""
+    # Day 28 plus four days is always in the next month.
+    return (moment.replace(day=28) + timedelta(days=4)).replace(day=1)
+
+
+def _midnight(moment: datetime) -> datetime:
+    """Start of a day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+# --- responses ---
+
+
+class ArchiveFiles(Protocol):
+    """Where the archive takes its files from."""
+
+    def folders(self) -> Iterable[str]:
+        """Paths of the folders that have files in them, sorted."""
+
+    def keys(self, folder: str, until: datetime) -> Iterator[str]:
+        """Keys of a folder's zip files, sorted, up to the period of *until*."""
+
+    def size(self, key: str) -> int:
+        """Bytes of a zip file."""
+
+    def build(self, key: str) -> bytes | None:
+        """The zip file, or None if there is none of that name."""
+
+    def checksum(self, key: str) -> bytes | None:
+        """A recorded checksum file, or None where one is to be made."""
+
+
+class S3Archive:
     """Objects under ``/data`` and their listing."""
 
     def __init__(
         self,
-        shelf: Shelf,
+        files: ArchiveFiles,
         now: Callable[[], datetime | None],
-        fingerprint: str = "",
-        memory: int = 256 << 20,
+        fingerprint: str,
+        memory_bytes: int,
     ) -> None:
-        self._shelf = shelf
+        self._files = files
+        # None: all that there is is published.
         self._now = now
         self._fingerprint = fingerprint
-        self._memory = memory
-        self._made: OrderedDict[str, bytes] = OrderedDict()
+        self._memory_bytes = memory_bytes
+        self._zips: OrderedDict[str, bytes] = OrderedDict()
         self._digests: dict[str, str] = {}
-        self._making: dict[str, threading.Lock] = {}
+        self._building: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self.withheld: set[str] = set()
 
-    # --- objects ---
-
-    def answer(self, key: str) -> Answer:
-        """Answer a request for an object."""
+    def get_object(self, key: str, byte_range: str) -> Response:
+        """Respond an object, or a part of it (``bytes=first-last``)."""
         if not self._is_published(key, self._until()):
-            return no_such_key(key)
-        zip_key = key.removesuffix(_CHECKSUM)
-        body = self._checksum(zip_key) if key.endswith(_CHECKSUM) else self._zip(zip_key)
+            return _no_such_key(key)
+        is_checksum = key.endswith(CHECKSUM)
+        zip_key = key.removesuffix(CHECKSUM)
+        body = self._checksum(zip_key) if is_checksum else self._zip(zip_key)
         if body is None:
-            return no_such_key(key)
-        kind = "binary/octet-stream" if key.endswith(_CHECKSUM) else "application/zip"
-        published = format_datetime(published_at(key), usegmt=True)
-        return Answer(200, body, kind).having(
-            Server="AmazonS3",
-            ETag=self._etag(key, len(body)),
-            Last_Modified=published,
-            Accept_Ranges="bytes",
-            X_Cache="Miss from cloudfront",
-        )
-
-    def part(self, key: str, wanted: str) -> Answer:
-        """Answer a request for a range of an object (``bytes=first-last``)."""
-        answer = self.answer(key)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
-        if answer.status != HTTPStatus.OK or found is None:
-            return answer
-        size = len(answer.body)
+            return _no_such_key(key)
+        size = len(body)
+        headers = {
+            "Server": "AmazonS3",
+            "ETag": self._etag(key, size),
+            "Last-Modified": format_datetime(published_at(key), usegmt=True),
+            "Accept-Ranges": "bytes",
+            "X-Cache": "Miss from cloudfront",
+        }
+        content_type = "binary/octet-stream" if is_checksum else "application/zip"
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", byte_range)
+        if found is None:
+            return Response(200, body, content_type, headers)
         first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
         if first > last:
-            return Answer(416, b"", XML).having(Content_Range=f"bytes */{size}")
-        piece = replace(answer, status=206, body=answer.body[first : last + 1])
-        return piece.having(Content_Range=f"bytes {first}-{last}/{size}")
+            return Response(416, b"", XML, {"Content-Range": f"bytes */{size}"})
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        return Response(206, body[first : last + 1], content_type, headers)
 
     def warm(self, pattern: str) -> int:
-        """Make all published zip files whose keys match, and say how many."""
+        """Make all published zip files whose keys match, and return how many."""
         until = self._until()
         wanted = [
             key
-            for folder in self._shelf.folders()
-            for key in self._shelf.keys(folder, until)
+            for folder in self._files.folders()
+            for key in self._files.keys(folder, until)
             if re.search(pattern, key) and self._is_published(key, until)
         ]
         for key in wanted:
@@ -98,28 +238,26 @@ class ArchiveServer:
 
     def _zip(self, key: str) -> bytes | None:
         """A zip file, made once even if many ask for it at once."""
+        zips = self._zips
         with self._lock:
-            one_maker = self._making.setdefault(key, threading.Lock())
-        with one_maker:
+            building = self._building.setdefault(key, threading.Lock())
+        with building:
             with self._lock:
-                if key in self._made:
-                    self._made.move_to_end(key)
-                    return self._made[key]
-            body = self._shelf.build(key)
+                if key in zips:
+                    zips.move_to_end(key)
+                    return zips[key]
+            body = self._files.build(key)
             if body is not None:
-                self._remember(key, body)
+                with self._lock:
+                    zips[key] = body
+                    # What was not asked for longest goes first.
+                    while sum(map(len, zips.values())) > self._memory_bytes and len(zips) > 1:
+                        zips.popitem(last=False)
             return body
-
-    def _remember(self, key: str, body: bytes) -> None:
-        """Keep a zip file, and let go of the ones that were not asked for longest."""
-        with self._lock:
-            self._made[key] = body
-            while sum(map(len, self._made.values())) > self._memory and len(self._made) > 1:
-                self._made.popitem(last=False)
 
     def _checksum(self, key: str) -> bytes | None:
         """A checksum file: the recorded one, or one in the same form."""
-        recorded = self._shelf.checksum(key)
+        recorded = self._files.checksum(key)
         if recorded is not None:
             return recorded
         if key not in self._digests:
@@ -127,16 +265,10 @@ class ArchiveServer:
             if body is None:
                 return None
             self._digests[key] = hashlib.sha256(body).hexdigest()
-        name = key.rpartition("/")[2]
-        return f"{self._digests[key]}  {name}{_line_end(key)}".encode()
+        return f"{self._digests[key]}  {_checksum_end(key)}".encode()
 
     def _etag(self, key: str, size: int) -> str:
-        """
-        An entity tag.
-
-        With the ``-1`` of a multi-part upload, which says that it is not the MD5 of the
-        bytes: a listing names the tags of files that nobody has made yet.
-        """
+        """An entity tag, of a multi-part upload: it is not the MD5 of bytes that nobody made yet."""
         text = f"{self._fingerprint}/{key}/{size}"
         return f'"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}-1"'
 
@@ -150,113 +282,103 @@ class ArchiveServer:
             return False
         return published_at(key) <= until
 
-    # --- listings ---
-
-    def listing(self, query: Mapping[str, str]) -> Answer:
-        """Answer a request for a listing (version 1 of S3's ListObjects)."""
-        size = query.get("max-keys", "")
-        if size and not size.isdecimal():
+    def list_objects(self, query: Mapping[str, str]) -> Response:
+        """Respond a listing (version 1 of S3's ListObjects)."""
+        max_keys = query.get("max-keys", "")
+        if max_keys and not max_keys.isdecimal():
             return error(0, "max-keys is not a number", weight=0)
-        limit = min(int(size or _PAGE), _PAGE)
+        limit = min(int(max_keys or _MAX_KEYS), _MAX_KEYS)
         prefix, marker = query.get("prefix", ""), query.get("marker", "")
         delimiter = query.get("delimiter", "")
-        entries: list[Entry] = []
+        keys: list[str] = []
         is_truncated = False
-        for entry in self._walk(prefix, marker, delimiter):
-            if len(entries) == limit:
+        for key in self._listed_keys(prefix, marker, delimiter):
+            if len(keys) == limit:
                 is_truncated = limit > 0
                 break
-            entries.append(entry)
-        shown = [self._measured(entry) for entry in entries]
-        text = self._xml((prefix, marker, delimiter), limit, shown, is_truncated=is_truncated)
-        return Answer(200, text.encode(), XML, {"Server": "AmazonS3"})
+            keys.append(key)
+        next_marker = escape(keys[-1]) if is_truncated and delimiter else ""
+        objects = [key for key in keys if not key.endswith("/")]
+        parts = [
+            '<?xml version="1.0" encoding="UTF-8"?>\n',
+            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">',
+            f"<Name>data.binance.vision</Name><Prefix>{escape(prefix)}</Prefix>",
+            f"<Marker>{escape(marker)}</Marker>",
+            f"<NextMarker>{next_marker}</NextMarker>" if next_marker else "",
+            f"<MaxKeys>{limit}</MaxKeys>",
+            f"<Delimiter>{escape(delimiter)}</Delimiter>" if delimiter else "",
+            f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>",
+            *map(self._contents, objects),
+            *(
+                f"<CommonPrefixes><Prefix>{escape(key)}</Prefix></CommonPrefixes>"
+                for key in keys
+                if key.endswith("/")
+            ),
+            "</ListBucketResult>",
+        ]
+        return Response(200, "".join(parts).encode(), XML, {"Server": "AmazonS3"})
 
-    def _walk(self, prefix: str, marker: str, delimiter: str) -> Iterator[Entry]:
-        """Entries after *marker*, in order; those with the delimiter in the rest rolled up."""
-        rolled = ""
-        for folder in self._shelf.folders():
-            # Nothing in the folder can match, or all of it is behind us.
+    def _listed_keys(self, prefix: str, marker: str, delimiter: str) -> Iterator[str]:
+        """Keys after *marker*, in order; those with the delimiter in the rest as common prefixes."""
+        common = ""
+        for folder in self._files.folders():
+            # Nothing in the folder can match, or all of it is before the marker.
             if not (folder.startswith(prefix) or prefix.startswith(folder)):
                 continue
             if folder < marker and not marker.startswith(folder):
                 continue
-            if rolled and folder.startswith(rolled):
+            if common and folder.startswith(common):
                 continue
-            for key in self._keys(folder, marker):
+            for key in self._published_keys(folder, marker):
                 if not key.startswith(prefix):
                     continue
-                head, found, _ = (
-                    key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-                )
-                entry = Entry(prefix + head + found if found else key)
-                if entry.key > marker and entry.key != rolled:
-                    yield entry
+                head, found, _ = key[len(prefix) :].partition(delimiter or "\n")
+                listed = prefix + head + found
+                if listed > marker and listed != common:
+                    yield listed
                 if found:
-                    rolled = entry.key
-                    if folder.startswith(rolled):
+                    common = listed
+                    if folder.startswith(common):
                         break
 
-    def _keys(self, folder: str, marker: str) -> Iterator[str]:
+    def _published_keys(self, folder: str, marker: str) -> Iterator[str]:
         """Published keys of a folder after *marker*, zip files and their checksums in turn."""
         until = self._until()
-        for key in self._shelf.keys(folder, until):
-            for name in (key, key + _CHECKSUM):
-                # First what costs less: of years of days most are behind the marker.
+        for key in self._files.keys(folder, until):
+            for name in (key, key + CHECKSUM):
+                # First what costs less: of years of days most are before the marker.
                 if name > marker and self._is_published(name, until):
                     yield name
 
-    def _measured(self, entry: Entry) -> Entry:
-        """The entry with the size of its object."""
-        if entry.key.endswith("/"):
-            return entry
-        zip_key = entry.key.removesuffix(_CHECKSUM)
-        if zip_key == entry.key:
-            return Entry(entry.key, self._shelf.size(zip_key))
-        recorded = self._shelf.checksum(zip_key)
-        made = _HEX_AND_BLANKS + len((zip_key.rpartition("/")[2] + _line_end(zip_key)).encode())
-        return Entry(entry.key, made if recorded is None else len(recorded))
-
-    def _xml(
-        self,
-        asked: tuple[str, str, str],
-        limit: int,
-        entries: list[Entry],
-        *,
-        is_truncated: bool,
-    ) -> str:
-        """Write a listing."""
-        prefix, marker, delimiter = map(escape, asked)
-        following = escape(entries[-1].key) if is_truncated and delimiter else ""
-        parts = [
-            (
-                '<?xml version="1.0" encoding="UTF-8"?>\n'
-                '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-                f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix><Marker>{marker}</Marker>"
-            ),
-            f"<NextMarker>{following}</NextMarker>" if following else "",
-            f"<MaxKeys>{limit}</MaxKeys>",
-            f"<Delimiter>{delimiter}</Delimiter>" if delimiter else "",
-            f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>",
-        ]
-        parts += [self._contents(entry) for entry in entries if entry.size >= 0]
-        parts += [
-            f"<CommonPrefixes><Prefix>{escape(entry.key)}</Prefix></CommonPrefixes>"
-            for entry in entries
-            if entry.size < 0
-        ]
-        return "".join(parts) + "</ListBucketResult>"
-
-    def _contents(self, entry: Entry) -> str:
+    def _contents(self, key: str) -> str:
         """One object of a listing."""
-        modified = f"{published_at(entry.key):%Y-%m-%dT%H:%M:%S.000Z}"
-        etag = escape(self._etag(entry.key, entry.size), {'"': "&quot;"})
+        zip_key = key.removesuffix(CHECKSUM)
+        if zip_key == key:
+            size = self._files.size(key)
+        else:
+            recorded = self._files.checksum(zip_key)
+            made = _DIGEST_AND_BLANKS + len(_checksum_end(zip_key).encode())
+            size = made if recorded is None else len(recorded)
+        modified = f"{published_at(key):%Y-%m-%dT%H:%M:%S.000Z}"
+        etag = escape(self._etag(key, size), {'"': "&quot;"})
         return (
-            f"<Contents><Key>{escape(entry.key)}</Key><LastModified>{modified}</LastModified>"
-            f"<ETag>{etag}</ETag><Size>{entry.size}</Size>"
+            f"<Contents><Key>{escape(key)}</Key><LastModified>{modified}</LastModified>"
+            f"<ETag>{etag}</ETag><Size>{size}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
 
 
-def _line_end(key: str) -> str:
-    """Checksum files of futures end in a newline, those of spot do not."""
-    return "\n" if "/futures/" in key else ""
+def _checksum_end(key: str) -> str:
+    """What follows the digest in a checksum file; of futures it ends in a newline."""
+    return key.rpartition("/")[2] + ("\n" if "/futures/" in key else "")
+
+
+def _no_such_key(key: str) -> Response:
+    """The response of S3 to a key that it does not have."""
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message>"
+        f"<Key>{escape(key)}</Key><RequestId>DEM0DEM0DEM0DEM0</RequestId>"
+        "<HostId>ZGVtbyBleGNoYW5nZTogYSBsb2NhbCBCaW5hbmNl</HostId></Error>"
+    )
+    return Response(404, text.encode(), XML, {"Server": "AmazonS3"})

@@ -6,23 +6,17 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import web
-
-from ares_notebook.demo.answers import Answer
-from ares_notebook.demo.archive import ArchiveServer
-from ares_notebook.demo.faults import PLAIN, Delivery, Fault, first_that_strikes
-from ares_notebook.demo.info import Rates
+from ares_notebook.demo.archive import ArchiveFiles, S3Archive
+from ares_notebook.demo.archive_files import SyntheticFiles
+from ares_notebook.demo.faults import Fault, first_fault
+from ares_notebook.demo.limits import RateLimiter
 from ares_notebook.demo.market import Market, SyntheticMarket
-from ares_notebook.demo.names import moment_of, ms_of
-from ares_notebook.demo.reception import FALLBACK, LISTING, Asked, Reception
-from ares_notebook.demo.recording import Recording
-from ares_notebook.demo.replay import ReplayMarket, ReplayShelf
-from ares_notebook.demo.request import Request
-from ares_notebook.demo.server import Server
-from ares_notebook.demo.shelf import Shelf, SyntheticShelf
+from ares_notebook.demo.replay import Recording, ReplayMarket
+from ares_notebook.demo.router import FALLBACK, LISTING, Router
+from ares_notebook.demo.server import Delivery, HttpRequest, Request, Response, Server
+from ares_notebook.demo.symbols import moment_of, ms_of
 from ares_notebook.settings import Settings
 
 _FUTURES_LIMIT = 2_400
@@ -102,16 +96,18 @@ class DemoExchange:
         self.latency_seconds = latency_seconds
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
-        market, shelf = _sources(replay, trades_per_day)
-        self._archive = ArchiveServer(
-            shelf, self._published_until, f"{trades_per_day}", archive_memory_bytes
+        recording = None if replay is None else Recording(Path(replay))
+        files: ArchiveFiles = recording or SyntheticFiles(trades_per_day)
+        market: Market = ReplayMarket(recording) if recording else SyntheticMarket(trades_per_day)
+        self._archive = S3Archive(
+            files, self._published_until, f"{trades_per_day}", archive_memory_bytes
         )
-        rates = Rates(weight_limit, _FUTURES_LIMIT, window_seconds)
-        self._reception = Reception(market, self._archive, rates, clocks=self)
+        self._limiter = RateLimiter(weight_limit, _FUTURES_LIMIT, window_seconds)
+        self._router = Router(market, self._archive, self._limiter, self.market_us, self.ticking_s)
         self._port = port
         self._server: Server | None = None
 
-    # --- life ---
+    # --- start and stop ---
 
     def start(self) -> Self:
         """
@@ -136,12 +132,7 @@ class DemoExchange:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -190,7 +181,7 @@ class DemoExchange:
         }
         return Settings(**{**here, **changes})
 
-    # --- script ---
+    # --- what happens ---
 
     @property
     def now(self) -> datetime:
@@ -268,12 +259,12 @@ class DemoExchange:
         ----------
         weight : int
         """
-        self._reception.spend(weight)
+        self._limiter.counters["spot"].spend(weight, self.ticking_s())
 
     @property
     def spent(self) -> dict[int, int]:
         """Request weight of spot that was spent, by the window's start (s since the epoch)."""
-        return self._reception.spent()
+        return dict(self._limiter.counters["spot"].spent)
 
     def warm(self, pattern: str) -> int:
         """
@@ -291,28 +282,30 @@ class DemoExchange:
         """
         return self._archive.warm(pattern)
 
-    # --- answers ---
+    # --- responses ---
 
-    async def _respond(self, request: web.Request) -> tuple[Answer, Delivery]:
-        """Answer a request, and write it down."""
-        ask = _ask_of(request)
-        fault = first_that_strikes(self.faults, _target_of(request))
-        status = fault.status if fault else None
-        # Numpy and zlib in a thread: the loop stays free, and latency stays what it shall be.
-        answer = await asyncio.to_thread(self._reception.answer, ask, status)
-        delivery = PLAIN
+    async def _respond(self, request: HttpRequest) -> tuple[Response, Delivery]:
+        """Respond to a request, and record it."""
+        fault = first_fault(self.faults, request.target)
+        fault_status = fault.status if fault else None
+        # NumPy and zlib in a thread: the loop stays free, and latency stays what it shall be.
+        response = await asyncio.to_thread(self._router.respond, request, fault_status)
+        delivery = Delivery()
         if fault is not None:
-            answer, delivery = fault.spoil(answer), fault.delivery()
-        self._note(ask, answer, delivery)
+            response, delivery = fault.alter(response), fault.delivery()
+        self.requests.append(
+            Request(
+                request.method,
+                request.path,
+                dict(request.parameters),
+                response.status if delivery.has_head else 0,
+                response.weight,
+                request.headers,
+            )
+        )
         if self.latency_seconds:
             await asyncio.sleep(self.latency_seconds)
-        return answer, delivery
-
-    def _note(self, ask: Asked, answer: Answer, delivery: Delivery) -> None:
-        """Write a request down."""
-        status = answer.status if delivery.has_head else 0
-        request = Request(ask.method, ask.path, dict(ask.items), status, answer.weight, ask.headers)
-        self.requests.append(request)
+        return response, delivery
 
     # --- time ---
 
@@ -333,23 +326,3 @@ class DemoExchange:
     def _published_until(self) -> datetime | None:
         """The time that decides what is published; None: all that was recorded is."""
         return None if self._is_replay and self._now_ms is None else self.now
-
-
-def _sources(replay: str | Path | None, trades_per_day: int) -> tuple[Market, Shelf]:
-    """Where REST and archive take their data from."""
-    if replay is None:
-        return SyntheticMarket(trades_per_day), SyntheticShelf(trades_per_day)
-    recording = Recording(Path(replay))
-    return ReplayMarket(recording), ReplayShelf(recording)
-
-
-def _ask_of(request: web.Request) -> Asked:
-    """A request, taken off the wire."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return Asked(request.method, request.path, list(request.query.items()), headers)
-
-
-def _target_of(request: web.Request) -> str:
-    """What the patterns of faults are looked for in: path and query, decoded."""
-    query = request.rel_url.query_string
-    return f"{request.path}?{query}" if query else request.path

@@ -1,4 +1,4 @@
-"""Scripted misbehaviour: what goes wrong, with which requests, how many times."""
+"""Faults on request: what goes wrong, with which requests, how many times."""
 
 from __future__ import annotations
 
@@ -6,31 +6,26 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Literal
 
-from ares_notebook.demo.answers import Answer, by_status
+from ares_notebook.demo.limits import banned, too_much
+from ares_notebook.demo.server import HTML, Delivery, Response, error
 
 Cut = Literal["head", "body"]
 
+_WAF_PAGE = (
+    b'<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">\n<HTML><HEAD><TITLE>ERROR: '
+    b"The request could not be satisfied</TITLE></HEAD><BODY><H1>403 ERROR</H1>\n<H2>The request "
+    b"could not be satisfied.</H2>\nRequest blocked.\n</BODY></HTML>\n"
+)
+"""The page of the web application firewall."""
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How an answer travels. The server does this to the letter and knows no faults."""
-
-    # Pause before anything is sent.
-    wait_s: float = 0.0
-    # Part of the body that is sent at first; less than all of it is followed by *pause_s* and
-    # *ending*. The length of the whole body is declared in any case.
-    share: float = 1.0
-    # Pause after that part.
-    pause_s: float = 0.0
-    # What follows: the rest of the body, an orderly end of the line, or a reset.
-    ending: Literal["whole", "close", "reset"] = "whole"
-    # Without a head, nothing of the answer is sent, and *ending* comes at once.
-    has_head: bool = True
-
-
-PLAIN = Delivery()
+_GEO_BLOCK = (
+    b'{\n  "code": 0,\n  "msg": "Service unavailable from a restricted location according to '
+    b"'b. Eligibility' in https://www.binance.com/en/terms. Please contact customer service if "
+    b'you believe you received this message in error."\n}'
+)
 
 
 @dataclass
@@ -97,58 +92,70 @@ class Fault:
     seen: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # A wrong one is told where it is written, not at a request that nobody watches.
+        # Raised here, a wrong pattern shows where it is written, and not in the thread of the server.
         try:
             re.compile(self.pattern)
         except re.error as error:
             msg = f"pattern={self.pattern!r} is no regular expression: {error}"
             raise ValueError(msg) from error
 
-    def strikes(self, target: str) -> bool:
-        """Count a request if it matches, and tell whether it suffers."""
+    def applies_to(self, target: str) -> bool:
+        """Count a request if it matches, and tell whether the fault applies to it."""
         if not re.search(self.pattern, target):
             return False
         self.seen += 1
         last = math.inf if self.times is None else self.skip + self.times
         return self.skip < self.seen <= last
 
-    def spoil(self, answer: Answer) -> Answer:
-        """What becomes of the true answer."""
+    def alter(self, response: Response) -> Response:
+        """The response with this fault."""
         if self.status is not None:
-            answer = self._with_status(answer, self.status)
+            usual = _usual_response(self.status)
+            body = self.body.encode() if isinstance(self.body, str) else self.body
+            body = usual.body if body is None else body
+            response = replace(usual, body=body, headers=response.headers)
         if callable(self.replace_body):
-            answer = replace(answer, body=self.replace_body(answer.body))
+            response = replace(response, body=self.replace_body(response.body))
         elif self.replace_body is not None:
-            answer = replace(answer, body=self.replace_body)
+            response = replace(response, body=self.replace_body)
         if self.content_type is not None:
-            answer = replace(answer, content_type=self.content_type)
-        headers = dict(self.headers)
+            response = replace(response, content_type=self.content_type)
+        headers = {**response.headers, **self.headers}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
-        return replace(answer, headers={**answer.headers, **headers})
+        return replace(response, headers=headers)
 
     def delivery(self) -> Delivery:
-        """How the answer travels."""
-        made = PLAIN
+        """How the response is sent."""
         if self.reset == "head":
-            made = Delivery(has_head=False, ending="reset")
-        elif self.reset == "body":
-            made = Delivery(share=0.5, ending="reset")
-        elif self.short:
-            made = Delivery(share=0.5, ending="close")
-        elif self.stall == "body":
-            made = Delivery(share=0.5, pause_s=self.stall_seconds)
-        elif self.stall == "head":
-            made = Delivery(wait_s=self.stall_seconds)
-        return replace(made, wait_s=made.wait_s + self.delay_seconds)
-
-    def _with_status(self, answer: Answer, status: int) -> Answer:
-        """The exchange's usual answer with a status, or the scripted body."""
-        usual = by_status(status)
-        body = self.body.encode() if isinstance(self.body, str) else self.body
-        return replace(usual, body=usual.body if body is None else body, headers=answer.headers)
+            return Delivery(self.delay_seconds, has_head=False)
+        if self.reset == "body":
+            return Delivery(self.delay_seconds, share=0.5, ending="reset")
+        if self.short:
+            return Delivery(self.delay_seconds, share=0.5, ending="close")
+        if self.stall == "body":
+            return Delivery(self.delay_seconds, share=0.5, pause_s=self.stall_seconds)
+        stall_s = self.stall_seconds if self.stall == "head" else 0.0
+        return Delivery(self.delay_seconds + stall_s)
 
 
-def first_that_strikes(faults: list[Fault], target: str) -> Fault | None:
-    """The first fault in the list that a request suffers; later ones do not see it."""
-    return next((fault for fault in tuple(faults) if fault.strikes(target)), None)
+def first_fault(faults: list[Fault], target: str) -> Fault | None:
+    """The first fault that applies to a request; later ones do not count the request."""
+    return next((fault for fault in tuple(faults) if fault.applies_to(target)), None)
+
+
+def _usual_response(status: int) -> Response:
+    """The response that the exchange gives with a status, when it gives no other reason."""
+    known = {
+        403: Response(403, _WAF_PAGE, HTML),
+        429: too_much(6_000, "1 MINUTE"),
+        418: banned(0),
+        451: Response(451, _GEO_BLOCK),
+        503: Response(503, b"Service Unavailable.", HTML),
+    }
+    if status in known:
+        return known[status]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        text = "Internal error; unable to process your request. Please try again."
+        return error(-1001, text, status)
+    return error(-1000, "An unknown error occurred while processing the request.", status)

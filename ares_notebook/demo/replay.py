@@ -2,60 +2,178 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import re
+import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from ares_notebook.demo.grid import open_of
-from ares_notebook.demo.market import MarketListing
-from ares_notebook.demo.names import ms_of, period_of
-from ares_notebook.demo.recording import RecordedSeries, Recording, Row, microseconds
-from ares_notebook.demo.symbols import Road
-from ares_notebook.demo.window import Window
-from ares_notebook.demo.zips import pack
+from ares_notebook.demo.archive import CHECKSUM, Folder, member_name, parse, period_of
+from ares_notebook.demo.archive_files import pack
+from ares_notebook.demo.market import PageQuery, SymbolInfo
+from ares_notebook.demo.symbols import DAY, Product, moment_of, ms_of
+from ares_notebook.demo.tables import Ints, microseconds, opens_of
 
+_KEY = re.compile(r"(?:^|/)(data/(?:spot|futures)/.+\.zip(?:\.CHECKSUM)?)$")
+_MEMBER = re.compile(r"(?:^|/)klines/(spot|um)/([^/]+)/([^/]+)/([^/]+)\.csv$")
+_FUNDING = re.compile(r"(?:^|/)funding/([^/]+)-fundingRate-[^/]*\.csv$")
 # A running recording ends with the last day that the archive has, a day or so ago.
-_LATEST_END_US = 2 * 86_400_000_000
+_LATEST_END_MS = 2 * DAY
 _QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
 
+Row = list[bytes]
 
-class ReplayShelf:
-    """Recorded files of the archive."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+@dataclass(frozen=True, slots=True)
+class RecordedRows:
+    """Recorded rows in order."""
+
+    # Id or time of each row, and its time (µs since the epoch).
+    keys: Ints
+    times_us: Ints
+    # The cells of each row, as recorded.
+    rows: list[Row]
+
+
+class Recording:
+    """
+    Recorded archive files, by their keys in the archive.
+
+    Zip files below ``data/spot`` or ``data/futures`` stand for themselves; the CSV files in
+    ``klines/{spot|um}/SYMBOL/INTERVAL`` for the members of monthly zip files; those in ``funding``
+    for all the months that they cover.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            msg = f"{folder} is not a folder; pass one with recorded archive files"
+            raise FileNotFoundError(msg)
+        self._files: dict[str, Path] = {}
+        self._members: dict[str, Path] = {}
+        self._funding: dict[str, list[Path]] = {}
+        for path in sorted(folder.rglob("*")):
+            self._index(path, path.as_posix())
+        if not (self._files or self._members or self._funding):
+            msg = (
+                f"{folder} holds no recorded archive files (data/spot/..., klines/..., funding/...)"
+            )
+            raise FileNotFoundError(msg)
+        self.rows = lru_cache(maxsize=64)(self._rows)
+
+    def _index(self, path: Path, name: str) -> None:
+        """Note what a path stands for."""
+        if found := _KEY.search(name):
+            # The last of several: data/archive/data/spot/... is data/spot/...
+            key = found[1]
+            self._files[key[max(key.rfind("data/spot/"), key.rfind("data/futures/"), 0) :]] = path
+        elif found := _MEMBER.search(name):
+            product: Product = "spot" if found[1] == "spot" else "um"
+            folder = Folder(product, "monthly", "klines", found[2], found[3])
+            self._members[f"{folder.path}{found[4]}.zip"] = path
+        elif found := _FUNDING.search(name):
+            self._funding.setdefault(found[1], []).append(path)
+
+    @cached_property
+    def _funding_months(self) -> dict[str, bytes]:
+        """Members of monthly funding files, by key, cut from the longer recordings."""
+        months: dict[str, bytes] = {}
+        for symbol, paths in self._funding.items():
+            folder = Folder("um", "monthly", "fundingRate", symbol)
+            for path in paths:
+                header, *lines = path.read_bytes().splitlines(keepends=True)
+                for line in lines:
+                    key = folder.key(moment_of(int(line.partition(b",")[0])))
+                    months[key] = months.get(key, header) + line
+        return months
+
+    @cached_property
+    def _keys(self) -> dict[str, list[str]]:
+        """Keys of all zip files by folder, both sorted."""
+        zips = {key for key in self._files if not key.endswith(CHECKSUM)}
+        folders: dict[str, list[str]] = {}
+        for key in sorted(zips | self._members.keys() | self._funding_months.keys()):
+            folders.setdefault(key.rpartition("/")[0] + "/", []).append(key)
+        return dict(sorted(folders.items()))
+
+    # --- as the archive's files ---
 
     def folders(self) -> Iterable[str]:
         """Paths of the folders that have files in them, sorted."""
-        return self._recording.keys
+        return self._keys
 
     def keys(self, folder: str, until: datetime) -> Iterator[str]:
         """Keys of a folder's zip files, sorted, up to the period of *until*."""
-        for key in self._recording.keys[folder]:
-            span = period_of(key)
-            if span is None or span[0] <= until:
+        for key in self._keys[folder]:
+            period = period_of(key)
+            if period is None or period[0] <= until:
                 yield key
 
     def size(self, key: str) -> int:
         """Bytes of a zip file."""
-        body = self.build(key)
-        return 0 if body is None else len(body)
+        return len(self.build(key) or b"")
 
     def build(self, key: str) -> bytes | None:
         """The zip file as recorded, or made around a recorded member."""
-        if key in self._recording.files:
-            return self._recording.files[key].read_bytes()
-        if key not in self._recording.keys.get(key.rpartition("/")[0] + "/", []):
+        if key in self._files:
+            return self._files[key].read_bytes()
+        if key not in self._keys.get(key.rpartition("/")[0] + "/", []):
             return None
-        member = key.rpartition("/")[2].removesuffix(".zip") + ".csv"
-        return pack(member, lambda: [self._recording.text(key)])
+        return pack(member_name(key), lambda: [self._text(key)])
 
     def checksum(self, key: str) -> bytes | None:
         """A recorded checksum file, or None where one is to be made."""
-        path = self._recording.files.get(f"{key}.CHECKSUM")
+        path = self._files.get(key + CHECKSUM)
         return None if path is None else path.read_bytes()
+
+    # --- as rows ---
+
+    @cached_property
+    def ends_ms(self) -> dict[Product, dict[str, int]]:
+        """Symbols of which there is anything, and when the last file of each ends."""
+        found: dict[Product, dict[str, int]] = {"spot": {}, "um": {}}
+        for keys in self._keys.values():
+            for folder, _, end in filter(None, map(parse, keys)):
+                ends = found[folder.product]
+                ends[folder.symbol] = max(ms_of(end), ends.get(folder.symbol, 0))
+        return {product: dict(sorted(ends.items())) for product, ends in found.items()}
+
+    def _text(self, key: str) -> bytes:
+        """The text of a zip file's member."""
+        if key in self._files:
+            with zipfile.ZipFile(io.BytesIO(self._files[key].read_bytes())) as archive:
+                return archive.read(archive.namelist()[0])
+        if key in self._members:
+            return self._members[key].read_bytes()
+        return self._funding_months[key]
+
+    def _rows(self, product: Product, kind: str, symbol: str, interval: str = "") -> RecordedRows:
+        """
+        All recorded rows of a symbol, in order of their ids or open times, each once.
+
+        Where a monthly and a daily file disagree the daily one holds, as on the real API.
+        """
+        has_ids = kind == "aggTrades"
+        found: dict[int, Row] = {}
+        for cadence in ("monthly", "daily"):
+            spelt = "1mo" if interval == "1M" else interval or None
+            folder = Folder(product, cadence, kind, symbol, spelt)
+            for key in self._keys.get(folder.path, []):
+                for line in self._text(key).splitlines():
+                    cells = line.split(b",")
+                    # Some files have a header, others have none.
+                    if cells[0].isdigit():
+                        number = int(cells[0])
+                        found[number if has_ids else microseconds(number)] = cells
+        keys = sorted(found)
+        rows = [found[key] for key in keys]
+        times = [microseconds(int(cells[5])) for cells in rows] if has_ids else keys
+        return RecordedRows(np.array(keys, np.int64), np.array(times, np.int64), rows)
 
 
 class ReplayMarket:
@@ -64,96 +182,70 @@ class ReplayMarket:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def listings(self, road: Road, now_us: int) -> list[MarketListing]:
+    def symbols(self, product: Product, now_us: int) -> list[SymbolInfo]:
         """Symbols of which anything was recorded; one whose recording is over trades no more."""
-        over_us = now_us - _LATEST_END_US
-        return [
-            _listing(symbol, is_trading=self._ends_us.get((road, symbol), now_us) > over_us)
-            for symbol in self._recording.symbols[road]
-        ]
+        over_ms = now_us // 1_000 - _LATEST_END_MS
+        found = []
+        for symbol, end_ms in self._recording.ends_ms[product].items():
+            # Base and quote as well as the name tells them.
+            quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
+            base = symbol.removesuffix(quote)
+            found.append(SymbolInfo(symbol, base, quote, is_trading=end_ms > over_ms))
+        return found
 
-    @cached_property
-    def _ends_us(self) -> dict[tuple[Road, str], int]:
-        """When the last recorded file of each symbol ends."""
-        ends: dict[tuple[Road, str], int] = {}
-        for folder, keys in self._recording.keys.items():
-            road: Road = "um" if "/futures/" in folder else "spot"
-            for symbol in self._recording.symbols[road]:
-                spans = (period_of(key) for key in keys if f"/{symbol}/" in folder)
-                for _, end in filter(None, spans):
-                    end_us = ms_of(end) * 1_000
-                    ends[road, symbol] = max(end_us, ends.get((road, symbol), end_us))
-        return ends
-
-    def klines(
-        self, road: Road, symbol: str, interval: str, window: Window, *, now_us: int, micros: bool
-    ) -> bytes:
-        """A page of k-lines, as a JSON array."""
-        page = self._page(RecordedSeries(road, "klines", symbol, interval), window, now_us)
+    def klines(self, product: Product, symbol: str, interval: str, query: PageQuery) -> bytes:
+        """A page of k-lines."""
+        found = self._recording.rows(product, "klines", symbol, interval)
+        chosen = query.rows(found.times_us)
+        opens_us = found.keys[chosen]
         # The archive has candles off the grid (2018-02), and REST never has.
-        page = [cells for cells in page if _is_on_grid(interval, microseconds(cells[0]))]
-        return _array(_kline(cells, micros=micros) for cells in page)
+        is_on_grid = opens_of(interval, opens_us // 1_000) * 1_000 == opens_us
+        page = itertools.compress(found.rows[chosen], is_on_grid)
+        return _json_array(_kline(cells, in_micros=query.in_micros) for cells in page)
 
-    def agg_trades(
-        self, road: Road, symbol: str, window: Window, *, now_us: int, micros: bool
-    ) -> bytes:
-        """A page of aggregate trades, as a JSON array."""
-        table = self._recording.table(RecordedSeries(road, "aggTrades", symbol))
-        chosen = window.rows(table.times_us, now_us)
-        if window.from_id is not None:
-            first = int(np.searchsorted(table.keys, window.from_id))
-            chosen = slice(first, max(min(first + window.limit, chosen.stop), first))
-        best = b',"M":true' if road == "spot" else b""
-        return _array(_trade(cells, best, micros=micros) for cells in table.rows[chosen])
-
-    def funding(self, symbol: str, window: Window, *, now_us: int) -> bytes:
-        """A page of funding events, as a JSON array."""
-        page = self._page(RecordedSeries("um", "fundingRate", symbol), window, now_us)
-        name = symbol.encode()
-        return _array(
-            b'{"symbol":"%b","fundingTime":%b,"fundingRate":"%b","markPrice":""}'
-            % (name, cells[0], cells[2])
-            for cells in page
+    def agg_trades(self, product: Product, symbol: str, query: PageQuery) -> bytes:
+        """A page of aggregate trades."""
+        found = self._recording.rows(product, "aggTrades", symbol)
+        chosen = query.rows(found.times_us)
+        if query.from_id is not None:
+            first = int(np.searchsorted(found.keys, query.from_id))
+            chosen = slice(first, max(min(first + query.limit, chosen.stop), first))
+        best = b',"M":true' if product == "spot" else b""
+        return _json_array(
+            _trade(cells, best, in_micros=query.in_micros) for cells in found.rows[chosen]
         )
 
-    def _page(self, series: RecordedSeries, window: Window, now_us: int) -> list[Row]:
-        """The rows of a series, keyed by time, that a window wants."""
-        table = self._recording.table(series)
-        return table.rows[window.rows(table.times_us, now_us)]
+    def funding(self, symbol: str, query: PageQuery) -> bytes:
+        """A page of funding events."""
+        found = self._recording.rows("um", "fundingRate", symbol)
+        form = b'{"symbol":"%b","fundingTime":%b,"fundingRate":"%b","markPrice":""}'
+        return _json_array(
+            form % (symbol.encode(), cells[0], cells[2])
+            for cells in found.rows[query.rows(found.times_us)]
+        )
 
 
-def _listing(symbol: str, *, is_trading: bool) -> MarketListing:
-    """A symbol, parted into base and quote as well as its name tells."""
-    quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
-    return MarketListing(symbol, symbol.removesuffix(quote), quote, is_trading=is_trading)
-
-
-def _is_on_grid(interval: str, opened_us: int) -> bool:
-    """Whether a candle opens where those of its interval do."""
-    return open_of(interval, opened_us // 1_000) * 1_000 == opened_us
-
-
-def _kline(cells: Row, *, micros: bool) -> bytes:
+def _kline(cells: Row, *, in_micros: bool) -> bytes:
     """A row of k-lines in JSON."""
-    opened, closed = microseconds(cells[0]), microseconds(cells[6])
-    if micros:
+    opened, closed = microseconds(int(cells[0])), microseconds(int(cells[6]))
+    if in_micros:
         # The last microsecond, where the recording has the last millisecond.
         closed += 999 if closed % 1_000 == 0 else 0
-    scale = 1 if micros else 1_000
-    times = (opened // scale, closed // scale)
-    texts = (*cells[1:6], *cells[7:8], cells[8], *cells[9:12])
+    else:
+        opened, closed = opened // 1_000, closed // 1_000
     form = b'[%d,"%b","%b","%b","%b","%b",%d,"%b",%b,"%b","%b","%b"]'
-    return form % (times[0], *texts[:5], times[1], *texts[5:])
+    return form % (opened, *cells[1:6], closed, *cells[7:12])
 
 
-def _trade(cells: Row, best: bytes, *, micros: bool) -> bytes:
+def _trade(cells: Row, best: bytes, *, in_micros: bool) -> bytes:
     """A row of aggregate trades in JSON."""
     number, price, quantity, first, last, time, maker = cells[:7]
-    time_us = microseconds(time) // (1 if micros else 1_000)
+    time_us = microseconds(int(time))
     form = b'{"a":%b,"p":"%b","q":"%b","f":%b,"l":%b,"T":%d,"m":%b%b}'
-    return form % (number, price, quantity, first, last, time_us, maker.lower(), best)
+    time_sent = time_us if in_micros else time_us // 1_000
+    return form % (number, price, quantity, first, last, time_sent, maker.lower(), best)
 
 
-def _array(rows: Iterable[bytes]) -> bytes:
+def _json_array(rows: Iterable[bytes]) -> bytes:
     """A JSON array of rows."""
     return b"[" + b",".join(rows) + b"]"

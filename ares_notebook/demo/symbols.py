@@ -1,17 +1,22 @@
-"""The coins of the demo exchange, and the hours in which it stood still."""
+"""The symbols of the demo exchange, when each of them trades, and times of the calendar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-Road = Literal["spot", "um"]
+Product = Literal["spot", "um"]
+"""Spot, or USD-M perpetual futures."""
 
-FOREVER = 10**8
-"""A minute of the epoch (in 2160) that nobody will live to see."""
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+"""In milliseconds."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-BITCOIN_PATH = (
+# A minute of the epoch, in 2160.
+_NEVER = 10**8
+
+BITCOIN_PRICES = (
     ("2017-08-01", 4_000), ("2018-01-01", 14_000), ("2018-12-15", 3_800),
     ("2019-07-01", 10_500), ("2020-03-15", 6_200), ("2020-10-01", 11_500),
     ("2021-04-15", 58_000), ("2021-07-15", 34_000), ("2021-11-10", 64_000),
@@ -20,43 +25,61 @@ BITCOIN_PATH = (
     ("2025-04-10", 82_000), ("2025-10-05", 118_000), ("2026-06-01", 92_000),
     ("2028-01-01", 120_000),
 )  # fmt: skip
-"""The tide under all prices: days, and US dollars a bitcoin."""
+"""US dollars a bitcoin on some days: all prices in dollars rise and fall with it."""
 
 
 def minute_of(text: str) -> int:
     """Minute of the epoch of an ISO time, UTC."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) // 60
+    return ms_of(datetime.fromisoformat(text).replace(tzinfo=UTC)) // MINUTE
+
+
+def ms_of(moment: datetime) -> int:
+    """Milliseconds since the epoch."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def moment_of(time_ms: int) -> datetime:
+    """The UTC time that is so many milliseconds after the epoch."""
+    return EPOCH + timedelta(milliseconds=time_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A market on the demo exchange."""
+    """A symbol of spot or of futures."""
 
-    # What is traded for what.
     symbol: str
     base: str
     quote: str
-    # Spot, or USD-M perpetual.
-    road: Road
+    product: Product
     # Smallest price and quantity, in units of the eighth decimal. Their product is a whole number
     # of these units too, so that quote volumes have no ninth decimal.
     tick: int
     step: int
-    # What the price follows: its level, in ticks, while bitcoin is at 50,000.
-    dollars: int
+    # Price in ticks, around which it moves, while bitcoin is at 50,000 dollars.
+    usual_price: int
     # Steps that change hands on an ordinary day.
     day_volume: int
     # Minutes of the epoch between which it trades, end exclusive.
     first_minute: int
-    end_minute: int = FOREVER
+    end_minute: int = _NEVER
     # Minutes of the epoch from which to which nothing trades, ends exclusive.
     halts: tuple[tuple[int, int], ...] = ()
-    steady: bool = False
+    follows_bitcoin: bool = True
 
     @property
     def quote_unit(self) -> int:
         """Size of one unit of quote volume, in units of the eighth decimal."""
         return self.tick * self.step // 100_000_000
+
+    @property
+    def first_ms(self) -> int:
+        """When it begins to trade."""
+        return self.first_minute * MINUTE
+
+    @property
+    def end_ms(self) -> int:
+        """When it ends to trade."""
+        return self.end_minute * MINUTE
 
 
 _HALTS = (
@@ -118,39 +141,32 @@ _COINS: tuple[tuple[str, str, int, int, float, int, str, str | None], ...] = (
 _DELISTED = {"MATICUSDT": minute_of("2024-09-10T03:00")}
 
 
-def _instruments() -> dict[Road, dict[str, Instrument]]:
-    """All markets, by road and symbol."""
-    markets: dict[Road, dict[str, Instrument]] = {"spot": {}, "um": {}}
-    for base, quote, *shape, spot_start, perpetual_start in _COINS:
-        starts: dict[Road, str | None] = {"spot": spot_start, "um": perpetual_start}
-        for road, start in starts.items():
-            if start is not None:
-                made = _instrument(base, quote, road, shape, start)
-                markets[road][made.symbol] = made
-    return markets
-
-
-def _instrument(base: str, quote: str, road: Road, shape: list[float], start: str) -> Instrument:
-    """One market of the table."""
-    price_decimals, quantity_decimals, level, volume = shape
-    tick = 10 ** int(8 - price_decimals)
-    step = 10 ** int(8 - quantity_decimals)
-    return Instrument(
-        symbol=base + quote,
-        base=base,
-        quote=quote,
-        road=road,
-        tick=tick,
-        step=step,
-        dollars=round(level * 10**price_decimals),
-        day_volume=int(volume * 10**quantity_decimals),
-        first_minute=minute_of(start),
-        end_minute=_DELISTED.get(base + quote, FOREVER),
-        # A perpetual goes on while spot stands still.
-        halts=HALTS if road == "spot" else (),
-        # A coin priced in bitcoin does not rise and fall with it.
-        steady=quote == "BTC",
-    )
+def _instruments() -> dict[Product, dict[str, Instrument]]:
+    """All instruments, by product and symbol."""
+    found: dict[Product, dict[str, Instrument]] = {"spot": {}, "um": {}}
+    for base, quote, price_decimals, quantity_decimals, price, volume, *starts in _COINS:
+        products: tuple[Product, Product] = ("spot", "um")
+        for product, start in zip(products, starts, strict=True):
+            if start is None:
+                continue
+            symbol = base + quote
+            found[product][symbol] = Instrument(
+                symbol=symbol,
+                base=base,
+                quote=quote,
+                product=product,
+                tick=10 ** (8 - price_decimals),
+                step=10 ** (8 - quantity_decimals),
+                usual_price=round(price * 10**price_decimals),
+                day_volume=int(volume * 10**quantity_decimals),
+                first_minute=minute_of(start),
+                end_minute=_DELISTED.get(symbol, _NEVER),
+                # Futures go on while spot stands still.
+                halts=HALTS if product == "spot" else (),
+                # A coin priced in bitcoin does not rise and fall with it.
+                follows_bitcoin=quote != "BTC",
+            )
+    return found
 
 
 INSTRUMENTS = _instruments()

@@ -14,9 +14,8 @@ import pytest
 from conftest import NOW, Ask, Reply, ask_of
 
 from ares_notebook.demo import DemoExchange
-from ares_notebook.demo.names import published_at
-from ares_notebook.demo.shelf import SyntheticShelf
-from ares_notebook.demo.zips import pack
+from ares_notebook.demo.archive import published_at
+from ares_notebook.demo.archive_files import SyntheticFiles, pack
 
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 SPOT = "data/spot"
@@ -272,9 +271,9 @@ def test_the_archive_forgets_what_was_not_asked_for_longest(
 ) -> None:
     """Beyond its memory only the newest file is kept; the one before is made anew, the same."""
     made: list[str] = []
-    build = SyntheticShelf.build
+    build = SyntheticFiles.build
     monkeypatch.setattr(
-        SyntheticShelf, "build", lambda s, key: (made.append(key), build(s, key))[1]
+        SyntheticFiles, "build", lambda s, key: (made.append(key), build(s, key))[1]
     )
     days = [f"/{SPOT}/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01-0{day}.zip" for day in (1, 2)]
     with DemoExchange(now=NOW, archive_memory_bytes=1) as exchange:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ares_notebook.demo import history, tape
-from ares_notebook.demo.candles import joined
-from ares_notebook.demo.grid import DAY, INTERVALS, MINUTE, advance, open_of
-from ares_notebook.demo.schedule import DAY_MINUTES, Tape, first_id_of_day
-from ares_notebook.demo.symbols import HALTS, INSTRUMENTS, minute_of
-from ares_notebook.demo.trades import first_raw_id
+from ares_notebook.demo import generator
+from ares_notebook.demo.generator import DAY_MINUTES, TradeGenerator, first_id_of_day
+from ares_notebook.demo.market import candles_between
+from ares_notebook.demo.symbols import DAY, HALTS, INSTRUMENTS, MINUTE, minute_of
+from ares_notebook.demo.tables import INTERVALS, advance, first_raw_id, join_candles, open_of
 
 SYMBOLS = ("BTCUSDT", "ETHBTC", "DOGEUSDT", "币安人生USDT")
 # Ordinary; with a halt; across the turn of the year with one; the first days of all.
 DAYS = ("2026-01-14", "2025-10-10", "2024-12-31", "2025-01-01", "2021-04-25", "2018-02-09")
 
 
-def tape_of(symbol: str, trades_per_day: int = 20_000, road: str = "spot") -> Tape:
-    return Tape(INSTRUMENTS[road][symbol], trades_per_day)  # type: ignore[index]
+def source_of(symbol: str, trades_per_day: int = 20_000, product: str = "spot") -> TradeGenerator:
+    return TradeGenerator(INSTRUMENTS[product][symbol], trades_per_day)  # type: ignore[index]
 
 
 def day_of(text: str) -> int:
     return minute_of(text) // DAY_MINUTES
 
 
-def trades_on(source: Tape, day: int):  # type: ignore[no-untyped-def]
-    return tape.trades_between(
+def trades_on(source: TradeGenerator, day: int):  # type: ignore[no-untyped-def]
+    return generator.trades_between(
         source, first_id_of_day(source, day), first_id_of_day(source, day + 1)
     )
 
@@ -36,8 +35,8 @@ def trades_on(source: Tape, day: int):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("trades_per_day", [100, 20_000, 150_000])
 def test_trades_add_up_to_minutes(symbol: str, date: str, trades_per_day: int) -> None:
     """The trades of a day add up to its 1m candles in all ten columns."""
-    source = tape_of(symbol, trades_per_day)
-    expected = tape.minute_candles(source, day_of(date))
+    source = source_of(symbol, trades_per_day)
+    expected = generator.minute_candles(source, day_of(date))
 
     found = trades_on(source, day_of(date)).candles("1m")
 
@@ -47,20 +46,22 @@ def test_trades_add_up_to_minutes(symbol: str, date: str, trades_per_day: int) -
 @pytest.mark.parametrize("date", DAYS)
 def test_seconds_add_up_to_minutes(date: str) -> None:
     """The 1s candles of a day, flat ones included, add up to its 1m candles."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
     start = day_of(date) * DAY
 
-    seconds = history.candles(source, "1s", start, start + DAY - 1)
+    seconds = candles_between(source, "1s", start, start + DAY - 1)
 
-    assert np.array_equal(tape.minute_candles(source, day_of(date)).rows, seconds.fold("1m").rows)
+    assert np.array_equal(
+        generator.minute_candles(source, day_of(date)).rows, seconds.fold("1m").rows
+    )
 
 
 def test_a_second_without_a_trade_is_flat() -> None:
     """A second without a trade has the last close in all four prices, and no volume."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
     start = day_of("2026-01-14") * DAY
 
-    rows = history.candles(source, "1s", start, start + DAY - 1).rows
+    rows = candles_between(source, "1s", start, start + DAY - 1).rows
     is_flat = rows[7] == 0
 
     assert rows.shape[1] == DAY // 1000
@@ -75,13 +76,15 @@ def test_a_second_without_a_trade_is_flat() -> None:
 @pytest.mark.parametrize("interval", [iv for iv in INTERVALS if iv not in ("1s", "1m")])
 def test_minutes_add_up_to_all_intervals(symbol: str, interval: str) -> None:
     """Any interval is the sum of its minutes, across halts and the turn of a year."""
-    source = tape_of(symbol)
+    source = source_of(symbol)
     first = open_of(interval, minute_of("2024-11-18") * MINUTE)
     end = advance(interval, open_of(interval, minute_of("2025-01-05") * MINUTE), 1)
     days = range(first // DAY, -(-end // DAY))
-    minutes = joined(tape.minute_candles(source, day) for day in days).between(first, end)
+    minutes = join_candles(generator.minute_candles(source, day) for day in days).between(
+        first, end
+    )
 
-    found = history.candles(source, interval, first, end - 1)
+    found = candles_between(source, interval, first, end - 1)
 
     assert np.array_equal(minutes.fold(interval).rows, found.rows)
 
@@ -105,11 +108,11 @@ def test_long_candles_open_where_binance_opens_them(interval: str, opens: list[s
 @pytest.mark.parametrize("date", DAYS)
 def test_ids_run_on(date: str) -> None:
     """Aggregate and raw ids have no gap, within a day, over midnight and over a halt."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
     first = first_id_of_day(source, day_of(date) - 1)
     end = first_id_of_day(source, day_of(date) + 1)
 
-    trades = tape.trades_between(source, first, end)
+    trades = generator.trades_between(source, first, end)
 
     assert end - first == len(trades)
     assert np.array_equal(np.arange(first, end), trades.ids)
@@ -120,26 +123,26 @@ def test_ids_run_on(date: str) -> None:
 
 def test_ids_start_at_zero_on_spot_and_at_one_on_futures() -> None:
     """The first aggregate id is 0 on spot and 1 on futures."""
-    assert tape.id_at(tape_of("BTCUSDT"), 0) == 0
-    assert tape.id_at(tape_of("BTCUSDT", road="um"), 0) == 1
+    assert generator.id_at(source_of("BTCUSDT"), 0) == 0
+    assert generator.id_at(source_of("BTCUSDT", product="um"), 0) == 1
 
 
 @pytest.mark.parametrize("date", DAYS)
 @pytest.mark.parametrize("trades_per_day", [100, 20_000, 1_000_000])
 def test_times_never_decrease(date: str, trades_per_day: int) -> None:
     """Trades are in the order of time, several share a millisecond, all lie in their day."""
-    times = trades_on(tape_of("BTCUSDT", trades_per_day), day_of(date)).time_us
+    times = trades_on(source_of("BTCUSDT", trades_per_day), day_of(date)).time_us
 
     steps = np.diff(times)
 
     assert (steps >= 0).all()
     assert (np.diff(times // 1000) == 0).mean() > 0.1
-    assert {day_of(date)} == {int(times[0] // tape.DAY_US), int(times[-1] // tape.DAY_US)}
+    assert {day_of(date)} == {int(times[0] // generator.DAY_US), int(times[-1] // generator.DAY_US)}
 
 
 def test_microseconds_begin_in_2025() -> None:
     """Trades before 2025 are on whole milliseconds, later ones are not."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
 
     assert not (trades_on(source, day_of("2024-12-31")).time_us % 1000).any()
     assert (trades_on(source, day_of("2025-01-01")).time_us % 1000).any()
@@ -147,7 +150,7 @@ def test_microseconds_begin_in_2025() -> None:
 
 def test_a_million_trades_a_day_are_as_many() -> None:
     """Days have about as many trades as was asked for, a million at will."""
-    source = tape_of("BTCUSDT", 1_000_000)
+    source = source_of("BTCUSDT", 1_000_000)
     ids = [first_id_of_day(source, day_of("2025-05-01") + day) for day in range(31)]
 
     assert 900_000 < (ids[-1] - ids[0]) / 30 < 1_100_000
@@ -156,56 +159,58 @@ def test_a_million_trades_a_day_are_as_many() -> None:
 @pytest.mark.parametrize("symbol", SYMBOLS)
 def test_page_borders_do_not_matter(symbol: str) -> None:
     """Trades fetched in pages of any size are the trades fetched at once."""
-    source = tape_of(symbol)
+    source = source_of(symbol)
     first = first_id_of_day(source, day_of("2025-10-10")) + 17
-    whole = tape.trades_between(source, first, first + 30_000)
+    whole = generator.trades_between(source, first, first + 30_000)
 
     for size in (1, 999, 7_919):
         low = 30_000 // size * size - size
-        page = tape.trades_between(source, first + low, first + low + size)
+        page = generator.trades_between(source, first + low, first + low + size)
         assert np.array_equal(whole.cut(low, low + size).time_us, page.time_us)
         assert np.array_equal(whole.cut(low, low + size).quantity, page.quantity)
 
 
 def test_the_id_at_a_time_is_that_of_the_next_trade() -> None:
     """Looking a time up finds the first trade at or after it, in a halt the first after."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
     trades = trades_on(source, day_of("2025-10-10"))
     start, end = next(h for h in HALTS if h[0] == minute_of("2025-10-10T21:18"))
 
-    for time_us in (*trades.time_us[::997].tolist(), (start + 5) * tape.MINUTE_US):
+    for time_us in (*trades.time_us[::997].tolist(), (start + 5) * generator.MINUTE_US):
         expected = trades.first_id + int(np.searchsorted(trades.time_us, time_us))
-        assert expected == tape.id_at(source, time_us)
-    first = tape.id_at(source, start * tape.MINUTE_US)
-    resumed = tape.trades_between(source, first, first + 1)
-    assert end == resumed.time_us[0] // tape.MINUTE_US
+        assert expected == generator.id_at(source, time_us)
+    first = generator.id_at(source, start * generator.MINUTE_US)
+    resumed = generator.trades_between(source, first, first + 1)
+    assert end == resumed.time_us[0] // generator.MINUTE_US
 
 
 def test_nothing_trades_in_a_halt() -> None:
     """Within a halt there is no candle of any length; the hour around one is partial."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
     start, end = (minute_of(at) * MINUTE for at in ("2025-04-22T07:36", "2025-04-22T09:00"))
 
-    assert not len(history.candles(source, "1s", start, end - 1))
-    assert not len(history.candles(source, "1m", start, end - 1))
-    hours = history.candles(source, "1h", start - start % 3_600_000, end)
+    assert not len(candles_between(source, "1s", start, end - 1))
+    assert not len(candles_between(source, "1m", start, end - 1))
+    hours = candles_between(source, "1h", start - start % 3_600_000, end)
     assert [int(opened // 3_600_000 % 24) for opened in hours.opened] == [7, 9]
 
 
 def test_a_perpetual_goes_on_in_a_halt() -> None:
     """Futures have a candle in every minute, halts of spot or not."""
-    source = tape_of("BTCUSDT", road="um")
+    source = source_of("BTCUSDT", product="um")
 
-    assert all(len(tape.minute_candles(source, day_of(date))) == DAY_MINUTES for date in DAYS[:5])
+    assert all(
+        len(generator.minute_candles(source, day_of(date))) == DAY_MINUTES for date in DAYS[:5]
+    )
 
 
 @pytest.mark.parametrize("symbol", list(INSTRUMENTS["spot"]))
 def test_prices_are_believable(symbol: str) -> None:
     """Prices are positive, high and low enclose open and close, a day moves by a few percent."""
-    source = tape_of(symbol)
+    source = source_of(symbol)
     start = max(source.instrument.first_minute * MINUTE, minute_of("2022-01-01") * MINUTE)
 
-    days = history.candles(source, "1d", start, start + 90 * DAY).rows
+    days = candles_between(source, "1d", start, start + 90 * DAY).rows
     spread = (days[2] - days[3]) / days[3]
 
     assert days[3].min() > 0
@@ -217,10 +222,10 @@ def test_prices_are_believable(symbol: str) -> None:
 
 def test_bitcoin_is_worth_what_it_was_worth() -> None:
     """BTCUSDT opens near 4,000 in 2017 and near 100,000 in 2025."""
-    source = tape_of("BTCUSDT")
+    source = source_of("BTCUSDT")
 
     def dollars(date: str) -> float:
-        return float(tape.prices(source, np.array([minute_of(date)]))[0]) / 100
+        return float(generator.prices(source, np.array([minute_of(date)]))[0]) / 100
 
     assert 2_500 < dollars("2017-08-17") < 6_500
     assert 60_000 < dollars("2025-01-20") < 140_000
@@ -229,7 +234,7 @@ def test_bitcoin_is_worth_what_it_was_worth() -> None:
 def test_the_number_of_trades_knows_nothing_of_prices() -> None:
     """Symbols of other prices have other trades, but as many in an ordinary day as asked."""
     for symbol in SYMBOLS:
-        source = tape_of(symbol)
+        source = source_of(symbol)
         day = day_of("2026-02-01")
         count = first_id_of_day(source, day + 1) - first_id_of_day(source, day)
         assert 10_000 < count < 32_000

@@ -14,10 +14,10 @@ from typing import Any
 from places import TRADES_PER_DAY, Place
 
 from ares_notebook import DemoExchange
-from ares_notebook.demo import tape
-from ares_notebook.demo.faults import Fault
-from ares_notebook.demo.shelf import SyntheticShelf
-from ares_notebook.demo.window import Window
+from ares_notebook.demo import Fault
+from ares_notebook.demo.archive_files import SyntheticFiles
+from ares_notebook.demo.generator import id_at
+from ares_notebook.demo.market import PageQuery
 
 KINDS = ("none", "archive", "late history", "page")
 """One source lies at a time: where all lie alike nobody can know."""
@@ -40,7 +40,7 @@ _PAGES = r"/api/v3/(klines|aggTrades)\?|/fapi/v1/fundingRate\?"
 @lru_cache(maxsize=64)
 def _text_of(key: str) -> bytes:
     """What a zip of the archive holds."""
-    packed = SyntheticShelf(TRADES_PER_DAY).build(key)
+    packed = SyntheticFiles(TRADES_PER_DAY).build(key)
     if packed is None:
         return b""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
@@ -123,39 +123,37 @@ class LateMarket:
         self.market = market
         self._first_us = first_us
 
-    def listings(self, *args: Any, **options: Any) -> Any:
+    def symbols(self, *args: Any) -> Any:
         """Those of the true one."""
-        return self.market.listings(*args, **options)
+        return self.market.symbols(*args)
 
-    def klines(
-        self, road: Any, symbol: str, interval: str, window: Window, **options: Any
-    ) -> bytes:
+    def klines(self, product: Any, symbol: str, interval: str, query: PageQuery) -> bytes:
         """A page."""
-        return self.market.klines(road, symbol, interval, self._late(window), **options)
+        return self.market.klines(product, symbol, interval, self._late(query))
 
-    def agg_trades(self, road: Any, symbol: str, window: Window, **options: Any) -> bytes:
+    def agg_trades(self, product: Any, symbol: str, query: PageQuery) -> bytes:
         """A page; one from the first id begins with a large one."""
-        if window.from_id is not None:
-            first_id = tape.id_at(self.market.tape(road, symbol), self._first_us)
-            window = replace(window, from_id=max(window.from_id, first_id))
-        return self.market.agg_trades(road, symbol, self._late(window), **options)
+        if query.from_id is not None:
+            first_id = id_at(self.market.generator(product, symbol), self._first_us)
+            query = replace(query, from_id=max(query.from_id, first_id))
+        return self.market.agg_trades(product, symbol, self._late(query))
 
-    def funding(self, symbol: str, window: Window, **options: Any) -> bytes:
+    def funding(self, symbol: str, query: PageQuery) -> bytes:
         """A page."""
-        return self.market.funding(symbol, self._late(window), **options)
+        return self.market.funding(symbol, self._late(query))
 
-    def _late(self, window: Window) -> Window:
-        if window.start_us is None:
-            return window
-        return replace(window, start_us=max(window.start_us, self._first_us))
+    def _late(self, query: PageQuery) -> PageQuery:
+        if query.start_us is None:
+            return query
+        return replace(query, start_us=max(query.start_us, self._first_us))
 
 
 def begin_late(exchange: DemoExchange, first_us: int | None) -> None:
     """Let REST's history begin then; None: let it be whole."""
-    reception = exchange._reception
-    market = reception._market
+    router = exchange._router
+    market = router.market
     market = market.market if isinstance(market, LateMarket) else market
-    reception._market = market if first_us is None else LateMarket(market, first_us)
+    router.market = market if first_us is None else LateMarket(market, first_us)
 
 
 def lose_page(exchange: DemoExchange, skip: int, *, is_empty: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ares_notebook.demo.names import Folder
+from ares_notebook.demo.archive import Folder
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS
 

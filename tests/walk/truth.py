@@ -19,10 +19,9 @@ from places import TRADES_PER_DAY, Place
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.demo.funding import funding_of
-from ares_notebook.demo.history import candles
-from ares_notebook.demo.market import SyntheticMarket
+from ares_notebook.demo.generator import id_at
+from ares_notebook.demo.market import SyntheticMarket, candles_between
 from ares_notebook.demo.symbols import INSTRUMENTS
-from ares_notebook.demo.tape import id_at
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.load import IncompleteData
 
@@ -110,10 +109,10 @@ def _count(place: Place) -> int:
     if place.dataset == "futures":
         times = funding_of(INSTRUMENTS["um"][place.symbol]).time_ms
         return int(((times >= start_ms) & (times < end_ms)).sum())
-    tape = SyntheticMarket(TRADES_PER_DAY).tape("spot", place.symbol)
+    source = SyntheticMarket(TRADES_PER_DAY).generator("spot", place.symbol)
     if place.dataset == "agg_trades":
-        return id_at(tape, end_ms * 1000) - id_at(tape, start_ms * 1000)
-    return len(candles(tape, place.interval, start_ms, end_ms - 1))
+        return id_at(source, end_ms * 1000) - id_at(source, start_ms * 1000)
+    return len(candles_between(source, place.interval, start_ms, end_ms - 1))
 
 
 @lru_cache(maxsize=512)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from ares_notebook.demo.text import decimal, render, signed, whole
+from ares_notebook.demo.tables import decimal, render, signed, whole
 
 EDGES = [0, 1, 9, 10, 99, 9_999, 10_000, 10_001, 99_999_999, 10**8, 10**8 + 1, 10**12, 2**62]
 
