@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -93,6 +95,44 @@ def test_the_text_of_a_plan_is_what_a_page_without_html_shows(settings):
 
     assert repr(plan) == str(plan)
     assert repr(ares.DownloadReport()) == str(ares.DownloadReport())
+
+
+async def test_what_trades_take_is_logged_before_they_are_fetched(settings, exchange, caplog):
+    """The share of trades in a download of all is in the plan, and in the log before their first byte."""
+    asked = []
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            if "trades are" in record.getMessage():
+                asked.append((record.getMessage(), [each.path for each in exchange.requests]))
+
+    window = {"start": "2025-02-26", "end": "2025-02-28", "settings": settings}
+    plan = ares.plan_downloads("BTCUSDT", "1d", **window)
+    logger, heard = logging.getLogger("DataDownloader"), Heard()
+    caplog.set_level(logging.INFO, logger.name)
+    logger.addHandler(heard)
+    try:
+        await ares.download_all_data("BTCUSDT", "1d", **window)
+    finally:
+        logger.removeHandler(heard)
+
+    [(words, paths)] = asked
+    assert re.fullmatch(
+        r"BTCUSDT: trades are 2 days: [\d.]+ [KM]B to fetch, [\d.]+ [KM]B on disk", words
+    )
+    assert not any("aggTrades" in path and path.endswith(".zip") for path in paths)
+    assert "\nOf that trades are 2 days: " in str(plan)
+    assert "Of that trades" not in str(plan_of("BTCUSDT", settings))
+
+
+def test_trades_of_many_symbols_come_only_where_they_are_named(settings):
+    """A universe is k-lines and funding, unless it says more."""
+    window = {"start": "2025-02-26", "end": "2025-02-28", "settings": settings}
+    plan = ares.plan_universe(["BTCUSDT"], "1d", **window)
+    named = ares.plan_universe(["BTCUSDT"], "1d", **window, datasets=["agg_trades"])
+
+    assert {step.file.dataset.name for step in plan.to_do} == {"klines", "futures"}
+    assert {step.file.dataset.name for step in named.to_do} == {"agg_trades"}
 
 
 # --- several ---

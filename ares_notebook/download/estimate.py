@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import NotEnoughDisk, NotFound
-from ares_notebook.formatting import size_in_words, time_in_words
+from ares_notebook.formatting import many, size_in_words, time_in_words
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     from ares_notebook.binance.archive import Archive
 
-__all__ = ["Cost", "check_disk", "sized"]
+__all__ = ["Cost", "check_disk", "sized", "trades_in_words"]
 
 # What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
 # besides rows: whether it knows the symbol.
@@ -103,6 +103,13 @@ def _seconds(received: int, rows: int, requests: int, weight: int, settings: Set
     waiting = max(0.0, weight / allowed - 1) * 60
     answers = requests * _SECONDS_AN_ANSWER / settings.max_concurrency
     return _START_SECONDS + max(received / _BYTES_A_SECOND, answers, rows / _ROWS_A_SECOND, waiting)
+
+
+def trades_in_words(trades: Sequence[Step]) -> str:
+    """How large the trades of these steps are."""
+    received = size_in_words(sum(step.bytes_received for step in trades))
+    stored = size_in_words(sum(step.bytes_stored for step in trades))
+    return f"trades are {many(len(trades), 'day')}: {received} to fetch, {stored} on disk"
 
 
 _COMPRESSED_SHARE = 0.25

@@ -15,10 +15,10 @@ from msgspec import structs
 from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.estimate import Cost, sized
+from ares_notebook.download.estimate import Cost, sized, trades_in_words
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, table
-from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.symbols import Listed, Market, Universe, validate_symbol
 from ares_notebook.model.time import Period, as_utc, to_ms, utc, validate_interval
@@ -142,17 +142,24 @@ class Plan:
 
     def __str__(self) -> str:
         lines = [f"  {_in_words(group)}" for group in _groups(self.steps)]
-        return "\n".join([self._headline(), *lines, str(self.cost)])
+        return "\n".join([self._headline(), *lines, *self._sums()])
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
         rows = [_told(group) for group in _groups(self.steps)]
-        return block(self._headline(), table(_TOLD, rows), line(self.cost))
+        return block(self._headline(), table(_TOLD, rows), *map(line, self._sums()))
 
     def _headline(self) -> str:
         what = " ".join(filter(None, (self.symbol, self.interval)))
         when = window_in_words(self.start, self.end)
         return f"Plan for {what}: {when}{self._widened()}; into {self.settings.cache_dir}"
+
+    def _sums(self) -> list[str]:
+        """What it will cost, and how much of it trades are, where they are not all of it."""
+        trades = [step for step in self.to_do if step.file.dataset is AGG_TRADES]
+        others = any(step.file.dataset is not AGG_TRADES for step in self.steps)
+        shares = [f"Of that {trades_in_words(trades)}."] if trades and others else []
+        return [str(self.cost), *shares]
 
     def _widened(self) -> str:
         """Where the first file begins, if that is before the window."""

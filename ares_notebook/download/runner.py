@@ -19,7 +19,7 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.estimate import check_disk
+from ares_notebook.download.estimate import check_disk, trades_in_words
 from ares_notebook.download.fetch import Sources, fetch_file, remember
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.preflight import by_their_clock, preflight
@@ -42,6 +42,8 @@ __all__ = ["Executor", "LocalExecutor", "run_steps"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_TOLD = 3
+# Trades of this size are a warning, which is shown where nobody has set up logging.
+_LARGE_BYTES = 1e9
 
 
 class Executor(Protocol):
@@ -250,10 +252,14 @@ class _PlanRun:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
         if self.plan.settings.source != "rest":
             self.plan = await self.plan.measured_by(roads.archive)
+        trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
+        if trades:
+            is_large = sum(step.bytes_stored for step in trades) > _LARGE_BYTES
+            level = logging.WARNING if is_large else logging.INFO
+            _LOGGER.log(level, "%s: %s", self.plan.symbol, trades_in_words(trades))
         try:
             executor.check_room(self.plan.to_do)
         except NotEnoughDisk as error:
-            trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
             return {step.file.name: error for step in trades}
         return {}
 

@@ -199,7 +199,7 @@ def plan_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
+    datasets: Sequence[str] = ("klines", "futures"),
 ) -> UniversePlan:
     """
     Say what a download of many symbols would do; reads the cache, touches no network.
@@ -216,8 +216,10 @@ def plan_universe(
         Names, or a table of `list_symbols`, or some of its rows.
     interval : str or None
         Needed where *datasets* holds ``"klines"``.
-    lookback_years, start, end, settings, datasets
+    lookback_years, start, end, settings
         As in `download_all_data`.
+    datasets : sequence of {"klines", "agg_trades", "futures"}
+        Trades come only where they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
@@ -374,7 +376,7 @@ async def download_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
+    datasets: Sequence[str] = ("klines", "futures"),
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
@@ -389,7 +391,11 @@ async def download_universe(
     symbols : sequence of str, pandas.DataFrame or Universe
         Names; a table of `list_symbols`, or some of its rows, whose days bound what is
         asked for; or which symbols are meant, to be listed first.
-    interval, lookback_years, start, end, settings, datasets, on_progress
+    interval, lookback_years, start, end, settings
+        As in `download_all_data`.
+    datasets : sequence of {"klines", "agg_trades", "futures"}
+        As in `plan_universe`: trades come only where they are named.
+    on_progress : callable, optional
         As in `download_all_data`.
 
     Returns

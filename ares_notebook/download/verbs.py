@@ -40,6 +40,10 @@ async def download_all_data(
     Every file is written whole or not at all, and gaps that the exchange confirms
     are remembered. A step that fails does not stop the others: it is in the report.
 
+    Trades are large, some 35 GB a year of BTCUSDT: what they will take is logged before any
+    of them is fetched, and `plan_downloads` shows it beforehand. To leave them out name the
+    other datasets.
+
     Parameters
     ----------
     symbol : str
