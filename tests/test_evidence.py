@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.errors import CorruptFile
+from ares_notebook.errors import CorruptFile, UnknownSymbol
 from ares_notebook.load import IncompleteData
 from ares_notebook.model.evidence import EVIDENCE
 
@@ -405,7 +405,7 @@ async def test_rubbish_in_a_time_without_rows_is_put_aside(settings):
     assert report.complete
     assert contents(settings) == whole
     assert open_gaps(settings, "SOLUSDT") == []
-    assert len([*(settings.cache_dir / ".ares" / "quarantine").iterdir()]) == 1
+    assert len([*(settings.cache_dir / ".ares" / "quarantine").glob("*[0-9]")]) == 1
 
 
 async def test_a_late_beginning_of_rest_is_no_listing(exchange, settings):
@@ -623,6 +623,73 @@ async def test_months_after_a_delisting_say_so(exchange, settings):
     assert gaps["reason"].iloc[-1] == "after delisting"
     assert str(gaps["start"].iloc[-1])[:16] == "2024-09-10 03:00"
     assert exchange.requests == []
+
+
+@pytest.mark.parametrize("code", [-1121, -1122])
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+async def test_a_symbol_that_the_api_has_forgotten_is_complete_to_its_last_archived_row(
+    exchange, settings, code, interval
+):
+    """Where the API refuses a delisted name the archive's end is *after delisting*, and is asked for once."""
+    refused = json.dumps({"code": code, "msg": "Invalid symbol."})
+    exchange.fail("api/v3/.*MATICUSDT", times=None, status=400, body=refused)
+    ask = {"start": "2024-08-01", "end": "2024-12-01", "settings": settings}
+    report = await ares.download_klines_data("MATICUSDT", interval, **ask)
+    gaps = ares.find_gaps("MATICUSDT", settings=settings)
+    exchange.requests.clear()
+    again = await ares.download_klines_data("MATICUSDT", interval, **ask)
+
+    assert report.complete, report
+    assert set(gaps["reason"]) == {"after delisting"}
+    assert again.complete
+    assert exchange.requests == []
+
+
+async def test_a_symbol_that_trades_and_is_refused_is_not_taken_for_delisted(exchange, settings):
+    """A refusal alone proves nothing, where exchangeInfo lists the symbol or the archive goes on."""
+    refused = json.dumps({"code": -1121, "msg": "Invalid symbol."})
+    exchange.fail("klines.*BTCUSDT", times=None, status=400, body=refused)
+    exchange.withhold("BTCUSDT-1d-2025-02-2")
+    exchange.withhold("monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2025-02")
+    report = await ares.download_klines_data(
+        "BTCUSDT", "1d", start="2025-02-01", end="2025-03-01", settings=settings
+    )
+
+    assert not report.complete
+    assert [type(step.error).__name__ for step in report.steps] == ["UnknownSymbol"]
+
+
+def without_spot(exchange: ares.DemoExchange, symbol: str) -> None:
+    """Let a symbol be a perpetual alone."""
+    refused = json.dumps({"code": -1121, "msg": "Invalid symbol."})
+    exchange.fail(f"api/v3/.*{symbol}", times=None, status=400, body=refused)
+    exchange.withhold(f"data/spot/.*{symbol}")
+
+
+async def test_of_a_perpetual_without_a_spot_symbol_the_funding_comes(exchange, settings):
+    """A name that only futures know has its funding, and a note says that there are no spot candles."""
+    without_spot(exchange, "LINKUSDT")
+    window = {"start": "2025-02-01", "end": "2025-03-01", "settings": settings}
+    report = await ares.download_all_data("LINKUSDT", "1d", **window)
+    with pytest.raises(UnknownSymbol, match="LINKUSDT is a perpetual, and there is no spot symbol"):
+        await ares.download_klines_data("LINKUSDT", "1d", **window)
+
+    assert report.complete
+    assert [step.file_name for step in report.steps] == ["futures_LINKUSDT_2025-02.csv"]
+    assert report.notes == (
+        "LINKUSDT: there is no spot symbol of this name, so it has no spot candles and no spot trades",
+    )
+
+
+async def test_a_wrong_name_stays_wrong_where_futures_cannot_be_asked(exchange, settings):
+    """Neither spot nor a futures API that is down makes a perpetual of a name that nobody knows."""
+    without_spot(exchange, "LINKUSDT")
+    exchange.withhold("fundingRate/LINKUSDT")
+    exchange.fail("fapi", times=None, status=503)
+    with pytest.raises(UnknownSymbol, match="LINKUSDT is not known to the exchange"):
+        await ares.download_all_data(
+            "LINKUSDT", "1d", start="2025-02-01", end="2025-03-01", settings=settings
+        )
 
 
 async def test_months_between_two_listings_of_a_name_say_so(exchange, settings):

@@ -36,7 +36,8 @@ from ares_notebook.settings import Settings
 
 __all__ = ["Ask", "Transport", "refusal"]
 
-_UNKNOWN_SYMBOL_CODE = -1121
+# "Invalid symbol.", and "Invalid symbol status.", of one that is listed and closed.
+_UNKNOWN_SYMBOL_CODES = {-1121, -1122}
 # A date, which the standard allows too, is never what Binance says.
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -83,7 +84,7 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
         return ServerFault(
             f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
         )
-    if code == _UNKNOWN_SYMBOL_CODE:
+    if code in _UNKNOWN_SYMBOL_CODES:
         msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
         return UnknownSymbol(msg, ask.url)
     return BadRequest(

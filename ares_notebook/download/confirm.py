@@ -14,7 +14,7 @@ from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import DAY_MS
 
-__all__ = ["confirm", "confirm_unasked"]
+__all__ = ["confirm", "confirm_unasked", "confirm_unlisted"]
 
 _CONTRADICTED = "contradicted"
 _HOUR_MS = 3_600_000
@@ -77,6 +77,34 @@ async def confirm_unasked(
             file_update.record([gap], "last row")
             answered.append(gap)
     return answered
+
+
+async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, rest: Rest) -> bool:
+    """
+    Record what is known of a symbol that the API refuses; False where it may be a wrong name.
+
+    Of a symbol that is delisted for long the API may know nothing: then the archive, read to its
+    end, has the last row. What lies before its first row, or inside, nobody can prove.
+    """
+    file, series = file_update.file, file_update.file.series
+    if archive is None or not await archive.has_any(series):
+        return False
+    listing = await rest.listing_of(series)
+    if listing is not None and not listing.is_over:
+        return False
+    unread = file_update.unasked()
+    for gap in file_update.unexplained():
+        end_ms = max(gap.start_ms, (file_update.facts.last_ms or 0) + 1)
+        is_old = end_ms < rest.now_ms - _LATEST_LISTING_MS
+        is_read = not any(
+            each.start_ms < gap.end_ms and gap.start_ms < each.end_ms for each in unread
+        )
+        if _is_tail(file_update, gap) and is_old and (is_read or not file_update.facts.rows):
+            begins_before = file_update.facts.rows or await archive.first_ms(series) < file.start_ms
+            after_ms = file.period.end_ms if file_update.facts.rows else gap.start_ms
+            if begins_before and not await archive.lists_any(series, after_ms, rest.now_ms):
+                file_update.record([gap], "unlisted")
+    return True
 
 
 async def _why_silent(ask: _Witnesses, gap: Gap) -> str:

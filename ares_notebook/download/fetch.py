@@ -21,11 +21,18 @@ from ares_notebook.cache.locks import locked
 from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
-from ares_notebook.download.confirm import confirm, confirm_unasked
+from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.report import StepReport, told, why_incomplete
-from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
+from ares_notebook.errors import (
+    AresError,
+    BadAnswer,
+    DataError,
+    NotFound,
+    TransportError,
+    UnknownSymbol,
+)
 from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.lines import Lines
@@ -57,7 +64,9 @@ async def fetch_rows(file_update: FileUpdate, step: Step, roads: Sources) -> Are
     ladder.
     """
     problem: AresError | None = None
-    for road in step.roads:
+    left_to_ask = [*step.roads]
+    while left_to_ask:
+        road = left_to_ask.pop(0)
         if not (_wanted_of_rest(file_update, step) if road == "rest" else file_update.unasked()):
             continue
         try:
@@ -69,9 +78,28 @@ async def fetch_rows(file_update: FileUpdate, step: Step, roads: Sources) -> Are
                 file_update.is_unpublished = True
                 continue
             _LOGGER.info("%s: %s failed: %s", file_update.file.name, road, error)
-            problem = error
+            is_gone = isinstance(error, UnknownSymbol) and await _is_unlisted(file_update, roads)
+            problem = None if is_gone else error
+            if road == "rest" and _has_days_to_ask(file_update, step, roads):
+                left_to_ask.append("daily archive")
     left = _wanted_of_rest(file_update, step) if "rest" in step.roads else file_update.unasked()
     return problem if left else None
+
+
+def _has_days_to_ask(file_update: FileUpdate, step: Step, roads: Sources) -> bool:
+    """Whether the archive's days are left where REST has failed; they were more requests than its pages."""
+    is_open = roads.source == "auto" and "day" in file_update.file.series.archive_cuts
+    return is_open and "daily archive" not in step.roads and bool(file_update.unasked())
+
+
+async def _is_unlisted(file_update: FileUpdate, roads: Sources) -> bool:
+    """Whether a symbol that the API refuses is one that was delisted; what that proves is recorded."""
+    archive = None if roads.source == "rest" else roads.archive
+    try:
+        return await confirm_unlisted(file_update, archive, roads.rest)
+    except (TransportError, DataError) as error:
+        _LOGGER.info("%s: whether it was delisted is not known: %s", file_update.file.name, error)
+        return False
 
 
 def _wanted_of_rest(file_update: FileUpdate, step: Step) -> list[Gap]:

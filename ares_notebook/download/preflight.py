@@ -32,9 +32,7 @@ async def preflight(plan: Plan, roads: Sources, store: Store, note: Note) -> Pla
     """Ask for clock, symbol and perpetual, where the plan depends on them."""
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, roads.rest, note)
-    spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
-    if spot:
-        await _check_symbol(plan, spot[0].file.series, roads, note)
+    plan = await _without_lacking_spot(plan, roads, note)
     plan = await _without_lacking_perpetual(plan, roads, store, note)
     return by_their_clock(plan, roads.rest, note)
 
@@ -74,6 +72,32 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     return by_their_clock(plan, rest, note)
 
 
+async def _without_lacking_spot(plan: Plan, roads: Sources, note: Note) -> Plan:
+    """Of a perpetual that has no spot symbol there are no spot steps, and that is no failure."""
+    spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
+    if not spot:
+        return plan
+    try:
+        await _check_symbol(plan, spot[0].file.series, roads, note)
+    except UnknownSymbol as error:
+        if not await _has_perpetual(plan, Series.of(FUTURES, plan.symbol), roads, note):
+            # A perpetual that cannot be asked for does not make a wrong name right.
+            raise
+        kept = tuple(step for step in plan.steps if step.file.dataset is FUTURES)
+        if not kept:
+            msg = (
+                f"{plan.symbol} is a perpetual, and there is no spot symbol of this name, so it has "
+                f'no spot candles and no spot trades; its funding is there: datasets=["futures"]'
+            )
+            raise UnknownSymbol(msg) from error
+        note(
+            f"{plan.symbol}: there is no spot symbol of this name, so it has no spot candles and no "
+            f"spot trades"
+        )
+        return replace(plan, steps=kept)
+    return plan
+
+
 async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) -> None:
     """
     Make sure that the symbol exists, once, instead of failing at every file.
@@ -101,7 +125,7 @@ async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) 
 async def _without_lacking_perpetual(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
     """Without a perpetual of this name there are no funding steps, and that is no failure."""
     steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
-    if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note):
+    if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note) is not False:
         return plan
     only_futures = all(step.file.dataset is FUTURES for step in plan.steps)
     if only_futures:
@@ -141,9 +165,9 @@ def _again(step: Step, plan: Plan, store: Store) -> Step:
     return decide(store.entry(step.file), step.until_ms, plan.settings.source)
 
 
-async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note) -> bool:
+async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note) -> bool | None:
     """
-    Whether there is funding to ask for.
+    Whether there is funding to ask for; None where nobody can say.
 
     A list that lacks the name may be that of a maintenance, and a settled contract is not in
     it: the funding itself is asked for once before it is believed.
@@ -162,4 +186,4 @@ async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note)
         return False
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
-        return True
+        return None

@@ -86,6 +86,10 @@ EVIDENCE = {
     "last row": Evidence(
         AFTER_DELISTING, "the API's last row is earlier, and the symbol does not trade any more"
     ),
+    "unlisted": Evidence(
+        AFTER_DELISTING,
+        "neither the API nor exchangeInfo knows the symbol any more, and the archive has nothing later",
+    ),
     "between listings": Evidence(
         BETWEEN_LISTINGS,
         "an earlier listing of the name ended before, and the listing of today began later",
