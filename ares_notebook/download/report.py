@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -244,23 +244,24 @@ class DownloadReport:
 
     def _lines(self) -> list[str]:
         failed = [f"  failed {words}" for words in self._failures()]
+        by_reason: dict[str, list[StepReport]] = {}
+        for step in self.steps:
+            if step.missing and step.error is None:
+                by_reason.setdefault(step.why, []).append(step)
         waiting = [
-            f"  open   {step.file_name}: gaps left: {step.missing}{step.why and f' ({step.why})'}"
-            for step in self.steps
-            if step.missing and step.error is None
+            f"  open   {_first_of([step.file_name for step in steps])}: "
+            f"gaps left: {sum(step.missing for step in steps)}{why and f' ({why})'}"
+            for why, steps in by_reason.items()
         ]
         notes = [f"  note   {note}" for note in self.notes]
         return [*_shortened(failed), *_shortened(waiting), *notes]
 
     def _failures(self) -> list[str]:
-        """What failed and why; files that failed for one reason are told of together."""
+        """What failed and why; files that failed for one reason are one line."""
         by_reason: dict[str, list[str]] = {}
         for step in self.failed:
             by_reason.setdefault(str(step.error), []).append(step.file_name)
-        return [
-            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-            for reason, names in by_reason.items()
-        ]
+        return [f"{_first_of(names)}: {reason}" for reason, names in by_reason.items()]
 
     def _repr_html_(self) -> str:
         """The same for a notebook, with a line a dataset; all text from outside is escaped."""
@@ -270,6 +271,11 @@ class DownloadReport:
         ]
         told = "".join(map(line, self._lines()))
         return block(self._headline(), table(names, rows, numbers=names[1:]), told)
+
+
+def _first_of(names: Sequence[str]) -> str:
+    """The first of some files, and how many more there are."""
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
 
 
 def _sums(dataset: str, steps: Iterable[StepReport]) -> tuple[str, ...]:
