@@ -22,8 +22,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.calendar import Block, Line, calendar_of, states_in
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES, Block, Line, calendar_of, states_in
 
 __all__ = ["draw_coverage", "gap_lanes", "plot_coverage", "plot_gaps"]
 

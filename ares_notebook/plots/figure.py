@@ -27,7 +27,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.transforms import Transform
 
-from ares_notebook.quality.findings import Style
+from ares_notebook.quality.calendar import Style
 
 __all__ = [
     "GID",

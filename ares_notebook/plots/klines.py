@@ -25,7 +25,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import STYLES, Style
+from ares_notebook.quality.calendar import STYLES, Style
 
 __all__ = ["band_of", "funding_bars", "gaps_of", "plot_funding", "plot_klines", "yearly_share"]
 

@@ -22,7 +22,7 @@ from ares_notebook.plots.figure import (
     letter_ticks,
     say_only,
 )
-from ares_notebook.quality.findings import Style
+from ares_notebook.quality.calendar import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,7 @@ from ares_notebook.plots.figure import (
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
