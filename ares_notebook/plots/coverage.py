@@ -138,7 +138,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     How to read it: a lane is a series, a bar a gap, its colour and hatch the reason;
     the legend counts them. A short gap is drawn wider than it is, around its middle,
-    so that none is too small to be seen.
+    so that none is invisible.
 
     Parameters
     ----------

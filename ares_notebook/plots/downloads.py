@@ -32,7 +32,7 @@ class _Mark(NamedTuple):
     marker: str
 
 
-_ROADS = {
+_SOURCES = {
     "monthly archive": _Mark("#0b62a4", "s"),
     "daily archive": _Mark("#7cc4ee", "o"),
     "rest": _Mark("#d95f02", "^"),
@@ -56,10 +56,10 @@ _FEW_SECONDS = 10
 
 def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
-    Draw when the files of a cache came, and by which road.
+    Draw when the files of a cache were downloaded, and from which source.
 
-    How to read it: a mark is a source of a file. To the right is when it came, upwards
-    the period that it holds; form and colour are the road, and the legend counts the
+    How to read it: a mark is a source of a file. To the right is when it was downloaded, upwards
+    the period that it holds; form and colour are the source, and the legend counts the
     files. One column of marks is one run; a file that was completed later has a mark
     in each of them.
 
@@ -91,7 +91,7 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return message_only(ax, "Nothing was downloaded")
     entries = []
     for road, some in marks.groupby("road", sort=False):
-        colour, marker = _ROADS.get(str(road), _OTHER)
+        colour, marker = _SOURCES.get(str(road), _OTHER)
         x, low, high = some["x"], some["low"], some["high"]
         ax.vlines(x, low, high, color=colour, linewidth=1, alpha=0.6)
         [line] = ax.plot(x, (low + high) / 2, marker, color=colour, markersize=5)
@@ -116,7 +116,7 @@ def download_marks(table: pd.DataFrame) -> pd.DataFrame:
             "high": days_of(known["end"]),
         }
     )
-    return _sorted(marks, "road", _ROADS)
+    return _sorted(marks, "road", _SOURCES)
 
 
 def _sorted(marks: pd.DataFrame, column: str, styles: Iterable[str]) -> pd.DataFrame:
@@ -137,7 +137,7 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Draw the run history: a lane a verb, a mark a run.
 
     How to read it: to the right is when a run began. Its stem is as high as it was long,
-    compared with the longest of its lane, which stands at the right; form and colour of
+    compared with the longest of its lane, which is written at the right; form and colour of
     the mark are how it ended, and the legend counts them.
 
     Parameters

@@ -129,13 +129,13 @@ _CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
 
 def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
-    Draw k-lines, and what lacks of them.
+    Draw k-lines, and where they are missing.
 
     How to read it: up to two hundred rows are candles, light where the price rose and
     dark where it fell; more are the band between low and high with the close as a
     line. A hatched stripe is missing and can be downloaded; a plain one has no candle
-    though nothing is missing, since the exchange has none there. Short stripes are
-    drawn wider than they are, so that none is too small to be seen.
+    because the exchange has none there. Short stripes are
+    drawn wider than they are, so that none is invisible.
 
     Parameters
     ----------

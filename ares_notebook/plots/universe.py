@@ -41,7 +41,7 @@ _CLASSES = (
 # In inches.
 _WIDTH, _LINE, _TALLEST, _LABEL = 9.0, 0.22, 9.0, 0.15
 _AROUND = 0.95
-# Of more symbols cells are too small to stand apart.
+# With more symbols cells are too small to be separated.
 _MOST_APART = 40
 _GAP = 0.12
 # So many months are named each, by quarters; beyond that years are.

@@ -188,7 +188,7 @@ async def audit_cache(
     NeverDownloaded
         If the cache holds nothing of that.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is not valid.
     CacheUnavailable
         If the cache folder cannot be read or, with *update*, written.
     WrongMarket

@@ -134,7 +134,7 @@ class Block:
     """One series."""
 
     title: str
-    # The labels above its lines, each with its place from 0 to 1.
+    # The labels above its lines, each with its position from 0 to 1.
     marks: tuple[tuple[float, str], ...]
     # Oldest first.
     lines: tuple[Line, ...]
@@ -147,7 +147,7 @@ class _Grid:
     cut: Cut
     by_year: bool
 
-    def place(self, start: datetime) -> tuple[float, float]:
+    def position(self, start: datetime) -> tuple[float, float]:
         """Where the period that begins at *start* lies on its line, and its width."""
         if self.cut == "month":
             return (start.month - 1) / 12, 1 / 12
@@ -207,7 +207,7 @@ def _block(files: list[dict[Any, Any]]) -> Block:
 
 
 def _cell(start: datetime, row: dict[Any, Any] | None, grid: _Grid) -> Cell:
-    x0, width = grid.place(start)
+    x0, width = grid.position(start)
     if row is None:
         stamp = f"{start:%Y-%m}" if grid.cut == "month" else f"{start:%Y-%m-%d}"
         return Cell(x0, width, 0.0, NOT_DOWNLOADED, f"{stamp}: {NOT_DOWNLOADED}")

@@ -313,8 +313,8 @@ def _taker_above_total(rows: Rows) -> Mask:
 def _not_flat(rows: Rows) -> Mask:
     """A candle without a trade stays at the close before it."""
     first, *others = (rows.column(name) for name in _PRICES)
-    apart = [pc.not_equal(first, other) for other in (*others, rows.previous("close"))]
-    return any_of(pc.equal(rows.column("volume"), 0)) & any_of(*apart)
+    moved = [pc.not_equal(first, other) for other in (*others, rows.previous("close"))]
+    return any_of(pc.equal(rows.column("volume"), 0)) & any_of(*moved)
 
 
 @_check("price jumps", "warning", _SPOT, ("open", "price", "agg_trade_id"))
@@ -330,12 +330,12 @@ def _jumps(rows: Rows) -> Mask:
 
 # Futures leave out insurance and liquidation trades.
 @_check("trade ids run on", "information", _TRADES, ("first_trade_id", "agg_trade_id"))
-def _ids_apart(rows: Rows) -> Mask:
+def _ids_not_consecutive(rows: Rows) -> Mask:
     """The first trade of a row is the one after the last trade of the row before."""
     follows = pc.equal(rows.column("agg_trade_id"), pc.add(rows.previous("agg_trade_id"), 1))
-    apart = pc.not_equal(rows.column("first_trade_id"), pc.add(rows.previous("last_trade_id"), 1))
+    is_jump = pc.not_equal(rows.column("first_trade_id"), pc.add(rows.previous("last_trade_id"), 1))
     # Where trades are missing their ids are too, and that is a gap.
-    return any_of(pc.and_(follows, apart))
+    return any_of(pc.and_(follows, is_jump))
 
 
 @_check("funding interval", "warning", _FUTURES)

@@ -90,10 +90,10 @@ class Completeness:
     # How many rows are there.
     rows: int
     # How many are not, and could be had; what the exchange has confirmed as absent is not counted.
-    # Estimated from the rows per time that are there, where nobody can count: days of trades that
+    # Estimated from the rows per time that are there, where they cannot be counted: days of trades that
     # were never downloaded.
     missing: int
-    # The number of gaps whose size nobody knows; each counts as one missing row at least.
+    # The number of gaps of unknown size; each counts as one missing row at least.
     unproven: int = 0
 
     @property

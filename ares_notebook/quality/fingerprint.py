@@ -201,9 +201,9 @@ def fingerprint(
     settings: Settings | None = None,
 ) -> Fingerprint:
     """
-    One sha256 over the content of a dataset in the cache, with what it takes to find a difference.
+    One sha256 over the content of a dataset in the cache, with what is needed to find a difference.
 
-    The same for the same rows: whatever road they took, however the cache is cut or
+    The same for the same rows: from whatever source, however the cache is cut or
     compressed, on every machine and in every time zone.
 
     Parameters
@@ -229,7 +229,7 @@ def fingerprint(
     CacheUnavailable
         If the cache folder cannot be read.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is not valid.
 
     Examples
     --------

@@ -81,7 +81,7 @@ def compare(rebuilt: Table, stored: Table) -> Comparison:
 
     A stored candle without a trade may be missing on the rebuilt side: trades do not show that the
     market was open. Where price times quantity has more than eight digits, each single trade was cut to
-    eight or rounded, and quote volumes may be apart by as many last digits as there were trades.
+    eight or rounded, and quote volumes may differ by as many last digits as there were trades.
     """
     names = [column.name for column in KLINES.columns[1:]]
     there = _same_width(_exact(stored))
@@ -89,25 +89,25 @@ def compare(rebuilt: Table, stored: Table) -> Comparison:
     both = both.sort_by("timestamp")
     is_idle = pc.and_(pc.is_null(both["open_rebuilt"]), pc.equal(both["number_of_trades"], 0))
     both = both.filter(pc.invert(pc.fill_null(is_idle, fill_value=False)))
-    lacks = pc.or_(pc.is_null(both["open"]), pc.is_null(both["open_rebuilt"]))
-    apart = {name: _are_apart(both[f"{name}_rebuilt"], both[name]) for name in names}
+    is_missing = pc.or_(pc.is_null(both["open"]), pc.is_null(both["open_rebuilt"]))
+    different = {name: _are_different(both[f"{name}_rebuilt"], both[name]) for name in names}
     if any(_is_finer(both[f"{name}_rebuilt"]) for name in _QUOTES):
         for name in _QUOTES:
             off = pc.abs(pc.subtract(both[f"{name}_rebuilt"], both[name]))
             allowed = pc.multiply(both["number_of_trades"].cast(pa.decimal256(19)), _last_digit())
-            apart[name] = pc.fill_null(pc.greater(off, allowed), fill_value=False)
-    differs = reduce(pc.or_, apart.values(), lacks)
+            different[name] = pc.fill_null(pc.greater(off, allowed), fill_value=False)
+    differs = reduce(pc.or_, different.values(), is_missing)
     wrong = np.flatnonzero(differs.to_numpy())
     words = ""
     if len(wrong):
         at = int(wrong[0])
-        broken = [name for name in names if apart[name][at].as_py()]
+        broken = [name for name in names if different[name][at].as_py()]
         words = _in_words(both.slice(at, 1).to_pylist()[0], broken)
-    missing = pc.sum(lacks).as_py() or 0
+    missing = pc.sum(is_missing).as_py() or 0
     return Comparison(both.num_rows, both.num_rows - len(wrong), missing, words)
 
 
-def _are_apart(one: Any, other: Any) -> Any:
+def _are_different(one: Any, other: Any) -> Any:
     """Where two columns differ; a null on either side is no difference."""
     return pc.fill_null(pc.not_equal(one, other), fill_value=False)
 
@@ -191,7 +191,7 @@ def _without_idle(candles: Table) -> Table:
     """
     Leave out candles without a trade, where there were trades in the large one.
 
-    They only tell where the last price was: a large candle opens with its first trade.
+    They only repeat the last price: a large candle opens with its first trade.
     """
     is_idle = pc.equal(candles["number_of_trades"], 0)
     if not pc.any(is_idle).as_py():
@@ -296,7 +296,7 @@ def _length_ms(interval: str | None) -> int:
 
 def _divides(small: str | None, large: str | None) -> bool:
     small_ms, large_ms = _length_ms(small), _length_ms(large)
-    # Beyond a day the grids do not hold each other, but all of them hold days.
+    # Beyond a day the grids do not contain each other, but all contain days.
     return small_ms < large_ms and small_ms <= DAY_MS and (large == "1M" or not large_ms % small_ms)
 
 

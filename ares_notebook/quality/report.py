@@ -41,20 +41,20 @@ class QualityReport:
     findings : tuple of Finding
         In order of the files.
     files, rows : int
-        How many were looked at.
+        How many were checked.
     coverage : pandas.DataFrame
         A row a file; see `coverage`.
     gaps : pandas.DataFrame
         A row a gap; see `find_gaps`.
     sources : pandas.DataFrame
-        Where the bytes came from, as the receipts tell: ``file, road, url, sha256, at``.
+        Where the bytes came from, by the receipts: ``file, road, url, sha256, at``.
     reconciliation : pandas.DataFrame
         What adds up with what: ``symbol, what, compared, equal, missing,
         first_difference``.
     fingerprints : tuple of Fingerprint
         One a series that can be read.
     market : str
-        Whose data it is.
+        The market of the data.
     made_at : datetime
         Aware UTC.
     completeness : tuple of Completeness
@@ -64,7 +64,7 @@ class QualityReport:
 
     Examples
     --------
-    `validate_cache` makes it; in a pipeline it is asked one thing:
+    `validate_cache` returns it; a pipeline asks it for one thing:
 
     >>> import tempfile
     >>> from ares_notebook import DemoExchange, download_klines_data, run, validate_cache

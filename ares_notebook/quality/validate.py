@@ -107,7 +107,7 @@ def validate_cache(
         validation.check(entry)
     sound = [file for file in files if file not in validation.unreadable]
     compared = reconcile(store, sound, chosen)
-    findings = (*validation.findings, *_never_asked_for(store, entries), *_differences(compared))
+    findings = (*validation.findings, *_never_downloaded(store, entries), *_differences(compared))
     completeness = validation.missing.completeness()
     symbols = sorted({file.series.symbol for file in files})
     gaps = [find_gaps(each, interval, settings=chosen) for each in symbols]
@@ -262,8 +262,8 @@ def _check_bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding
         yield Finding(name, "bytes", "error", 1, words)
 
 
-def _never_asked_for(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Finding]:
-    """Periods between two others of a series that nobody has downloaded."""
+def _never_downloaded(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Finding]:
+    """Periods between two others of a series that were never downloaded."""
 
     def kind(entry: CacheEntry) -> tuple[object, bool]:
         unknown = entry.path is None and store.receipt(entry.file) is None
@@ -279,10 +279,10 @@ def _never_asked_for(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Fi
 def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
     """Where two datasets should add up to the same, and do not."""
     for row in compared.to_dict("records"):
-        apart = int(row["compared"]) - int(row["equal"])
-        if apart:
+        different = int(row["compared"]) - int(row["equal"])
+        if different:
             words = f"{row['what']}: first at {row['first_difference']}"
-            yield Finding(str(row["symbol"]), "reconciliation", "warning", apart, words)
+            yield Finding(str(row["symbol"]), "reconciliation", "warning", different, words)
 
 
 def _fingerprints(
