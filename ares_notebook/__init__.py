@@ -45,10 +45,13 @@ if TYPE_CHECKING:
     from ares_notebook.plots.klines import plot_funding, plot_klines
     from ares_notebook.plots.universe import plot_universe
     from ares_notebook.quality.audit import audit_cache
-    from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
+    from ares_notebook.quality.fingerprint import (
+        Fingerprint,
+        fingerprint,
+        verify_fingerprint,
+    )
     from ares_notebook.quality.report import QualityReport
     from ares_notebook.quality.validate import assure_quality, validate_cache
-    from ares_notebook.quality.verify import verify_fingerprint
     from ares_notebook.runtime.job import Job, start
     from ares_notebook.runtime.loop import run
     from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
@@ -161,7 +164,7 @@ _HOMES = {
     "start": "runtime.job",
     "to_parquet": "parquet.export",
     "validate_cache": "quality.validate",
-    "verify_fingerprint": "quality.verify",
+    "verify_fingerprint": "quality.fingerprint",
 }
 
 

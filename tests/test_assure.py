@@ -157,7 +157,7 @@ async def test_wrong_prices_stop_a_pipeline(cache):
     """Impossible candles are refused by max_errors, though no row is missing."""
     spoil(cache, prices=3)
     own = cache.model_copy(update={"min_complete_share": 0.0})
-    with pytest.raises(PoorQuality, match=r"1 error, and max_errors bears 0"):
+    with pytest.raises(PoorQuality, match=r"1 error, and max_errors allows 0"):
         await ares.assure_quality("BTCUSDT", settings=own)
 
 
@@ -165,7 +165,7 @@ async def test_warnings_can_be_forbidden(cache):
     """With max_warnings=0 a warning stops the pipeline, and the report says so under its headline."""
     await ares.download_klines_data("BTCUSDT", "1h", 0.01, end="2025-01-01", settings=cache)
     own = cache.model_copy(update={"max_warnings": 0, "min_complete_share": 0.0})
-    with pytest.raises(PoorQuality, match="1 warning, and max_warnings bears 0") as caught:
+    with pytest.raises(PoorQuality, match="1 warning, and max_warnings allows 0") as caught:
         await ares.assure_quality("BTCUSDT", settings=own)
 
     report = caught.value.report

@@ -12,8 +12,9 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import Settings
-from ares_notebook.quality.certificate import coverage_svg, page
+from ares_notebook.quality.calendar import coverage_svg
 from ares_notebook.quality.findings import Finding
+from ares_notebook.quality.report import page
 
 DAY = 1 / 365.25
 NASTY = '<script>alert("x")</script>&'

@@ -251,4 +251,4 @@ def test_each_check_has_one_name_a_dataset_and_a_promise():
     names = Counter((each.name, dataset) for each in ROW_CHECKS for dataset in each.datasets)
 
     assert set(names.values()) == {1}
-    assert all(each.promise.endswith(".") and len(each.promise) > 20 for each in ROW_CHECKS)
+    assert all(each.rule.endswith(".") and len(each.rule) > 20 for each in ROW_CHECKS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.model.datasets import FUTURES, KLINES
 from ares_notebook.model.rows import schema_of
-from ares_notebook.quality.audit_report import RowDifference, row_differences
+from ares_notebook.quality.row_difference import RowDifference, row_differences
 
 HOUR_US = 3_600_000_000
 

@@ -64,7 +64,7 @@ def test_poor_quality_stops_the_pipeline(step1, tmp_path):
 
     assert done.returncode == 1
     assert last.startswith("step1 stops the pipeline: quality is below threshold: ")
-    assert "max_warnings bears 0" in last
+    assert "max_warnings allows 0" in last
     assert "Traceback" not in done.stderr
     assert path.stat() == before
 

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from ares_notebook.cache.gap_reasons import REASONS, STATES
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES
 
 
 def linear(colour: str) -> list[float]:

@@ -14,20 +14,20 @@ from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
     draw_boxes,
-    explain,
-    letter,
-    letter_ticks,
+    legend_below,
+    message_only,
     new_axes,
-    say_only,
-    show_times,
+    padded,
+    set_text,
+    set_ticks,
+    time_axis,
     widened,
 )
-from ares_notebook.quality.calendar import Block, Line, calendar_of, states_in
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES, Block, Line, calendar_of, states_in
 
 __all__ = ["draw_coverage", "gap_lanes", "plot_coverage", "plot_gaps"]
 
-# In lines: the head of a series, its marks, the cell of a line, what is free below.
+# Heights in lines: title of a series, its marks, a cell, the space below.
 _TITLE, _MARKS, _CELL, _FREE = 0.9, 0.9, 0.78, 0.7
 _WIDTH, _LINE = 9.0, 0.23
 
@@ -66,28 +66,24 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     blocks = calendar_of(table)
     ax = axes_or_new(ax, _size(blocks))
     if not blocks:
-        return say_only(ax, "The cache holds nothing")
-    places = list(_places(blocks))
+        return message_only(ax, "The cache holds nothing")
+    lines = list(_lines(blocks))
+    pieces = [(y, piece) for y, line in lines for piece in line.pieces]
     states = states_in(blocks)
     for state in states:
-        boxes = [
-            (piece.x0, y, piece.width, _CELL)
-            for y, line in places
-            for piece in line.pieces
-            if piece.state == state
-        ]
-        draw_boxes(ax, boxes, STYLES[state])
+        x0, y0, width = zip(
+            *((p.x0, y, p.width) for y, p in pieces if p.state == state), strict=True
+        )
+        draw_boxes(ax, (x0, y0, width, _CELL), STYLES[state])
     _heads(ax, blocks)
-    letter_ticks(ax.yaxis, [y + _CELL / 2 for y, _ in places], [line.label for _, line in places])
+    set_ticks(ax.yaxis, [y + _CELL / 2 for y, _ in lines], [line.label for _, line in lines])
     _frame(ax, _height(blocks))
-    explain(ax, [(state, STYLES[state]) for state in states])
+    legend_below(ax, [(state, STYLES[state]) for state in states])
     return ax
 
 
 def draw_coverage(table: pd.DataFrame) -> Figure:
-    """
-    The same on a figure of its own, which pyplot does not know: for `as_svg`, from any thread.
-    """
+    """The same on a figure that pyplot does not know: for `as_svg`, from any thread."""
     ax = new_axes(_size(calendar_of(table)))
     return cast("Figure", plot_coverage(table, ax=ax).figure)
 
@@ -101,8 +97,8 @@ def _height(blocks: Sequence[Block]) -> float:
     return sum(_TITLE + _MARKS + len(block.lines) + _FREE for block in blocks) - _FREE
 
 
-def _places(blocks: Sequence[Block]) -> Iterator[tuple[float, Line]]:
-    """Each line, and how far down it lies."""
+def _lines(blocks: Sequence[Block]) -> Iterator[tuple[float, Line]]:
+    """Each line with its distance from the top."""
     y = 0.0
     for block in blocks:
         y += _TITLE + _MARKS
@@ -115,15 +111,14 @@ def _places(blocks: Sequence[Block]) -> Iterator[tuple[float, Line]]:
 def _heads(ax: Axes, blocks: Sequence[Block]) -> None:
     y = 0.0
     for block in blocks:
-        letter(ax.text(0, y + 0.1, "", va="top", weight="bold"), block.title)
+        set_text(ax.text(0, y + 0.1, "", va="top", weight="bold"), block.title)
         for at, mark in block.marks:
             ax.text(at, y + _TITLE + _MARKS - 0.15, mark, ha="center", fontsize="small")
         y += _TITLE + _MARKS + len(block.lines) + _FREE
 
 
 def _frame(ax: Axes, height: float) -> None:
-    ax.set_xlim(0, 1)
-    ax.set_ylim(height, 0)
+    ax.set(xlim=(0, 1), ylim=(height, 0))
     ax.xaxis.set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
@@ -132,9 +127,8 @@ def _frame(ax: Axes, height: float) -> None:
 _WIDTH, _LANE, _REST = 9.0, 0.34, 0.7
 _LEGEND_LINE, _REASONS_A_LINE = 0.2, 3
 _BAR = 0.7
-# Of a gap of two hours in five years one would see nothing.
+# A gap of two hours in five years would be invisible.
 _LEAST_SHARE = 0.004
-_MARGIN, _HALF_A_DAY = 0.01, 0.5
 _SERIES = ["symbol", "dataset", "interval"]
 
 
@@ -144,7 +138,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     How to read it: a lane is a series, a bar a gap, its colour and hatch the reason;
     the legend counts them. A short gap is drawn wider than it is, around its middle,
-    so that none is too small to be seen.
+    so that none is invisible.
 
     Parameters
     ----------
@@ -170,41 +164,37 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     lanes = gap_lanes(table)
     names = list(dict.fromkeys(lanes["name"]))
-    # Each line of the legend takes its room, too.
+    # The lines of the legend need space, too.
     lines = -(-lanes["reason"].nunique() // _REASONS_A_LINE)
     height = _REST + _LANE * max(len(names), 1) + _LEGEND_LINE * lines
     ax = axes_or_new(ax, (_WIDTH, height))
     if lanes.empty:
-        return say_only(ax, "Nothing is missing")
+        return message_only(ax, "Nothing is missing")
     counts = lanes["reason"].value_counts()
     reasons = sorted(counts.index, key=list(REASONS).index)
     for reason in reasons:
-        draw_boxes(ax, list(_boxes(lanes[lanes["reason"] == reason])), STYLES[reason])
-    letter_ticks(ax.yaxis, range(len(names)), names)
+        bars = lanes[lanes["reason"] == reason]
+        bottom = bars["lane"] - _BAR / 2
+        draw_boxes(ax, (bars["x0"], bottom, bars["width"], _BAR), STYLES[reason])
+    set_ticks(ax.yaxis, range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlim(*_window(lanes))
+    time_axis(ax, _window(lanes))
     ax.hlines(range(len(names)), *ax.get_xlim(), color="#999999", linewidth=0.5, zorder=0)
     ax.tick_params(axis="y", length=0)
     ax.spines[["left", "top", "right"]].set_visible(False)
-    show_times(ax.xaxis)
-    ax.set_xlabel("UTC", loc="left", fontsize="small")
-    explain(ax, [(f"{reason} ({counts[reason]:,})", STYLES[reason]) for reason in reasons])
+    legend_below(ax, [(f"{reason} ({counts[reason]:,})", STYLES[reason]) for reason in reasons])
     return ax
 
 
 def gap_lanes(table: pd.DataFrame) -> pd.DataFrame:
     """What `plot_gaps` draws: a row a bar."""
     keys = table[_SERIES].fillna("").astype(str)
-    names = (
-        keys.apply(lambda row: " ".join(filter(None, row)), axis=1)
-        if len(table)
-        else keys["symbol"]
-    )
+    names = [" ".join(filter(None, row)) for row in keys.itertuples(index=False)]
     x0, end = days_of(table["start"]), days_of(table["end"])
     lanes = pd.DataFrame(
         {
-            "lane": pd.factorize(names)[0],
-            "name": names.to_numpy(),
+            "lane": pd.factorize(pd.Series(names, dtype=object))[0],
+            "name": names,
             "reason": table["reason"].to_numpy(),
             "x0": x0,
             "width": end - x0,
@@ -220,10 +210,4 @@ def gap_lanes(table: pd.DataFrame) -> pd.DataFrame:
 def _window(lanes: pd.DataFrame) -> tuple[float, float]:
     """From the first gap to the last, with a margin; a day at least."""
     low, high = float(lanes["x0"].min()), float((lanes["x0"] + lanes["width"]).max())
-    margin = max(_MARGIN * (high - low), _HALF_A_DAY - (high - low) / 2)
-    return low - margin, high + margin
-
-
-def _boxes(lanes: pd.DataFrame) -> Iterator[tuple[float, float, float, float]]:
-    for lane, x0, width in zip(lanes["lane"], lanes["x0"], lanes["width"], strict=True):
-        yield x0, lane - _BAR / 2, width, _BAR
+    return padded(low, high, least=(1 - (high - low)) / 2)

@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from ares_notebook.formatting import many, time_in_words
 from ares_notebook.plots.figure import (
-    around,
     axes_or_new,
     days_of,
     legend_below,
-    letter_ticks,
-    say_only,
+    message_only,
+    padded,
+    set_ticks,
     show_times,
+    time_axis,
 )
 
 __all__ = ["download_marks", "plot_downloads", "plot_runs", "run_marks"]
 
 _SIZE = (9.0, 4.0)
-# Colour and form; what is not one of the known roads is a cross.
-_ROADS = {
-    "monthly archive": ("#0b62a4", "s"),
-    "daily archive": ("#7cc4ee", "o"),
-    "rest": ("#d95f02", "^"),
-    "legacy": ("#8a8a8a", "D"),
-    "salvaged": ("#4a2040", "v"),
+
+
+class _Mark(NamedTuple):
+    colour: str
+    marker: str
+
+
+_SOURCES = {
+    "monthly archive": _Mark("#0b62a4", "s"),
+    "daily archive": _Mark("#7cc4ee", "o"),
+    "rest": _Mark("#d95f02", "^"),
+    "legacy": _Mark("#8a8a8a", "D"),
+    "salvaged": _Mark("#4a2040", "v"),
 }
-_OTHER = ("#8a8a8a", "x")
+_ENDINGS = {
+    "done": _Mark("#0b62a4", "o"),
+    "incomplete": _Mark("#7cc4ee", "s"),
+    "below threshold": _Mark("#8a6d00", "^"),
+    "differs": _Mark("#a3457c", "D"),
+    "failed": _Mark("#d95f02", "X"),
+    "cancelled": _Mark("#8a8a8a", "v"),
+}
+_OTHER = _Mark("#8a8a8a", "x")
+_HALF_A_MINUTE_DAYS = 30 / 86_400
+# The longest run of a lane has this height, the shortest that; a lane is 1 high.
+_TALLEST, _LEAST = 0.72, 0.06
+_FEW_SECONDS = 10
 
 
 def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
-    Draw when the files of a cache came, and by which road.
+    Draw when the files of a cache were downloaded, and from which source.
 
-    How to read it: a mark is a source of a file. To the right is when it came, upwards
-    the period that it holds; form and colour are the road, and the legend counts the
+    How to read it: a mark is a source of a file. To the right is when it was downloaded, upwards
+    the period that it holds; form and colour are the source, and the legend counts the
     files. One column of marks is one run; a file that was completed later has a mark
     in each of them.
 
@@ -69,11 +88,16 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, _SIZE)
     marks = download_marks(table)
     if marks.empty:
-        return say_only(ax, "Nothing was downloaded")
-    entries = [_drawn(ax, str(road), some) for road, some in marks.groupby("road", sort=False)]
-    around(ax, marks["x"])
+        return message_only(ax, "Nothing was downloaded")
+    entries = []
+    for road, some in marks.groupby("road", sort=False):
+        colour, marker = _SOURCES.get(str(road), _OTHER)
+        x, low, high = some["x"], some["low"], some["high"]
+        ax.vlines(x, low, high, color=colour, linewidth=1, alpha=0.6)
+        [line] = ax.plot(x, (low + high) / 2, marker, color=colour, markersize=5)
+        entries.append((f"{road} ({many(some['file'].nunique(), 'file')})", line))
+    _time_axis(ax, marks["x"], "when it came, UTC")
     show_times(ax.yaxis)
-    ax.set_xlabel("when it came, UTC", loc="left", fontsize="small")
     ax.set_ylabel("what it holds", fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     legend_below(ax, entries)
@@ -92,41 +116,20 @@ def download_marks(table: pd.DataFrame) -> pd.DataFrame:
             "high": days_of(known["end"]),
         }
     )
-    order = {road: at for at, road in enumerate(_ROADS)}
+    return _sorted(marks, "road", _SOURCES)
+
+
+def _sorted(marks: pd.DataFrame, column: str, styles: Iterable[str]) -> pd.DataFrame:
+    """The marks in the order of the legend; unknown names last."""
+    order = {name: at for at, name in enumerate(styles)}
     return marks.sort_values(
-        "road", key=lambda roads: roads.map(order).fillna(len(order)), kind="stable"
+        column, key=lambda names: names.map(order).fillna(len(order)), kind="stable"
     )
 
 
-def _drawn(ax: Axes, road: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
-    colour, form = _ROADS.get(road, _OTHER)
-    ax.vlines(marks["x"], marks["low"], marks["high"], color=colour, linewidth=1, alpha=0.6)
-    [line] = ax.plot(
-        marks["x"], (marks["low"] + marks["high"]) / 2, form, color=colour, markersize=5
-    )
-    files = marks["file"].nunique()
-    return f"{road} ({many(files, 'file')})", line
-
-
-# A lane is one high; the longest run of it reaches so far up.
-_TALLEST, _LEAST = 0.72, 0.06
-_FEW_SECONDS = 10
-
-
-class _Form(NamedTuple):
-    colour: str
-    marker: str
-
-
-_ENDINGS = {
-    "done": _Form("#0b62a4", "o"),
-    "incomplete": _Form("#7cc4ee", "s"),
-    "below threshold": _Form("#8a6d00", "^"),
-    "differs": _Form("#a3457c", "D"),
-    "failed": _Form("#d95f02", "X"),
-    "cancelled": _Form("#8a8a8a", "v"),
-}
-_OTHER_ENDING = _Form("#8a8a8a", "x")
+def _time_axis(ax: Axes, x: pd.Series[float], label: str) -> None:
+    """Make the x axis one of times; a minute long at least."""
+    time_axis(ax, padded(x.min(), x.max(), 0.03, _HALF_A_MINUTE_DAYS), label)
 
 
 def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -134,7 +137,7 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Draw the run history: a lane a verb, a mark a run.
 
     How to read it: to the right is when a run began. Its stem is as high as it was long,
-    compared with the longest of its lane, which stands at the right; form and colour of
+    compared with the longest of its lane, which is written at the right; form and colour of
     the mark are how it ended, and the legend counts them.
 
     Parameters
@@ -162,13 +165,15 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, _SIZE)
     marks = run_marks(table)
     if marks.empty:
-        return say_only(ax, "Nothing was run")
-    entries = [
-        _drawn_runs(ax, str(name), some) for name, some in marks.groupby("ending", sort=False)
-    ]
-    around(ax, marks["x"])
+        return message_only(ax, "Nothing was run")
+    entries = []
+    for ending, some in marks.groupby("ending", sort=False):
+        colour, marker = _ENDINGS.get(str(ending), _OTHER)
+        ax.vlines(some["x"], some["lane"], some["top"], color=colour, linewidth=2, alpha=0.7)
+        [line] = ax.plot(some["x"], some["top"], marker, color=colour, markersize=6)
+        entries.append((f"{ending} ({many(len(some), 'run')})", line))
+    _time_axis(ax, marks["x"], "when it began, UTC")
     _name_lanes(ax, marks)
-    ax.set_xlabel("when it began, UTC", loc="left", fontsize="small")
     ax.spines[["top", "right", "left"]].set_visible(False)
     legend_below(ax, entries)
     return ax
@@ -191,17 +196,7 @@ def run_marks(table: pd.DataFrame) -> pd.DataFrame:
         }
     )
     marks["top"] = marks["lane"] + (_TALLEST * seconds / longest).fillna(0).clip(lower=_LEAST)
-    order = {ending: at for at, ending in enumerate(_ENDINGS)}
-    return marks.sort_values(
-        "ending", key=lambda names: names.map(order).fillna(len(order)), kind="stable"
-    )
-
-
-def _drawn_runs(ax: Axes, ending: str, marks: pd.DataFrame) -> tuple[str, Line2D]:
-    form = _ENDINGS.get(ending, _OTHER_ENDING)
-    ax.vlines(marks["x"], marks["lane"], marks["top"], color=form.colour, linewidth=2, alpha=0.7)
-    [line] = ax.plot(marks["x"], marks["top"], form.marker, color=form.colour, markersize=6)
-    return f"{ending} ({many(len(marks), 'run')})", line
+    return _sorted(marks, "ending", _ENDINGS)
 
 
 def _short(seconds: float) -> str:
@@ -211,7 +206,7 @@ def _short(seconds: float) -> str:
 def _name_lanes(ax: Axes, marks: pd.DataFrame) -> None:
     """The verb of each lane, and how long its longest run was."""
     longest = marks.groupby("lane").agg({"what": "first", "seconds": "max"})
-    letter_ticks(ax.yaxis, longest.index + _TALLEST / 2, longest["what"])
+    set_ticks(ax.yaxis, longest.index + _TALLEST / 2, longest["what"])
     neighbours = blended_transform_factory(ax.transAxes, ax.transData)
     for lane, seconds in zip(longest.index, longest["seconds"], strict=True):
         words = f"up to {_short(seconds)}"

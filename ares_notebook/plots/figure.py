@@ -1,4 +1,4 @@
-"""Figures: axes, boxes, legends, letters, and their export."""
+"""Figures: axes, boxes, legends, text, and their export."""
 
 from __future__ import annotations
 
@@ -25,42 +25,41 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.transforms import Transform
+from matplotlib.transforms import Bbox
 
-from ares_notebook.quality.findings import Style
+from ares_notebook.quality.calendar import Style
 
 __all__ = [
     "GID",
-    "around",
     "as_svg",
     "axes_or_new",
     "days_of",
     "draw_boxes",
-    "explain",
     "in_time_order",
     "legend_below",
-    "letter",
-    "letter_ticks",
+    "message_only",
     "new_axes",
-    "patch_of",
-    "say_only",
+    "padded",
+    "set_text",
+    "set_ticks",
     "show_times",
+    "size_inches",
+    "time_axis",
     "widened",
 ]
 
 GID = "words:"
-"""How the id of a text begins that shows a stand-in; the words themselves follow."""
-# What stands for a letter that no font of this machine has.
+"""How the id of a text with boxes begins; its words follow."""
+# Shown for a character that no installed font has.
 _BOX = "□"
 
 
-def letter(text: Text, words: str) -> Text:
+def set_text(text: Text, words: str) -> Text:
     """
-    Write *words* on a text.
+    Set *words* as the content of a text; a dollar begins no formula.
 
-    A dollar begins no formula. Letters that the text's font lacks come from a font of this machine
-    that has them; where none has, a box stands for each, and `as_svg` puts the letters themselves
-    back, since a browser has fonts of its own.
+    Characters that its font lacks come from another installed font; without one each becomes a box,
+    and `as_svg` restores the characters, since a browser has fonts of its own.
     """
     text.set_parse_math(False)
     clean = "".join(each if each.isprintable() else _BOX for each in words)
@@ -76,13 +75,13 @@ def letter(text: Text, words: str) -> Text:
     return text
 
 
-def letter_ticks(axis: Axis, at: Iterable[float], words: Iterable[str]) -> None:
-    """Write *words* along an axis, each at its place."""
+def set_ticks(axis: Axis, at: Iterable[float], words: Iterable[str]) -> None:
+    """Label an axis with *words* at the given positions."""
     names = list(words)
     axis.set_ticks(list(at), labels=names)
     labels = axis.get_ticklabels()
     for label, name in zip(labels, names, strict=True):
-        letter(label, name)
+        set_text(label, name)
     # The axis writes its labels anew whenever it is drawn, and keeps all else of them.
     axis.set_ticklabels([label.get_text() for label in labels])
 
@@ -94,8 +93,8 @@ def _letters(path: str) -> frozenset[str]:
 
 @cache
 def _family_with(letters: frozenset[str], weight: int) -> str | None:
-    """A font of this machine that has all of these letters, best of the wanted weight."""
-    # The last resort has a box for every letter, and is no font for words.
+    """An installed font that has all of these characters, of the nearest weight."""
+    # Last Resort has a box for every character.
     upright = (
         entry
         for entry in font_manager.fontManager.ttflist
@@ -108,12 +107,12 @@ def _family_with(letters: frozenset[str], weight: int) -> str | None:
 
 
 def _number(weight: str | float) -> int:
-    """A weight from 0 to 1000, whichever way it is written."""
+    """A font weight from 0 to 1000."""
     return font_manager.weight_dict.get(weight, 400) if isinstance(weight, str) else int(weight)
 
 
 _PAGE_FONT = "system-ui,sans-serif"
-# Matplotlib has its way of writing text in SVG as a setting of the whole process.
+# How matplotlib writes text in SVG is a setting of the whole process.
 _SETTING = threading.Lock()
 _VIEW = re.compile(r'<svg [^>]*viewBox="0 0 (\S+) ([^\s"]+)"')
 _USE = re.compile(r'(?:(?<=url\(#)|(?<=href="#))[^)"]+')
@@ -122,15 +121,15 @@ _NAMED_TEXT = re.compile(rf'<g id="{GID}([^"]*)">(.*?<text [^>]*>)[^<]*(?=</text
 
 
 def new_axes(size: tuple[float, float]) -> Axes:
-    """Axes on a figure that nobody else knows: for a thread, a file, or `as_svg`."""
+    """Axes on a figure that pyplot does not know: for a thread, a file, or `as_svg`."""
     return Figure(figsize=size, layout="constrained").subplots()
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The given axes; without any, those of a new figure of pyplot's, which a notebook shows."""
+    """The given axes, or those of a new figure of pyplot, which a notebook shows."""
     if ax is not None:
         return ax
-    # Not for who brings axes: pyplot keeps figures, and belongs to the main thread.
+    # Not with axes given: pyplot keeps figures, and belongs to the main thread.
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     return plt.subplots(figsize=size, layout="constrained")[1]
@@ -140,15 +139,13 @@ def as_svg(figure: Figure, words: str) -> str:
     """
     A figure as an ``svg`` element to be put into a page of HTML.
 
-    Its ground is transparent and its lettering takes the colour of the text around it, so it suits
-    a dark theme too; it is as wide as its place allows, up to its own size. No script, no style
-    that reaches beyond it, names that meet no other picture's, and the same bytes for the same
-    figure. Any thread may call it, for a figure of its own.
+    The background is transparent and text has the colour of the text around it, so it suits a dark
+    theme. It has no script, no style for the rest of the page, and ids of its own; the same figure
+    gives the same bytes. Any thread may call it, for a figure of its own.
     """
     written = _written(figure)
     text = _body(written)
-    text = _NAMED_TEXT.sub(r'<g id="\1">\2\1', text)
-    text = _inked(text)
+    text = _page_coloured(_NAMED_TEXT.sub(r'<g id="\1">\2\1', text))
     [(width, height)] = _VIEW.findall(written)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -156,7 +153,7 @@ def as_svg(figure: Figure, words: str) -> str:
         f'fill="currentColor" style="display:block;width:100%;max-width:{float(width) * 4 / 3:.0f}px;'
         f'height:auto;font-family:{_PAGE_FONT};stroke-linejoin:round;stroke-linecap:butt">'
     )
-    return _named_apart(f"{head}{text}</svg>")
+    return _with_own_ids(f"{head}{text}</svg>")
 
 
 def _written(figure: Figure) -> str:
@@ -173,7 +170,7 @@ def _written(figure: Figure) -> str:
 
 
 def _body(text: str) -> str:
-    """What is inside, without what would reach beyond it, and without remarks."""
+    """The content without metadata, style sheets, comments and fonts."""
     inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     for superfluous in (
         r"<metadata>.*?</metadata>",
@@ -185,8 +182,8 @@ def _body(text: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", inside)
 
 
-def _inked(text: str) -> str:
-    """The colours of lettering and lines, as the user has set them, become the page's own."""
+def _page_coloured(text: str) -> str:
+    """Replace the colours of text and lines, as the user has set them, by the page's."""
     style = mpl.rcParams
     inks = (style["text.color"], style["axes.labelcolor"], style["axes.edgecolor"])
     ticks = (style["xtick.color"], style["ytick.color"])
@@ -195,8 +192,8 @@ def _inked(text: str) -> str:
     return text
 
 
-def _named_apart(text: str) -> str:
-    """Names that are used, with a mark of this picture before them; others go."""
+def _with_own_ids(text: str) -> str:
+    """Prefix the ids that are used with a hash of this picture; remove the others."""
     # Matplotlib's own are by chance: numbers first, so that the mark is the picture's.
     numbers = {name: f"{_MARK}{at}" for at, name in enumerate(dict.fromkeys(_USE.findall(text)))}
 
@@ -211,110 +208,98 @@ def _named_apart(text: str) -> str:
 
 _ENTRY_INCHES = 2.2
 _DAY_NS = 86_400_000_000_000
-_HALF_A_MINUTE = 30 / 86_400
 Numbers = npt.NDArray[np.float64]
-Box = tuple[float, float, float, float]
-"""Left, bottom, width, height."""
 
 
-def draw_boxes(
-    ax: Axes, boxes: Sequence[Box], look: Style, *, transform: Transform | None = None
-) -> PolyCollection:
-    """Draw rectangles in one look, as one shape with many parts."""
-    corners = [
-        ((x, y), (x, y + height), (x + width, y + height), (x + width, y))
-        for x, y, width, height in boxes
-    ]
-    options: dict[str, Any] = {} if transform is None else {"transform": transform}
-    shapes = PolyCollection(corners, **_style(look), **options)
+Boxes = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+"""Left, bottom, width and height of rectangles; a number holds for all of them."""
+
+
+def draw_boxes(ax: Axes, boxes: Boxes, style: Style) -> PolyCollection:
+    """Draw rectangles in one style, as one collection."""
+    x, y, width, height = np.broadcast_arrays(*(np.asarray(each, np.float64) for each in boxes))
+    right, top = x + width, y + height
+    corners: Any = np.stack([x, y, x, top, right, top, right, y], axis=-1).reshape(-1, 4, 2)
+    shapes = PolyCollection(corners, **_options(style))
     ax.add_collection(shapes, autolim=False)
     return shapes
 
 
-def _style(look: Style) -> dict[str, Any]:
-    # A hatch is drawn in the colour of the edge, also where the edge is not drawn.
+def _options(style: Style) -> dict[str, Any]:
+    # A hatch has the colour of the edge, also where the edge is not drawn.
     return {
-        "facecolor": look.colour,
-        "edgecolor": look.ink,
-        "hatch": look.hatch * 4 or None,
+        "facecolor": style.colour,
+        "edgecolor": style.ink,
+        "hatch": style.hatch * 4 or None,
         "linewidth": 0,
     }
 
 
-def explain(ax: Axes, entries: Iterable[tuple[str, Style]]) -> None:
-    """A legend below the axes, where it covers nothing."""
-    legend_below(ax, [(words, patch_of(look)) for words, look in entries])
-
-
-def patch_of(look: Style) -> Patch:
-    """A look as it stands in a legend."""
-    return Patch(**_style(look))
-
-
 def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
-    """The same, of any handles."""
+    """A legend below the axes, where it covers nothing: of styles, or of matplotlib's artists."""
     if not entries:
         return
     has_times = ax.xaxis.get_visible() and ax.xaxis.get_ticks_position() != "top"
     legend = ax.legend(
-        [handle for _, handle in entries],
+        [Patch(**_options(each)) if isinstance(each, Style) else each for _, each in entries],
         ["" for _ in entries],
         loc="upper left",
         bbox_to_anchor=(0, 0),
         borderaxespad=4.2 if has_times else 0.6,
         borderpad=0,
-        ncols=_columns(ax),
+        ncols=min(max(int(size_inches(ax).width / _ENTRY_INCHES), 1), 3),
         frameon=False,
         fontsize="small",
     )
-    for text, (words, _) in zip(legend.get_texts(), entries, strict=True):
-        letter(text, words)
+    for label, (words, _) in zip(legend.get_texts(), entries, strict=True):
+        set_text(label, words)
 
 
-def _columns(ax: Axes) -> int:
-    """How many entries fit beside one another."""
-    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).width
-    return min(max(int(inches / _ENTRY_INCHES), 1), 3)
+def size_inches(ax: Axes) -> Bbox:
+    """The extent of the axes in inches."""
+    return ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
 
 
 def show_times(axis: Axis) -> None:
-    """Write the moments of an axis in UTC, no more words than needed."""
+    """Label an axis with times in UTC, as short as they are unambiguous."""
     untyped: Any = dates
     locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
     axis.set_major_locator(locator)
     axis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
 
 
-def around(ax: Axes, x: pd.Series[float]) -> None:
-    """
-    Let the x axis reach from the first of some moments to the last, with a margin; a minute at
-    least.
-    """
-    low, high = x.min(), x.max()
-    margin = max(0.03 * (high - low), _HALF_A_MINUTE)
-    ax.set_xlim(low - margin, high + margin)
+def padded(low: float, high: float, share: float = 0.01, least: float = 0.0) -> tuple[float, float]:
+    """Limits of an axis from *low* to *high* with a margin."""
+    margin = max(share * (high - low), least)
+    return low - margin, high + margin
+
+
+def time_axis(ax: Axes, limits: tuple[float, float], label: str = "UTC") -> None:
+    """Make the x axis one of times."""
+    ax.set_xlim(*limits)
     show_times(ax.xaxis)
+    ax.set_xlabel(label, loc="left", fontsize="small")
 
 
 def days_of(moments: pd.Series | pd.DatetimeIndex) -> Numbers:
-    """Moments as matplotlib counts them: in days since 1970, UTC."""
+    """Times in matplotlib's unit: days since 1970, UTC."""
     stamps = pd.DatetimeIndex(moments).tz_convert("UTC").tz_localize(None)
     return (stamps.as_unit("ns").asi8 / _DAY_NS).astype(np.float64)
 
 
 def widened(x0: Numbers, width: Numbers, least: float) -> tuple[Numbers, Numbers]:
-    """Stretches of which none is narrower than *least*, each around its own middle."""
+    """Intervals, those narrower than *least* widened around their middle."""
     wide = np.maximum(width, least)
     return x0 - (wide - width) / 2, wide
 
 
-def say_only(ax: Axes, words: str) -> Axes:
-    """Axes that say one thing, where there is nothing to draw."""
+def message_only(ax: Axes, words: str) -> Axes:
+    """Show a message on axes that have nothing to draw."""
     ax.set_axis_off()
-    letter(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
+    set_text(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
     return ax
 
 
 def in_time_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows by time and each moment once, however somebody has sorted or stacked them."""
+    """The rows in order of time, without duplicated times."""
     return frame[~frame.index.duplicated()].sort_index()

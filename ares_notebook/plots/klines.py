@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
 
 from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED
@@ -16,16 +15,15 @@ from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
     draw_boxes,
-    explain,
     in_time_order,
     legend_below,
-    letter,
-    patch_of,
-    say_only,
-    show_times,
+    message_only,
+    padded,
+    set_text,
+    time_axis,
     widened,
 )
-from ares_notebook.quality.findings import STYLES, Style
+from ares_notebook.quality.calendar import STYLES, Style
 
 __all__ = ["band_of", "funding_bars", "gaps_of", "plot_funding", "plot_klines", "yearly_share"]
 
@@ -70,23 +68,20 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, _FUNDING_SIZE)
     frame = in_time_order(frame)
     if frame.empty:
-        return say_only(ax, "No funding rates")
+        return message_only(ax, "No funding rates")
     bars = funding_bars(frame)
     entries = []
-    for words, look, sign in _SIGNS:
+    for words, style, sign in _SIGNS:
         some = bars[np.sign(bars["height"]) == sign]
         if len(some):
-            boxes = zip(some["x0"], 0 * some["x0"], some["width"], some["height"], strict=True)
-            shapes = draw_boxes(ax, list(boxes), look)
-            # Of five years a bar is narrower than a line of the screen.
-            shapes.set(edgecolor=look.colour, linewidth=0.6)
-            entries.append((words, look))
+            shapes = draw_boxes(ax, (some["x0"], 0, some["width"], some["height"]), style)
+            # In five years a bar is narrower than a pixel.
+            shapes.set(edgecolor=style.colour, linewidth=0.6)
+            entries.append((words, style))
     _frame(ax, bars)
     words = f"mean {bars['height'].mean():+.2f} bp a payment, {yearly_share(frame):+.1%} a year"
-    letter(ax.set_title("", loc="left", fontsize="medium"), words)
-    show_times(ax.xaxis)
-    ax.set_xlabel("UTC", loc="left", fontsize="small")
-    explain(ax, entries)
+    set_text(ax.set_title("", loc="left", fontsize="medium"), words)
+    legend_below(ax, entries)
     return ax
 
 
@@ -107,8 +102,7 @@ def yearly_share(frame: pd.DataFrame) -> float:
 
 def _frame(ax: Axes, bars: pd.DataFrame) -> None:
     low, high = bars["x0"].min(), (bars["x0"] + bars["width"]).max()
-    margin = 0.01 * (high - low)
-    ax.set_xlim(low - margin, high + margin)
+    time_axis(ax, padded(low, high))
     bottom, top = min(bars["height"].min(), 0.0), max(bars["height"].max(), 0.0)
     # Rates that are all zero need some height too.
     room = 0.06 * (top - bottom) or 1.0
@@ -135,13 +129,13 @@ _CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
 
 def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
-    Draw k-lines, and what lacks of them.
+    Draw k-lines, and where they are missing.
 
     How to read it: up to two hundred rows are candles, light where the price rose and
     dark where it fell; more are the band between low and high with the close as a
     line. A hatched stripe is missing and can be downloaded; a plain one has no candle
-    though nothing is missing, since the exchange has none there. Short stripes are
-    drawn wider than they are, so that none is too small to be seen.
+    because the exchange has none there. Short stripes are
+    drawn wider than they are, so that none is invisible.
 
     Parameters
     ----------
@@ -168,33 +162,30 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, _SIZE)
     frame = in_time_order(frame)
     if frame.empty:
-        return say_only(ax, "No k-lines")
+        return message_only(ax, "No k-lines")
     entries = _candles(ax, frame) if len(frame) <= _MOST_CANDLES else _band(ax, frame)
     ax.autoscale_view()
     ax.margins(x=0.01)
     low, high = _window(frame)
-    ax.set_xlim(low, high)
+    time_axis(ax, (low, high))
     gaps = gaps_of(frame)
-    for what, look in _GAPS.items():
+    for what, style in _GAPS.items():
         stripes = gaps[gaps["what"] == what]
         if len(stripes):
             x0 = days_of(stripes["start"])
-            least = (high - low) * _LEAST_SHARE
-            across = widened(x0, days_of(stripes["end"]) - x0, least)
-            boxes = [(left, 0.0, width, 1.0) for left, width in zip(*across, strict=True)]
-            draw_boxes(ax, boxes, look, transform=ax.get_xaxis_transform()).set_zorder(0.5)
-            entries.append((what, patch_of(look)))
+            x0, width = widened(x0, days_of(stripes["end"]) - x0, (high - low) * _LEAST_SHARE)
+            boxes = draw_boxes(ax, (x0, 0, width, 1), style)
+            boxes.set(transform=ax.get_xaxis_transform(), zorder=0.5)
+            entries.append((what, style))
     ax.set_ylabel("price")
     ax.spines[["top", "right"]].set_visible(False)
-    show_times(ax.xaxis)
-    ax.set_xlabel("UTC", loc="left", fontsize="small")
     legend_below(ax, entries)
     return ax
 
 
 def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Where *frame* has no candle."""
-    missing = _told(frame)
+    missing = _missing(frame)
     rows = [(start, end, _MISSING) for start, end in missing]
     for start, end in _larger_steps(frame):
         rows += [(*left, _ABSENT) for left in _without(start, end, missing)]
@@ -212,7 +203,7 @@ def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
     return binned.agg({"high": "max", "low": "min", "close": "last"})
 
 
-def _told(frame: pd.DataFrame) -> list[_Span]:
+def _missing(frame: pd.DataFrame) -> list[_Span]:
     return [
         (pd.Timestamp(start), pd.Timestamp(end)) for start, end in frame.attrs.get("missing", [])
     ]
@@ -255,43 +246,29 @@ def _without(start: pd.Timestamp, end: pd.Timestamp, others: Sequence[_Span]) ->
 def _window(frame: pd.DataFrame) -> tuple[float, float]:
     """From the first candle, or gap before it, to the last, with a margin."""
     edges = [_opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)]
-    edges += [moment for span in _told(frame) for moment in span]
+    edges += [moment for span in _missing(frame) for moment in span]
     low, high = days_of(pd.DatetimeIndex([min(edges), max(edges)]))
-    margin = 0.01 * (high - low)
-    return low - margin, high + margin
+    return padded(low, high)
 
 
 def _candles(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
     """Bodies and wicks; what they are in a legend."""
-    x = days_of(_opens(frame))
     width = _usual_step(frame) / pd.Timedelta(days=1)
-    middle = x + width / 2
+    middle = days_of(_opens(frame)) + width / 2
     entries: list[tuple[str, object]] = []
-    for words, look, chosen in (
+    for words, style, chosen in (
         ("rose, or stayed", _UP, frame["close"] >= frame["open"]),
         ("fell", _DOWN, frame["close"] < frame["open"]),
     ):
-        some = frame[chosen]
+        some, at = frame[chosen], middle[chosen.to_numpy()]
         if some.empty:
             continue
-        at = middle[chosen.to_numpy()]
-        wicks = [
-            ((where, low), (where, high))
-            for where, low, high in zip(at, some["low"], some["high"], strict=True)
-        ]
-        ax.add_collection(LineCollection(wicks, colors=look.ink, linewidths=1))
-        bodies = [
-            (where - _BODY * width / 2, bottom, _BODY * width, height)
-            for where, bottom, height in zip(
-                at,
-                some[["open", "close"]].min(axis=1),
-                (some["close"] - some["open"]).abs(),
-                strict=True,
-            )
-        ]
-        # A candle whose price did not move is a line, not nothing.
-        draw_boxes(ax, bodies, look).set(linewidth=0.6, zorder=3)
-        entries.append((words, patch_of(look)))
+        ax.vlines(at, some["low"], some["high"], colors=style.ink, linewidth=1)
+        bottom, height = some[["open", "close"]].min(axis=1), (some["close"] - some["open"]).abs()
+        bodies = draw_boxes(ax, (at - _BODY * width / 2, bottom, _BODY * width, height), style)
+        # A candle whose price did not move is a line, not invisible.
+        bodies.set(linewidth=0.6, zorder=3)
+        entries.append((words, style))
     return entries
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,24 +13,24 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.plots.figure import (
-    Box,
+    Boxes,
     axes_or_new,
     draw_boxes,
-    explain,
-    letter,
-    letter_ticks,
-    say_only,
+    legend_below,
+    message_only,
+    set_text,
+    set_ticks,
+    size_inches,
 )
-from ares_notebook.quality.findings import Style
+from ares_notebook.quality.calendar import Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["month_shares", "plot_universe"]
 
-# From which share on a cell looks so, in the order of the legend; dark is complete, as on
-# every picture, and what lacks most stands out by its hue.
-_LOOKS = (
+# The least share of each class with its style, in the order of the legend.
+_CLASSES = (
     (1.0, "all rows", Style("#0b62a4")),
     (0.99, "99 % or more", Style("#4796cf")),
     (0.9, "90 % or more", Style("#8fc4e8")),
@@ -42,7 +41,7 @@ _LOOKS = (
 # In inches.
 _WIDTH, _LINE, _TALLEST, _LABEL = 9.0, 0.22, 9.0, 0.15
 _AROUND = 0.95
-# Of more symbols cells are too small to stand apart.
+# With more symbols cells are too small to be separated.
 _MOST_APART = 40
 _GAP = 0.12
 # So many months are named each, by quarters; beyond that years are.
@@ -91,25 +90,20 @@ def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     height = min(_TALLEST, _LINE * len(shares))
     ax = axes_or_new(ax, (_WIDTH, height + _AROUND))
     if shares.empty:
-        return say_only(ax, "The cache holds nothing")
+        return message_only(ax, "The cache holds nothing")
     classes = _classes(shares.to_numpy())
-    for number, (_, _, look) in enumerate(_LOOKS):
-        draw_boxes(ax, _boxes(classes, number), look)
+    entries = []
+    for number, (_, words, style) in enumerate(_CLASSES):
+        if (classes == number).any():
+            draw_boxes(ax, _boxes(classes, number), style)
+            entries.append((words, style))
     _name_symbols(ax, list(shares.index))
     _name_months(ax, pd.PeriodIndex(shares.columns))
-    ax.set_xlim(0, shares.shape[1])
-    ax.set_ylim(len(shares), 0)
+    ax.set(xlim=(0, shares.shape[1]), ylim=(len(shares), 0))
     ax.tick_params(length=0, labelsize="small")
     ax.spines[:].set_visible(False)
     _head(ax, table, len(shares))
-    explain(
-        ax,
-        [
-            (words, look)
-            for number, (_, words, look) in enumerate(_LOOKS)
-            if (classes == number).any()
-        ],
-    )
+    legend_below(ax, entries)
     return ax
 
 
@@ -143,40 +137,31 @@ def month_shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _classes(shares: Shares) -> npt.NDArray[np.int64]:
-    """The number of each cell's look; -1 where there is no cell."""
-    floors = np.array([floor for floor, _, _ in _LOOKS])
+    """The class of each cell; -1 where there is no cell."""
+    floors = np.array([floor for floor, _, _ in _CLASSES])
     # A sum of floats may fall short of one by its last digit.
     classes = (shares[..., None] + 1e-12 < floors).sum(axis=-1)
     return np.where(np.isnan(shares), -1, classes)
 
 
-def _boxes(classes: npt.NDArray[np.int64], number: int) -> list[Box]:
-    """The cells of one look: each alone where few, else neighbours as one."""
+def _boxes(classes: npt.NDArray[np.int64], number: int) -> Boxes:
+    """Left, bottom, width and height of the cells of a class; of many symbols neighbours are joined."""
     if len(classes) <= _MOST_APART:
-        rows, columns = np.nonzero(classes == number)
-        # As wide between columns as between lines, however wide the columns are.
+        y, x = np.nonzero(classes == number)
+        # The space between columns is that between lines, however wide the columns are.
         aside = min(_GAP, _GAP * _LINE * classes.shape[1] / _WIDTH) / 2
-        return [
-            (x + aside, y + _GAP / 2, 1 - 2 * aside, 1 - _GAP)
-            for y, x in zip(rows, columns, strict=True)
-        ]
-    boxes: list[Box] = []
-    for y, row in enumerate(classes):
-        x = 0
-        for found, cells in groupby(row):
-            width = len(list(cells))
-            if found == number:
-                boxes.append((x, y, width, 1))
-            x += width
-    return boxes
+        return x + aside, y + _GAP / 2, 1 - 2 * aside, 1 - _GAP
+    # Where a run of cells begins and ends in its row.
+    edges = np.diff((classes == number).astype(int), prepend=0, append=0, axis=1)
+    (y, x), (_, ends) = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    return x, y, ends - x, 1
 
 
 def _name_symbols(ax: Axes, symbols: list[str]) -> None:
     """As many names as there is room for, evenly spaced."""
-    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).height
-    every = max(1, math.ceil(len(symbols) * _LABEL / inches))
+    every = max(1, math.ceil(len(symbols) * _LABEL / size_inches(ax).height))
     named = range(0, len(symbols), every)
-    letter_ticks(ax.yaxis, [at + 0.5 for at in named], [symbols[at] for at in named])
+    set_ticks(ax.yaxis, [at + 0.5 for at in named], [symbols[at] for at in named])
 
 
 def _name_months(ax: Axes, months: pd.PeriodIndex) -> None:
@@ -193,4 +178,4 @@ def _name_months(ax: Axes, months: pd.PeriodIndex) -> None:
 def _head(ax: Axes, table: pd.DataFrame, count: int) -> None:
     dataset, interval = table["dataset"].iloc[0], table["interval"].iloc[0]
     words = f"{' '.join(filter(None, (dataset, interval)))}, {many(count, 'symbol')}"
-    letter(ax.set_title("", loc="left", fontsize="medium", weight="bold"), words)
+    set_text(ax.set_title("", loc="left", fontsize="medium", weight="bold"), words)

@@ -1,1 +1,1 @@
-"""Look back: validation, reconciliation, fingerprints, audits."""
+"""Quality of what was downloaded: validation, reconciliation, fingerprints, audits."""

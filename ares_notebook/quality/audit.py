@@ -1,16 +1,18 @@
-"""Is the cache still what the exchange says today? Checksums first, rows where they changed."""
+"""Compare the cache with the exchange of today: checksums first, rows where they changed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import structs
 
@@ -19,6 +21,7 @@ from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.damage import quarantine_entry, verified
 from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.reader import read_rows
@@ -26,29 +29,123 @@ from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
-from ares_notebook.download.decide import decide
+from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.fetch import Sources, fetch_rows
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
+from ares_notebook.formatting import block, line
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.rows import Table, between
+from ares_notebook.model.rows import between
 from ares_notebook.model.time import DAY_MS, Cut, to_ms
-from ares_notebook.quality.audit_report import (
-    AuditReport,
-    FileAudit,
-    RowDifference,
-    row_differences,
-)
+from ares_notebook.quality.findings import first_lines
+from ares_notebook.quality.row_difference import RowDifference, row_differences
 from ares_notebook.runtime.progress import Meter, counted, metered
 from ares_notebook.runtime.tasks import uninterrupted
 from ares_notebook.settings import Settings
 
-__all__ = ["audit_cache"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["AuditReport", "FileAudit", "audit_cache"]
 
 _MOST_DIFFERENCES = 1000
+_MOST_LINES = 20
+_BAD = ("differs", "not replaced", "cannot be read", "failed")
 Moment = datetime | date | str | None
+Verdict = Literal[
+    "unchanged", "same rows", "differs", "replaced", "not replaced", "nothing to compare with",
+    "cannot be read", "failed",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FileAudit:
+    """What an audit found of one file."""
+
+    file: str
+    # ``unchanged``: the exchange's checksum is still that of the bytes the file was made from.
+    # ``same rows``: the rows were compared. ``differs``, ``replaced``, ``not replaced``: they were
+    # compared, and are different.
+    verdict: Verdict
+    # The source that it was compared with.
+    road: str = ""
+    # How many rows and cells differ.
+    count: int = 0
+    # The first thousand of them.
+    differences: tuple[RowDifference, ...] = ()
+    # The error, or the reason of the verdict.
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit found; true when nothing differs and nothing failed."""
+
+    # In order of their names.
+    files: tuple[FileAudit, ...]
+    requests: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+
+    def __bool__(self) -> bool:
+        return not any(each.verdict in _BAD for each in self.files)
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """The entry of the run history."""
+        bad = [each for each in self.files if each.verdict in _BAD]
+        is_failed = any(each.verdict == "failed" for each in bad)
+        ending: Ending = "done" if not bad else "failed" if is_failed else "differs"
+        error = "".join(f"{each.file}: {each.note or each.verdict}" for each in bad[:1])
+        return RunOutcome(ending, len(self.files), len(bad), error)
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """A row a difference: file, row, kind, column, cached, upstream."""
+        import pandas as pd  # noqa: PLC0415 - slow to import, and rarely needed
+
+        rows = [
+            {"file": each.file, **asdict(one)} for each in self.files for one in each.differences
+        ]
+        return pd.DataFrame(rows, columns=["file", *RowDifference.__slots__])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a file: file, verdict, road, count, note."""
+        import pandas as pd  # noqa: PLC0415 - as above
+
+        columns = ["file", "verdict", "road", "count", "note"]
+        rows = [[getattr(each, name) for name in columns] for each in self.files]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __str__(self) -> str:
+        return "\n  ".join([self._headline(), *self._lines()])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        return block(self._headline(), *map(line, self._lines()))
+
+    def _headline(self) -> str:
+        counts = Counter(each.verdict for each in self.files)
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return (
+            f"{'as upstream' if self else 'NOT as upstream'}: {len(self.files)} files ({verdicts}), "
+            f"{self.requests:,} requests, {self.bytes_received / 1e6:,.1f} MB in {self.seconds:.1f} s"
+        )
+
+    def _lines(self) -> list[str]:
+        lines = []
+        for each in self.files:
+            if each.verdict in ("unchanged", "same rows"):
+                continue
+            count = f" in {each.count:,}" if each.count else ""
+            note = f": {each.note}" if each.note else ""
+            lines.append(f"{each.verdict} {each.file}{count}{note}")
+            for one in each.differences[:3]:
+                what = " ".join(filter(None, (one.row, one.kind, one.column)))
+                lines.append(f"  {what}: {one.cached or '-'} | {one.upstream or '-'}")
+        return first_lines(lines, _MOST_LINES, "report.to_frame() and report.differences")
 
 
 async def audit_cache(
@@ -63,13 +160,12 @@ async def audit_cache(
     """
     Compare what is cached with what the exchange says today.
 
-    Of a file that was made from archives only their checksums are asked for; where
-    one has changed the bytes are fetched and compared row by row. The bytes of the file
-    itself are held against its receipt first. What came from both archive and REST is
-    made anew and compared as a whole. Other files are
-    compared with the archive if there is one now, else with REST. With
-    ``source="rest"`` in the settings every file is compared with REST: so the rows
-    show in which archive and REST disagree.
+    First the bytes of each file are compared with its receipt. Of a file that was made
+    from archives only their checksums are requested; where one has changed, the archive
+    is downloaded and compared row by row. A file of both archive and REST is fetched
+    anew and compared as a whole. Other files are compared with the archive if there is
+    one now, else with REST. With ``source="rest"`` in the settings every file is
+    compared with REST, which shows the rows in which archive and REST disagree.
 
     Parameters
     ----------
@@ -79,8 +175,8 @@ async def audit_cache(
         Only files whose period overlaps ``[start, end)``.
     settings : Settings, optional
     update : bool
-        Replace files that differ by what the exchange has now. The new one is made
-        whole and verified first; one that would lose rows does not replace.
+        Replace files that differ by what the exchange has now. The new file is written
+        as a whole and verified first; one that would lose rows does not replace.
 
     Returns
     -------
@@ -92,7 +188,7 @@ async def audit_cache(
     NeverDownloaded
         If the cache holds nothing of that.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is not valid.
     CacheUnavailable
         If the cache folder cannot be read or, with *update*, written.
     WrongMarket
@@ -128,9 +224,9 @@ async def _audited(
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
-            roads = Sources(Archive(transport, store.folder), Rest(transport), chosen.source)
-            audit = _Audit(store, roads, asyncio.Semaphore(chosen.max_concurrency), update=update)
-            work = [audit.of(entry) for entry in entries]
+            sources = Sources(Archive(transport, store.folder), Rest(transport), chosen.source)
+            audit = _Audit(store, sources, asyncio.Semaphore(chosen.max_concurrency), update=update)
+            work = [audit.audit(entry) for entry in entries]
             found = [each async for each in counted(work, chosen, "audit")]
     seconds = time.monotonic() - began
     done = tuple(sorted(found, key=lambda each: each.file))
@@ -139,156 +235,145 @@ async def _audited(
 
 @dataclass(slots=True)
 class _Upstream:
-    """Rows of the exchange, for the stretch that they cover."""
+    """Rows of the exchange, and the window that they cover."""
 
-    road: str
+    source: str
     start_ms: int
     end_ms: int
     part: FileWriter
 
 
 class _Audit:
-    """Looks at one file after the other; a failure concerns that file alone."""
+    """Audits one file after the other; a failure concerns that file alone."""
 
     def __init__(
-        self, store: Store, roads: Sources, places: asyncio.Semaphore, *, update: bool
+        self, store: Store, sources: Sources, slots: asyncio.Semaphore, *, update: bool
     ) -> None:
         self._store = store
-        self._roads = roads
-        self._places = places
+        self._sources = sources
+        self._slots = slots
         self._update = update
 
-    async def of(self, entry: CacheEntry) -> FileAudit:
-        """The verdict on one file."""
+    async def audit(self, entry: CacheEntry) -> FileAudit:
+        """Compare one file, and replace it where that is wanted."""
         name = entry.file.name
-        async with self._places:
+        async with self._slots:
             try:
-                # The file itself first: a receipt tells of other bytes than may be here.
+                # The bytes first: a receipt may be of other bytes than are here.
                 entry = await asyncio.to_thread(verified, self._store, entry)
-                found = await self._compared(entry)
-                return await self._replaced(entry, found) if self._is_to_go(found) else found
+                found = await self._compare(entry)
+                if self._update and found.verdict in ("differs", "cannot be read"):
+                    return await self._replace(entry, found)
             except NotFound as error:
                 return FileAudit(name, "nothing to compare with", note=str(error))
             except CorruptFile as error:
                 return FileAudit(name, "cannot be read", note=str(error))
             except AresError as error:
                 return FileAudit(name, "failed", note=str(error))
+            return found
 
-    def _is_to_go(self, found: FileAudit) -> bool:
-        return self._update and found.verdict in ("differs", "cannot be read")
-
-    async def _compared(self, entry: CacheEntry) -> FileAudit:
-        file = entry.file
+    async def _compare(self, entry: CacheEntry) -> FileAudit:
+        name = entry.file.name
         if entry.problem is not None:
-            return FileAudit(file.name, "cannot be read", note=entry.problem)
+            return FileAudit(name, "cannot be read", note=entry.problem)
         if entry.is_altered:
-            found = await self._with_what_there_is(entry)
+            found = await self._compare_with_today(entry)
             return replace(found, verdict="differs", note="its bytes are not those of its receipt")
-        if self._roads.source == "rest":
-            return await self._over(entry, [self._rest(entry)])
         zips = [each for each in entry.sources if each.road.endswith("archive")]
-        if zips:
-            return await self._against_zips(entry, zips)
-        return await self._with_what_there_is(entry)
-
-    async def _against_zips(self, entry: CacheEntry, zips: Sequence[Source]) -> FileAudit:
-        """A file of which these archives were taken."""
-        if len(zips) < len(entry.sources):
+        if self._sources.source == "rest":
+            opened = [self._rest(entry)]
+        elif not zips:
+            return await self._compare_with_today(entry)
+        elif len(zips) < len(entry.sources):
             # A checksum confirms nothing of the rows that came from elsewhere.
-            return await self._over(entry, [self._rebuilt(entry)])
-        changed = [each for each in zips if not await self._still_holds(entry.file, each)]
-        if not changed:
-            return FileAudit(entry.file.name, "unchanged", zips[0].road)
-        return await self._over(entry, [self._zip(entry, each) for each in changed])
+            opened = [self._fetched(entry)]
+        else:
+            changed = [each for each in zips if await self._has_changed(entry.file, each)]
+            opened = [self._zip(entry, each) for each in changed]
+        if not opened:
+            return FileAudit(name, "unchanged", zips[0].road)
+        return await self._compare_rows(entry, opened)
 
-    async def _with_what_there_is(self, entry: CacheEntry) -> FileAudit:
-        """A file that no archive was taken for: the archive of today, else REST."""
-        file = entry.file
-        cut = file.dataset.cut
-        source = Source("monthly archive" if cut == "month" else "daily archive", "", "")
-        try:
-            if cut not in file.series.archive_cuts:
-                return await self._over(entry, [self._rest(entry)])
-            return await self._over(entry, [self._zip(entry, source)])
-        except NotFound:
-            if self._roads.source == "archive":
-                raise
-            return await self._over(entry, [self._rest(entry)])
+    async def _has_changed(self, file: CacheFile, source: Source) -> bool:
+        checksum = await self._sources.archive.checksum(file.series, *_cut(file, source))
+        return source.sha256 != checksum
 
-    async def _still_holds(self, file: CacheFile, source: Source) -> bool:
-        start = _start_of(file, source)
-        cut: Cut = "month" if source.road == "monthly archive" else "day"
-        return source.sha256 == await self._roads.archive.checksum(file.series, cut, start)
+    async def _compare_with_today(self, entry: CacheEntry) -> FileAudit:
+        """Compare with the archive that there is today, else with REST."""
+        cut = entry.file.dataset.cut
+        if cut in entry.file.series.archive_cuts:
+            source = Source("monthly archive" if cut == "month" else "daily archive", "", "")
+            try:
+                return await self._compare_rows(entry, [self._zip(entry, source)])
+            except NotFound:
+                if self._sources.source == "archive":
+                    raise
+        return await self._compare_rows(entry, [self._rest(entry)])
+
+    async def _compare_rows(
+        self, entry: CacheEntry, opened: Sequence[AbstractAsyncContextManager[_Upstream]]
+    ) -> FileAudit:
+        """Compare with one source after the other, and sum up what differs."""
+        count, source = 0, ""
+        differences: list[RowDifference] = []
+        for each in opened:
+            async with each as upstream:
+                source = upstream.source
+                number, first = await asyncio.to_thread(_differ, self._store, entry, upstream)
+                count += number
+                differences += first
+        verdict: Verdict = "differs" if count else "same rows"
+        shown = tuple(differences[:_MOST_DIFFERENCES])
+        return FileAudit(entry.file.name, verdict, source, count, shown)
 
     @asynccontextmanager
     async def _zip(self, entry: CacheEntry, source: Source) -> AsyncIterator[_Upstream]:
         file = entry.file
-        start = _start_of(file, source)
-        cut: Cut = "month" if source.road == "monthly archive" else "day"
-        async with self._roads.archive.fetch(file.series, cut, start) as fetched:
-            first_ms, end_ms = file.period.start_ms, _end_ms(entry)
+        cut, start = _cut(file, source)
+        async with self._sources.archive.fetch(file.series, cut, start) as fetched:
+            start_ms, end_ms = file.period.start_ms, _end_ms(entry)
             if cut == "day":
-                first_ms = to_ms(start)
-                end_ms = min(end_ms, first_ms + DAY_MS)
+                start_ms = to_ms(start)
+                end_ms = min(end_ms, start_ms + DAY_MS)
             with self._store.part(file) as part:
                 await asyncio.to_thread(part.write_all, fetched.lines())
-                yield _Upstream(source.road, first_ms, end_ms, part)
+                yield _Upstream(source.road, start_ms, end_ms, part)
 
     @asynccontextmanager
     async def _rest(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
         file = entry.file
         whole = Gap(file.period.start_ms, _end_ms(entry))
         with self._store.part(file) as part:
-            async for lines in self._roads.rest.lines(file.series, whole):
+            async for lines in self._sources.rest.lines(file.series, whole):
                 await asyncio.to_thread(part.write_lines, lines)
             part.close()
             yield _Upstream("rest", whole.start_ms, whole.end_ms, part)
 
     @asynccontextmanager
-    async def _rebuilt(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
-        """All of a file of archive and REST, as a download would make it today."""
+    async def _fetched(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
+        """A whole file of archive and REST, as a download would write it today."""
         file = entry.file
-        step = decide(CacheEntry(file, absences=entry.absences), _end_ms(entry), self._roads.source)
+        step = self._step(entry, _end_ms(entry))
         with FileUpdate(step, self._store, self._now_ms) as file_update:
-            problem = await fetch_rows(file_update, step, self._roads)
+            problem = await fetch_rows(file_update, step, self._sources)
             if problem is not None or file_update.part is None:
                 msg = f"nothing of {file.name} came from the exchange"
                 raise problem or BadAnswer(msg)
-            yield _Upstream("archive and rest", file.start_ms, _end_ms(entry), file_update.part)
+            yield _Upstream("archive and rest", file.start_ms, step.until_ms, file_update.part)
 
-    async def _over(
-        self, entry: CacheEntry, roads: Sequence[AbstractAsyncContextManager[_Upstream]]
-    ) -> FileAudit:
-        """Compare with one source after the other, and put the findings together."""
-        count, road = 0, ""
-        differences: list[RowDifference] = []
-        for opening in roads:
-            async with opening as upstream:
-                road = upstream.road
-                number, first = await asyncio.to_thread(_differ, self._store, entry, upstream)
-                count += number
-                differences += first
-        verdict = FileAudit(entry.file.name, "same rows", road)
-        if count:
-            shown = tuple(differences[:_MOST_DIFFERENCES])
-            verdict = replace(verdict, verdict="differs", count=count, differences=shown)
-        return verdict
-
-    async def _replaced(self, entry: CacheEntry, found: FileAudit) -> FileAudit:
-        """Take over what the exchange has now, made whole and verified first."""
+    async def _replace(self, entry: CacheEntry, found: FileAudit) -> FileAudit:
+        """Replace a file by what the exchange has now, written as a whole and verified first."""
         file = entry.file
         async with locked(self._store, file):
             entry = await asyncio.to_thread(self._store.entry, file)
-            is_untrue = entry.is_untrue
-            end_ms = _end_ms(entry)
+            is_untrue, end_ms = entry.is_untrue, _end_ms(entry)
             if entry.problem is not None:
                 await uninterrupted(quarantine_entry, self._store, entry)
                 entry = await asyncio.to_thread(self._store.entry, file)
-            step = decide(CacheEntry(file, absences=entry.absences), end_ms, self._roads.source)
-            with FileUpdate(
-                structs.replace(step, entry=entry), self._store, self._now_ms
-            ) as file_update:
-                problem = await fetch_rows(file_update, step, self._roads)
+            step = self._step(entry, end_ms)
+            whole = structs.replace(step, entry=entry)
+            with FileUpdate(whole, self._store, self._now_ms) as file_update:
+                problem = await fetch_rows(file_update, step, self._sources)
                 is_loss = not is_untrue and file_update.facts.rows < entry.facts.rows
                 if problem is not None or is_loss:
                     why = str(problem) if problem else "the exchange has fewer rows now"
@@ -296,37 +381,38 @@ class _Audit:
                 await file_update.commit()
         return replace(found, verdict="replaced")
 
+    def _step(self, entry: CacheEntry, end_ms: int) -> Step:
+        """What a download would do to fetch the whole file."""
+        absent = CacheEntry(entry.file, absences=entry.absences)
+        return decide(absent, end_ms, self._sources.source)
+
     def _now_ms(self) -> int:
-        return self._roads.rest.now_ms
+        return self._sources.rest.now_ms
 
 
 def _differ(
     store: Store, entry: CacheEntry, upstream: _Upstream
 ) -> tuple[int, list[RowDifference]]:
     """How much differs, and the first of it; CPU work, for a thread."""
-
-    def inside(tables: Iterator[Table]) -> Iterator[Table]:
-        return (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
-
-    found = row_differences(
-        entry.file.dataset,
-        inside(store.rows(entry.file)),
-        inside(read_rows(upstream.part.path, entry.file)),
+    cached, fetched = (
+        (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
+        for tables in (store.rows(entry.file), read_rows(upstream.part.path, entry.file))
     )
+    found = row_differences(entry.file.dataset, cached, fetched)
     first = list(islice(found, _MOST_DIFFERENCES))
     return len(first) + sum(1 for _ in found), first
 
 
 def _end_ms(entry: CacheEntry) -> int:
-    """How far the file is to be compared: a running one up to its last row."""
-    if entry.final:
-        return entry.file.grid_end_ms
-    return min(entry.end_ms or entry.file.grid_end_ms, entry.file.grid_end_ms)
+    """Up to where a file is compared: a running one up to its last row."""
+    grid_end_ms = entry.file.grid_end_ms
+    return grid_end_ms if entry.final else min(entry.end_ms or grid_end_ms, grid_end_ms)
 
 
-def _start_of(file: CacheFile, source: Source) -> datetime:
-    """When the zip of a source begins: a day's, as its name says, else the file's period."""
-    if source.road != "daily archive" or not source.url:
-        return file.period.start
+def _cut(file: CacheFile, source: Source) -> tuple[Cut, datetime]:
+    """Whether a zip is of a month or a day, and when that begins: a day's URL says it."""
+    cut: Cut = "month" if source.road == "monthly archive" else "day"
+    if cut == "month" or not source.url:
+        return cut, file.period.start
     stamp = PurePosixPath(source.url).name.removesuffix(".zip")[-10:]
-    return datetime.fromisoformat(f"{stamp}T00:00+00:00")
+    return cut, datetime.fromisoformat(f"{stamp}T00:00+00:00")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,7 @@ from ares_notebook.model.time import INTERVALS
 from ares_notebook.quality.findings import Finding, Severity, moment_in_words, row_in_words
 from ares_notebook.runtime.tasks import check_cancelled
 
-__all__ = [
-    "ROW_CHECKS",
-    "Cells",
-    "Check",
-    "Count",
-    "Mask",
-    "RowCheck",
-    "RowTally",
-    "Rows",
-    "RunCheck",
-    "Runs",
-    "where",
-]
+__all__ = ["ROW_CHECKS", "Check", "RowTally", "Rows", "Runs", "any_of"]
 
 # Any: PyArrow publishes no types of its own.
 Cells = Any
@@ -42,7 +30,7 @@ _DECIMALS = (pa.decimal128(38, 18), pa.decimal256(76, 38))
 
 
 class Rows:
-    """One table of a file, with the row before it, as the checks look at it."""
+    """One table of a file, with the row before it."""
 
     def __init__(
         self, file: CacheFile, table: Table, before: Table | None, price_jump_share: float
@@ -54,28 +42,28 @@ class Rows:
         self._lead = self._rows.num_rows - table.num_rows
         self._columns: dict[str, Cells] = {}
 
-    def now(self, name: str) -> Cells:
-        """A column: decimals, or integers; null where there is no number."""
-        return self._column(name)[self._lead :]
+    def column(self, name: str) -> Cells:
+        """A column as decimals or integers; null where there is no number."""
+        return self._cells(name)[self._lead :]
 
-    def before(self, name: str) -> Cells:
-        """The same of the row before each; null where there is none."""
-        column = self._column(name)
+    def previous(self, name: str) -> Cells:
+        """The column's cell of the row before each; null where there is none."""
+        column = self._cells(name)
         if self._lead:
             return column[:-1]
         first = pa.nulls(1, column.type)
         return pa.chunked_array([first, *column[:-1].chunks], column.type)
 
-    def all_of(self, *names: str) -> list[Cells]:
-        """Those of the columns that the dataset has."""
-        return [self.now(name) for name in names if name in self.table.column_names]
+    def columns(self, *names: str) -> list[Cells]:
+        """Those of the named columns that the dataset has."""
+        return [self.column(name) for name in names if name in self.table.column_names]
 
     def stamps_us(self) -> npt.NDArray[np.int64]:
-        """Stamps in microseconds."""
+        """The stamps in microseconds."""
         stamps: npt.NDArray[np.int64] = self.table["timestamp"].to_numpy()
         return stamps
 
-    def _column(self, name: str) -> Cells:
+    def _cells(self, name: str) -> Cells:
         if name not in self._columns:
             cells = self._rows[name]
             self._columns[name] = _decimals(cells) if cells.type == pa.string() else cells
@@ -100,187 +88,114 @@ def _decimal(cell: str | None) -> Any:
         return None
 
 
-def where(*conditions: Cells) -> Mask:
+def any_of(*conditions: Cells) -> Mask:
     """Where at least one condition is true; null is not true."""
     mask: Mask = reduce(pc.or_, (pc.fill_null(each, False) for each in conditions)).to_numpy()
     return mask
 
 
-_Lines = npt.NDArray[np.intp]
-
-
 @dataclass(frozen=True, slots=True)
-class Check:
-    """What one check is called, and what it promises."""
+class Runs:
+    """Which rows belong to a run, as a check of runs finds it in one table."""
 
-    name: str
-    severity: Severity
-    # Names of the datasets whose rows it looks at.
-    datasets: tuple[str, ...]
-    # What it finds broken, as a sentence.
-    promise: str
-    # The columns that an example tells.
-    shown: tuple[str, ...]
-
-
-class Count(Protocol):
-    """How many rows a check has found in a file so far."""
-
-    def add(self, rows: Rows) -> None:
-        """Look at the next rows."""
-
-    def found(self) -> tuple[int, str]:
-        """How many rows break the promise, and the first of them in words."""
-
-    def next_file(self) -> Count:
-        """The same for the file after: nothing found, and what is still under way known."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowCheck(Check):
-    """A check of single rows, each beside the row before it."""
-
-    # Takes `Rows` and returns a mask: which of them break the promise. A cell that is null (the
-    # original downloader stored fewer columns) breaks none.
-    offending: Callable[[Rows], Mask]
-
-    def counted(self) -> Count:
-        """A count of it, for the first file of a series."""
-        return _RowCount(self)
-
-
-class _RowCount:
-    """Counts single rows: nothing is under way from one table to the next."""
-
-    def __init__(self, check: RowCheck) -> None:
-        self._check = check
-        self._rows = 0
-        self._first = ""
-
-    def add(self, rows: Rows) -> None:
-        broken = np.flatnonzero(self._check.offending(rows))
-        if len(broken):
-            self._first = self._first or _in_words(self._check, rows, int(broken[0]))
-            self._rows += len(broken)
-
-    def found(self) -> tuple[int, str]:
-        return self._rows, self._first
-
-    def next_file(self) -> Count:
-        return _RowCount(self._check)
-
-
-class Runs(NamedTuple):
-    """Which rows are of a run, and how long each lasts."""
-
-    # Whether a row can be of a run at all.
+    # Whether a row can belong to a run at all.
     within: Mask
-    # Whether it is of the run of the row before it, if that is of one.
-    goes_on: Mask
+    # Whether it belongs to the run of the row before it, if that belongs to one.
+    continues: Mask
     # How long a row lasts, in microseconds: the interval of a candle, 0 of an event.
     row_us: int
 
 
 @dataclass(frozen=True, slots=True)
-class RunCheck(Check):
-    """
-    A check of runs of rows, which go on from table to table and from file to file.
+class Check:
+    """A check of rows, each compared with the row before it."""
 
-    A run is measured from its first row, in whichever file that is; counted are its rows in the
-    file in question, once it is long.
-    """
+    name: str
+    severity: Severity
+    # Names of the datasets whose rows it reads.
+    datasets: tuple[str, ...]
+    # What holds for sound rows, as a sentence.
+    rule: str
+    # The columns that an example shows.
+    shown: tuple[str, ...]
+    # Returns a mask of the rows that break the rule, or runs, of which only the long ones do. A
+    # cell that is null (the original downloader stored fewer columns) breaks no rule.
+    find: Callable[[Rows], Mask | Runs]
+    # The length from which on a run breaks the rule, in microseconds.
+    long_us: int = 0
 
-    # Takes `Rows` and returns their `Runs`.
-    runs: Callable[[Rows], Runs]
-    # From which length on a run breaks the promise, in microseconds.
-    long_us: int
-
-    def counted(self) -> Count:
-        """A count of it, for the first file of a series."""
-        return _RunCount(self)
+    def example(self, rows: Rows, at: int) -> str:
+        """One row in words."""
+        return row_in_words(rows.file.dataset, rows.table, at, self.shown)
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """The run that the last row is of; its rows in this file, and the first of those in words."""
+class _OpenRun:
+    """The run of the last row, which may continue in the next table or file."""
 
     since_us: int
-    until_us: int
-    rows: int = 0
+    # Its rows in this file that are not counted yet, and the first of them in words.
+    uncounted: int = 0
     first: str = ""
 
 
-class _RunCount:
-    """Counts the rows of long runs; the last one may go on in the next table, or file."""
+@dataclass(slots=True)
+class _Count:
+    """Counts the rows of a file that break the rule of a check."""
 
-    def __init__(self, check: RunCheck, under_way: _Run | None = None) -> None:
-        self._check = check
-        self._under_way = under_way
-        self._rows = 0
-        self._first = ""
+    check: Check
+    run: _OpenRun | None = None
+    rows: int = 0
+    # The first of them, in words.
+    first: str = ""
+
+    def next_file(self) -> _Count:
+        """A count for the next file, into which a run may continue."""
+        run = self.run
+        return _Count(self.check, run and replace(run, uncounted=0, first=""))
 
     def add(self, rows: Rows) -> None:
-        runs, stamps = self._check.runs(rows), rows.stamps_us()
-        follows = np.concatenate(([self._under_way is not None], runs.within[:-1]))
-        begins = runs.within & ~(runs.goes_on & follows)
-        # Where a run cannot go on: at a row of none, at the first row of another, at the end.
-        stops = np.append(np.flatnonzero(begins | ~runs.within), len(stamps))
-        if self._under_way and stops[0]:
-            until_us = int(stamps[stops[0] - 1]) + runs.row_us
-            self._extend(rows, int(stops[0]), until_us)
-        if stops[0] < len(stamps):
-            self._close()
-            self._add_new(rows, np.flatnonzero(begins), stops, runs.row_us)
+        """Count in the next rows."""
+        found = self.check.find(rows)
+        if isinstance(found, Runs):
+            self._add_runs(rows, found)
+        elif found.any():
+            self.first = self.first or self.check.example(rows, int(found.argmax()))
+            self.rows += int(found.sum())
 
-    def found(self) -> tuple[int, str]:
-        return self._with(self._under_way)
-
-    def next_file(self) -> Count:
-        run = self._under_way
-        return _RunCount(self._check, run and replace(run, rows=0, first=""))
-
-    def _add_new(self, rows: Rows, begins: _Lines, stops: _Lines, row_us: int) -> None:
-        """The runs that begin in this table; one that reaches its end stays under way."""
+    def _add_runs(self, rows: Rows, runs: Runs) -> None:
+        """Count the runs that are long by now; one is measured from its first row, in any file."""
         stamps = rows.stamps_us()
-        ends = stops[np.searchsorted(stops, begins, side="right")]
-        lasting = stamps[ends - 1] + row_us - stamps[begins]
-        long = lasting >= self._check.long_us
-        is_open = bool(len(ends)) and int(ends[-1]) == len(stamps)
-        if is_open:
-            long[-1] = False
-        if long.any():
-            self._rows += int((ends - begins)[long].sum())
-            at = int(begins[np.argmax(long)])
-            self._first = self._first or _in_words(self._check, rows, at)
-        if is_open:
-            begin = int(begins[-1])
-            words = _in_words(self._check, rows, begin)
-            until_us = int(stamps[-1]) + row_us
-            self._under_way = _Run(int(stamps[begin]), until_us, len(stamps) - begin, words)
+        follows = np.concatenate(([self.run is not None], runs.within[:-1]))
+        begins = runs.within & ~(runs.continues & follows)
+        stops = np.append(np.flatnonzero(begins | ~runs.within), len(stamps))
+        starts = np.flatnonzero(begins)
+        before = self.run if runs.within[0] and not begins[0] else None
+        if before:
+            starts = np.insert(starts, 0, 0)
+        self.run = None
+        if not len(starts):
+            return
+        ends = stops[np.searchsorted(stops, starts, side="right")]
+        since_us, sizes = stamps[starts], ends - starts
+        if before:
+            since_us[0] = before.since_us
+            sizes[0] += before.uncounted
+        is_long = stamps[ends - 1] + runs.row_us - since_us >= self.check.long_us
+        self.rows += int(sizes[is_long].sum())
+        if is_long.any() and not self.first:
+            self.first = self._first_of(rows, int(starts[is_long.argmax()]), before)
+        if ends[-1] == len(stamps):
+            first = self._first_of(rows, int(starts[-1]), before)
+            uncounted = 0 if is_long[-1] else int(sizes[-1])
+            self.run = _OpenRun(int(since_us[-1]), uncounted, first)
 
-    def _extend(self, rows: Rows, number: int, until_us: int) -> None:
-        """Rows more of the run under way; in a file after its own it says since when it is."""
-        run = self._under_way
-        assert run is not None  # noqa: S101 - for the type checker; the caller has looked
-        first = run.first
-        if not run.rows:
-            words = _in_words(self._check, rows, 0)
-            first = f"{words}, the same since {moment_in_words(run.since_us)}"
-        self._under_way = replace(run, until_us=until_us, rows=run.rows + number, first=first)
-
-    def _close(self) -> None:
-        self._rows, self._first = self._with(self._under_way)
-        self._under_way = None
-
-    def _with(self, run: _Run | None) -> tuple[int, str]:
-        """What was found, with that of *run* if it is long."""
-        if run is None or run.until_us - run.since_us < self._check.long_us:
-            return self._rows, self._first
-        return self._rows + run.rows, self._first or run.first
-
-
-def _in_words(check: Check, rows: Rows, at: int) -> str:
-    return row_in_words(rows.file.dataset, rows.table, at, check.shown)
+    def _first_of(self, rows: Rows, at: int, before: _OpenRun | None) -> str:
+        """The first row in this file of the run that begins at *at*, or continues there."""
+        if before is None or at:
+            return self.check.example(rows, at)
+        since = moment_in_words(before.since_us)
+        return before.first or f"{self.check.example(rows, 0)}, the same since {since}"
 
 
 _HOUR_US = 3_600_000_000
@@ -290,20 +205,27 @@ _LATEST_EVENT_US = 60_000_000
 _FUNDING_HOURS = (1, 2, 4, 8)
 
 
+ROW_CHECKS: list[Check] = []
+"""All checks of rows, in the order in which they are reported."""
+
+
 def _check(
-    name: str, severity: Severity, datasets: tuple[str, ...], shown: tuple[str, ...] = ()
-) -> Callable[[Callable[[Rows], Mask]], RowCheck]:
-    """Make a check of the function below; its docstring is the promise."""
-    return lambda find: RowCheck(name, severity, datasets, str(find.__doc__), shown, find)
+    name: str,
+    severity: Severity,
+    datasets: tuple[str, ...],
+    shown: tuple[str, ...] = (),
+    long_us: int = 0,
+) -> Callable[[_Find], _Find]:
+    """Register the function below as a check; its docstring is the rule."""
+
+    def register(find: _Find) -> _Find:
+        ROW_CHECKS.append(Check(name, severity, datasets, str(find.__doc__), shown, find, long_us))
+        return find
+
+    return register
 
 
-def _run_check(
-    name: str, datasets: tuple[str, ...], long_us: int, shown: tuple[str, ...] = ()
-) -> Callable[[Callable[[Rows], Runs]], RunCheck]:
-    """The same of a function that tells which rows are of one run."""
-    return lambda find: RunCheck(name, "warning", datasets, str(find.__doc__), shown, find, long_us)
-
-
+_Find = Callable[[Rows], Mask] | Callable[[Rows], Runs]
 _KLINES, _TRADES, _FUTURES = ("klines",), ("agg_trades",), ("futures",)
 _SPOT = (*_KLINES, *_TRADES)
 _PRICES = ("open", "high", "low", "close")
@@ -317,32 +239,32 @@ def _no_numbers(rows: Rows) -> Mask:
     for column in rows.file.dataset.columns:
         text = rows.table[column.name]
         if column.kind == "number":
-            conditions.append(pc.and_(pc.is_valid(text), pc.is_null(rows.now(column.name))))
+            conditions.append(pc.and_(pc.is_valid(text), pc.is_null(rows.column(column.name))))
         elif column.kind == "flag":
             conditions.append(pc.invert(pc.is_in(text, pa.array(["True", "False"]))))
-    return where(*conditions)
+    return any_of(*conditions)
 
 
 @_check("stamps inside the period", "error", (*_SPOT, *_FUTURES))
 def _outside(rows: Rows) -> Mask:
     """Every stamp lies in the period that the file's name says."""
-    period, stamps = rows.file.period, rows.now("timestamp")
+    period, stamps = rows.file.period, rows.column("timestamp")
     before = pc.less(stamps, period.start_ms * 1000)
-    return where(before, pc.greater_equal(stamps, period.end_ms * 1000))
+    return any_of(before, pc.greater_equal(stamps, period.end_ms * 1000))
 
 
 # Held by all 105,280 recorded trades; but it is ids, not stamps, that are in order.
 @_check("stamps in order", "warning", _TRADES, ("agg_trade_id",))
 def _back_in_time(rows: Rows) -> Mask:
     """No trade is stamped before the one that it follows."""
-    return where(pc.less(rows.now("timestamp"), rows.before("timestamp")))
+    return any_of(pc.less(rows.column("timestamp"), rows.previous("timestamp")))
 
 
 # In a file that is an error of reading; over midnight it has happened (ZILBTC, 2021-02-28).
 @_check("order and uniqueness", "warning", _TRADES, ("agg_trade_id",))
 def _used_twice(rows: Rows) -> Mask:
     """No id of a trade is used again on the next day."""
-    return where(pc.less_equal(rows.now("agg_trade_id"), rows.before("agg_trade_id")))
+    return any_of(pc.less_equal(rows.column("agg_trade_id"), rows.previous("agg_trade_id")))
 
 
 # 43 hours of February 2018 opened at 28:14.789.
@@ -359,30 +281,30 @@ def _off_grid(rows: Rows) -> Mask:
 @_check("low ≤ open, close ≤ high", "error", _KLINES, _PRICES)
 def _out_of_range(rows: Rows) -> Mask:
     """Open and close lie between low and high."""
-    low, high, *inner = (rows.now(name) for name in ("low", "high", "open", "close"))
+    low, high, *inner = (rows.column(name) for name in ("low", "high", "open", "close"))
     below = [pc.less(price, low) for price in inner]
-    return where(*below, *(pc.greater(price, high) for price in inner))
+    return any_of(*below, *(pc.greater(price, high) for price in inner))
 
 
 # Archives of trades have held rows of price 0 and quantity 0.
 @_check("prices above zero", "warning", _SPOT, (*_PRICES, "price", "quantity", "agg_trade_id"))
 def _not_above_zero(rows: Rows) -> Mask:
     """Prices are above zero, and so is the quantity of a trade."""
-    return where(*(pc.less_equal(each, 0) for each in rows.all_of(*_PRICES, "price", "quantity")))
+    return any_of(*(pc.less_equal(each, 0) for each in rows.columns(*_PRICES, "price", "quantity")))
 
 
 @_check("non-negative volumes", "error", _SPOT, (*_VOLUMES, "quantity", "agg_trade_id"))
 def _below_zero(rows: Rows) -> Mask:
     """Volumes, counts and quantities are not negative."""
-    return where(*(pc.less(each, 0) for each in rows.all_of(*_VOLUMES, "quantity")))
+    return any_of(*(pc.less(each, 0) for each in rows.columns(*_VOLUMES, "quantity")))
 
 
 @_check("taker ≤ total", "error", _KLINES, _VOLUMES)
 def _taker_above_total(rows: Rows) -> Mask:
     """Takers bought at most what was traded, in both assets."""
-    return where(
-        pc.greater(rows.now("taker_buy_base_asset_volume"), rows.now("volume")),
-        pc.greater(rows.now("taker_buy_quote_asset_volume"), rows.now("quote_asset_volume")),
+    return any_of(
+        pc.greater(rows.column("taker_buy_base_asset_volume"), rows.column("volume")),
+        pc.greater(rows.column("taker_buy_quote_asset_volume"), rows.column("quote_asset_volume")),
     )
 
 
@@ -390,9 +312,9 @@ def _taker_above_total(rows: Rows) -> Mask:
 @_check("zero volume is flat", "warning", _KLINES, (*_PRICES, "volume"))
 def _not_flat(rows: Rows) -> Mask:
     """A candle without a trade stays at the close before it."""
-    first, *others = (rows.now(name) for name in _PRICES)
-    apart = [pc.not_equal(first, other) for other in (*others, rows.before("close"))]
-    return where(pc.equal(rows.now("volume"), 0)) & where(*apart)
+    first, *others = (rows.column(name) for name in _PRICES)
+    moved = [pc.not_equal(first, other) for other in (*others, rows.previous("close"))]
+    return any_of(pc.equal(rows.column("volume"), 0)) & any_of(*moved)
 
 
 @_check("price jumps", "warning", _SPOT, ("open", "price", "agg_trade_id"))
@@ -400,27 +322,27 @@ def _jumps(rows: Rows) -> Mask:
     """A price is as near to the one before (a candle's open to the close) as price_jump_share says."""
     names = ("open", "close") if rows.file.dataset.has_interval else ("price", "price")
     # A threshold is no digit: floats do, and never overflow.
-    price = rows.now(names[0]).cast(pa.float64())
-    last = rows.before(names[1]).cast(pa.float64())
+    price = rows.column(names[0]).cast(pa.float64())
+    last = rows.previous(names[1]).cast(pa.float64())
     step = pc.abs(pc.subtract(price, last))
-    return where(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
+    return any_of(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
 
 
 # Futures leave out insurance and liquidation trades.
 @_check("trade ids run on", "information", _TRADES, ("first_trade_id", "agg_trade_id"))
-def _ids_apart(rows: Rows) -> Mask:
+def _ids_not_consecutive(rows: Rows) -> Mask:
     """The first trade of a row is the one after the last trade of the row before."""
-    follows = pc.equal(rows.now("agg_trade_id"), pc.add(rows.before("agg_trade_id"), 1))
-    apart = pc.not_equal(rows.now("first_trade_id"), pc.add(rows.before("last_trade_id"), 1))
+    follows = pc.equal(rows.column("agg_trade_id"), pc.add(rows.previous("agg_trade_id"), 1))
+    is_jump = pc.not_equal(rows.column("first_trade_id"), pc.add(rows.previous("last_trade_id"), 1))
     # Where trades are missing their ids are too, and that is a gap.
-    return where(pc.and_(follows, apart))
+    return any_of(pc.and_(follows, is_jump))
 
 
 @_check("funding interval", "warning", _FUTURES)
 def _odd_funding(rows: Rows) -> Mask:
     """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a gap."""
     now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
-    before = pc.fill_null(rows.before("timestamp"), 0).to_numpy() // _HOUR_US
+    before = pc.fill_null(rows.previous("timestamp"), 0).to_numpy() // _HOUR_US
     due = [  # The next of the old pace, or the first of a new one.
         (now == (before // pace + 1) * pace) | (before == (now - 1) // pace * pace)
         for pace in _FUNDING_HOURS
@@ -432,56 +354,36 @@ def _odd_funding(rows: Rows) -> Mask:
 # Binance's zips have gone on with 417 payments of 0.00010000 in 139 days after a settlement
 # (LITUSDT, 2025-01-31). While traded: at most 27.3 days in four years of BTCUSDT and of ETHUSDT
 # (83 payments of 0.0001 each, in 2020), and 3.7 days in the demo exchange.
-@_run_check("unchanged funding rate", _FUTURES, 60 * _DAY_US)
+@_check("unchanged funding rate", "warning", _FUTURES, (), 60 * _DAY_US)
 def _same_rate(rows: Rows) -> Runs:
     """No funding rate stays the same to the last digit for 60 days."""
-    rate, before = rows.now("fundingRate"), rows.before("fundingRate")
-    stamps, last = rows.now("timestamp"), rows.before("timestamp")
+    rate, before = rows.column("fundingRate"), rows.previous("fundingRate")
+    stamps, last = rows.column("timestamp"), rows.previous("timestamp")
     hours = pc.subtract(pc.divide(stamps, _HOUR_US), pc.divide(last, _HOUR_US))
     # Over a gap nothing is known of the rate.
     goes_on = pc.and_(pc.equal(rate, before), pc.less_equal(hours, max(_FUNDING_HOURS)))
-    return Runs(where(pc.is_valid(rate)), where(goes_on), 0)
+    return Runs(any_of(pc.is_valid(rate)), any_of(goes_on), 0)
 
 
 # FTTBUSD had flat candles for months after its suspension. In 66,000 candles of BTCUSDT and
 # ETHUSDT (1m to 1h, 2017 to 2026) no two flat ones without volume are in a row; the demo has none.
 # Trades have no such check: one price for long is usual where two currencies are worth the
 # same, and each trade shows that the market is open.
-@_run_check("flat candles without volume", _KLINES, 7 * _DAY_US, (*_PRICES, "volume"))
+@_check("flat candles without volume", "warning", _KLINES, (*_PRICES, "volume"), 7 * _DAY_US)
 def _no_trade_for_long(rows: Rows) -> Runs:
     """Nowhere candles stay at one price without any volume for 7 days."""
-    first, *others = (rows.now(name) for name in _PRICES)
+    first, *others = (rows.column(name) for name in _PRICES)
     flat = reduce(pc.and_, (pc.equal(first, other) for other in others))
     step_us = INTERVALS[str(rows.file.series.interval)] * 1000
     # Of a month, the longest and the shortest.
     most_us, row_us = (step_us, step_us) if step_us else (31 * _DAY_US, 28 * _DAY_US)
-    apart_us = pc.subtract(rows.now("timestamp"), rows.before("timestamp"))
+    apart_us = pc.subtract(rows.column("timestamp"), rows.previous("timestamp"))
     goes_on = pc.and_(
-        pc.equal(first, rows.before("close")),
+        pc.equal(first, rows.previous("close")),
         pc.less_equal(apart_us, most_us),
     )
-    still = pc.and_(flat, pc.equal(rows.now("volume"), 0))
-    return Runs(where(still), where(goes_on), row_us)
-
-
-ROW_CHECKS: tuple[RowCheck | RunCheck, ...] = (
-    _no_numbers,
-    _outside,
-    _back_in_time,
-    _used_twice,
-    _off_grid,
-    _out_of_range,
-    _not_above_zero,
-    _below_zero,
-    _taker_above_total,
-    _not_flat,
-    _jumps,
-    _ids_apart,
-    _odd_funding,
-    _same_rate,
-    _no_trade_for_long,
-)
-"""All checks of rows, in the order in which they are reported."""
+    still = pc.and_(flat, pc.equal(rows.column("volume"), 0))
+    return Runs(any_of(still), any_of(goes_on), row_us)
 
 
 class RowTally:
@@ -494,18 +396,17 @@ class RowTally:
         self._file = file
         self._share = price_jump_share
         self.last: Table | None = before.last if before else None
-        self.counts: dict[RowCheck | RunCheck, Count] = {
-            check: before.counts[check].next_file() if before else check.counted()
-            for check in ROW_CHECKS
-            if file.dataset.name in check.datasets
-        }
+        checks = [each for each in ROW_CHECKS if file.dataset.name in each.datasets]
+        self.counts: list[_Count] = (
+            [each.next_file() for each in before.counts] if before else [*map(_Count, checks)]
+        )
 
     def add(self, table: Table) -> None:
-        """Look at the next rows."""
+        """Check the next rows."""
         if not table.num_rows:
             return
         rows = Rows(self._file, table, self.last, self._share)
-        for count in self.counts.values():
+        for count in self.counts:
             check_cancelled()
             count.add(rows)
         self.rows += table.num_rows
@@ -513,9 +414,8 @@ class RowTally:
 
     def findings(self) -> list[Finding]:
         """What was found so far, one finding a check."""
-        counted = ((check, *count.found()) for check, count in self.counts.items())
         return [
-            Finding(self._file.name, check.name, check.severity, rows, example)
-            for check, rows, example in counted
-            if rows
+            Finding(self._file.name, each.check.name, each.check.severity, each.rows, each.first)
+            for each in self.counts
+            if each.rows
         ]

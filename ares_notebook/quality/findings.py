@@ -1,25 +1,13 @@
-"""Findings of a validation, their styles, and the thresholds that they are held against."""
+"""Findings of a validation, the completeness of series, and the thresholds for both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from ares_notebook.cache.gap_reasons import (
-    AFTER_DELISTING,
-    BEFORE_LISTING,
-    BETWEEN_LISTINGS,
-    COMPLETE,
-    CONFIRMED,
-    CORRUPT,
-    FAILED,
-    NOT_DOWNLOADED,
-    NOT_PUBLISHED,
-    QUIET,
-    UNCONFIRMED,
-)
+from ares_notebook.formatting import many
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile, Series
@@ -28,13 +16,13 @@ from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
 
 __all__ = [
+    "GAPS",
     "SEVERITIES",
-    "STYLES",
     "Completeness",
     "Finding",
     "MissingRows",
     "Severity",
-    "Style",
+    "first_lines",
     "moment_in_words",
     "row_in_words",
     "shortfalls",
@@ -48,9 +36,9 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "information")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has to say of one file."""
+    """What a check found in one file."""
 
-    # The cache file; where several are compared, what they are of.
+    # The cache file; the symbol, where several files are compared.
     file: str
     # The check's name.
     check: str
@@ -67,7 +55,7 @@ class Finding:
 
 
 def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) -> str:
-    """One row as an example: its stamp, and the cells that matter."""
+    """One row as an example: its timestamp, and the *shown* cells or all numbers."""
     [row] = table.slice(at, 1).to_pylist()
     digits = "milliseconds" if dataset.stamp_digits == 3 else "auto"  # noqa: PLR2004 - see Dataset
     stamp = moment_in_words(row["timestamp"], digits)
@@ -78,43 +66,19 @@ def row_in_words(dataset: Dataset, table: Table, at: int, shown: Sequence[str]) 
 
 
 def moment_in_words(stamp_us: int, digits: str = "auto") -> str:
-    """A stamp as findings write it, in UTC."""
+    """A timestamp as text, in UTC."""
     moment = utc(0) + timedelta(microseconds=stamp_us)
     return moment.replace(tzinfo=None).isoformat(" ", timespec=digits)
 
 
-Hatch = Literal["", "/", "\\", "x", "-", "."]
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    r"""How something is drawn."""
-
-    # Of its ground, ``#rrggbb``.
-    colour: str
-    hatch: Hatch = ""
-    # Of the hatch.
-    ink: str = "#7a7a7a"
-
-
-STYLES = {
-    COMPLETE: Style("#0b62a4"),
-    CONFIRMED: Style("#56b0e4"),
-    BEFORE_LISTING: Style("#dcdcdc"),
-    AFTER_DELISTING: Style("#b9b9b9", "\\", "#5c5c5c"),
-    BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
-    UNCONFIRMED: Style("#e4d4fb", ".", "#4a2a6b"),
-    NOT_DOWNLOADED: Style("#f5e663", "/", "#8a6d00"),
-    NOT_PUBLISHED: Style("#d58ab4", ".", "#5e1f45"),
-    FAILED: Style("#d95f02", "x", "#ffe3cc"),
-    CORRUPT: Style("#4a2040", "\\", "#f3d9ee"),
-    QUIET: Style("#2aa884", "-", "#d9f5ec"),
-}
-"""The look of each state of a file and each reason of a gap."""
+def first_lines(lines: Sequence[str], most: int, more_in: str) -> list[str]:
+    """At most that many lines of a report, and how many more there are in *more_in*."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"… and {more} more; see {more_in}"] if more > 0 else [])]
 
 
 GAPS = "holes"
-"""The check whose errors are the affair of the share that is there."""
+"""The check whose errors count for the completeness, not for ``max_errors``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +87,22 @@ class Completeness:
 
     # As its files are called, such as ``klines_BTCUSDT_1h``.
     series: str
-    # How many are there.
+    # How many rows are there.
     rows: int
     # How many are not, and could be had; what the exchange has confirmed as absent is not counted.
-    # Estimated, by the pace of the rows that are there, where nobody can count: days of trades that
-    # were never seen.
+    # Estimated from the rows per time that are there, where they cannot be counted: days of trades that
+    # were never downloaded.
     missing: int
-    # Gaps of which nobody knows how many rows they hide, if any; each counts as one at least.
+    # The number of gaps of unknown size; each counts as one missing row at least.
     unproven: int = 0
 
     @property
     def words(self) -> str:
-        """What lacks, in words; at a gap of unknown size nobody can count."""
+        """What is missing, in words; the size of an unproven gap is not known."""
         rows = "1 row is" if self.missing == 1 else f"{self.missing:,} rows are"
         missing = [f"{rows} missing"] if self.missing > self.unproven else []
-        gaps = "1 gap" if self.unproven == 1 else f"{self.unproven:,} gaps"
-        unproven = [f"{gaps} of unknown size not proven"] if self.unproven else []
-        return " and ".join(missing + unproven)
+        unproven = [f"{many(self.unproven, 'gap')} of unknown size not proven"]
+        return " and ".join(missing + (unproven if self.unproven else []))
 
     @property
     def share(self) -> float:
@@ -148,74 +111,64 @@ class Completeness:
         return self.rows / expected if expected else 1.0
 
 
-@dataclass(slots=True)
-class _Sum:
-    """A series while it is summed up; times in milliseconds."""
-
-    rows: int = 0
-    rows_ms: int = 0
-    missing: int = 0
-    uncounted_ms: list[int] = field(default_factory=list)
-
-    def completed(self, series: Series) -> Completeness:
-        pace = self.rows / self.rows_ms if self.rows_ms else 0.0
-        # What nobody has asked about may hide a row, so it counts as one at least.
-        guessed = sum(max(1, round(length * pace)) for length in self.uncounted_ms)
-        gaps = len(self.uncounted_ms)
-        return Completeness(series.stem, self.rows, self.missing + guessed, gaps)
-
-
 class MissingRows:
-    """Sums up, file by file, what is there of each series and what lacks."""
+    """Sums up, file by file, how many rows of each series are there and how many are missing."""
 
     def __init__(self) -> None:
-        self._sums: dict[Series, _Sum] = {}
+        self._files: dict[Series, list[tuple[CacheFile, int, Sequence[Gap]]]] = {}
 
     def add(self, file: CacheFile, rows: int, gaps: Sequence[Gap]) -> None:
-        """One file more."""
-        made = self._sums.setdefault(file.series, _Sum())
-        lengths = [gap.end_ms - gap.start_ms for gap in gaps]
-        made.rows += rows
-        made.rows_ms += max(0, file.period.end_ms - file.period.start_ms - sum(lengths))
-        made.missing += sum(gap.rows or 0 for gap in gaps)
-        made.uncounted_ms += [
-            length for gap, length in zip(gaps, lengths, strict=True) if gap.rows is None
-        ]
+        """Add one file."""
+        self._files.setdefault(file.series, []).append((file, rows, gaps))
 
     def completeness(self) -> tuple[Completeness, ...]:
-        """A value a series, in the order in which they came."""
-        return tuple(made.completed(series) for series, made in self._sums.items())
+        """One value a series, in the order in which they were added."""
+        return tuple(_completeness(series, files) for series, files in self._files.items())
+
+
+def _completeness(
+    series: Series, files: Sequence[tuple[CacheFile, int, Sequence[Gap]]]
+) -> Completeness:
+    rows = missing = rows_ms = 0
+    uncounted_ms: list[int] = []
+    for file, count, gaps in files:
+        gaps_ms = sum(gap.end_ms - gap.start_ms for gap in gaps)
+        rows += count
+        rows_ms += max(0, file.period.end_ms - file.period.start_ms - gaps_ms)
+        missing += sum(gap.rows or 0 for gap in gaps)
+        uncounted_ms += [gap.end_ms - gap.start_ms for gap in gaps if gap.rows is None]
+    rate = rows / rows_ms if rows_ms else 0.0
+    # A gap of unknown size may hide a row, so it counts as one at least.
+    estimated = sum(max(1, round(length_ms * rate)) for length_ms in uncounted_ms)
+    return Completeness(series.stem, rows, missing + estimated, len(uncounted_ms))
 
 
 def shortfalls(
-    findings: Iterable[Finding], completeness: Iterable[Completeness], settings: Settings
+    findings: Sequence[Finding], completeness: Iterable[Completeness], settings: Settings
 ) -> tuple[str, ...]:
     """Which thresholds of the settings are missed: a sentence each, none where all are met."""
-    return (*_short(completeness, settings.min_complete_share), *_too_many(findings, settings))
-
-
-def _short(completeness: Iterable[Completeness], least: float) -> Iterator[str]:
-    for each in completeness:
-        if each.share < least:
-            yield (
-                f"{each.series} is complete to {_percent(each.share)}, and min_complete_share asks for "
-                f"{_percent(least)}: {each.words}"
-            )
+    least = settings.min_complete_share
+    incomplete = (
+        f"{each.series} is complete to {_percent(each.share)}, and min_complete_share asks for "
+        f"{_percent(least)}: {each.words}"
+        for each in completeness
+        if each.share < least
+    )
+    return (*incomplete, *_too_many(findings, settings))
 
 
 def _percent(share: float) -> str:
-    # Rounded down, so that what lacks a row of a million is not told as all.
+    # Rounded down, so that one missing row of a million does not become 100 %.
     return f"{int(share * 100_000) / 1_000:g} %"
 
 
-def _too_many(findings: Iterable[Finding], settings: Settings) -> Iterator[str]:
-    found = list(findings)
-    errors = [each for each in found if each.severity == "error" and each.check != GAPS]
-    warnings = [each for each in found if each.severity == "warning"]
-    for name, some, most in (
-        ("errors", errors, settings.max_errors),
-        ("warnings", warnings, settings.max_warnings),
+def _too_many(findings: Sequence[Finding], settings: Settings) -> Iterator[str]:
+    errors = [each for each in findings if each.severity == "error" and each.check != GAPS]
+    warnings = [each for each in findings if each.severity == "warning"]
+    for name, found, most in (
+        ("error", errors, settings.max_errors),
+        ("warning", warnings, settings.max_warnings),
     ):
-        if most is not None and len(some) > most:
-            word = name if len(some) > 1 else name.removesuffix("s")
-            yield f"{len(some):,} {word}, and max_{name} bears {most:,}: the first is {some[0]}"
+        if most is not None and len(found) > most:
+            count = many(len(found), name)
+            yield f"{count}, and max_{name}s allows {most:,}: the first is {found[0]}"

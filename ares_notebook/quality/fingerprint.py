@@ -13,12 +13,13 @@ import hashlib
 import html
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from ares_notebook.cache.damage import verified
@@ -27,19 +28,31 @@ from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
+from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
 from ares_notebook.model.time import DAY_MS, utc
+from ares_notebook.quality.findings import first_lines
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
 
-__all__ = ["FileFingerprint", "Fingerprint", "fingerprint"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Difference",
+    "FileFingerprint",
+    "Fingerprint",
+    "Verification",
+    "fingerprint",
+    "save_text",
+    "verify_fingerprint",
+]
 
 _FORMAT = "ares-fingerprint 1"
 _PIECE_DIGITS = 8
 _MOST_BYTES = 64 << 20
-_HOUR_MS = 3_600_000
+_HOUR_PIECES = (3_600_000, "%Y-%m-%d %H:00")
 
 Moment = datetime | date | str | None
 
@@ -128,12 +141,7 @@ class Fingerprint:
         CacheUnavailable, NotEnoughDisk
             If it cannot be written.
         """
-        target = Path(path)
-        try:
-            put_text(target, self.to_json() + "\n")
-        except OSError as error:
-            raise cannot_access(target, error) from error
-        return target
+        return save_text(Path(path), self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Fingerprint:
@@ -167,7 +175,7 @@ class Fingerprint:
             raise BadArgument(msg) from error
         except OSError as error:
             raise cannot_access(source, error) from error
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, msgspec.ValidationError, RecursionError) as error:
             raise CorruptFile(_no_fingerprint(source, str(error))) from error
 
     def __str__(self) -> str:
@@ -193,9 +201,9 @@ def fingerprint(
     settings: Settings | None = None,
 ) -> Fingerprint:
     """
-    One sha256 over the content of a dataset in the cache, with what it takes to find a difference.
+    One sha256 over the content of a dataset in the cache, with what is needed to find a difference.
 
-    The same for the same rows: whatever road they took, however the cache is cut or
+    The same for the same rows: from whatever source, however the cache is cut or
     compressed, on every machine and in every time zone.
 
     Parameters
@@ -221,7 +229,7 @@ def fingerprint(
     CacheUnavailable
         If the cache folder cannot be read.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is not valid.
 
     Examples
     --------
@@ -244,7 +252,10 @@ def fingerprint(
             raise CorruptFile(entry.problem)
     whole = hashlib.sha256(header_of(series.dataset))
     files = [entry.file for entry in entries if entry.path is not None]
-    parts = [_part(store, file, span, whole) for file in tracked(files, chosen, "fingerprint")]
+    parts = [
+        _file_fingerprint(store, file, span, whole)
+        for file in tracked(files, chosen, "fingerprint")
+    ]
     rows = sum(part.rows for part in parts)
     if not rows:
         msg = f"{store.folder} has no row of {series.stem} in that window; download it first"
@@ -263,67 +274,180 @@ def fingerprint(
     )
 
 
-def _part(store: Store, file: CacheFile, span: Span, whole: Any) -> FileFingerprint:
-    """What one file adds; its lines also go into *whole*, a hash under way."""
+def _file_fingerprint(store: Store, file: CacheFile, span: Span, whole: Any) -> FileFingerprint:
+    """What one file adds; its lines also go into *whole*, the hash of the window."""
     own, count = hashlib.sha256(), 0
     pieces: dict[int, Any] = {}
+    piece_ms, name = (DAY_MS, "%Y-%m-%d") if file.dataset.cut == "month" else _HOUR_PIECES
     for table in store.rows(file):
         rows = between(table, span.start_ms, span.end_ms)
         count += rows.num_rows
-        for piece, run in _runs(file, rows):
-            lines = text_of(file.dataset, run)
+        for piece, part in _pieces(rows, piece_ms):
+            lines = text_of(file.dataset, part)
             for digest in (whole, own, pieces.setdefault(piece, hashlib.sha256())):
                 digest.update(lines)
     names = {
-        _piece_name(file, piece): digest.hexdigest()[:_PIECE_DIGITS]
+        f"{utc(piece * piece_ms):{name}}": digest.hexdigest()[:_PIECE_DIGITS]
         for piece, digest in sorted(pieces.items())
     }
     return FileFingerprint(file.stamp, count, own.hexdigest(), names)
 
 
-def _runs(file: CacheFile, rows: Table) -> Iterator[tuple[int, Table]]:
-    """The rows, cut where a new day begins; of a file that is a day, a new hour."""
+def _pieces(rows: Table, piece_ms: int) -> Iterator[tuple[int, Table]]:
+    """The rows, cut where a new piece begins, each with the number of its piece."""
     if not rows.num_rows:
         return
-    pieces = stamps_ms(rows) // _piece_ms(file)
+    pieces = stamps_ms(rows) // piece_ms
     cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), rows.num_rows]
     for start, end in pairwise(cuts):
         yield int(pieces[start]), rows.slice(start, end - start)
 
 
-def _piece_ms(file: CacheFile) -> int:
-    return DAY_MS if file.dataset.cut == "month" else _HOUR_MS
-
-
-def _piece_name(file: CacheFile, piece: int) -> str:
-    moment = utc(piece * _piece_ms(file))
-    return f"{moment:%Y-%m-%d}" if file.dataset.cut == "month" else f"{moment:%Y-%m-%d %H:00}"
-
-
-def _from_data(data: dict[str, Any]) -> Fingerprint:
-    if data.pop("format") != _FORMAT:
-        msg = f"its format is not {_FORMAT!r}"
+def _from_data(data: Any) -> Fingerprint:
+    loaded = msgspec.convert(data, Fingerprint)
+    if json.loads(loaded.to_json()) != data:
+        msg = f"its fields are not those of {_FORMAT!r}"
         raise ValueError(msg)
-    parts = tuple(_part_of(each) for each in data.pop("parts"))
-    made = Fingerprint(**data, parts=parts)
-    kinds = {"rows": int, "complete": bool}
-    for each in fields(made):
-        if each.name != "parts" and type(getattr(made, each.name)) is not kinds.get(each.name, str):
-            msg = f"its {each.name} is {getattr(made, each.name)!r}"
-            raise TypeError(msg)
-    return made
-
-
-def _part_of(data: dict[str, Any]) -> FileFingerprint:
-    part = FileFingerprint(**data)
-    words = (part.period, part.sha256, *part.pieces, *part.pieces.values())
-    if type(part.rows) is not int or any(type(word) is not str for word in words):
-        msg = f"a part of it is {data!r}"[:200]
-        raise TypeError(msg)
-    return part
+    return loaded
 
 
 def _no_fingerprint(path: Path, reason: str) -> str:
     return (
         f"{path} is no fingerprint ({reason[:200]}); name a file that `fingerprint(…).save` wrote"
     )
+
+
+def save_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all; an error of the file system is raised as ours."""
+    try:
+        put_text(path, text)
+    except OSError as error:
+        raise cannot_access(path, error) from error
+    return path
+
+
+_CHANGED, _MISSING, _NEW = "changed", "missing here", "not in the fingerprint"
+_MOST_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A stretch of time whose rows are others than those of the fingerprint."""
+
+    # A day of a month's file, or an hour of a day's.
+    period: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a comparison with a fingerprint has found; true when all is the same."""
+
+    # The one that was saved, and that of the cache as it is now.
+    saved: Fingerprint
+    found: Fingerprint
+    # In order of time.
+    differences: tuple[Difference, ...]
+
+    def __bool__(self) -> bool:
+        return self.saved.sha256 == self.found.sha256
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a difference: period, what."""
+        import pandas as pd  # noqa: PLC0415 - slow to import, and few ask for it
+
+        return pd.DataFrame(list(self.differences), columns=["period", "what"])
+
+    def __str__(self) -> str:
+        if self:
+            return f"The same: {self.found}"
+        lines = [f"{each.period}: {each.what}" for each in self.differences]
+        shown = first_lines(lines, _MOST_LINES, "to_frame()")
+        return "\n  ".join(
+            ["NOT the same:", f"saved  {self.saved}", f"here   {self.found}", *shown]
+        )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def verify_fingerprint(path: str | Path, *, settings: Settings | None = None) -> Verification:
+    """
+    Compare the cache with a fingerprint that was saved.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `Fingerprint.save` wrote.
+    settings : Settings, optional
+
+    Returns
+    -------
+    Verification
+        True when the rows are the same; else its differences name the days (of
+        trades the hours) whose rows are others.
+
+    Raises
+    ------
+    CorruptFile
+        If the file is no fingerprint, or a cache file cannot be read.
+    WrongMarket
+        If the cache holds the data of another market.
+    NeverDownloaded
+        If the cache has nothing of the window.
+    BadArgument
+        If there is no such file.
+    CacheUnavailable
+        If it, or the cache folder, cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     path = fingerprint("BTCUSDT", "1d", settings=settings).save(f"{folder}/data.json")
+    ...     bool(verify_fingerprint(path, settings=settings))
+    True
+    """
+    saved = Fingerprint.load(path)
+    chosen = settings or Settings()
+    found = fingerprint(
+        saved.symbol,
+        saved.interval or None,
+        saved.start,
+        saved.end,
+        dataset=saved.dataset,
+        settings=chosen,
+    )
+    if found.market != saved.market:
+        msg = (
+            f"{path} is of the market {saved.market!r}, and {chosen.cache_dir} holds "
+            f"{found.market!r}; name another cache_dir"
+        )
+        raise WrongMarket(msg)
+    return Verification(saved, found, tuple(_differences(saved, found)))
+
+
+def _differences(saved: Fingerprint, found: Fingerprint) -> Iterator[Difference]:
+    before = {part.period: part for part in saved.parts}
+    now = {part.period: part for part in found.parts}
+    for period in sorted(before | now):
+        if period not in before or period not in now:
+            yield Difference(period, _MISSING if period in before else _NEW)
+        elif before[period].sha256 != now[period].sha256:
+            yield from _different_pieces(before[period], now[period])
+
+
+def _different_pieces(before: FileFingerprint, now: FileFingerprint) -> Iterator[Difference]:
+    pieces = sorted(before.pieces | now.pieces)
+    different = [each for each in pieces if before.pieces.get(each) != now.pieces.get(each)]
+    for piece in different:
+        is_changed = piece in before.pieces and piece in now.pieces
+        what = _MISSING if piece in before.pieces else _NEW
+        yield Difference(piece, _CHANGED if is_changed else what)
+    if not different:
+        # The pieces keep only the beginnings of their digests, which may be equal.
+        yield Difference(before.period, _CHANGED)

@@ -79,38 +79,36 @@ def compare(rebuilt: Table, stored: Table) -> Comparison:
     """
     Compare rebuilt candles with stored ones, number by number.
 
-    A stored candle without a trade may lack on the rebuilt side: trades do not tell that the market
-    was open. Where price times quantity has more than eight digits, each single trade was cut to
-    eight or rounded, and quote volumes may be apart by as many last digits as there were trades.
+    A stored candle without a trade may be missing on the rebuilt side: trades do not show that the
+    market was open. Where price times quantity has more than eight digits, each single trade was cut to
+    eight or rounded, and quote volumes may differ by as many last digits as there were trades.
     """
     names = [column.name for column in KLINES.columns[1:]]
-    there = _evened(_exact(stored))
+    there = _same_width(_exact(stored))
     both = there.join(rebuilt, "timestamp", join_type="full outer", right_suffix="_rebuilt")
     both = both.sort_by("timestamp")
     is_idle = pc.and_(pc.is_null(both["open_rebuilt"]), pc.equal(both["number_of_trades"], 0))
     both = both.filter(pc.invert(pc.fill_null(is_idle, fill_value=False)))
-    lacks = pc.or_(pc.is_null(both["open"]), pc.is_null(both["open_rebuilt"]))
-    apart = {name: _are_apart(both[f"{name}_rebuilt"], both[name]) for name in names}
+    is_missing = pc.or_(pc.is_null(both["open"]), pc.is_null(both["open_rebuilt"]))
+    different = {name: _are_different(both[f"{name}_rebuilt"], both[name]) for name in names}
     if any(_is_finer(both[f"{name}_rebuilt"]) for name in _QUOTES):
         for name in _QUOTES:
             off = pc.abs(pc.subtract(both[f"{name}_rebuilt"], both[name]))
             allowed = pc.multiply(both["number_of_trades"].cast(pa.decimal256(19)), _last_digit())
-            apart[name] = pc.fill_null(pc.greater(off, allowed), fill_value=False)
-    differs = lacks
-    for column in apart.values():
-        differs = pc.or_(differs, column)
+            different[name] = pc.fill_null(pc.greater(off, allowed), fill_value=False)
+    differs = reduce(pc.or_, different.values(), is_missing)
     wrong = np.flatnonzero(differs.to_numpy())
     words = ""
     if len(wrong):
         at = int(wrong[0])
-        broken = [name for name in names if apart[name][at].as_py()]
+        broken = [name for name in names if different[name][at].as_py()]
         words = _in_words(both.slice(at, 1).to_pylist()[0], broken)
-    missing = pc.sum(lacks).as_py() or 0
+    missing = pc.sum(is_missing).as_py() or 0
     return Comparison(both.num_rows, both.num_rows - len(wrong), missing, words)
 
 
-def _are_apart(one: Any, other: Any) -> Any:
-    """Where two columns differ; what lacks on one side is no difference of numbers."""
+def _are_different(one: Any, other: Any) -> Any:
+    """Where two columns differ; a null on either side is no difference."""
     return pc.fill_null(pc.not_equal(one, other), fill_value=False)
 
 
@@ -134,7 +132,7 @@ def _in_words(row: dict[str, Any], broken: list[str]) -> str:
 
 
 def _plain(number: Decimal | int) -> str:
-    """Without the zeros at its end."""
+    """A number as text without trailing zeros."""
     text = f"{number:f}" if isinstance(number, Decimal) else str(number)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -186,14 +184,14 @@ def _grouped(candles: Table, interval: str) -> Table:
     columns["open"] = candles["open"].take(made["at_min"])
     columns["close"] = candles["close"].take(made["at_max"])
     columns["timestamp"] = made["timestamp"]
-    return _evened(pa.table({name: columns[name] for name in KLINES.column_names}))
+    return _same_width(pa.table({name: columns[name] for name in KLINES.column_names}))
 
 
 def _without_idle(candles: Table) -> Table:
     """
     Leave out candles without a trade, where there were trades in the large one.
 
-    They only tell where the last price was: a large candle opens with its first trade.
+    They only repeat the last price: a large candle opens with its first trade.
     """
     is_idle = pc.equal(candles["number_of_trades"], 0)
     if not pc.any(is_idle).as_py():
@@ -202,8 +200,8 @@ def _without_idle(candles: Table) -> Table:
     return candles.filter(pc.invert(pc.and_(is_idle, pc.is_in(candles["timestamp"], traded))))
 
 
-def _evened(candles: Table) -> Table:
-    """All decimals of one width, so that they can be put together and compared."""
+def _same_width(candles: Table) -> Table:
+    """The same with all decimals of one width, so that they can be joined and compared."""
     fields = [
         pa.field(each.name, _EXACT if pa.types.is_decimal(each.type) else each.type)
         for each in candles.schema
@@ -212,14 +210,8 @@ def _evened(candles: Table) -> Table:
 
 
 def _gathered(parts: list[Table], interval: str) -> Table:
-    if not parts:
-        return _grouped(_exact(_no_candles()), interval)
-    return _grouped(pa.concat_tables(parts), interval).sort_by("timestamp")
-
-
-def _no_candles() -> Table:
-    kinds = {"number": pa.string(), "integer": pa.int64(), "time": pa.int64()}
-    return pa.schema([(each.name, kinds[each.kind]) for each in KLINES.columns]).empty_table()
+    candles = pa.concat_tables(parts) if parts else _exact(empty_rows(KLINES))
+    return _grouped(candles, interval).sort_by("timestamp")
 
 
 def _slots(stamps_us: Any, interval: str) -> Any:
@@ -234,10 +226,8 @@ def _slots(stamps_us: Any, interval: str) -> Any:
     return opens[np.searchsorted(opens, stamps_us, side="right") - 1]
 
 
-_LONGEST_MS = 31 * INTERVALS["1d"]
-
-
-_COLUMNS = ["symbol", "what", "compared", "equal", "missing", "first_difference"]
+_LONGEST_MS = 31 * DAY_MS
+_COLUMNS = ["symbol", "what", *Comparison.__slots__]
 
 
 def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> pd.DataFrame:
@@ -258,16 +248,14 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     }
     rows = []
     for series in whole:
-        if series.interval is None:
-            continue
-        base = _base_of(series, whole)
+        base = _base_of(series, whole) if series.interval else None
         if base is None:
             continue
         what = f"{series.interval} from {base.interval or 'trades'}"
         files_of = list(whole[series if base.interval else base])
-        pair = _Pair(store, whole, series, base)
-        found = [pair.of(file) for file in tracked(files_of, settings, f"{series.symbol} {what}")]
-        total = reduce(Comparison.plus, found, Comparison())
+        total = Comparison()
+        for file in tracked(files_of, settings, f"{series.symbol} {what}"):
+            total = total.plus(_compare_file(store, whole, series, base, file))
         if total.compared:
             rows.append({"symbol": series.symbol, "what": what, **asdict(total)})
     return pd.DataFrame(rows, columns=_COLUMNS)
@@ -308,63 +296,52 @@ def _length_ms(interval: str | None) -> int:
 
 def _divides(small: str | None, large: str | None) -> bool:
     small_ms, large_ms = _length_ms(small), _length_ms(large)
-    # Beyond a day the grids do not hold each other, but all of them hold days.
+    # Beyond a day the grids do not contain each other, but all contain days.
     return small_ms < large_ms and small_ms <= DAY_MS and (large == "1M" or not large_ms % small_ms)
 
 
-class _Pair:
-    """Candles of one series, and what they are rebuilt from."""
+_Whole = dict[Series, dict[CacheFile, CacheEntry]]
 
-    def __init__(
-        self,
-        store: Store,
-        whole: dict[Series, dict[CacheFile, CacheEntry]],
-        series: Series,
-        base: Series,
-    ) -> None:
-        self._store = store
-        self._whole = whole
-        self._series = series
-        self._base = base
 
-    def of(self, file: CacheFile) -> Comparison:
-        """Compare over one file: a day of trades, or a file of the larger candles."""
-        start_ms, end_ms = file.period.start_ms, file.grid_end_ms
-        if self._base.interval is not None:
-            start_ms = file.opens(end_ms)[0]
-        bases, stored = (self._files(each, start_ms, end_ms) for each in (self._base, self._series))
-        if bases is None or stored is None:
+def _compare_file(
+    store: Store, whole: _Whole, series: Series, base: Series, file: CacheFile
+) -> Comparison:
+    """Compare over one file: a day of trades, or a file of the larger candles."""
+    start_ms, end_ms = file.period.start_ms, file.grid_end_ms
+    if base.interval is not None:
+        start_ms = file.opens(end_ms)[0]
+    sides = []
+    for each in (base, series):
+        wanted = files_between(each, utc(start_ms), utc(end_ms))
+        sides.append([whole[each][file] for file in wanted if file in whole[each]])
+        if len(sides[-1]) < len(wanted):
             return Comparison()
-        # Of a running month both must have come as far.
-        end_ms = min(end_ms, *(max(_end_ms(entry), start_ms) for entry in (bases[-1], stored[-1])))
-        interval = self._series.interval or ""
-        rows = self._rows(bases, start_ms, end_ms)
-        make = candles_of_candles if self._base.interval else candles_of_trades
-        opens = pa.array(np.asarray(opens_between(interval, start_ms, end_ms), np.int64) * 1000)
-        there = self._rows(stored, start_ms, end_ms)
-        try:
-            candles = pa.concat_tables([empty_rows(self._series.dataset), *there])
-            return compare(*(_opening(each, opens) for each in (make(rows, interval), candles)))
-        except DataError as error:
-            # What cannot be compared is not equal either.
-            return Comparison(1, 0, 0, f"{file.name}: {error}")
+    # Of a running month only what both sides have.
+    end_ms = min(end_ms, *(max(_end_ms(entries[-1]), start_ms) for entries in sides))
+    small, stored = (_rows(store, entries, start_ms, end_ms) for entries in sides)
+    interval = series.interval or ""
+    make = candles_of_candles if base.interval else candles_of_trades
+    opens = pa.array(np.asarray(opens_between(interval, start_ms, end_ms), np.int64) * 1000)
+    try:
+        candles = pa.concat_tables([empty_rows(series.dataset), *stored])
+        return compare(*(_opening(each, opens) for each in (make(small, interval), candles)))
+    except DataError as error:
+        # What cannot be compared is not equal either.
+        return Comparison(1, 0, 0, f"{file.name}: {error}")
 
-    def _files(self, series: Series, start_ms: int, end_ms: int) -> list[CacheEntry] | None:
-        """The files of a stretch; None unless all are there and whole."""
-        wanted = files_between(series, utc(start_ms), utc(end_ms))
-        entries = [self._whole[series].get(file) for file in wanted]
-        return [entry for entry in entries if entry] if all(entries) else None
 
-    def _rows(self, entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Iterator[Table]:
-        for entry in entries:
-            for table in self._store.rows(entry.file):
-                if table.num_rows and stamps_ms(table)[0] >= end_ms:
-                    break
-                rows = between(table, start_ms, end_ms)
-                if rows.num_rows:
-                    yield rows
+def _rows(
+    store: Store, entries: Iterable[CacheEntry], start_ms: int, end_ms: int
+) -> Iterator[Table]:
+    for entry in entries:
+        for table in store.rows(entry.file):
+            if table.num_rows and stamps_ms(table)[0] >= end_ms:
+                break
+            rows = between(table, start_ms, end_ms)
+            if rows.num_rows:
+                yield rows
 
 
 def _opening(candles: Table, opens: pa.Array) -> Table:
-    """The candles that open at these times: one that is cut by an end tells nothing."""
+    """The candles that open at these times; one that is cut by an end is not compared."""
     return candles.filter(pc.is_in(candles["timestamp"], value_set=opens))

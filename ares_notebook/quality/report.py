@@ -1,29 +1,32 @@
-"""What a validation found: a table, two faces, and an exception for pipelines."""
+"""What a validation found: a table, text, HTML, and a certificate on one page."""
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ares_notebook.cache.disk import cannot_access, put_text
+from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.errors import PoorQuality
-from ares_notebook.formatting import block, line, many, table
-from ares_notebook.quality.findings import SEVERITIES, Completeness, Finding
-from ares_notebook.quality.fingerprint import Fingerprint
+from ares_notebook.formatting import block, line, many, table, text
+from ares_notebook.quality.calendar import coverage_svg
+from ares_notebook.quality.findings import GAPS, SEVERITIES, Completeness, Finding, first_lines
+from ares_notebook.quality.fingerprint import Fingerprint, save_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["QualityReport"]
+__all__ = ["QualityReport", "page"]
 
 _MOST_LINES = 12
 _MOST_NAMED = 3
 _UNVERIFIED = ("receipt", "legacy format")
-_COLUMNS = ("file", "check", "severity", "count", "example")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,20 +41,20 @@ class QualityReport:
     findings : tuple of Finding
         In order of the files.
     files, rows : int
-        How many were looked at.
+        How many were checked.
     coverage : pandas.DataFrame
         A row a file; see `coverage`.
     gaps : pandas.DataFrame
         A row a gap; see `find_gaps`.
     sources : pandas.DataFrame
-        Where the bytes came from, as the receipts tell: ``file, road, url, sha256, at``.
+        Where the bytes came from, by the receipts: ``file, road, url, sha256, at``.
     reconciliation : pandas.DataFrame
         What adds up with what: ``symbol, what, compared, equal, missing,
         first_difference``.
     fingerprints : tuple of Fingerprint
         One a series that can be read.
     market : str
-        Whose data it is.
+        The market of the data.
     made_at : datetime
         Aware UTC.
     completeness : tuple of Completeness
@@ -61,7 +64,7 @@ class QualityReport:
 
     Examples
     --------
-    `validate_cache` makes it; in a pipeline it is asked one thing:
+    `validate_cache` returns it; a pipeline asks it for one thing:
 
     >>> import tempfile
     >>> from ares_notebook import DemoExchange, download_klines_data, run, validate_cache
@@ -74,14 +77,14 @@ class QualityReport:
     findings: tuple[Finding, ...]
     files: int
     rows: int
-    coverage: pd.DataFrame = field(repr=False)
-    gaps: pd.DataFrame = field(repr=False)
-    sources: pd.DataFrame = field(repr=False)
-    reconciliation: pd.DataFrame = field(repr=False)
-    fingerprints: tuple[Fingerprint, ...] = field(repr=False)
+    coverage: pd.DataFrame
+    gaps: pd.DataFrame
+    sources: pd.DataFrame
+    reconciliation: pd.DataFrame
+    fingerprints: tuple[Fingerprint, ...]
     market: str
     made_at: datetime
-    completeness: tuple[Completeness, ...] = field(repr=False)
+    completeness: tuple[Completeness, ...]
     shortfalls: tuple[str, ...]
 
     def __bool__(self) -> bool:
@@ -111,10 +114,9 @@ class QualityReport:
         PoorQuality
             It names the first errors and the remedy, and carries this report.
         """
-        if self.ok:
-            return
-        msg = f"{self._named_errors()}. {self._remedy()}"
-        raise PoorQuality(msg, self)
+        if not self.ok:
+            msg = f"{self._first_errors()}. {self._remedy()}"
+            raise PoorQuality(msg, self)
 
     def raise_below_thresholds(self) -> None:
         """
@@ -127,18 +129,51 @@ class QualityReport:
         """
         if not self.shortfalls:
             return
-        errors = f". {self._named_errors()}" if self.errors else ""
+        errors = f". {self._first_errors()}" if self.errors else ""
         msg = f"quality is below threshold: {'; '.join(self.shortfalls)}{errors}. {self._remedy()}"
         raise PoorQuality(msg, self)
 
     @property
     def outcome(self) -> RunOutcome:
-        """What the run history says of it."""
+        """The entry of the run history."""
         ending: Ending = "below threshold" if self.shortfalls else "done"
         first = "".join(self.shortfalls[:1])
         return RunOutcome(ending, self.files, len(self.shortfalls), first, rows=self.rows)
 
-    def _named_errors(self) -> str:
+    def to_frame(self) -> pd.DataFrame:
+        """
+        A row a finding: file, check, severity, count, example.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and rarely needed
+
+        return pd.DataFrame(list(self.findings), columns=list(Finding.__slots__))
+
+    def save(self, path: str | Path) -> Path:
+        """
+        Write the report as one page of HTML that needs nothing else; whole or not at all.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write, in a folder that exists.
+
+        Returns
+        -------
+        Path
+            The file that was written.
+
+        Raises
+        ------
+        CacheUnavailable, NotEnoughDisk
+            If it cannot be written.
+        """
+        return save_text(Path(path).expanduser(), page(self))
+
+    def _first_errors(self) -> str:
         files = {each.file for each in self.errors}
         named = "; ".join(
             f"{each.file}: {each.check} ({each.count:,}, first: {each.example})"
@@ -150,55 +185,13 @@ class QualityReport:
             f"{f'; and {more} more' if more > 0 else ''}"
         )
 
-    def to_frame(self) -> pd.DataFrame:
-        """
-        A row a finding: file, check, severity, count, example.
-
-        Returns
-        -------
-        pandas.DataFrame
-        """
-        import pandas as pd  # noqa: PLC0415 - few ask for it
-
-        return pd.DataFrame([asdict(each) for each in self.findings], columns=_COLUMNS)
-
-    def save(self, path: str | Path) -> Path:
-        """
-        Write the report as one page of HTML that needs nothing else; whole or not at all.
-
-        Parameters
-        ----------
-        path : str or Path
-            The page, in a folder that is there.
-
-        Returns
-        -------
-        Path
-            Where it is.
-
-        Raises
-        ------
-        CacheUnavailable, NotEnoughDisk
-            If it cannot be written.
-        """
-        from ares_notebook.quality.certificate import page  # noqa: PLC0415 - it draws a report
-
-        target = Path(path).expanduser()
-        try:
-            put_text(target, page(self))
-        except OSError as error:
-            raise cannot_access(target, error) from error
-        return target
-
     def _remedy(self) -> str:
-        """What to do, as the first error asks for."""
         if self.ok:
             return (
-                "report.to_frame() lists the findings; what is borne is set by "
+                "report.to_frame() lists the findings; the thresholds are set by "
                 "min_complete_share, max_errors and max_warnings"
             )
-        gaps = [each for each in self.errors if each.check == "holes"]
-        if len(gaps) == len(self.errors):
+        if all(each.check == GAPS for each in self.errors):
             return "repair_gaps(symbol, interval) asks the exchange for what is missing"
         return (
             "repair_gaps(symbol, interval) closes gaps and replaces what is damaged; a file that it "
@@ -208,44 +201,182 @@ class QualityReport:
     def _headline(self) -> str:
         counts = Counter(each.severity for each in self.findings)
         unverified = sum(each.check in _UNVERIFIED for each in self.findings)
-        state = (
-            "sound" if not unverified else f"no error, but {many(unverified, 'file')} unverified"
-        )
+        state = "sound"
         if not self.ok:
             state = many(counts["error"], "ERROR")
+        elif unverified:
+            state = f"no error, but {many(unverified, 'file')} unverified"
         return (
             f"{state}: {many(self.files, 'file')} of {self.market}, {many(self.rows, 'row')}, "
             f"{many(counts['warning'], 'warning')}, {many(counts['information'], 'note')}; "
             f"{self.made_at:%Y-%m-%d %H:%M} UTC"
         )
 
-    def _below(self) -> list[str]:
-        # Errors speak for themselves; without any one would take the data for good.
+    def _below_threshold(self) -> list[str]:
+        # With errors it is plain that something is wrong; without any it must be said.
         return [f"below threshold: {each}" for each in self.shortfalls] if self.ok else []
 
     def _by_severity(self) -> list[Finding]:
         return sorted(self.findings, key=lambda each: SEVERITIES.index(each.severity))
 
     def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
-        lines = [f"  {each}" for each in self._by_severity()]
-        more = len(lines) - _MOST_LINES
-        rest = [f"  … and {more} more; see report.to_frame()"] if more > 0 else []
-        below = [f"  {each}" for each in self._below()]
-        return "\n".join([self._headline(), *below, *lines[:_MOST_LINES], *rest])
+        lines = first_lines([*map(str, self._by_severity())], _MOST_LINES, "report.to_frame()")
+        return "\n  ".join([self._headline(), *self._below_threshold(), *lines])
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
         found = self._by_severity()
-        more = len(found) - _MOST_LINES
-        rest = line(f"… and {more} more; see report.to_frame()") if more > 0 else ""
-        names = ("severity", "file", "check", "count", "first example")
-        rows = [
-            (each.severity, each.file, each.check, f"{each.count:,}", each.example)
-            for each in found[:_MOST_LINES]
-        ]
-        told = table(names, rows, numbers=("count",)) if rows else ""
-        below = "".join(map(line, self._below()))
-        return block(self._headline(), below, told, rest)
+        more = first_lines([*map(str, found)], _MOST_LINES, "report.to_frame()")[_MOST_LINES:]
+        rows = [_finding_row(each) for each in found[:_MOST_LINES]]
+        findings = table(_FINDING_COLUMNS, rows, numbers=("count",)) if rows else ""
+        below = map(line, self._below_threshold())
+        return block(self._headline(), *below, findings, *map(line, more))
+
+
+_FINDING_COLUMNS = ("severity", "file", "check", "count", "first example")
+
+
+def _finding_row(finding: Finding) -> tuple[str, ...]:
+    count = f"{finding.count:,}"
+    return finding.severity, finding.file, finding.check, count, finding.example
+
+
+# A longer table is folded; on paper it is open.
+_MOST_OPEN = 40
+_STYLE = """
+:root{color-scheme:light dark}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2rem 0 .5rem}
+.verdict{padding:.6rem .9rem;border-left:5px solid #0b4f7d;background:#0b4f7d14}
+.verdict.bad{border-color:#b8400a;background:#b8400a1a}
+table{border-collapse:collapse;font-size:13px;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #8885}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.w{overflow-wrap:anywhere;min-width:9rem}.t{white-space:nowrap}
+.wide{overflow-x:auto}
+code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882;overflow-x:auto}
+svg{width:100%;height:auto}
+@media print{body{margin:0;max-width:none}details>*{display:block}}
+"""
+
+
+def page(report: QualityReport) -> str:
+    """The certificate: one page of HTML without a script, which loads nothing; text is escaped."""
+    sections = {
+        "What it is": _series_table(report.fingerprints),
+        "Coverage": coverage_svg(report.coverage),
+        "Gaps, and why": _gap_table(report.gaps),
+        "Validation": _table(_FINDING_COLUMNS, map(_finding_row, report.findings), "tttn-"),
+        "Reconciliation": _table(
+            ("symbol", "candles", "compared", "equal", "on one side only", "first difference"),
+            [
+                [f"{each:,}" if isinstance(each, int) else each for each in row.values()]
+                for row in _records(report.reconciliation)
+            ],
+            "ttnnn-",
+        ),
+        "Where the bytes came from": _source_table(report.sources),
+        "To verify it again": _code(report.fingerprints),
+    }
+    body = "".join(f"<h2>{title}</h2>{content}" for title, content in sections.items())
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Market data certificate</title><style>{_STYLE}</style></head>"
+        f"<body>{_head(report)}{body}</body></html>\n"
+    )
+
+
+def _head(report: QualityReport) -> str:
+    unexplained = int((~report.gaps["reason"].isin(EXPLAINED)).sum())
+    verdict = "No error was found" if report else f"Errors were found ({len(report.errors)})"
+    gaps = "every gap is explained by the exchange"
+    if unexplained:
+        gaps = f"gaps that the exchange has not explained: {unexplained}"
+    return (
+        f"<h1>Market data certificate</h1><p>{text(report.market)}, made "
+        f"{report.made_at:%Y-%m-%d %H:%M} UTC with ares_notebook {version('ares-notebook')}, "
+        f"Python {platform.python_version()}</p>"
+        f'<p class="verdict{"" if report else " bad"}">{verdict} in {report.rows:,} rows of '
+        f"{report.files:,} files; {gaps}.</p>"
+    )
+
+
+def _series_table(fingerprints: Iterable[Fingerprint]) -> str:
+    rows = [
+        (
+            f"{each.symbol} {each.dataset} {each.interval}".strip(),
+            f"{each.start[:16].replace('T', ' ')} to {each.end[:16].replace('T', ' ')}",
+            f"{each.rows:,}",
+            "complete" if each.complete else "INCOMPLETE",
+            each.sha256,
+        )
+        for each in fingerprints
+    ]
+    return _table(("data", "window, UTC", "rows", "", "fingerprint (sha256)"), rows, "ttntw")
+
+
+def _gap_table(gaps: pd.DataFrame) -> str:
+    rows = [
+        (
+            " ".join(filter(None, (each["symbol"], each["dataset"], each["interval"]))),
+            f"{each['start']:%Y-%m-%d %H:%M}",
+            f"{each['end']:%Y-%m-%d %H:%M}",
+            "?" if each["missing"] is None else f"{each['missing']:,}",
+            each["reason"],
+            each["note"],
+        )
+        for each in _records(gaps)
+    ]
+    return _table(("data", "start", "end", "missing", "reason", "note"), rows, "tttnt-")
+
+
+def _source_table(sources: pd.DataFrame) -> str:
+    rows = [
+        (
+            *(each[name] or "" for name in ("file", "road", "url", "sha256")),
+            f"{each['at']:%Y-%m-%d %H:%M:%S}" if each["at"] else "",
+        )
+        for each in _records(sources)
+    ]
+    return _table(("file", "road", "address", "sha256 of the archive", "when, UTC"), rows, "ttwwt")
+
+
+def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The rows, with None where there is nothing."""
+    plain = table.astype(object)
+    return plain.where(table.notna(), None).to_dict("records")
+
+
+def _code(fingerprints: Iterable[Fingerprint]) -> str:
+    """Lines of Python that make the fingerprints again and compare them."""
+    lines = ["import ares_notebook as ares", ""]
+    for each in fingerprints:
+        interval = f'"{each.interval}"' if each.interval else "None"
+        dataset = "" if each.dataset == "klines" else f', dataset="{each.dataset}"'
+        lines.append(
+            f'made = ares.fingerprint("{each.symbol}", {interval}, "{each.start}", "{each.end}"{dataset})'
+        )
+        lines.append(f'assert made.sha256 == "{each.sha256}"')
+    return f"<pre>{text(chr(10).join(lines))}</pre>"
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Any]], kinds: str) -> str:
+    """A table; *kinds* has a letter a column: (n)umber, (t)ied together, (w)rapped anywhere, or -."""
+    cells = [
+        "".join(
+            f'<td class="{kind}">{text(cell)}</td>' for cell, kind in zip(row, kinds, strict=True)
+        )
+        for row in rows
+    ]
+    if not cells:
+        return "<p>None.</p>"
+    head = "".join(
+        f'<th scope="col" class="{kind}">{text(name)}</th>'
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    if len(cells) <= _MOST_OPEN:
+        return table
+    return f"<details><summary>{len(cells):,} lines</summary>{table}</details>"

@@ -18,11 +18,12 @@ from ares_notebook.cache.spans import cached_files, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
+from ares_notebook.formatting import many
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
-from ares_notebook.quality.findings import Finding, MissingRows, shortfalls
+from ares_notebook.quality.findings import GAPS, Finding, MissingRows, shortfalls
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
 from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assure_quality", "validate_cache"]
 
-# What a reader's sentence is a finding of; anything else is text that is not ours.
+# The check that an error of reading belongs to, by words of its message; else it is the schema.
 _CHECK_OF = {
     "doubled or out of order": "order and uniqueness",
     "another period": "stamps inside the period",
@@ -62,7 +63,7 @@ def validate_cache(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, and trades and funding.
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
@@ -93,28 +94,32 @@ def validate_cache(
     >>> report.ok, report.files, report.rows
     (True, 2, 59)
     """
+    import pandas as pd  # noqa: PLC0415 - slow to import
+
     chosen = settings or Settings()
     store = Store(chosen)
     files = _files(store, symbol, interval)
     entries = [
         each for span in spans(store, symbol, interval) for each in entries_of(store, span.files)
     ]
-    audit = _Validation(store, entries, chosen.price_jump_share)
+    validation = _Validation(store, entries, chosen.price_jump_share)
     for entry in tracked(entries, chosen, "validate"):
-        audit.look_at(entry)
-    sound = [file for file in files if file not in audit.unreadable]
+        validation.check(entry)
+    sound = [file for file in files if file not in validation.unreadable]
     compared = reconcile(store, sound, chosen)
-    findings = (*audit.findings, *_never_asked_for(store, entries), *_differences(compared))
-    completeness = audit.missing.completeness()
+    findings = (*validation.findings, *_never_downloaded(store, entries), *_differences(compared))
+    completeness = validation.missing.completeness()
+    symbols = sorted({file.series.symbol for file in files})
+    gaps = [find_gaps(each, interval, settings=chosen) for each in symbols]
     return QualityReport(
         findings=findings,
         files=sum(entry.path is not None for entry in entries),
-        rows=audit.rows,
+        rows=validation.rows,
         coverage=coverage(symbol, interval, settings=chosen),
-        gaps=_gaps(files, interval, chosen),
+        gaps=pd.concat(gaps, ignore_index=True),
         sources=sources_of(entries)[_SOURCE_COLUMNS],
         reconciliation=compared,
-        fingerprints=tuple(_fingerprints(entries, audit.unreadable, chosen)),
+        fingerprints=tuple(_fingerprints(entries, validation.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
         completeness=completeness,
@@ -123,7 +128,7 @@ def validate_cache(
 
 
 def _files(store: Store, symbol: str | None, interval: str | None) -> list[CacheFile]:
-    """What is to be validated; never nothing."""
+    """The files to validate; raises where there are none."""
     if not store.files() and store.folder.is_dir() and any(store.folder.iterdir()):
         msg = (
             f"{store.folder} is not a cache: none of the files in it is ours; "
@@ -143,7 +148,7 @@ def _files(store: Store, symbol: str | None, interval: str | None) -> list[Cache
 
 
 class _Validation:
-    """Looks at one file after the other, and keeps what it found."""
+    """Checks one file after the other, and collects the findings."""
 
     def __init__(
         self, store: Store, entries: Sequence[CacheEntry], price_jump_share: float
@@ -155,95 +160,87 @@ class _Validation:
         self._store = store
         self._share = price_jump_share
         self._now_ms = to_ms(datetime.now(UTC))
-        self._ends = {entry.file.series: entry.file for entry in entries if entry.path is not None}
+        self._last = {entry.file.series: entry.file for entry in entries if entry.path is not None}
         self._before: tuple[CacheFile, RowTally] | None = None
 
-    def look_at(self, entry: CacheEntry) -> None:
+    def check(self, entry: CacheEntry) -> None:
         """Check the bytes, the rows and the gaps of one file."""
         receipt = self._store.receipt(entry.file)
         if entry.path is None and receipt is None:
-            # Nobody has asked for it: a warning, of all such files together.
+            # It was never downloaded: one warning for all such files together.
             self.missing.add(entry.file, 0, entry.unexplained(self._now_ms))
             return
         entry = verified(self._store, entry)
-        self.findings += _bytes(entry, receipt)
-        self.findings += self._rows(entry)
+        self.findings += _check_bytes(entry, receipt)
+        self.findings += self._check_rows(entry)
         if entry.file in self.unreadable:
             whole = Gap(entry.file.period.start_ms, entry.file.period.end_ms)
             self.missing.add(entry.file, 0, [whole])
         else:
-            self.findings += self._gaps(entry)
+            self.findings += self._check_gaps(entry)
 
-    def _rows(self, entry: CacheEntry) -> Iterator[Finding]:
-        file = entry.file
-        tally = RowTally(file, self._share, self._tally_before(file))
-        why = entry.problem
+    def _check_rows(self, entry: CacheEntry) -> Iterator[Finding]:
+        file, problem = entry.file, entry.problem
+        before = None
+        if self._before is not None:
+            last_file, last_tally = self._before
+            is_next = last_file.series == file.series and last_file.end_ms == file.start_ms
+            before = last_tally if is_next else None
+        tally = RowTally(file, self._share, before)
         try:
             for table in self._store.rows(file):
                 tally.add(table)
         except CorruptFile as error:
-            why = str(error)
+            problem = str(error)
         self.rows += tally.rows
         self._before = (file, tally)
         found = tally.findings()
         yield from found
-        if why is not None:
+        if problem is not None:
             self.unreadable.add(file)
-            check = next((name for words, name in _CHECK_OF.items() if words in why), "schema")
+            check = next((name for words, name in _CHECK_OF.items() if words in problem), "schema")
             if not any(each.check == check and each.severity == "error" for each in found):
-                yield Finding(file.name, check, "error", 1, why)
+                yield Finding(file.name, check, "error", 1, problem)
 
-    def _tally_before(self, file: CacheFile) -> RowTally | None:
-        """What was counted in the file before, where that is the period before."""
-        if self._before is None:
-            return None
-        last_file, tally = self._before
-        follows = last_file.series == file.series and last_file.period.end == file.period.start
-        return tally if follows else None
-
-    def _gaps(self, entry: CacheEntry) -> Iterator[Finding]:
+    def _check_gaps(self, entry: CacheEntry) -> Iterator[Finding]:
         name, until_ms = entry.file.name, self._now_ms
-        if entry.facts.rows and self._is_open(entry):
+        # The last file of a series may end before its period does, if no more was requested.
+        is_last = entry.path is not None and self._last[entry.file.series] == entry.file
+        is_running = entry.has_provenance and not entry.final and entry.trouble is None
+        if entry.facts.rows and is_last and is_running:
             until_ms = entry.asked_end_ms
             words = f"asked for up to {utc(until_ms):%Y-%m-%d %H:%M:%S}, and no further"
             yield Finding(name, "open end", "information", 1, words)
-        left = entry.unexplained(until_ms)
-        own = [gap for gap in left if not entry.is_told_before(gap)]
+        unproven = entry.unexplained(until_ms)
+        own = [gap for gap in unproven if not entry.is_told_before(gap)]
         self.missing.add(entry.file, entry.proven.rows, own)
-        if left:
-            yield Finding(name, "holes", "error", len(left), _gap_in_words(entry, left[0]))
-        told = [
-            each for each in _counted(entry, until_ms) if not any(_meet(each, it) for it in left)
+        if unproven:
+            words = _gap_in_words(entry, unproven[0])
+            yield Finding(name, GAPS, "error", len(unproven), words)
+        # Gaps in which rows are missing for certain; in a file without rows all are.
+        proven = [
+            gap
+            for gap in entry.gaps(until_ms)
+            if (gap.rows is not None or not entry.facts.rows)
+            and not any(
+                gap.start_ms < each.end_ms and each.start_ms < gap.end_ms for each in unproven
+            )
         ]
-        if told:
-            words = f"{_gap_in_words(entry, told[0])}, proven absent"
-            yield Finding(name, "holes", "information", len(told), words)
-
-    def _is_open(self, entry: CacheEntry) -> bool:
-        """Whether a download, as its receipt tells, was not asked for the rest of the file."""
-        is_last = self._ends[entry.file.series] == entry.file if entry.path else False
-        return is_last and entry.has_provenance and not entry.final and entry.trouble is None
-
-
-def _counted(entry: CacheEntry, until_ms: int) -> list[Gap]:
-    """Holes in which rows are missing for certain; without any row, all of them."""
-    return [gap for gap in entry.gaps(until_ms) if gap.rows is not None or not entry.facts.rows]
-
-
-def _meet(gap: Gap, other: Gap) -> bool:
-    return gap.start_ms < other.end_ms and other.start_ms < gap.end_ms
+        if proven:
+            words = f"{_gap_in_words(entry, proven[0])}, proven absent"
+            yield Finding(name, GAPS, "information", len(proven), words)
 
 
 def _gap_in_words(entry: CacheEntry, gap: Gap) -> str:
     words = f"{utc(gap.start_ms):%Y-%m-%d %H:%M:%S} to {utc(gap.end_ms):%Y-%m-%d %H:%M:%S}"
     if gap.rows is not None:
-        words += f", {gap.rows:,} row{'s' if gap.rows > 1 else ''}"
+        words += f", {many(gap.rows, 'row')}"
     if gap.after_id is not None and gap.before_id is not None:
         words += f" between ids {gap.after_id} and {gap.before_id}"
     return words + (f" ({entry.trouble.words})" if entry.trouble else "")
 
 
-def _bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding]:
+def _check_bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding]:
     """Whether the file is, byte by byte, the one that its receipt was written for."""
     name = entry.file.name
     if entry.legacy:
@@ -252,7 +249,7 @@ def _bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding]:
             "period replaces it, or, of trades whose ids run on, keeps it"
         )
         yield Finding(name, "legacy format", "information", 1, words)
-    if entry.path is not None and not (entry.legacy or entry.has_provenance or entry.is_altered):
+    elif entry.path is not None and not (entry.has_provenance or entry.is_altered):
         words = "no receipt tells where its bytes came from; the next download of its period replaces it"
         yield Finding(name, "receipt", "information", 1, words)
     if receipt is None or receipt.sha256 is None:
@@ -260,14 +257,13 @@ def _bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding]:
     if entry.path is None:
         words = f"the file is gone; its receipt tells of {receipt.facts.rows:,} rows"
         yield Finding(name, "bytes", "error", 1, words)
-        return
-    if entry.is_altered:
+    elif entry.is_altered:
         words = f"its bytes are not those of its receipt (sha256 {receipt.sha256[:12]}…)"
         yield Finding(name, "bytes", "error", 1, words)
 
 
-def _never_asked_for(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Finding]:
-    """Periods between two others of a series that nobody has downloaded."""
+def _never_downloaded(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Finding]:
+    """Periods between two others of a series that were never downloaded."""
 
     def kind(entry: CacheEntry) -> tuple[object, bool]:
         unknown = entry.path is None and store.receipt(entry.file) is None
@@ -283,24 +279,16 @@ def _never_asked_for(store: Store, entries: Iterable[CacheEntry]) -> Iterator[Fi
 def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
     """Where two datasets should add up to the same, and do not."""
     for row in compared.to_dict("records"):
-        apart = int(row["compared"]) - int(row["equal"])
-        if apart:
+        different = int(row["compared"]) - int(row["equal"])
+        if different:
             words = f"{row['what']}: first at {row['first_difference']}"
-            yield Finding(str(row["symbol"]), "reconciliation", "warning", apart, words)
-
-
-def _gaps(files: Iterable[CacheFile], interval: str | None, settings: Settings) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - the checks alone do without it
-
-    symbols = sorted({file.series.symbol for file in files})
-    tables = [find_gaps(symbol, interval, settings=settings) for symbol in symbols]
-    return pd.concat(tables, ignore_index=True)
+            yield Finding(str(row["symbol"]), "reconciliation", "warning", different, words)
 
 
 def _fingerprints(
     entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
 ) -> Iterator[Fingerprint]:
-    """One a series that has rows and can be read as a whole."""
+    """One a series that has rows and whose files can all be read."""
     for series, group in groupby(entries, key=lambda entry: entry.file.series):
         files = [entry.file for entry in group if entry.path is not None]
         if files and not unreadable.intersection(files):
@@ -315,17 +303,18 @@ async def assure_quality(
     settings: Settings | None = None,
 ) -> QualityReport:
     """
-    Validate the cache and hold it against the quality thresholds; a pipeline goes no further where they are missed.
+    Validate the cache and raise if a quality threshold is missed, which stops a pipeline.
 
-    What `validate_cache` does, in a thread, so that the loop stays free; besides, the
-    run history gets a line, and who is to be notified is told when quality is below.
+    It does what `validate_cache` does, in a thread, so that the event loop stays free.
+    The run history gets a line, and a notification is sent when quality is below
+    threshold.
 
     Parameters
     ----------
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, and trades and funding.
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
@@ -357,10 +346,8 @@ async def assure_quality(
     """
     chosen = settings or Settings()
     run_info = RunInfo("validate", chosen, str(symbol or "").upper(), interval or "")
-    report = await record_run(run_info, _validated(symbol, interval, chosen))
+    report = await record_run(
+        run_info, cancellable(validate_cache, symbol, interval, settings=chosen)
+    )
     report.raise_below_thresholds()
     return report
-
-
-async def _validated(symbol: str | None, interval: str | None, settings: Settings) -> QualityReport:
-    return await cancellable(validate_cache, symbol, interval, settings=settings)

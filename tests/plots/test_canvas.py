@@ -11,13 +11,13 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from ares_notebook.plots.figure import as_svg, axes_or_new, letter, new_axes
+from ares_notebook.plots.figure import as_svg, axes_or_new, new_axes, set_text
 
 
 def drawn(words: str = "title", colour: str = "#336699"):
     """A figure with a title, ticks, a hatched box and a clipped line."""
     ax = new_axes((4, 3))
-    letter(ax.set_title(""), words)
+    set_text(ax.set_title(""), words)
     ax.add_patch(Rectangle((0, 0), 1, 1, facecolor=colour, hatch="//"))
     ax.plot([0, 1], [0, 1])
     return ax.figure

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 import ares_notebook as ares
 from ares_notebook.plots.coverage import draw_coverage
 from ares_notebook.plots.figure import as_svg, new_axes
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES
 
 DAY = 1 / 365.25
 

@@ -13,14 +13,13 @@ from matplotlib.dates import date2num
 from ares_notebook.plots.figure import (
     days_of,
     draw_boxes,
-    explain,
     legend_below,
+    message_only,
     new_axes,
-    say_only,
     show_times,
     widened,
 )
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -35,7 +34,7 @@ def test_days_are_those_of_matplotlib(unit):
 def test_a_box_has_the_place_and_the_look():
     """Boxes are one shape with a path each, hatched in the ink, without an edge."""
     ax = new_axes((3, 2))
-    shapes = draw_boxes(ax, [(0, 0, 1, 2), (3, 1, 1, 1)], STYLES["failed"])
+    shapes = draw_boxes(ax, ([0, 3], [0, 1], 1, [2, 1]), STYLES["failed"])
 
     assert [path.get_extents().bounds for path in shapes.get_paths()] == [
         (0, 0, 1, 2),
@@ -59,7 +58,7 @@ def test_a_legend_lies_below_and_inside_the_figure(width):
     ax.set_xlim(20000, 20010)
     show_times(ax.xaxis)
     ax.set_xlabel("UTC", loc="left")
-    explain(ax, [(state, look) for state, look in STYLES.items()])
+    legend_below(ax, [(state, look) for state, look in STYLES.items()])
     ax.figure.savefig(io.BytesIO())
     legend = ax.get_legend().get_window_extent()
 
@@ -89,7 +88,7 @@ def test_times_are_written_in_utc(monkeypatch):
 
 def test_say_only_says_it():
     """Axes that have nothing to draw say so, and show no frame."""
-    ax = say_only(new_axes((3, 2)), "Nothing for $5")
+    ax = message_only(new_axes((3, 2)), "Nothing for $5")
 
     assert [text.get_text() for text in ax.texts] == ["Nothing for $5"]
     assert not ax.axison

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 import ares_notebook as ares
 from ares_notebook.plots.coverage import gap_lanes
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.quality.findings import STYLES
+from ares_notebook.quality.calendar import STYLES
 
 
 def gaps(*gaps: tuple[str, str, str], symbol: str = "BTCUSDT") -> pd.DataFrame:

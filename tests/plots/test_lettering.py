@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ares_notebook.plots.figure import letter, letter_ticks, new_axes
+from ares_notebook.plots.figure import new_axes, set_text, set_ticks
 
 WORDS = ["币安人生USDT", "$BTC$_{x}", "a\nb\x00c", "", "مرحبا", "\ud800", "_hidden"]
 
@@ -15,7 +15,7 @@ WORDS = ["币安人生USDT", "$BTC$_{x}", "a\nb\x00c", "", "مرحبا", "\ud800
 def test_any_words_can_be_drawn(words):
     """Letters without a font, formulas that are none, broken letters: all are drawn, without a warning."""
     ax = new_axes((3, 2))
-    text = letter(ax.text(0.5, 0.5, ""), words)
+    text = set_text(ax.text(0.5, 0.5, ""), words)
     ax.figure.savefig(io.BytesIO())
 
     assert len(text.get_text()) == len(words)
@@ -24,7 +24,7 @@ def test_any_words_can_be_drawn(words):
 
 def test_known_letters_stay():
     """What the font has is written as it is, and no id is given."""
-    text = letter(new_axes((3, 2)).text(0, 0, ""), "Größe µ €")
+    text = set_text(new_axes((3, 2)).text(0, 0, ""), "Größe µ €")
 
     assert text.get_text() == "Größe µ €"
     assert text.get_gid() is None
@@ -35,7 +35,7 @@ def test_a_font_of_the_machine_is_taken(weight):
     """Letters that the text's font lacks come from a font that has them, before a box is taken."""
     ax = new_axes((3, 2))
     # Computer Modern, which comes with matplotlib, has no Cyrillic.
-    text = letter(ax.text(0, 0, "", fontfamily="cmr10", fontweight=weight), "Ж-USDT")
+    text = set_text(ax.text(0, 0, "", fontfamily="cmr10", fontweight=weight), "Ж-USDT")
     ax.figure.savefig(io.BytesIO())
 
     assert text.get_text() == "Ж-USDT"
@@ -46,7 +46,7 @@ def test_a_font_of_the_machine_is_taken(weight):
 def test_ticks_are_lettered():
     """Labels along an axis stand where they should, and are kept when the axis is drawn."""
     ax = new_axes((3, 2))
-    letter_ticks(ax.yaxis, [0, 1, 2], ["A$B$", "币USDT", "plain"])
+    set_ticks(ax.yaxis, [0, 1, 2], ["A$B$", "币USDT", "plain"])
     ax.figure.savefig(io.BytesIO())
     labels = ax.get_yticklabels()
 
