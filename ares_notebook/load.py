@@ -8,9 +8,8 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from ares_notebook.cache.damage import verified
 from ares_notebook.cache.frames import Selection, chosen, frame_of
-from ares_notebook.cache.neighbours import entries_of
+from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
@@ -262,7 +261,7 @@ def read_window(
     Never warns; ``attrs`` tell what is missing.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    entries = entries_of(store, files)
+    entries = store.entries(files)
     for entry in entries:
         if entry.problem is not None:
             raise CorruptFile(entry.problem)

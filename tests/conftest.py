@@ -16,8 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.cache.entry import Source
 from ares_notebook.cache.reader import examined
-from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.model.files import parse_file_name
 

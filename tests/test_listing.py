@@ -83,7 +83,7 @@ def test_a_time_that_is_set_back_hides_nothing(folder):
     (folder / "b.csv").touch()
     os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert "b.csv" in look(folder).there
+    assert "b.csv" in look(folder).on_disk
 
 
 def test_a_folder_that_has_just_changed_is_listed_again(folder, looks, monkeypatch):
@@ -155,6 +155,6 @@ def test_names_are_those_that_are_there_or_noted(there, noted, changes):
                 there = there | {name} if what == "put" else there - {name}
 
     assert found.names == sorted(there | noted)
-    assert (set(found.there), found.noted) == (there, noted)
+    assert (set(found.on_disk), found.noted) == (there, noted)
     for prefix in ("a_", "a_b_", "c", ""):
         assert found.beginning(prefix) == [each for each in found.names if each.startswith(prefix)]

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, state_of, why_open
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, cached_files, never, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
@@ -96,7 +95,7 @@ def coverage(
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
-    known = [entry for group in _by_series(files) for entry in entries_of(store, group)]
+    known = [entry for group in _by_series(files) for entry in store.entries(group)]
     # A file that once had rows and lost them counts: it is to be seen that it is gone.
     if not any(entry.on_disk or entry.absences or entry.noted_rows for entry in known):
         raise NeverDownloaded(never(store, symbol, interval))
@@ -273,7 +272,7 @@ _GAP_COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "rea
 
 def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_ExplainedGap]:
     """The gaps of one series, file by file."""
-    for entry in entries_of(store, span.files):
+    for entry in store.entries(span.files):
         until_ms = min(span.end_ms, entry.file.grid_end_ms)
         gaps = entry.gaps(until_ms)
         if not gaps and not entry.facts.quiet:

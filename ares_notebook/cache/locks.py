@@ -53,7 +53,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
         raise cannot_access(path, error) from error
     try:
         # Another may have held it before we asked, and be done by now.
-        store.look_again(file)
+        store.refresh_file(file)
         if waiting:
             for part in store.parts(file):
                 _remove(part)

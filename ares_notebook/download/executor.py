@@ -8,7 +8,6 @@ from typing import Protocol
 
 from ares_notebook.binance.rate_limit import Limit
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import check_disk
@@ -63,7 +62,7 @@ class LocalExecutor:
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """As `Executor` says."""
-        return await asyncio.to_thread(entries_of, self._store, files)
+        return await asyncio.to_thread(self._store.entries, files)
 
     def check_room(self, steps: Sequence[Step]) -> None:
         """As `Executor` says."""

@@ -15,10 +15,9 @@ from msgspec.structs import replace
 
 from ares_notebook.binance.archive import Archive, Zip
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import quarantine_entry, verified
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked

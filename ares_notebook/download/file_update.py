@@ -12,9 +12,8 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.damage import quarantine_copy
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.entry import CacheEntry, Receipt, Source
+from ares_notebook.cache.quarantine import quarantine_copy
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter, Patch
 from ares_notebook.download.decide import Step
@@ -173,7 +172,7 @@ class FileUpdate:
 
     def new_part(self) -> FileWriter:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        return self._stack.enter_context(self._store.part(self.file, self._columns))
+        return self._stack.enter_context(self._store.writer(self.file, self._columns))
 
     async def write(self, lines: Iterator[Lines]) -> FileWriter:
         """A temporary file with *lines*, in the draft's columns; read and written in a thread."""

@@ -17,12 +17,10 @@ from msgspec import structs
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import quarantine_entry, verified
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.neighbours import entries_of
+from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
@@ -121,9 +119,7 @@ async def _audited(
 ) -> AuditReport:
     meter, began = Meter(), time.monotonic()
     files = await asyncio.to_thread(find)
-    entries = [
-        entry for file in files for entry in entries_of(store, [file]) if entry.path is not None
-    ]
+    entries = [entry for file in files for entry in store.entries([file]) if entry.path is not None]
     # Another market's rows would differ in all, and must not replace any.
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
@@ -230,7 +226,7 @@ class _Audit:
             if cut == "day":
                 first_ms = to_ms(start)
                 end_ms = min(end_ms, first_ms + DAY_MS)
-            with self._store.part(file) as part:
+            with self._store.writer(file) as part:
                 await asyncio.to_thread(part.write_all, fetched.lines())
                 yield _Upstream(source.road, first_ms, end_ms, part)
 
@@ -238,7 +234,7 @@ class _Audit:
     async def _rest(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
         file = entry.file
         whole = Gap(file.period.start_ms, _end_ms(entry))
-        with self._store.part(file) as part:
+        with self._store.writer(file) as part:
             async for lines in self._roads.rest.lines(file.series, whole):
                 await asyncio.to_thread(part.write_lines, lines)
             part.close()
