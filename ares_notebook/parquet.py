@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.spans import meant, never
+from ares_notebook.cache.spans import meant, nothing_cached
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError, BadArgument, CorruptFile, NeverDownloaded, WrongMarket
+from ares_notebook.errors import AresError, BadArgument, CorruptFile, WrongMarket
 from ares_notebook.formatting import block, line, many, size_in_words
 from ares_notebook.model.datasets import Dataset, Kind
 from ares_notebook.model.files import CacheFile
@@ -231,7 +231,7 @@ def to_parquet(
     entries = [store.entry(file) for file in store.files() if is_meant(file.series)]
     cached = [entry for entry in entries if entry.path is not None]
     if not cached:
-        raise NeverDownloaded(never(store, symbol, interval))
+        raise nothing_cached(store, symbol, interval)
     _claim(target, Origin(market_of(store.folder) or chosen.market_name, decimal=decimal))
     items = [
         _export(store, entry, target, decimal=decimal)

@@ -16,9 +16,9 @@ from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
-from ares_notebook.cache.spans import meant, never
+from ares_notebook.cache.spans import meant, nothing_cached
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError, BadArgument, CacheError, NeverDownloaded
+from ares_notebook.errors import AresError, BadArgument, CacheError
 from ares_notebook.formatting import block, line, many, size_in_words, table
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.time import DAY_MS, to_ms, utc
@@ -271,7 +271,7 @@ def prune_cache(
     store = Store(chosen)
     candidates = list(_candidates(store, symbol, interval))
     if not candidates:
-        raise NeverDownloaded(never(store, symbol, interval))
+        raise nothing_cached(store, symbol, interval)
     began = datetime.now(UTC)
     marked = mark_deletions(candidates, began, keep_days, most_bytes)
     if dry_run:
