@@ -71,7 +71,7 @@ def put(store, tmp_path):
     def put_lines(file, lines, into=store, sources=(FETCHED,), columns=None):
         text = tmp_path / file.name
         text.write_bytes(header_of(file.dataset) + "".join(f"{line}\n" for line in lines).encode())
-        with into.part(file, columns) as part:
+        with into.writer(file, columns) as part:
             for table in read_rows(text, file):
                 part.write_lines(lines_of(file.dataset, table))
             into.commit(part, sources=sources, absences=(), final=True)

@@ -185,7 +185,7 @@ class FileUpdate:
         """Put *patches* into their gaps, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
-            self._part = patches[0].part
+            self._part = patches[0].writer
         elif patches:
             self._part = await self.write(self._spliced(patches))
 
@@ -201,7 +201,7 @@ class FileUpdate:
         else:
             base = iter(()) if self._anew else self._store.rows(self.file)
         # What the archive told of the pace is not in the text of the parts.
-        parts = [*([self._part] if self._part else []), *(patch.part for patch in patches)]
+        parts = [*([self._part] if self._part else []), *(patch.writer for patch in patches)]
         told = {key: hours for part in parts for key, hours in part.told_hours.items()}
         for table in spliced(dataset, base, patches):
             yield lines_of(dataset, table).with_hours(told)
