@@ -34,43 +34,43 @@ def coverage(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    What the cache holds: a row a file, oldest first a series.
+    List the files of the cache and what is missing in them, by series and time.
 
-    Reads the disk only; a file whose receipt holds is not opened.
+    Reads the disk only; a file whose receipt matches is not opened.
 
     Parameters
     ----------
     symbol : str, optional
-        Only this symbol. Defaults to all that are there.
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, with trades and funding.
     start, end : datetime, date or str, optional
-        Only files whose period overlaps ``[start, end)``; nothing at or after *end*
-        is expected of them. By default whole files, up to now.
+        Only files whose period overlaps ``[start, end)``; rows at or after *end* are
+        not expected. Defaults to all files, up to now.
     settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``dataset, symbol, interval, file, start, end, rows, expected, share,
-        first, last, gaps, confirmed_absent, source, final, state``. ``expected`` counts the
-        grid of k-lines, the ids of trades and the events of funding; ``holes`` are
-        those that the exchange has not confirmed, ``confirmed_absent`` the rows of
-        those that it has; ``source`` is ``archive``, ``rest``, both, ``legacy`` (a
-        file of the original downloader), ``unknown`` (no receipt) or ``none`` (no file: the
-        exchange has nothing, or it did not come). ``state`` says in a word how the file stands:
-        ``complete``, or why rows are missing: ``confirmed absent upstream`` (all is
-        there but for what the exchange itself does not have), ``before listing``, ``after
+        One row for each file, with the columns ``dataset, symbol, interval, file, start, end,
+        rows, expected, share, first, last, holes, confirmed_absent, source, final, state``.
+        ``expected`` counts the grid of k-lines, the ids of trades and the events of funding;
+        ``share``, from 0 to 1, is the part of them that is there. ``holes`` is the number of
+        gaps that the exchange has not confirmed, ``confirmed_absent`` the number of rows that it
+        has confirmed as absent. ``source`` is ``archive``, ``rest``, both, ``legacy`` (a file of
+        the original downloader), ``unknown`` (no receipt) or ``none`` (no file). ``final`` is
+        whether no more rows will come. ``state`` is ``complete`` or the reason why rows are
+        missing, as in `find_gaps`: ``confirmed absent upstream``, ``before listing``, ``after
         delisting``, ``between listings``, ``unconfirmed``, ``not downloaded``, ``not yet
-        published``, ``failed`` or ``corrupt, quarantined``, as in `find_gaps`. ``share`` runs from 0 to 1, ``final`` says
-        that nothing more is to come. Times are aware UTC.
+        published``, ``failed`` or ``corrupt, quarantined``. Times are aware UTC.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is invalid.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -159,38 +159,39 @@ def find_gaps(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    Where the cache has no rows, and why: a row a gap, in order of time a series.
+    List where rows are missing in the cache, and why, by series and time.
 
-    Reads the disk only; the reasons are what earlier runs have heard.
+    Reads the disk only; the reasons are the answers that earlier runs recorded.
 
     Parameters
     ----------
     symbol : str
+        The symbol.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, with trades and funding.
     start, end : datetime, date or str, optional
-        The window ``[start, end)``. By default what the cache spans, in whole files,
+        The window ``[start, end)``. Defaults to what the cache spans, in whole files,
         up to now.
     settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``dataset, symbol, interval, start, end, missing, reason, note``.
-        Times are aware UTC, half-open. ``missing`` is the number of rows (nullable:
-        of trades that nobody has seen the ids of it is not known). ``reason`` is one
-        of ``not downloaded``, ``not yet published``, ``before listing``, ``after
-        delisting``, ``between listings``, ``confirmed absent upstream``, ``unconfirmed``
-        (what was asked cannot prove that there is nothing), ``corrupt, quarantined``,
-        ``failed``, and ``quiet``: hours without a trade over which the ids run on, where
-        nothing is missing.
+        One row for each gap, with the columns ``dataset, symbol, interval, start, end, missing,
+        reason, note``. Times are aware UTC, half-open. ``missing`` is the number of rows, NA
+        where it is unknown (trades with unknown ids). ``reason`` is one of ``not downloaded``,
+        ``not yet published``, ``before listing``, ``after delisting``, ``between listings``,
+        ``confirmed absent upstream``, ``unconfirmed`` (the answers do not prove that there are
+        no rows), ``corrupt, quarantined``, ``failed``, and ``quiet``: hours without a trade
+        between consecutive ids, where nothing is missing.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is invalid.
     CacheUnavailable
         If the cache folder cannot be read.
 

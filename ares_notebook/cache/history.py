@@ -37,34 +37,36 @@ def download_history(
     symbol: str | None = None, interval: str | None = None, *, settings: Settings | None = None
 ) -> pd.DataFrame:
     """
-    What came when, and by which road: a row a source of a file, oldest first.
+    List when the rows of each file were downloaded and from where, oldest first.
 
-    Reads the disk only. It is what the receipts of today's files tell: a file that
-    was replaced whole tells of its replacement, one without a receipt of nothing.
+    Reads the receipts of the present files: of a file that was replaced only the replacement is
+    listed, and a file without a receipt is not listed.
 
     Parameters
     ----------
     symbol : str, optional
-        Only this symbol. Defaults to all that are there.
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, with trades and funding.
     settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``at, dataset, symbol, interval, file, start, end, road, url, sha256``.
-        ``at`` is when it came, ``start`` and ``end`` the period of the file, all aware
-        UTC; ``road`` is ``monthly archive``, ``daily archive``, ``rest``, ``legacy``
-        (the original downloader wrote it) or ``salvaged`` (what was good in a damaged file);
-        ``sha256`` is that of the archive, missing for the other roads.
+        One row for each source of a file, with the columns ``at, dataset, symbol, interval,
+        file, start, end, road, url, sha256``. ``at`` is the time of the download, ``start`` and
+        ``end`` the period of the file, all aware UTC; ``road`` is ``monthly archive``, ``daily
+        archive``, ``rest``, ``legacy`` (the original downloader wrote it) or ``salvaged`` (the
+        readable rows of a damaged file); ``sha256`` is that of the archive, missing for other
+        sources.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     BadArgument
-        If *symbol* or *interval* cannot be one.
+        If *symbol* or *interval* is invalid.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -191,24 +193,23 @@ def _time_text(value: object) -> str:
 
 def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     """
-    What was done with the cache: a row a run, oldest first.
+    List the runs on the cache, oldest first.
 
-    Reads the disk only. Downloads, repairs, audits, validations (all but a bare
-    `validate_cache`, which only looks) and prunings are runs, whether they were started in
-    a cell, a script, the panel or the shell; those that had nothing to do and those that
-    failed or were cancelled as well. A run that was killed leaves no line.
+    Downloads, repairs, audits, validations (all but a plain `validate_cache`, which changes
+    nothing) and prunings are runs, whether started in a cell, a script, the panel or the shell;
+    so are those that had nothing to do, failed or were cancelled. A killed run leaves no line.
 
     Parameters
     ----------
     settings : Settings, optional
-        Its ``cache_dir`` says of which cache.
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``at, what, symbol, interval, datasets, start, end, ending, files, rows,
-        bytes_received, requests, retries, rate_limited, seconds, failures, error``. Times
-        are aware UTC, *at* is when it began; ``ending`` is ``done``, ``incomplete``,
+        One row for each run, with the columns ``at, what, symbol, interval, datasets, start,
+        end, ending, files, rows, bytes_received, requests, retries, rate_limited, seconds,
+        failures, error``. Times are aware UTC, ``at`` is the start of the run; ``ending`` is ``done``, ``incomplete``,
         ``failed``, ``cancelled``, ``below threshold`` or ``differs``; ``rate_limited``
         counts answers 429 and 418.
 
