@@ -220,7 +220,7 @@ def to_parquet(
     (True, 59, 28)
     """
     if "://" in str(folder):
-        msg = f"{folder} is no folder; scale.download(plan, to={str(folder)!r}) brings what a plan names to an address"
+        msg = f"{folder} is no folder; scale.download(plan, to={str(folder)!r}) downloads a plan to an address"
         raise BadArgument(msg)
     chosen, target = settings or Settings(), Path(folder).expanduser()
     store = Store(chosen)
@@ -242,7 +242,7 @@ def to_parquet(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose data a dataset holds, and of what type its numbers are."""
+    """The market of a dataset, and the type of its numbers."""
 
     # Demo data must never mix with real data.
     market: str
@@ -265,7 +265,7 @@ class Origin:
             there = json.loads(note)
             market, numbers = there["market"], there.get("numbers")
         except (ValueError, KeyError, TypeError):
-            market = numbers = "nobody knows whom"
+            market = numbers = "an unknown market"
         if market != self.market:
             msg = (
                 f"{destination} holds the data of {market!r}, and {self.market!r} would be mixed into it; "

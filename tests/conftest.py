@@ -92,7 +92,7 @@ def vouch() -> Callable[[Settings, str], None]:
         assert file is not None
         source = Source("rest", file.dataset.rest_path, "2025-01-01T00:00:00+00:00")
         entry = examined(file, settings.cache_dir / name)
-        store.note(replace(entry, sources=(source,)), final=False)
+        store.update_receipt(replace(entry, sources=(source,)), final=False)
 
     return write_receipt
 

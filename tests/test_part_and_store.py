@@ -370,7 +370,7 @@ def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
     entry = opened().entry(FUNDING)
 
     source = Source("rest", "/fapi/v1/fundingRate", "2025-02-01T00:00:00+00:00")
-    store.note(replace(entry, sources=(source,)), final=True)
+    store.update_receipt(replace(entry, sources=(source,)), final=True)
 
     assert opened().entry(FUNDING).final
 
@@ -381,7 +381,7 @@ def test_what_no_source_is_told_of_is_not_final(opened):
     (store.folder / FUNDING.name).write_bytes(
         header_of(FUNDING.dataset) + b"2025-01-01 00:00:00.000,0.1\n"
     )
-    store.note(opened().entry(FUNDING), final=True)
+    store.update_receipt(opened().entry(FUNDING), final=True)
 
     assert not opened().entry(FUNDING).final
     assert not opened().entry(FUNDING).has_provenance

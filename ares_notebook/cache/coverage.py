@@ -101,7 +101,7 @@ def coverage(
 
 def _is_known(entry: CacheEntry) -> bool:
     """Whether it has rows, once had rows, or is proven to have none."""
-    return bool(entry.on_disk or entry.absences or entry.noted_rows)
+    return bool(entry.on_disk or entry.absences or entry.recorded_rows)
 
 
 def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> dict[str, Any]:

@@ -130,8 +130,8 @@ class CacheEntry(Struct, frozen=True, gc=False):
     # Whether its receipt is of other bytes: its rows prove nothing then.
     is_altered: bool = False
     # Where the rows ended according to the last receipt, and how many they were.
-    noted_end_ms: int | None = None
-    noted_rows: int = 0
+    recorded_end_ms: int | None = None
+    recorded_rows: int = 0
     # Why requested rows are missing.
     trouble: Trouble | None = None
     # The trades on either side, where they are known.
@@ -156,7 +156,7 @@ class CacheEntry(Struct, frozen=True, gc=False):
     def is_restorable(self) -> bool:
         """Whether it seems to lack only some rows of the file that its receipt describes."""
         is_readable = self.problem is None and not self.legacy
-        return self.is_altered and is_readable and 0 < self.facts.rows < self.noted_rows
+        return self.is_altered and is_readable and 0 < self.facts.rows < self.recorded_rows
 
     @property
     def proven(self) -> Facts:
@@ -166,7 +166,7 @@ class CacheEntry(Struct, frozen=True, gc=False):
     @property
     def end_ms(self) -> int | None:
         """Where its rows end according to its receipt, or without one to its rows."""
-        return self.facts.end_ms if self.noted_end_ms is None else self.noted_end_ms
+        return self.facts.end_ms if self.recorded_end_ms is None else self.recorded_end_ms
 
     @property
     def asked_end_ms(self) -> int:
@@ -183,7 +183,7 @@ class CacheEntry(Struct, frozen=True, gc=False):
             return [Gap(self.file.start_ms, min(until_ms, self.file.end_ms))]
         return unexplained(self.file, self.gaps(until_ms), self.absences)
 
-    def unnoted_edges(self, until_ms: int) -> list[Gap]:
+    def unrecorded_edges(self, until_ms: int) -> list[Gap]:
         """The edges that the neighbouring days prove, and its receipt does not state yet."""
         joined = joined_edges(self.file, self.proven, until_ms, self.neighbours)
         return unexplained(self.file, joined, self.absences)
@@ -196,14 +196,14 @@ class CacheEntry(Struct, frozen=True, gc=False):
         return not unexplained(self.file, self.gaps(self.file.grid_end_ms), self.absences)
 
     def missing(self, gaps: Iterable[Gap]) -> int:
-        """How many rows of the gaps are certainly missing; see `is_told_before`."""
+        """How many rows of the gaps are certainly missing; see `is_counted_before`."""
         return sum([self.missing_in(gap) or 0 for gap in gaps])
 
     def missing_in(self, gap: Gap) -> int | None:
         """The rows missing in a gap; 0 if they are counted with the file before, None if unknown."""
-        return 0 if gap.rows and self.is_told_before(gap) else gap.rows
+        return 0 if gap.rows and self.is_counted_before(gap) else gap.rows
 
-    def is_told_before(self, gap: Gap) -> bool:
+    def is_counted_before(self, gap: Gap) -> bool:
         """Whether the gap between two days of trades is counted with the earlier one."""
         is_head = gap.before_id is not None and gap.after_id is None
         return is_head and self.neighbours.last_id_before is not None

@@ -79,8 +79,8 @@ def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
     if altered:
         note = f"{altered}; the next download puts it into quarantine, and a true one here"
         return CORRUPT, note, ""
-    if entry.on_disk is None and entry.noted_rows:
-        note = f"the file is gone; its receipt tells of {entry.noted_rows:,} rows"
+    if entry.on_disk is None and entry.recorded_rows:
+        note = f"the file is gone; its receipt tells of {entry.recorded_rows:,} rows"
         return NOT_DOWNLOADED, note, ""
     answer = unconfirmed_by(entry, gap)
     if answer is not None:

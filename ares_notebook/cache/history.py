@@ -83,7 +83,7 @@ def download_history(
     """
     store = Store(settings or Settings())
     entries = (store.entry(file) for file in cached_files(store, symbol, interval))
-    # A stable sort: what came at one moment stays in order of the files.
+    # A stable sort: sources of one time stay in order of the files.
     return sources_of(entries).sort_values("at", kind="stable", ignore_index=True)
 
 

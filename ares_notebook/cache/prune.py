@@ -461,7 +461,7 @@ def _delete(store: Store, candidate: PruneCandidate) -> PruneItem:
     try:
         with held(store.lock_path(candidate.file)) as is_ours:
             if not is_ours:
-                return item.kept("somebody is at work on it")
+                return item.kept("another process is at work on it")
             states = _states(candidate.paths)
             if states and states != candidate.states:
                 return item.kept("it has been changed since it was looked at")

@@ -68,7 +68,7 @@ def verified(store: Store, entry: CacheEntry) -> CacheEntry:
         # Without a time the receipt matches no file until its bytes are read.
         store.write_receipt(replace(receipt, mtime_ns=None))
     except CacheError as error:
-        _LOGGER.warning("that could not be noted, so others may still believe it: %s", error)
+        _LOGGER.warning("that could not be recorded, so others may still trust it: %s", error)
     return replace(store.entry(entry.file), neighbours=entry.neighbours, is_altered=True)
 
 
@@ -103,9 +103,9 @@ def quarantine_entry(store: Store, entry: CacheEntry) -> None:
     except OSError as error:
         raise cannot_access(entry.path, error) from error
     _LOGGER.warning("%s; it is in %s now", why, moved)
-    store.remember(entry.file, None)
+    store.set_path(entry.file, None)
     if entry.problem is None:
-        store.note(replace(entry, on_disk=None, facts=Facts()), final=True)
+        store.update_receipt(replace(entry, on_disk=None, facts=Facts()), final=True)
         return
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with store.writer(entry.file) as writer:
@@ -115,7 +115,7 @@ def quarantine_entry(store: Store, entry: CacheEntry) -> None:
             sources=(Source("salvaged", moved.name, at),),
             absences=entry.absences,
             final=False,
-            ended_ms=entry.noted_end_ms,
+            ended_ms=entry.recorded_end_ms,
         )
     words = f"{entry.problem}; it is in {moved.relative_to(store.folder)}"
     store.record_failure(entry.file, Trouble("corrupt, quarantined", words, at))

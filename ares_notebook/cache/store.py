@@ -52,29 +52,29 @@ class CacheListing:
     # The names on disk of the cache files, by their names without compression.
     on_disk: dict[str, str]
     # Names of the files that have a receipt.
-    noted: set[str]
+    receipts: set[str]
     # Both, in order.
     names: list[str]
 
     def copy(self) -> CacheListing:
         """An independent copy."""
-        return CacheListing(self.on_disk.copy(), self.noted.copy(), self.names.copy())
+        return CacheListing(self.on_disk.copy(), self.receipts.copy(), self.names.copy())
 
-    def put(self, name: str, on_disk: str | None) -> None:
+    def set_file(self, name: str, on_disk: str | None) -> None:
         """Record the file's name on disk, or (None) that the file is gone."""
         if on_disk is not None:
             self._add(name)
             self.on_disk[name] = on_disk
-        elif self.on_disk.pop(name, None) is not None and name not in self.noted:
+        elif self.on_disk.pop(name, None) is not None and name not in self.receipts:
             del self.names[bisect_left(self.names, name)]
 
-    def note(self, name: str) -> None:
+    def add_receipt(self, name: str) -> None:
         """Record that the file has a receipt."""
         self._add(name)
-        self.noted.add(name)
+        self.receipts.add(name)
 
     def _add(self, name: str) -> None:
-        if name not in self.on_disk and name not in self.noted:
+        if name not in self.on_disk and name not in self.receipts:
             insort(self.names, name)
 
     def beginning(self, prefix: str) -> list[str]:
@@ -102,8 +102,9 @@ def list_cache(folder: Path, receipts: Path) -> CacheListing:
     names = [name for name in _names_in(folder) if not name.startswith(".")]
     on_disk = {name.removesuffix(".zst"): name for name in names if name.endswith(".csv.zst")}
     on_disk.update((name, name) for name in names if name.endswith(".csv"))
-    noted = {name.removesuffix(".json") for name in _names_in(receipts) if name.endswith(".json")}
-    listing = CacheListing(on_disk, noted, sorted(on_disk.keys() | noted))
+    notes = [name for name in _names_in(receipts) if name.endswith(".json")]
+    with_receipt = {name.removesuffix(".json") for name in notes}
+    listing = CacheListing(on_disk, with_receipt, sorted(on_disk.keys() | with_receipt))
     is_settled = all(now_ns - max(each[:2], default=now_ns) > _TICK_NS for each in states)
     if _FOLDERS_ARE_STAMPED and is_settled:
         _known[folder, receipts] = states, listing
@@ -207,8 +208,8 @@ class Store:
             known = {
                 "absences": receipt.absences,
                 "trouble": receipt.trouble,
-                "noted_end_ms": receipt.end_ms,
-                "noted_rows": receipt.facts.rows,
+                "recorded_end_ms": receipt.end_ms,
+                "recorded_rows": receipt.facts.rows,
             }
         on_disk = f"{self._folder_text}/{name}"
         try:
@@ -303,13 +304,13 @@ class Store:
             raise cannot_access(target, error) from error
         path = target if facts.rows else None
         sha256 = writer.sha256 if path else None
-        self.remember(file, path)
+        self.set_path(file, path)
         receipt = Receipt(
             file.name, *_size_and_time(path), sha256, facts, sources, absences, final=final
         )
         self.write_receipt(replace(receipt, ended_ms=ended_ms))
 
-    def note(self, entry: CacheEntry, *, final: bool) -> None:
+    def update_receipt(self, entry: CacheEntry, *, final: bool) -> None:
         """Write the receipt of a file that stays as it is, with what was learnt about it."""
         self.write_receipt(replace(self.receipt_of(entry), final=final, trouble=None))
 
@@ -357,9 +358,9 @@ class Store:
         """List *file* alone anew, which takes less time than the folder; the plain form wins."""
         listing, name = self._own_listing(), file.name
         forms = (form for form in (name, f"{name}.zst") if os.path.lexists(self.folder / form))
-        listing.put(name, next(forms, None))
+        listing.set_file(name, next(forms, None))
         if os.path.lexists(self.receipt_path(file)):
-            listing.note(name)
+            listing.add_receipt(name)
 
     def _listing(self) -> CacheListing:
         # Read the attribute once: another thread may call `refresh` at any moment.
@@ -376,13 +377,13 @@ class Store:
                 self._names, self._is_own_listing = self._listing().copy(), True
             return self._listing()
 
-    def remember(self, file: CacheFile, path: Path | None) -> None:
+    def set_path(self, file: CacheFile, path: Path | None) -> None:
         """Record the path of a file, or (None) that it is gone."""
-        self._own_listing().put(file.name, path.name if path else None)
+        self._own_listing().set_file(file.name, path.name if path else None)
 
     def receipt(self, file: CacheFile) -> Receipt | None:
         """The stored receipt of *file*, whether it matches or not; None without one."""
-        if file.name not in self._listing().noted:
+        if file.name not in self._listing().receipts:
             return None
         try:
             text = read_small(f"{self._folder_text}/.ares/receipts/{file.name}.json")
@@ -399,7 +400,7 @@ class Store:
             put_text(path, receipt.to_json())
         except OSError as error:
             raise cannot_access(path, error) from error
-        self._own_listing().note(receipt.file)
+        self._own_listing().add_receipt(receipt.file)
 
 
 def _examined(file: CacheFile, on_disk: str) -> CacheEntry:

@@ -97,7 +97,7 @@ def _restoring(
     entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]
 ) -> Step | None:
     """Bring back just what an altered file lacks, up to where its rows ended; None if it lacks nothing."""
-    ended_ms = min(entry.noted_end_ms or 0, entry.file.grid_end_ms)
+    ended_ms = min(entry.recorded_end_ms or 0, entry.file.grid_end_ms)
     there = replace(entry, is_altered=False)
     left = there.unexplained(ended_ms)
     step = Step(entry.file, "extend", _why_extend(there, left), ended_ms, there, tuple(left))
@@ -147,7 +147,7 @@ def _is_kept(entry: CacheEntry) -> bool:
 
 
 def _why_fetch(entry: CacheEntry) -> str:
-    if entry.noted_rows:
+    if entry.recorded_rows:
         return "deleted; fetched again"
     if any(not each.is_proof for each in entry.absences):
         return _WEAKER

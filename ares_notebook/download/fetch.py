@@ -279,7 +279,7 @@ async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
         if entry.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
             entry = await _have(step, roads, store)
-            then = await _once(replace(entry, noted_rows=0), step, roads, store)
+            then = await _once(replace(entry, recorded_rows=0), step, roads, store)
             if not entry.is_altered:
                 then = dataclasses.replace(
                     then, action=result.action, reason=result.reason, rows=result.rows + then.rows
@@ -368,4 +368,4 @@ async def remember(step: Step, store: Store) -> None:
             entry = replace(entry, sources=(Source("legacy", step.file.name, at),))
         neighbours = step.entry.neighbours
         final = is_final(step.file, entry.facts, entry.absences, step.until_ms, neighbours)
-        await uninterrupted(store.note, entry, final=final)
+        await uninterrupted(store.update_receipt, entry, final=final)

@@ -213,7 +213,7 @@ class FileUpdate:
         A file that was to be replaced whole is replaced by no less.
         """
         now = self.outcome
-        self.record(now.unnoted_edges(self.until_ms), "neighbours")
+        self.record(now.unrecorded_edges(self.until_ms), "neighbours")
         # Edges that the neighbouring days prove are kept, for when these are gone.
         # What is known of later than is wanted now is kept, too.
         open_gaps = replace(now, neighbours=ALONE).gaps(self.file.grid_end_ms)
@@ -232,7 +232,7 @@ class FileUpdate:
             )
         elif self._is_worth_a_note(absences):
             known = replace(self._have, absences=absences, sources=self._sources)
-            await uninterrupted(self._store.note, known, final=final)
+            await uninterrupted(self._store.update_receipt, known, final=final)
 
     @property
     def _is_no_loss(self) -> bool:

@@ -176,7 +176,7 @@ class _Work:
         joined, torn = [], []
         for step, entry in zip(sound, entries, strict=True):
             now = decide(entry, step.until_ms, self.plan.settings.source)
-            has_news = executor.keeps_files and bool(entry.unnoted_edges(step.until_ms))
+            has_news = executor.keeps_files and bool(entry.unrecorded_edges(step.until_ms))
             if now.action != "skip" and (entry.facts.rows or step.action == "skip"):
                 # A day of which nothing came was asked for in full.
                 torn.append(step)
@@ -316,7 +316,7 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
-    told = [step.entry.is_told_before(gap) for gap in step.gaps]
+    told = [step.entry.is_counted_before(gap) for gap in step.gaps]
     return bool(told) and all(told)
 
 

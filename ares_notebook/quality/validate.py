@@ -206,7 +206,7 @@ class _Validation:
             words = f"asked for up to {utc(until_ms):%Y-%m-%d %H:%M:%S}, and no further"
             yield Finding(name, "open end", "information", 1, words)
         left = entry.unexplained(until_ms)
-        own = [gap for gap in left if not entry.is_told_before(gap)]
+        own = [gap for gap in left if not entry.is_counted_before(gap)]
         self.missing.add(entry.file, entry.proven.rows, own)
         if left:
             yield Finding(name, "holes", "error", len(left), _gap_in_words(entry, left[0]))
