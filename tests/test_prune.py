@@ -437,7 +437,7 @@ def test_what_somebody_is_at_work_on_stays(cache):
     assert [(each.file, each.reason) for each in report.stayed] == [
         (HOURS[0], "another process is at work on it")
     ]
-    assert f"{HOURS[0]}  {later.items[0].bytes / 1000:.1f} KB  kept: somebody" in str(report)
+    assert f"{HOURS[0]}  {later.items[0].bytes / 1000:.1f} KB  kept: another process" in str(report)
     assert HOURS[0] in gone(later)
     assert not [name for name in receipts(cache) if "BTCUSDT" in name]
 
