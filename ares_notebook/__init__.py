@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
-    from ares_notebook.cache.prune import prune_cache
-    from ares_notebook.cache.retention import PruneReport
+    from ares_notebook.cache.prune import PruneReport, prune_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import repair_gaps
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
-    from ares_notebook.parquet.export import ParquetReport, to_parquet
+    from ares_notebook.parquet import ParquetReport, to_parquet
     from ares_notebook.plots.coverage import plot_coverage, plot_gaps
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.klines import plot_funding, plot_klines
@@ -123,8 +122,8 @@ _HOMES = {
     "DownloadReport": "download.report",
     "Fingerprint": "quality.fingerprint",
     "Job": "runtime.job",
-    "ParquetReport": "parquet.export",
-    "PruneReport": "cache.retention",
+    "ParquetReport": "parquet",
+    "PruneReport": "cache.prune",
     "QualityReport": "quality.report",
     "Settings": "settings",
     "Universe": "model.symbols",
@@ -162,7 +161,7 @@ _HOMES = {
     "repair_gaps": "download.repair",
     "run": "runtime.loop",
     "start": "runtime.job",
-    "to_parquet": "parquet.export",
+    "to_parquet": "parquet",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }

@@ -1,17 +1,15 @@
-"""From the cache to a DataFrame, which says itself whether it is complete."""
+"""Load cached data as DataFrames that state whether they are complete."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from datetime import date, datetime
 
 import pandas as pd
 
-from ares_notebook.cache.damage import verified
 from ares_notebook.cache.frames import Selection, chosen, frame_of
-from ares_notebook.cache.neighbours import entries_of
-from ares_notebook.cache.spans import Span, missing_spans, series_span
+from ares_notebook.cache.quarantine import verified
+from ares_notebook.cache.spans import Moment, Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.model.files import Series, files_between
@@ -19,8 +17,6 @@ from ares_notebook.model.time import as_utc, utc
 from ares_notebook.settings import Settings
 
 __all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]
-
-Moment = datetime | date | str | None
 
 
 class IncompleteData(UserWarning):
@@ -40,8 +36,8 @@ def load_klines(
     """
     Load k-lines from the cache.
 
-    Reads the disk only, and of it the files of the window, many at a time; of a large file
-    only the part that holds the window.
+    Reads the disk only: the files of the window in parallel, of a large file only the part
+    that holds the window.
 
     Parameters
     ----------
@@ -50,43 +46,44 @@ def load_klines(
     start, end : datetime, date or str, optional
         Half-open window of open times, UTC. Defaults to what the cache spans.
     columns : sequence of str, optional
-        Only these, in this order; others are not parsed. All by default.
+        Only these, in this order; others are not parsed. Defaults to all.
     decimal : bool, default False
-        Numbers as `decimal.Decimal` with the very digits of the exchange, in columns of
-        objects, instead of float64: sums, differences, products and comparisons are exact,
-        ``0.1 + 0.2`` is 0.3. Means and other statistics pandas makes in floats: write
-        ``astype(float)`` there. A cell takes some 110 bytes and a microsecond, so choose
+        Numbers as `decimal.Decimal` with exactly the digits of the exchange, in object
+        columns, instead of float64: sums, differences, products and comparisons are exact,
+        ``0.1 + 0.2`` is 0.3. pandas computes means and other statistics in floats: use
+        ``astype(float)`` there. A cell takes about 110 bytes and a microsecond, so select
         columns or a window.
     settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
         Index ``timestamp`` (open time, UTC-aware, ascending, unique); columns ``open,
         high, low, close, volume, quote_asset_volume, number_of_trades,
-        taker_buy_base_asset_volume, taker_buy_quote_asset_volume``, float64 but for
-        the count (int64), unless asked for otherwise; prices in the quote asset,
+        taker_buy_base_asset_volume, taker_buy_quote_asset_volume``, float64 except
+        the count (int64) by default; prices in the quote asset,
         ``volume`` in the base asset, as Binance's "Kline/Candlestick data" defines them.
-        Of what the original downloader did not store the cells are NaN. ``attrs["complete"]`` tells whether every row of the
-        window is there or proven absent; ``attrs["missing"]`` lists the ``(start, end)`` of
-        those that are not, aware UTC. Where bytes are not those of the receipts,
-        ``attrs["altered"]`` names these files, and they count as missing.
+        Cells that the original downloader did not store are NaN. ``attrs["complete"]`` is
+        whether every row of the window is there or proven absent; ``attrs["missing"]`` lists
+        the ``(start, end)`` of the others, aware UTC. ``attrs["altered"]``, if set, names the
+        files whose bytes do not match their receipts; they count as missing.
 
     Warns
     -----
     IncompleteData
-        Once, if something is missing.
+        Once, if rows are missing.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of the window: no data is not an empty frame.
+        If the cache holds nothing of the window; an empty frame is never returned for that.
     CorruptFile
         If a file of the window is damaged.
     CacheUnavailable
-        If the cache folder cannot be read, or a file changes meanwhile.
+        If the cache folder cannot be read, or a file changes while it is read.
     BadArgument
-        If an argument cannot be meant.
+        If an argument is invalid.
 
     Examples
     --------
@@ -119,7 +116,7 @@ def load_agg_trades(
     """
     Load aggregated trades from the cache.
 
-    A day of BTCUSDT is a million rows, some 60 MB in memory: name a window.
+    A day of BTCUSDT has about a million rows, 60 MB in memory: select a window.
 
     Parameters
     ----------
@@ -130,13 +127,14 @@ def load_agg_trades(
     columns, decimal
         As in `load_klines`.
     settings : Settings, optional
+        As in `load_klines`.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``timestamp`` (UTC-aware, ascending; many trades may share one), trades of one
-        stamp in order of ``agg_trade_id``; columns ``price, quantity`` (float64), ``is_buyer_maker``
-        (bool), ``agg_trade_id, first_trade_id, last_trade_id`` (int64). Stamps are
+        Index ``timestamp`` (UTC-aware, ascending, not unique), trades with the same
+        timestamp ordered by ``agg_trade_id``; columns ``price, quantity`` (float64), ``is_buyer_maker``
+        (bool), ``agg_trade_id, first_trade_id, last_trade_id`` (int64). Timestamps have
         microseconds from 2025-01-01 on and milliseconds before, as in Binance's spot
         archive. ``attrs`` as in `load_klines`.
 
@@ -148,7 +146,7 @@ def load_agg_trades(
     Raises
     ------
     NeverDownloaded, CorruptFile, CacheUnavailable, BadArgument
-        As there.
+        As `load_klines`.
 
     Examples
     --------
@@ -185,11 +183,12 @@ def load_futures(
     columns, decimal
         As in `load_klines`.
     settings : Settings, optional
+        As in `load_klines`.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``timestamp`` (UTC-aware, with the exchange's own jitter: up to 47 ms
+        Index ``timestamp`` (UTC-aware, with the jitter of the exchange: up to 47 ms
         after the hour in Binance's archive ``fundingRate`` of BTCUSDT); column
         ``fundingRate`` (float64, a share of the position: 0.0001 is 0.01 %). ``attrs``
         as in `load_klines`.
@@ -202,7 +201,7 @@ def load_futures(
     Raises
     ------
     NeverDownloaded, CorruptFile, CacheUnavailable, BadArgument
-        As there.
+        As `load_klines`.
 
     Examples
     --------
@@ -217,7 +216,7 @@ def load_futures(
     >>> len(frame), list(frame.columns), frame.attrs["missing"]
     (3, ['fundingRate'], [])
 
-    Floats add up to almost what was paid that day, decimals to what was paid:
+    The sum of floats is nearly the rate of that day, the sum of decimals exactly:
 
     >>> float(frame["fundingRate"].sum()), exact["fundingRate"].sum()
     (0.00023353000000000002, Decimal('0.00023353'))
@@ -234,15 +233,20 @@ def _load(
     *,
     decimal: bool,
 ) -> pd.DataFrame:
-    # A wrong name is told of before any file is looked for.
+    # Raises for an invalid name before any file is read.
     names = [column.name for column in chosen(series.dataset, columns)]
     store = Store(settings or Settings())
     span = series_span(store, series, start, end)
     frame = read_window(store, series, span.start_ms, span.end_ms, names, decimal=decimal)
-    if frame.empty and frame.attrs["missing"]:
-        raise NeverDownloaded(_never(series, store, span))
-    frame = _cut(frame, start, end)
-    if frame.attrs["missing"]:
+    missing = frame.attrs["missing"]
+    if frame.empty and missing:
+        raise NeverDownloaded(_nothing_of(span, store))
+    # Files and gaps are selected by milliseconds, rows by microseconds.
+    if start is not None and (first := as_utc(start, "start")).microsecond % 1000:
+        frame = frame[frame.index >= first]
+    if end is not None and (last := as_utc(end)).microsecond % 1000:
+        frame = frame[frame.index < last]
+    if missing:
         warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
     return frame
 
@@ -257,12 +261,12 @@ def read_window(
     decimal: bool = False,
 ) -> pd.DataFrame:
     """
-    The rows of ``[start_ms, end_ms)`` that the cache has, as `load_klines` returns them.
+    The cached rows of ``[start_ms, end_ms)``, as `load_klines` returns them.
 
-    Never warns; ``attrs`` tell what is missing.
+    Never warns: ``attrs`` states what is missing.
     """
     files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    entries = entries_of(store, files)
+    entries = store.entries(files)
     for entry in entries:
         if entry.problem is not None:
             raise CorruptFile(entry.problem)
@@ -270,8 +274,8 @@ def read_window(
     try:
         frame = frame_of([entry for entry in entries if entry.path is not None], wanted)
     except CorruptFile:
-        # Size and time are those of the receipt, or it would have been seen before: from
-        # now on nobody believes them, so that the next download does replace the file.
+        # The file was altered without a change of size and time. Its receipt is invalidated, so
+        # that the next download replaces it.
         for entry in entries:
             verified(store, entry)
         raise
@@ -282,16 +286,8 @@ def read_window(
     return frame
 
 
-def _cut(frame: pd.DataFrame, start: Moment, end: Moment) -> pd.DataFrame:
-    """The rows of the window to the microsecond; files and gaps are told apart by milliseconds."""
-    if start is not None and as_utc(start, "start").microsecond % 1000:
-        frame = frame[frame.index >= as_utc(start, "start")]
-    if end is not None and as_utc(end).microsecond % 1000:
-        frame = frame[frame.index < as_utc(end)]
-    return frame
-
-
-def _never(series: Series, store: Store, span: Span) -> str:
+def _nothing_of(span: Span, store: Store) -> str:
+    series = span.series
     return (
         f"{store.folder} has no row of {series.stem} from {utc(span.start_ms):%Y-%m-%d %H:%M} to "
         f"{utc(span.end_ms):%Y-%m-%d %H:%M}; download them first, such as with "
@@ -300,18 +296,18 @@ def _never(series: Series, store: Store, span: Span) -> str:
 
 
 def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    missing = frame.attrs["missing"]
-    words = ""
-    if altered := frame.attrs.get("altered"):
-        more = f" and {len(altered) - 1} more" if len(altered) > 1 else ""
-        words = (
-            f"; {altered[0]}{more} is not what its receipt says: somebody or a disk has altered it, "
-            f"so its rows prove nothing; the next download of its period, or repair_gaps, "
-            f"replaces it"
+    missing, altered = frame.attrs["missing"], frame.attrs.get("altered")
+    advice = "a download closes what can be closed"
+    if altered:
+        advice += (
+            f"; {altered[0]}{_more(altered)} is not what its receipt says: somebody or a disk has "
+            f"altered it, so its rows prove nothing; the next download of its period, or "
+            f"repair_gaps, replaces it"
         )
-    first, last = missing[0]
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    return (
-        f"{series.stem} lacks {first.replace(tzinfo=None)} to "
-        f'{last.replace(tzinfo=None)}{more} (all in frame.attrs["missing"]); a download closes what can be closed{words}'
-    )
+    first, last = (each.replace(tzinfo=None) for each in missing[0])
+    where = f"{first} to {last}{_more(missing)}"
+    return f'{series.stem} lacks {where} (all in frame.attrs["missing"]); {advice}'
+
+
+def _more(items: Sequence[object]) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.plan import Plan, make_plan
@@ -214,7 +213,7 @@ class _Request:
             return []
         files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
         try:
-            known = entries_of(self.store, files)
+            known = self.store.entries(files)
         except CacheError:
             # A cache that cannot be read has proven nothing; it is told of elsewhere.
             known = [CacheEntry(file) for file in files]

@@ -16,8 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.cache.entry import Source
 from ares_notebook.cache.reader import examined
-from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.model.files import parse_file_name
 
@@ -92,7 +92,7 @@ def vouch() -> Callable[[Settings, str], None]:
         assert file is not None
         source = Source("rest", file.dataset.rest_path, "2025-01-01T00:00:00+00:00")
         entry = examined(file, settings.cache_dir / name)
-        store.note(replace(entry, sources=(source,)), final=False)
+        store.update_receipt(replace(entry, sources=(source,)), final=False)
 
     return write_receipt
 

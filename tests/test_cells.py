@@ -14,10 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
+from ares_notebook.cache.entry import Source
 from ares_notebook.cache.frames import Selection, chosen, frame_of
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
 from ares_notebook.load import read_window
@@ -72,7 +71,7 @@ def put(store, tmp_path):
     def put_lines(file, lines, into=store, sources=(FETCHED,), columns=None):
         text = tmp_path / file.name
         text.write_bytes(header_of(file.dataset) + "".join(f"{line}\n" for line in lines).encode())
-        with into.part(file, columns) as part:
+        with into.writer(file, columns) as part:
             for table in read_rows(text, file):
                 part.write_lines(lines_of(file.dataset, table))
             into.commit(part, sources=sources, absences=(), final=True)
@@ -384,7 +383,7 @@ def test_lines_out_of_order_do_not_come_out(store, put, columns, start):
 
 def looked_at(store, file):
     wanted = Selection(chosen(file.dataset, None), False, file.period.start_ms, file.period.end_ms)
-    return entries_of(store, [file]), wanted
+    return store.entries([file]), wanted
 
 
 @pytest.mark.parametrize("rows", [-1, 1])

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
 from ares_notebook.download.decide import decide, whole_days
@@ -426,7 +425,7 @@ def test_a_whole_cache_is_planned_as_skip(plan):
     start = HOURS.period.start_ms
     columns = [[(start + hour * HOUR_MS) * 1000 for hour in range(744)], *[["1"] * 744] * 9]
     columns[7] = [1] * 744
-    with store.part(HOURS) as part:
+    with store.writer(HOURS) as part:
         part.write_lines(
             lines_of(HOURS.dataset, pa.table(columns, schema=schema_of(HOURS.dataset)))
         )

@@ -83,7 +83,7 @@ def test_a_time_that_is_set_back_hides_nothing(folder):
     (folder / "b.csv").touch()
     os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    assert "b.csv" in look(folder).there
+    assert "b.csv" in look(folder).on_disk
 
 
 def test_a_folder_that_has_just_changed_is_listed_again(folder, looks, monkeypatch):
@@ -138,7 +138,7 @@ async def test_who_holds_the_lock_knows_how_the_file_lies(folder):
     assert before == [went.name]
     assert store.files() == [came, packed]
     assert store.path_of(packed) == there / f"{packed.name}.zst"
-    assert store._listing().noted == {came.name}
+    assert store._listing().receipts == {came.name}
 
 
 @given(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(["put", "drop", "note"]), NAMES)))
@@ -148,13 +148,13 @@ def test_names_are_those_that_are_there_or_noted(there, noted, changes):
     for what, names in changes:
         for name in names:
             if what == "note":
-                found.note(name)
+                found.add_receipt(name)
                 noted = noted | {name}
             else:
-                found.put(name, name if what == "put" else None)
+                found.set_file(name, name if what == "put" else None)
                 there = there | {name} if what == "put" else there - {name}
 
     assert found.names == sorted(there | noted)
-    assert (set(found.there), found.noted) == (there, noted)
+    assert (set(found.on_disk), found.receipts) == (there, noted)
     for prefix in ("a_", "a_b_", "c", ""):
         assert found.beginning(prefix) == [each for each in found.names if each.startswith(prefix)]

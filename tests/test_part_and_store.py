@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from nobody import as_nobody, reachable_folder
 
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.entry import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
@@ -49,7 +49,7 @@ def opened(tmp_path):
 
 
 def put(store, *tables, file=FUNDING, absences=(), final=True):
-    with store.part(file) as part:
+    with store.writer(file) as part:
         for table in tables:
             part.write_lines(lines_of(file.dataset, table))
         store.commit(part, sources=SOURCES, absences=absences, final=final)
@@ -67,10 +67,10 @@ def test_a_part_that_is_not_committed_leaves_nothing(opened, compression):
     """What is abandoned, by an error or in peace, leaves neither a file nor a temporary one."""
     store = opened(compression=compression)
 
-    with store.part(FUNDING) as part:
+    with store.writer(FUNDING) as part:
         part.write_lines(lines_of(FUNDING.dataset, events(0, 8)))
         during = visible(store)
-    with pytest.raises(BadAnswer), store.part(FUNDING) as part:  # noqa: PT012 - the part is what fails
+    with pytest.raises(BadAnswer), store.writer(FUNDING) as part:  # noqa: PT012 - the part is what fails
         part.write_lines(lines_of(FUNDING.dataset, events(0, 8)))
         part.write_lines(lines_of(FUNDING.dataset, events(0)))
 
@@ -370,7 +370,7 @@ def test_what_was_learnt_of_an_unchanged_file_is_noted(opened):
     entry = opened().entry(FUNDING)
 
     source = Source("rest", "/fapi/v1/fundingRate", "2025-02-01T00:00:00+00:00")
-    store.note(replace(entry, sources=(source,)), final=True)
+    store.update_receipt(replace(entry, sources=(source,)), final=True)
 
     assert opened().entry(FUNDING).final
 
@@ -381,7 +381,7 @@ def test_what_no_source_is_told_of_is_not_final(opened):
     (store.folder / FUNDING.name).write_bytes(
         header_of(FUNDING.dataset) + b"2025-01-01 00:00:00.000,0.1\n"
     )
-    store.note(opened().entry(FUNDING), final=True)
+    store.update_receipt(opened().entry(FUNDING), final=True)
 
     assert not opened().entry(FUNDING).final
     assert not opened().entry(FUNDING).has_provenance

@@ -15,10 +15,14 @@ from nobody import as_nobody, reachable_folder
 import ares_notebook as ares
 from ares_notebook import DemoExchange, PruneReport, Settings
 from ares_notebook.cache.locks import held
-from ares_notebook.cache.prune import _deleted, _found
+from ares_notebook.cache.prune import (
+    PruneCandidate,
+    PruneItem,
+    _candidates,
+    _delete,
+    mark_deletions,
+)
 from ares_notebook.cache.quarantine import quarantine, quarantine_of
-from ares_notebook.cache.retention import Found, Limits, PruneItem, decided
-from ares_notebook.cache.spans import meant
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded
 from ares_notebook.model.files import parse_file_name
@@ -104,15 +108,16 @@ def gone(report: PruneReport) -> list[str]:
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
-def thing(name: str, count: int = 100, what: str = "file") -> Found:
+def thing(name: str, count: int = 100, what: str = "file") -> PruneCandidate:
     """A file of that name and size, as it is found in a cache."""
     file = parse_file_name(name)
-    return Found(file, PruneItem(name, what, count), file.period.end_ms)
+    return PruneCandidate(file, PruneItem(name, what, count), file.period.end_ms)
 
 
-def going(found: list[Found], **limits: float) -> list[str]:
+def going(found: list[PruneCandidate], **limits: float) -> list[str]:
     """What goes of it, in order."""
-    return [each.item.file for each in decided(found, NOW, Limits(**limits)) if each.goes]
+    marked = mark_deletions(found, NOW, **limits)
+    return [each.item.file for each in marked if each.item.action == "delete"]
 
 
 @pytest.mark.parametrize(
@@ -124,9 +129,9 @@ def going(found: list[Found], **limits: float) -> list[str]:
 )
 def test_a_period_goes_in_the_very_moment(now, goes):
     """A file whose period ended just as long ago as is kept goes; a millisecond earlier it stays."""
-    [found] = decided([thing("futures_BTCUSDT_2025-01.csv")], now, Limits(keep_days=30))
+    [found] = mark_deletions([thing("futures_BTCUSDT_2025-01.csv")], now, keep_days=30)
 
-    assert found.goes == goes
+    assert (found.item.action == "delete") == goes
 
 
 def test_what_does_not_fit_goes_oldest_first():
@@ -414,7 +419,7 @@ def test_damaged_files_age_from_when_they_were_put_aside(cache):
 
     assert aside.exists()
     assert not old.exists()
-    assert "put aside on 2024-01-01" in str(report)
+    assert "quarantined on 2024-01-01" in str(report)
 
 
 # --- what must not go ---
@@ -430,9 +435,9 @@ def test_what_somebody_is_at_work_on_stays(cache):
     assert is_ours
     assert report
     assert [(each.file, each.reason) for each in report.stayed] == [
-        (HOURS[0], "somebody is at work on it")
+        (HOURS[0], "another process is at work on it")
     ]
-    assert f"{HOURS[0]}  {later.items[0].bytes / 1000:.1f} KB  kept: somebody" in str(report)
+    assert f"{HOURS[0]}  {later.items[0].bytes / 1000:.1f} KB  kept: another process" in str(report)
     assert HOURS[0] in gone(later)
     assert not [name for name in receipts(cache) if "BTCUSDT" in name]
 
@@ -456,10 +461,11 @@ CHANGES = {
 def test_what_has_changed_since_it_was_looked_at_stays(cache, change):
     """A younger download's file is not deleted on the word of an older look."""
     store = Store(cache)
-    [found] = [each for each in _found(store, meant("BTCUSDT", "1h")) if each.item.file == HOURS[0]]
+    [found] = [each for each in _candidates(store, "BTCUSDT", "1h") if each.item.file == HOURS[0]]
     change(cache.cache_dir)
     before = tree(cache)
-    item = _deleted(store, found.going("it is old"))
+    [goes] = mark_deletions([found], NOW, max_bytes=0)
+    item = _delete(store, goes)
 
     assert (item.action, item.reason) == ("keep", "it has been changed since it was looked at")
     assert {name: text for name, text in tree(cache).items() if "lock" not in name} == {
@@ -470,9 +476,9 @@ def test_what_has_changed_since_it_was_looked_at_stays(cache, change):
 def test_what_went_meanwhile_is_gone(cache):
     """What another pruning was quicker to delete is told of as gone, and as no failure."""
     store = Store(cache)
-    [found] = [each for each in _found(store, meant("BTCUSDT", "1h")) if each.item.file == HOURS[0]]
-    goes = found.going("it is old")
-    first, second = _deleted(store, goes), _deleted(store, goes)
+    [found] = [each for each in _candidates(store, "BTCUSDT", "1h") if each.item.file == HOURS[0]]
+    [goes] = mark_deletions([found], NOW, max_bytes=0)
+    first, second = _delete(store, goes), _delete(store, goes)
 
     assert first == second == goes.item
     assert HOURS[0] not in names(cache)

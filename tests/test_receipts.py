@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.entry import Receipt, Source
 from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap
 

@@ -130,7 +130,7 @@ async def test_a_confirmed_gap_in_trades_is_not_compared(settings):
         )
         for gap in entry.unexplained(file.period.end_ms)
     ]
-    store.note(replace(entry, absences=(*entry.absences, *heard)), final=True)
+    store.update_receipt(replace(entry, absences=(*entry.absences, *heard)), final=True)
 
     assert len(heard) == 1
     assert found(settings) == []

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.download.decide import COUNTED, STATES, TABLE, decide
 from ares_notebook.model.evidence import Absence
 from ares_notebook.model.files import CacheFile, parse_file_name
@@ -71,8 +70,8 @@ def altered(entry: CacheEntry) -> CacheEntry:
     return replace(
         entry,
         is_altered=True,
-        noted_rows=entry.facts.rows + 10,
-        noted_end_ms=entry.file.grid_end_ms,
+        recorded_rows=entry.facts.rows + 10,
+        recorded_end_ms=entry.file.grid_end_ms,
     )
 
 
@@ -91,7 +90,7 @@ NONE = CacheEntry(CANDLES)
 FIVE = candles(*range(5))
 SALVAGED = (Source("salvaged", CANDLES.name, AT),)
 BROKEN = CacheEntry(CANDLES, on_disk="x", problem="it is torn")
-DELETED = replace(NONE, noted_rows=5)
+DELETED = replace(NONE, recorded_rows=5)
 SILENT = replace(NONE, absences=heard(0, 5))
 CASES = {
     "restorable": {

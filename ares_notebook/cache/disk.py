@@ -1,4 +1,4 @@
-"""The file system: small files written whole, bytes made to stay, errors put in words."""
+"""The file system: atomic and durable writes, hashes, and errors with a remedy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -36,7 +37,7 @@ _NO_LOCKS = (
     "this disk has no locks, as some network folders, and without them two runs could write "
     "one file: use a local folder"
 )
-_WAYS_OUT = {
+_REMEDIES = {
     errno.EROFS: "it can only be read: have it mounted for writing",
     errno.ENAMETOOLONG: "use a folder with a shorter path",
     **dict.fromkeys((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP), _NO_LOCKS),
@@ -44,7 +45,7 @@ _WAYS_OUT = {
 
 
 def cannot_access(path: Path, error: OSError) -> CacheError:
-    """Our error for an *error* of the file system, with the way out."""
+    """Our error for an *error* of the file system, with a remedy."""
     if error.errno in _FULL:
         return NotEnoughDisk(f"{_FULL[error.errno]} {path}; {_SMALLER}")
     if isinstance(error, NotADirectoryError | FileExistsError):
@@ -52,46 +53,36 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
     elif isinstance(error, IsADirectoryError):
         return CacheUnavailable(f"{path} is a folder; name a file")
     elif isinstance(error, FileNotFoundError) and not path.parent.exists():
-        return CacheUnavailable(f"there is no folder {path.parent}; make it, or name another place")
+        return CacheUnavailable(f"there is no folder {path.parent}; make it, or name another one")
     elif isinstance(error, FileNotFoundError):
         return CacheUnavailable(f"{path} is not there any more: somebody has deleted it; try again")
     else:
-        words = os.strerror(error.errno) if error.errno else str(error)
-        why = f"{words}; {_way_out(path, error)}"
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        why = f"{reason}; {_remedy(path, error)}"
     msg = f"could not create or access {path}: {why}, or choose another folder with cache_dir"
     return CacheUnavailable(msg)
 
 
-def _way_out(path: Path, error: OSError) -> str:
-    """What helps against an *error* that the path itself does not explain."""
+def _remedy(path: Path, error: OSError) -> str:
+    """The remedy for an *error* that the path itself does not explain."""
     if not isinstance(error, PermissionError):
-        return _WAYS_OUT.get(error.errno or 0, "see to that")
-    nearest, owner = _nearest(path)
-    if owner not in (None, _user()):
-        return f"{nearest} belongs to another user (uid {owner}): have it given to you (`chown`)"
-    # os.path, since a folder that may not be looked into must not raise here.
-    place = nearest if os.path.isdir(nearest) else nearest.parent  # noqa: PTH112 - as said
-    return f"make it yours with `chmod -R u+rwX {quote(str(place))}`"
-
-
-def _nearest(path: Path) -> tuple[Path, int | None]:
-    """What there is of a path, and whose it is; None where nobody can tell."""
-    for each in (path, *path.parents):
-        try:
-            return each, each.lstat().st_uid
-        except OSError:
-            continue
-    return path, None
-
-
-def _user() -> int:
-    # Windows knows no such numbers; every owner is 0 there.
-    return os.geteuid() if hasattr(os, "geteuid") else 0
+        return _REMEDIES.get(error.errno or 0, "see to that")
+    # The part of the path that exists; os.path, since a folder without permission must not raise.
+    nearest = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+    with suppress(OSError):
+        # Windows has no user ids; every owner is 0 there.
+        owner, user = nearest.lstat().st_uid, os.geteuid() if hasattr(os, "geteuid") else 0
+        if owner != user:
+            return (
+                f"{nearest} belongs to another user (uid {owner}): have it given to you (`chown`)"
+            )
+    folder = nearest if os.path.isdir(nearest) else nearest.parent  # noqa: PTH112 - as said
+    return f"make it yours with `chmod -R u+rwX {quote(str(folder))}`"
 
 
 def put_text(path: Path, text: str) -> None:
-    """Write a small file of ours whole or not at all."""
-    # Two threads, as two processes, may write the same file at once; the later one wins.
+    """Write a small file whole or not at all."""
+    # Two threads or processes may write the same file at once; the later one wins.
     writer = f"{os.getpid()}-{threading.get_ident()}"
     part = path.with_name(f".{path.name}.{writer}{PART_SUFFIX}")
     try:
@@ -106,7 +97,7 @@ def read_small(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         data = block = os.read(descriptor, _SMALL_BYTES)
-        # Few are so long that one look is not enough.
+        # Few are longer than one block.
         while len(block) == _SMALL_BYTES:
             block = os.read(descriptor, _SMALL_BYTES)
             data += block
@@ -116,9 +107,9 @@ def read_small(path: str) -> bytes:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until the disk has what was written to a file or a folder."""
+    """Wait until the disk has stored a file or a folder."""
     if os.name == "nt" and path.is_dir():
-        # Windows opens no folders, and writes renames through by itself.
+        # Windows cannot open folders, and stores renames by itself.
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:

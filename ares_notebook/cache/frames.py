@@ -1,4 +1,4 @@
-"""Cache files as one frame: their cells, read side by side."""
+"""Cache files as one DataFrame, parsed in parallel."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ import pyarrow.csv as arrow_csv
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.reader import (
     check_last_line,
+    csv_options,
     is_compressed,
     is_ours,
     last_in_order,
@@ -39,44 +40,43 @@ from ares_notebook.model.time import to_ms
 
 __all__ = ["Selection", "chosen", "decimals", "frame_of", "read_cells"]
 
-# Small enough for a core's own cache, beside what is made of it.
+# Small enough for the cache of a core, together with the parsed cells.
 _BLOCK_BYTES = 1 << 20
-# Of trades ids are in order, stamps as good as always: no two of 105,280 recorded ones
-# are the wrong way round. So far apart they would have to be for a window to miss one.
+# Trades are ordered by id, and nearly always by stamp: in 105,280 recorded ones no stamp goes
+# back. A window would miss a trade whose stamp goes back by more than this.
 _MARGIN_US = 600_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is to be read of the files of a series."""
+    """What to read of the files of a series."""
 
-    # Beside the timestamp, in this order.
+    # Besides the timestamp, in this order.
     columns: tuple[Column, ...]
-    # Whether numbers stay text, to become decimals; else they are float64.
+    # Whether numbers are read as text, to become decimals; else as float64.
     exact: bool
     # Half-open window of stamps.
     start_ms: int
     end_ms: int
 
     def covers(self, entry: CacheEntry) -> bool:
-        """Whether all of the file's period is wanted."""
-        period = entry.file.period
-        return self.start_ms <= period.start_ms and period.end_ms <= self.end_ms
+        """Whether the window contains the file's period."""
+        return self.start_ms <= entry.file.start_ms and entry.file.end_ms <= self.end_ms
 
     def type_of(self, column: Column) -> Any:
-        """The PyArrow type as which a column is read."""
+        """The PyArrow type of a column."""
         number = pa.string() if self.exact else pa.float64()
         types = {"time": pa.timestamp("us"), "integer": pa.int64(), "flag": pa.bool_()}
         return types.get(column.kind, number)
 
 
 def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
-    """The columns that are called so, in this order; None means all but the timestamp."""
+    """The columns of these names, in this order; None means all but the timestamp."""
     known = {column.name: column for column in dataset.columns if column.kind != "time"}
     if names is None:
         return tuple(known.values())
     wrong = None
-    # Of a set nobody knows the order.
+    # A set has no order.
     is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes | AbstractSet)
     asked = tuple(names) if is_list else ()
     if not asked or not all(isinstance(name, str) for name in asked):
@@ -97,16 +97,15 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     """
     The rows of one file that lie in the window, as numbers.
 
-    Of a plain file for which a receipt vouches, only the part that holds the window is read.
+    Of an uncompressed file with provenance, only the part that holds the window is read.
     """
     path = entry.path
     if path is None:
         msg = f"{entry.file.name} is not there"
         raise ValueError(msg)
     try:
-        table = _parsed(path, entry, wanted) if is_ours(path, entry.file.dataset) else None
-        table = _typed(path, entry, wanted) if table is None else table
-        table = between(table, wanted.start_ms, wanted.end_ms)
+        parse = _parsed if is_ours(path, entry.file.dataset) else _parsed_legacy
+        table = between(parse(path, entry, wanted), wanted.start_ms, wanted.end_ms)
         _check_numbers(table, wanted)
     except (pa.ArrowTypeError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
@@ -114,55 +113,45 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
 
 
 def _parsed(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
-    """What is wanted of a file of ours, its keys in order."""
+    """The cells of a file of ours, whose keys must ascend."""
     dataset = entry.file.dataset
     check_last_line(path)
-    # Whatever is wanted, the key is read with it: order is what proves a file.
+    # The key is always read: its order proves the file.
     names = dict.fromkeys(["timestamp", *(column.name for column in wanted.columns)])
     if dataset.key == "id":
         names["agg_trade_id"] = None
+    types = {each.name: wanted.type_of(each) for each in dataset.columns}
+    # Text that is no number is found when it is converted.
+    options = csv_options(types, names, _BLOCK_BYTES, check_utf8=False)
     with _text(path, entry, wanted) as stream:
-        table = arrow_csv.read_csv(
-            stream,
-            read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-            parse_options=arrow_csv.ParseOptions(quote_char=False),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types={each.name: wanted.type_of(each) for each in dataset.columns},
-                include_columns=list(names),
-                null_values=[],
-                true_values=["True"],
-                false_values=["False"],
-                # What is no number is found where numbers are made of it.
-                check_utf8=False,
-            ),
-        )
+        table = arrow_csv.read_csv(stream, **options)
     table = table.set_column(0, "timestamp", table["timestamp"].cast(pa.int64()))
     last_in_order(path, keys_of(dataset, table), -1)
     return table
 
 
 def _text(path: Path, entry: CacheEntry, wanted: Selection) -> Any:
-    """The file's text, or its header and the lines around the window, where that is surely enough."""
-    is_ascending = entry.has_provenance and not is_compressed(path)
-    if wanted.covers(entry) or not is_ascending:
+    """The file's text, or its header and the lines around the window where that is sufficient."""
+    is_searchable = entry.has_provenance and not is_compressed(path)
+    if wanted.covers(entry) or not is_searchable:
         return open_text(path)
     header = header_of(entry.file.dataset)
     with path.open("rb") as text:
-        begin = _line_from(text, len(header), wanted.start_ms * 1000 - _MARGIN_US)
-        end = _line_from(text, len(header), wanted.end_ms * 1000 + _MARGIN_US)
+        begin = _offset_of(text, len(header), wanted.start_ms * 1000 - _MARGIN_US)
+        end = _offset_of(text, len(header), wanted.end_ms * 1000 + _MARGIN_US)
         text.seek(begin)
         return pa.BufferReader(header + text.read(end - begin))
 
 
-def _line_from(text: io.BufferedReader, begin: int, moment_us: int) -> int:
-    """Where the first line stamped at *moment_us* or later begins, by halves; else the end."""
+def _offset_of(text: io.BufferedReader, begin: int, time_us: int) -> int:
+    """The offset of the first line stamped at *time_us* or later, by bisection; else the end."""
     low, high = begin - 1, text.seek(0, os.SEEK_END)
     while low < high:
         middle = (low + high) // 2
         text.seek(middle)
         text.readline()
         line = text.readline()
-        if line and _stamp_us(line) < moment_us:
+        if line and _stamp_us(line) < time_us:
             low = middle + 1
         else:
             high = middle
@@ -173,26 +162,26 @@ def _line_from(text: io.BufferedReader, begin: int, moment_us: int) -> int:
 
 def _stamp_us(line: bytes) -> int:
     stamp = line.partition(b",")[0].decode("ascii")
-    # NumPy would read "today", too, and what has a zone with a warning.
-    moment = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
-    return to_ms(moment) * 1000 + moment.microsecond % 1000
+    # NumPy would accept "today" too, and a zone with a warning.
+    time = datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+    return to_ms(time) * 1000 + time.microsecond % 1000
 
 
-def _typed(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
-    """What is wanted of a file of the original downloader."""
+def _parsed_legacy(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
+    """The cells of a file of the original downloader."""
     rows = pa.concat_tables([empty_rows(entry.file.dataset), *read_rows(path, entry.file)])
     cells = {"timestamp": rows["timestamp"]}
     for column in wanted.columns:
         text = rows[column.name]
-        is_flag = column.kind == "flag"
-        cells[column.name] = (
-            pc.equal(text, "True") if is_flag else text.cast(wanted.type_of(column))
-        )
+        if column.kind == "flag":
+            cells[column.name] = pc.equal(text, "True")
+        else:
+            cells[column.name] = text.cast(wanted.type_of(column))
     return pa.table(cells)
 
 
 def _check_numbers(table: Table, wanted: Selection) -> None:
-    """Refuse words for numbers; nan and inf, too, which are none."""
+    """Refuse text that is no number; nan and inf, too."""
     for column in wanted.columns:
         if column.kind == "number":
             numbers = table[column.name].cast(pa.float64())
@@ -202,12 +191,12 @@ def _check_numbers(table: Table, wanted: Selection) -> None:
 
 
 def decimals(text: Any) -> npt.NDArray[np.object_]:
-    """Numbers as text, as decimals of the same digits; what is null becomes ``Decimal("NaN")``."""
-    # Many are there more than once, and of one decimal one is enough.
-    words = text.combine_chunks().fill_null("NaN").dictionary_encode()
-    numbers = map(Decimal, words.dictionary.to_pylist())
-    each_once = np.fromiter(numbers, dtype=np.object_, count=len(words.dictionary))
-    cells: npt.NDArray[np.object_] = each_once[words.indices.to_numpy()]
+    """Numbers as text, as decimals of the same digits; null becomes ``Decimal("NaN")``."""
+    # Many numbers repeat, so each distinct text is converted once.
+    encoded = text.combine_chunks().fill_null("NaN").dictionary_encode()
+    numbers = map(Decimal, encoded.dictionary.to_pylist())
+    distinct = np.fromiter(numbers, dtype=np.object_, count=len(encoded.dictionary))
+    cells: npt.NDArray[np.object_] = distinct[encoded.indices.to_numpy()]
     return cells
 
 
@@ -216,16 +205,15 @@ _Arrays = dict[str, npt.NDArray[Any]]
 
 def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
     """
-    The wanted cells of some files, in one frame.
+    The selected cells of some files, in one frame.
 
-    Each thread writes what it has parsed where it belongs at once, so that nothing is in memory
-    twice.
+    Each thread writes its cells into the arrays of the frame, so that nothing is in memory twice.
     """
     read = partial(read_cells, wanted=wanted)
-    # PyArrow leaves Python's lock while it parses, so threads do run side by side.
+    # PyArrow releases the GIL while it parses.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        # Where no receipt tells how many rows will come, and of what types, they come first.
-        others = [entry for entry in entries if not _is_known(entry, wanted)]
+        # Files whose number of rows and types no receipt states are read first.
+        others = [entry for entry in entries if not _is_sized(entry, wanted)]
         tables = dict(zip((entry.file for entry in others), pool.map(read, others), strict=True))
         rows = [
             tables[entry.file].num_rows if entry.file in tables else entry.facts.rows
@@ -235,11 +223,10 @@ def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
 
         def put(entry: CacheEntry, start: int, count: int) -> None:
             table = tables.pop(entry.file) if entry.file in tables else read(entry)
-            _put(
-                table, {name: cells[start : start + count] for name, cells in arrays.items()}, entry
-            )
+            for name, cells in arrays.items():
+                _put(table[name], cells[start : start + count], entry)
 
-        # list() brings what went wrong in a thread.
+        # list() raises what a thread raised.
         list(pool.map(put, entries, accumulate(rows, initial=0), rows))
     _sort_by_stamp(arrays)
     stamps = pd.DatetimeIndex(arrays.pop("timestamp").view("M8[us]"), name="timestamp", copy=False)
@@ -248,10 +235,10 @@ def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
 
 def _sort_by_stamp(arrays: _Arrays) -> None:
     """
-    Put rows into the order of their stamps; those of one stamp keep theirs.
+    Sort rows by stamp; rows with the same stamp keep their order.
 
-    Ids of trades ascend, and in 2017 some stamps go back by a second: a frame that is not in
-    order of its index could not be cut by time.
+    Trades are ordered by id, and in 2017 some stamps go back by a second: a frame with an unsorted
+    index could not be sliced by time.
     """
     stamps = arrays["timestamp"]
     if np.all(stamps[1:] >= stamps[:-1]):
@@ -261,13 +248,13 @@ def _sort_by_stamp(arrays: _Arrays) -> None:
         arrays[name] = cells[order]
 
 
-def _is_known(entry: CacheEntry, wanted: Selection) -> bool:
-    """Whether a receipt tells how many rows of the file will come, and all in our own form."""
+def _is_sized(entry: CacheEntry, wanted: Selection) -> bool:
+    """Whether the receipt states how many rows the file has in the window, all with our types."""
     return wanted.covers(entry) and entry.final and not entry.legacy
 
 
 def _arrays(rows: int, wanted: Selection, tables: Sequence[Table]) -> _Arrays:
-    """Room for all rows; counts that the original downloader did not store make floats of the others, too."""
+    """Empty arrays for all rows; integers are floats where the original downloader stored none."""
 
     def dtype(column: Column) -> Any:
         if column.kind == "integer":
@@ -280,17 +267,15 @@ def _arrays(rows: int, wanted: Selection, tables: Sequence[Table]) -> _Arrays:
     return {name: np.empty(rows, kind) for name, kind in types.items()}
 
 
-def _put(table: Table, room: _Arrays, entry: CacheEntry) -> None:
-    """Write a file's cells into their room, which they must fill: what is not written is anything."""
-    for name, cells in room.items():
-        column = table[name]
-        if len(column) != len(cells) or (column.null_count and cells.dtype == np.int64):
-            msg = f"{entry.path} has changed while it was read: somebody has written it; try again"
-            raise CacheUnavailable(msg)
-        if cells.dtype == np.object_:
-            cells[:] = decimals(column)
-            continue
-        at = 0
-        for chunk in column.chunks:
-            cells[at : at + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
-            at += len(chunk)
+def _put(column: Any, cells: npt.NDArray[Any], entry: CacheEntry) -> None:
+    """Write a file's column into an uninitialized array, which it must fill."""
+    if len(column) != len(cells) or (column.null_count and cells.dtype == np.int64):
+        msg = f"{entry.path} has changed while it was read: somebody has written it; try again"
+        raise CacheUnavailable(msg)
+    if cells.dtype == np.object_:
+        cells[:] = decimals(column)
+        return
+    at = 0
+    for chunk in column.chunks:
+        cells[at : at + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        at += len(chunk)

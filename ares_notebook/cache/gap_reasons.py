@@ -1,8 +1,8 @@
-"""How a file stands, and why rows are missing: the words, and what they are drawn from."""
+"""The states of a file, and the reasons why rows are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.model.evidence import (
@@ -45,7 +45,7 @@ FAILED = "failed"
 QUIET = "quiet"
 
 REASONS = {
-    NOT_DOWNLOADED: "nobody has asked the exchange for it yet, or the file was deleted",
+    NOT_DOWNLOADED: "it was not requested yet, or the file was deleted",
     NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
     BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
     AFTER_DELISTING: "the symbol does not trade any more",
@@ -59,32 +59,16 @@ REASONS = {
 }
 """Every reason that a gap can have, and what it means."""
 
-EXPLAINED = (
-    CONFIRMED,
-    BEFORE_LISTING,
-    AFTER_DELISTING,
-    BETWEEN_LISTINGS,
-    QUIET,
-)
+_PROVEN = (CONFIRMED, BEFORE_LISTING, AFTER_DELISTING, BETWEEN_LISTINGS)
+EXPLAINED = (*_PROVEN, QUIET)
 """The reasons of gaps that are proven; all others are open."""
 
-STATES = (
-    COMPLETE,
-    CONFIRMED,
-    BEFORE_LISTING,
-    AFTER_DELISTING,
-    BETWEEN_LISTINGS,
-    UNCONFIRMED,
-    NOT_DOWNLOADED,
-    NOT_PUBLISHED,
-    FAILED,
-    CORRUPT,
-)
+STATES = (COMPLETE, *_PROVEN, UNCONFIRMED, NOT_DOWNLOADED, NOT_PUBLISHED, FAILED, CORRUPT)
 """Every state that a file can have, from the best to the worst."""
 
 
 def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
-    """Why rows are still missing that no proof explains."""
+    """The reason of a gap that no proof explains, a note, and the time of the answer."""
     if entry.problem is not None:
         return CORRUPT, f"{entry.problem}; the next download puts it into quarantine", ""
     trouble = entry.trouble
@@ -93,30 +77,25 @@ def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
         reason = trouble.reason if trouble.reason in REASONS else FAILED
         return reason, "; ".join(filter(None, (altered, trouble.words))), trouble.at
     if altered:
-        return (
-            CORRUPT,
-            f"{altered}; the next download puts it into quarantine, and a true one here",
-            "",
-        )
+        note = f"{altered}; the next download puts it into quarantine, and a true one here"
+        return CORRUPT, note, ""
+    if entry.on_disk is None and entry.recorded_rows:
+        note = f"the file is gone; its receipt tells of {entry.recorded_rows:,} rows"
+        return NOT_DOWNLOADED, note, ""
     answer = unconfirmed_by(entry, gap)
-    if answer is not None and not (entry.on_disk is None and entry.noted_rows):
+    if answer is not None:
         return UNCONFIRMED, evidence_of(answer.evidence).says, answer.at
-    gone = f"the file is gone; its receipt tells of {entry.noted_rows:,} rows"
-    return NOT_DOWNLOADED, gone if entry.on_disk is None and entry.noted_rows else "", ""
+    return NOT_DOWNLOADED, "", ""
 
 
 def unconfirmed_by(entry: CacheEntry, gap: Gap) -> Absence | None:
-    """The answer about a gap that is no proof; None where nobody was asked."""
-    heard = (each for each in entry.absences if not each.is_proof and meets(gap, each))
-    return next(heard, None)
+    """The answer about a gap that is no proof; None without one."""
+    answers = (each for each in entry.absences if not each.is_proof and meets(gap, each))
+    return next(answers, None)
 
 
 def state_of(entry: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap], now_ms: int) -> str:
-    """
-    How a file stands, in one of `STATES`.
-
-    What is still open tells first, then what the exchange does not have.
-    """
+    """The state of a file, one of `STATES`: its worst open gap, else the proven reason."""
     past = [gap for gap in left if gap.start_ms < now_ms]
     if entry.is_untrue or past:
         reasons = {why_open(entry, gap)[0] for gap in past or gaps[:1]}
@@ -125,14 +104,12 @@ def state_of(entry: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap], now_ms
         return NOT_PUBLISHED
     if entry.facts.rows and not entry.missing(gaps):
         return COMPLETE
-    answers = set(_answers(entry, gaps))
-    return answers.pop() if len(answers) == 1 else CONFIRMED
-
-
-def _answers(entry: CacheEntry, gaps: Iterable[Gap]) -> Iterator[str]:
-    """What is proven of the rows that are missing for certain."""
-    for gap in gaps:
-        if gap.rows is None and entry.facts.rows:
-            continue
-        proofs = (each for each in entry.absences if each.is_proof and meets(gap, each))
-        yield from (evidence_of(each.evidence).reason for each in proofs)
+    proven = {
+        evidence_of(each.evidence).reason
+        for gap in gaps
+        # Without a count, no row of a file with rows is certainly missing.
+        if gap.rows is not None or not entry.facts.rows
+        for each in entry.absences
+        if each.is_proof and meets(gap, each)
+    }
+    return proven.pop() if len(proven) == 1 else CONFIRMED

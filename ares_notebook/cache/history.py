@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec.json import Decoder
 from msgspec.structs import asdict as struct_as_dict
 
 from ares_notebook.cache.disk import cannot_access
@@ -25,52 +26,47 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "Run", "RunOutcome", "download_history", "load_runs", "note_run", "sources_of"]
 
-_FILE_COLUMNS = [
-    "at",
-    "dataset",
-    "symbol",
-    "interval",
-    "file",
-    "start",
-    "end",
-    "road",
-    "url",
-    "sha256",
-]
+_LOGGER = logging.getLogger("DataDownloader")
+_COLUMNS = ["at", "dataset", "symbol", "interval", "file", "start", "end", "road", "url", "sha256"]
+_COUNTS = ("files", "rows", "bytes_received", "requests", "retries", "rate_limited", "failures")
+_DECODER = Decoder(dict[str, Any])
+Ending = Literal["done", "incomplete", "failed", "cancelled", "below threshold", "differs"]
 
 
 def download_history(
     symbol: str | None = None, interval: str | None = None, *, settings: Settings | None = None
 ) -> pd.DataFrame:
     """
-    What came when, and by which road: a row a source of a file, oldest first.
+    List when the rows of each file were downloaded and from where, oldest first.
 
-    Reads the disk only. It is what the receipts of today's files tell: a file that
-    was replaced whole tells of its replacement, one without a receipt of nothing.
+    Reads the receipts of the present files: of a file that was replaced only the replacement is
+    listed, and a file without a receipt is not listed.
 
     Parameters
     ----------
     symbol : str, optional
-        Only this symbol. Defaults to all that are there.
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        Only k-lines of this interval, with trades and funding.
     settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``at, dataset, symbol, interval, file, start, end, road, url, sha256``.
-        ``at`` is when it came, ``start`` and ``end`` the period of the file, all aware
-        UTC; ``road`` is ``monthly archive``, ``daily archive``, ``rest``, ``legacy``
-        (the original downloader wrote it) or ``salvaged`` (what was good in a damaged file);
-        ``sha256`` is that of the archive, missing for the other roads.
+        One row for each source of a file, with the columns ``at, dataset, symbol, interval,
+        file, start, end, road, url, sha256``. ``at`` is the time of the download, ``start`` and
+        ``end`` the period of the file, all aware UTC; ``road`` is ``monthly archive``, ``daily
+        archive``, ``rest``, ``legacy`` (the original downloader wrote it) or ``salvaged`` (the
+        readable rows of a damaged file); ``sha256`` is that of the archive, missing for other
+        sources.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     BadArgument
-        If *symbol* or *interval* cannot be one.
+        If *symbol* or *interval* is invalid.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -87,16 +83,12 @@ def download_history(
     """
     store = Store(settings or Settings())
     entries = (store.entry(file) for file in cached_files(store, symbol, interval))
-    # A stable sort: what came at one moment stays in order of the files.
+    # A stable sort: sources of one time stay in order of the files.
     return sources_of(entries).sort_values("at", kind="stable", ignore_index=True)
 
 
 def sources_of(entries: Iterable[CacheEntry]) -> pd.DataFrame:
     """The sources of some files, in their order, as `download_history` returns them."""
-    import pandas as pd  # noqa: PLC0415 - the store alone does without it
-
-    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - as above
-
     rows = [
         {
             "dataset": entry.file.dataset.name,
@@ -110,121 +102,114 @@ def sources_of(entries: Iterable[CacheEntry]) -> pd.DataFrame:
         for entry in entries
         for source in entry.sources
     ]
-    table = pd.DataFrame(rows, columns=_FILE_COLUMNS)
-    # Somebody may have edited a receipt: a moment that is none becomes NaT.
-    table["at"] = pd.to_datetime(table["at"], utc=True, format="ISO8601", errors="coerce")
-    stamps = dict.fromkeys(("at", "start", "end"), "datetime64[us, UTC]")
-    return CacheTable(table.astype(stamps))
+    return _table(rows, _COLUMNS, "us")
 
 
-_LOGGER = logging.getLogger("DataDownloader")
-Ending = Literal["done", "incomplete", "failed", "cancelled", "below threshold", "differs"]
+def _table(rows: list[dict[str, Any]], names: list[str], unit: Literal["ms", "us"]) -> pd.DataFrame:
+    """Rows as a table with times in UTC; times and counts that cannot be read become missing."""
+    import pandas as pd  # noqa: PLC0415 - runs are recorded without it
+
+    table = pd.DataFrame(rows, columns=names)
+    for name in ("at", "start", "end"):
+        times = pd.to_datetime(table[name], utc=True, format="ISO8601", errors="coerce")
+        table[name] = times.dt.as_unit(unit)
+    return table
 
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """What became of a run, as its report counts it."""
+    """The outcome of a run, as its report counts it."""
 
-    # ``done``; ``incomplete``: nothing failed, but the exchange has not been heard of all;
-    # ``failed``; ``cancelled``; of a validation ``below threshold``, of an audit ``differs``.
+    # ``incomplete``: nothing failed, but rows are unconfirmed; ``below threshold`` of a
+    # validation, ``differs`` of an audit.
     ending: Ending
-    # How many it was about.
     files: int = 0
-    # Files that failed, or differ; of a validation thresholds that were missed.
+    # Files that failed or differ; of a validation, missed thresholds.
     failures: int = 0
-    # The first of them, in words.
+    # The first of them.
     error: str = ""
-    # Rows that were looked at, where none is written.
+    # Rows that were read, if none is written.
     rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A line of the history."""
+    """A line of the run history."""
 
     # When it began, aware UTC.
     at: datetime
     # The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
     # ``prune``.
     what: str
-    # Of what; several with commas between, of many symbols the first and how many more; empty for
-    # all that is there.
+    # Several are separated by commas, of many symbols the first ones are named; empty for all.
     symbol: str = ""
     interval: str = ""
     datasets: str = ""
-    # The window that was asked for, half-open.
+    # The requested window, half-open.
     start: datetime | None = None
     end: datetime | None = None
-    # As in `Outcome`.
+    # As in `RunOutcome`.
     ending: Ending = "done"
     files: int = 0
-    # New in the cache; of a validation rows looked at.
+    # New in the cache; of a validation, rows read.
     rows: int = 0
     # Tries are counted; *rate_limited* are answers 429 and 418.
     bytes_received: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
-    # How long it took.
     seconds: float = 0.0
     failures: int = 0
     error: str = ""
 
 
-_RUN_COLUMNS = [field.name for field in fields(Run)]
-_MOMENTS = ("at", "start", "end")
-_COUNTS = ("files", "rows", "bytes_received", "requests", "retries", "rate_limited", "failures")
-
-
 def note_run(folder: Path, run: Run) -> None:
     """
-    Add a line to the history of a cache that is there; one that cannot be written is no failure.
+    Add a line to the run history of an existing cache; a failure to write is only logged.
 
     Several processes may do so at once: a line is one write at the end of the file.
     """
-    # os.path, since a folder that may not be looked into must not raise here.
+    # os.path, since a folder without permission must not raise here.
     if not os.path.isdir(folder / ".ares"):  # noqa: PTH112 - as said
-        # A cache that could not be begun has no history.
         return
-    line = json.dumps(asdict(run), default=_moment, ensure_ascii=False) + "\n"
+    line = json.dumps(asdict(run), default=_time_text, ensure_ascii=False) + "\n"
     path = folder / ".ares" / "runs.jsonl"
     try:
         with path.open("ab+", buffering=0) as stream:
             if stream.tell() and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n":
-                # A machine that lost power in the middle of a line must not spoil this one.
+                # The last line was cut short by a power failure and must not spoil this one.
                 line = "\n" + line
             data = line.encode()
             if stream.write(data) < len(data):
-                # A disk that is full takes a part, and says nothing.
+                # A full disk takes a part of it and raises nothing.
                 _LOGGER.warning("the run is not in the history: no space left to write %s", path)
     except OSError as error:
         _LOGGER.warning("the run is not in the history: %s", cannot_access(path, error))
 
 
-def _moment(value: object) -> str:
+def _time_text(value: object) -> str:
     return value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else str(value)
 
 
 def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     """
-    What was done with the cache: a row a run, oldest first.
+    List the runs on the cache, oldest first.
 
-    Reads the disk only. Downloads, repairs, audits, validations (all but a bare
-    `validate_cache`, which only looks) and prunings are runs, whether they were started in
-    a cell, a script, the panel or the shell; those that had nothing to do and those that
-    failed or were cancelled as well. A run that was killed leaves no line.
+    Downloads, repairs, audits, validations (all but a plain `validate_cache`, which changes
+    nothing) and prunings are runs, whether started in a cell, a script, the panel or the shell;
+    so are those that had nothing to do, failed or were cancelled. A killed run leaves no line.
 
     Parameters
     ----------
     settings : Settings, optional
-        Its ``cache_dir`` says of which cache.
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``at, what, symbol, interval, datasets, start, end, ending, files, rows,
-        bytes_received, requests, retries, rate_limited, seconds, failures, error``. Times
-        are aware UTC, *at* is when it began; ``ending`` is ``done``, ``incomplete``,
+        One row for each run, with the columns ``at, what, symbol, interval, datasets, start,
+        end, ending, files, rows, bytes_received, requests, retries, rate_limited, seconds,
+        failures, error``. Times are aware UTC, ``at`` is the start of the run; ``ending`` is ``done``, ``incomplete``,
         ``failed``, ``cancelled``, ``below threshold`` or ``differs``; ``rate_limited``
         counts answers 429 and 418.
 
@@ -249,7 +234,7 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     path = (settings or Settings()).cache_dir / ".ares" / "runs.jsonl"
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
-            return _table(list(_lines(stream, path)))
+            runs = list(_lines(stream, path))
     except FileNotFoundError:
         msg = (
             f"there is no run history in {path.parent.parent}; a download begins it, "
@@ -258,34 +243,23 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
         raise NeverDownloaded(msg) from None
     except OSError as error:
         raise cannot_access(path, error) from error
+    import pandas as pd  # noqa: PLC0415 - runs are recorded without it
+
+    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - as above
+
+    table = _table(runs, [field.name for field in fields(Run)], "ms")
+    for name in (*_COUNTS, "seconds"):
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        table[name] = numbers if name == "seconds" else numbers.astype("Int64")
+    return CacheTable(table.sort_values("at", kind="stable", ignore_index=True))
 
 
-def _lines(stream: Iterable[str], path: Path) -> Iterable[dict[str, object]]:
-    """The lines that are whole; one that is not is told, and costs no other."""
+def _lines(stream: Iterable[str], path: Path) -> Iterable[dict[str, Any]]:
+    """The readable lines; others are logged and left out."""
     for number, text in enumerate(stream, start=1):
         if not text.strip():
             continue
         try:
-            line = json.loads(text)
-            if not isinstance(line, dict):
-                raise ValueError(text)  # noqa: TRY301, TRY004 - told of below, as any other wrong line
+            yield _DECODER.decode(text)
         except (ValueError, RecursionError):
             _LOGGER.warning("%s, line %d is no run, and is left out", path, number)
-            continue
-        yield line
-
-
-def _table(lines: list[dict[str, object]]) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - those who only note runs do without it
-
-    from ares_notebook.cache.table import CacheTable  # noqa: PLC0415 - as above
-
-    table = pd.DataFrame(lines, columns=_RUN_COLUMNS)
-    for name in _MOMENTS:
-        moments = pd.to_datetime(table[name], utc=True, format="ISO8601", errors="coerce")
-        table[name] = moments.astype("datetime64[ms, UTC]")
-    for name in (*_COUNTS, "seconds"):
-        table[name] = pd.to_numeric(table[name], errors="coerce")
-    # Somebody may have edited a line: a count that is none becomes NA.
-    table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
-    return CacheTable(table.sort_values("at", kind="stable", ignore_index=True))

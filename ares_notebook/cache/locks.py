@@ -1,4 +1,4 @@
-"""One writer a file, over all processes of a machine."""
+"""File locks: one process at a time changes a cache file."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _POLL_SECONDS = 0.1
 @asynccontextmanager
 async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     """
-    Hold the lock of *file*, waiting for whoever has it, for ``operation_timeout_seconds`` at most.
+    Hold the lock of *file*, waiting for it for ``operation_timeout_seconds`` at most.
 
-    The operating system drops the lock of a process that dies. Temporary files that the other left
-    belong to nobody then, and are removed.
+    The operating system releases the lock of a process that dies. The temporary files that it left
+    are then removed.
     """
     path = store.lock_path(file)
     lock = _lock(path)
-    waiting, began = False, time.monotonic()
+    is_waiting, began = False, time.monotonic()
     try:
         while not _acquired(lock):
-            if not waiting:
+            if not is_waiting:
                 _LOGGER.info("another process is at work on %s; waiting for it", file.name)
-                waiting = True
+                is_waiting = True
             if time.monotonic() - began > store.patience_seconds:
                 msg = (
                     f"another process has been at work on {file.name} for over "
@@ -52,11 +52,10 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
     except OSError as error:
         raise cannot_access(path, error) from error
     try:
-        # Another may have held it before we asked, and be done by now.
-        store.look_again(file)
-        if waiting:
-            for part in store.parts(file):
-                _remove(part)
+        # Another process may have changed the file before we had the lock.
+        store.refresh_file(file)
+        for part in store.parts(file) if is_waiting else ():
+            _remove(part)
         yield
     finally:
         lock.release()
@@ -64,7 +63,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Hold the lock at *path*, if nobody else does; waits for nobody."""
+    """Hold the lock at *path* without waiting; yields whether it was free."""
     lock = _lock(path)
     try:
         is_ours = _acquired(lock)
@@ -78,7 +77,7 @@ def held(path: Path) -> Iterator[bool]:
 
 
 def sweep(store: Store) -> None:
-    """Remove temporary files that a killed process left; those of a living one are locked."""
+    """Remove temporary files that a killed process left; those of a running one are locked."""
     for part in store.parts():
         name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
         try:
@@ -86,23 +85,19 @@ def sweep(store: Store) -> None:
                 if is_ours:
                     _remove(part)
         except CacheError as error:
-            _tell_that_it_stays(error)
+            _LOGGER.warning("a temporary file stays: %s", error)
 
 
 def _remove(part: Path) -> None:
     try:
         part.unlink(missing_ok=True)
     except OSError as error:
-        _tell_that_it_stays(cannot_access(part, error))
-
-
-def _tell_that_it_stays(error: CacheError) -> None:
-    # Another user may have left it; it takes room, and stands in nobody's way.
-    _LOGGER.warning("a temporary file stays: %s", error)
+        # It may be another user's; it only takes space.
+        _LOGGER.warning("a temporary file stays: %s", cannot_access(part, error))
 
 
 def _lock(path: Path) -> FileLock:
-    # Taken in one task and given back in another thread's context: not thread-local.
+    # Acquired in one task and released in the context of another thread: not thread-local.
     return FileLock(path, thread_local=False)
 
 

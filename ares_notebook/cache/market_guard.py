@@ -1,4 +1,4 @@
-"""Which market filled a cache: real candles and made-up ones must never mix."""
+"""Which market filled a cache: real data and demo data must never be mixed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, P
     if known is None:
         files = list(files)
         is_noted = bool(files) and _note_of(folder).exists()
-        # Another may have written it since.
+        # Another process may have written it since.
         known = market_of(folder) if is_noted else _market_of_old(files)
         if is_noted and known is None:
             msg = (
@@ -38,37 +38,33 @@ def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, P
 
 def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
     """
-    Note in ``.ares/origin.json`` that *market* fills *folder*, with the first file that it gets.
+    Write the market of *folder* to ``.ares/origin.json``, just before its first file is committed.
 
-    Not before: a wrong address, from which nothing came, must not bind the folder.
+    Not earlier: a wrong address that delivers nothing must not bind the folder.
     """
     refuse_another(folder, market, files)
-    if market_of(folder) is None:
-        from filelock import FileLock  # noqa: PLC0415 - once a cache
+    if market_of(folder) is not None:
+        return
+    from filelock import FileLock  # noqa: PLC0415 - once for each cache
 
-        with FileLock(folder / ".ares" / "locks" / "origin.lock", thread_local=False):
-            if market_of(folder) is None:
-                _note(folder, market)
-        # Another may have been first; now there is a note, and no file needs to be looked at.
-        refuse_another(folder, market, ())
-
-
-def _note(folder: Path, market: str) -> None:
-    """Write the note, whole, and onto the disk before the first file is."""
     note = _note_of(folder)
-    # Always of one name, since nobody sweeps here: what a killed process left is written over.
+    # Always the same name, since it is not swept: what a killed process left is overwritten.
     part = note.with_name(f".{note.name}{PART_SUFFIX}")
-    try:
-        part.write_text(json.dumps({"market": market}) + "\n", encoding="utf-8")
-        flush_to_disk(part)
-        part.replace(note)
-    finally:
-        part.unlink(missing_ok=True)
-    flush_to_disk(note.parent)
+    with FileLock(folder / ".ares" / "locks" / "origin.lock", thread_local=False):
+        if market_of(folder) is None:
+            try:
+                part.write_text(json.dumps({"market": market}) + "\n", encoding="utf-8")
+                flush_to_disk(part)
+                part.replace(note)
+            finally:
+                part.unlink(missing_ok=True)
+            flush_to_disk(note.parent)
+    # Another process may have been first; now there is a note, and no file has to be read.
+    refuse_another(folder, market, ())
 
 
 def market_of(folder: Path) -> str | None:
-    """The market that filled *folder*; None where no note says so."""
+    """The market that filled *folder*; None without a readable note."""
     note = _note_of(folder)
     try:
         market = json.loads(note.read_text(encoding="utf-8"))["market"]
@@ -84,7 +80,7 @@ def _note_of(folder: Path) -> Path:
 
 
 def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
-    """The original downloader knew only Binance, so a folder of nothing but its files is Binance's."""
+    """Binance if all files are of the original downloader, which knew no other market."""
     found = None
     for file, path in files:
         # Slow to import, and few folders lack the note.
@@ -93,6 +89,6 @@ def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
         if is_ours(path, file.dataset):
             return None
         if path.stat().st_size:
-            # An empty file is nobody's.
+            # An empty file proves nothing.
             found = "binance"
     return found

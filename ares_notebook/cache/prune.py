@@ -1,33 +1,195 @@
-"""Keep a cache small: delete what is old, and what does not fit; look first."""
+"""Delete old files, and the oldest of those that exceed a size."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
+from typing import TYPE_CHECKING, Literal
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
 from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
-from ares_notebook.cache.retention import Found, Limits, PruneItem, PruneReport, Trace, decided
-from ares_notebook.cache.spans import meant, never
+from ares_notebook.cache.spans import meant, nothing_cached
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import BadArgument, CacheError, NeverDownloaded
+from ares_notebook.errors import AresError, BadArgument, CacheError
+from ares_notebook.formatting import block, line, many, size_in_words, table
 from ares_notebook.model.files import CacheFile, Series
-from ares_notebook.model.time import to_ms
+from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings, bytes_of
 
-__all__ = ["prune_cache"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PruneCandidate", "PruneItem", "PruneReport", "mark_deletions", "prune_cache"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-_DAY = timedelta(days=1)
+_MOST_LINES = 12
+_HINT = "Pass dry_run=False (in the shell --yes) to do it."
+
+
+@dataclass(frozen=True, slots=True)
+class PruneItem:
+    """One file of a `PruneReport`."""
+
+    # Its name, relative to the cache folder.
+    file: str
+    # A cache file, a quarantined file with its note, or the receipt of a period without a file.
+    what: Literal["file", "quarantined", "receipt"]
+    # Size on disk; 0 for a receipt.
+    bytes: int
+    action: Literal["delete", "keep"] = "keep"
+    # Why it is deleted, or kept although it should be deleted; empty if it is just kept.
+    reason: str = ""
+    # Why it could not be deleted.
+    error: AresError | None = None
+
+    def kept(self, why: str, error: AresError | None = None) -> PruneItem:
+        """The same item, kept after all."""
+        return replace(self, action="keep", reason=why, error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """
+    What `prune_cache` has deleted, or would delete, and what is kept.
+
+    True if nothing failed. Sizes are bytes on disk.
+
+    Parameters
+    ----------
+    items : tuple of PruneItem
+        All selected files in the order of deletion: quarantined files first, then the oldest.
+    dry_run : bool
+        Whether nothing was deleted.
+
+    Examples
+    --------
+    >>> old = PruneItem("klines_BTCUSDT_1h_2020-01.csv", "file", 44_000, "delete", "it is old")
+    >>> new = PruneItem("klines_BTCUSDT_1h_2025-01.csv", "file", 50_000)
+    >>> report = PruneReport((old, new))
+    >>> report.files, report.bytes_freed, report.bytes_left, bool(report)
+    (1, 44000, 50000, True)
+    """
+
+    items: tuple[PruneItem, ...] = ()
+    dry_run: bool = True
+
+    def __bool__(self) -> bool:
+        return not self.failed
+
+    @property
+    def gone(self) -> tuple[PruneItem, ...]:
+        """The items that were or would be deleted."""
+        return tuple(each for each in self.items if each.action == "delete")
+
+    @property
+    def stayed(self) -> tuple[PruneItem, ...]:
+        """The items that are kept."""
+        return tuple(each for each in self.items if each.action == "keep")
+
+    @property
+    def failed(self) -> tuple[PruneItem, ...]:
+        """The items that could not be deleted."""
+        return tuple(each for each in self.items if each.error is not None)
+
+    @property
+    def files(self) -> int:
+        """Number of deleted files, with quarantined ones and without receipts."""
+        return _file_count(self.gone)
+
+    @property
+    def bytes_freed(self) -> int:
+        """Bytes of the deleted items."""
+        return sum(each.bytes for each in self.gone)
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes of the kept items."""
+        return sum(each.bytes for each in self.stayed)
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        The items as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``file, what, bytes, action, reason, error``.
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and few ask for it
+
+        columns = ["file", "what", "bytes", "action", "reason", "error"]
+        rows = [
+            (each.file, each.what, each.bytes, each.action, each.reason, str(each.error or ""))
+            for each in self.items
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        lines = [f"  {each.file}  {_words(each)}" for each in self._listed[:_MOST_LINES]]
+        return "\n".join([self._headline(), *lines, *[f"  {each}" for each in self._omitted()]])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        rows = [
+            (each.file, size_in_words(each.bytes), each.action, _why(each))
+            for each in self._listed[:_MOST_LINES]
+        ]
+        names = ("file", "size", "action", "reason")
+        listed = table(names, rows, numbers=("size",)) if rows else ""
+        return block(self._headline(), listed, *map(line, self._omitted()))
+
+    @property
+    def _listed(self) -> list[PruneItem]:
+        """The items worth a line: failures first, none that are just kept."""
+        odd = [each for each in self.stayed if each.reason]
+        return [*sorted(odd, key=lambda each: each.error is None), *self.gone]
+
+    def _omitted(self) -> list[str]:
+        more = len(self._listed) - _MOST_LINES
+        return [f"… and {more} more; see report.to_frame()"] if more > 0 else []
+
+    def _headline(self) -> str:
+        state = f"{len(self.failed)} FAILED: " if self.failed else ""
+        left = _file_count(self.stayed)
+        words = (
+            f"{state}{self._deleted_in_words()}; "
+            f"{many(left, 'file')}, {size_in_words(self.bytes_left)} stay{'s' if left == 1 else ''}."
+        )
+        return f"{words} {_HINT}" if self.dry_run and self.gone else words
+
+    def _deleted_in_words(self) -> str:
+        if not self.gone:
+            return "nothing to delete" if self else "nothing deleted"
+        receipts = len(self.gone) - self.files
+        parts = [many(self.files, "file")] if self.files else []
+        parts += [f"{many(receipts, 'receipt')} of periods without a file"] if receipts else []
+        done = "would delete" if self.dry_run else "deleted"
+        return f"{done} {' and '.join(parts)}, {size_in_words(self.bytes_freed)}"
+
+
+def _file_count(items: Iterable[PruneItem]) -> int:
+    return sum(each.what != "receipt" for each in items)
+
+
+def _words(item: PruneItem) -> str:
+    size = f"{size_in_words(item.bytes)}  " if item.what != "receipt" else ""
+    return f"{size}{'kept: ' if item.action == 'keep' else ''}{_why(item)}"
+
+
+def _why(item: PruneItem) -> str:
+    return item.reason if item.error is None else str(item.error)
 
 
 def prune_cache(
@@ -40,50 +202,48 @@ def prune_cache(
     settings: Settings | None = None,
 ) -> PruneReport:
     """
-    Delete what is older than *keep*, then the oldest of what does not fit *max_bytes*.
+    Delete what is older than *keep*, then the oldest of what exceeds *max_bytes*.
 
-    By default only says what would go. Touches the disk only; a later download
-    fetches again what went, where its lookback asks for it. With a file goes its
-    receipt, and what the exchange confirmed as absent in it; receipts of empty
-    periods age like files. What somebody is at work on, or has written since it was
-    looked at, stays, and the report says so; nothing younger goes instead.
+    By default it only lists what would be deleted. No network is used; a later download fetches
+    a deleted file again if its lookback covers it. A file is deleted together with its receipt
+    and the confirmed absences in it; receipts of empty periods age like files. A file that
+    another process holds, or that has changed since it was listed, is kept and reported; nothing
+    younger is deleted in its stead.
 
     Parameters
     ----------
     symbol : str, optional
-        Only this symbol. Defaults to all that are there.
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding, as in `coverage`.
+        Only k-lines of this interval, with trades and funding, as in `coverage`.
     keep : float or timedelta, optional
-        A file goes whose period ended so long ago, or longer; a number counts days,
-        ``float("inf")`` keeps all. Damaged files in the quarantine go so long after they
-        were put aside. Where *max_bytes* is not given either, both are those of the
-        settings, ``keep_days`` and ``max_cache_bytes``.
+        Delete a file whose period ended this long ago or longer; a number counts days, and
+        ``float("inf")`` keeps all. The age of a quarantined file counts from its quarantine.
+        If neither *keep* nor *max_bytes* is given, ``keep_days`` and ``max_cache_bytes`` of
+        the settings apply.
     max_bytes : int or str, optional
-        How large the rest may be: bytes on disk, or text such as ``"20 GB"``. Damaged
-        files go first, then those whose period ended first. It is the size of what
-        *symbol* and *interval* mean, without them that of all cache files and the
-        quarantine; receipts, locks and the run history are not counted. Defaults to
-        ``settings.max_cache_bytes``.
+        Size limit of what is kept: bytes on disk, or text such as ``"20 GB"``. Quarantined
+        files are deleted first, then those whose period ended first. Counted are the selected
+        cache files and quarantined files; receipts, locks and the run history are not.
     dry_run : bool
-        False deletes, and leaves a line in the run history. True (the default) deletes
-        nothing, and returns what would be done. Whether
-        somebody is at work on a file is only seen when it is to go.
+        False deletes, and adds a line to the run history. True (the default) deletes nothing
+        and returns what would be deleted. Whether another process holds a file is only
+        checked when the file is deleted.
     settings : Settings, optional
+        The cache folder and the default limits. Defaults to the environment's.
 
     Returns
     -------
     PruneReport
-        What went or would go, and why; what stays. True when nothing failed: a file
-        that cannot be deleted is told of there, and stops none of the others.
+        What was or would be deleted and why, and what is kept. True if nothing failed; a file
+        that cannot be deleted is reported and does not stop the others.
 
     Raises
     ------
     BadArgument
-        If neither *keep* nor *max_bytes* is given, here or in the settings, or a value
-        cannot be meant.
+        If no limit is given, here or in the settings, or an argument is invalid.
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     CacheUnavailable
         If the folder cannot be read.
 
@@ -104,64 +264,65 @@ def prune_cache(
       klines_BTCUSDT_1d_2025-01.csv  4.9 KB  it is among the oldest, and 10.0 KB are kept
     """
     chosen = settings or Settings()
-    limits = _limits(keep, max_bytes, chosen)
+    keep_days, most_bytes = _limits(keep, max_bytes, chosen)
     if not isinstance(dry_run, bool):
         msg = f"dry_run={dry_run!r} is neither True nor False"
         raise BadArgument(msg)
     store = Store(chosen)
-    found = list(_found(store, meant(symbol, interval)))
-    if not found:
-        raise NeverDownloaded(never(store, symbol, interval))
+    candidates = list(_candidates(store, symbol, interval))
+    if not candidates:
+        raise nothing_cached(store, symbol, interval)
     began = datetime.now(UTC)
-    row = decided(found, began, limits)
+    marked = mark_deletions(candidates, began, keep_days, most_bytes)
     if dry_run:
-        return PruneReport(tuple(each.item for each in row), dry_run)
+        return PruneReport(tuple(each.item for each in marked), dry_run)
     items: list[PruneItem] = []
     run = Run(began, "prune", (symbol or "").upper(), interval or "", ending="cancelled")
     try:
-        for each in row:
+        for each in marked:
             check_cancelled()
-            items.append(_deleted(store, each) if each.goes else each.item)
+            items.append(_delete(store, each) if each.item.action == "delete" else each.item)
         run = replace(run, ending="done")
     finally:
-        # What was deleted before a stop is on record too.
-        _note(store.folder, run, items)
+        # A cancelled run has deleted files too.
+        _record(store.folder, run, items)
     return PruneReport(tuple(items), dry_run)
 
 
-def _note(folder: Path, run: Run, items: Sequence[PruneItem]) -> None:
-    """Write the line of the run history."""
+def _record(folder: Path, run: Run, items: Sequence[PruneItem]) -> None:
+    """Add the run to the run history."""
     report = PruneReport(tuple(items), dry_run=False)
-    ending = "failed" if report.failed and run.ending == "done" else run.ending
-    told = replace(
+    finished = replace(
         run,
-        ending=ending,
+        ending="failed" if report.failed and run.ending == "done" else run.ending,
         files=report.files,
         seconds=round((datetime.now(UTC) - run.at).total_seconds(), 3),
         failures=len(report.failed),
         error="".join(f"{each.file}: {each.error}" for each in report.failed[:1]),
     )
-    note_run(folder, told)
+    note_run(folder, finished)
 
 
-def _limits(keep: float | timedelta | None, size: int | str | None, settings: Settings) -> Limits:
-    # Who names one limit means that one: the other of the settings must not delete beside it.
-    is_said = keep is not None or size is not None
-    given = keep if is_said else settings.keep_days
-    days = None if given is None else _in_days(given)
-    wanted = size if is_said else settings.max_cache_bytes
-    if days is None and wanted is None:
+def _limits(
+    keep: float | timedelta | None, size: int | str | None, settings: Settings
+) -> tuple[float | None, int | None]:
+    """The age limit in days and the size limit in bytes."""
+    # An explicit limit is the only one: the other one of the settings must not delete more.
+    if keep is None and size is None:
+        keep, size = settings.keep_days, settings.max_cache_bytes
+    if keep is None and size is None:
         msg = (
             "what is to stay? Pass keep=30 (days) or max_bytes='20 GB', on the command line "
             "--keep-days or --max-bytes, or set ARES_KEEP_DAYS or ARES_MAX_CACHE_BYTES"
         )
         raise BadArgument(msg)
-    return Limits(days, None if wanted is None else bytes_of(wanted, "max_bytes"))
+    days = None if keep is None else _in_days(keep)
+    return days, None if size is None else bytes_of(size, "max_bytes")
 
 
 def _in_days(keep: float | timedelta) -> float:
     if isinstance(keep, timedelta):
-        days = keep / _DAY
+        days = keep / timedelta(days=1)
     elif isinstance(keep, Real) and not isinstance(keep, bool):
         days = float(keep)
     else:
@@ -173,73 +334,148 @@ def _in_days(keep: float | timedelta) -> float:
     return days
 
 
-def _found(store: Store, is_meant: Callable[[Series], bool]) -> Iterator[Found]:
-    """All that may be deleted of what is meant."""
+@dataclass(frozen=True, slots=True)
+class PruneCandidate:
+    """A cache file, quarantined file or lone receipt, with the paths that belong to it."""
+
+    file: CacheFile
+    item: PruneItem
+    # From when its age counts: the end of its period, or its quarantine.
+    old_since_ms: int
+    # All paths that it may consist of, in the order of deletion.
+    paths: tuple[Path, ...] = ()
+    # Size and modification time of those that exist, by which a change is detected.
+    states: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+
+def mark_deletions(
+    candidates: Iterable[PruneCandidate],
+    now: datetime,
+    keep_days: float | None = None,
+    max_bytes: int | None = None,
+) -> list[PruneCandidate]:
+    """The candidates in the order of deletion, each item with its action and reason."""
+    ordered = sorted(candidates, key=_deletion_order)
+    reasons: dict[str, str] = {}
+    if keep_days is not None:
+        limit_ms = to_ms(now) - keep_days * DAY_MS
+        kept = "1 day is" if keep_days == 1 else f"{keep_days:,g} days are"
+        old = (each for each in ordered if each.old_since_ms <= limit_ms)
+        reasons = {each.item.file: f"{_since(each)}, and {kept} kept" for each in old}
+    if max_bytes is not None:
+        reasons |= _exceeding(
+            [each for each in ordered if each.item.file not in reasons], max_bytes
+        )
+    reasons = _lone_receipts(ordered, reasons) | reasons
+    return [
+        replace(each, item=replace(each.item, action="delete", reason=reasons[each.item.file]))
+        if each.item.file in reasons
+        else each
+        for each in ordered
+    ]
+
+
+def _deletion_order(candidate: PruneCandidate) -> tuple[bool, int, int, str]:
+    """Quarantined files, then the oldest; of one age the largest, so that the fewest go."""
+    item = candidate.item
+    return item.what != "quarantined", candidate.old_since_ms, -item.bytes, item.file
+
+
+def _since(candidate: PruneCandidate) -> str:
+    event = "it was quarantined" if candidate.item.what == "quarantined" else "its period ended"
+    return f"{event} on {utc(candidate.old_since_ms):%Y-%m-%d}"
+
+
+def _exceeding(candidates: Sequence[PruneCandidate], max_bytes: int) -> dict[str, str]:
+    """The first ones that have to be deleted for the rest to fit, with the reason."""
+    kept_bytes = sum(each.item.bytes for each in candidates)
+    reasons = {}
+    for item in (each.item for each in candidates if each.item.what != "receipt"):
+        if kept_bytes <= max_bytes:
+            break
+        rank = "it is damaged" if item.what == "quarantined" else "it is among the oldest"
+        reasons[item.file] = f"{rank}, and {size_in_words(max_bytes)} are kept"
+        kept_bytes -= item.bytes
+    return reasons
+
+
+def _lone_receipts(candidates: Sequence[PruneCandidate], reasons: dict[str, str]) -> dict[str, str]:
+    """
+    Receipts of empty periods before a deleted file.
+
+    If one stayed, the series would begin with it and have a gap after it.
+    """
+    ends: dict[Series, int] = {}
+    for each in candidates:
+        if each.item.what == "file" and each.item.file in reasons:
+            ends[each.file.series] = max(each.old_since_ms, ends.get(each.file.series, 0))
+    return {
+        each.item.file: "its series begins after it now"
+        for each in candidates
+        if each.item.what == "receipt" and each.old_since_ms <= ends.get(each.file.series, 0)
+    }
+
+
+def _candidates(store: Store, symbol: str | None, interval: str | None) -> Iterator[PruneCandidate]:
+    is_meant = meant(symbol, interval)
     try:
         for file in filter(lambda each: is_meant(each.series), store.files()):
-            paths = _paths(store, file)
-            if traces := _traces(paths):
-                size = sum(each.size for each in traces if each.path != paths[0])
-                is_lone = [each.path for each in traces] == [paths[0]]
+            # The receipt first: a file without one is measured anew, but rows that only a receipt
+            # lists are an error. The compressed form before the plain one, which wins where both
+            # exist. So a process killed in between leaves nothing wrong.
+            plain = store.folder / file.name
+            receipt = store.receipt_path(file)
+            paths: tuple[Path, ...] = (receipt, plain.with_name(f"{plain.name}.zst"), plain)
+            if states := _states(paths):
+                size = sum(states[path][0] for path in states if path != receipt)
+                is_lone = list(states) == [receipt]
                 item = PruneItem(file.name, "receipt" if is_lone else "file", size)
-                yield Found(file, item, file.period.end_ms, paths, traces)
-        for aside in quarantined(quarantine_of(store.folder)):
-            if is_meant(aside.file.series):
-                paths = (aside.note, aside.path)
-                traces = _traces(paths)
-                name = aside.path.relative_to(store.folder).as_posix()
-                item = PruneItem(name, "quarantined", sum(each.size for each in traces))
-                yield Found(aside.file, item, to_ms(aside.at), paths, traces)
+                yield PruneCandidate(file, item, file.end_ms, paths, states)
+        for each in quarantined(quarantine_of(store.folder)):
+            if is_meant(each.file.series):
+                paths = (each.note, each.path)
+                states = _states(paths)
+                name = each.path.relative_to(store.folder).as_posix()
+                item = PruneItem(name, "quarantined", sum(size for size, _ in states.values()))
+                yield PruneCandidate(each.file, item, to_ms(each.at), paths, states)
     except OSError as error:
         raise cannot_access(store.folder, error) from error
 
 
-def _paths(store: Store, file: CacheFile) -> tuple[Path, ...]:
-    """
-    All that a cache file may consist of, in the order in which it is deleted.
-
-    The receipt first: a file without one is measured anew, but rows that only a receipt
-    tells of are an error. The compressed form before the plain one, which is believed
-    where both are there. So whoever kills us in between leaves nothing wrong.
-    """
-    plain = store.folder / file.name
-    return store.receipt_path(file), plain.with_name(f"{plain.name}.zst"), plain
-
-
-def _traces(paths: tuple[Path, ...]) -> tuple[Trace, ...]:
-    """How those of the paths look now that are files."""
-    seen = []
+def _states(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Size and modification time of those paths that are files."""
+    states = {}
     for path in paths:
         try:
             status = path.stat()
         except FileNotFoundError:
             continue
         if S_ISREG(status.st_mode):
-            seen.append(Trace(path, status.st_size, status.st_mtime_ns))
-    return tuple(seen)
+            states[path] = (status.st_size, status.st_mtime_ns)
+    return states
 
 
-def _deleted(store: Store, found: Found) -> PruneItem:
-    """Delete it, if it is still what was looked at and nobody is at work on it; say what became of it."""
-    item = found.item
+def _delete(store: Store, candidate: PruneCandidate) -> PruneItem:
+    """Delete it unless it has changed or another process holds its lock; return the outcome."""
+    item = candidate.item
     try:
-        with held(store.lock_path(found.file)) as is_ours:
+        with held(store.lock_path(candidate.file)) as is_ours:
             if not is_ours:
-                return item.kept("somebody is at work on it")
-            now = _traces(found.paths)
-            if now and now != found.traces:
+                return item.kept("another process is at work on it")
+            states = _states(candidate.paths)
+            if states and states != candidate.states:
                 return item.kept("it has been changed since it was looked at")
-            # Another pruning may have been first: then it is gone, as it should be.
-            if now:
-                _unlink([each.path for each in now])
+            # Another pruning may have deleted it already.
+            if states:
+                _unlink(list(states))
     except CacheError as error:
         return item.kept(item.reason, error)
     _LOGGER.info("%s deleted: %s", item.file, item.reason)
     return item
 
 
-def _unlink(paths: list[Path]) -> None:
-    """Delete in this order; where one cannot be deleted, the first (the receipt) stays too."""
+def _unlink(paths: Sequence[Path]) -> None:
+    """Delete in this order; if one cannot be deleted, the first (the receipt) stays too."""
     first, *others = paths
     aside = first.with_name(f".{first.name}.{os.getpid()}{PART_SUFFIX}")
     try:

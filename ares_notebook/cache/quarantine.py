@@ -1,63 +1,155 @@
-"""Damaged files: moved aside with a note, found again, and what is good in them read out."""
+"""Damaged and altered files: detected by their bytes, quarantined with a note, salvaged."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
+from msgspec.structs import replace
 
-from ares_notebook.cache.disk import flush_to_disk, put_text
-from ares_notebook.cache.reader import read_legacy
-from ares_notebook.errors import CorruptFile
+from ares_notebook.cache.disk import cannot_access, file_sha256, flush_to_disk, put_text
+from ares_notebook.cache.entry import CacheEntry, Source
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheError, CorruptFile
+from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
-from ares_notebook.model.rows import Table, empty_rows, in_scale
 
-__all__ = ["Quarantined", "quarantine", "quarantine_of", "quarantined", "salvage"]
+if TYPE_CHECKING:
+    from ares_notebook.model.rows import Table
 
-# A colon is no part of a file name on Windows.
+__all__ = [
+    "Quarantined",
+    "quarantine",
+    "quarantine_copy",
+    "quarantine_entry",
+    "quarantine_of",
+    "quarantined",
+    "salvage",
+    "verified",
+]
+
+_LOGGER = logging.getLogger("DataDownloader")
+# A colon is not allowed in a file name on Windows.
 _STAMP = "%Y%m%dT%H%M%S%f"
+
+
+def verified(store: Store, entry: CacheEntry) -> CacheEntry:
+    """
+    The entry after its bytes were compared with its receipt.
+
+    A change that left size and time as they were is found only here. The file then counts as
+    altered, and the next download replaces it.
+    """
+    receipt = store.receipt(entry.file)
+    if entry.path is None or receipt is None or not entry.is_remembered:
+        # If size and time do not match, the bytes have just been read.
+        return entry
+    try:
+        if file_sha256(entry.path) == receipt.sha256:
+            return entry
+    except FileNotFoundError:
+        store.refresh_file(entry.file)
+        return replace(store.entry(entry.file), neighbours=entry.neighbours)
+    except OSError as error:
+        raise cannot_access(entry.path, error) from error
+    _LOGGER.warning(
+        "%s is not what its receipt says, although size and time are; the next download of its "
+        "period replaces it",
+        entry.file.name,
+    )
+    try:
+        # Without a time the receipt matches no file until its bytes are read.
+        store.write_receipt(replace(receipt, mtime_ns=None))
+    except CacheError as error:
+        _LOGGER.warning("that could not be recorded, so others may still trust it: %s", error)
+    return replace(store.entry(entry.file), neighbours=entry.neighbours, is_altered=True)
+
+
+def quarantine_copy(store: Store, entry: CacheEntry) -> None:
+    """Copy an altered file to the quarantine before a new version replaces it."""
+    if entry.path is None:
+        return
+    why = f"the bytes of {entry.path} are not those of its receipt"
+    try:
+        copy = quarantine(quarantine_of(store.folder), entry.path, why, keep=True)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_access(entry.path, error) from error
+    _LOGGER.warning("%s; a copy of it is in %s", why, copy)
+
+
+def quarantine_entry(store: Store, entry: CacheEntry) -> None:
+    """
+    Move a damaged file to the quarantine; its salvaged rows stay until a whole file replaces them.
+
+    Of a file in a period that is proven to have no rows, nothing stays.
+    """
+    from ares_notebook.model.rows import lines_of  # noqa: PLC0415 - few files are damaged
+
+    if entry.path is None:
+        return
+    why = entry.problem or f"{entry.path} lies where there is no row, as its receipt says"
+    rows = salvage(entry.path, entry.file)
+    try:
+        moved = quarantine(quarantine_of(store.folder), entry.path, why)
+    except OSError as error:
+        raise cannot_access(entry.path, error) from error
+    _LOGGER.warning("%s; it is in %s now", why, moved)
+    store.set_path(entry.file, None)
+    if entry.problem is None:
+        store.update_receipt(replace(entry, on_disk=None, facts=Facts()), final=True)
+        return
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.writer(entry.file) as writer:
+        writer.write_lines(lines_of(entry.file.dataset, rows))
+        store.commit(
+            writer,
+            sources=(Source("salvaged", moved.name, at),),
+            absences=entry.absences,
+            final=False,
+            ended_ms=entry.recorded_end_ms,
+        )
+    words = f"{entry.problem}; it is in {moved.relative_to(store.folder)}"
+    store.record_failure(entry.file, Trouble("corrupt, quarantined", words, at))
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A damaged file in the quarantine."""
 
-    # Where it is; its note lies beside it.
     path: Path
-    # The file that it was.
+    # The cache file that it was.
     file: CacheFile
-    # When it was put aside, aware UTC.
+    # When it was quarantined, aware UTC.
     at: datetime
 
     @property
     def note(self) -> Path:
-        """What says why."""
+        """The file that states the reason."""
         return _note_of(self.path)
 
 
 def quarantine_of(folder: Path) -> Path:
-    """Where the damaged files of the cache in *folder* are."""
+    """The quarantine of the cache in *folder*."""
     return folder / ".ares" / "quarantine"
 
 
-def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Path:
-    """
-    Move a damaged file out of the cache, with a note beside it that says why.
-
-    One that *stays* is copied, and is in its place until another takes it.
-    """
+def quarantine(folder: Path, path: Path, why: str, *, keep: bool = False) -> Path:
+    """Move a damaged file to the quarantine *folder*, or copy it (*keep*), with a note of why."""
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     target = folder / f"{path.name}.{now:{_STAMP}}"
     note = {"file": path.name, "why": why, "at": now.isoformat(timespec="seconds")}
     put_text(_note_of(target), json.dumps(note, indent=1) + "\n")
-    if stays:
+    if keep:
         shutil.copy2(path, target)
         flush_to_disk(target)
     else:
@@ -67,9 +159,7 @@ def quarantine(folder: Path, path: Path, why: str, *, stays: bool = False) -> Pa
 
 
 def quarantined(folder: Path) -> Iterator[Quarantined]:
-    """
-    The damaged files in a quarantine, in order of their names; what has another name is not ours.
-    """
+    """The files in a quarantine, ordered by name; files with foreign names are left out."""
     try:
         # listdir, not iterdir: a note and its file are one.
         names = {name.removesuffix(".json") for name in os.listdir(folder)}  # noqa: PTH208
@@ -93,22 +183,23 @@ def _note_of(path: Path) -> Path:
 
 def salvage(path: Path, file: CacheFile) -> Table:
     """
-    What is good in a damaged file: its readable rows that lie in its period, ascending, each once.
+    The readable rows of a damaged file that lie in its period, ascending, each key once.
 
-    Good as far as the rows themselves tell: they are for use until a whole file replaces them, not
-    instead of one. Read as a whole.
+    They are used until a whole file replaces them. The file is read as a whole.
     """
+    # Slow to import, and few files are damaged.
+    from ares_notebook.cache.reader import read_legacy  # noqa: PLC0415
+    from ares_notebook.model.rows import between, empty_rows, in_scale  # noqa: PLC0415
+
+    nothing = empty_rows(file.dataset)
     if path.name.endswith(".zst"):
         # What follows a broken block of compression cannot be found again.
-        return empty_rows(file.dataset)
+        return nothing
     try:
         rows = read_legacy(path, file.dataset)
     except CorruptFile:
-        return empty_rows(file.dataset)
+        return nothing
     if any(rows[column.name].null_count for column in file.dataset.columns):
-        # An old file is measured as it is; a mixture of both is nobody's.
-        return empty_rows(file.dataset)
-    start_us, end_us = file.period.start_ms * 1000, file.period.end_ms * 1000
-    stamps = rows["timestamp"]
-    inside = pc.and_(pc.greater_equal(stamps, start_us), pc.less(stamps, end_us))
-    return in_scale(file.dataset, rows.filter(inside))
+        # An old file is measured as it is, and its rows cannot be mixed with others.
+        return nothing
+    return in_scale(file.dataset, between(rows, file.start_ms, file.end_ms))

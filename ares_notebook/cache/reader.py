@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError, CorruptFile
 from ares_notebook.model.datasets import Dataset
-from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.lines import UNUSUAL_NUMBER, plain_pattern_of
 from ares_notebook.model.measure import Measure
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_last_line",
-    "ends_with_line",
+    "csv_options",
     "examined",
     "is_compressed",
     "is_ours",
@@ -42,13 +41,15 @@ __all__ = [
     "unreadable",
 ]
 
-# As Python prints floats. What pandas takes for a number is more: inf, blanks around, a sign before.
+_LOGGER = logging.getLogger("DataDownloader")
+_BLOCK_BYTES = 4 << 20
+# As Python prints floats. pandas accepts more: inf, blanks around, a sign before.
 _NUMBER = r"-?[0-9]+(?:\.[0-9]*)?(?:e[-+][0-9]{1,3})?"
 _INTEGER = r"-?[0-9]{1,18}"
 
 
 def read_legacy(path: Path, dataset: Dataset) -> Table:
-    """Read an old cache file as a whole: sorted, each key once, unreadable lines left out."""
+    """Read a file of the original downloader: sorted, each key once, without unreadable lines."""
     frame = _text_frame(path, dataset)
     frame["timestamp"] = _stamps(frame["timestamp"])
     columns = [each for each in dataset.columns if each.name in frame and each.kind != "time"]
@@ -57,43 +58,36 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
         if column.kind == "flag":
             good &= frame[column.name].isin(["True", "False"])
         else:
-            shape = _INTEGER if column.kind == "integer" else _NUMBER
-            good &= frame[column.name].str.fullmatch(shape)
+            pattern = _INTEGER if column.kind == "integer" else _NUMBER
+            good &= frame[column.name].str.fullmatch(pattern)
     frame = frame[good]
     for column in columns:
         if column.kind == "integer":
             frame[column.name] = frame[column.name].astype("int64")
     order = "agg_trade_id" if dataset.key == "id" else "timestamp"
-    # A funding event is known by its hour: it is stamped some milliseconds late.
+    # The key of a funding event is its hour: it is stamped some milliseconds late.
     key = frame[order].dt.floor("h") if dataset.key == "event_time" else frame[order]
-    # The last of doubled rows was written last, so it is the better formed.
+    # Of duplicates the last was written last, so it is the better formed.
     frame = frame[~key.duplicated(keep="last")].sort_values(order, kind="stable")
     return _as_table(frame, dataset)
 
 
-def ends_with_line(path: Path) -> bool:
-    """Whether the file's last line is whole."""
-    with path.open("rb") as stream:
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) == b"\n"
-
-
 def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
-    """The cells of all lines that have as many of them as the header."""
+    """The cells of all lines with as many cells as the header."""
     import pandas as pd  # noqa: PLC0415 - only old files need it: its import is slow
 
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise cannot_access(path, error) from error
-    # What follows the last line end is a line cut short, or nothing.
+    # After the last line end is a line cut short, or nothing.
     header, *lines = lines[:-1] or [b""]
     names = header.decode("utf-8", "replace").rstrip("\r").split(",")
     missing = [name for name in dataset.original_names if name not in names]
     if missing or len(set(names)) < len(names):
-        raise CorruptFile(
-            _unknown(path, f"no column {missing[0]!r}" if missing else "a doubled one")
-        )
+        reason = f"no column {missing[0]!r}" if missing else "a doubled one"
+        msg = f"{path} is neither a cache file of ours nor an old one ({reason}); download its period again"
+        raise CorruptFile(msg)
     cells = [line.rstrip(b"\r").split(b",") for line in lines]
     good = [row for row in cells if len(row) == len(names)]
     columns = {
@@ -103,7 +97,7 @@ def _text_frame(path: Path, dataset: Dataset) -> pd.DataFrame:
 
 
 def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:
-    """Moments in UTC; NaT where the text is none."""
+    """Times in UTC; NaT where the text is no time."""
     import pandas as pd  # noqa: PLC0415 - see above
 
     epoch = pd.to_numeric(text, errors="coerce")
@@ -114,31 +108,15 @@ def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:
 
 
 def _as_table(frame: pd.DataFrame, dataset: Dataset) -> Table:
+    frame["timestamp"] = frame["timestamp"].dt.as_unit("us").astype("int64")
     schema = schema_of(dataset)
-    columns = []
-    for each in schema:
-        if each.name == "timestamp":
-            values = frame["timestamp"].dt.as_unit("us").astype("int64")
-        elif each.name in frame:
-            values = frame[each.name]
-        else:
-            columns.append(pa.nulls(len(frame), each.type))
-            continue
-        columns.append(pa.array(values, type=each.type, from_pandas=True))
+    columns = [
+        pa.array(frame[each.name], type=each.type, from_pandas=True)
+        if each.name in frame
+        else pa.nulls(len(frame), each.type)
+        for each in schema
+    ]
     return pa.table(columns, schema=schema)
-
-
-def _unknown(path: Path, reason: str) -> str:
-    return f"{path} is neither a cache file of ours nor an old one ({reason}); download its period again"
-
-
-_BLOCK_BYTES = 4 << 20
-_COLUMN_TYPES = {
-    "time": pa.timestamp("us"),
-    "number": pa.string(),
-    "integer": pa.int64(),
-    "flag": pa.string(),
-}
 
 
 def open_text(path: Path) -> Any:
@@ -152,12 +130,12 @@ def open_text(path: Path) -> Any:
 
 def is_compressed(path: Path) -> bool:
     """Whether the file's name says that it is compressed."""
-    # The name of a part ends in its own way.
+    # The name of a temporary file has another suffix.
     return ".csv.zst" in path.name
 
 
 def is_ours(path: Path, dataset: Dataset) -> bool:
-    """Whether the file begins with the header that we write; the original downloader's do not."""
+    """Whether the file begins with our header; files of the original downloader do not."""
     header = header_of(dataset)
     try:
         with open_text(path) as stream:
@@ -165,30 +143,32 @@ def is_ours(path: Path, dataset: Dataset) -> bool:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise cannot_access(path, error) from error
-        # Broken compression shows only when it is read.
+        # Broken compression raises only here.
         return False
 
 
 def read_rows(path: Path, file: CacheFile) -> Iterator[Table]:
     """
-    Read a cache file block by block: ours as it is, an old one as the original downloader meant it.
+    Read a cache file block by block, in bounded memory.
 
-    Memory stays bounded for our own files, whatever their size; an old one, which may be out of
-    order, is read as a whole.
+    A file of the original downloader, which may be out of order, is read as a whole.
     """
     if not is_ours(path, file.dataset):
         if is_compressed(path):
             # The original downloader compressed nothing.
-            raise unreadable(path, ValueError("no text of ours in it"))
+            raise unreadable(path, "no text of ours in it")
         yield read_legacy(path, file.dataset)
         return
     check_last_line(path)
     try:
+        schema = schema_of(file.dataset)
+        types = {each.name: each.type for each in schema} | {"timestamp": pa.timestamp("us")}
+        options = csv_options(types, file.dataset.column_names, _BLOCK_BYTES)
         with open_text(path) as stream:
             last_key = -1
-            for batch in _reader(stream, file.dataset):
+            for batch in arrow_csv.open_csv(stream, **options):
                 check_cancelled()
-                table = _as_rows(file.dataset, pa.Table.from_batches([batch]))
+                table = pa.Table.from_batches([batch]).cast(schema)
                 last_key = last_in_order(path, keys_of(file.dataset, table), last_key)
                 yield table
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
@@ -200,49 +180,49 @@ def last_in_order(path: Path, keys: npt.NDArray[np.int64], before: int) -> int:
     if not len(keys):
         return before
     if keys[0] <= before or not bool(np.all(np.diff(keys) > 0)):
-        raise unreadable(path, ValueError("its rows are doubled or out of order"))
+        raise unreadable(path, "its rows are doubled or out of order")
     return int(keys[-1])
 
 
 def check_last_line(path: Path) -> None:
     """Refuse a file that ends inside a line: a number cut short is still a number."""
-    # Compression notices by itself.
-    if not is_compressed(path) and not ends_with_line(path):
-        raise unreadable(path, ValueError("it ends inside a line"))
+    if is_compressed(path):
+        # Decompression detects that.
+        return
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        if stream.read(1) != b"\n":
+            raise unreadable(path, "it ends inside a line")
 
 
-def _reader(stream: Any, dataset: Dataset) -> Any:
-    return arrow_csv.open_csv(
-        stream,
-        read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-        parse_options=arrow_csv.ParseOptions(quote_char=False),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types={each.name: _COLUMN_TYPES[each.kind] for each in dataset.columns},
-            include_columns=list(dataset.column_names),
-            strings_can_be_null=False,
+def csv_options(
+    types: dict[str, Any], names: Iterable[str], block_bytes: int, *, check_utf8: bool = True
+) -> dict[str, Any]:
+    """The options with which PyArrow reads the columns *names* of our files."""
+    return {
+        "read_options": arrow_csv.ReadOptions(block_size=block_bytes, use_threads=False),
+        "parse_options": arrow_csv.ParseOptions(quote_char=False),
+        "convert_options": arrow_csv.ConvertOptions(
+            column_types=types,
+            include_columns=list(names),
             null_values=[],
+            true_values=["True"],
+            false_values=["False"],
+            check_utf8=check_utf8,
         ),
-    )
+    }
 
 
-def _as_rows(dataset: Dataset, table: Table) -> Table:
-    stamps = pc.cast(table["timestamp"], pa.int64())
-    return table.set_column(0, "timestamp", stamps).cast(schema_of(dataset))
-
-
-def unreadable(path: Path, error: Exception) -> CorruptFile | CacheError:
-    """Our error for an *error* of reading: the text's, or the disk's, which says nothing of the text."""
+def unreadable(path: Path, error: Exception | str) -> CorruptFile | CacheError:
+    """Our error for a file that cannot be read: the disk's fault, or that of its text."""
     if isinstance(error, OSError) and error.errno:
         return cannot_access(path, error)
     reason = str(error).splitlines()[0]
     return CorruptFile(f"{path} is not a whole cache file ({reason}); download its period again")
 
 
-_LOGGER = logging.getLogger("DataDownloader")
-
-
 def examined(file: CacheFile, path: Path) -> CacheEntry:
-    """Nobody vouches for the file: all that its rows can tell is looked at."""
+    """The entry of a file without a matching receipt, from its bytes alone."""
     measure, scale = Measure(file), Scale(file.dataset)
     try:
         legacy = not is_ours(path, file.dataset)
@@ -255,59 +235,56 @@ def examined(file: CacheFile, path: Path) -> CacheEntry:
         _LOGGER.info("%s", error)
         return CacheEntry(file, str(path), problem=str(error))
     facts = measure.facts()
-    if not legacy and not _within(file, facts):
+    ends_ms = [each for each in (facts.first_ms, facts.last_ms) if each is not None]
+    if not legacy and not all(file.start_ms <= each < file.end_ms for each in ends_ms):
         return CacheEntry(file, str(path), problem=f"{path} holds rows of another period")
     return CacheEntry(file, str(path), facts, legacy=legacy)
 
 
 def _as_we_write(path: Path, file: CacheFile) -> Iterator[Table]:
     """
-    The rows of a file with our header, if its text is what we would write for them.
+    The rows of a file with our header; raises if its text is not what we would write for them.
 
-    Where another hand wrote, the rows that are read may be ours and the bytes are not
-    (a blank line, other digits of a stamp), and who vouches for a file does so for its bytes.
+    Another program may have written the same rows in other bytes (a blank line, other digits of a
+    stamp), and a receipt is of bytes.
     """
     with open_text(path) as stream:
         stream.read(len(header_of(file.dataset)))
         for table in read_rows(path, file):
             _check_cells(path, file, table)
             text = text_of(file.dataset, table) if table.num_rows else b""
-            _compare(path, stream, text)
+            try:
+                found = stream.read(len(text))
+            except OSError as error:
+                raise unreadable(path, error) from error
+            if memoryview(found) != memoryview(text):
+                raise unreadable(path, "its text is not as we write these rows")
             yield table
         if stream.read(1):
-            raise unreadable(path, ValueError("there is more in it than its rows"))
-
-
-def _compare(path: Path, stream: Any, text: Any) -> None:
-    try:
-        there = stream.read(len(text))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if memoryview(there) != memoryview(text):
-        raise unreadable(path, ValueError("its text is not as we write these rows"))
+            raise unreadable(path, "there is more in it than its rows")
 
 
 def _check_cells(path: Path, file: CacheFile, table: Table) -> None:
-    """Refuse cells that read as text whatever they are, and are none of the exchange's."""
+    """Refuse cells that the exchange does not write."""
     for column in file.dataset.columns:
+        cells = table[column.name]
         if column.kind == "flag":
-            sound = pc.is_in(table[column.name], pa.array(["True", "False"]))
+            is_valid = pc.is_in(cells, pa.array(["True", "False"]))
         elif column.kind == "number":
-            cells = table[column.name]
-            grammar = pc.match_substring_regex(cells, f"^(?:{plain_pattern_of(column)})$")
-            sound = pc.and_not(grammar, pc.match_substring_regex(cells, UNUSUAL_NUMBER))
+            is_number = pc.match_substring_regex(cells, f"^(?:{plain_pattern_of(column)})$")
+            is_valid = pc.and_not(is_number, pc.match_substring_regex(cells, UNUSUAL_NUMBER))
         elif column.kind == "integer":
-            sound = pc.greater_equal(table[column.name], -1 if column.signed else 0)
+            is_valid = pc.greater_equal(cells, -1 if column.signed else 0)
         else:
             continue
-        if pc.all(sound).as_py() is False:
-            stamp = utc(int(stamps_ms(table)[pc.index(sound, value=False).as_py()]))
+        if pc.all(is_valid).as_py() is False:
+            stamp = utc(int(stamps_ms(table)[pc.index(is_valid, value=False).as_py()]))
             reason = f"the {column.name} of {stamp:%Y-%m-%d %H:%M:%S} is none as we write them"
-            raise unreadable(path, ValueError(reason))
+            raise unreadable(path, reason)
 
 
 def _check_line_ends(path: Path, file: CacheFile) -> None:
-    """Refuse a file of ours that went through an editor: the original downloader's have other headers."""
+    """Refuse a file of ours that an editor has saved with other line ends."""
     header = header_of(file.dataset)
     with path.open("rb") as stream:
         if stream.read(len(header) + 1) == header[:-1] + b"\r\n":
@@ -325,10 +302,3 @@ def _check_scale(path: Path, table: Table, scale: Scale) -> None:
         stamp = utc(int(stamps_ms(table)[at]))
         msg = f"{path} holds a price of another scale at {stamp:%Y-%m-%d %H:%M:%S}, as of another symbol"
         raise CorruptFile(msg)
-
-
-def _within(file: CacheFile, facts: Facts) -> bool:
-    """Whether all rows are of the period that the name says."""
-    if facts.first_ms is None or facts.last_ms is None:
-        return True
-    return file.period.start_ms <= facts.first_ms and facts.last_ms < file.period.end_ms

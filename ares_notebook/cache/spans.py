@@ -1,10 +1,12 @@
-"""Which span of time is asked for, and which parts of it are missing."""
+"""Select cached files and windows of time, and find the missing parts of a window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
@@ -14,24 +16,27 @@ from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
 
 __all__ = [
+    "Moment",
     "Span",
     "Spans",
+    "by_series",
     "cached_files",
     "common_spans",
     "meant",
     "missing_spans",
-    "never",
+    "nothing_cached",
     "series_span",
     "spans",
 ]
 
 Moment = datetime | date | str | None
+Spans = list[tuple[datetime, datetime]]
 _ALMOST_A_MS = timedelta(microseconds=999)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A window of one series, and the files that it needs, there or not."""
+    """A window of one series, and the files that it needs, cached or not."""
 
     series: Series
     # Half-open.
@@ -44,7 +49,7 @@ class Span:
 def cached_files(
     store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
 ) -> list[CacheFile]:
-    """The files that are there, or of which something is known, as far as they are meant."""
+    """The selected files that are on disk or have a receipt; raises if there is none."""
     first, last = _window(start, end)
     is_meant = meant(symbol, interval)
     files = [
@@ -55,15 +60,20 @@ def cached_files(
         and (first is None or first < file.period.end)
     ]
     if not files:
-        raise NeverDownloaded(never(store, symbol, interval))
+        raise nothing_cached(store, symbol, interval)
     return files
+
+
+def by_series(files: Iterable[CacheFile]) -> Iterable[tuple[Series, list[CacheFile]]]:
+    """The series of some files, ordered by name, each with its files."""
+    return ((series, list(group)) for series, group in groupby(files, key=attrgetter("series")))
 
 
 def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
     """
-    Whether a series is one of those that a *symbol* and an *interval* mean; None means all.
+    Whether a series is selected by a *symbol* and an *interval*; None selects all.
 
-    Trades and funding have no interval, and belong to any.
+    Trades and funding have no interval and are selected by any.
     """
     only = None if symbol is None else validate_symbol(symbol)
     grid = None if interval is None else validate_interval(interval)
@@ -77,20 +87,17 @@ def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
 def spans(
     store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
 ) -> list[Span]:
-    """For each series of the cache its window, with the files that lack between two others."""
+    """The window of each cached series, with the files that are missing inside it."""
     first, last = _window(start, end)
-    by_series: dict[Series, list[CacheFile]] = {}
-    for file in cached_files(store, symbol, interval):
-        by_series.setdefault(file.series, []).append(file)
     found = []
-    for series, files in by_series.items():
+    for series, files in by_series(cached_files(store, symbol, interval)):
         begin = first or files[0].period.start
         stop = last if end is not None else min(last, files[-1].period.end)
         if begin < stop:
             wanted = tuple(files_between(series, begin, stop))
             found.append(Span(series, to_ms(begin), to_ms(stop), wanted))
     if not found:
-        raise NeverDownloaded(never(store, symbol, interval))
+        raise nothing_cached(store, symbol, interval)
     return found
 
 
@@ -99,21 +106,22 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
     first, last = _window(start, end)
     files = [file for file in store.files(series.symbol) if file.series == series]
     if not files:
-        raise NeverDownloaded(never(store, series.symbol, series.interval))
-    begin = to_ms(first or files[0].period.start)
-    # Rounded up: what is finer than a millisecond is cut by whoever reads the rows.
-    stop = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
-    if begin >= stop:
-        raise NeverDownloaded(never(store, series.symbol, series.interval))
-    return Span(series, begin, stop, tuple(files_between(series, utc(begin), utc(stop))))
+        raise nothing_cached(store, series.symbol, series.interval)
+    start_ms = to_ms(first or files[0].period.start)
+    # Rounded up: `load_klines` cuts the rows to the microsecond.
+    end_ms = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
+    if start_ms >= end_ms:
+        raise nothing_cached(store, series.symbol, series.interval)
+    wanted = files_between(series, utc(start_ms), utc(end_ms))
+    return Span(series, start_ms, end_ms, tuple(wanted))
 
 
 def _rows_end_ms(entry: CacheEntry) -> int:
-    """Where a file ends by itself: a running period has no end yet but its last row's."""
+    """Where the rows of a file end; those of a running period end with the last row."""
     if entry.problem is not None:
         raise CorruptFile(entry.problem)
     if entry.final or entry.facts.last_ms is None:
-        return entry.file.period.end_ms
+        return entry.file.end_ms
     return entry.asked_end_ms
 
 
@@ -126,53 +134,44 @@ def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
     return first, last
 
 
-def never(store: Store, symbol: str | None, interval: str | None) -> str:
-    """Why there is nothing to tell of, for people: no folder, no cache, or not this symbol."""
+def nothing_cached(store: Store, symbol: str | None, interval: str | None) -> NeverDownloaded:
+    """The error that says what is missing: the folder, all files, or this selection."""
     if not store.folder.is_dir():
-        return f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
-    if not store.files():
-        return f"{store.folder} holds no cache file; download something first, or name another cache_dir"
-    name = symbol.strip().upper() if symbol else None
-    what = " ".join(filter(None, (name, interval))) or "market data"
-    advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
-    return f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"
-
-
-Spans = list[tuple[datetime, datetime]]
+        msg = f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
+    elif not store.files():
+        msg = f"{store.folder} holds no cache file; download something first, or name another cache_dir"
+    else:
+        name = symbol.strip().upper() if symbol else None
+        what = " ".join(filter(None, (name, interval))) or "market data"
+        advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
+        msg = f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"
+    return NeverDownloaded(msg)
 
 
 def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Spans:
     """Where in ``[start_ms, end_ms)`` rows are missing that are not proven absent."""
-    spans: list[tuple[int, int]] = []
-    for entry in entries:
-        for gap in entry.unexplained(end_ms):
-            span = (max(gap.start_ms, start_ms), min(gap.end_ms, end_ms))
-            if span[0] < span[1]:
-                spans.append(span)
-    return [(utc(start), utc(end)) for start, end in _joined(spans)]
+    merged: list[tuple[int, int]] = []
+    for gap in (gap for entry in entries for gap in entry.unexplained(end_ms)):
+        first_ms, last_ms = max(gap.start_ms, start_ms), min(gap.end_ms, end_ms)
+        if first_ms >= last_ms:
+            continue
+        if merged and first_ms <= merged[-1][1]:
+            first_ms, before_ms = merged.pop()
+            last_ms = max(last_ms, before_ms)
+        merged.append((first_ms, last_ms))
+    return [(utc(first_ms), utc(last_ms)) for first_ms, last_ms in merged]
 
 
 def common_spans(one: Spans, other: Spans) -> Spans:
     """What lies in a span of both, each in order of time."""
     both: Spans = []
-    rest = iter(other)
-    here = next(rest, None)
-    for start, end in one:
-        while here is not None and here[1] <= start:
-            here = next(rest, None)
-        while here is not None and here[0] < end:
-            both.append((max(start, here[0]), min(end, here[1])))
-            if here[1] > end:
-                break
-            here = next(rest, None)
-    return both
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+    at, other_at = 0, 0
+    while at < len(one) and other_at < len(other):
+        (start, end), (other_start, other_end) = one[at], other[other_at]
+        if max(start, other_start) < min(end, other_end):
+            both.append((max(start, other_start), min(end, other_end)))
+        if end < other_end:
+            at += 1
         else:
-            joined.append((start, end))
-    return joined
+            other_at += 1
+    return both

@@ -27,13 +27,15 @@ from ares_notebook.model.time import next_open_ms
 
 __all__ = ["FileWriter", "Patch", "spliced"]
 
+_HOUR_MS = 3_600_000
+
 
 class FileWriter:
     """
-    A temporary sibling of a cache file, to be put in its place when it is whole.
+    A new version of a cache file in a temporary file, to be renamed into place when it is whole.
 
-    A context manager: what was not moved away when it closes is removed. Rows must come in
-    ascending order of their key, each once.
+    A context manager that removes the temporary file unless it was renamed. Rows must be written
+    in ascending order of their keys, each once.
     """
 
     def __init__(
@@ -48,8 +50,7 @@ class FileWriter:
         self.columns = list(columns or file.dataset.column_names)
         self.compressed = compressed
         suffix = ".zst" if compressed else ""
-        # Named, not mkstemp: that makes files of mode 0600, which the rename
-        # would hand on to the cache.
+        # Not mkstemp: it makes files of mode 0600, which the rename would keep.
         name = f".{file.name}{suffix}.{secrets.token_hex(4)}{PART_SUFFIX}"
         self.path = folder / name
         self._digest = hashlib.sha256()
@@ -60,11 +61,9 @@ class FileWriter:
             self._raw = self.path.open("xb")
         except OSError as error:
             raise cannot_access(self.path, error) from error
-        # What passes through our own write() is hashed, compressed or not.
+        # Our own write() hashes all bytes, compressed or not.
         self._sink: Any = self
         if compressed:
-            import pyarrow as pa  # noqa: PLC0415 - slow to import, and few compress
-
             self._sink = pa.CompressedOutputStream(pa.PythonFile(self, "w"), "zstd")
         self._sink.write((",".join(self.columns) + "\n").encode())
 
@@ -80,8 +79,7 @@ class FileWriter:
         try:
             self._raw.close()
         except OSError:
-            # The disk is full and a buffer cannot go: the part is removed anyway,
-            # and the first error is the one to hear of.
+            # The disk is full and a buffer cannot be flushed: only the first error is raised.
             if error is None:
                 raise
         finally:
@@ -94,16 +92,16 @@ class FileWriter:
 
     @property
     def told_hours(self) -> dict[int, int]:
-        """The pace of funding that the archive told with its rows; see `Measure.told_hours`."""
+        """The funding pace that the archive states with its rows; see `Measure.told_hours`."""
         return self._measure.told_hours()
 
     @property
     def sha256(self) -> str:
-        """Of the bytes on disk."""
+        """The sha256 of the bytes on disk."""
         return self._digest.hexdigest()
 
     def write_lines(self, lines: Lines) -> None:
-        """Append rows; of those of an old file only its columns."""
+        """Append rows; only in the columns of this file."""
         if not len(lines):
             return
         keys = lines.keys
@@ -114,20 +112,20 @@ class FileWriter:
         self._last_key = int(keys[-1])
         self._measure.add(keys, lines.stamps_us // 1000, lines.hours)
         is_whole = len(self.columns) == len(self.file.dataset.columns)
-        shown = lines if is_whole else lines.narrowed(len(self.columns))
+        text = (lines if is_whole else lines.narrowed(len(self.columns))).text
         try:
-            self._sink.write(shown.text)
+            self._sink.write(text)
         except OSError as error:
             raise cannot_access(self.path, error) from error
 
     def write_all(self, lines: Iterable[Lines]) -> None:
-        """Append all of *lines* and finish writing."""
+        """Append all *lines* and finish writing."""
         for each in lines:
             self.write_lines(each)
         self.close()
 
     def close(self) -> None:
-        """Finish writing; the file stays a temporary one until it is moved."""
+        """Finish writing; the file stays a temporary one until it is renamed."""
         if self._closed:
             return
         self._closed = True
@@ -138,7 +136,7 @@ class FileWriter:
         except OSError as error:
             raise cannot_access(self.path, error) from error
 
-    # What PyArrow asks of a file.
+    # What PyArrow requires of a file.
     closed = False
 
     def write(self, data: bytes) -> int:
@@ -152,87 +150,88 @@ class FileWriter:
             self._raw.flush()
 
 
-_HOUR_MS = 3_600_000
-
-
 @dataclass(frozen=True, slots=True)
 class Patch:
     """Rows fetched for a gap, in a temporary file."""
 
     gap: Gap
-    # Written to its end, and never of no rows.
-    part: FileWriter
+    # Closed, and never without rows.
+    writer: FileWriter
 
     @property
     def keys(self) -> tuple[int, int]:
         """
-        First key, and the key after the last, of what this may replace.
+        The half-open range of keys that the patch may replace.
 
-        For candles to the end of the last one: one off the grid may lie in it. An id
-        or a funding hour can only be the same row again.
+        For candles up to the end of the last one: one off the grid may lie in it. An id or a
+        funding hour can only be the same row again.
         """
-        facts = self.part.facts
+        facts, file = self.writer.facts, self.writer.file
         first_ms, last_ms = facts.first_ms or 0, facts.last_ms or 0
-        match self.part.file.dataset.key:
+        match file.dataset.key:
             case "id":
                 return facts.first_id or 0, (facts.last_id or 0) + 1
             case "open_time":
-                end_ms = next_open_ms(self.part.file.series.interval or "", last_ms)
+                end_ms = next_open_ms(file.series.interval or "", last_ms)
                 return first_ms * 1000, end_ms * 1000
             case "event_time":
                 return first_ms // _HOUR_MS, last_ms // _HOUR_MS + 1
 
+    def rows(self) -> Iterator[Table]:
+        """Its rows, block by block."""
+        return read_rows(self.writer.path, self.writer.file)
+
 
 def spliced(dataset: Dataset, base: Iterable[Table], patches: Iterable[Patch]) -> Iterator[Table]:
-    """The rows of *base* with those of *patches* in their places, ascending."""
-    waiting = sorted(patches, key=lambda patch: patch.keys)
-    # The patch that has been reached, and the rows of the base that lie in its extent.
-    reached: Patch | None = None
-    under: list[Table] = []
-    for whole in base:
-        table = whole
-        while table.num_rows:
-            if reached is not None:
-                cut = _position(dataset, table, reached.keys[1])
-                under.append(table.slice(0, cut))
-                table = table.slice(cut)
-                if not table.num_rows:
-                    break
-                yield from _laid_over(reached, under)
-                reached, under = None, []
-            cut = _position(dataset, table, waiting[0].keys[0]) if waiting else table.num_rows
+    """The rows of *base* with those of *patches* inserted, ascending."""
+    rows = _Rows(dataset, base)
+    for patch in sorted(patches, key=lambda patch: patch.keys):
+        first, end = patch.keys
+        yield from rows.before(first)
+        yield from _overlaid(patch, list(rows.before(end)))
+    yield from rows.before(None)
+
+
+class _Rows:
+    """Tables of ascending rows, taken up to one key after the other."""
+
+    def __init__(self, dataset: Dataset, tables: Iterable[Table]) -> None:
+        self._dataset = dataset
+        self._tables = iter(tables)
+        self._pending: list[Table] = []
+
+    def before(self, key: int | None) -> Iterator[Table]:
+        """Take the next rows up to *key*, or all."""
+        while (table := self._next()) is not None:
+            keys = keys_of(self._dataset, table)
+            cut = len(keys) if key is None else int(np.searchsorted(keys, key))
+            if cut < len(keys):
+                self._pending.append(table.slice(cut))
             yield table.slice(0, cut)
-            table = table.slice(cut)
-            if table.num_rows:
-                reached = waiting.pop(0)
-    if reached is not None:
-        yield from _laid_over(reached, under)
-    for patch in waiting:
-        yield from read_rows(patch.part.path, patch.part.file)
+            if self._pending:
+                return
+
+    def _next(self) -> Table | None:
+        return self._pending.pop() if self._pending else next(self._tables, None)
 
 
-def _laid_over(patch: Patch, under: list[Table]) -> Iterator[Table]:
-    """The patch, with those rows under it that none of its own replaces."""
-    below = pa.concat_tables(under)
-    if not below.num_rows or not patch.part.file.dataset.has_interval:
-        # An id or a funding hour can only be the same row again.
-        yield from read_rows(patch.part.path, patch.part.file)
+def _overlaid(patch: Patch, base: Sequence[Table]) -> Iterator[Table]:
+    """The rows of the patch, with the rows of *base* in its range that it does not replace."""
+    file = patch.writer.file
+    if not file.dataset.has_interval or not any(table.num_rows for table in base):
+        yield from patch.rows()
         return
-    # Candles off the grid (February 2018) give way to one that opens in their place,
-    # and stay where the exchange has none. They are few, and so is what lies over them.
-    above = pa.concat_tables(read_rows(patch.part.path, patch.part.file))
-    is_replaced = np.isin(_slots(patch.part.file, below), _slots(patch.part.file, above))
-    kept = below.filter(pa.array(~is_replaced))
-    yield pa.concat_tables([above, kept]).sort_by("timestamp")
+    # Candles off the grid (February 2018) are replaced by one that opens in their slot, and stay
+    # where the exchange has none. They are few, and so are the rows of the patch over them.
+    old, new = pa.concat_tables(base), pa.concat_tables(patch.rows())
+    is_replaced = np.isin(_slots(file, old), _slots(file, new))
+    kept = old.filter(pa.array(~is_replaced))
+    yield pa.concat_tables([new, kept]).sort_by("timestamp")
 
 
 def _slots(file: CacheFile, table: Table) -> npt.NDArray[np.int64]:
-    """For each candle the open time, on the grid, in whose place it stands."""
+    """The open time, on the grid, of the slot of each candle."""
     opens_us = np.asarray(file.opens(file.grid_end_ms)) * 1000
     at = np.searchsorted(opens_us, keys_of(file.dataset, table), side="right") - 1
     slots: npt.NDArray[np.int64] = opens_us[np.maximum(at, 0)]
     return slots
-
-
-def _position(dataset: Dataset, table: Table, key: int) -> int:
-    return int(np.searchsorted(keys_of(dataset, table), key))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from ares_notebook.cache.retention import PruneReport
+from ares_notebook.cache.prune import PruneReport
 from ares_notebook.cli.options import stop
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.formatting import size_in_words

@@ -107,7 +107,7 @@ def _lacks_only_rows(entry: CacheEntry) -> bool:
     """Whether the rows that an altered file lacks may make it again what its receipt tells."""
     if not entry.is_restorable:
         return False
-    return bool(replace(entry, is_altered=False).unexplained(_noted_end_ms(entry)))
+    return bool(replace(entry, is_altered=False).unexplained(_recorded_end_ms(entry)))
 
 
 # In this order: what is true first names the state.
@@ -119,7 +119,7 @@ STATES: dict[State, Callable[[CacheEntry], bool]] = {
     "salvaged": lambda entry: entry.is_salvaged,
     "unverified": _is_unverified,
     "stored": lambda entry: bool(entry.facts.rows),
-    "deleted": lambda entry: bool(entry.noted_rows),
+    "deleted": lambda entry: bool(entry.recorded_rows),
     "empty": lambda entry: bool(entry.absences),
     "absent": lambda _: True,
 }
@@ -177,7 +177,7 @@ def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", 
     restore_until_ms = None
     state = next(state for state, holds in STATES.items() if holds(entry))
     if state == "restorable":
-        entry, restore_until_ms = replace(entry, is_altered=False), _noted_end_ms(entry)
+        entry, restore_until_ms = replace(entry, is_altered=False), _recorded_end_ms(entry)
     elif state in _REPLACED and entry.end_ms is not None:
         # What takes its place reaches at least as far.
         until_ms = max(until_ms, min(entry.end_ms, file.grid_end_ms))
@@ -209,9 +209,9 @@ def _lasting(entry: CacheEntry, source: str) -> CacheEntry:
     return entry if len(lasting) == len(entry.absences) else replace(entry, absences=lasting)
 
 
-def _noted_end_ms(entry: CacheEntry) -> int:
+def _recorded_end_ms(entry: CacheEntry) -> int:
     """Where the rows ended that the receipt knew."""
-    return min(entry.noted_end_ms or 0, entry.file.grid_end_ms)
+    return min(entry.recorded_end_ms or 0, entry.file.grid_end_ms)
 
 
 def _missing(counted: CacheEntry, gaps: Sequence[Gap], left: Sequence[Gap]) -> Missing:

@@ -15,10 +15,9 @@ from msgspec.structs import replace
 
 from ares_notebook.binance.archive import Archive, Zip
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import quarantine_entry, verified
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.receipts import Source
+from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
@@ -308,7 +307,7 @@ async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
         if entry.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
             entry = await _have(step, roads, store)
-            then = await _once(replace(entry, noted_rows=0), step, roads, store)
+            then = await _once(replace(entry, recorded_rows=0), step, roads, store)
             if not entry.is_altered:
                 then = dataclasses.replace(
                     then, action=result.action, reason=result.reason, rows=result.rows + then.rows
@@ -397,4 +396,4 @@ async def remember(step: Step, store: Store) -> None:
             entry = replace(entry, sources=(Source("legacy", step.file.name, at),))
         neighbours = step.entry.neighbours
         final = is_final(step.file, entry.facts, entry.absences, step.until_ms, neighbours)
-        await uninterrupted(store.note, entry, final=final)
+        await uninterrupted(store.update_receipt, entry, final=final)

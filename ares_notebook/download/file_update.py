@@ -12,9 +12,8 @@ from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.damage import quarantine_copy
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.entry import CacheEntry, Receipt, Source
+from ares_notebook.cache.quarantine import quarantine_copy
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter, Patch
 from ares_notebook.download.decide import Step
@@ -173,7 +172,7 @@ class FileUpdate:
 
     def new_part(self) -> FileWriter:
         """A temporary file to fill; removed with the draft unless it is committed."""
-        return self._stack.enter_context(self._store.part(self.file, self._columns))
+        return self._stack.enter_context(self._store.writer(self.file, self._columns))
 
     async def write(self, lines: Iterator[Lines]) -> FileWriter:
         """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
@@ -186,7 +185,7 @@ class FileUpdate:
         """Put *patches* into their gaps, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
-            self._part = patches[0].part
+            self._part = patches[0].writer
         elif patches:
             self._part = await self.write(self._spliced(patches))
 
@@ -202,7 +201,7 @@ class FileUpdate:
         else:
             base = iter(()) if self._anew else self._store.rows(self.file)
         # What the archive told of the pace is not in the text of the parts.
-        parts = [*([self._part] if self._part else []), *(patch.part for patch in patches)]
+        parts = [*([self._part] if self._part else []), *(patch.writer for patch in patches)]
         told = {key: hours for part in parts for key, hours in part.told_hours.items()}
         for table in spliced(dataset, base, patches):
             yield lines_of(dataset, table).with_hours(told)
@@ -214,7 +213,7 @@ class FileUpdate:
         A file that was to be replaced whole is replaced by no less.
         """
         now = self.outcome
-        self.record(now.unnoted_edges(self.until_ms), "neighbours")
+        self.record(now.unrecorded_edges(self.until_ms), "neighbours")
         # Edges that the neighbouring days prove are kept, for when these are gone.
         # What is known of later than is wanted now is kept, too.
         open_gaps = replace(now, neighbours=ALONE).gaps(self.file.grid_end_ms)
@@ -233,7 +232,7 @@ class FileUpdate:
             )
         elif self._is_worth_a_note(absences):
             known = replace(self._have, absences=absences, sources=self._sources)
-            await uninterrupted(self._store.note, known, final=final)
+            await uninterrupted(self._store.update_receipt, known, final=final)
 
     @property
     def _is_no_loss(self) -> bool:

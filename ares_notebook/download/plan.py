@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import structs
 
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import Cost, sized, trades_in_words
@@ -275,7 +274,7 @@ def make_plan(
     for dataset in DATASETS:
         if dataset in wanted:
             series = Series.of(dataset, checked, interval)
-            entries = entries_of(store, files_between(series, start, end))
+            entries = store.entries(files_between(series, start, end))
             steps += [decide(entry, to_ms(end), settings.source) for entry in entries]
     shown = validate_interval(interval) if interval is not None else None
     return Plan(settings, checked, shown, start, end, tuple(steps))

@@ -8,9 +8,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.damage import verified
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of
+from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
@@ -109,7 +108,7 @@ def plan_repair(
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
     # What rots on the disk keeps its size and time: the bytes themselves are looked at here.
-    entries = [verified(store, entry) for entry in entries_of(store, span.files)]
+    entries = [verified(store, entry) for entry in store.entries(span.files)]
     end_ms = min(span.end_ms, _end_ms(entries, store))
     for entry in entries:
         if entry.file.period.start_ms < end_ms:

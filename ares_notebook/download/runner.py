@@ -16,7 +16,6 @@ from ares_notebook.binance.rate_limit import Limit
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import check_disk, trades_in_words
@@ -89,7 +88,7 @@ class LocalExecutor:
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """As `Executor` says."""
-        return await asyncio.to_thread(entries_of, self._store, files)
+        return await asyncio.to_thread(self._store.entries, files)
 
     def check_room(self, steps: Sequence[Step]) -> None:
         """As `Executor` says."""
@@ -211,7 +210,7 @@ class _PlanRun:
         joined, torn = [], []
         for step, entry in zip(sound, entries, strict=True):
             now = decide(entry, step.until_ms, self.plan.settings.source)
-            has_news = executor.keeps_files and bool(entry.unnoted_edges(step.until_ms))
+            has_news = executor.keeps_files and bool(entry.unrecorded_edges(step.until_ms))
             if now.action != "skip" and (entry.facts.rows or step.action == "skip"):
                 # A day of which nothing came was asked for in full.
                 torn.append(step)
@@ -352,7 +351,7 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
-    told = [step.entry.is_told_before(gap) for gap in step.gaps]
+    told = [step.entry.is_counted_before(gap) for gap in step.gaps]
     return bool(told) and all(told)
 
 

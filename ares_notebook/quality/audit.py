@@ -19,13 +19,11 @@ from msgspec import structs
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.damage import quarantine_entry, verified
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.neighbours import entries_of
+from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.receipts import Source
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
@@ -217,9 +215,7 @@ async def _audited(
 ) -> AuditReport:
     meter, began = Meter(), time.monotonic()
     files = await asyncio.to_thread(find)
-    entries = [
-        entry for file in files for entry in entries_of(store, [file]) if entry.path is not None
-    ]
+    entries = [entry for file in files for entry in store.entries([file]) if entry.path is not None]
     # Another market's rows would differ in all, and must not replace any.
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
@@ -335,7 +331,7 @@ class _Audit:
             if cut == "day":
                 start_ms = to_ms(start)
                 end_ms = min(end_ms, start_ms + DAY_MS)
-            with self._store.part(file) as part:
+            with self._store.writer(file) as part:
                 await asyncio.to_thread(part.write_all, fetched.lines())
                 yield _Upstream(source.road, start_ms, end_ms, part)
 
@@ -343,7 +339,7 @@ class _Audit:
     async def _rest(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
         file = entry.file
         whole = Gap(file.period.start_ms, _end_ms(entry))
-        with self._store.part(file) as part:
+        with self._store.writer(file) as part:
             async for lines in self._sources.rest.lines(file.series, whole):
                 await asyncio.to_thread(part.write_lines, lines)
             part.close()

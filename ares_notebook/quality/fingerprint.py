@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from ares_notebook.cache.damage import verified
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.neighbours import entries_of
+from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
@@ -246,7 +245,7 @@ def fingerprint(
     store = Store(chosen)
     series = Series.of(dataset, symbol, interval)
     span = series_span(store, series, start, end)
-    entries = [verified(store, entry) for entry in entries_of(store, span.files)]
+    entries = [verified(store, entry) for entry in store.entries(span.files)]
     for entry in entries:
         if entry.problem is not None:
             raise CorruptFile(entry.problem)

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import DataError
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
@@ -243,7 +242,7 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     for file in sorted(files, key=lambda each: each.name):
         by_series.setdefault(file.series, []).append(file)
     whole = {
-        series: {entry.file: entry for entry in entries_of(store, group) if _is_whole(entry)}
+        series: {entry.file: entry for entry in store.entries(group) if _is_whole(entry)}
         for series, group in by_series.items()
     }
     rows = []

@@ -8,12 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.coverage import coverage, find_gaps
-from ares_notebook.cache.damage import verified
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.neighbours import entries_of
-from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import cached_files, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
@@ -100,7 +98,7 @@ def validate_cache(
     store = Store(chosen)
     files = _files(store, symbol, interval)
     entries = [
-        each for span in spans(store, symbol, interval) for each in entries_of(store, span.files)
+        each for span in spans(store, symbol, interval) for each in store.entries(span.files)
     ]
     validation = _Validation(store, entries, chosen.price_jump_share)
     for entry in tracked(entries, chosen, "validate"):
@@ -212,7 +210,7 @@ class _Validation:
             words = f"asked for up to {utc(until_ms):%Y-%m-%d %H:%M:%S}, and no further"
             yield Finding(name, "open end", "information", 1, words)
         unproven = entry.unexplained(until_ms)
-        own = [gap for gap in unproven if not entry.is_told_before(gap)]
+        own = [gap for gap in unproven if not entry.is_counted_before(gap)]
         self.missing.add(entry.file, entry.proven.rows, own)
         if unproven:
             words = _gap_in_words(entry, unproven[0])

@@ -12,9 +12,7 @@ from typing import Any, Self
 from distributed import Client, Future, KilledWorker
 
 from ares_notebook.binance.rate_limit import Limit
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.neighbours import entries_of, joined
-from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.entry import CacheEntry, Receipt, with_neighbours
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import check_disk
@@ -114,7 +112,7 @@ class DaskExecutor:
 
     def _counted(self, report: StepReport, step: Step, began: str) -> StepReport:
         """The report of a file that is there already: maybe by a worker that died before it could tell."""
-        self._store.look_again(step.file)
+        self._store.refresh_file(step.file)
         entry = self._store.entry(step.file)
         if not entry.sources or entry.sources[-1].at < began:
             return report
@@ -183,13 +181,13 @@ class DaskExecutor:
         """As `Executor` says."""
         if self._brief.to is None:
             self._store.refresh()
-            return await asyncio.to_thread(entries_of, self._store, files)
+            return await asyncio.to_thread(self._store.entries, files)
         if not files or files[0].dataset.key != "id":
             return [self._have(file) for file in files]
         # What lies beside them counts too, whether it is asked for or not.
         series = {file for file in self._files if file.series == files[0].series}
         row = sorted({*series, *files}, key=lambda file: file.stamp)
-        found = {entry.file: entry for entry in joined([self._have(file) for file in row])}
+        found = {entry.file: entry for entry in with_neighbours([self._have(file) for file in row])}
         return [found[file] for file in files]
 
     def check_room(self, steps: Sequence[Step]) -> None:

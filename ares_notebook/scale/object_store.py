@@ -12,10 +12,10 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from ares_notebook.cache.disk import PART_SUFFIX
-from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.entry import Receipt
 from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
 from ares_notebook.model.files import CacheFile
-from ares_notebook.parquet.object import ORIGIN, Origin, object_name, receipt_in
+from ares_notebook.parquet import ORIGIN, Origin, object_name, receipt_in
 
 __all__ = ["Destination"]
 

@@ -26,14 +26,14 @@ from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rate_limit import Limit
 from ares_notebook.binance.rest import Rest
-from ares_notebook.cache.receipts import Receipt
+from ares_notebook.cache.entry import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.fetch import Sources, fetch_file
 from ares_notebook.download.report import StepReport
 from ares_notebook.errors import AresError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
-from ares_notebook.parquet.object import prove, write
+from ares_notebook.parquet import prove, write
 from ares_notebook.runtime.loop import run, submit
 from ares_notebook.runtime.progress import Meter, metered
 from ares_notebook.runtime.tasks import Memoized, uninterrupted

@@ -12,7 +12,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from ares_notebook.cache.receipts import Receipt, Source
+from ares_notebook.cache.entry import Receipt, Source
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts

@@ -33,12 +33,11 @@ from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json
 from ares_notebook.binance.rate_limit import Budget
 from ares_notebook.binance.rest import read_info, read_time
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.entry import CacheEntry, Receipt, Source
 from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import salvage
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
 from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES

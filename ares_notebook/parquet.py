@@ -1,0 +1,412 @@
+"""The cache as a Parquet dataset: typed, partitioned by symbol and month, compared with the CSV."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
+from ares_notebook.cache.entry import CacheEntry, Receipt
+from ares_notebook.cache.market_guard import market_of
+from ares_notebook.cache.spans import meant, nothing_cached
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import AresError, BadArgument, CorruptFile, WrongMarket
+from ares_notebook.formatting import block, line, many, size_in_words
+from ares_notebook.model.datasets import Dataset, Kind
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.rows import Table, empty_rows
+from ares_notebook.model.time import interval_text
+from ares_notebook.runtime.progress import tracked
+from ares_notebook.runtime.tasks import check_cancelled
+from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ORIGIN",
+    "Origin",
+    "ParquetItem",
+    "ParquetReport",
+    "object_name",
+    "prove",
+    "receipt_in",
+    "to_parquet",
+    "write",
+]
+
+ORIGIN = "_ares_origin.json"
+"""The name of the note on what a dataset holds; readers ignore names that begin with ``_``."""
+_MOST_LINES = 12
+_RECEIPT_KEY = b"ares_notebook"
+# Binance writes eight digits after the point, and a month of a large market twenty before it;
+# other readers know no more than 38 in all.
+_EXACT = pa.decimal128(38, 18)
+_TYPES: dict[Kind, Any] = {
+    "time": pa.timestamp("us", tz="UTC"),
+    "integer": pa.int64(),
+    "flag": pa.bool_(),
+}
+# Large enough to be read fast, small enough to be skipped by a query for an hour.
+_GROUP_ROWS = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetItem:
+    """The export of one cache file."""
+
+    file: str
+    # Skipped if the Parquet file was made from the same bytes.
+    action: Literal["skip", "write", "fail"]
+    # Of the Parquet file.
+    rows: int = 0
+    bytes: int = 0
+    # Why it failed; an earlier Parquet file of it is kept.
+    error: AresError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetReport:
+    """
+    What `to_parquet` has written.
+
+    True if nothing failed.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the dataset.
+    items : tuple of ParquetItem
+        One for each cache file.
+
+    Examples
+    --------
+    >>> report = ParquetReport(Path("lake"), (ParquetItem("klines_BTCUSDT_1h_2025-01.csv", "write", 744, 30_000),))
+    >>> bool(report), report.rows, print(report)
+    lake: 1 file written, 0 there already; 744 rows, 30.0 KB
+    (True, 744, None)
+    """
+
+    folder: Path
+    items: tuple[ParquetItem, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[ParquetItem, ...]:
+        """The items that could not be written."""
+        return tuple(each for each in self.items if each.error is not None)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in the Parquet files of all items."""
+        return sum(each.rows for each in self.items)
+
+    def to_frame(self) -> pd.DataFrame:
+        """
+        The items as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``file, action, rows, bytes, error``.
+        """
+        import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to write
+
+        rows = [
+            (each.file, each.action, each.rows, each.bytes, str(each.error or ""))
+            for each in self.items
+        ]
+        return pd.DataFrame(rows, columns=["file", "action", "rows", "bytes", "error"])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return "\n".join([self._headline(), *self._lines()])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook; all text from outside is escaped."""
+        return block(self._headline(), "".join(map(line, self._lines())))
+
+    def _headline(self) -> str:
+        counts = Counter(each.action for each in self.items)
+        size = size_in_words(sum(each.bytes for each in self.items))
+        failed = f", {counts['fail']} failed" if counts["fail"] else ""
+        return (
+            f"{self.folder}: {many(counts['write'], 'file')} written, {counts['skip']} there "
+            f"already{failed}; {self.rows:,} rows, {size}"
+        )
+
+    def _lines(self) -> Iterator[str]:
+        failed = self.failed
+        for each in failed[:_MOST_LINES]:
+            yield f"  failed {each.file}: {each.error}"
+        if len(failed) > _MOST_LINES:
+            yield f"  … and {len(failed) - _MOST_LINES} more; see report.to_frame()"
+
+
+def to_parquet(
+    folder: str | Path,
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    decimal: bool = False,
+    settings: Settings | None = None,
+) -> ParquetReport:
+    """
+    Write what the cache holds as a Parquet dataset for other tools.
+
+    The folders are ``klines_1h``, ``agg_trades``, ``futures`` and so on, with Hive partitions
+    ``symbol=BTCUSDT/month=2025-01`` that hold one file for each cache file: zstd, ascending,
+    with statistics, and with the receipt in the metadata. Only new and changed files are
+    written; each is read back and compared with the cache row by row before it is renamed into
+    place. Gaps of the cache are gaps of the dataset: see `coverage` and `find_gaps`.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder of the dataset, created if needed; not the cache folder.
+    symbol : str, optional
+        Only this symbol. Defaults to all cached ones.
+    interval : str, optional
+        Only k-lines of this interval, with trades and funding, as in `coverage`.
+    decimal : bool
+        True stores numbers as exact decimals of 38 digits, 18 of them after the point;
+        False (the default) as 64-bit floats, half the size and many times as fast. A dataset
+        holds one or the other.
+    settings : Settings, optional
+        Its ``cache_dir`` is the cache to export. Defaults to the environment's.
+
+    Returns
+    -------
+    ParquetReport
+        True if nothing failed; a file that fails does not stop the others.
+
+    Raises
+    ------
+    BadArgument
+        If *folder* is the cache folder or an address, or holds numbers of the other type.
+    NeverDownloaded
+        If the cache holds nothing of the selection.
+    WrongMarket
+        If the folder holds the data of another market.
+    CacheUnavailable
+        If the cache cannot be read, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=f"{folder}/cache")
+    ...     done = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     report = to_parquet(f"{folder}/destination", settings=settings)
+    ...     february = pd.read_parquet(f"{folder}/destination/klines_1d", filters=[("month", "==", "2025-02")])
+    >>> bool(report), report.rows, len(february)
+    (True, 59, 28)
+    """
+    if "://" in str(folder):
+        msg = f"{folder} is no folder; scale.download(plan, to={str(folder)!r}) downloads a plan to an address"
+        raise BadArgument(msg)
+    chosen, target = settings or Settings(), Path(folder).expanduser()
+    store = Store(chosen)
+    if target.resolve() == store.folder.resolve():
+        msg = f"{target} is the cache itself; name another folder for the Parquet files"
+        raise BadArgument(msg)
+    is_meant = meant(symbol, interval)
+    entries = [store.entry(file) for file in store.files() if is_meant(file.series)]
+    cached = [entry for entry in entries if entry.path is not None]
+    if not cached:
+        raise nothing_cached(store, symbol, interval)
+    _claim(target, Origin(market_of(store.folder) or chosen.market_name, decimal=decimal))
+    items = [
+        _export(store, entry, target, decimal=decimal)
+        for entry in tracked(cached, chosen, "Parquet")
+    ]
+    return ParquetReport(target, tuple(items))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The market of a dataset, and the type of its numbers."""
+
+    # Demo data must never mix with real data.
+    market: str
+    # Exact decimals, else 64-bit floats. DuckDB and pandas silently cast one to the other where
+    # a dataset holds both.
+    decimal: bool
+
+    @property
+    def numbers(self) -> str:
+        """The type of the numbers, as the note names it."""
+        return "decimal" if self.decimal else "float64"
+
+    def to_json(self) -> bytes:
+        """The text of the note."""
+        return json.dumps({"market": self.market, "numbers": self.numbers}).encode() + b"\n"
+
+    def check(self, destination: str | Path, note: bytes) -> None:
+        """Raise if the *note* of the dataset at *destination* names another market or type."""
+        try:
+            there = json.loads(note)
+            market, numbers = there["market"], there.get("numbers")
+        except (ValueError, KeyError, TypeError):
+            market = numbers = "an unknown market"
+        if market != self.market:
+            msg = (
+                f"{destination} holds the data of {market!r}, and {self.market!r} would be mixed into it; "
+                f"choose another destination"
+            )
+            raise WrongMarket(msg)
+        if numbers != self.numbers:
+            msg = (
+                f"{destination} holds numbers as {numbers}, and {self.numbers} would be mixed into it, which "
+                f"readers cast without a word; pass decimal={not self.decimal}, or choose another destination"
+            )
+            raise BadArgument(msg)
+
+
+def _claim(folder: Path, origin: Origin) -> None:
+    """Write the note of a new dataset, or check that of an existing one."""
+    path = folder / ORIGIN
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            put_text(path, origin.to_json().decode())
+        origin.check(folder, path.read_bytes())
+    except OSError as error:
+        raise cannot_access(path, error) from error
+
+
+def _export(store: Store, entry: CacheEntry, folder: Path, *, decimal: bool) -> ParquetItem:
+    """Write one file unless it is up to date; an error fails this file alone."""
+    file, path = entry.file, folder / object_name(entry.file)
+    try:
+        is_written = _update(path, store, entry, decimal=decimal)
+        rows = pq.read_metadata(path).num_rows
+        return ParquetItem(file.name, "write" if is_written else "skip", rows, path.stat().st_size)
+    except OSError as error:
+        failure: AresError = cannot_access(path, error)
+    except pa.ArrowInvalid as error:
+        msg = f"{entry.path}: a cell is not what it should be ({error}); download its period again"
+        failure = CorruptFile(msg)
+    except AresError as error:
+        failure = error
+    return ParquetItem(file.name, "fail", error=failure)
+
+
+def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bool:
+    """Whether the Parquet file had to be written."""
+    if entry.problem is not None:
+        raise CorruptFile(entry.problem)
+    if entry.is_altered:
+        msg = f"the bytes of {entry.path} are not those of its receipt; download its period again"
+        raise CorruptFile(msg)
+    file, receipt = entry.file, store.receipt_of(entry)
+    found = receipt_in(path, file, decimal=decimal) if path.exists() else None
+    if found is not None and found.sha256 == receipt.sha256:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may export into one folder; readers ignore dot-files.
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        write(part, file, store.rows(file), receipt, decimal=decimal)
+        prove(part, file, store.rows(file), decimal=decimal)
+        flush_to_disk(part)
+        part.replace(path)
+        flush_to_disk(path.parent)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return True
+
+
+def _schema(dataset: Dataset, *, decimal: bool) -> Any:
+    """The types of the columns; numbers are exact decimals, or 64-bit floats."""
+    types = {**_TYPES, "number": _EXACT if decimal else pa.float64()}
+    return pa.schema([(column.name, types[column.kind]) for column in dataset.columns])
+
+
+def _typed(dataset: Dataset, rows: Table, *, decimal: bool) -> Table:
+    """The rows with types; null where the original downloader stored nothing."""
+    schema = _schema(dataset, decimal=decimal)
+    columns = []
+    for column, field in zip(dataset.columns, schema, strict=True):
+        cells = rows[column.name]
+        if column.kind == "flag":
+            cells = pc.equal(cells, "True")
+        columns.append(pc.cast(cells, field.type))
+    return pa.table(columns, schema=schema)
+
+
+def _in_groups(dataset: Dataset, tables: Iterable[Table]) -> Iterator[Table]:
+    """The rows in tables of the size of a row group; the last may have fewer."""
+    kept = empty_rows(dataset)
+    for table in tables:
+        kept = pa.concat_tables([kept, table])
+        while kept.num_rows >= _GROUP_ROWS:
+            yield kept.slice(0, _GROUP_ROWS).combine_chunks()
+            kept = kept.slice(_GROUP_ROWS)
+    if kept.num_rows:
+        yield kept.combine_chunks()
+
+
+def object_name(file: CacheFile) -> str:
+    """The path of a cache file's Parquet file in a dataset, with Hive partitions."""
+    series = file.series
+    suffix = f"_{interval_text(series.interval)}" if series.interval else ""
+    return (
+        f"{series.dataset.name}{suffix}/symbol={series.symbol}/month={file.period.start:%Y-%m}/"
+        f"{file.name.removesuffix('.csv')}.parquet"
+    )
+
+
+def write(
+    path: Path, file: CacheFile, tables: Iterable[Table], receipt: Receipt, *, decimal: bool
+) -> None:
+    """Write rows of the cache as a Parquet file: zstd, in their order, with statistics."""
+    schema = _schema(file.dataset, decimal=decimal).with_metadata({_RECEIPT_KEY: receipt.to_json()})
+    sorting = [pq.SortingColumn(0)]
+    with pq.ParquetWriter(path, schema, compression="zstd", sorting_columns=sorting) as writer:
+        for rows in _in_groups(file.dataset, tables):
+            check_cancelled()
+            writer.write_table(_typed(file.dataset, rows, decimal=decimal), rows.num_rows)
+
+
+def prove(path: Path, file: CacheFile, tables: Iterable[Table], *, decimal: bool) -> None:
+    """Read a Parquet file back; raise if it differs in any row from what it was made from."""
+    with pq.ParquetFile(path) as written:
+        groups = (written.read_row_group(at) for at in range(written.num_row_groups))
+        for group, rows in zip_longest(groups, _in_groups(file.dataset, tables)):
+            check_cancelled()
+            expected = None if rows is None else _typed(file.dataset, rows, decimal=decimal)
+            if group is None or expected is None or not group.equals(expected):
+                msg = f"{path} does not hold the rows of {file.name} as they are now; run again"
+                raise CorruptFile(msg)
+
+
+def receipt_in(source: Any, file: CacheFile, *, decimal: bool) -> Receipt | None:
+    """The receipt in a Parquet file of ours; None in any other, and where the types differ."""
+    try:
+        schema = pq.read_schema(source)
+    except pa.ArrowInvalid:
+        return None
+    text = (schema.metadata or {}).get(_RECEIPT_KEY)
+    if text is None or not schema.equals(_schema(file.dataset, decimal=decimal)):
+        return None
+    receipt = Receipt.from_json(text)
+    return receipt if receipt is not None and receipt.file == file.name else None

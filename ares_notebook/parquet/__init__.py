@@ -1,1 +1,0 @@
-"""The cache as Parquet: typed, partitioned by symbol and month, proven against the CSV."""
