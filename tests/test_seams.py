@@ -100,11 +100,11 @@ async def test_an_executor_gets_the_steps(settings):
 async def test_a_check_is_a_row(settings, monkeypatch):
     """A check that is added to the list finds its rows, and stands in the report by its name."""
     await ares.download_klines_data("BTCUSDT", "1d", start=START, end=END, settings=settings)
-    every = checks.RowCheck(
-        "at midnight", "information", ("klines",), "a row is there", ("timestamp",),
-        lambda rows: np.ones(rows.table.num_rows, bool),
+    every = checks.Check(
+        "at midnight", "information", ("klines",), "No row is here.", ("timestamp",),
+        lambda rows: np.ones(rows.table.num_rows, bool), 0,
     )  # fmt: skip
-    monkeypatch.setattr(checks, "ROW_CHECKS", (*checks.ROW_CHECKS, every))
+    monkeypatch.setattr(checks, "ROW_CHECKS", [*checks.ROW_CHECKS, every])
 
     report = ares.validate_cache("BTCUSDT", settings=settings)
 
