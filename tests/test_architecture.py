@@ -81,7 +81,7 @@ def test_every_layer_is_a_folder():
 
 
 # Where somebody chooses it by name.
-DEMO = {"cli.download", "lab.form"}
+DEMO = {"cli.commands", "lab.form"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name not in DEMO])

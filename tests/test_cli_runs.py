@@ -89,7 +89,7 @@ def test_thresholds_decide_the_status_of_validate(ares, settings):
     assert (strict.returncode, mild.returncode) == (1, 0)
     assert strict.stdout.partition(";")[0] == mild.stdout.partition(";")[0]
     assert "below threshold: klines_BTCUSDT_1h is complete to 99.255 %" in strict.stderr
-    assert "The thresholds of the settings bear these errors." in mild.stderr
+    assert "The thresholds of the settings allow these errors." in mild.stderr
     assert "holes (1)" in strict.stdout
 
 

@@ -52,7 +52,7 @@ def shown(widget: widgets.Widget, is_so: Callable[[str], bool], seconds: float =
 
 def status(panel: DownloadPanel, words: str, seconds: float = 10) -> str:
     """What the panel says, once it says *words*."""
-    return shown(panel._gauge.status, lambda value: words in value, seconds)
+    return shown(panel._work.status, lambda value: words in value, seconds)
 
 
 def click(panel: DownloadPanel, name: str) -> None:
@@ -74,10 +74,10 @@ def files(settings) -> list[str]:
 
 def test_the_cost_is_told_without_being_asked_and_without_the_exchange(panel, exchange):
     """A new panel says what its choice would cost; only the list of symbols is asked for."""
-    shown(panel._look.estimate, lambda value: "To fetch: 4 of 4 files, about 236 rows" in value)
+    shown(panel._preview.estimate, lambda value: "To fetch: 4 of 4 files, about 236 rows" in value)
 
     assert {each.path for each in list(exchange.requests)} <= {"/api/v3/exchangeInfo"}
-    assert "Ready" in panel._gauge.status.value
+    assert "Ready" in panel._work.status.value
 
 
 def test_trades_are_not_ticked_until_they_are_asked_for(panel):
@@ -93,7 +93,7 @@ def test_every_control_has_a_visible_label(panel):
     """Each control that takes input has a description, by which readers name it."""
     controls = [panel.form.symbols, panel.form.interval, panel.form.count, panel.form.unit]
     controls += [panel.form.end, panel.form.source, panel.form.address, panel.form.folder]
-    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._look.code]
+    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._preview.code]
 
     assert all(control.description for control in controls)
 
@@ -114,19 +114,19 @@ def test_the_symbol_is_offered_from_the_exchanges_list(panel):
 def test_the_cost_follows_the_form(panel):
     """Another interval, another lookback, another symbol: the estimate is another."""
     panel.form.interval.value = "1h"
-    shown(panel._look.estimate, lambda value: "about 1,593 rows" in value)
+    shown(panel._preview.estimate, lambda value: "about 1,593 rows" in value)
     panel.form.ticks["futures"].value = False
-    shown(panel._look.estimate, lambda value: "2 of 2 files" in value)
+    shown(panel._preview.estimate, lambda value: "2 of 2 files" in value)
     panel.form.symbols.value = "BTCUSDT, ETHUSDT"
-    shown(panel._look.estimate, lambda value: "4 of 4 files" in value)
+    shown(panel._preview.estimate, lambda value: "4 of 4 files" in value)
 
 
 def test_of_trades_the_exact_size_is_asked_for(panel, exchange):
     """Ticked trades are first estimated, then sized by the archive's listing."""
     panel.form.unit.value, panel.form.count.value = "days", 1
     panel.form.ticks["agg_trades"].value = True
-    estimate = shown(panel._look.estimate, lambda value: "1,000," in value)
-    exact = shown(panel._look.estimate, lambda value: value != estimate and "Trades" in value)
+    estimate = shown(panel._preview.estimate, lambda value: "1,000," in value)
+    exact = shown(panel._preview.estimate, lambda value: value != estimate and "Trades" in value)
 
     assert "1,000," not in exact
     assert any("data.binance.vision" in each.path for each in list(exchange.requests))
@@ -140,17 +140,17 @@ def test_of_trades_the_exact_size_is_asked_for(panel, exchange):
 def test_a_symbol_that_cannot_be_one_is_told_in_place(panel, typed, words):
     """What cannot be a symbol gets a sentence, escaped, and the form stays alive."""
     panel.form.symbols.value = typed
-    shown(panel._look.estimate, lambda value: words in value and "<b>" not in value)
+    shown(panel._preview.estimate, lambda value: words in value and "<b>" not in value)
 
     panel.form.symbols.value = "ETHUSDT"
-    shown(panel._look.estimate, lambda value: "To fetch" in value)
+    shown(panel._preview.estimate, lambda value: "To fetch" in value)
 
 
 def test_a_symbol_that_does_not_trade_is_remarked_upon(panel):
     """A symbol that is not in the exchange's list is said not to be, before anything is begun."""
     panel.form.symbols.value = "XYZUSDT"
 
-    shown(panel._look.estimate, lambda value: "XYZUSDT is not among the symbols" in value)
+    shown(panel._preview.estimate, lambda value: "XYZUSDT is not among the symbols" in value)
 
 
 def test_without_a_tick_nothing_can_be_meant(panel):
@@ -158,7 +158,7 @@ def test_without_a_tick_nothing_can_be_meant(panel):
     for tick in panel.form.ticks.values():
         tick.value = False
 
-    shown(panel._look.estimate, lambda value: "tick at least one" in value)
+    shown(panel._preview.estimate, lambda value: "tick at least one" in value)
 
 
 # --- the download ---
@@ -174,11 +174,11 @@ def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
     assert len(files(settings)) == 4
     assert panel.report.complete
     assert panel.report.rows_written == 236
-    assert "<svg" in shown(panel._look.picture, lambda value: "<svg" in value)
+    assert "<svg" in shown(panel._preview.picture, lambda value: "<svg" in value)
     panel._job.wait(10)
     assert [button.disabled for button in panel.buttons.values()] == [False, True, False, False]
-    shown(panel._look.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
-    assert "new rows" in panel._outcome.result.value
+    shown(panel._preview.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
+    assert "new rows" in panel._work.result.value
 
 
 async def test_awaiting_it_is_what_the_button_does(panel, settings):
@@ -187,20 +187,20 @@ async def test_awaiting_it_is_what_the_button_does(panel, settings):
 
     assert report is panel.report
     assert report.complete
-    assert "<svg" in panel._look.picture.value
-    assert "Nothing to fetch" in panel._look.estimate.value
+    assert "<svg" in panel._preview.picture.value
+    assert "Nothing to fetch" in panel._preview.estimate.value
     assert len(files(settings)) == 4
 
 
 def test_progress_is_told_for_each_dataset_and_in_all(panel):
     """At the end every bar is full, and each has its numbers in words."""
     ares.run(panel.download())
-    lines = {line._label.value: line for line in panel._gauge._lines.values() if line.bar.value}
+    lines = {line.label.value: line for line in panel._work.bars.values() if line.bar.value}
 
     assert set(lines) == {"In all", "K-lines", "Funding"}
     assert all(line.bar.value == line.bar.max for line in lines.values())
-    assert "2 of 2 files · 59 rows" in lines["K-lines"]._words.value
-    assert "4 of 4 files · 236 rows" in lines["In all"]._words.value
+    assert "2 of 2 files · 59 rows" in lines["K-lines"].words.value
+    assert "4 of 4 files · 236 rows" in lines["In all"].words.value
 
 
 def test_ten_clicks_are_one_download(panel, exchange):
@@ -225,7 +225,7 @@ def test_cancel_ends_within_a_second_and_leaves_no_part(panel, exchange, setting
     """A download that hangs half-way is stopped at once; the next one completes it."""
     hanging = exchange.fail("2025-02.zip$", times=None, stall="body")
     click(panel, "Download")
-    shown(panel._gauge._lines[""]._words, lambda value: "2 of 4 files" in value)
+    shown(panel._work.bars[""].words, lambda value: "2 of 4 files" in value)
     asked = time.monotonic()
     click(panel, "Cancel")
     status(panel, "Download: cancelled", 5)
@@ -242,10 +242,10 @@ async def test_who_has_waited_finds_everything_told(panel):
     """When `await` returns state and buttons are those of the end, so the next deed can begin."""
     for _ in range(3):
         await panel.download()
-        assert "Download: complete" in panel._gauge.status.value
+        assert "Download: complete" in panel._work.status.value
         assert not panel.buttons["Download"].disabled
         await panel.validate()
-        assert "Validate: no error found" in panel._gauge.status.value
+        assert "Validate: no error found" in panel._work.status.value
 
 
 def test_cancel_before_it_began_frees_the_panel(panel):
@@ -263,7 +263,7 @@ def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
     click(panel, "Download")
     status(panel, "Download: failed")
 
-    alert = panel._outcome.alert.value
+    alert = panel._work.alert.value
     assert 'role="alert"' in alert
     assert "XYZUSDT is not known to the exchange" in alert
     assert "<details><summary>Traceback" in alert
@@ -272,7 +272,7 @@ def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
 
     panel.form.symbols.value = "BTCUSDT"
     assert ares.run(panel.download()).complete
-    assert panel._outcome.alert.value == ""
+    assert panel._work.alert.value == ""
     assert panel.last_error is None
 
 
@@ -294,8 +294,8 @@ def test_what_the_exchange_says_is_escaped(panel, exchange):
     click(panel, "Download")
     status(panel, "failed")
 
-    assert "&lt;img src=x&gt;" in panel._outcome.alert.value + panel._outcome.result.value
-    assert "<img" not in panel._outcome.alert.value + panel._outcome.result.value
+    assert "&lt;img src=x&gt;" in panel._work.alert.value + panel._work.result.value
+    assert "<img" not in panel._work.alert.value + panel._work.result.value
 
 
 def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
@@ -305,7 +305,7 @@ def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
     click(panel, "Download")
     status(panel, "failed")
 
-    assert "could not create or access" in panel._outcome.alert.value
+    assert "could not create or access" in panel._work.alert.value
     panel.form.folder.value = str(tmp_path / "cache")
     assert ares.run(panel.download()).complete
 
@@ -316,12 +316,12 @@ def test_without_network_sentences_say_so(settings):
     for name in ("spot_url", "futures_url", "archive_url", "archive_listing_url"):
         gone = gone.model_copy(update={name: "http://127.0.0.1:9"})
     panel = DownloadPanel(gone, end=END, datasets=("klines",))
-    shown(panel._look.hint, lambda value: "could not be had, so type yours" in value)
+    shown(panel._preview.hint, lambda value: "could not be had, so type yours" in value)
     click(panel, "Download")
     status(panel, "failed", 30)
 
-    assert "127.0.0.1:9" in panel._outcome.alert.value
-    assert "To fetch" in panel._look.estimate.value
+    assert "127.0.0.1:9" in panel._work.alert.value
+    assert "To fetch" in panel._preview.estimate.value
     assert not panel.buttons["Download"].disabled
     panel.close()
 
@@ -335,13 +335,13 @@ def test_repair_closes_a_gap_and_nothing_else(panel, settings):
     before = files(settings)
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").unlink()
     panel.form.count.value += 1
-    shown(panel._look.gaps, lambda value: "not downloaded" in value)
+    shown(panel._preview.gaps, lambda value: "not downloaded" in value)
 
     click(panel, "Repair gaps")
     status(panel, "Repair gaps: complete")
 
     assert files(settings) == before
-    assert "No gap is left to close" in panel._look.gaps.value
+    assert "No gap is left to close" in panel._preview.gaps.value
 
 
 def test_repair_leaves_alone_what_is_not_ticked(panel, settings, exchange):
@@ -362,7 +362,7 @@ def test_what_is_told_names_its_symbol(panel):
     ares.run(panel.download())
     panel.form.symbols.value = "ETHUSDT"
 
-    assert "Download: complete (BTCUSDT)" in panel._gauge.status.value
+    assert "Download: complete (BTCUSDT)" in panel._work.status.value
 
 
 def test_validate_shows_what_it_found(panel, settings):
@@ -377,7 +377,7 @@ def test_validate_shows_what_it_found(panel, settings):
     status(panel, "errors found")
 
     assert not panel.quality[0].ok
-    assert "klines_BTCUSDT_1d_2025-02.csv" in panel._outcome.result.value
+    assert "klines_BTCUSDT_1d_2025-02.csv" in panel._work.result.value
 
 
 def test_before_a_download_there_is_nothing_to_repair(panel):
@@ -385,7 +385,7 @@ def test_before_a_download_there_is_nothing_to_repair(panel):
     click(panel, "Repair gaps")
     status(panel, "failed")
 
-    assert "download something first" in panel._outcome.alert.value
+    assert "download something first" in panel._work.alert.value
 
 
 def test_the_panel_does_one_thing_at_a_time(panel, exchange):
@@ -405,7 +405,7 @@ def test_the_code_does_the_same(panel, settings, tmp_path):
     """Run in a cell, the code of the panel fills another cache with the same bytes."""
     ares.run(panel.download())
     panel.form.folder.value = str(tmp_path / "other")
-    code = shown(panel._look.code, lambda value: "other" in value)
+    code = shown(panel._preview.code, lambda value: "other" in value)
 
     compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
@@ -419,7 +419,7 @@ def test_the_code_of_several_symbols_runs_too(panel, tmp_path):
     """For two symbols the code is a loop, and brings both."""
     panel.form.symbols.value = "BTCUSDT, ETHUSDT"
     panel.form.folder.value = str(tmp_path / "other")
-    code = shown(panel._look.code, lambda value: "other" in value and "ETHUSDT" in value)
+    code = shown(panel._preview.code, lambda value: "other" in value and "ETHUSDT" in value)
 
     compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
@@ -445,14 +445,14 @@ def test_a_new_panel_shows_where_things_stand(panel, exchange):
 
     again = DownloadPanel(panel.settings, end=END)
 
-    assert "<svg" in again._look.picture.value
-    assert "4 files, 236 rows" in again._look.picture.value
+    assert "<svg" in again._preview.picture.value
+    assert "4 files, 236 rows" in again._preview.picture.value
     assert {each.path for each in list(exchange.requests)} <= {"/api/v3/exchangeInfo"}
     again.close()
 
 
-def test_the_static_face_tells_the_same(panel):
-    """Where widgets do not run, HTML and a line of text tell choice, cost and standing."""
+def test_the_static_html_tells_the_same(panel):
+    """Where widgets do not run, HTML and a line of text tell choice, cost and what is there."""
     ares.run(panel.download())
     bundle = panel._repr_mimebundle_()
 
@@ -465,7 +465,7 @@ def test_the_static_face_tells_the_same(panel):
     assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
-def test_a_face_of_a_form_that_cannot_be_meant_is_still_one(panel):
+def test_a_form_that_cannot_be_meant_is_still_shown(panel):
     """A half-typed form is shown as it is, and says what is wrong with it."""
     panel.form.symbols.value = "BTC/USDT"
 
@@ -485,7 +485,7 @@ def test_the_demo_is_started_when_it_is_chosen_and_stopped_with_the_panel(tmp_pa
     url = panel.settings.spot_url
 
     assert ares.run(panel.download()).complete
-    assert "exchange = ares.DemoExchange().start()" in panel._look.code.value
+    assert "exchange = ares.DemoExchange().start()" in panel._preview.code.value
     panel.close()
     with pytest.raises(ares.errors.TransportError):
         ares.run(asked(url))
@@ -516,7 +516,7 @@ def test_another_address_serves_as_well(exchange, tmp_path):
     assert ares.run(panel.download()).complete
     assert panel.settings.api_key is None
     assert not any("x-mbx-apikey" in each.headers for each in exchange.requests)
-    assert "kkk" not in panel._look.code.value
+    assert "kkk" not in panel._preview.code.value
     panel.close()
 
 
@@ -524,7 +524,7 @@ def test_an_address_that_is_none_is_told(panel):
     """Before an address is typed a sentence says how one looks."""
     panel.form.source.value = "Another address"
 
-    shown(panel._look.estimate, lambda value: "http://127.0.0.1:8900" in value)
+    shown(panel._preview.estimate, lambda value: "http://127.0.0.1:8900" in value)
 
 
 def test_a_folder_that_is_named_with_a_source_is_taken(tmp_path):

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
-from ares_notebook.cli.verbs import app
+from ares_notebook.cli.commands import app
 from ares_notebook.errors import BadArgument, NeverDownloaded, WrongMarket
 
 DAY = 1 / 365.25

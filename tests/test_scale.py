@@ -246,7 +246,7 @@ def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     name = "klines_BTCUSDT_1h_2025-02.csv"
     (settings.cache_dir / name).unlink()
     repaired = ares.run(panel.repair())
-    told = panel._gauge.status.value
+    told = panel._work.status.value
     code = panel.form.choice().code()
     panel.close()
     shutil.rmtree(settings.cache_dir)

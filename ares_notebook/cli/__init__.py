@@ -12,16 +12,16 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; the exit status says how it went."""
+    """Run the command line; the exit status says how it ended."""
     if Path("src", "config.py").is_file():
-        # In the host project: an installed script looks for modules beside itself, and would
-        # miss the configuration that `python -m ares_notebook` finds.
+        # In the host project: an installed script does not look for modules in the current
+        # folder, and would miss the configuration that `python -m ares_notebook` finds.
         sys.path.insert(0, "")
     if isinstance(sys.stdout, TextIOWrapper):
-        # A pipe on Windows, or an old terminal, knows not all letters that symbols have.
+        # A pipe on Windows, or an old terminal, cannot encode all letters that symbols have.
         sys.stdout.reconfigure(errors="backslashreplace")
     with answered(leave):
-        # All that is slow to import is behind this line, so that Ctrl-C is heard before it.
-        from ares_notebook.cli.verbs import serve  # noqa: PLC0415 - as said
+        # All that is slow to import is behind this line, so that Ctrl-C is handled before it.
+        from ares_notebook.cli.commands import serve  # noqa: PLC0415 - as said
 
         serve()

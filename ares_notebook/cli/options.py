@@ -1,43 +1,19 @@
-"""The words that the verbs of the command line share, and what they become."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
-import logging
-import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
-from ares_notebook.settings import Settings
+ALL_DATASETS = "klines,agg_trades,futures"
 
-__all__ = [
-    "ALL_DATASETS",
-    "FAILED",
-    "CacheDir",
-    "Datasets",
-    "End",
-    "Json",
-    "ListedOn",
-    "Market",
-    "OneInterval",
-    "OneSymbol",
-    "OnlyInterval",
-    "OnlySymbol",
-    "Quote",
-    "Source",
-    "Start",
-    "Verbose",
-    "Years",
-    "log",
-    "settings_of",
-    "stop",
-    "words_of",
-]
-
-FAILED = 1
-
+Symbol = Annotated[str | None, typer.Argument(help="Such as BTCUSDT.", show_default="BTCUSDT")]
 OneSymbol = Annotated[str, typer.Argument(help="Such as BTCUSDT.")]
 OnlySymbol = Annotated[str | None, typer.Argument(help="Only this symbol.")]
+Interval = Annotated[
+    str | None, typer.Argument(help="Of the k-lines, 1s to 1M.", show_default="1h")
+]
 OneInterval = Annotated[str | None, typer.Argument(help="Of the k-lines, 1s to 1M.")]
 OnlyInterval = Annotated[str | None, typer.Argument(help="Only this interval's k-lines.")]
 Start = Annotated[
@@ -52,7 +28,6 @@ Years = Annotated[
 Datasets = Annotated[
     str, typer.Option("--datasets", help="Some of klines,agg_trades,futures; trades are large.")
 ]
-ALL_DATASETS = "klines,agg_trades,futures"
 Quote = Annotated[
     str | None, typer.Option("--quote", help="Only what is quoted in this, such as USDT.")
 ]
@@ -69,26 +44,3 @@ CacheDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every request and decision.")]
-
-
-def settings_of(**given: Any) -> Settings:
-    """Settings from the environment and what was given on the command line."""
-    return Settings(**{name: value for name, value in given.items() if value is not None})
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """What stands between commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def log(*, verbose: bool) -> None:
-    """Let warnings, or all, go to standard error."""
-    level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("DataDownloader").setLevel(level)
-
-
-def stop(message: str, status: int) -> NoReturn:
-    """End the program with a sentence."""
-    typer.echo(message, err=True)
-    raise SystemExit(status)

@@ -1,14 +1,15 @@
-"""A choice, as a form holds it: which history, from where, and the code that brings the same."""
+"""What the form of the panel asks for, and the Python code that downloads the same."""
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from calendar import monthrange
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ares_notebook.download.plan import Plan, plan_downloads
 from ares_notebook.errors import BadArgument
@@ -17,7 +18,7 @@ from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import validate_interval
 from ares_notebook.settings import Settings
 
-__all__ = ["UNITS", "Choice", "Unit", "lookback_of", "symbols_in"]
+__all__ = ["UNITS", "Choice", "Unit", "code_of_call", "lookback_of", "symbols_in"]
 
 Unit = Literal["years", "months", "days"]
 UNITS: tuple[Unit, ...] = ("years", "months", "days")
@@ -32,22 +33,19 @@ _LINE = 88
 class Choice:
     """What is to be downloaded, and where from."""
 
-    # One or several.
     symbols: tuple[str, ...]
     # Of the k-lines.
     interval: str
-    # How many *unit* to look back.
+    # How many *unit* to look back; years and months step by the calendar.
     count: int
-    # Years and months step by the calendar.
     unit: Unit
     # Nothing at or after its midnight (UTC); None is now.
     end: date | None
     datasets: tuple[str, ...]
     settings: Settings
-    # Lines of Python after which ``settings`` is a name for these; empty where they are the
-    # defaults.
-    settings_code: tuple[str, ...] = field(default=())
-    # Whether a cluster does it, whose ``client`` the code has.
+    # Lines of Python that define ``settings``; empty where these are the defaults.
+    settings_code: tuple[str, ...] = ()
+    # Whether a cluster downloads, whose ``client`` the code has.
     on_cluster: bool = False
 
     def __post_init__(self) -> None:
@@ -61,10 +59,10 @@ class Choice:
             validate_symbol(symbol)
         validate_interval(self.interval)
 
-    def plans(self) -> tuple[Plan, ...]:
-        """What would be done, a plan a symbol; reads the cache, touches no network."""
-        years = _number(self._lookback())
-        return tuple(
+    def plans(self) -> list[Plan]:
+        """The plan of each symbol; reads the cache and sends no request."""
+        years, _ = self._lookback()
+        return [
             plan_downloads(
                 symbol,
                 self.interval,
@@ -74,62 +72,63 @@ class Choice:
                 datasets=self.datasets,
             )
             for symbol in self.symbols
-        )
+        ]
 
     def code(self) -> str:
         """Python for a cell of a notebook that downloads the same."""
-        one = len(self.symbols) == 1
-        symbol, indent = (_quoted(self.symbols[0]), "") if one else ("symbol", "    ")
         imports = ["import ares_notebook as ares"]
         if self.on_cluster:
             imports.append("from ares_notebook import scale")
-            deed = self._call("plan = ares.plan_downloads", symbol, _LINE - len(indent))
-            deed += "\nreport = scale.download(plan, client)  # that of the panel"
-        else:
-            deed = self._call("report = await ares.download_all_data", symbol, _LINE - len(indent))
-        deed += "\nreport" if one else "\nprint(report)"
-        loop = [] if one else [f"for symbol in {_tuple(self.symbols)}:"]
-        return "\n".join([*imports, "", *self.settings_code, *loop, textwrap.indent(deed, indent)])
+        before, symbol, indent, last = [], _literal(self.symbols[0]), "", "report"
+        if len(self.symbols) > 1:
+            before = [f"for symbol in {_literal(self.symbols)}:"]
+            symbol, indent, last = "symbol", "    ", "print(report)"
+        function = "plan = ares.plan_downloads" if self.on_cluster else _AWAITED
+        arguments = [symbol, _literal(self.interval), self._lookback()[1], *self._keywords()]
+        lines = [_call(function, arguments, _LINE - len(indent))]
+        if self.on_cluster:
+            lines.append("report = scale.download(plan, client)  # that of the panel")
+        download = textwrap.indent("\n".join([*lines, last]), indent)
+        return "\n".join([*imports, "", *self.settings_code, *before, download])
 
-    def _call(self, function: str, symbol: str, width: int) -> str:
-        parts = [symbol, _quoted(self.interval), self._lookback()]
-        if self.end is not None:
-            parts.append(f"end={_quoted(self.end.isoformat())}")
+    def _keywords(self) -> list[str]:
+        parts = [f"end={_literal(self.end)}"] if self.end is not None else []
         if self.settings_code:
             parts.append("settings=settings")
         if len(self.datasets) < len(DATASETS):
-            parts.append(f"datasets={_tuple(self.datasets)}")
-        flat = f"{function}({', '.join(parts)})"
-        if len(flat) <= width:
-            return flat
-        inner = "".join(f"    {part},\n" for part in parts)
-        return f"{function}(\n{inner})"
+            parts.append(f"datasets={_literal(self.datasets)}")
+        return parts
 
-    def _lookback(self) -> str:
-        """``lookback_years`` as one writes it; months by the calendar, so in days."""
+    def _lookback(self) -> tuple[float, str]:
+        """The lookback in years, and the Python expression for it; months by the calendar."""
         if self.unit == "years":
-            return f"{self.count}"
-        return f"{self.count if self.unit == 'days' else self._days_of_months()} / {_YEAR_DAYS}"
+            return self.count, str(self.count)
+        days = self.count
+        if self.unit == "months":
+            end = self.end or datetime.now(UTC).date()
+            days = (end - _months_before(end, self.count)).days
+        return days / _YEAR_DAYS, f"{days} / {_YEAR_DAYS}"
 
-    def _days_of_months(self) -> int:
-        end = self.end or datetime.now(UTC).date()
-        month = end.year * _MONTHS + end.month - 1 - self.count
-        year, month = month // _MONTHS, month % _MONTHS + 1
-        if year < 1:
-            msg = f"{self.count} months reach back before the first year"
-            raise BadArgument(msg)
-        start = date(year, month, min(end.day, monthrange(year, month)[1]))
-        return (end - start).days
+
+_AWAITED = "report = await ares.download_all_data"
+
+
+def _months_before(end: date, months: int) -> date:
+    year, month = divmod(end.year * _MONTHS + end.month - 1 - months, _MONTHS)
+    if year < 1:
+        msg = f"{months} months reach back before the first year"
+        raise BadArgument(msg)
+    return date(year, month + 1, min(end.day, monthrange(year, month + 1)[1]))
 
 
 def symbols_in(text: str) -> tuple[str, ...]:
-    """The symbols of a line in which somebody wrote them."""
+    """The symbols in a line of text, each once."""
     words = [word for word in re.split(r"[,;\s]+", text) if word]
     return tuple(dict.fromkeys(map(validate_symbol, words)))
 
 
 def lookback_of(years: float) -> tuple[int, Unit]:
-    """A lookback as a person would say it."""
+    """A lookback in the largest unit of which it is a whole number."""
     if years == int(years):
         return int(years), "years"
     months = years * _MONTHS
@@ -138,16 +137,26 @@ def lookback_of(years: float) -> tuple[int, Unit]:
     return max(1, round(years * _YEAR_DAYS)), "days"
 
 
-def _number(text: str) -> float:
-    count, _, days = text.partition(" / ")
-    return int(count) / float(days) if days else int(count)
+def code_of_call(function: str, keywords: Mapping[str, Any]) -> str:
+    """Python that calls *function* with *keywords*."""
+    return _call(function, [f"{key}={_literal(value)}" for key, value in keywords.items()], _LINE)
 
 
-def _quoted(text: str) -> str:
-    # Only what was checked comes here: no quote, no backslash.
-    return f'"{text}"'
+def _call(function: str, arguments: Sequence[str], width: int) -> str:
+    """A call on one line, or with one argument per line where it is wider than *width*."""
+    flat = f"{function}({', '.join(arguments)})"
+    if len(flat) <= width:
+        return flat
+    inner = "".join(f"    {argument},\n" for argument in arguments)
+    return f"{function}(\n{inner})"
 
 
-def _tuple(names: Sequence[str]) -> str:
-    inner = ", ".join(map(_quoted, names))
-    return f"({inner},)" if len(names) == 1 else f"({inner})"
+def _literal(value: object) -> str:
+    if isinstance(value, bool | int | float) or value is None:
+        return repr(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(map(_literal, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    text = str(value)
+    # In double quotes; JSON escapes quotes and backslashes as Python does.
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)

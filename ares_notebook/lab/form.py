@@ -12,7 +12,7 @@ import ipywidgets as widgets
 
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.choice import UNITS, Choice, lookback_of, symbols_in
+from ares_notebook.lab.choice import UNITS, Choice, code_of_call, lookback_of, symbols_in
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.time import INTERVALS, as_utc
 from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
@@ -24,66 +24,70 @@ DEMO = "Demo (made up, offline)"
 ADDRESS = "Another address"
 GIVEN = "As given"
 
+_DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 _URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
-# What a source decides, and the rest of the settings does not.
+# The settings that differ between sources.
 _OF_SOURCE = (*_URLS, "market", "cache_dir")
-# What the call says, so that the settings need not.
+# What the call of a download says itself.
 _OF_CALL = ("symbol", "interval", "lookback_years")
-# What code must not tell.
+# What the code must not contain.
 _HINTS = {
     "api_key": "# The API key is taken from the environment: ARES_API_KEY",
     "notify": "# Who is notified is taken from the environment: ARES_NOTIFY",
 }
-# Where whoever serves Binance's hosts on one address keeps the archive's listing.
+# Where a server of all of Binance's hosts keeps the archive's listing.
 _LISTING = "/data.binance.vision"
 
 
 class MarketSources:
-    """The sources of one panel; the demo exchange is started when it is chosen, and never else."""
+    """The sources that a panel offers; the demo exchange is started when it is chosen."""
 
     def __init__(self, given: Settings) -> None:
         self._given = given
         self._exchange: DemoExchange | None = None
-        is_binance = all(getattr(given, name) == _default(name) for name in _URLS)
+        is_binance = all(getattr(given, name) == _DEFAULTS[name] for name in _URLS)
         own = () if is_binance else (GIVEN,)
         self.names: tuple[str, ...] = (*own, BINANCE, DEMO, ADDRESS)
 
     def folder(self, name: str) -> str:
-        """The cache folder that a source has by default, so that markets do not mix."""
+        """The default cache folder of a source; each has its own, so that markets do not mix."""
         if name == self.names[0]:
             return str(self._given.cache_dir)
         return {BINANCE: CACHE_DIR, DEMO: "demo_cache"}.get(name, "other_cache")
 
     def settings(self, name: str, address: str, cache_dir: str) -> Settings:
         """The settings of a source."""
+        # Every field is passed, so that none is taken from the environment a second time.
         if name == GIVEN:
-            return Settings(**{**_fields(self._given), "cache_dir": cache_dir})
-        told = {key: value for key, value in _fields(self._given).items() if key not in _OF_SOURCE}
-        told["cache_dir"] = cache_dir
+            return Settings(**{**dict(self._given), "cache_dir": cache_dir})
+        kept = {key: value for key, value in self._given if key not in _OF_SOURCE}
+        kept["cache_dir"] = cache_dir
         if name == BINANCE:
-            return Settings(**{**told, **{each: _default(each) for each in _URLS}, "market": None})
-        # A key is Binance's, and goes nowhere else.
-        told.pop("api_key", None)
+            return Settings(**kept, **{each: _DEFAULTS[each] for each in _URLS}, market=None)
+        # The key is Binance's, and is sent to no other host.
+        del kept["api_key"]
         if name == DEMO:
-            return self._demo().settings(**told)
-        return Settings(**{**told, **_at(address), "api_key": None})
+            return self._demo().settings(**kept)
+        return Settings(**kept, **_urls_at(address), market=None, api_key=None)
 
     def code(self, name: str, settings: Settings) -> tuple[str, ...]:
-        """
-        Lines of Python after which ``settings`` is these; none where they are the defaults.
-
-        Without what the call of a download says itself: symbol, interval, lookback.
-        """
-        told = {key: value for key, value in _told(settings).items() if key not in _OF_CALL}
-        hints = [_HINTS[key] for key in SECRETS if told.pop(key, None)]
+        """Python that defines ``settings``, without what the call of a download says itself."""
+        environment = Settings()
+        changed = {
+            key: value
+            for key, value in settings
+            if key not in _OF_CALL
+            and (value != _DEFAULTS[key] or value != getattr(environment, key))
+        }
+        hints = [_HINTS[key] for key in SECRETS if changed.pop(key, None)]
         if name != DEMO:
-            lines = [f"settings = {_call('ares.Settings', told)}", ""] if told else []
+            lines = [code_of_call("settings = ares.Settings", changed), ""] if changed else []
             return (*hints, *lines)
-        own = {key: value for key, value in told.items() if key not in (*_URLS, "market")}
+        own = {key: value for key, value in changed.items() if key not in (*_URLS, "market")}
         if str(settings.cache_dir) == self.folder(DEMO):
             own.pop("cache_dir", None)
         start = "exchange = ares.DemoExchange().start()"
-        return (start, f"settings = {_call('exchange.settings', own)}", "")
+        return (start, code_of_call("settings = exchange.settings", own), "")
 
     def close(self) -> None:
         """Stop the demo exchange, if it was started."""
@@ -97,51 +101,13 @@ class MarketSources:
         return self._exchange
 
 
-def _default(name: str) -> Any:
-    return Settings.model_fields[name].default
-
-
-def _fields(settings: Settings) -> dict[str, Any]:
-    """All of them, so that none is taken from the environment a second time."""
-    return {name: getattr(settings, name) for name in Settings.model_fields}
-
-
-def _told(settings: Settings) -> dict[str, Any]:
-    """What differs from the defaults, or from what the environment would make of them."""
-    here = Settings()
-    return {
-        key: value
-        for key, value in _fields(settings).items()
-        if value != _default(key) or value != getattr(here, key)
-    }
-
-
-def _at(address: str) -> dict[str, Any]:
-    """One address that serves what Binance has on several."""
+def _urls_at(address: str) -> dict[str, str]:
+    """One address for all that Binance serves at several."""
     url = address.strip().rstrip("/")
     if urlsplit(url).scheme not in ("http", "https"):
         msg = f'the address {address!r} is not one; write it like "http://127.0.0.1:8900"'
         raise BadArgument(msg)
-    return {**dict.fromkeys(_URLS, url), "archive_listing_url": url + _LISTING, "market": None}
-
-
-def _call(name: str, told: dict[str, Any]) -> str:
-    """A call with keywords, on one line or a line each."""
-    parts: Sequence[str] = [f"{key}={_literal(value)}" for key, value in told.items()]
-    flat = f"{name}({', '.join(parts)})"
-    if len(flat) <= 70:  # noqa: PLR2004 - what fits a cell with the assignment before it
-        return flat
-    return f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, bool | int | float) or value is None:
-        return repr(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    # Text as Python writes it, whatever is in it, in double quotes.
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"' if escaped.isprintable() else repr(str(value))
+    return {**dict.fromkeys(_URLS, url), "archive_listing_url": url + _LISTING}
 
 
 _MOST_COUNT = 9_999
@@ -162,10 +128,9 @@ class Form:
         self._on_cluster = on_cluster
         self._sources = MarketSources(given)
         self._known: tuple[str, ...] = ()
-        self._make_what(given)
+        self._make_fields(given)
         self._make_ticks(datasets)
         self.end.value = None if end is None else as_utc(end).date()
-        self._make_where(given)
         ticks = widgets.HBox([*self.ticks.values()])
         ticks.add_class("ares-ticks")
         self.box = widgets.VBox(
@@ -178,12 +143,13 @@ class Form:
         if source is not None:
             self.source.value = _name_of(source)
             if given.cache_dir != Path(CACHE_DIR):
-                # Whoever names source and folder together means them together.
+                # A folder that is given together with a source belongs to it.
                 self.folder.value = str(given.cache_dir)
         self.symbols.observe(self._offer, "value")
 
-    def _make_what(self, given: Settings) -> None:
+    def _make_fields(self, given: Settings) -> None:
         count, unit = lookback_of(given.lookback_years)
+        names = self._sources.names
         self.symbols = _field(
             widgets.Combobox(value=given.symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
         )
@@ -195,30 +161,29 @@ class Form:
         )
         self.unit = _field(widgets.Dropdown(options=UNITS, value=unit), "Unit", 7)
         self.end = _field(widgets.DatePicker(), "End, exclusive (UTC; empty: now)", 17)
-
-    def _make_ticks(self, datasets: Sequence[str]) -> None:
-        ticked = {dataset_named(name).name for name in datasets}
-        self.ticks = {
-            dataset.name: widgets.Checkbox(
-                value=dataset.name in ticked, description=dataset.title, indent=False
-            )
-            for dataset in DATASETS
-        }
-        for tick in self.ticks.values():
-            tick.layout.width = "auto"
-
-    def _make_where(self, given: Settings) -> None:
-        names = self._sources.names
         self.source = _field(widgets.Dropdown(options=names, value=names[0]), "Source", 17)
-        # Taken when it is whole: half an address is another host's.
+        # Read when editing ends: half an address is another host's.
         address = widgets.Text(placeholder="http://127.0.0.1:8900", continuous_update=False)
         self.address = _field(address, "Address", 17)
         self.address.layout.display = "none"
         self.folder = _field(widgets.Text(value=str(given.cache_dir)), "Cache folder", 17)
 
+    def _make_ticks(self, datasets: Sequence[str]) -> None:
+        ticked = {dataset_named(name).name for name in datasets}
+        self.ticks = {
+            dataset.name: widgets.Checkbox(
+                value=dataset.name in ticked,
+                description=dataset.title,
+                indent=False,
+                layout={"width": "auto"},
+            )
+            for dataset in DATASETS
+        }
+
     def choice(self) -> Choice:
-        """What the form says."""
-        settings = self._sources.settings(self.source.value, self.address.value, self.folder.value)
+        """What the form asks for; raises `BadArgument` where it cannot be meant."""
+        source = self.source.value
+        settings = self._sources.settings(source, self.address.value, self.folder.value)
         return Choice(
             symbols_in(self.symbols.value),
             self.interval.value,
@@ -227,39 +192,39 @@ class Form:
             self.end.value,
             tuple(dataset.name for dataset in DATASETS if self.ticks[dataset.name].value),
             settings,
-            self._sources.code(self.source.value, settings),
+            self._sources.code(source, settings),
             on_cluster=self._on_cluster,
         )
 
     def on_change(self, call: Callable[[], None]) -> None:
-        """Let *call* be called whenever the choice may have changed."""
+        """Call *call* whenever the choice may have changed."""
         whole = (self.symbols, self.interval, self.count, self.unit, self.end, self.source)
         for control in (*whole, *self.ticks.values(), self.address, self.folder):
             control.observe(lambda _change: call(), "value")
 
     def offer(self, known: Iterable[str]) -> None:
-        """Let the symbol's type-ahead offer these."""
+        """Let the completion of the symbol field offer *known*."""
         self._known = tuple(known)
         self._offer(None)
 
     def unknown(self, symbols: Sequence[str]) -> list[str]:
-        """Those of *symbols* that the exchange's list, where it is there, does not have."""
+        """Those of *symbols* that the exchange's list, where it has arrived, does not have."""
         return [each for each in symbols if self._known and each not in self._known]
 
     def close(self) -> None:
-        """Stop what the form has started."""
+        """Stop the demo exchange, if the form has started it."""
         self._sources.close()
 
     def _offer(self, _change: Any) -> None:
-        """The symbols, each after those that are written already: a list is typed one by one."""
+        """Offer the known symbols, each after those that are typed already."""
         before, comma, _ = self.symbols.value.rpartition(",")
-        written = f"{before}{comma} " if comma else ""
-        options = tuple(written + symbol for symbol in self._known)
+        typed = f"{before}{comma} " if comma else ""
+        options = tuple(typed + symbol for symbol in self._known)
         if self.symbols.options != options:
             self.symbols.options = options
 
     def _source_changed(self, change: Any) -> None:
-        """Each source has a folder of its own, unless somebody has named one."""
+        """Show the address where it is needed; change the folder unless the user has named one."""
         self.address.layout.display = "" if change["new"] == ADDRESS else "none"
         if self.folder.value == self._sources.folder(change["old"]):
             self.folder.value = self._sources.folder(change["new"])
@@ -273,11 +238,11 @@ def _name_of(source: str) -> str:
     return names[source]
 
 
-def _field(control: Any, label: str, width: int) -> Any:
+def _field(control: Any, label: str, width_em: int) -> Any:
     """A control under its label."""
     control.description = label
     control.add_class("ares-field")
-    control.layout.width = f"{width}em"
+    control.layout.width = f"{width_em}em"
     return control
 
 

@@ -1,4 +1,4 @@
-"""The download panel, and the actions of its buttons."""
+"""The download panel, and what its buttons do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
@@ -20,98 +21,25 @@ from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import AresError, Busy
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
-from ares_notebook.lab.preview import Preview
-from ares_notebook.lab.results import STYLE, ProgressView, ResultView, face_html, face_text
+from ares_notebook.lab.views import Preview, WorkView, choice_html, choice_text
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.quality.validate import validate_cache
 from ares_notebook.runtime.job import Job, start
-from ares_notebook.runtime.progress import Progress, ProgressListener, heard_by
+from ares_notebook.runtime.progress import Progress, heard_by
+from ares_notebook.runtime.tasks import cancellable
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-__all__ = ["DownloadPanel", "download_choice", "repair_choice", "validate_choice"]
+__all__ = ["DownloadPanel"]
 
-
-async def download_choice(
-    choice: Choice, hear: ProgressListener, client: Client | None = None
-) -> DownloadReport:
-    """Bring what is chosen into the cache, by the hands of a cluster where there is a *client* of it."""
-    plans = await asyncio.to_thread(_quiet(choice).plans)
-    return await record_run(RunInfo.of("download", *plans), _carried_out(plans, hear, client))
-
-
-def _carried_out(
-    plans: Sequence[Plan], hear: ProgressListener, client: Client | None
-) -> Coroutine[Any, Any, DownloadReport]:
-    if client is None:
-        return run_plans(plans, on_progress=hear)
-    # Whoever has a client has the extra, and nobody else needs it.
-    from ares_notebook.scale.cluster import run_plans_on  # noqa: PLC0415
-
-    return run_plans_on(client, plans, on_progress=hear)
-
-
-async def repair_choice(
-    choice: Choice, hear: ProgressListener, client: Client | None = None
-) -> DownloadReport:
-    """Close the gaps of what the cache has of the chosen symbols, interval and datasets."""
-    settings = _quiet(choice).settings
-
-    def planned() -> list[Plan]:
-        return [
-            _only(choice.datasets, plan_repair(symbol, choice.interval, settings=settings))
-            for symbol in choice.symbols
-        ]
-
-    plans = await asyncio.to_thread(planned)
-    return await record_run(RunInfo.of("repair", *plans), _carried_out(plans, hear, client))
-
-
-def _only(datasets: Sequence[str], plan: Plan) -> Plan:
-    """Nobody who did not tick them shall get days of trades."""
-    return replace(
-        plan, steps=tuple(step for step in plan.steps if step.file.dataset.name in datasets)
-    )
-
-
-async def validate_choice(choice: Choice, hear: ProgressListener) -> tuple[QualityReport, ...]:
-    """Check what the cache has of the chosen symbols and interval, a report a symbol."""
-    settings, interval = _quiet(choice).settings, choice.interval
-    reports = []
-    for symbol in choice.symbols:
-        look = partial(validate_cache, symbol, interval, settings=settings)
-        run_info = RunInfo("validate", settings, symbol, interval or "")
-        reports.append(await record_run(run_info, _in_thread(look, hear)))
-    return tuple(reports)
-
-
-async def _in_thread(look: Callable[[], QualityReport], hear: ProgressListener) -> QualityReport:
-    is_over = threading.Event()
-
-    def hear_or_stop(progress: Progress) -> None:
-        if is_over.is_set():
-            # A thread cannot be cancelled; it hears of it at the next file.
-            raise asyncio.CancelledError
-        hear(progress)
-
-    try:
-        with heard_by(hear_or_stop):
-            return await asyncio.to_thread(look)
-    finally:
-        is_over.set()
-
-
-def _quiet(choice: Choice) -> Choice:
-    """The panel has bars of its own; another in the output of some cell would be lost."""
-    settings = choice.settings.model_copy(update={"progress": False})
-    return replace(choice, settings=settings)
-
-
+# Each rule of it begins with the panel's class.
+_CSS = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
+_DOING = {"Download": "Downloading", "Repair gaps": "Repairing", "Validate": "Validating"}
 _T = TypeVar("_T")
 
 
@@ -163,7 +91,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     366
     """
 
-    # For a panel whose making has failed: ipywidgets closes it all the same.
+    # Of a panel whose constructor has raised: ipywidgets closes it all the same.
     _job: Job[Any] | None = None
     _is_busy = False
     _parts: tuple[Preview | Form, ...] = ()
@@ -186,46 +114,38 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.form = Form(
             settings or Settings(), source, end, datasets, on_cluster=client is not None
         )
-        self._look = Preview(self.form)
-        self._parts = (self._look, self.form)
-        self._gauge = ProgressView()
-        self._outcome = ResultView(self._gauge)
-        self.children = [widgets.HTML(STYLE), *self._rows()]
+        self._preview = Preview(self.form)
+        self._parts = (self._preview, self.form)
+        self._work = WorkView()
+        self.children = [widgets.HTML(f"<style>\n{_CSS}</style>"), *self._rows()]
         self.add_class("ares-panel")
-        self._look.begin()
+        self._preview.begin()
 
     def _rows(self) -> list[widgets.Widget]:
-        deeds: dict[str, Callable[[], object]] = {
+        actions: dict[str, Callable[[], object]] = {
             "Download": lambda: self._begin("Download", self._download),
             "Cancel": self.cancel,
             "Repair gaps": lambda: self._begin("Repair gaps", self._repair),
             "Validate": lambda: self._begin("Validate", self._validate),
         }
-        self.buttons = {name: self._button(name, deed) for name, deed in deeds.items()}
+        self.buttons = {name: self._button(name, action) for name, action in actions.items()}
         self.buttons["Download"].button_style = "primary"
         self.buttons["Cancel"].disabled = True
         buttons = widgets.HBox([*self.buttons.values()])
         buttons.add_class("ares-row")
-        look = self._look
+        preview, work = self._preview, self._work
         return [
-            self.form.box,
-            look.hint,
-            look.estimate,
-            buttons,
-            self._gauge.box,
-            self._outcome.alert,
-            self._outcome.result,
-            look.picture,
-            look.gaps,
-            look.code,
+            *(self.form.box, preview.hint, preview.estimate, buttons),
+            *(work.box, work.alert, work.result),
+            *(preview.picture, preview.gaps, preview.code),
         ]
 
-    def _button(self, name: str, deed: Callable[[], object]) -> widgets.Button:
+    def _button(self, name: str, action: Callable[[], object]) -> widgets.Button:
         def clicked(_button: object) -> None:
             try:
-                deed()
-            except Exception as error:  # noqa: BLE001 - the panel's border: shown, or nobody sees it
-                self._outcome.show_problem(name, error)
+                action()
+            except Exception as error:  # noqa: BLE001 - a border: an error in a callback is shown nowhere else
+                self._work.show_problem(name, error)
 
         button = widgets.Button(description=name)
         button.on_click(clicked)
@@ -236,7 +156,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     @property
     def last_error(self) -> BaseException | None:
         """What went wrong last, as the panel shows it; None after work that went well."""
-        return self._outcome.error
+        return self._work.error
 
     @property
     def settings(self) -> Settings:
@@ -347,7 +267,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     # --- the work ---
 
     def _begin(self, verb: str, work: Callable[[Choice], Coroutine[Any, Any, _T]]) -> Job[_T]:
-        """Begin, or join what is under way: ten clicks are one download."""
+        """Begin *work*; where it is under way already, return its job: ten clicks are one download."""
         with self._lock:
             if self._job is not None and self._is_busy:
                 if verb == self._verb:
@@ -357,63 +277,95 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             choice = self.form.choice()
             self._verb = verb
             self._set_busy(is_busy=True)
-            self._outcome.begin(_DOING[verb], ", ".join(choice.symbols))
-            self._job = job = start(work(choice))
+            self._work.begin(_DOING[verb], ", ".join(choice.symbols))
+            # Without a progress bar in the output of some cell: the panel has its own.
+            quiet = choice.settings.model_copy(update={"progress": False})
+            self._job = job = start(work(replace(choice, settings=quiet)))
         job.then(partial(self._ended, verb))
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
-        self.report = report = await download_choice(choice, self._hear, self._client)
-        await self._look.show(choice)
-        return report
+        return await self._run("download", choice, choice.plans)
 
     async def _repair(self, choice: Choice) -> DownloadReport:
-        self.report = report = await repair_choice(choice, self._hear, self._client)
-        await self._look.show(choice)
+        def plans() -> list[Plan]:
+            made = [
+                plan_repair(symbol, choice.interval, settings=choice.settings)
+                for symbol in choice.symbols
+            ]
+            return [_only(choice.datasets, plan) for plan in made]
+
+        return await self._run("repair", choice, plans)
+
+    async def _run(
+        self, what: str, choice: Choice, make: Callable[[], list[Plan]]
+    ) -> DownloadReport:
+        plans = await asyncio.to_thread(make)
+        if self._client is None:
+            work = run_plans(plans, on_progress=self._show_progress)
+        else:
+            # Only who has a client has installed what this imports.
+            from ares_notebook.scale.cluster import run_plans_on  # noqa: PLC0415
+
+            work = run_plans_on(self._client, plans, on_progress=self._show_progress)
+        self.report = report = await record_run(RunInfo.of(what, *plans), work)
+        await self._preview.show(choice)
         return report
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
-        self.quality = await validate_choice(choice, self._hear)
+        settings, interval = choice.settings, choice.interval
+        reports = []
+        with heard_by(self._show_progress):
+            for symbol in choice.symbols:
+                work = cancellable(validate_cache, symbol, interval, settings=settings)
+                run_info = RunInfo("validate", settings, symbol, interval)
+                reports.append(await record_run(run_info, work))
+        self.quality = tuple(reports)
         return self.quality
 
-    def _hear(self, progress: Progress) -> None:
-        self._gauge.show(progress, _DOING[self._verb])
+    def _show_progress(self, progress: Progress) -> None:
+        self._work.show_progress(progress, _DOING[self._verb])
 
     def _ended(self, verb: str, job: Job[Any]) -> None:
-        """On the loop's thread, when everything is cleaned up; the state is told last."""
+        """On the loop's thread, after clean-up; the state is shown last."""
         self._set_busy(is_busy=False)
-        self._look.renew()
+        self._preview.renew()
         if job.state == "cancelled":
-            self._outcome.show_cancelled(verb)
+            self._work.show_cancelled(verb)
         elif job.error is not None:
-            self._outcome.show_problem(verb, job.error)
+            self._work.show_problem(verb, job.error)
         elif verb == "Validate":
-            self._outcome.show_quality(verb, self.quality)
+            self._work.show_quality(verb, self.quality)
         elif self.report is not None:
-            self._outcome.show_report(verb, self.report)
+            self._work.show_report(verb, self.report)
 
     def _set_busy(self, *, is_busy: bool) -> None:
         self._is_busy = is_busy
         for name, button in self.buttons.items():
             button.disabled = is_busy if name != "Cancel" else not is_busy
 
-    # --- faces ---
+    # --- how it is shown ---
 
     def __repr__(self) -> str:
         try:
-            return f"<DownloadPanel {face_text(self.form.choice())}>"
+            return f"<DownloadPanel {choice_text(self.form.choice())}>"
         except AresError as error:
             return f"<DownloadPanel: {error}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """The live panel, and a static face for pages where widgets do not run."""
+        """The live panel, and static HTML for pages where widgets do not run."""
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
+        html = self._preview.estimate.value
         try:
-            choice = self.form.choice()
+            shown = self._preview.picture.value + self._preview.gaps.value
+            html = choice_html(self.form.choice(), html, shown)
         except AresError:
-            return {**bundle, "text/html": self._look.estimate.value}
-        shown = self._look.picture.value + self._look.gaps.value
-        return {**bundle, "text/html": face_html(choice, self._look.estimate.value, shown)}
+            # The estimate says what is wrong with the form.
+            pass
+        return {**bundle, "text/html": html}
 
 
-_DOING = {"Download": "Downloading", "Repair gaps": "Repairing", "Validate": "Validating"}
+def _only(datasets: Sequence[str], plan: Plan) -> Plan:
+    """The steps of *datasets*: days of trades are not repaired unless they are ticked."""
+    steps = tuple(step for step in plan.steps if step.file.dataset.name in datasets)
+    return replace(plan, steps=steps)
