@@ -121,6 +121,8 @@ _OF_ANOTHER_KIND = {
     # A stamp below zero is a number, and no moment.
     "time": f"-?{_INTEGER}",
     "close": _INTEGER,
+    # Archives of futures write flags in lower case.
+    "flag": "(?i:true|false)",
     "hours": "(?:0|[1-9][0-9]?)",
 }
 
