@@ -81,7 +81,7 @@ def test_candles_are_those_of_their_own_interval_alone(interval, scale):
             if other == interval:
                 assert len(lines_of_json(series, body, "here")) == len(rows)
             else:
-                with pytest.raises(BadAnswer, match="here has candles that were not asked for"):
+                with pytest.raises(BadAnswer, match="here: it has candles that were not asked for"):
                     lines_of_json(series, body, "here")
 
 

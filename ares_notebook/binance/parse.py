@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
+from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import Column, Dataset, Kind
@@ -319,3 +321,78 @@ def _named(dataset: Dataset) -> list[tuple[Column, str]]:
     """The published columns with their names in REST; empty where REST lacks one."""
     names = dataset.rest_fields or tuple(column.name for column in dataset.published)
     return list(zip(dataset.published, names, strict=False))
+
+
+_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+_LATEST_MS = 4_102_444_800_000
+# A status that says that trading is over, for a while or for good; any other says nothing.
+_OVER = ("BREAK", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE", "PRE_SETTLE")
+_JSON_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the exchange says of one symbol today."""
+
+    # Whether its status says that trading is over; a halt does not.
+    is_over: bool
+    # When the contract was listed; None for spot.
+    onboard_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """The parts of an ``exchangeInfo`` that are used."""
+
+    symbols: dict[str, Listing]
+    # Request weight.
+    limit: Limit | None
+    # The exchange's clock.
+    server_ms: int | None = None
+
+
+def read_time(body: bytes) -> int:
+    """The exchange's clock, in milliseconds since the epoch."""
+    try:
+        now_ms = int(json.loads(body)["serverTime"])
+    except _JSON_ERRORS as error:
+        raise BadAnswer(_unexpected("its time", body)) from error
+    if not _is_moment(now_ms):
+        raise BadAnswer(_unexpected("its time", body))
+    return now_ms
+
+
+def read_info(body: bytes) -> Info:
+    """Symbols and limits of an ``exchangeInfo``."""
+    try:
+        answer = json.loads(body)
+        symbols = {str(each["symbol"]): _listing(each) for each in answer["symbols"]}
+        limits = [_limit(rule) for rule in answer["rateLimits"]]
+    except _JSON_ERRORS as error:
+        raise BadAnswer(_unexpected("its symbols and limits", body)) from error
+    limit = next(filter(None, limits), None)
+    return Info(symbols, limit, _moment_or_none(answer.get("serverTime")))
+
+
+def _listing(symbol: dict[str, Any]) -> Listing:
+    return Listing(symbol.get("status") in _OVER, _moment_or_none(symbol.get("onboardDate")))
+
+
+def _moment_or_none(value: object) -> int | None:
+    return value if isinstance(value, int) and _is_moment(value) else None
+
+
+def _is_moment(ms: int) -> bool:
+    return EARLIEST_MS <= ms < _LATEST_MS
+
+
+def _limit(rule: dict[str, Any]) -> Limit | None:
+    if rule["rateLimitType"] != "REQUEST_WEIGHT":
+        return None
+    weight = int(rule["limit"])
+    seconds = _INTERVAL_SECONDS[rule["interval"]] * int(rule["intervalNum"])
+    return (weight, float(seconds)) if weight > 0 and seconds > 0 else None
+
+
+def _unexpected(what: str, body: bytes) -> str:
+    return f"the exchange was asked for {what}, and something else came: {body[:80]!r}"

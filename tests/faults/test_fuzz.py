@@ -30,9 +30,8 @@ import ares_notebook as ares
 from ares_notebook.binance.archive import _read_checksum, lines_of
 from ares_notebook.binance.http import Ask, refusal
 from ares_notebook.binance.listing import _read_page
-from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
 from ares_notebook.binance.rate_limit import Budget
-from ares_notebook.binance.rest import read_info, read_time
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
