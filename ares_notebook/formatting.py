@@ -5,19 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "block",
-    "folded",
-    "line",
-    "many",
-    "named",
-    "refused",
-    "size_in_words",
-    "table",
-    "text",
-    "time_in_words",
-]
-
 _CELL = (
     "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
     "border-bottom:1px solid var(--jp-border-color2, #ccc)"

@@ -27,7 +27,7 @@ from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
 from ares_notebook.formatting import refused
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
 

@@ -14,15 +14,19 @@ import pyarrow.csv as arrow_csv
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import Column, Dataset
-from ares_notebook.model.lines import (
+from ares_notebook.model.rows import (
     MICROSECONDS_FROM,
     UNUSUAL_NUMBER,
     Lines,
+    Table,
+    empty_rows,
+    keys_of,
+    lines_of,
     microseconds_of,
     pattern_of,
     plain_number,
+    schema_of,
 )
-from ares_notebook.model.rows import Table, empty_rows, keys_of, lines_of, schema_of
 from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS
 
 _Int64s = npt.NDArray[np.int64]

@@ -18,7 +18,7 @@ from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import Column, Dataset, Kind
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import (
+from ares_notebook.model.rows import (
     LONGEST_PART,
     SECOND_US,
     Lines,

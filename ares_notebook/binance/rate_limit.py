@@ -14,8 +14,6 @@ from email.utils import parsedate_to_datetime
 from ares_notebook.model.time import to_ms
 from ares_notebook.runtime.progress import count
 
-__all__ = ["Budget", "ExchangeClock", "Limit", "date_of"]
-
 # The exchange opened in July 2017; a clock that says otherwise is none.
 EARLIEST_MS = 1_498_867_200_000
 

@@ -23,7 +23,7 @@ from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
 from ares_notebook.formatting import refused
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import Memoized, in_order
 

@@ -17,10 +17,9 @@ from ares_notebook.cache.neighbours import entries_of
 from ares_notebook.cache.spans import Span, cached_files, never, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
-from ares_notebook.model.evidence import Absence, evidence_of, halted
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import is_final, unexplained
+from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.time import as_utc, to_ms
 from ares_notebook.settings import Settings
 

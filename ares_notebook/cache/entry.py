@@ -8,10 +8,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from ares_notebook.cache.receipts import Source
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, Trouble
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import gaps_in, joined_edges, unexplained
+from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 
 __all__ = ["CacheEntry"]
 

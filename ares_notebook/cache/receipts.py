@@ -13,8 +13,8 @@ from msgspec import Struct, convert, to_builtins
 from msgspec.json import Decoder
 
 from ares_notebook.cache.disk import file_sha256
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap, Trouble
+from ares_notebook.model.gaps import Absence
 
 __all__ = ["Receipt", "Source", "holds", "size_and_time", "status_of", "tell_of_change"]
 

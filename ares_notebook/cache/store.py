@@ -34,9 +34,9 @@ from ares_notebook.cache.receipts import (
     tell_of_change,
 )
 from ares_notebook.model.datasets import DATASETS
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from ares_notebook.download.report import StepReport, told, why_incomplete
 from ares_notebook.errors import AresError, BadAnswer, DataError, NotFound, TransportError
 from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, utc
 from ares_notebook.runtime.tasks import in_order, uninterrupted
 

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from ares_notebook.errors import BadArgument
 
-__all__ = ["BINANCE", "market_at", "market_of_all", "plain_url"]
-
 BINANCE = "binance"
 """What the market behind Binance's own addresses is called."""
 

@@ -9,27 +9,6 @@ from typing import Literal, NamedTuple
 
 from ares_notebook.errors import BadArgument
 
-__all__ = [
-    "DAY_MS",
-    "GRID_ORIGIN_MS",
-    "INTERVALS",
-    "Cut",
-    "Period",
-    "as_utc",
-    "cut_periods",
-    "get_daily_periods",
-    "get_monthly_periods",
-    "interval_text",
-    "lookback_start",
-    "month_of",
-    "next_open_ms",
-    "opens_between",
-    "period_of",
-    "to_ms",
-    "utc",
-    "validate_interval",
-]
-
 DAY_MS = 86_400_000
 
 Cut = Literal["month", "day"]

@@ -41,9 +41,9 @@ from ares_notebook.cache.receipts import Receipt, Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
 from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap, Trouble
 from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.model.rows import empty_rows, header_of
 from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
