@@ -8,8 +8,6 @@ from typing import Any
 
 from ares_notebook.errors import MissingExtra
 
-__all__ = ["needing", "stand_in"]
-
 # Only what we import ourselves: where one of its own dependencies lacks, the error is its own.
 _EXTRA_OF = {
     "ipywidgets": "lab",

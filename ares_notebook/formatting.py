@@ -5,46 +5,32 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "block",
-    "folded",
-    "line",
-    "many",
-    "named",
-    "size_in_words",
-    "table",
-    "text",
-    "time_in_words",
-]
-
 _CELL = (
     "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
     "border-bottom:1px solid var(--jp-border-color2, #ccc)"
 )
-# A moment or a word is not broken; a note is.
-_SHORT = 26
 _BLOCK = "color:var(--jp-ui-font-color1, inherit);font-size:var(--jp-ui-font-size1, 13px)"
 
 
 def text(value: object) -> str:
-    """Anything as text that is safe inside HTML."""
+    """*value* as text, escaped for HTML."""
     return html.escape(str(value))
 
 
 def line(value: object, style: str = "") -> str:
-    """A line of text, escaped."""
+    """A line of escaped text."""
     return f'<div style="{style}">{text(value)}</div>' if style else f"<div>{text(value)}</div>"
 
 
 def block(headline: object, *parts: str) -> str:
-    """A headline, escaped, and under it *parts*, which are HTML already."""
+    """An escaped headline, followed by *parts*, which are HTML already."""
     return f'<div style="{_BLOCK}"><strong>{text(headline)}</strong>{"".join(parts)}</div>'
 
 
 def table(
     names: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
 ) -> str:
-    """A table; every cell is escaped."""
+    """A table; every cell is escaped, columns in *numbers* are aligned to the right."""
     aligned = [f"{_CELL};text-align:right" if name in numbers else _CELL for name in names]
     head = "".join(
         f'<th scope="col" style="{style}">{text(name)}</th>'
@@ -65,12 +51,8 @@ def table(
     )
 
 
-def _tied(cell: object) -> str:
-    return ";white-space:nowrap" if len(str(cell)) <= _SHORT else ""
-
-
 def folded(summary: object, body: str, *, is_open: bool = False) -> str:
-    """*body* (HTML) under a line (escaped) that opens and closes it; no script is needed."""
+    """*body* (HTML) that a click on *summary* (escaped) shows and hides, without a script."""
     state = " open" if is_open else ""
     return f"<details{state}><summary>{text(summary)}</summary>{body}</details>"
 
@@ -81,21 +63,26 @@ _FEW_NAMES = 4
 
 
 def many(count: int, what: str) -> str:
-    """A count with its noun, which is of many in the same letters as of one."""
+    """A count with its noun in singular or plural; upper case stays upper case."""
     plural = "S" if what.isupper() else "s"
     return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def named(names: Sequence[str], between: str = ", ") -> str:
-    """Some names: all of a few, of many the first three and how many more there are."""
+    """Up to four names in full; of more, the first three and the count of the others."""
     if len(names) <= _FEW_NAMES:
         return between.join(names)
     first = between.join(names[: _FEW_NAMES - 1])
     return f"{first} and {len(names) - _FEW_NAMES + 1:,} more"
 
 
+def refused(origin: str, fault: str) -> str:
+    """The message about an answer from *origin* of which nothing is stored."""
+    return f"{origin}: {fault}; nothing is stored, run again later"
+
+
 def size_in_words(count: float) -> str:
-    """Bytes, in the decimal units that disks are sold in."""
+    """Bytes in decimal units."""
     number = float(count)
     for unit in ("B", "KB", "MB", "GB"):
         if number < 1000:  # noqa: PLR2004 - decimal units
@@ -105,7 +92,7 @@ def size_in_words(count: float) -> str:
 
 
 def time_in_words(seconds: float) -> str:
-    """A stretch of time, no more exactly than one cares."""
+    """A duration in its one or two largest units."""
     whole = max(1, round(seconds))
     if whole < _MINUTE:
         return f"{whole} s"

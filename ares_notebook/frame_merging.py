@@ -12,7 +12,7 @@ import pandas as pd
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import Dataset
-from ares_notebook.model.lines import time_keys
+from ares_notebook.model.rows import time_keys
 
 __all__ = ["Shape"]
 

@@ -28,20 +28,6 @@ from ares_notebook.model.hosts import market_of_all, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
 from ares_notebook.model.time import validate_interval
 
-__all__ = [
-    "CACHE_DIR",
-    "EVENTS",
-    "MAX_RETRIES",
-    "NAME_OF_HOST",
-    "RETRY_DELAY_SECONDS",
-    "SECRETS",
-    "Event",
-    "Settings",
-    "Size",
-    "bytes_of",
-    "host_defaults",
-]
-
 _LOGGER = logging.getLogger("DataDownloader")
 
 NAME_OF_HOST = {

@@ -64,7 +64,7 @@ async def test_a_zip_that_is_not_its_checksum_is_never_opened(exchange, archive)
     exchange.fail(r"2025-02\.zip$", times=None, replace_body=other[0])
     exchange.requests.clear()
 
-    with pytest.raises(ChecksumMismatch, match="nothing of it is stored"):
+    with pytest.raises(ChecksumMismatch, match="nothing is stored"):
         await rows_of(archive)
 
     assert asked(exchange).count("BTCUSDT-1h-2025-02.zip") == 3
@@ -226,7 +226,7 @@ async def test_a_failed_listing_is_no_empty_one(exchange, archive, fault):
     exchange.fail("prefix=", times=None, **fault)
 
     try:
-        answer = await archive.has_any(CANDLES)
+        answer = await archive.holds(CANDLES)
     except AresError:
         return
     assert answer is not False
@@ -242,7 +242,7 @@ async def test_a_second_page_that_fails_is_a_failed_listing(exchange, archive):
 @pytest.mark.parametrize(("symbol", "there"), [("BTCUSDT", True), ("NOSUCHUSDT", False)])
 async def test_an_empty_listing_is_an_answer(archive, symbol, there):
     """A symbol that the archive does not have has an empty listing, which is no failure."""
-    assert await archive.has_any(Series.of("klines", symbol, "1h")) is there
+    assert await archive.holds(Series.of("klines", symbol, "1h")) is there
 
 
 async def test_a_symbol_of_another_script_has_an_address(archive):

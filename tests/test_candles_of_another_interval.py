@@ -81,7 +81,7 @@ def test_candles_are_those_of_their_own_interval_alone(interval, scale):
             if other == interval:
                 assert len(lines_of_json(series, body, "here")) == len(rows)
             else:
-                with pytest.raises(BadAnswer, match="here has candles that were not asked for"):
+                with pytest.raises(BadAnswer, match="here: it has candles that were not asked for"):
                     lines_of_json(series, body, "here")
 
 
@@ -220,7 +220,7 @@ def test_a_period_is_half_open(dataset, text):
         packed = BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("X.csv", text.format(at, at + HOUR_MS - 1))
-        one = Zip("X.zip", "here", "", packed, dataset, "1h", period)
+        one = Zip("X.zip", "here", "", packed, Series(dataset, "BTCUSDT", "1h"), period)
         return sum(map(len, one.lines()))
 
     assert read(period.start_ms) == 1

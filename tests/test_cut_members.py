@@ -12,6 +12,7 @@ import ares_notebook as ares
 from ares_notebook.binance.archive import Zip, lines_of
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, dataset_named
+from ares_notebook.model.files import Series
 
 DAY = 1 / 365.25
 NAME = "X-2025-01"
@@ -44,7 +45,7 @@ def zip_of(dataset, text):
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{NAME}.csv", text)
-    return Zip(f"{NAME}.zip", "http://x/a.zip", "", packed, dataset)
+    return Zip(f"{NAME}.zip", "http://x/a.zip", "", packed, Series(dataset, "BTCUSDT", None))
 
 
 def read(archive):

@@ -16,9 +16,9 @@ from ares_notebook.download.decide import decide, whole_days
 from ares_notebook.download.estimate import check_disk
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.errors import BadArgument, NotEnoughDisk
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import lines_of, schema_of
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms, utc

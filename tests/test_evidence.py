@@ -18,7 +18,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook.errors import CorruptFile, UnknownSymbol
 from ares_notebook.load import IncompleteData
-from ares_notebook.model.evidence import EVIDENCE
+from ares_notebook.model.gaps import EVIDENCE
 
 DAY = 1 / 365.25
 EXPLAINED = {

@@ -21,8 +21,8 @@ from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import Series, parse_file_name
 from ares_notebook.model.gaps import gaps_in
-from ares_notebook.model.lines import Lines
 from ares_notebook.model.measure import Measure
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 DAY = 1 / 365.25

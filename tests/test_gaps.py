@@ -18,10 +18,9 @@ from ares_notebook import DemoExchange, Settings
 from ares_notebook.cache.coverage import REASONS
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import BadArgument, NeverDownloaded
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Neighbours
 from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.gaps import gaps_in
+from ares_notebook.model.gaps import Absence, gaps_in
 from ares_notebook.model.rows import empty_rows
 from ares_notebook.model.time import utc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.rows import Lines
 
 HOUR_US = 3_600_000_000
 

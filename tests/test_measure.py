@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from reading import facts_of
 
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.gaps import gaps_in, unasked, unexplained
+from ares_notebook.model.gaps import Absence, gaps_in, unasked, unexplained
 from ares_notebook.model.rows import schema_of
 from ares_notebook.model.time import DAY_MS, as_utc, next_open_ms, to_ms
 

@@ -19,7 +19,7 @@ import ares_notebook as ares
 
 settings = ares.Settings(cache_dir=sys.argv[1], market=sys.argv[2], progress=False)
 report = ares.run(ares.download_all_data("BTCUSDT", "1d", 0.005, end="2025-01-15", settings=settings))
-slow = {"aiohttp", "numpy", "pandas", "pyarrow", "tenacity"} & set(sys.modules)
+slow = {"aiohttp", "numpy", "pandas", "pyarrow"} & set(sys.modules)
 print(report.complete, report.requests, len(report.steps), sorted(slow))
 """
 
@@ -47,7 +47,7 @@ from ares_notebook.cli import main
 try:
     main()
 finally:
-    print(sorted({"aiohttp", "numpy", "pandas", "pyarrow", "tenacity"} & set(sys.modules)))
+    print(sorted({"aiohttp", "numpy", "pandas", "pyarrow"} & set(sys.modules)))
 """
 
 

@@ -19,7 +19,7 @@ from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_fast
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import pattern_of, plain_number, plain_pattern_of
+from ares_notebook.model.rows import pattern_of, plain_number, plain_pattern_of
 
 DAY = 1 / 365.25
 MS = 1_735_689_600_000

@@ -15,9 +15,9 @@ from ares_notebook.cache.entry import Source
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.errors import AresError, BadAnswer, CacheUnavailable, WrongMarket
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Trouble
 from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.model.rows import header_of, lines_of, schema_of
 from ares_notebook.settings import Settings
 

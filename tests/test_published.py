@@ -66,7 +66,7 @@ def csv_of(dataset, rows):
 
 
 def from_csv(dataset, rows):
-    return rows_of_csv(dataset, csv_of(dataset, rows), "origin.zip")
+    return rows_of_csv(dataset, csv_of(dataset, rows), "origin.zip")[0]
 
 
 def from_lines(dataset, rows):
@@ -242,7 +242,7 @@ def test_flags_of_any_case_are_one(word):
     """Spot writes True, futures true; the cache has one spelling."""
     block = f"1,1.0,1.0,1,1,{MS_2025},{word}\n".encode()
 
-    assert rows_of_csv(AGG_TRADES, block, "origin")["is_buyer_maker"].to_pylist() == ["True"]
+    assert rows_of_csv(AGG_TRADES, block, "origin")[0]["is_buyer_maker"].to_pylist() == ["True"]
 
 
 @pytest.mark.parametrize("word", ["1", "yes", "", "Tru"])
@@ -373,7 +373,7 @@ def test_an_unknown_key_or_column_does_no_harm():
     wider = csv_of(AGG_TRADES, rows).replace(b"\n", b",x\n")
 
     assert from_json(AGG_TRADES, more).equals(from_json(AGG_TRADES, rows))
-    assert rows_of_csv(AGG_TRADES, wider, "origin").equals(from_json(AGG_TRADES, rows))
+    assert rows_of_csv(AGG_TRADES, wider, "origin")[0].equals(from_json(AGG_TRADES, rows))
 
 
 @pytest.mark.parametrize("dataset", ROWS, ids=lambda each: each.name)
@@ -382,8 +382,8 @@ def test_nothing_is_no_rows(dataset):
     assert len(lines_of_json(SERIES[dataset], b"[]", "origin")) == 0
     assert len(lines_of_csv(dataset, b"", "origin")) == 0
     assert len(lines_of_csv(dataset, b"\n", "origin")) == 0
-    assert rows_of_csv(dataset, b"", "origin").num_rows == 0
-    assert rows_of_csv(dataset, b"\n", "origin").num_rows == 0
+    assert rows_of_csv(dataset, b"", "origin")[0].num_rows == 0
+    assert rows_of_csv(dataset, b"\n", "origin")[0].num_rows == 0
 
 
 def test_between_is_half_open():
@@ -400,9 +400,8 @@ def test_between_is_half_open():
 
 def tables_of(dataset, text, zipped):
     name = "X-2024-06"
-    archive = Zip(
-        f"{name}.zip", f"http://x/{name}.zip", "", BytesIO(zipped(f"{name}.csv", text)), dataset
-    )
+    data, series = BytesIO(zipped(f"{name}.csv", text)), Series(dataset, "X", None)
+    archive = Zip(f"{name}.zip", f"http://x/{name}.zip", "", data, series)
     return table_of(dataset, archive.lines())
 
 
@@ -468,7 +467,8 @@ def test_a_page_for_browsers_is_no_header(zipped):
 def recorded_zip(recorded, key, dataset):
     path = recorded / "archive" / key
     with path.open("rb") as data:
-        return table_of(dataset, Zip(path.name, path.name, "", data, dataset).lines())
+        series = Series(dataset, "BTCUSDT", None)
+        return table_of(dataset, Zip(path.name, path.name, "", data, series).lines())
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_real_candles_off_the_grid_are_kept(recorded):
     """43 candles of February 2018 opened off the grid; none is lost, none counts as on it."""
     text = (recorded / "klines/spot/BTCUSDT/1h/BTCUSDT-1h-2018-02.csv").read_bytes()
 
-    table = rows_of_csv(KLINES, text, "2018-02")
+    table, _ = rows_of_csv(KLINES, text, "2018-02")
 
     facts = facts_of(parse_file_name("klines_BTCUSDT_1h_2018-02.csv"), table)
     assert table.num_rows == text.count(b"\n")
@@ -529,7 +529,7 @@ def test_every_real_month_of_candles_is_read(recorded):
 
     for path in paths:
         text = path.read_bytes()
-        table = rows_of_csv(KLINES, text, path.name)
+        table, _ = rows_of_csv(KLINES, text, path.name)
         assert table.num_rows == len(text.splitlines())
         assert table["volume"].to_pylist() == [
             line.split(b",")[5].decode() for line in text.splitlines()

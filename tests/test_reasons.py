@@ -8,9 +8,9 @@ from msgspec.structs import replace
 import ares_notebook as ares
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import REASONS, STATES, state_of
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import Absence
 
 DAY = 1 / 365.25
 MONTH = parse_file_name("klines_BTCUSDT_1d_2025-02.csv")

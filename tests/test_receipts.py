@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.cache.entry import Receipt, Source
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap
+from ares_notebook.model.gaps import Absence
 
 FULL = Receipt(
     file="aggtrades_币安人生USDT_2025-01-15.csv",

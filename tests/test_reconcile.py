@@ -10,7 +10,7 @@ from msgspec.structs import replace
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.cache.store import Store
-from ares_notebook.model.evidence import Absence
+from ares_notebook.model.gaps import Absence
 from ares_notebook.quality.reconcile import reconcile
 
 DAY = 1 / 365.25

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_notebook.model.lines import stamp_cells
+from ares_notebook.model.rows import stamp_cells
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENTS = st.lists(st.datetimes(timezones=st.just(UTC)), max_size=20)

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.download.decide import COUNTED, STATES, TABLE, decide
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.model.measure import Measure
 
 HOUR_MS = 3_600_000

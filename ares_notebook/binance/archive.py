@@ -1,4 +1,4 @@
-"""The bulk archive: zips and their checksums, fetched, inflated and read."""
+"""The bulk archive: fetches zips, verifies their checksums, inflates and parses them."""
 
 from __future__ import annotations
 
@@ -22,42 +22,30 @@ from isal import isal_zlib
 
 from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, Transport
-from ares_notebook.binance.listing import FEW_KEYS, MOST_PAGES, first_days, list_page
+from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages
 from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
-from ares_notebook.model.datasets import Dataset
+from ares_notebook.formatting import refused
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import Lines
-from ares_notebook.model.time import (
-    Cut,
-    Period,
-    as_utc,
-    cut_periods,
-    period_of,
-    to_ms,
-    utc,
-)
+from ares_notebook.model.rows import Lines
+from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
-
-__all__ = ["Archive", "Zip", "lines_of"]
 
 _COMPRESSED_BLOCK_BYTES = 1 << 19
 _TEXT_BLOCK_BYTES = 4 << 20
-# The most that deflate can do is 1032 to 1; market text does 4 to 10.
+# Deflate reaches 1032 to 1 at most; market data 4 to 10.
 _MOST_RATIO = 200
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
-# A comment may have 64 KiB.
+# A directory of one member has some hundred bytes, a comment up to 64 KiB.
 _MOST_DIRECTORY_BYTES = 1 << 17
 
 
 def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     """
-    The text of the one *member*, in blocks of whole lines.
+    Inflate the only *member* in blocks of whole lines; memory is bounded by the block.
 
-    What stands behind the last line end comes as a last block, which has none: the member was cut
-    there. Memory is bounded by the block, not by the file. isal inflates three times as fast as
-    zlib.
+    Text after the last line end is the last block: the member was cut there.
     """
     info = _only_member(archive, member, origin)
     archive.seek(_data_offset(archive, info, origin))
@@ -65,27 +53,26 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     for block in _inflated(archive, info, origin):
         end = block.rfind(b"\n") + 1
         if end:
-            # One copy of the block, not two.
+            # Copies the block once, not twice.
             yield b"".join((kept, memoryview(block)[:end]))
             kept = block[end:]
         else:
             kept += block
         if len(kept) > _TEXT_BLOCK_BYTES:
-            msg = f"{origin} holds a line of over {len(kept):,} bytes; nothing is stored, run again later"
-            raise BadAnswer(msg)
+            raise BadAnswer(refused(origin, f"it holds a line of over {len(kept):,} bytes"))
     if kept:
         yield kept
 
 
-class _Sparing:
-    """A file of which nobody reads much at once: a directory of one member has some hundred bytes."""
+class _BoundedReader:
+    """A file of which no read returns more than a directory and its comment can have."""
 
     def __init__(self, archive: BinaryIO) -> None:
         self._archive = archive
         self.seek, self.tell, self.seekable = archive.seek, archive.tell, archive.seekable
 
     def read(self, size: int = _MOST_DIRECTORY_BYTES) -> bytes:
-        """Read, but not more than a directory and a comment can have."""
+        """Read up to *size* bytes; refuse a larger size."""
         if size > _MOST_DIRECTORY_BYTES:
             msg = f"its directory has {size:,} bytes"
             raise zipfile.BadZipFile(msg)
@@ -94,39 +81,39 @@ class _Sparing:
 
 def _only_member(archive: BinaryIO, member: str, origin: str) -> zipfile.ZipInfo:
     try:
-        members = zipfile.ZipFile(_Sparing(archive)).infolist()
+        members = zipfile.ZipFile(_BoundedReader(archive)).infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        msg = f"{origin} is not a zip ({error}); nothing is stored, run again later"
-        raise BadAnswer(msg) from error
+        raise BadAnswer(refused(origin, f"this is not a zip ({error})")) from error
     if [info.filename for info in members] != [member]:
-        msg = f"{origin} should hold {member} and nothing else; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, f"it should hold {member} and nothing else"))
     info = members[0]
-    sound = info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
-    if not sound or info.flag_bits & _ENCRYPTED:
-        msg = f"{origin} is encrypted or compressed in another way than deflate; nothing is stored, run again later"
-        raise BadAnswer(msg)
+    is_known = info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)
+    if not is_known or info.flag_bits & _ENCRYPTED:
+        raise BadAnswer(
+            refused(origin, "it is encrypted or compressed in another way than deflate")
+        )
     if info.file_size > _MOST_RATIO * info.compress_size + 4096:
-        msg = f"{origin} says it inflates to {info.file_size:,} bytes, which no market data does; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        size = f"{info.file_size:,} bytes"
+        raise BadAnswer(
+            refused(origin, f"it says it inflates to {size}, which no market data does")
+        )
     return info
 
 
 def _data_offset(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> int:
-    """Where the member's bytes begin: its local header has lengths of its own."""
-    # A broken directory may point anywhere, before the beginning too.
+    """Offset of the member's data, behind its local header of variable length."""
+    # The offset in a broken directory may be negative.
     start = max(0, info.header_offset)
     archive.seek(start)
     head = archive.read(_LOCAL_HEADER.size)
     if len(head) != _LOCAL_HEADER.size or head[:4] != b"PK\x03\x04":
-        msg = f"{origin} has a broken header; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "it has a broken header"))
     _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
     return start + _LOCAL_HEADER.size + int(name_bytes) + int(extra_bytes)
 
 
 def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
-    """Blocks of text, checked against the directory's size and CRC at the end."""
+    """Inflate in blocks; the directory's size and CRC are checked at the end."""
     checksum, size = 0, 0
     for block in _raw_blocks(archive, info, origin):
         size += len(block)
@@ -135,25 +122,24 @@ def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator
         checksum = isal_zlib.crc32(block, checksum)
         yield block
     if size != info.file_size or checksum != info.CRC:
-        msg = f"{origin} does not inflate to what its directory says; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "it does not inflate to what its directory says"))
 
 
 def _raw_blocks(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
-    if info.compress_type == zipfile.ZIP_STORED:
-        yield from _pieces(archive, info.compress_size)
-        return
-    inflater = isal_zlib.decompressobj(-15)
     pieces = _pieces(archive, info.compress_size)
+    if info.compress_type == zipfile.ZIP_STORED:
+        yield from pieces
+        return
+    # isal inflates three times as fast as zlib.
+    inflater = isal_zlib.decompressobj(-15)
     data = b""
     while not inflater.eof:
         data = data or next(pieces, b"")
         try:
-            # The bound on the output is what keeps a bomb small.
+            # The bound on the output limits what a zip bomb can do.
             block = inflater.decompress(data, _TEXT_BLOCK_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc]  # isal publishes no types
-            msg = f"{origin} does not inflate ({error}); nothing is stored, run again later"
-            raise BadAnswer(msg) from error
+            raise BadAnswer(refused(origin, f"it does not inflate ({error})")) from error
         if not data and not block:
             return
         data = inflater.unconsumed_tail
@@ -161,9 +147,8 @@ def _raw_blocks(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterat
 
 
 def _pieces(archive: BinaryIO, size: int) -> Iterator[bytes]:
-    left = size
-    while left and (piece := archive.read(min(left, _COMPRESSED_BLOCK_BYTES))):
-        left -= len(piece)
+    while size and (piece := archive.read(min(size, _COMPRESSED_BLOCK_BYTES))):
+        size -= len(piece)
         yield piece
 
 
@@ -173,56 +158,46 @@ _HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
 
 @dataclass(slots=True, eq=False)
 class Zip:
-    """One zip of the archive, fetched and found to be what its checksum says."""
+    """One zip of the archive whose sha256 has been verified."""
 
     name: str
     url: str
     sha256: str
-    # Open while the archive's context is.
+    # Open while the context of `Archive.fetch` is.
     data: BinaryIO
-    dataset: Dataset
-    # Of candles.
-    interval: str | None = None
-    # Of which all rows must be; None where nobody knows it.
+    series: Series
+    # All rows must lie in it; None where it is not known.
     period: Period | None = None
-    # Whether its text ends inside a line, known once its lines have been read. Those that are whole
-    # are sound; what follows them is to be asked for elsewhere, and that it is not in here says
-    # nothing.
+    # Whether the text ends inside a line, known once all lines have been read. The whole lines are
+    # valid; those after them must be fetched elsewhere, and their absence here proves nothing.
     is_cut: bool = field(default=False, init=False)
-    _header: bytes = field(default=b"", init=False)
 
     def lines(self) -> Iterator[Lines]:
-        """Its rows as lines of a cache file, block by block; CPU work, for a thread."""
+        """The rows as lines of a cache file, block by block; CPU work, for a thread."""
         last = Lines.none()
-        expected = Expected(self.interval)
-        for block in self._blocks():
+        member = self.name.removesuffix(".zip") + ".csv"
+        blocks = lines_of(self.data, member, self.url)
+        header, block = _header_and_rows(next(blocks, b""))
+        expected = Expected(self.series.interval, first=1 + header.count(b"\n"))
+        for text in chain([block], blocks):
+            whole = self._without_cut_line(text)
+            if not whole:
+                continue
             if expected.width is None:
-                # The first row tells how wide all are.
-                width = block[: block.find(b"\n")].count(b",") + 1
-                first = expected.first + self._header.count(b"\n")
-                expected = replace(expected, width=width, first=first)
-            lines = lines_of_csv(self.dataset, block, self.url, expected)
+                # All rows are as wide as the first.
+                width = whole[: whole.find(b"\n")].count(b",") + 1
+                expected = replace(expected, width=width)
+            lines = lines_of_csv(self.series.dataset, whole, self.url, expected)
             self._check_period(lines)
             yield lines.after(last)
             last = lines if len(lines) else last
-            expected = replace(expected, first=expected.first + block.count(b"\n"))
+            expected = replace(expected, first=expected.first + whole.count(b"\n"))
         if self.is_cut and expected.width is None:
-            msg = f"{self.url} ends inside its first row; nothing is stored, run again later"
-            raise BadAnswer(msg)
-
-    def _blocks(self) -> Iterator[bytes]:
-        """Its text in blocks of whole lines, without a header."""
-        member = self.name.removesuffix(".zip") + ".csv"
-        texts = lines_of(self.data, member, self.url)
-        self._header, first = _header_and_rows(next(texts, b""))
-        for text in chain([first], texts):
-            whole = text if text.endswith(b"\n") else self._without_cut_line(text)
-            if whole:
-                yield whole
+            raise BadAnswer(refused(self.url, "it ends inside its first row"))
 
     def _without_cut_line(self, text: bytes) -> bytes:
         """The whole lines: a number that was cut short is still a number."""
-        if text and not self.is_cut:
+        if text and not text.endswith(b"\n") and not self.is_cut:
             self.is_cut = True
             _LOGGER.warning("%s ends inside a line; what it lacks is asked for elsewhere", self.url)
         return text[: text.rfind(b"\n") + 1]
@@ -230,25 +205,22 @@ class Zip:
     def _check_period(self, lines: Lines) -> None:
         if self.period is None:
             return
-        inside = self.period.start_ms * 1000, self.period.end_ms * 1000
-        outside = (lines.stamps_us < inside[0]) | (lines.stamps_us >= inside[1])
+        start_us, end_us = self.period.start_ms * 1000, self.period.end_ms * 1000
+        outside = (lines.stamps_us < start_us) | (lines.stamps_us >= end_us)
         if outside.any():
             stamp = utc(int(lines.stamps_us[outside][0]) // 1000)
-            msg = (
-                f"{self.url} holds a row of {stamp:%Y-%m-%d %H:%M:%S}, which is not in its period; "
-                f"nothing is stored, run again later"
-            )
-            raise BadAnswer(msg)
+            fault = f"it holds a row of {stamp:%Y-%m-%d %H:%M:%S}, which is not in its period"
+            raise BadAnswer(refused(self.url, fault))
 
 
 def _header_and_rows(block: bytes) -> tuple[bytes, bytes]:
-    """Futures files have a header since 2022, spot files never; a row of names tells."""
+    """Split off a header row of names: futures files have one since 2022, spot files never."""
     end = block.find(b"\n") + 1 or len(block)
     is_header = _HEADER.fullmatch(block[:end].rstrip(b"\r\n"))
     return (block[:end], block[end:]) if is_header else (b"", block)
 
 
-# Small zips (most k-lines) never touch the disk.
+# Small zips (most k-lines) stay in memory.
 _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _NEVER_MS = 1 << 52
@@ -265,9 +237,7 @@ class Archive:
         self._firsts: Memoized[int] = Memoized()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
-        """
-        Bytes of the zip that begins at *start*, by the archive's listing; None if it cannot be had.
-        """
+        """Bytes of the zip that begins at *start*; None if the listing fails."""
         key = series.archive_key(cut, start)
         listing = await self._listing(self._prefix(series, cut, start))
         if listing is None:
@@ -277,18 +247,11 @@ class Archive:
             raise NotFound(msg, self._url(key))
         return listing[key]
 
-    async def has_any(self, series: Series) -> bool:
-        """Whether the archive holds anything of *series*; True when its listing fails."""
-        return await self._holds(series) is not False
-
-    async def holds(self, series: Series) -> bool:
-        """The same, but not when its listing fails: whether it is certain."""
-        return await self._holds(series) is True
-
-    async def _holds(self, series: Series) -> bool | None:
+    async def holds(self, series: Series) -> bool | None:
+        """Whether the archive holds anything of *series*; None when its listing fails."""
         for cut in series.archive_cuts:
             try:
-                # The first will do: a page of a thousand is 300 KB.
+                # One key is enough: a page of a thousand is 300 KB.
                 page = await list_page(self._transport, series.archive_folder(cut), most=1)
             except (TransportError, BadAnswer) as error:
                 _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
@@ -298,7 +261,7 @@ class Archive:
         return False
 
     async def first_ms(self, series: Series) -> int:
-        """When the first file of *series* in the archive begins, by its listing, asked for once."""
+        """When the first file of *series* in the archive begins; asked for once."""
         return await self._firsts.get(series, partial(self._ask_first, series))
 
     async def _ask_first(self, series: Series) -> int:
@@ -313,7 +276,7 @@ class Archive:
         return min(found)
 
     async def lists_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
-        """Whether a file is listed that may hold rows of ``[start_ms, end_ms)``."""
+        """Whether a file that may hold rows of ``[start_ms, end_ms)`` is listed."""
         start = utc(start_ms)
         keys = {
             series.archive_key(cut, period.start)
@@ -324,14 +287,14 @@ class Archive:
         for prefix in prefixes:
             listing = await self._listing(prefix)
             if listing is None:
-                msg = f"the listing of {prefix} cannot be had; run again later"
+                msg = f"the listing of {prefix} failed; run again later"
                 raise BadAnswer(msg)
             if not keys.isdisjoint(listing):
                 return True
         return False
 
     async def checksum(self, series: Series, cut: Cut, start: datetime) -> str:
-        """What the sha256 of a zip is today, by the file beside it."""
+        """The sha256 that the zip's ``.CHECKSUM`` file names today."""
         key = series.archive_key(cut, start)
         name = PurePosixPath(key).name
         ask = Ask(f"{self._url(key)}.CHECKSUM", f"the checksum of {name}")
@@ -339,56 +302,46 @@ class Archive:
 
     @asynccontextmanager
     async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
-        """Fetch a zip and verify it; open while the context is."""
+        """Fetch a zip and verify its checksum; it is open while the context is."""
         key = series.archive_key(cut, start)
         url, name = self._url(key), PurePosixPath(key).name
-        # The sidecar first: where nothing is published that costs 91 bytes.
+        # The checksum first: where nothing is published that costs 91 bytes.
         wanted = await self.checksum(series, cut, start)
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder)) as spool:
             data = cast("BinaryIO", spool)
             check = partial(_verify, wanted, url)
             await self._transport.download(Ask(url, f"archive {name}"), data, check)
-            period = period_of(cut, start)
-            yield Zip(name, url, wanted, data, series.dataset, series.interval, period)
+            yield Zip(name, url, wanted, data, series, period_of(cut, start))
 
     def _url(self, key: str) -> str:
         return f"{self._transport.settings.archive_url}/{quote(key)}"
 
     def _prefix(self, series: Series, cut: Cut, start: datetime) -> str:
-        """What to list: all months of a series, or the days of one month."""
+        """Prefix of a listing: all months of a series, or the days of one month."""
         if cut == "month":
             return series.archive_folder(cut)
         return series.archive_key(cut, start).removesuffix(f"{start:-%d}.zip")
 
     async def _listing(self, prefix: str) -> dict[str, int] | None:
-        """Sizes by key, asked for once; None when it fails, which is not the same as empty."""
+        """Sizes by key, asked for once; None when it fails, which does not mean empty."""
         return await self._listings.get(prefix, partial(self._list_all, prefix))
 
     async def _list_all(self, prefix: str) -> dict[str, int] | None:
         sizes: dict[str, int] = {}
-        marker = ""
         try:
-            for _ in range(MOST_PAGES):
-                page = await list_page(self._transport, prefix, marker)
+            async for page in pages(self._transport, prefix):
                 sizes |= page.sizes
-                marker = page.next_marker
-                if not marker:
-                    return sizes
         except (TransportError, BadAnswer) as error:
+            # Part of a listing would make a file look unpublished.
             _LOGGER.info("no listing of %s, so sizes stay estimates: %s", prefix, error)
             return None
-        # Half a listing is none: what it lacks may be there.
-        _LOGGER.info("the listing of %s has no end, so sizes stay estimates", prefix)
-        return None
+        return sizes
 
 
 def _read_checksum(url: str, name: str, body: bytes) -> str:
     match = _CHECKSUM.fullmatch(body)
     if match is None or match[2].decode("utf-8", "replace") != name:
-        msg = (
-            f"{url} holds no checksum of {name}: {body[:120]!r}; nothing is stored, run again later"
-        )
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(url, f"it holds no checksum of {name}: {body[:120]!r}"))
     return match[1].decode().lower()
 
 
@@ -398,8 +351,5 @@ def _verify(wanted: str, url: str, data: BinaryIO) -> None:
     while block := data.read(_HASH_BLOCK_BYTES):
         digest.update(block)
     if digest.hexdigest() != wanted:
-        msg = (
-            f"{url} is not what its .CHECKSUM says (sha256 {digest.hexdigest()[:12]}…, "
-            f"not {wanted[:12]}…); nothing of it is stored, run again later"
-        )
-        raise ChecksumMismatch(msg)
+        found = f"sha256 {digest.hexdigest()[:12]}…, not {wanted[:12]}…"
+        raise ChecksumMismatch(refused(url, f"it is not what its .CHECKSUM says ({found})"))

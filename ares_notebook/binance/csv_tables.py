@@ -1,8 +1,8 @@
-"""CSV of the exchange as tables, column by column, and what is expected of its rows."""
+"""Parse the exchange's CSV into Arrow tables: the slow path, for text the fast path rejects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,52 +12,54 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
+from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import Column, Dataset
-from ares_notebook.model.lines import (
+from ares_notebook.model.rows import (
     MICROSECONDS_FROM,
     UNUSUAL_NUMBER,
     Lines,
+    Table,
+    empty_rows,
+    keys_of,
+    lines_of,
     microseconds_of,
     pattern_of,
     plain_number,
+    schema_of,
 )
-from ares_notebook.model.rows import Table, empty_rows, keys_of, lines_of, schema_of
 from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS
-
-__all__ = ["ANY", "Expected", "lines_by_cell", "on_grid", "rows_of_csv"]
 
 _Int64s = npt.NDArray[np.int64]
 
 # A candle of September 2017 closes a millisecond late.
 _LATEST_CLOSE_MS = 1
-# That of months is longer than all others.
+# But for months, which differ.
 _LENGTHS_MS = frozenset(INTERVALS.values()) - {0}
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is known of the rows of a block before they are read."""
+    """What is known of the rows of a block before they are parsed."""
 
-    # Of candles; None where nobody knows it, or the rows are none.
+    # The interval of candles; None where it is not known, or the rows are no candles.
     interval: str | None = None
-    # How many columns each row has; None where the first row tells.
+    # The number of columns; None to take that of the first row.
     width: int | None = None
-    # The number of the first row, for errors.
+    # The number of the first row in error messages, and what it counts.
     first: int = 1
-    # What such a number counts: lines of a file, or rows of a page.
     unit: str = "line"
 
-    def place(self, at: int) -> str:
-        """The row *at* of the block, counted from 0, in words."""
+    def position(self, at: int) -> str:
+        """The number of row *at* of the block (from 0) for messages."""
         return f"{self.unit} {self.first + at}"
 
     def check_closes(self, opens_us: _Int64s, closes: _Int64s, origin: str) -> None:
         """
-        Refuse candles of another interval than the one that was asked for.
+        Refuse candles of another interval than the requested one.
 
-        A halt cuts single candles short (in old files the close time may even lie before the open
-        time), so most of them must be as long as the interval. A candle that is alone must not be
-        longer, nor just as long as those of another interval.
+        A halt cuts single candles short (in old files the close time may even precede the open
+        time), so most must be as long as the interval. A single candle must not be longer, nor
+        exactly as long as those of another interval.
         """
         if self.interval is None or not len(opens_us):
             return
@@ -65,25 +67,25 @@ class Expected:
         wanted = _wanted_ms(self.interval, opens_us // 1000)
         fits = lengths == wanted
         if len(lengths) > 1:
-            is_sound = 2 * int(np.count_nonzero(fits)) >= len(lengths)
+            is_valid = 2 * int(np.count_nonzero(fits)) >= len(lengths)
         else:
             is_longer = lengths[0] > wanted[0] + _LATEST_CLOSE_MS
-            is_sound = bool(fits[0]) or not (is_longer or lengths[0] in _LENGTHS_MS)
-        if not is_sound:
+            is_valid = bool(fits[0]) or not (is_longer or lengths[0] in _LENGTHS_MS)
+        if not is_valid:
             at = int(np.argmin(fits))
-            msg = (
-                f"{origin} has candles that were not asked for: that in {self.place(at)} is "
-                f"{lengths[at] / 1000:,.3f} seconds long, not {self.interval}; nothing is stored, run again later"
+            fault = (
+                f"it has candles that were not asked for: that in {self.position(at)} is "
+                f"{lengths[at] / 1000:,.3f} seconds long, not {self.interval}"
             )
-            raise BadAnswer(msg)
+            raise BadAnswer(refused(origin, fault))
 
 
 ANY = Expected()
-"""Nothing is known beforehand."""
+"""Nothing is known in advance."""
 
 
 def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Mark those of the open times that are on Binance's grid."""
+    """Which of the open times are on Binance's grid."""
     if interval == "1M":
         months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
         since_open: npt.NDArray[np.int64] = opens_ms - months.astype("datetime64[ms]").astype(int)
@@ -93,7 +95,7 @@ def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bo
 
 
 def _lengths_ms(opens_us: _Int64s, closes: _Int64s) -> _Int64s:
-    """How long each candle is, from its open time to the end of its last unit of time."""
+    """Length of each candle, from its open time to the end of its last unit of time."""
     ends_us = np.where(closes >= MICROSECONDS_FROM, closes + 1, (closes + 1) * 1000)
     # A close time in microseconds may be written to the millisecond.
     lengths: _Int64s = -((opens_us - ends_us) // 1000)
@@ -101,7 +103,7 @@ def _lengths_ms(opens_us: _Int64s, closes: _Int64s) -> _Int64s:
 
 
 def _wanted_ms(interval: str, opens_ms: _Int64s) -> _Int64s:
-    """How long each candle is to be; months differ."""
+    """The length that each candle should have; months differ."""
     if interval != "1M":
         return np.full(len(opens_ms), INTERVALS[interval], np.int64)
     months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
@@ -109,55 +111,41 @@ def _wanted_ms(interval: str, opens_ms: _Int64s) -> _Int64s:
     return ends - opens_ms
 
 
-_ARROW_ERRORS = (
-    pa.ArrowInvalid,
-    pa.ArrowTypeError,
-    pa.ArrowNotImplementedError,
-    OverflowError,
-)
-# What is shown of a cell that is wrong.
+_ARROW_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+# How much of an invalid cell a message shows.
 _SHOWN_BYTES = 40
 
 
 def lines_by_cell(dataset: Dataset, block: bytes, origin: str, expected: Expected) -> Lines:
-    """Lines of a block of archive CSV; parameters and errors are those of `lines_of_csv`."""
-    rows, hours = _rows_and_hours(dataset, block, origin, expected)
-    lines = lines_of(dataset, rows)
-    return Lines(lines.keys, lines.stamps_us, lines.text, hours)
+    """Lines of a cache file for a block of archive CSV."""
+    rows, hours = rows_of_csv(dataset, block, origin, expected)
+    return replace(lines_of(dataset, rows), hours=hours)
 
 
-def rows_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Table:
-    """Rows of a block of archive CSV as a table; parameters and errors are those of `lines_of_csv`."""
-    return _rows_and_hours(dataset, block, origin, expected)[0]
-
-
-def _rows_and_hours(
-    dataset: Dataset, block: bytes, origin: str, expected: Expected
-) -> tuple[Table, npt.NDArray[np.int64] | None]:
-    """The rows, and of funding the hours between two events as the archive tells them."""
+def rows_of_csv(
+    dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
+) -> tuple[Table, _Int64s | None]:
+    """Rows of a block of archive CSV, and for funding the hours between two events."""
     if not block.strip(b"\r\n"):
         return empty_rows(dataset), None
     if not block.endswith(b"\n"):
-        msg = f"{origin} ends inside a line; nothing of that is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "it ends inside a line"))
     width = expected.width or block[: block.find(b"\n")].count(b",") + 1
     columns = dataset.published[:width]
     if {each.name for each in dataset.columns} - {each.name for each in columns}:
-        msg = f"{origin}: a row of {width} columns is no row of {dataset.name}; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        fault = f"a row of {width} columns is no row of {dataset.name}"
+        raise BadAnswer(refused(origin, fault))
     try:
         table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns, width))
     except _ARROW_ERRORS as error:
-        raise BadAnswer(
-            _torn(block, width, origin, expected) or _unreadable(origin, error)
-        ) from error
+        fault = _uneven_line(block, width, expected) or _unreadable(error)
+        raise BadAnswer(refused(origin, fault)) from error
     if table.num_rows != block.count(b"\n"):
-        msg = f"{origin}: a line end stands inside a line; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "a line end stands inside a line"))
     try:
-        return _ours(dataset, table, origin, expected)
+        return _converted(dataset, table, origin, expected)
     except _ARROW_ERRORS as error:
-        raise BadAnswer(_unreadable(origin, error)) from error
+        raise BadAnswer(refused(origin, _unreadable(error))) from error
 
 
 def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any]:
@@ -166,122 +154,102 @@ def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any
     types = {each.name: pa.string() for each in kept}
     return (
         arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
-        # A line without a cell is one of another width.
+        # An empty line has another width, and is an error.
         arrow_csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
         arrow_csv.ConvertOptions(
             column_types=types,
             include_columns=list(types),
             strings_can_be_null=False,
             null_values=[],
-            # Every letter that is kept is looked at below.
+            # Every cell that is kept is checked by its pattern.
             check_utf8=False,
         ),
     )
 
 
-def _ours(
+def _converted(
     dataset: Dataset, table: Table, origin: str, expected: Expected
-) -> tuple[Table, npt.NDArray[np.int64] | None]:
-    """Check the cells and put them into our columns."""
-    for column in (each for each in dataset.published if each.name in table.column_names):
+) -> tuple[Table, _Int64s | None]:
+    """Check the text of all cells and convert them to the columns of the cache."""
+    published = [each for each in dataset.published if each.name in table.column_names]
+    columns = {}
+    for column in published:
         cells = table[column.name]
-        if column.kind == "flag":
-            table = _set(table, column.name, _flags(cells, origin))
-            continue
-        _check_grammar(cells, column, origin, expected)
-        if column.kind == "number":
-            table = _set(table, column.name, _plain(cells))
-            continue
-        numbers = cells.cast(pa.int64())
-        if column.kind == "time":
-            numbers = pa.array(microseconds_of(dataset, numbers.to_numpy(), origin))
-        table = _set(table, column.name, numbers)
-    rows = table.select(list(dataset.column_names)).cast(schema_of(dataset))
-    keep = _once(dataset, rows, origin)
-    if "close_time" in table.column_names:
-        stamps = table["timestamp"].to_numpy()
-        expected.check_closes(stamps, table["close_time"].to_numpy(), origin)
-    told = "funding_interval_hours"
-    hours = table[told].to_numpy() if told in table.column_names else None
-    if keep is None:
+        _check_pattern(cells, column, origin, expected)
+        match column.kind:
+            case "flag":
+                # Archives of futures write flags in lower case.
+                cells = pc.if_else(pc.equal(pc.ascii_lower(cells), "true"), "True", "False")
+            case "number":
+                cells = _plain(cells)
+            case "time":
+                stamps = cells.cast(pa.int64()).to_numpy()
+                cells = pa.array(microseconds_of(dataset, stamps, origin))
+            case _:
+                cells = cells.cast(pa.int64())
+        columns[column.name] = cells
+    rows = pa.table({name: columns[name] for name in dataset.column_names}, schema_of(dataset))
+    if "close_time" in columns:
+        opens_us, closes = columns["timestamp"].to_numpy(), columns["close_time"].to_numpy()
+        expected.check_closes(opens_us, closes, origin)
+    hours = None
+    if "funding_interval_hours" in columns:
+        hours = columns["funding_interval_hours"].to_numpy()
+    kept = _first_of_each_key(dataset, rows, origin)
+    if kept is None:
         return rows, hours
-    return rows.filter(pa.array(keep)), hours if hours is None else hours[keep]
+    return rows.filter(pa.array(kept)), hours if hours is None else hours[kept]
 
 
-def _set(table: Table, name: str, cells: Any) -> Table:
-    return table.set_column(table.column_names.index(name), name, cells)
-
-
-def _check_grammar(cells: Any, column: Column, origin: str, expected: Expected) -> None:
-    """Refuse what the exchange does not write, though it may be a number elsewhere."""
+def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) -> None:
+    """Refuse text that the exchange does not write, even if it is a number elsewhere."""
     fits = pc.match_substring_regex(cells, f"^(?:{pattern_of(column)})$")
     if pc.all(fits).as_py() is not False:
         return
     at = pc.index(fits, value=False).as_py()
     cell = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
-    msg = (
-        f"{origin}: the {column.name} in {expected.place(at)} is {cell!r}, which is no number "
-        f"as the exchange writes them; nothing is stored, run again later"
-    )
-    raise BadAnswer(msg)
+    what = "flag" if column.kind == "flag" else "number"
+    where = f"the {column.name} in {expected.position(at)}"
+    fault = f"{where} is {cell!r}, which is no {what} as the exchange writes them"
+    raise BadAnswer(refused(origin, fault))
 
 
 def _plain(cells: Any) -> Any:
-    """Numbers as the cache writes them: nearly all are as they stand."""
+    """Numbers as the cache writes them; nearly all already are."""
     unusual = pc.match_substring_regex(cells, UNUSUAL_NUMBER)
     if not pc.any(unusual).as_py():
         return cells
     return pa.array([plain_number(cell) for cell in cells.to_pylist()], pa.string())
 
 
-def _flags(cells: Any, origin: str) -> Any:
-    """Flags as True and False; archives of futures write them small."""
-    if _all_in(cells, "True", "False"):
-        return cells
-    lower = pc.ascii_lower(cells)
-    if not _all_in(lower, "true", "false"):
-        msg = f"{origin}: a flag is neither true nor false; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    return pc.if_else(pc.equal(lower, "true"), "True", "False")
-
-
-def _all_in(cells: Any, one: str, other: str) -> bool:
-    return pc.all(pc.or_(pc.equal(cells, one), pc.equal(cells, other))).as_py() is not False
-
-
-def _once(dataset: Dataset, rows: Table, origin: str) -> npt.NDArray[np.bool_] | None:
+def _first_of_each_key(dataset: Dataset, rows: Table, origin: str) -> npt.NDArray[np.bool_] | None:
     """
-    Marks each row once, or None where each is there once.
+    Mark the first row of each key; None where all keys differ.
 
-    Archives of outage days repeat some. Rows that disagree are refused.
+    Archives of outage days repeat some rows; different rows of one key are refused.
     """
     keys = keys_of(dataset, rows)
     steps = np.diff(keys)
     if bool(np.all(steps > 0)):
         return None
     if bool(np.any(steps < 0)):
-        msg = f"{origin}: rows are not in order; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    doubles = np.flatnonzero(steps == 0) + 1
-    if not rows.take(doubles).equals(rows.take(doubles - 1)):
-        msg = f"{origin}: two different rows have one key; nothing is stored, run again later"
-        raise BadAnswer(msg)
-    keep = np.ones(len(keys), dtype=bool)
-    keep[doubles] = False
-    return keep
+        raise BadAnswer(refused(origin, "rows are not in order"))
+    repeated = np.flatnonzero(steps == 0) + 1
+    if not rows.take(repeated).equals(rows.take(repeated - 1)):
+        raise BadAnswer(refused(origin, "two different rows have one key"))
+    kept = np.ones(len(keys), dtype=bool)
+    kept[repeated] = False
+    return kept
 
 
-def _torn(block: bytes, width: int, origin: str, expected: Expected) -> str | None:
-    """What to say of the first line that has not as many columns as the others."""
+def _uneven_line(block: bytes, width: int, expected: Expected) -> str | None:
+    """The fault of the first line with another number of columns; None without one."""
     for at, line in enumerate(block[:-1].split(b"\n")):
-        if line.count(b",") + 1 != width:
-            return (
-                f"{origin}: {expected.place(at)} has {line.count(b',') + 1} columns, not {width} as "
-                f"the first; nothing is stored, run again later"
-            )
+        if (found := line.count(b",") + 1) != width:
+            return f"{expected.position(at)} has {found} columns, not {width} as the first"
     return None
 
 
-def _unreadable(origin: str, error: Exception) -> str:
+def _unreadable(error: Exception) -> str:
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return f"{origin}: the answer is not in the exchange's dialect ({reason}); nothing is stored, run again later"
+    return f"the answer is not in the exchange's format ({reason})"

@@ -1,16 +1,15 @@
-"""The HTTP session: requests, their limits and new tries, and what refusals mean."""
+"""The HTTP session: requests, rate limits, retries, and the errors for what went wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from types import TracebackType
 from typing import BinaryIO, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,12 +17,12 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ares_notebook.binance.rate_limit import Budget, ExchangeClock, Limit
-from ares_notebook.binance.retry import LONGEST_BAN_SECONDS, retrying
 from ares_notebook.errors import (
     AresError,
     BadAnswer,
     BadArgument,
     BadRequest,
+    ChecksumMismatch,
     NotFound,
     RateLimited,
     RegionBlocked,
@@ -31,10 +30,12 @@ from ares_notebook.errors import (
     UnknownSymbol,
     Unreachable,
 )
+from ares_notebook.model.hosts import is_loopback
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
-__all__ = ["Ask", "Transport", "refusal"]
+_LOGGER = logging.getLogger("DataDownloader")
+_T = TypeVar("_T")
 
 # "Invalid symbol.", and "Invalid symbol status.", of one that is listed and closed.
 _UNKNOWN_SYMBOL_CODES = {-1121, -1122}
@@ -47,20 +48,20 @@ class Ask:
     """One request."""
 
     url: str
-    # For the log and for errors.
+    # For the log and messages.
     description: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    # What it costs of the host's budget.
+    # The request weight that it costs.
     weight: int = 0
-    # Which budget of the host; funding has one of its own.
+    # Which budget of the host it draws on: "spot", "futures", "funding"; none for the archive.
     counter: str = ""
-    # A larger answer is refused. A page of a thousand rows has a tenth of that.
+    # A larger answer is refused; a page of a thousand rows has a tenth of that.
     most_bytes: int = 4 << 20
 
 
 def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
-    """Our error for a status that is not 200: by the status first, the body second."""
+    """The error for a status other than 200, by the status first, the body second."""
     status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
     code, said = _said(body)
     if status in (429, 418):
@@ -94,22 +95,153 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
 
 
 def _said(body: bytes) -> tuple[int | None, str]:
-    """The exchange's own code and words, where the body is its JSON."""
+    """The exchange's error code and message, if the body is its JSON."""
     try:
         answer = json.loads(body)
         code, words = int(answer["code"]), str(answer["msg"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None, ""
-    # Nothing from outside may move a cursor or turn a line around.
+    # Control characters from outside must not reach a terminal.
     shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words[:200])
     return code, f' (code {code}: "{shown}")'
 
 
-_LOGGER = logging.getLogger("DataDownloader")
-_T = TypeVar("_T")
-_Answering = AbstractAsyncContextManager[aiohttp.ClientResponse]
+_LONGEST_WAIT_SECONDS = 60.0
+# A longer ban is an error at once.
+_LONGEST_BAN_SECONDS = 600.0
+# The latter four are what a caller's own function may raise for a fault of the connection.
+_PASSING = (
+    ServerFault,
+    RateLimited,
+    BadAnswer,
+    ChecksumMismatch,
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+    ConnectionError,
+    TimeoutError,
+)
 
-# Limits until the exchange's own word is heard (exchangeInfo) [rest-api.md, "Limits"].
+
+def seconds_before_retry(error: BaseException, attempt: int, settings: Settings) -> float | None:
+    """
+    Seconds to wait after failed *attempt* (1-based); None if another try is no use.
+
+    The wait doubles up to a minute, plus up to a quarter by chance, so that many clients do not
+    return at once. A wait that the exchange names is obeyed, but for a ban of over ten minutes.
+    """
+    if attempt > settings.max_retries or not isinstance(error, _PASSING):
+        return None
+    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
+        named = error.retry_after_seconds
+        return named if named <= _LONGEST_BAN_SECONDS else None
+    backoff = settings.retry_delay_seconds * 2.0 ** (attempt - 1)
+    return min(_LONGEST_WAIT_SECONDS, backoff) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
+
+
+async def _retried(
+    api_call: Callable[[], Awaitable[_T]], description: str, settings: Settings
+) -> _T:
+    """Await ``api_call()`` until it succeeds or another try is no use; all within the timeout."""
+    timeout_seconds = settings.operation_timeout_seconds
+    timeout = asyncio.timeout(timeout_seconds)
+    attempt = 1
+    try:
+        async with timeout:
+            while True:
+                try:
+                    return await api_call()
+                except Exception as error:
+                    wait_seconds = seconds_before_retry(error, attempt, settings)
+                    if wait_seconds is None:
+                        raise
+                    failure = str(error)
+                attempt += 1
+                count(retries=1)
+                tries = (attempt, settings.max_retries + 1, wait_seconds)
+                _LOGGER.info(
+                    "%s failed (%s); try %d of %d in %.1f seconds", description, failure, *tries
+                )
+                await _sleep(wait_seconds)
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        msg = (
+            f"{description} timed out after {timeout_seconds:g} seconds, all its tries included; "
+            f"run again: what is done is kept; or raise operation_timeout_seconds"
+        )
+        raise Unreachable(msg) from error
+
+
+async def _sleep(seconds: float) -> None:
+    # A kernel's stop button takes effect only when the loop wakes, so it wakes each second.
+    while seconds > 0:
+        # Shows that the work goes on.
+        count()
+        await asyncio.sleep(min(seconds, 1.0))
+        seconds -= 1.0
+
+
+async def download_with_retry(
+    api_call: Callable[[], Awaitable[_T]],
+    description: str,
+    *,
+    settings: Settings | None = None,
+) -> _T:
+    """
+    Await ``api_call()``, and again after a passing fault, as often as *settings* allow.
+
+    Passing faults are those of the connection and of the server: timeouts, dropped
+    connections, 5xx, 429 and 418. Any other error, such as a 404, is raised at once. When
+    the tries are used up the last error is raised: a failure never looks like an empty
+    answer.
+
+    Parameters
+    ----------
+    api_call : callable
+        Takes nothing, returns an awaitable; called anew for each try.
+    description : str
+        What is requested, for the log and the error.
+    settings : Settings, optional
+        ``max_retries``, ``retry_delay_seconds``; each try may take
+        ``request_timeout_seconds``.
+
+    Returns
+    -------
+    object
+        What the call returned.
+
+    Raises
+    ------
+    ServerFault
+        If the last try timed out, by itself or by ``request_timeout_seconds``.
+    Exception
+        Anything else that the last try raised, as it was.
+
+    Examples
+    --------
+    >>> from ares_notebook import run
+    >>> async def answer():
+    ...     return 42
+    >>> run(download_with_retry(answer, "the answer"))
+    42
+    """
+    chosen = settings or Settings()
+
+    async def bounded() -> _T:
+        try:
+            async with asyncio.timeout(chosen.request_timeout_seconds):
+                return await api_call()
+        except TimeoutError as error:
+            msg = (
+                f"{description} timed out after {chosen.request_timeout_seconds:g} seconds; "
+                f"check the connection, or raise request_timeout_seconds"
+            )
+            raise ServerFault(msg) from error
+
+    return await _retried(bounded, description, chosen)
+
+
+# Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
 _LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
 _CHUNK_BYTES = 1 << 18
 # The largest archive, a day of trades, has 0.2 GB.
@@ -118,21 +250,19 @@ _MOST_ARCHIVE_BYTES = 4 << 30
 
 class Transport:
     """
-    The session of one piece of work: an async context manager.
+    The HTTP session of one run: an async context manager.
 
-    At most ``max_concurrency`` requests are under way at once; each waits until its host's budget
-    allows it, and is tried again after a passing fault. A host or address that failed in all its
-    tries is then asked but once a request, until it answers: sixty files do not wait for sixty
-    times the full patience.
+    At most ``max_concurrency`` requests are in flight. A host or address that failed in all tries
+    of a request gets one try for each further request until it answers.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.limits: dict[str, Limit] = {}
-        """What the exchange has told of its limits: of ``spot``, of ``futures``."""
+        """Limits that the exchange has stated, by ``spot`` and ``futures``."""
         self.clock = ExchangeClock()
         self._budgets: dict[tuple[str, str], Budget] = {}
-        self._out_of_reach: set[str] = set()
+        self._failing: set[str] = set()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
         self._api_hosts = {_host(url) for url in apis}
@@ -143,69 +273,54 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         seconds = self.settings.request_timeout_seconds
-        # Never a bound on the whole: a large archive over a slow line is no fault.
+        # No total timeout: a large archive over a slow connection is no fault.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-        urls = (
-            self.settings.spot_url,
-            self.settings.futures_url,
-            self.settings.archive_url,
-        )
+        urls = (self.settings.spot_url, self.settings.futures_url, self.settings.archive_url)
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=self.settings.max_concurrency),
             headers={"User-Agent": "ares_notebook"},
-            # A proxy of the environment is for the world, not for this machine.
+            # A proxy of the environment does not apply to loopback addresses.
             trust_env=not any(_is_loopback(url) for url in urls),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
     def budget(self, url: str, counter: str = "") -> Budget:
-        """The budget that *url* draws on; made at its first use."""
+        """The budget that *url* draws on, created at its first use."""
         key = (_host(url), counter)
         if key not in self._budgets:
             self._budgets[key] = self._new_budget(counter)
         return self._budgets[key]
 
     def apply_limits(self, limits: Mapping[str, Limit]) -> None:
-        """Keep to these limits, which the exchange has told, here or to somebody else."""
+        """Apply limits that the exchange has stated, here or to another process."""
         self.limits.update(limits)
         for (_, counter), budget in self._budgets.items():
             if counter in limits:
                 budget.allow(*limits[counter])
 
     def share(self, programs: int) -> None:
-        """From now on so many programs ask from this address, this one included."""
+        """Divide the budgets among so many *programs* at this address, this one included."""
         self.settings = self.settings.model_copy(update={"address_shared_by": programs})
         for budget in self._budgets.values():
             budget.shared_by = programs
 
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
-        """
-        Ask, and read the answer in a thread.
-
-        A passing fault is tried again, an answer that *read* refuses with `BadAnswer` included.
-        """
+        """Send a request and *read* the answer in a thread; a `BadAnswer` is tried again too."""
 
         async def once() -> _T:
             async with self._answer(ask) as answer:
                 body = b"".join([chunk async for chunk in _chunks(answer, ask, ask.most_bytes)])
             return await asyncio.to_thread(read, body)
 
-        return await self._retrying(once, ask)
+        return await self._get(once, ask)
 
     async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
-        """
-        Stream the answer into *sink*, from its beginning at each try, and *check* it in a thread.
-        """
+        """Stream the answer into *sink*, overwriting earlier tries, and *check* it in a thread."""
 
         async def once() -> _T:
             sink.seek(0)
@@ -215,65 +330,67 @@ class Transport:
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
 
-        return await self._retrying(once, ask)
+        return await self._get(once, ask)
 
-    async def _retrying(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
+    async def _get(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
         host = _host(ask.url)
-        is_hopeless = host in self._out_of_reach or ask.url in self._out_of_reach
-        patience = {"max_retries": 0} if is_hopeless else {}
-        settings = self.settings.model_copy(update=patience)
+        settings = self.settings
+        if not self._failing.isdisjoint({host, ask.url}):
+            settings = settings.model_copy(update={"max_retries": 0})
         try:
-            answer = await retrying(once, ask.description, settings)
+            answer = await _retried(once, ask.description, settings)
         except ServerFault as error:
-            # No answer at all speaks of the host, a 500 only of this address.
-            self._out_of_reach.add(host if isinstance(error, Unreachable) else ask.url)
+            # A missing answer is a fault of the host, a 500 only of this address.
+            self._failing.add(host if isinstance(error, Unreachable) else ask.url)
             raise
-        self._out_of_reach -= {host, ask.url}
+        self._failing -= {host, ask.url}
         return answer
 
     @asynccontextmanager
     async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One try: a good answer, or one of our errors."""
+        """One try: an answer of status 200, or an error of ours."""
         budget = self.budget(ask.url, ask.counter)
         _check_ban(budget, ask)
         headers = {**ask.headers, **self._key_header(ask.url)}
-        with _in_our_words(ask, self.settings.request_timeout_seconds):
+        with _as_transport_errors(ask, self.settings.request_timeout_seconds):
             async with (
-                # Weight first: who waits for the next minute must not keep a
-                # place from those who ask the archive.
+                # The weight first: a request that waits for the next minute must not take a slot
+                # from those to the archive.
                 budget.spending(ask.weight),
                 self._slots,
                 self._sent(ask, headers, budget) as answer,
             ):
                 budget.learn(answer.headers, ask.weight)
                 if ask.counter:
-                    # Of the archive's copies nobody knows when they were made.
+                    # The archive's answers may come from a cache, with an old date.
                     self.clock.hear_headers(answer.headers)
                 _LOGGER.debug(
                     "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
                 )
                 if answer.status != 200:  # noqa: PLR2004 - OK
-                    await _refuse(ask, answer, budget)
+                    await _raise_refusal(ask, answer, budget)
                 yield answer
 
-    def _sent(self, ask: Ask, headers: dict[str, str], budget: Budget) -> _Answering:
+    def _sent(
+        self, ask: Ask, headers: dict[str, str], budget: Budget
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The request, counted whether or not an answer comes."""
 
         async def each_time(
             request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
-            # aiohttp repeats a request by itself, once, if the line is cut before the answer.
+            # aiohttp repeats a request by itself, once, if the connection drops before the answer.
             count(requests=1)
             try:
                 return await send(request)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 raise
             except (aiohttp.ClientError, TimeoutError):
-                # It may have arrived; the host has then counted it, and told nobody.
+                # The host may have received and counted it.
                 budget.learn({}, ask.weight)
                 raise
 
-        # An answer of the exchange must not become a visit elsewhere, with our key.
+        # A redirect would send the API key elsewhere.
         return self._session.get(
             ask.url,
             params=ask.params,
@@ -283,7 +400,7 @@ class Transport:
         )
 
     def _key_header(self, url: str) -> dict[str, str]:
-        """The API key goes to the API, and nowhere else."""
+        """The header with the API key, for hosts of the API only."""
         key = self.settings.api_key
         if key is None or not key.get_secret_value() or _host(url) not in self._api_hosts:
             return {}
@@ -307,15 +424,11 @@ def _host(url: str) -> str:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncIterator[bytes]:
-    """The body, piece by piece, up to a bound: an answer without end must not fill memory or disk."""
+    """The body in chunks, up to *most* bytes, so that an endless answer fills neither memory nor disk."""
     size = 0
     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
         count(bytes_received=len(chunk))
@@ -327,9 +440,9 @@ async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncI
 
 
 def _check_ban(budget: Budget, ask: Ask) -> None:
-    """Nobody sits out a ban of hours: who comes after it was told is told at once."""
+    """Raise at once during a ban that is too long to wait for."""
     seconds = budget.paused_seconds
-    if seconds > LONGEST_BAN_SECONDS:
+    if seconds > _LONGEST_BAN_SECONDS:
         msg = (
             f"{ask.description}: {_host(ask.url)} has banned this address for another "
             f"{seconds:,.0f} seconds; run again after that"
@@ -337,8 +450,8 @@ def _check_ban(budget: Budget, ask: Ask) -> None:
         raise RateLimited(msg, ask.url, seconds)
 
 
-async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
-    """Raise what a status other than 200 means; a ``Retry-After`` pauses the host."""
+async def _raise_refusal(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
+    """Raise the error for a status other than 200; a ``Retry-After`` pauses the host."""
     error = refusal(ask, answer, await answer.content.read(4096))
     if isinstance(error, RateLimited):
         count(rate_limited=1)
@@ -348,7 +461,7 @@ async def _refuse(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> N
 
 
 def _without_headers(error: aiohttp.ClientError) -> None:
-    """Take the request's headers, and so the key, out of an error that would show them."""
+    """Remove the request's headers, and so the API key, from an error."""
     if isinstance(error, aiohttp.ClientResponseError):
         asked = error.request_info
         nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
@@ -357,8 +470,8 @@ def _without_headers(error: aiohttp.ClientError) -> None:
 
 
 @contextmanager
-def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
-    """The border: aiohttp's errors become ours here, and nowhere else."""
+def _as_transport_errors(ask: Ask, seconds: float) -> Iterator[None]:
+    """Convert aiohttp's errors into ours."""
     try:
         yield
     except TimeoutError as error:
@@ -376,7 +489,7 @@ def _in_our_words(ask: Ask, seconds: float) -> Iterator[None]:
         raise Unreachable(msg, ask.url) from error
     except aiohttp.ClientError as error:
         _without_headers(error)
-        # What it says may hold what the server said, however long.
+        # Its text may quote what the server sent, at any length.
         said = " ".join(str(error).split())[:300] or type(error).__name__
         msg = (
             f"{ask.description}: no whole answer from {ask.url} ({said}); "

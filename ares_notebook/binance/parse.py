@@ -1,7 +1,8 @@
-"""CSV and JSON of the exchange as lines of the cache; by a fast path where the text allows it."""
+"""Parse the exchange's CSV and JSON into lines of the cache, by a fast path where possible."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,11 +12,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.binance.csv_tables import ANY, Expected
+from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
+from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
+from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import Column, Dataset, Kind
 from ares_notebook.model.files import Series
-from ares_notebook.model.lines import (
+from ares_notebook.model.rows import (
     LONGEST_PART,
     SECOND_US,
     Lines,
@@ -24,22 +27,20 @@ from ares_notebook.model.lines import (
     time_keys,
 )
 
-__all__ = ["lines_of_csv", "lines_of_json", "read_fast"]
-
 _Bytes = npt.NDArray[np.uint8]
 _Int64s = npt.NDArray[np.int64]
 
 _LINE_END, _COMMA, _MINUS, _POINT, _ZERO, _NINE = b"\n,-.09"
-# An integer of more digits may not fit 64 bits; no number of the exchange is as long.
+# An integer of more digits may not fit 64 bits; the exchange writes none as long.
 _MOST_DIGITS = {"time": 18, "integer": 18, "close": 18, "hours": 2}
 
 
 def read_fast(
     dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
 ) -> Lines | None:
-    """The lines of the cache for a block of archive CSV, or None if it is not quite ordinary."""
+    """The lines of the cache for a block of archive CSV; None if the slow path must parse it."""
     cells = _cells_of(dataset, block, expected.width)
-    if cells is None or not cells.are_sound():
+    if cells is None or not cells.are_valid():
         return None
     stamps = cells.integers("timestamp")
     ids = cells.integers("agg_trade_id") if dataset.key == "id" else stamps
@@ -66,21 +67,20 @@ def read_fast(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
-    """Where the cells of a block lie."""
+    """The positions of all cells of a block."""
 
     text: _Bytes
-    # As published.
     columns: tuple[Column, ...]
-    # For each column, where its cell begins and ends in each line.
+    # For each column, the start and end of its cell in each line.
     starts: list[_Int64s]
     ends: list[_Int64s]
 
-    def are_sound(self) -> bool:
-        """Whether all cells are what their columns say; their shape has been looked at before."""
+    def are_valid(self) -> bool:
+        """Whether all cells hold what their columns say; `_cells_of` has checked the separators."""
         letters = 0
         for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
             longest = int(np.max(end - start))
-            # What is not kept may be either: a number, or whether it was the best match.
+            # An ignored column holds numbers or flags.
             is_word = column.kind == "flag" or (
                 column.kind == "ignored" and self.text[start[0]] > _NINE
             )
@@ -88,23 +88,23 @@ class _Cells:
                 return False
             letters += int(np.sum(end - start)) if is_word else 0
             if column.kind == "number":
-                # A point and a digit of each part, at least, are among them.
+                # This includes a point and at least one digit on either side.
                 if longest > LONGEST_PART + 2 or self._are_unusual(column, start, end):
                     return False
             elif column.kind in _MOST_DIGITS and (
                 longest > _MOST_DIGITS[column.kind] or self._has_leading_zero(start, end)
             ):
                 return False
-        # All other bytes but commas and points are digits, then.
+        # Then all bytes but separators and points are digits.
         return letters == np.count_nonzero(self.text > _NINE)
 
     def integers(self, name: str) -> _Int64s | None:
-        """The integers of a column; None where they are not all of one length."""
+        """The integers of a column; None where they differ in length."""
         at = [column.name for column in self.columns].index(name)
         start, width = self.starts[at], int(self.ends[at][0] - self.starts[at][0])
         if np.any(self.ends[at] - start != width) or start[-1] + 8 > len(self.text):
             return None
-        # The first few digits, and then eight by eight.
+        # The first digits, so that the rest can be read in groups of eight.
         head = width % 8
         value = _eight_digits(self.text, start, head)
         for offset in range(head, width, 8):
@@ -124,7 +124,7 @@ class _Cells:
         )
 
     def _are_unusual(self, column: Column, start: _Int64s, end: _Int64s) -> bool:
-        """Whether one of the decimals has a zero too many before its point, or is a zero below zero."""
+        """Whether one of the decimals has a leading zero, or is a negative zero."""
         if column.signed:
             is_below = self.text[start] == _MINUS
             if np.any(is_below) and self._has_zero(start[is_below], end[is_below]):
@@ -133,7 +133,7 @@ class _Cells:
         return bool(np.any((self.text[start] == _ZERO) & (self.text[start + 1] != _POINT)))
 
     def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
-        """Whether one of the cells has no digit but zeros."""
+        """Whether one of the cells is zero."""
         counted = np.concatenate([[0], np.cumsum(self.text > _ZERO)])
         return bool(np.any(counted[start] == counted[end]))
 
@@ -142,16 +142,16 @@ class _Cells:
 
 
 def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
-    """The cells of a block, if all of its lines have the shape that the dataset's lines have."""
+    """The cells of a block; None if a line has other separators than the dataset's lines."""
     text = np.frombuffer(block, np.uint8)
     columns = dataset.published[: width or block[: block.find(b"\n")].count(b",") + 1]
-    # What stands behind the last line end has no mark of its own, and would not be seen.
+    # Text after the last line end has no separator, and would be overlooked.
     if not set(dataset.columns) <= set(columns) or not block.endswith(b"\n"):
         return None
     marks = [mark for each in columns for mark in (_POINT, _COMMA)[each.kind != "number" :]]
     marks[-1] = _LINE_END
-    # All bytes below the digits: if they are just these marks, in this order, then no
-    # blank or quote is among them, and there is one point in each decimal.
+    # All bytes below the digits. If they are these separators in this order, then there is no
+    # blank or quote, and one point in each decimal.
     places = np.flatnonzero(text < _ZERO)
     is_sign = text[places] == _MINUS
     signs, places = places[is_sign], places[~is_sign]
@@ -174,7 +174,7 @@ def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | Non
 def _are_signs(
     signs: _Int64s, text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]
 ) -> bool:
-    """Whether a minus stands only before the digits of a decimal that may have one: a funding rate."""
+    """Whether each minus is the first character of a decimal that may be negative."""
     decimals = [
         start
         for column, start in zip(columns, starts, strict=True)
@@ -187,11 +187,11 @@ def _are_signs(
 
 
 def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
-    """The number that *count* digits from *start* on make, all rows at once in three multiplications."""
+    """The numbers of *count* digits at *start*, for all rows in three multiplications."""
     if not count:
         return np.zeros(len(start), np.int64)
     eight = _numbers(text, 8)[start] - _EIGHT_ZEROS
-    # Only the first ones count: they become the last, behind zeros.
+    # Shift out the digits behind *count*; zeros come in front.
     eight <<= np.uint64(8 * (8 - count))
     pairs = eight * np.uint64(10) + (eight >> np.uint64(8))
     high = (pairs & _PAIRS) * np.uint64(100 + (1_000_000 << 32))
@@ -206,7 +206,7 @@ _PAIRS = np.uint64(0x000000FF000000FF)
 
 
 def _laid_out(dataset: Dataset, cells: _Cells, stamps_us: _Int64s) -> _Bytes:
-    """The text of the cache: a stamp, and behind it the cells in their new order."""
+    """The lines of the cache: a timestamp, then the cells in the order of the cache."""
     stamps = stamp_cells(stamps_us, dataset.stamp_digits)
     width = stamps.dtype.itemsize
     stretches = [
@@ -227,7 +227,7 @@ def _laid_out(dataset: Dataset, cells: _Cells, stamps_us: _Int64s) -> _Bytes:
 
 
 def _stretches(dataset: Dataset, cells: _Cells) -> Iterator[tuple[int, int]]:
-    """First and last of columns that are neighbours, in one order, here and in the cache."""
+    """First and last of each run of columns that are adjacent here and in the cache."""
     columns = [cells.columns.index(column) for column in dataset.columns[1:]]
     first = last = columns[0]
     for column in columns[1:]:
@@ -239,11 +239,11 @@ def _stretches(dataset: Dataset, cells: _Cells) -> Iterator[tuple[int, int]]:
 
 
 def _copy(source: _Bytes, start: _Int64s, end: _Int64s, target: _Bytes, place: _Int64s) -> None:
-    """Copy pieces of text, all those of one length at once."""
+    """Copy pieces of text, all of one length at a time."""
     lengths = end - start
     counts = np.bincount(lengths)
     if counts[-1] < len(lengths):
-        # Of small numbers NumPy sorts by their digits, in a few nanoseconds each.
+        # NumPy sorts 16-bit integers by radix, in a few nanoseconds each.
         order = np.argsort(lengths.astype(np.uint16), kind="stable")
         start, place = start[order], place[order]
     first = 0
@@ -253,75 +253,55 @@ def _copy(source: _Bytes, start: _Int64s, end: _Int64s, target: _Bytes, place: _
 
 
 def _pieces(text: _Bytes, length: int) -> npt.NDArray[np.void]:
-    """All pieces of that length that there are in the text, without copying any."""
+    """A view of all pieces of that length in the text, one per offset."""
     return np.ndarray((max(0, len(text) - length + 1),), f"V{length}", text, 0, (1,))
 
 
 def _numbers(text: _Bytes, length: int) -> npt.NDArray[Any]:
-    """The same, each as the one number that its bytes make."""
+    """The same view as little-endian integers."""
     return np.ndarray((len(text) - length + 1,), f"<u{length}", text, 0, (1,))
 
 
-# As JSON has them; what the archive calls a flag is a word there.
-_JSON_TYPES: dict[Kind, Any] = {
-    "time": int,
-    "number": str,
-    "integer": int,
-    "flag": bool,
-    "close": int,
-    "hours": int,
-    "ignored": Any,
-}
+# Types in JSON; all other kinds are integers.
+_JSON_TYPES: dict[Kind, Any] = {"number": str, "flag": bool, "ignored": Any}
 
 
 def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines:
-    r"""
-    The lines of the cache for a block of archive CSV.
-
-    Columns are told by position. Files of futures have fewer (no best-match flag) than those of
-    spot. A number has one text, whatever its source writes: see `ares_notebook.model.lines`.
-    """
+    """The lines of the cache for a block of archive CSV; columns are identified by position."""
     lines = read_fast(dataset, block, origin, expected) if block else None
-    if lines is None:
-        from ares_notebook.binance.csv_tables import (  # noqa: PLC0415 - slow to import, and few need it
-            lines_by_cell,
-        )
-
-        lines = lines_by_cell(dataset, block, origin, expected)
-    return lines
+    return lines_by_cell(dataset, block, origin, expected) if lines is None else lines
 
 
 def lines_of_json(series: Series, body: bytes, origin: str) -> Lines:
-    """The same for a page of REST that *series* was asked for."""
+    """The lines of the cache for a page of JSON that REST sent for *series*."""
     dataset = series.dataset
     try:
         page = msgspec.json.decode(body, type=list[_row_type(dataset)])  # type: ignore[misc]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"{origin}: the answer is not in the exchange's dialect ({error}); nothing is stored, run again later"
-        raise BadAnswer(msg) from error
+        fault = f"the answer is not in the exchange's format ({error})"
+        raise BadAnswer(refused(origin, fault)) from error
     if not page:
         return Lines.none()
     rows = list(map(msgspec.structs.astuple, page))
     if dataset.rest_symbol and any(row[0] != series.symbol for row in rows):
-        msg = f"{origin} answered with rows of another symbol than {series.symbol}; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        fault = f"it answered with rows of another symbol than {series.symbol}"
+        raise BadAnswer(refused(origin, fault))
     line = _line_of(dataset)
     block = "".join(map(line.__mod__, rows)).encode()
-    # A cell of text that holds one of these would be two of CSV.
+    # Text with a comma or a line end would become two cells of CSV.
     if block.count(b",") != line.count(",") * len(rows) or block.count(b"\n") != len(rows):
-        msg = f"{origin}: a cell holds a comma or a line end; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "a cell holds a comma or a line end"))
     return lines_of_csv(dataset, block, origin, Expected(series.interval, unit="row"))
 
 
 @cache
 def _row_type(dataset: Dataset) -> type[msgspec.Struct]:
-    """What a row of JSON must be: an array, or an object with these names."""
+    """The type of a row of JSON: an array, or an object."""
     owner = [("owner", str)] if dataset.rest_symbol else []
     named = [(column, name) for column, name in _named(dataset) if name]
     return msgspec.defstruct(
         f"Row of {dataset.name}",
-        owner + [(column.name, _JSON_TYPES[column.kind]) for column, _ in named],
+        owner + [(column.name, _JSON_TYPES.get(column.kind, int)) for column, _ in named],
         rename={"owner": dataset.rest_symbol} | {column.name: name for column, name in named},
         array_like=not dataset.rest_fields,
     )
@@ -329,7 +309,7 @@ def _row_type(dataset: Dataset) -> type[msgspec.Struct]:
 
 @cache
 def _line_of(dataset: Dataset) -> str:
-    """The pattern of a row as a line of archive CSV; what JSON lacks and nobody keeps is 0."""
+    """The format of a row as a line of archive CSV; columns that JSON lacks are 0."""
     cells = [
         ("0" if not name else "0%.0s" if column.kind == "ignored" else "%s")
         for column, name in _named(dataset)
@@ -338,6 +318,81 @@ def _line_of(dataset: Dataset) -> str:
 
 
 def _named(dataset: Dataset) -> list[tuple[Column, str]]:
-    """The columns that are published, and what REST calls them; nothing where it lacks one."""
+    """The published columns with their names in REST; empty where REST lacks one."""
     names = dataset.rest_fields or tuple(column.name for column in dataset.published)
     return list(zip(dataset.published, names, strict=False))
+
+
+_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
+_LATEST_MS = 4_102_444_800_000
+# A status that says that trading is over, for a while or for good; any other says nothing.
+_OVER = ("BREAK", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE", "PRE_SETTLE")
+_JSON_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the exchange says of one symbol today."""
+
+    # Whether its status says that trading is over; a halt does not.
+    is_over: bool
+    # When the contract was listed; None for spot.
+    onboard_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """The parts of an ``exchangeInfo`` that are used."""
+
+    symbols: dict[str, Listing]
+    # Request weight.
+    limit: Limit | None
+    # The exchange's clock.
+    server_ms: int | None = None
+
+
+def read_time(body: bytes) -> int:
+    """The exchange's clock, in milliseconds since the epoch."""
+    try:
+        now_ms = int(json.loads(body)["serverTime"])
+    except _JSON_ERRORS as error:
+        raise BadAnswer(_unexpected("its time", body)) from error
+    if not _is_moment(now_ms):
+        raise BadAnswer(_unexpected("its time", body))
+    return now_ms
+
+
+def read_info(body: bytes) -> Info:
+    """Symbols and limits of an ``exchangeInfo``."""
+    try:
+        answer = json.loads(body)
+        symbols = {str(each["symbol"]): _listing(each) for each in answer["symbols"]}
+        limits = [_limit(rule) for rule in answer["rateLimits"]]
+    except _JSON_ERRORS as error:
+        raise BadAnswer(_unexpected("its symbols and limits", body)) from error
+    limit = next(filter(None, limits), None)
+    return Info(symbols, limit, _moment_or_none(answer.get("serverTime")))
+
+
+def _listing(symbol: dict[str, Any]) -> Listing:
+    return Listing(symbol.get("status") in _OVER, _moment_or_none(symbol.get("onboardDate")))
+
+
+def _moment_or_none(value: object) -> int | None:
+    return value if isinstance(value, int) and _is_moment(value) else None
+
+
+def _is_moment(ms: int) -> bool:
+    return EARLIEST_MS <= ms < _LATEST_MS
+
+
+def _limit(rule: dict[str, Any]) -> Limit | None:
+    if rule["rateLimitType"] != "REQUEST_WEIGHT":
+        return None
+    weight = int(rule["limit"])
+    seconds = _INTERVAL_SECONDS[rule["interval"]] * int(rule["intervalNum"])
+    return (weight, float(seconds)) if weight > 0 and seconds > 0 else None
+
+
+def _unexpected(what: str, body: bytes) -> str:
+    return f"the exchange was asked for {what}, and something else came: {body[:80]!r}"

@@ -14,10 +14,8 @@ from email.utils import parsedate_to_datetime
 from ares_notebook.model.time import to_ms
 from ares_notebook.runtime.progress import count
 
-__all__ = ["Budget", "ExchangeClock", "Limit", "date_of"]
-
 # The exchange opened in July 2017; a clock that says otherwise is none.
-_EARLIEST_MS = 1_498_867_200_000
+EARLIEST_MS = 1_498_867_200_000
 
 
 class ExchangeClock:
@@ -38,7 +36,7 @@ class ExchangeClock:
 
         So one answer that is wrong, such as of a cache between, stops nothing.
         """
-        if exchange_ms >= _EARLIEST_MS:
+        if exchange_ms >= EARLIEST_MS:
             self._ahead_ms = sorted([*self._ahead_ms, exchange_ms - _steady_ms()])[:2]
 
     def hear_headers(self, headers: Mapping[str, str]) -> None:

@@ -1,100 +1,54 @@
-"""REST of the exchange: which symbols there are, and where their rows begin and end."""
+"""
+The exchange's REST API: pages of rows, the beginning and end of a history, and exchangeInfo.
+
+K-lines are paged by open time, trades by ``fromId`` (many share a millisecond, so paging by time
+would lose or repeat some), funding by the last timestamp plus one.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
-from ares_notebook.binance.pages import Pages, within
-from ares_notebook.binance.rate_limit import Limit
-from ares_notebook.errors import BadAnswer, UnknownSymbol
+from ares_notebook.binance.parse import Info, Listing, lines_of_json, read_info, read_time
+from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.formatting import refused
+from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
-from ares_notebook.runtime.tasks import Memoized
+from ares_notebook.model.rows import Lines
+from ares_notebook.model.time import DAY_MS, next_open_ms, opens_between, utc
+from ares_notebook.runtime.tasks import Memoized, in_order
 
-__all__ = ["FirstRow", "Info", "Listing", "Rest", "read_info", "read_time"]
+_LOGGER = logging.getLogger("DataDownloader")
+_T = TypeVar("_T")
+_Mask = npt.NDArray[np.bool_]
 
-_INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
-# The exchange opened in July 2017; a clock that says otherwise is none.
-_EARLIEST_MS, _LATEST_MS = 1_498_867_200_000, 4_102_444_800_000
-# What says that trading is over, for a while or for good; any other word says nothing of it.
-_OVER = ("BREAK", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE", "PRE_SETTLE")
-_FOREIGN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What the exchange says of one symbol today."""
-
-    # Whether its status says that trading is over; a halt is not.
-    is_over: bool
-    # When the contract was listed; spot does not tell.
-    onboard_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """An answer of ``exchangeInfo``, as far as we need it."""
-
-    symbols: dict[str, Listing]
-    # Request weight, and the seconds in which it may be used.
-    limit: Limit | None
-    # The exchange's clock.
-    server_ms: int | None = None
-
-
-def read_time(body: bytes) -> int:
-    """The exchange's clock, in milliseconds since the epoch."""
-    try:
-        now_ms = int(json.loads(body)["serverTime"])
-    except _FOREIGN as error:
-        raise BadAnswer(_unexpected("its time", body)) from error
-    if not _is_moment(now_ms):
-        raise BadAnswer(_unexpected("its time", body))
-    return now_ms
-
-
-def read_info(body: bytes) -> Info:
-    """Symbols and limits of an ``exchangeInfo``."""
-    try:
-        answer = json.loads(body)
-        symbols = {str(each["symbol"]): _listing(each) for each in answer["symbols"]}
-        limits = [_limit(rule) for rule in answer["rateLimits"]]
-    except _FOREIGN as error:
-        raise BadAnswer(_unexpected("its symbols and limits", body)) from error
-    server_ms = answer.get("serverTime")
-    told_ms = server_ms if isinstance(server_ms, int) and _is_moment(server_ms) else None
-    return Info(symbols, next(filter(None, limits), None), told_ms)
-
-
-def _listing(symbol: dict[str, Any]) -> Listing:
-    """A symbol's status and dates, as far as they are such."""
-    onboard_ms = symbol.get("onboardDate")
-    is_known = isinstance(onboard_ms, int) and _is_moment(onboard_ms)
-    return Listing(symbol.get("status") in _OVER, onboard_ms if is_known else None)
-
-
-def _is_moment(ms: int) -> bool:
-    return _EARLIEST_MS <= ms < _LATEST_MS
-
-
-def _limit(rule: dict[str, Any]) -> tuple[int, float] | None:
-    if rule["rateLimitType"] != "REQUEST_WEIGHT":
-        return None
-    weight = int(rule["limit"])
-    seconds = _INTERVAL_SECONDS[rule["interval"]] * int(rule["intervalNum"])
-    return (weight, float(seconds)) if weight > 0 and seconds > 0 else None
-
-
-def _unexpected(what: str, body: bytes) -> str:
-    return f"the exchange was asked for {what}, and something else came: {body[:80]!r}"
-
-
+# Pages of one file in flight among others; a file that is alone may use all slots.
+_PAGES_AHEAD = 8
+# Trade ids ascend, and timestamps nearly so: in 2017 some go back by a second.
+_DISORDER_US = 600_000_000
 _INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
 # All symbols of spot are ten MB, those of futures two.
 _MOST_INFO_BYTES = 32 << 20
+
+
+def _info_ask(description: str, **params: str) -> Callable[..., Ask]:
+    """A request for ``exchangeInfo`` of spot that lacks its URL and counter."""
+    return partial(
+        Ask,
+        description=description,
+        params=params,
+        weight=_INFO_WEIGHT,
+        most_bytes=_MOST_INFO_BYTES,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,149 +56,143 @@ class FirstRow:
     """The first row of a history."""
 
     stamp_ms: int
-    # Of a trade its id.
+    # The id of a trade.
     key: int
 
 
-class Rest(Pages):
-    """The exchange's API, as far as market history needs it."""
+class Rest:
+    """A client of the exchange's REST API."""
 
     def __init__(self, transport: Transport) -> None:
-        super().__init__(transport)
+        self.transport = transport
+        self._spot_url = transport.settings.spot_url
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
         self._listings: Memoized[dict[str, Listing]] = Memoized()
+        # The earliest and the latest timestamp received of each series: its history begins no
+        # later, and ends no earlier.
+        self._earliest_ms: dict[Series, int] = {}
+        self._latest_ms: dict[Series, int] = {}
+        # Gaps, by the ids on either side: at the edge of a day where the ids continue in the next
+        # one, and those whose trades are stamped on another day.
+        self._continued: set[tuple[Series, int | None, int | None]] = set()
+        self._elsewhere: set[tuple[Series, int | None, int | None]] = set()
+        self._files_paged = 0
+        self.notes: list[str] = []
+
+    @property
+    def now_ms(self) -> int:
+        """Now, never later than the exchange says."""
+        return self.transport.clock.now_ms()
 
     @property
     def is_informed(self) -> bool:
-        """Whether the exchange has told its limits."""
+        """Whether the exchange has stated its limits."""
         return "spot" in self.transport.limits
+
+    # --- exchangeInfo ---
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, in milliseconds since the epoch."""
         ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
-
-        now_ms = await self.ask_spot("/api/v3/time", ask, read_time)
+        now_ms = await self._ask_spot("/api/v3/time", ask, read_time)
         self.transport.clock.hear(now_ms)
         return now_ms
 
     async def knows(self, symbol: str) -> bool:
-        """Whether the exchange lists *symbol*; its limits are learnt on the way."""
-        return symbol in await self._listings.get(symbol, partial(self._ask_symbol, symbol))
-
-    async def _ask_symbol(self, symbol: str) -> dict[str, Listing]:
-        # `symbol=` keeps the answer at a few KB instead of ten MB.
-        ask = partial(
-            Ask,
-            description=f"symbol {symbol}",
-            params={"symbol": symbol},
-            weight=_INFO_WEIGHT,
-            most_bytes=_MOST_INFO_BYTES,
-        )
-        try:
-            info = await self.ask_spot("/api/v3/exchangeInfo", ask, read_info)
-        except UnknownSymbol:
-            return {}
-        self._learn("spot", info)
-        if symbol not in info.symbols:
-            # What is not known is refused; a list without it is no statement.
-            msg = f"the exchange was asked for {symbol}, and told of other symbols; run again later"
-            raise BadAnswer(msg)
-        return info.symbols
-
-    def _learn(self, counter: str, info: Info) -> None:
-        """Keep to the limits that an ``exchangeInfo`` tells, and to its clock."""
-        if info.limit is not None:
-            self.transport.apply_limits({counter: info.limit})
-        if info.server_ms is not None:
-            self.transport.clock.hear(info.server_ms)
-
-    async def listing_of(self, series: Series) -> Listing | None:
-        """What the exchange says of the symbol of *series* today; None if it does not list it."""
-        symbol = series.symbol
-        if series.dataset.market == "spot":
-            await self.knows(symbol)
-            return (await self._listings.get(symbol, partial(self._ask_symbol, symbol))).get(symbol)
-        return (await self._perpetuals()).get(symbol)
-
-    async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that trade today, in order of their names."""
-        # Without the permissions the answer is a fraction of its ten MB.
-        ask = partial(
-            Ask,
-            description="the list of symbols",
-            params={"symbolStatus": "TRADING", "showPermissionSets": "false"},
-            weight=_INFO_WEIGHT,
-            most_bytes=_MOST_INFO_BYTES,
-        )
-        info = await self.ask_spot("/api/v3/exchangeInfo", ask, read_info)
-        return tuple(sorted(info.symbols))
+        """Whether the exchange lists *symbol* on spot; applies the limits in the answer."""
+        return symbol in await self._spot_listings(symbol)
 
     async def has_perpetual(self, symbol: str) -> bool:
         """Whether USD-M futures list *symbol*; their list is asked for once."""
         return symbol in await self._perpetuals()
+
+    async def listing_of(self, series: Series) -> Listing | None:
+        """The listing of the symbol of *series* today; None if there is none."""
+        is_spot = series.dataset.market == "spot"
+        found = await (self._spot_listings(series.symbol) if is_spot else self._perpetuals())
+        return found.get(series.symbol)
+
+    async def symbols(self) -> tuple[str, ...]:
+        """All spot symbols that trade today, sorted."""
+        # Without the permission sets the answer is a fraction of its ten MB.
+        params = {"symbolStatus": "TRADING", "showPermissionSets": "false"}
+        ask = _info_ask("the list of symbols", **params)
+        return tuple(sorted((await self._ask_spot("/api/v3/exchangeInfo", ask, read_info)).symbols))
+
+    async def _spot_listings(self, symbol: str) -> dict[str, Listing]:
+        return await self._listings.get(symbol, partial(self._ask_symbol, symbol))
+
+    async def _ask_symbol(self, symbol: str) -> dict[str, Listing]:
+        # `symbol=` keeps the answer at a few KB instead of ten MB.
+        ask = _info_ask(f"symbol {symbol}", symbol=symbol)
+        try:
+            info = await self._ask_spot("/api/v3/exchangeInfo", ask, read_info)
+        except UnknownSymbol:
+            return {}
+        self._apply("spot", info)
+        if symbol not in info.symbols:
+            # An unknown symbol is an error; a list without it proves nothing.
+            msg = f"the exchange was asked for {symbol}, and told of other symbols; run again later"
+            raise BadAnswer(msg)
+        return info.symbols
 
     async def _perpetuals(self) -> dict[str, Listing]:
         return await self._listings.get(None, self._ask_perpetuals)
 
     async def _ask_perpetuals(self) -> dict[str, Listing]:
         url = self.transport.settings.futures_url + "/fapi/v1/exchangeInfo"
-        ask = Ask(
-            url,
-            "the list of perpetuals",
-            weight=_FUTURES_INFO_WEIGHT,
-            counter="futures",
-            most_bytes=_MOST_INFO_BYTES,
-        )
-        info = await self.transport.get(ask, read_info)
-        self._learn("futures", info)
+        ask = _info_ask("the list of perpetuals")
+        ask = partial(ask, url=url, weight=_FUTURES_INFO_WEIGHT, counter="futures")
+        info = await self.transport.get(ask(), read_info)
+        self._apply("futures", info)
         if not info.symbols:
             msg = f"{url} lists no contract at all; that is not believed, run again later"
             raise BadAnswer(msg)
         return info.symbols
 
+    def _apply(self, counter: str, info: Info) -> None:
+        """Apply the limits and the clock of an ``exchangeInfo``."""
+        if info.limit is not None:
+            self.transport.apply_limits({counter: info.limit})
+        if info.server_ms is not None:
+            self.transport.clock.hear(info.server_ms)
+
+    # --- the beginning and the end of a history ---
+
     async def first_row(self, series: Series) -> FirstRow | None:
         """
         The first row that the API has of *series*, asked for once; None without any.
 
-        Its history may begin later than that of the exchange: what lies before is not
-        proven by it, unless the row is a trade of id 0.
+        The API's history may begin later than the exchange's: unless the row is a trade of id 0,
+        it proves nothing about the time before.
         """
         return await self._firsts.get(series, partial(self._ask_first, series))
 
     def knows_first(self, series: Series) -> bool:
-        """Whether `first_row` has its answer already."""
+        """Whether `first_row` needs no request."""
         return self._firsts.has(series)
-
-    async def begins_before(self, series: Series, moment_ms: int) -> bool:
-        """
-        Whether the API has a row of *series* that is earlier than a moment.
-
-        Its silence about what lies before its own beginning proves nothing. Costs a request
-        only where no page of this run has shown such a row.
-        """
-        if self.reach_ms.get(series, moment_ms) < moment_ms:
-            return True
-        first = await self.first_row(series)
-        return first is not None and first.stamp_ms < moment_ms
-
-    async def ends_before(self, series: Series, moment_ms: int) -> bool:
-        """
-        Whether the API has rows of *series*, and none from a moment on.
-
-        Costs a request only where no page of this run has shown a later row.
-        """
-        if self.latest_ms.get(series, -1) >= moment_ms:
-            return False
-        last_ms = await self._lasts.get(series, partial(self._ask_last, series))
-        return last_ms is not None and last_ms < moment_ms
 
     def knows_last(self, series: Series) -> bool:
         """Whether the newest row has been asked for."""
         return self._lasts.has(series)
 
+    async def begins_before(self, series: Series, moment_ms: int) -> bool:
+        """Whether the API has a row of *series* that is earlier than a moment."""
+        if self._earliest_ms.get(series, moment_ms) < moment_ms:
+            return True
+        first = await self.first_row(series)
+        return first is not None and first.stamp_ms < moment_ms
+
+    async def ends_before(self, series: Series, moment_ms: int) -> bool:
+        """Whether the API has rows of *series*, but none from a moment on."""
+        if self._latest_ms.get(series, -1) >= moment_ms:
+            return False
+        last_ms = await self._lasts.get(series, partial(self._ask_last, series))
+        return last_ms is not None and last_ms < moment_ms
+
     async def _ask_first(self, series: Series) -> FirstRow | None:
-        # Trades begin with id 0 [binance-public-data#85]; the API wants times above 0.
+        # Trades begin with id 0 [binance-public-data#85]; the API requires times above 0.
         oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
         page = await self.page(series, oldest, within(0), limit=1)
         return FirstRow(int(page.stamps_us[0]) // 1000, int(page.keys[0])) if len(page) else None
@@ -252,3 +200,252 @@ class Rest(Pages):
     async def _ask_last(self, series: Series) -> int | None:
         page = await self.page(series, {}, within(0), limit=1)
         return int(page.stamps_us[-1]) // 1000 if len(page) else None
+
+    def is_elsewhere(self, series: Series, gap: Gap) -> bool:
+        """Whether trades between the ids of *gap* were received, stamped on another day."""
+        return (series, gap.after_id, gap.before_id) in self._elsewhere
+
+    def runs_on(self, series: Series, gap: Gap) -> bool:
+        """Whether a request has shown that the trade ids continue over a gap at the edge of a day."""
+        return (series, gap.after_id, gap.before_id) in self._continued
+
+    # --- rows ---
+
+    def lines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        """The rows in *gap* as lines of a cache file, page by page, ascending."""
+        match series.dataset.key:
+            case "open_time":
+                return self._klines(series, gap)
+            case "id":
+                return self._trades(series, gap)
+            case "event_time":
+                return self._events(series, gap)
+
+    async def _klines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        calls = (
+            partial(
+                self.page,
+                series,
+                {"startTime": start_ms, "endTime": end_ms - 1},
+                within(start_ms, end_ms),
+            )
+            for start_ms, end_ms in _kline_pages(series, gap)
+        )
+        async for page in self._paged(calls):
+            yield self._closed(series, page)
+
+    def _closed(self, series: Series, page: Lines) -> Lines:
+        """The page without a last candle that is still open by the exchange's clock."""
+        if not len(page):
+            return page
+        end_ms = next_open_ms(series.interval or "", int(page.stamps_us[-1]) // 1000)
+        return page if end_ms <= self.now_ms else page.only(page.keys < page.keys[-1])
+
+    async def _events(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        start_ms = gap.start_ms
+        while start_ms < gap.end_ms:
+            params = {"startTime": start_ms, "endTime": gap.end_ms - 1}
+            page = await self.page(series, params, within(start_ms, gap.end_ms))
+            yield page
+            if len(page) < series.dataset.rest_rows:
+                return
+            start_ms = int(page.stamps_us[-1]) // 1000 + 1
+
+    async def _trades(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        first, last = await self._id_range(series, gap)
+        calls = (
+            partial(self._id_page, series, gap, last, start)
+            for start in range(first, last + 1, series.dataset.rest_rows)
+        )
+        async for page in self._paged(calls):
+            yield page
+
+    async def _paged(self, calls: Iterable[Callable[[], Awaitable[Lines]]]) -> AsyncIterator[Lines]:
+        self._files_paged += 1
+        share = self.transport.settings.max_concurrency // self._files_paged
+        try:
+            async for page in in_order(calls, max(_PAGES_AHEAD, share)):
+                yield page
+        finally:
+            self._files_paged -= 1
+
+    async def _id_range(self, series: Series, gap: Gap) -> tuple[int, int]:
+        """First and last trade id of the gap; an empty range if it holds none."""
+        first, last = gap.after_id, gap.before_id
+        if first is not None and last is not None:
+            return first + 1, last - 1
+        if last is not None:
+            return await self._first_id(series, gap, last), last - 1
+        if first is not None:
+            return first + 1, await self._last_id(series, gap, first)
+        oldest = await self._oldest(series, gap)
+        if not len(oldest):
+            # An earlier trade shows that the API's history does not begin later.
+            await self._newest(series, gap.start_ms)
+            return 0, -1
+        newest = await self._newest(series, gap.end_ms)
+        return int(oldest.keys[0]), int(newest.keys[-1]) if len(newest) else -1
+
+    async def _first_id(self, series: Series, gap: Gap, before_id: int) -> int:
+        """The first id in the gap; *before_id* if the ids continue from an earlier day."""
+        if before_id == 0:
+            # No trade precedes the first.
+            self._continued.add((series, None, before_id))
+            return before_id
+        page = await self.page(series, {"fromId": before_id - 1}, within(0), limit=1)
+        is_next = bool(len(page)) and int(page.keys[0]) == before_id - 1
+        if is_next and int(page.stamps_us[0]) < gap.start_ms * 1000:
+            self._continued.add((series, None, before_id))
+            return before_id
+        if not is_next:
+            # The previous id is unused, or the history begins here: an earlier trade decides.
+            await self._newest(series, gap.start_ms)
+        oldest = await self._oldest(series, gap)
+        return min(before_id, int(oldest.keys[0])) if len(oldest) else before_id
+
+    async def _last_id(self, series: Series, gap: Gap, after_id: int) -> int:
+        """The last id in the gap; *after_id* if the next trade is of a later day."""
+        page = await self.page(series, {"fromId": after_id + 1}, within(0), limit=1)
+        if not len(page) or int(page.stamps_us[0]) >= gap.end_ms * 1000:
+            if len(page) and int(page.keys[0]) == after_id + 1:
+                self._continued.add((series, after_id, None))
+            return after_id
+        newest = await self._newest(series, gap.end_ms)
+        return int(newest.keys[-1]) if len(newest) else after_id
+
+    async def _oldest(self, series: Series, gap: Gap) -> Lines:
+        """The oldest row of a gap, if any."""
+        window = {"startTime": gap.start_ms, "endTime": gap.end_ms - 1}
+        return await self.page(series, window, within(gap.start_ms, gap.end_ms), limit=1)
+
+    async def _newest(self, series: Series, end_ms: int) -> Lines:
+        """The newest row before a moment, if any."""
+        return await self.page(series, {"endTime": end_ms - 1}, within(0, end_ms), limit=1)
+
+    async def _id_page(self, series: Series, gap: Gap, last: int, first: int) -> Lines:
+        """A page of trades of a gap, from id *first* on; ids that the exchange lacks are skipped."""
+        end = min(first + series.dataset.rest_rows, last + 1)
+
+        def is_requested(page: Lines) -> _Mask:
+            # A trade behind the last id is about as late as the end of the gap.
+            is_behind = page.stamps_us >= (gap.end_ms - 1) * 1000 - _DISORDER_US
+            return (page.keys >= first) & ((page.keys <= last) | is_behind)
+
+        # Up to *last* there are trades: an answer, or the row behind the gap, has shown one.
+        page = await self.page(series, {"fromId": first}, is_requested, limit=end - first, least=1)
+        # Where ids are missing the page reaches beyond the requested ones.
+        page = page.only(page.keys < end)
+        # Next to a known trade the ids alone decide, since timestamps need not ascend with them.
+        # But a trade of another day belongs in the file of that day.
+        start_ms, end_ms = gap.start_ms, gap.end_ms
+        if gap.after_id is not None:
+            start_ms = start_ms // DAY_MS * DAY_MS
+        if gap.before_id is not None:
+            end_ms = -(-end_ms // DAY_MS) * DAY_MS
+        own = page.between(start_ms, end_ms)
+        if len(own) < len(page) and gap.after_id is not None and gap.before_id is not None:
+            self._elsewhere.add((series, gap.after_id, gap.before_id))
+        return own
+
+    async def page(
+        self,
+        series: Series,
+        window: dict[str, int],
+        is_requested: Callable[[Lines], _Mask],
+        limit: int | None = None,
+        least: int = 0,
+    ) -> Lines:
+        """One page of *least* so many rows, all of which must be requested ones."""
+        dataset, url = series.dataset, self.url_of(series)
+        ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
+        read = partial(_checked_page, series, url, is_requested, least)
+        if dataset.market == "spot":
+            page = await self._ask_spot(dataset.rest_path, ask, read)
+        else:
+            page = await self.transport.get(ask(url=url, counter="funding"), read)
+        if len(page):
+            first_ms = int(page.stamps_us.min()) // 1000
+            last_ms = int(page.stamps_us.max()) // 1000
+            self._earliest_ms[series] = min(first_ms, self._earliest_ms.get(series, first_ms))
+            self._latest_ms[series] = max(last_ms, self._latest_ms.get(series, last_ms))
+        return page
+
+    def url_of(self, series: Series) -> str:
+        """The URL of the endpoint for *series*."""
+        is_spot = series.dataset.market == "spot"
+        host = self._spot_url if is_spot else self.transport.settings.futures_url
+        return host + series.dataset.rest_path
+
+    async def _ask_spot(
+        self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]
+    ) -> _T:
+        """Ask the spot API, or the market-data host where the API is closed to this region."""
+        url = self._spot_url
+        try:
+            return await self.transport.get(ask(url=url + path, counter="spot"), read)
+        except RegionBlocked:
+            # Another page may have switched the host already.
+            fallback = self.transport.settings.spot_fallback_url
+            if url == fallback:
+                raise
+            note = f"{url} is closed to this region (451); going on over {fallback}"
+            if note not in self.notes:
+                self.notes.append(note)
+                _LOGGER.warning("%s", note)
+            self._spot_url = fallback
+        return await self.transport.get(ask(url=fallback + path, counter="spot"), read)
+
+
+def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:
+    """Windows ``[start_ms, end_ms)`` of at most a page of candles each."""
+    opens = opens_between(series.interval or "", gap.start_ms, gap.end_ms)
+    size = series.dataset.rest_rows
+    for at in range(0, len(opens), size):
+        end_ms = opens[at + size] if at + size < len(opens) else gap.end_ms
+        yield (gap.start_ms if at == 0 else opens[at]), end_ms
+
+
+def within(start_ms: int, end_ms: int | None = None) -> Callable[[Lines], _Mask]:
+    """A function that marks the rows with ``start_ms <= timestamp < end_ms``."""
+
+    def is_within(page: Lines) -> _Mask:
+        is_early_enough = end_ms is None or page.stamps_us < end_ms * 1000
+        return (page.stamps_us >= start_ms * 1000) & is_early_enough
+
+    return is_within
+
+
+def _page_of(series: Series, window: dict[str, int]) -> Callable[..., Ask]:
+    """A request for a page of *series* that lacks its URL and counter."""
+    dataset = series.dataset
+    what = f"{dataset.label} of {series.symbol}"
+    if window["limit"] == 1:
+        what = f"a first or last row of {what}"
+    elif "startTime" in window:
+        what += f" from {utc(window['startTime']):%Y-%m-%d %H:%M}"
+    interval = {} if series.interval is None else {"interval": series.interval}
+    micro = {"X-MBX-TIME-UNIT": "MICROSECOND"} if dataset.key == "id" else {}
+    return partial(
+        Ask,
+        description=what,
+        params={"symbol": series.symbol, **interval, **window},
+        headers=micro,
+        weight=dataset.rest_weight,
+    )
+
+
+def _checked_page(
+    series: Series, url: str, is_requested: Callable[[Lines], _Mask], least: int, body: bytes
+) -> Lines:
+    page = lines_of_json(series, body, url)
+    fault = ""
+    if len(page) < least:
+        fault = "it answered with no row, where it has told of some"
+    elif not np.all(is_requested(page)):
+        fault = "it answered with rows that were not asked for"
+    # Only old files of the archive have candles off the grid (December 2017, February 2018).
+    elif series.interval and not np.all(on_grid(series.interval, page.stamps_us // 1000)):
+        fault = f"it answered with candles that open off the grid of {series.interval}"
+    if fault:
+        raise BadAnswer(refused(url, fault))
+    return page

@@ -13,9 +13,8 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, state_of, why_open
 from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
-from ares_notebook.model.evidence import Absence, evidence_of, halted
 from ares_notebook.model.facts import Gap, grid_rows
-from ares_notebook.model.gaps import is_final, unexplained
+from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.time import as_utc, to_ms
 from ares_notebook.settings import Settings
 

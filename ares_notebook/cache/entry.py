@@ -14,10 +14,9 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from ares_notebook.cache.disk import file_sha256
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, Trouble
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import gaps_in, joined_edges, unexplained
+from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 
 __all__ = ["CacheEntry", "Receipt", "Source", "with_neighbours"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.model.evidence import (
+from ares_notebook.model.facts import Gap
+from ares_notebook.model.gaps import (
     AFTER_DELISTING,
     BEFORE_LISTING,
     BETWEEN_LISTINGS,
@@ -13,9 +14,8 @@ from ares_notebook.model.evidence import (
     UNCONFIRMED,
     Absence,
     evidence_of,
+    meets,
 )
-from ares_notebook.model.facts import Gap
-from ares_notebook.model.gaps import meets
 
 __all__ = [
     "AFTER_DELISTING",

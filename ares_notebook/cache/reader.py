@@ -19,9 +19,18 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError, CorruptFile
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.lines import UNUSUAL_NUMBER, plain_pattern_of
 from ares_notebook.model.measure import Measure
-from ares_notebook.model.rows import Scale, Table, header_of, keys_of, schema_of, stamps_ms, text_of
+from ares_notebook.model.rows import (
+    UNUSUAL_NUMBER,
+    Scale,
+    Table,
+    header_of,
+    keys_of,
+    plain_pattern_of,
+    schema_of,
+    stamps_ms,
+    text_of,
+)
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.tasks import check_cancelled
 

@@ -27,9 +27,9 @@ from ares_notebook.cache.disk import (
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, refuse_another
 from ares_notebook.model.datasets import DATASETS
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.lines import Lines
 from ares_notebook.model.measure import Measure
-from ares_notebook.model.rows import Table, keys_of
+from ares_notebook.model.rows import Lines, Table, keys_of
 from ares_notebook.model.time import next_open_ms
 
 __all__ = ["FileWriter", "Patch", "spliced"]

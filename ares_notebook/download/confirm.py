@@ -87,7 +87,7 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
     end, has the last row. What lies before its first row, or inside, nobody can prove.
     """
     file, series = file_update.file, file_update.file.series
-    if archive is None or not await archive.has_any(series):
+    if archive is None or not await archive.holds(series):
         return False
     listing = await rest.listing_of(series)
     if listing is not None and not listing.is_over:

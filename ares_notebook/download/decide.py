@@ -26,10 +26,9 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import unconfirmed_by
-from ares_notebook.model.evidence import evidence_of
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import unasked, unexplained
+from ares_notebook.model.gaps import evidence_of, unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
 
 __all__ = ["COUNTED", "STATES", "TABLE", "Action", "Road", "Step", "decide", "whole_days"]

@@ -34,7 +34,7 @@ from ares_notebook.errors import (
 )
 from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, utc
 from ares_notebook.runtime.tasks import in_order, uninterrupted
 

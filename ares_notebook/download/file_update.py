@@ -17,11 +17,10 @@ from ares_notebook.cache.quarantine import quarantine_copy
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter, Patch
 from ares_notebook.download.decide import Step
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import ALONE, Facts, Gap
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.gaps import gaps_in, is_final, meets, unasked, unexplained
-from ares_notebook.model.lines import Lines
+from ares_notebook.model.gaps import Absence, gaps_in, is_final, meets, unasked, unexplained
+from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.tasks import uninterrupted
 

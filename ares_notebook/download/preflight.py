@@ -113,7 +113,7 @@ async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) 
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked whether it knows {plan.symbol}: {error}")
         return
-    if known or (source != "rest" and await roads.archive.has_any(series)):
+    if known or (source != "rest" and await roads.archive.holds(series) is not False):
         return
     msg = (
         f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
@@ -173,7 +173,7 @@ async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note)
     it: the funding itself is asked for once before it is believed.
     """
     source = plan.settings.source
-    if source != "rest" and await roads.archive.has_any(series):
+    if source != "rest" and await roads.archive.holds(series) is not False:
         return True
     if source == "archive":
         return False

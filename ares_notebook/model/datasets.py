@@ -15,16 +15,6 @@ from typing import Literal
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.time import Cut, to_ms
 
-__all__ = [
-    "AGG_TRADES",
-    "DATASETS",
-    "FUTURES",
-    "KLINES",
-    "Column",
-    "Dataset",
-    "dataset_named",
-]
-
 Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
 
 

@@ -6,8 +6,6 @@ from msgspec import Struct
 
 from ares_notebook.model.files import CacheFile
 
-__all__ = ["ALONE", "Facts", "Gap", "Neighbours", "Trouble", "grid_rows"]
-
 
 # A value that never changes is part of no circle, and the collector would walk through
 # hundreds of thousands of them in vain: hence `gc=False`, here and in what is made of them.

@@ -25,8 +25,6 @@ from ares_notebook.model.time import (
     validate_interval,
 )
 
-__all__ = ["CacheFile", "Series", "files_between", "parse_file_name"]
-
 
 class Series(Struct, frozen=True, dict=True):
     """One history: a dataset of one symbol and, for k-lines, one interval."""

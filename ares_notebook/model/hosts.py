@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from ares_notebook.errors import BadArgument
 
-__all__ = ["BINANCE", "market_at", "market_of_all", "plain_url"]
-
 BINANCE = "binance"
 """What the market behind Binance's own addresses is called."""
 
@@ -92,7 +90,7 @@ def market_of_all(
         raise _mixed(written, at, "and market='binance' is said; set it to theirs, or leave it out")
     if market:
         return market
-    if all(_is_loopback(name) for name in at.values()):
+    if all(is_loopback(name) for name in at.values()):
         return at.get("archive_url", "localhost")
     if len(set(at.values())) > 1:
         remedy = "set all to one market; where some are its mirrors, name it with market="
@@ -114,7 +112,8 @@ def _is_in(host: str, domain: str) -> bool:
     return host == domain or host.endswith(f".{domain}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is of this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -14,8 +14,6 @@ from ares_notebook.model.facts import Facts, Gap, grid_rows
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import next_open_ms
 
-__all__ = ["Measure", "funding_facts"]
-
 _HOUR_MS = 3_600_000
 _LONGEST_WAIT = 8
 _DAY_HOURS = 24

@@ -1,7 +1,11 @@
-"""Rows as Arrow tables, and the check that their prices are of one scale."""
+"""Rows as Arrow tables and as lines of text, the text of their cells, and a check of prices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,21 +14,222 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from ares_notebook.model.datasets import Dataset, Kind
-from ares_notebook.model.lines import SECOND_US, Lines, stamp_cells, time_keys
+from ares_notebook.errors import BadAnswer
+from ares_notebook.model.datasets import MICROSECONDS_SINCE_MS, Column, Dataset, Kind
 
-__all__ = [
-    "Scale",
-    "between",
-    "empty_rows",
-    "header_of",
-    "in_scale",
-    "keys_of",
-    "lines_of",
-    "schema_of",
-    "stamps_ms",
-    "text_of",
-]
+_COMMA, _LINE_END = b",\n"
+_HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    r"""Lines of a cache file, ready to be written."""
+
+    # What each row is known by: the trade's id, else its stamp; see `time_keys`.
+    keys: npt.NDArray[np.int64]
+    # Microseconds since the epoch, UTC.
+    stamps_us: npt.NDArray[np.int64]
+    # The lines, each with its end.
+    text: npt.NDArray[np.uint8]
+    # For funding, the time between two events by the archive's own column, 0 where it does not say;
+    # it is measured by, and not stored.
+    hours: npt.NDArray[np.int64] | None = None
+
+    @classmethod
+    def none(cls) -> Lines:
+        """No line at all."""
+        nothing = np.empty(0, np.int64)
+        return cls(nothing, nothing, np.empty(0, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def between(self, start_ms: int, end_ms: int) -> Lines:
+        """Those with ``start_ms <= timestamp < end_ms``."""
+        inside = (self.stamps_us >= start_ms * 1000) & (self.stamps_us < end_ms * 1000)
+        return self.only(inside)
+
+    def after(self, before: Lines) -> Lines:
+        """
+        These, but for a first line that is the last one of *before* once more.
+
+        Archives of outage days repeat some rows, also just where a block ends.
+        """
+        if not len(self) or not len(before) or self.keys[0] != before.keys[-1]:
+            return self
+        again = self.only(np.arange(len(self)) == 0)
+        last = before.only(np.arange(len(before)) == len(before) - 1)
+        is_same = np.array_equal(again.text, last.text)
+        return self.only(np.arange(len(self)) > 0) if is_same else self
+
+    def with_hours(self, told: Mapping[int, int]) -> Lines:
+        """The same with the hours that were told with each, by its key; not even looked at where none were."""
+        if not told:
+            return self
+        hours = np.array([told.get(key, 0) for key in self.keys.tolist()], np.int64)
+        return replace(self, hours=hours)
+
+    def narrowed(self, columns: int) -> Lines:
+        """The same with only their first *columns* cells: old files have no more."""
+        marks = np.flatnonzero((self.text == _COMMA) | (self.text == _LINE_END))
+        in_lines = marks.reshape(len(self), -1)
+        cuts, ends = in_lines[:, columns - 1], in_lines[:, -1]
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        # Of each line the head stays, the rest goes, and its end stays again.
+        lengths = np.stack([cuts - starts, ends - cuts, np.ones_like(ends)], axis=1)
+        stays = np.repeat(np.tile([True, False, True], len(self)), lengths.ravel())
+        return Lines(self.keys, self.stamps_us, self.text[stays], self.hours)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Lines:
+        """Those that are marked."""
+        if kept.all():
+            return self
+        ends = np.flatnonzero(self.text == _LINE_END) + 1
+        letters = np.repeat(kept, np.diff(ends, prepend=0))
+        hours = None if self.hours is None else self.hours[kept]
+        return Lines(self.keys[kept], self.stamps_us[kept], self.text[letters], hours)
+
+
+def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """
+    What a row without an id is known by: its stamp in microseconds.
+
+    A funding event is known by its hour: the exchange stamps it up to 47 ms late,
+    and not always alike.
+    """
+    return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us
+
+
+LONGEST_PART = 24
+"""The most digits before the point, and behind it; no number of the exchange is as long."""
+
+_PLAIN = rf"(?:0|[1-9][0-9]{{0,{LONGEST_PART - 1}}})(?:\.[0-9]{{1,{LONGEST_PART}}})?"
+# Written out it is no longer than a plain one may be.
+_SCIENTIFIC = r"[0-9](?:\.[0-9]{1,8})?E[+-](?:[1-9]|1[0-6])"
+_INTEGER = r"(?:0|[1-9][0-9]{0,18})"
+_OF_ANOTHER_KIND = {
+    # A stamp below zero is a number, and no moment.
+    "time": f"-?{_INTEGER}",
+    "close": _INTEGER,
+    # Archives of futures write flags in lower case.
+    "flag": "(?i:true|false)",
+    "hours": "(?:0|[1-9][0-9]?)",
+}
+
+UNUSUAL_NUMBER = r"E|^-0(?:\.0+)?$"
+"""Finds the numbers of the grammar that the cache writes in another way: see `plain_number`."""
+
+
+def pattern_of(column: Column) -> str:
+    """The regular expression of all that may stand in a cell of *column*, but for flags."""
+    if column.kind == "number":
+        return f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
+    return plain_pattern_of(column)
+
+
+def plain_pattern_of(column: Column) -> str:
+    """The same of a cell of a cache file, in which no number has an exponent."""
+    if column.kind == "number":
+        return f"{'-?' if column.signed else ''}(?:{_PLAIN})"
+    if column.kind == "integer":
+        # An id that there is none of is -1.
+        return f"(?:{_INTEGER}|-1)" if column.signed else _INTEGER
+    return _OF_ANOTHER_KIND[column.kind]
+
+
+def plain_number(text: str) -> str:
+    """The one text of a number of the grammar: plain, with its digits, and no zero below zero."""
+    plain = f"{Decimal(text):f}" if "E" in text else text
+    return plain if plain.strip("-0.") else plain.removeprefix("-")
+
+
+MICROSECONDS_FROM = 100_000_000_000_000
+"""Stamps from here on are microseconds: as milliseconds it is the year 5138."""
+
+# What a stamp may be at all: 2009 to 2100, in microseconds.
+_EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
+
+
+def microseconds_of(
+    dataset: Dataset, stamps: npt.NDArray[np.int64], origin: str
+) -> npt.NDArray[np.int64]:
+    """
+    Stamps in microseconds since the epoch, as fine as the cache keeps them.
+
+    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST writes what it
+    was asked for.
+    """
+    us = np.where(stamps >= MICROSECONDS_FROM, stamps, stamps * 1000)
+    if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
+        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored, run again later"
+        raise BadAnswer(msg)
+    whole: npt.NDArray[np.int64] = us // 1000 * 1000
+    if dataset.stamp_digits != 6:  # noqa: PLR2004 - microseconds
+        return whole
+    # REST knows the microseconds of older trades too, the archive does not: both
+    # roads must give the same bytes.
+    return np.where(us < MICROSECONDS_SINCE_MS * 1000, whole, us)
+
+
+_DAY_US = 86_400_000_000
+SECOND_US = 1_000_000
+_DAY_BYTES, _CLOCK_BYTES = 11, 8
+# The fraction is written three digits at a time.
+_GROUP = 1_000
+
+
+def stamp_cells(stamps_us: npt.NDArray[np.int64], digits: int) -> npt.NDArray[np.void]:
+    """Stamps as ``2025-01-15 00:00:00`` with a number of digits after the second."""
+    groups = digits // 3
+    cells = np.empty(len(stamps_us), _layout(groups))
+    # Not divmod: division by a constant is an order faster.
+    days = stamps_us // _DAY_US
+    in_day_us = stamps_us - days * _DAY_US
+    cells["day"] = _day_text(days)
+    seconds = in_day_us // SECOND_US
+    cells["clock"] = _clocks()[seconds]
+    if groups:
+        cells["point"] = b"."
+        fraction = (in_day_us - seconds * SECOND_US).astype(np.int32)
+        milliseconds = fraction // _GROUP
+        cells["ms"] = _three_digits()[milliseconds]
+    if groups > 1:
+        cells["us"] = _three_digits()[fraction - milliseconds * _GROUP]
+    return cells
+
+
+@cache
+def _layout(groups: int) -> np.dtype[np.void]:
+    fields = [("day", f"S{_DAY_BYTES}"), ("clock", f"S{_CLOCK_BYTES}")]
+    fraction = [("point", "S1"), ("ms", "S3"), ("us", "S3")]
+    return np.dtype(fields + fraction[: groups + 1 if groups else 0])
+
+
+def _day_text(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
+    """Dates with a blank behind them; the date of a run of equal days is written once."""
+    starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+    dates = np.datetime_as_string(days[starts].astype("datetime64[D]"))
+    texts = np.array([f"{date} " for date in dates], f"S{_DAY_BYTES}")
+    return np.repeat(texts, np.diff(starts, append=len(days)))
+
+
+@cache
+def _clocks() -> npt.NDArray[np.bytes_]:
+    """All times of a day, by the second."""
+    two_digits = np.array([f"{number:02d}" for number in range(60)], "S2")
+    fields = ("hour", "S2"), ("colon", "S1"), ("minute", "S2"), ("another", "S1"), ("second", "S2")
+    clocks = np.empty((24, 60, 60), list(fields))
+    clocks["hour"] = two_digits[:24, None, None]
+    clocks["minute"] = two_digits[:, None]
+    clocks["second"] = two_digits
+    clocks["colon"] = clocks["another"] = b":"
+    return clocks.reshape(-1).view(f"S{_CLOCK_BYTES}")
+
+
+@cache
+def _three_digits() -> npt.NDArray[np.bytes_]:
+    return np.array([f"{number:03d}" for number in range(_GROUP)], "S3")
+
 
 # Any: PyArrow publishes no types of its own.
 Table = Any

@@ -12,8 +12,6 @@ from typing import Literal, NamedTuple
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.time import as_utc
 
-__all__ = ["Listed", "Market", "Universe", "check_file_name", "validate_symbol"]
-
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
 # single _ or - inside; never a path character, a dot, a space or a control.
 _SYMBOL = re.compile(r"[^\W_]+(?:[_-][^\W_]+)*")

@@ -20,8 +20,6 @@ from ares_notebook.runtime.loop import (
 )
 from ares_notebook.runtime.progress import Progress, heard_by
 
-__all__ = ["Job", "start"]
-
 _T = TypeVar("_T")
 _WAKE_SECONDS = 0.2
 State = Literal["running", "done", "failed", "cancelled"]

@@ -21,24 +21,6 @@ from typing import Any, NoReturn, TypeVar
 from ares_notebook.errors import UnfitEnvironment
 from ares_notebook.extras import needing
 
-__all__ = [
-    "CLEAN_UP_SECONDS",
-    "STOPPED",
-    "allow_nested_loops",
-    "answered",
-    "checked",
-    "is_ours",
-    "leave",
-    "notes_of",
-    "run",
-    "status_of",
-    "stopping_too",
-    "submit",
-    "terminable",
-    "told",
-    "waited_for",
-]
-
 _REMEDY = 'pip install "ares-notebook[lab]"'
 _GOOD_NEST = (1, 7, 4)
 _NEW_KERNEL = (7,)

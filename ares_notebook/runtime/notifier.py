@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import sys
 
-__all__ = ["BAD_ADDRESS", "REFUSED"]
-
 REFUSED = 1
 """Exit status: the message did not get through. Python's own, too, where an error ends it."""
 BAD_ADDRESS = 3

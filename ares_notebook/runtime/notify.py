@@ -17,8 +17,6 @@ from ares_notebook.extras import needing
 from ares_notebook.runtime.notifier import BAD_ADDRESS
 from ares_notebook.settings import Event, Settings
 
-__all__ = ["notify"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 
 _NOTIFIER = Path(__file__).with_name("notifier.py")

@@ -15,21 +15,6 @@ from typing import Any, TypeVar
 from ares_notebook.formatting import size_in_words, time_in_words
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "DatasetProgress",
-    "Meter",
-    "Progress",
-    "ProgressListener",
-    "ProgressReporter",
-    "count",
-    "counted",
-    "heard_by",
-    "metered",
-    "shown",
-    "somebody_looks",
-    "tracked",
-]
-
 
 @dataclass(slots=True)
 class Meter:

@@ -11,8 +11,6 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
 
-__all__ = ["Memoized", "cancellable", "check_cancelled", "in_order", "uninterrupted"]
-
 _T = TypeVar("_T")
 
 

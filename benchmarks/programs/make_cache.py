@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ares_notebook.cache.entry import Receipt, Source
 from ares_notebook.model.datasets import Dataset
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.gaps import Absence
 
 HOUR_MS = 3_600_000
 FETCHED = "2025-01-15T00:00:00+00:00"

@@ -30,9 +30,8 @@ import ares_notebook as ares
 from ares_notebook.binance.archive import _read_checksum, lines_of
 from ares_notebook.binance.http import Ask, refusal
 from ares_notebook.binance.listing import _read_page
-from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
 from ares_notebook.binance.rate_limit import Budget
-from ares_notebook.binance.rest import read_info, read_time
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source
 from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
@@ -41,9 +40,9 @@ from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
 from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
-from ares_notebook.model.evidence import Absence
 from ares_notebook.model.facts import Facts, Gap, Trouble
 from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.gaps import Absence
 from ares_notebook.model.rows import empty_rows, header_of
 from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
