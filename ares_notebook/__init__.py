@@ -14,7 +14,7 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
-    from ares_notebook.binance.http import download_with_retry
+    from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
     from ares_notebook.cache.prune import PruneReport, prune_cache
@@ -137,7 +137,7 @@ _HOMES = {
     "download_history": "cache.history",
     "download_klines_data": "download.verbs",
     "download_universe": "download.universe",
-    "download_with_retry": "binance.http",
+    "download_with_retry": "binance.retry",
     "fetch_missing_data": "step1",
     "find_gaps": "cache.coverage",
     "fingerprint": "quality.fingerprint",

@@ -5,8 +5,10 @@ AresError
 ├── BadArgument             a value that cannot be meant; also a ValueError
 ├── TransportError          no usable answer; carries the URL
 │   ├── RateLimited         429, 418: asked too often; carries retry_after_seconds
-│   ├── ServerFault         5xx, 403 of the firewall: worth another try
+│   ├── ServerFault         5xx, 403: worth another try
+│   │   ├── Forbidden       403 of the firewall
 │   │   └── Unreachable     dropped line, timeout: no answer at all
+│   ├── HostResting         the host failed so often that it is not asked for a while
 │   ├── NotFound            404: an archive that is not published
 │   ├── RegionBlocked       451: the API is closed to this region
 │   └── BadRequest          any other 4xx: asking again will not help
@@ -91,8 +93,16 @@ class ServerFault(TransportError):
     """A passing fault, worth another try: 5xx, a 403 of the firewall, or no answer at all."""
 
 
+class Forbidden(ServerFault):
+    """The host's firewall refuses (403), for a while or for good."""
+
+
 class Unreachable(ServerFault):
     """No whole answer came: a refused or dropped line, a timeout."""
+
+
+class HostResting(TransportError):
+    """A host failed in so many tries that it is not asked for a minute; others are."""
 
 
 class NotFound(TransportError):

@@ -9,7 +9,8 @@ from io import BytesIO
 
 import pytest
 
-from ares_notebook.binance.http import Ask, Transport, download_with_retry, seconds_before_retry
+from ares_notebook.binance.http import Ask, Transport
+from ares_notebook.binance.retry import download_with_retry, seconds_before_retry
 from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import (
     BadAnswer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -16,13 +15,16 @@ from urllib.parse import urlsplit
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ares_notebook.binance.breaker import Breaker
+from ares_notebook.binance.proxies import proxy_of
 from ares_notebook.binance.rate_limit import Budget, ExchangeClock, Limit
+from ares_notebook.binance.retry import LONGEST_BAN_SECONDS, retried
 from ares_notebook.errors import (
     AresError,
     BadAnswer,
     BadArgument,
     BadRequest,
-    ChecksumMismatch,
+    Forbidden,
     NotFound,
     RateLimited,
     RegionBlocked,
@@ -82,9 +84,8 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
         )
         return RegionBlocked(msg, ask.url)
     if status >= 500 or status in (403, 408):  # noqa: PLR2004 - the server's own faults
-        return ServerFault(
-            f"{what}{said}; it may pass: run again later, what is done is kept", ask.url
-        )
+        kind = Forbidden if status == 403 else ServerFault  # noqa: PLR2004 - as above
+        return kind(f"{what}{said}; it may pass: run again later, what is done is kept", ask.url)
     if code in _UNKNOWN_SYMBOL_CODES:
         msg = f"{what}{said}; check the spelling, such as BTCUSDT: {dict(ask.params)}"
         return UnknownSymbol(msg, ask.url)
@@ -106,141 +107,6 @@ def _said(body: bytes) -> tuple[int | None, str]:
     return code, f' (code {code}: "{shown}")'
 
 
-_LONGEST_WAIT_SECONDS = 60.0
-# A longer ban is an error at once.
-_LONGEST_BAN_SECONDS = 600.0
-# The latter four are what a caller's own function may raise for a fault of the connection.
-_PASSING = (
-    ServerFault,
-    RateLimited,
-    BadAnswer,
-    ChecksumMismatch,
-    aiohttp.ClientConnectionError,
-    aiohttp.ClientPayloadError,
-    ConnectionError,
-    TimeoutError,
-)
-
-
-def seconds_before_retry(error: BaseException, attempt: int, settings: Settings) -> float | None:
-    """
-    Seconds to wait after failed *attempt* (1-based); None if another try is no use.
-
-    The wait doubles up to a minute, plus up to a quarter by chance, so that many clients do not
-    return at once. A wait that the exchange names is obeyed, but for a ban of over ten minutes.
-    """
-    if attempt > settings.max_retries or not isinstance(error, _PASSING):
-        return None
-    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
-        named = error.retry_after_seconds
-        return named if named <= _LONGEST_BAN_SECONDS else None
-    backoff = settings.retry_delay_seconds * 2.0 ** (attempt - 1)
-    return min(_LONGEST_WAIT_SECONDS, backoff) * random.uniform(1.0, 1.25)  # noqa: S311 - no secret
-
-
-async def _retried(
-    api_call: Callable[[], Awaitable[_T]], description: str, settings: Settings
-) -> _T:
-    """Await ``api_call()`` until it succeeds or another try is no use; all within the timeout."""
-    timeout_seconds = settings.operation_timeout_seconds
-    timeout = asyncio.timeout(timeout_seconds)
-    attempt = 1
-    try:
-        async with timeout:
-            while True:
-                try:
-                    return await api_call()
-                except Exception as error:
-                    wait_seconds = seconds_before_retry(error, attempt, settings)
-                    if wait_seconds is None:
-                        raise
-                    failure = str(error)
-                attempt += 1
-                count(retries=1)
-                tries = (attempt, settings.max_retries + 1, wait_seconds)
-                _LOGGER.info(
-                    "%s failed (%s); try %d of %d in %.1f seconds", description, failure, *tries
-                )
-                await _sleep(wait_seconds)
-    except TimeoutError as error:
-        if not timeout.expired():
-            raise
-        msg = (
-            f"{description} timed out after {timeout_seconds:g} seconds, all its tries included; "
-            f"run again: what is done is kept; or raise operation_timeout_seconds"
-        )
-        raise Unreachable(msg) from error
-
-
-async def _sleep(seconds: float) -> None:
-    # A kernel's stop button takes effect only when the loop wakes, so it wakes each second.
-    while seconds > 0:
-        # Shows that the work goes on.
-        count()
-        await asyncio.sleep(min(seconds, 1.0))
-        seconds -= 1.0
-
-
-async def download_with_retry(
-    api_call: Callable[[], Awaitable[_T]],
-    description: str,
-    *,
-    settings: Settings | None = None,
-) -> _T:
-    """
-    Await ``api_call()``, and again after a passing fault, as often as *settings* allow.
-
-    Passing faults are those of the connection and of the server: timeouts, dropped
-    connections, 5xx, 429 and 418. Any other error, such as a 404, is raised at once. When
-    the tries are used up the last error is raised: a failure never looks like an empty
-    answer.
-
-    Parameters
-    ----------
-    api_call : callable
-        Takes nothing, returns an awaitable; called anew for each try.
-    description : str
-        What is requested, for the log and the error.
-    settings : Settings, optional
-        ``max_retries``, ``retry_delay_seconds``; each try may take
-        ``request_timeout_seconds``.
-
-    Returns
-    -------
-    object
-        What the call returned.
-
-    Raises
-    ------
-    ServerFault
-        If the last try timed out, by itself or by ``request_timeout_seconds``.
-    Exception
-        Anything else that the last try raised, as it was.
-
-    Examples
-    --------
-    >>> from ares_notebook import run
-    >>> async def answer():
-    ...     return 42
-    >>> run(download_with_retry(answer, "the answer"))
-    42
-    """
-    chosen = settings or Settings()
-
-    async def bounded() -> _T:
-        try:
-            async with asyncio.timeout(chosen.request_timeout_seconds):
-                return await api_call()
-        except TimeoutError as error:
-            msg = (
-                f"{description} timed out after {chosen.request_timeout_seconds:g} seconds; "
-                f"check the connection, or raise request_timeout_seconds"
-            )
-            raise ServerFault(msg) from error
-
-    return await _retried(bounded, description, chosen)
-
-
 # Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
 _LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
 _CHUNK_BYTES = 1 << 18
@@ -252,8 +118,9 @@ class Transport:
     """
     The HTTP session of one run: an async context manager.
 
-    At most ``max_concurrency`` requests are in flight. A host or address that failed in all tries
-    of a request gets one try for each further request until it answers.
+    At most ``max_concurrency`` requests are in flight. An address that failed in all tries of a
+    request gets one try for each further request until it answers, and so does a host that could
+    not be reached; a host that fails throughout is not asked for a while, see `Breaker`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -263,6 +130,7 @@ class Transport:
         self.clock = ExchangeClock()
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._failing: set[str] = set()
+        self._breaker = Breaker()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
         self._api_hosts = {_host(url) for url in apis}
@@ -275,13 +143,16 @@ class Transport:
         seconds = self.settings.request_timeout_seconds
         # No total timeout: a large archive over a slow connection is no fault.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-        urls = (self.settings.spot_url, self.settings.futures_url, self.settings.archive_url)
+        for url in (self.settings.spot_url, self.settings.futures_url, self.settings.archive_url):
+            # What cannot be a proxy is refused before anything is asked.
+            proxy_of(url)
         self._session = aiohttp.ClientSession(
             timeout=timeout,
-            connector=aiohttp.TCPConnector(limit=self.settings.max_concurrency),
+            # The resolver of the system: another one that is installed fails on some event loops.
+            connector=aiohttp.TCPConnector(
+                limit=self.settings.max_concurrency, resolver=aiohttp.ThreadedResolver()
+            ),
             headers={"User-Agent": "ares_notebook"},
-            # A proxy of the environment does not apply to loopback addresses.
-            trust_env=not any(_is_loopback(url) for url in urls),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -333,12 +204,16 @@ class Transport:
         return await self._get(once, ask)
 
     async def _get(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
-        host = _host(ask.url)
-        settings = self.settings
-        if not self._failing.isdisjoint({host, ask.url}):
+        host, settings = f"{_host(ask.url)}{ask.counter and ' '}{ask.counter}", self.settings
+        if self._breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
+
+        async def tried() -> _T:
+            async with self._breaker.watching(host, ask.url):
+                return await once()
+
         try:
-            answer = await _retried(once, ask.description, settings)
+            answer = await retried(tried, ask.description, settings)
         except ServerFault as error:
             # A missing answer is a fault of the host, a 500 only of this address.
             self._failing.add(host if isinstance(error, Unreachable) else ask.url)
@@ -395,6 +270,7 @@ class Transport:
             ask.url,
             params=ask.params,
             headers=headers,
+            proxy=proxy_of(ask.url),
             allow_redirects=False,
             middlewares=(each_time,),
         )
@@ -442,7 +318,7 @@ async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncI
 def _check_ban(budget: Budget, ask: Ask) -> None:
     """Raise at once during a ban that is too long to wait for."""
     seconds = budget.paused_seconds
-    if seconds > _LONGEST_BAN_SECONDS:
+    if seconds > LONGEST_BAN_SECONDS:
         msg = (
             f"{ask.description}: {_host(ask.url)} has banned this address for another "
             f"{seconds:,.0f} seconds; run again after that"
@@ -483,8 +359,9 @@ def _as_transport_errors(ask: Ask, seconds: float) -> Iterator[None]:
     except aiohttp.ClientConnectorCertificateError as error:
         msg = (
             f"{ask.description}: {ask.url} could not prove that it is who it says "
-            f"({error.certificate_error}), so nothing is asked of it; where a proxy of your own "
-            f"network stands between, let SSL_CERT_FILE name the file of its certificate authority"
+            f"({error.certificate_error}), so nothing is asked of it; where this "
+            f"machine has no root certificates install them (ca-certificates), and where a proxy of "
+            f"your own network stands between let SSL_CERT_FILE name its authority's file"
         )
         raise Unreachable(msg, ask.url) from error
     except aiohttp.ClientError as error:

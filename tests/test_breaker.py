@@ -1,0 +1,180 @@
+"""Hosts that fail throughout, and the proxies on the way to them."""
+
+from __future__ import annotations
+
+import pytest
+
+import ares_notebook as ares
+from ares_notebook.binance import breaker
+from ares_notebook.binance.http import Ask, Transport
+from ares_notebook.binance.proxies import proxy_of
+from ares_notebook.errors import BadArgument, HostResting, ServerFault
+from ares_notebook.runtime.progress import Meter, metered
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Let a host rest as soon as it has failed often enough, however short that took."""
+    monkeypatch.setattr(breaker, "_PATIENCE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def eager(exchange):
+    """Settings that try again at once."""
+    return exchange.settings(retry_delay_seconds=0, max_retries=3, progress=False)
+
+
+def ask(exchange: ares.DemoExchange, path: str = "/api/v3/time", counter: str = "spot") -> Ask:
+    """A question for one address."""
+    return Ask(f"{exchange.url}{path}", description=path, counter=counter, weight=1)
+
+
+async def tries(transport: Transport, question: Ask, error: type[Exception]) -> int:
+    """How many requests it takes until an answer fails for good."""
+    with metered(Meter()) as meter, pytest.raises(error):
+        await transport.get(question, bytes)
+    return meter.requests
+
+
+async def test_a_host_that_nobody_can_reach_is_asked_twice(exchange, eager):
+    """Where no host has answered yet, two tries that find nobody are enough for the run."""
+    questions = [ask(exchange), ask(exchange, "/api/v3/klines")]
+    exchange.stop()
+    async with Transport(eager) as transport:
+        first, second = [await tries(transport, each, HostResting) for each in questions]
+
+    assert (first, second) == (2, 0)
+
+
+async def test_a_connection_that_has_worked_keeps_all_its_tries(exchange, eager):
+    """What is cut off in the middle of a run may come back."""
+    async with Transport(eager) as transport:
+        question = ask(exchange)
+        await transport.get(question, bytes)
+        exchange.stop()
+
+        # And one more, with which aiohttp itself repeats what a dropped connection has swallowed.
+        assert await tries(transport, question, ServerFault) >= 4
+
+
+async def test_a_firewall_rests_and_its_neighbour_does_not(exchange, eager):
+    """After two refusals (403) the API is left alone; the archive at the same address is not."""
+    exchange.fail("/api/", times=None, status=403)
+    async with Transport(eager) as transport:
+        first = await tries(transport, ask(exchange), HostResting)
+        second = await tries(transport, ask(exchange, "/api/v3/klines"), HostResting)
+        await transport.get(ask(exchange, "/?list-type=2&prefix=data/", counter=""), bytes)
+
+    assert (first, second) == (2, 0)
+
+
+async def test_one_address_that_fails_says_nothing_of_the_others(exchange, eager):
+    """A 503 for one address has all its tries; at a third address the host is known to fail."""
+    exchange.fail("/api/", times=None, status=503)
+    async with Transport(eager) as transport:
+        counts = [
+            await tries(transport, ask(exchange, f"/api/v3/{each}"), ServerFault)
+            for each in ("time", "klines")
+        ]
+        third = await tries(transport, ask(exchange, "/api/v3/aggTrades"), HostResting)
+
+    assert counts == [4, 4]
+    assert third == 1
+
+
+async def test_a_host_that_answers_again_is_asked_as_ever(exchange, eager, monkeypatch):
+    """When its rest is over one try shows that the host is back."""
+    monkeypatch.setattr(breaker, "_REST_SECONDS", 0.0)
+    fault = exchange.fail("/api/", times=None, status=403)
+    async with Transport(eager) as transport:
+        await tries(transport, ask(exchange), HostResting)
+        exchange.faults.remove(fault)
+        await transport.get(ask(exchange), bytes)
+        exchange.fail("/api/", times=1, status=503)
+        await transport.get(ask(exchange), bytes)
+
+
+async def test_a_run_without_any_source_ends_soon_and_says_why_once(exchange, eager):
+    """A year of two datasets costs a few requests, and a line of the report for each host."""
+    exchange.stop()
+    report = await ares.download_all_data(
+        "BTCUSDT", "1h", 1, end="2025-03-01", datasets=("klines", "futures"), settings=eager
+    )
+    lines = [line for line in str(report).splitlines() if line.startswith("  failed")]
+
+    assert len(report.failed) == len(report.steps) == 24
+    assert report.requests < 40
+    assert len(lines) <= 3
+    assert all("cannot be reached" in line for line in lines)
+
+
+async def test_a_password_file_is_not_read(exchange, eager, tmp_path, monkeypatch):
+    """Whatever ``~/.netrc`` has for the host, no request carries it."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with Transport(eager) as transport:
+        await transport.get(ask(exchange), bytes)
+
+    assert [name for name in exchange.requests[-1].headers if name.lower() == "authorization"] == []
+
+
+BINANCE = "https://api.binance.com/api/v3/time"
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """An environment without proxies."""
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "proxy"),
+    [
+        ("HTTPS_PROXY", "http://127.0.0.1:7890", "http://127.0.0.1:7890"),
+        ("https_proxy", "127.0.0.1:7890", "http://127.0.0.1:7890"),
+        ("ALL_PROXY", "http://proxy.example:3128", "http://proxy.example:3128"),
+        ("HTTP_PROXY", "http://proxy.example:3128", None),
+    ],
+)
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_is_the_one_that_the_environment_names(monkeypatch, name, value, proxy):
+    """HTTPS addresses go through HTTPS_PROXY or ALL_PROXY, with or without a scheme."""
+    monkeypatch.setenv(name, value)
+
+    assert proxy_of(BINANCE) == proxy
+    assert proxy_of("http://127.0.0.1:8000/") is None
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_what_the_environment_exempts_goes_straight(monkeypatch):
+    """NO_PROXY is heeded."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:7890")
+    monkeypatch.setenv("NO_PROXY", "binance.com")
+
+    assert proxy_of(BINANCE) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://127.0.0.1:99999", "http://:7890", "ftp://proxy:21", "socks5://127.0.0.1:1080"],
+)
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, value):
+    """One sentence tells the variable, its value and what to write, before anything is asked."""
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    with pytest.raises(BadArgument, match="HTTPS_PROXY"):
+        async with Transport(ares.Settings()):
+            pass
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxys_password_is_not_told(monkeypatch):
+    """The message of a proxy that cannot be used hides who goes through it."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@127.0.0.1:1080")
+    with pytest.raises(BadArgument, match="ALL_PROXY") as error:
+        proxy_of(BINANCE)
+
+    assert "secret" not in str(error.value)
