@@ -77,14 +77,14 @@ def notification_of(run: Run, words: str, folder: Path) -> Notification | None:
     return Notification(event, f"ares-notebook: {what}: {run.ending}{counts}", body)
 
 
-class _Report(Protocol):
+class _WithOutcome(Protocol):
     """What tells of a run: its text, and its sums."""
 
     @property
     def outcome(self) -> RunOutcome: ...
 
 
-_R = TypeVar("_R", bound=_Report)
+_R = TypeVar("_R", bound=_WithOutcome)
 _P = TypeVar("_P")
 
 

@@ -194,6 +194,10 @@ async def test_no_strange_stamp_is_asked_for(known, exchange, moment):
     assert exchange.requests == []
 
 
+# A name that spot does not know may be that of a perpetual.
+OF_SYMBOLS = ("/api/v3/", "/data/spot/", "/fapi/v1/", "/data/futures/um/monthly/fundingRate/")
+
+
 @pytest.mark.parametrize("symbol", ODD_SYMBOLS)
 def test_an_odd_symbol_stays_where_it_belongs(exchange, settings, symbol):
     """A symbol of the right form and of any script asks for its own address and names files in the cache alone."""
@@ -203,7 +207,7 @@ def test_an_odd_symbol_stays_where_it_belongs(exchange, settings, symbol):
     for path in set(tree(settings.cache_dir.parent)) - set(before):
         assert Path(path).parts[0] == settings.cache_dir.name
     for request in exchange.requests:
-        assert request.path.startswith(("/api/v3/", "/data/spot/", "/data.binance.vision"))
+        assert request.path.startswith((*OF_SYMBOLS, "/data.binance.vision"))
         assert ".." not in request.path
 
 
@@ -606,7 +610,7 @@ async def test_a_key_is_in_nothing_that_a_run_leaves(exchange, settings, caplog)
         shown = [
             repr(own), str(own), own.model_dump_json(), repr(plan), plan._repr_html_(),
             repr(report), report._repr_html_(), report.to_frame().to_string(), repr(panel),
-            str(panel._repr_mimebundle_()), panel._look.code.value, panel._look.estimate.value,
+            str(panel._repr_mimebundle_()), panel._preview.code.value, panel._preview.estimate.value,
             ares.load_runs(settings=own).to_string(), ares.coverage(settings=own)._repr_html_(),
             ares.download_history(settings=own).to_string(), str(ares.validate_cache(settings=own)),
             repr(plan.steps), caplog.text,
