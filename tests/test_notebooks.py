@@ -232,7 +232,7 @@ def test_what_is_volatile_is_not_compared(one, other):
     [
         "2025-03-14 02:00:00+00:00 102.5",
         "klines BTCUSDT 1h, 2025-02-01T00:00 to 2025-04-01T00:00 UTC, 1,414 rows",
-        "Plan for BTCUSDT 1h, 2024-12-30 to 2025-04-01 00:00 UTC, into demo_cache",
+        "Plan for BTCUSDT 1h: 2024-12-30 → 2025-04-01 UTC, end exclusive, 92 days; into demo_cache",
         "To do: 8 files, 145.2 KB to fetch, 376.1 KB on disk, about 1 s.",
     ],
 )
