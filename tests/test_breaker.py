@@ -19,9 +19,11 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def eager(exchange):
+def eager(exchange, tmp_path):
     """Settings that try again at once."""
-    return exchange.settings(retry_delay_seconds=0, max_retries=3, progress=False)
+    return exchange.settings(
+        cache_dir=tmp_path / "cache", retry_delay_seconds=0, max_retries=3, progress=False
+    )
 
 
 def ask(exchange: ares.DemoExchange, path: str = "/api/v3/time", counter: str = "spot") -> Ask:

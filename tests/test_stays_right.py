@@ -276,7 +276,9 @@ settings = ares.Settings(cache_dir=sys.argv[1], progress=False, max_retries=0)
 def run(folder):
     own = settings.model_copy(update={{"cache_dir": settings.cache_dir / folder}})
     report = ares.run(ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own))
-    print(folder, report.complete, len(ares.load_klines("BTCUSDT", "1h", settings=own)), flush=True)
+    rows = len(ares.load_klines("BTCUSDT", "1h", settings=own))
+    # In one piece: parent and child write to the same pipe.
+    print(f"{folder} {report.complete} {rows}\n", end="", flush=True)
 run("first")
 {after}
 """
