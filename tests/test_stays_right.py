@@ -278,7 +278,7 @@ def run(folder):
     report = ares.run(ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own))
     rows = len(ares.load_klines("BTCUSDT", "1h", settings=own))
     # In one piece: parent and child write to the same pipe.
-    print(f"{folder} {report.complete} {rows}\n", end="", flush=True)
+    print(f"{{folder}} {{report.complete}} {{rows}}\\n", end="", flush=True)
 run("first")
 {after}
 """
