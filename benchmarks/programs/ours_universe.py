@@ -11,11 +11,14 @@ import ares_notebook as ares
 task = json.loads(sys.argv[1])
 settings = ares.Settings(cache_dir=task["cache"], market="demo", progress=False)
 start = time.perf_counter()
-plan = ares.plan_universe(task["symbols"], "1m", task["years"], end=task["end"], settings=settings)
+ALL = ("klines", "agg_trades", "futures")
+plan = ares.plan_universe(
+    task["symbols"], "1m", task["years"], end=task["end"], datasets=ALL, settings=settings
+)
 planned = time.perf_counter()
 words, to_do = str(plan), len(plan.to_do)
 report = ares.run(ares.download_universe(
-    task["symbols"], "1m", task["years"], end=task["end"], settings=settings
+    task["symbols"], "1m", task["years"], end=task["end"], datasets=ALL, settings=settings
 ))  # fmt: skip
 again = time.perf_counter()
 del plan
