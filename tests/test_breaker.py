@@ -59,6 +59,17 @@ async def test_a_connection_that_has_worked_keeps_all_its_tries(exchange, eager)
         assert await tries(transport, question, ServerFault) >= 4
 
 
+async def test_a_host_that_has_never_answered_rests_beside_one_that_has(exchange, eager):
+    """Where the API answers and the archive cannot be reached, two tries for the archive are enough."""
+    archive = Ask("http://127.0.0.1:1/data/x.zip", description="x.zip")
+    async with Transport(eager) as transport:
+        await transport.get(ask(exchange), bytes)
+
+        assert await tries(transport, archive, HostResting) == 2
+        assert await tries(transport, archive, HostResting) == 0
+        await transport.get(ask(exchange), bytes)
+
+
 async def test_a_firewall_rests_and_its_neighbour_does_not(exchange, eager):
     """After two refusals (403) the API is left alone; the archive at the same address is not."""
     exchange.fail("/api/", times=None, status=403)

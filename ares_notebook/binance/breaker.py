@@ -50,7 +50,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self._streaks: dict[str, _Streak] = {}
-        self._has_answered = False
+        self._answering: set[str] = set()
 
     @asynccontextmanager
     async def watching(self, host: str, url: str) -> AsyncIterator[None]:
@@ -76,7 +76,7 @@ class Breaker:
 
     def _answered(self, host: str) -> None:
         """Forget the failures of a host."""
-        self._has_answered = True
+        self._answering.add(host)
         self._streaks.pop(host, None)
 
     def _failed(self, host: str, url: str, error: ServerFault) -> None:
@@ -86,21 +86,24 @@ class Breaker:
         streak.tries += 1
         streak.addresses.add(url)
         count()
-        if not self._is_enough(streak, error, now - streak.since):
+        if not self._is_enough(host, error, now - streak.since):
             return
         streak.rests_until = now + _REST_SECONDS
         streak.why = streak.why or _why(host, error)
         raise HostResting(streak.why, url) from error
 
-    def _is_enough(self, streak: _Streak, error: ServerFault, seconds: float) -> bool:
+    def _is_enough(self, host: str, error: ServerFault, seconds: float) -> bool:
+        streak = self._streaks[host]
         if streak.rests_until:
             return True
         if isinstance(error, Unreachable):
-            if self._has_answered:
+            if host in self._answering:
                 # A connection that has worked may come back: each request has all its tries.
                 return False
             others = any(each.rests_until for each in self._streaks.values())
-            return others or (streak.tries > 1 and seconds >= _PATIENCE_SECONDS)
+            return (others and not self._answering) or (
+                streak.tries > 1 and seconds >= _PATIENCE_SECONDS
+            )
         if isinstance(error, Forbidden):
             return streak.tries > 1 and seconds >= _PATIENCE_SECONDS
         is_many = streak.tries >= _FEWEST_TRIES and len(streak.addresses) >= _FEWEST_ADDRESSES
