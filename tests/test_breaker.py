@@ -8,14 +8,18 @@ import ares_notebook as ares
 from ares_notebook.binance import breaker
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.proxies import proxy_of
-from ares_notebook.errors import BadArgument, HostResting, ServerFault
+from ares_notebook.errors import BadArgument, Forbidden, HostResting, ServerFault
 from ares_notebook.runtime.progress import Meter, metered
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Let a host rest as soon as it has failed often enough, however short that took."""
-    monkeypatch.setattr(breaker, "_PATIENCE_SECONDS", 0.0)
+    at_once = {
+        case: needed._replace(seconds=0.0) if needed.seconds < 10 else needed
+        for case, needed in breaker._NEEDED.items()
+    }
+    monkeypatch.setattr(breaker, "_NEEDED", at_once)
 
 
 @pytest.fixture
@@ -79,6 +83,41 @@ async def test_a_firewall_rests_and_its_neighbour_does_not(exchange, eager):
         await transport.get(ask(exchange, "/?list-type=2&prefix=data/", counter=""), bytes)
 
     assert (first, second) == (2, 0)
+
+
+async def test_a_firewall_that_comes_up_later_rests_at_its_second_address(exchange, eager):
+    """A host that has answered is asked on after refusals (403) at one address, and rests at another."""
+    async with Transport(eager) as transport:
+        await transport.get(ask(exchange), bytes)
+        exchange.fail("/api/", times=None, status=403)
+        first = await tries(transport, ask(exchange), Forbidden)
+        second = await tries(transport, ask(exchange, "/api/v3/klines"), HostResting)
+
+    assert (first, second) == (4, 1)
+
+
+async def test_failures_of_different_kinds_do_not_add_up(exchange, eager):
+    """A 403 after a 503 and before a 500 is no firewall: the request has all its tries."""
+    for status in (403, 503, 403, 500):
+        exchange.fail("/api/", times=1, status=status)
+    async with Transport(eager) as transport:
+        assert await tries(transport, ask(exchange), ServerFault) == 4
+        await transport.get(ask(exchange), bytes)
+
+
+async def test_a_short_outage_of_a_host_that_has_answered_rests_nothing(exchange, eager):
+    """After an answer even four tries at each of five addresses that all fail leave the host asked."""
+    async with Transport(eager) as transport:
+        await transport.get(ask(exchange), bytes)
+        fault = exchange.fail("/api/", times=None, status=503)
+        counts = [
+            await tries(transport, ask(exchange, f"/api/v3/{each}"), ServerFault)
+            for each in ("time", "klines", "aggTrades", "ticker/24hr", "exchangeInfo")
+        ]
+        exchange.faults.remove(fault)
+        await transport.get(ask(exchange), bytes)
+
+    assert counts == [4] * 5
 
 
 async def test_one_address_that_fails_says_nothing_of_the_others(exchange, eager):

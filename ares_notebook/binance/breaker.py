@@ -6,6 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import aiohttp
 
 from ares_notebook.errors import (
     DataError,
@@ -19,17 +22,35 @@ from ares_notebook.runtime.progress import count
 
 __all__ = ["Breaker"]
 
-# So long a host must have failed before it rests: a restart of a proxy takes less.
-_PATIENCE_SECONDS = 3.0
-# A single address that fails says nothing of the others.
-_FEWEST_ADDRESSES, _FEWEST_TRIES = 3, 4
 _REST_SECONDS = 60.0
+_WITHOUT_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+class _Needed(NamedTuple):
+    """Failures alike, without an answer between them, after which a host rests."""
+
+    tries: int
+    # One that fails says nothing of the others, but for a firewall or a dead line.
+    addresses: int
+    seconds: float
+
+
+# By what happens, and whether the host has answered in this run: then it may soon be back.
+_NEEDED = {
+    ("no connection", False): _Needed(2, 1, 3.0),
+    ("no connection", True): _Needed(2, 1, 30.0),
+    ("forbidden", False): _Needed(2, 1, 3.0),
+    ("forbidden", True): _Needed(2, 2, 3.0),
+    ("fault", False): _Needed(4, 3, 3.0),
+    ("fault", True): _Needed(4, 3, 30.0),
+}
 
 
 @dataclass(slots=True)
 class _Streak:
-    """The failures of one host since its last answer."""
+    """The failures of one host since its last answer, as long as they are alike."""
 
+    kind: str
     since: float
     tries: int = 0
     addresses: set[str] = field(default_factory=set)
@@ -41,11 +62,9 @@ class Breaker:
     """
     Tells of each host whether it may be asked.
 
-    A host rests for a minute when it fails for three seconds: in two tries that did not reach it,
-    where no host at all has answered in this run, in two that its firewall refused, or in four tries
-    at three addresses. Where one
-    rests and none has answered, the next that cannot be reached rests at once. Afterwards one try
-    may show that it is back.
+    A host rests for a minute when nothing but failures of one kind came from it, as many and for as
+    long as `_NEEDED` says. Where one host rests and none has answered, the next without a connection
+    rests at once. After the minute one try may show that the host is back.
     """
 
     def __init__(self) -> None:
@@ -81,33 +100,34 @@ class Breaker:
 
     def _failed(self, host: str, url: str, error: ServerFault) -> None:
         """Count a failed try; raise if the host rests from now on."""
-        now = time.monotonic()
-        streak = self._streaks.setdefault(host, _Streak(now))
+        now, kind = time.monotonic(), _kind(error)
+        streak = self._streaks.get(host)
+        if streak is None or (streak.kind != kind and not streak.rests_until):
+            streak = self._streaks[host] = _Streak(kind, now)
         streak.tries += 1
         streak.addresses.add(url)
         count()
-        if not self._is_enough(host, error, now - streak.since):
+        if not self._is_enough(host, streak, now):
             return
         streak.rests_until = now + _REST_SECONDS
         streak.why = streak.why or _why(host, error)
         raise HostResting(streak.why, url) from error
 
-    def _is_enough(self, host: str, error: ServerFault, seconds: float) -> bool:
-        streak = self._streaks[host]
+    def _is_enough(self, host: str, streak: _Streak, now: float) -> bool:
         if streak.rests_until:
             return True
-        if isinstance(error, Unreachable):
-            if host in self._answering:
-                # A connection that has worked may come back: each request has all its tries.
-                return False
-            others = any(each.rests_until for each in self._streaks.values())
-            return (others and not self._answering) or (
-                streak.tries > 1 and seconds >= _PATIENCE_SECONDS
-            )
-        if isinstance(error, Forbidden):
-            return streak.tries > 1 and seconds >= _PATIENCE_SECONDS
-        is_many = streak.tries >= _FEWEST_TRIES and len(streak.addresses) >= _FEWEST_ADDRESSES
-        return is_many and seconds >= _PATIENCE_SECONDS
+        others_rest = any(each.rests_until for each in self._streaks.values())
+        if streak.kind == "no connection" and others_rest and not self._answering:
+            return True
+        needed = _NEEDED[streak.kind, host in self._answering]
+        reached = _Needed(streak.tries, len(streak.addresses), now - streak.since)
+        return all(has >= wants for has, wants in zip(reached, needed, strict=True))
+
+
+def _kind(error: ServerFault) -> str:
+    if isinstance(error, Forbidden):
+        return "forbidden"
+    return "no connection" if isinstance(error.__cause__, _WITHOUT_CONNECTION) else "fault"
 
 
 def _why(host: str, error: ServerFault) -> str:
