@@ -15,7 +15,7 @@ AresError
 │       └── UnknownSymbol   the exchange does not trade it
 ├── DataError               bytes that cannot be trusted
 │   ├── ChecksumMismatch    an archive that is not what its .CHECKSUM says
-│   ├── BadAnswer           an answer that is not in the exchange's dialect
+│   ├── BadAnswer           an answer that is not in the exchange's format
 │   └── CorruptFile         a cache file that cannot be read
 ├── CacheError              the cache folder cannot serve
 │   ├── CacheUnavailable    it cannot be created, read or written
@@ -126,11 +126,11 @@ class DataError(AresError):
 
 
 class ChecksumMismatch(DataError):
-    """An archive is not what its ``.CHECKSUM`` says."""
+    """The sha256 of an archive is not the one in its ``.CHECKSUM``."""
 
 
 class BadAnswer(DataError):
-    """An answer is not in the exchange's dialect: not JSON, other columns, rows not asked for."""
+    """An answer is not in the exchange's format: not JSON, other columns, rows not asked for."""
 
 
 class CorruptFile(DataError):
@@ -174,7 +174,7 @@ class UnfitEnvironment(AresError):
 
 
 class MissingExtra(AresError, ImportError):
-    """What was asked for needs an optional package; the message names the extra that brings it."""
+    """What was asked for needs an optional package; the message names the extra that installs it."""
 
 
 class IncompleteDownload(AresError):

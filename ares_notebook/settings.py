@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -37,16 +37,15 @@ NAME_OF_HOST = {
     "keep_days": 'src.config.CONFIG["MODEL_TRAINING"]["data_retention_days"]',
     "api_key": "src.config.settings.binance_api_key",
 }
-"""Where each setting stands in the host project."""
+"""The place of each setting in the host project."""
 
 
 def host_defaults() -> dict[str, object]:
     """
-    What the host project's ``src.config`` says of our settings; nothing where there is none.
+    Settings from the host project's ``src.config``; empty without one.
 
-    The first call looks for the project, and for its ``src.utils.logger.system_logger``, which from
-    then on gets what the logger ``DataDownloader`` says. A project that is there and cannot be
-    imported is reported, and its values are left alone.
+    The first call also makes its ``src.utils.logger.system_logger`` the parent of the logger
+    ``DataDownloader``. A project that cannot be imported is logged and ignored.
     """
     _use_logger()
     config = _imported("src.config")
@@ -55,7 +54,7 @@ def host_defaults() -> dict[str, object]:
     try:
         found = _values_of(config)
     except Exception as error:  # noqa: BLE001 - as below
-        _tell_of_break("src.config", error)
+        _log_failure("src.config", error)
         return {}
     return {name: value for name, value in found.items() if value is not None and value != ""}
 
@@ -78,22 +77,22 @@ def _values_of(config: ModuleType) -> dict[str, object]:
 
 @cache
 def _imported(name: str) -> ModuleType | None:
-    """A module of the host project; None, and a line in the log, where it cannot be had."""
+    """A module of the host project; None, and a line in the log, if it cannot be imported."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Only the module itself may be absent; one that lacks another is broken.
+        # The module itself may be missing; one that lacks another module is broken.
         if error.name and f"{name}.".startswith(f"{error.name}."):
             _LOGGER.debug("no %s here, so nothing is taken from it", name)
             return None
-        _tell_of_break(name, error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is theirs: whatever it raises is told
-        _tell_of_break(name, error)
+        _log_failure(name, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; whatever it raises is logged
+        _log_failure(name, error)
     return None
 
 
-def _tell_of_break(name: str, error: BaseException) -> None:
-    # The words of any other error may hold what the project keeps secret.
+def _log_failure(name: str, error: BaseException) -> None:
+    # The text of any other error may hold a secret of the project.
     words = f": {error}" if isinstance(error, ImportError | SyntaxError) else ""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
@@ -104,14 +103,13 @@ def _tell_of_break(name: str, error: BaseException) -> None:
 
 
 @cache
-def _warn_once(words: str) -> None:
-    """Once, however often the settings are made."""
-    _LOGGER.warning("%s", words)
+def _warn_once(message: str) -> None:
+    _LOGGER.warning("%s", message)
 
 
 @cache
 def _use_logger() -> None:
-    """Let the host's logger, if there is one, be the parent of ours: level and handlers are its own."""
+    """Make the host's logger, if any, the parent of ours."""
     module = _imported("src.utils.logger")
     logger = getattr(module, "system_logger", None)
     if isinstance(logger, logging.LoggerAdapter):
@@ -127,7 +125,7 @@ _SIZE = re.compile(r"\s*\d*\.?\d+\s*[A-Za-z]*\s*")
 
 
 def _size(value: object) -> object:
-    """Refuse what `ByteSize` would read in part: of "1,5 GB" it takes the 1, and no unit."""
+    """Refuse text of which `ByteSize` would ignore a part: it reads "1,5 GB" as 1 byte."""
     if isinstance(value, bool) or (isinstance(value, str) and not _SIZE.fullmatch(value)):
         msg = 'is not a size; pass bytes, or text such as "20 GB"'
         raise ValueError(msg)
@@ -170,7 +168,7 @@ _Url = Annotated[str, BeforeValidator(plain_url)]
 
 
 def _folder(value: object) -> Path:
-    """A path as people write it, ``~`` included."""
+    """A path with ``~`` expanded."""
     if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
         msg = 'is not a folder; pass a path such as "data_cache"'
         raise ValueError(msg)
@@ -178,7 +176,7 @@ def _folder(value: object) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as error:
-        # The home of somebody who is not there.
+        # `~user` of an unknown user.
         msg = f"is not a folder ({error})"
         raise ValueError(msg) from error
 
@@ -187,7 +185,7 @@ _Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 def _key(value: object) -> object:
-    """A key without the line end that a file leaves; none where nothing is left."""
+    """A key without surrounding whitespace; None if it is empty."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):
         return text
@@ -198,14 +196,14 @@ def _key(value: object) -> object:
 
 
 def _each(value: object) -> object:
-    """Several values: as a sequence, or as text (of the environment) with blanks between."""
+    """Several values: a sequence, or text separated by blanks."""
     if value is None:
         return ()
     return tuple(value.split()) if isinstance(value, str) else value
 
 
 def _events(value: object) -> object:
-    """Events: as a sequence, or as text with commas between, since one is of two words."""
+    """Events: a sequence, or text separated by commas, since one event has a blank."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
@@ -215,13 +213,12 @@ _Events = Annotated[tuple[Event, ...], NoDecode, BeforeValidator(_events)]
 
 class Settings(BaseSettings):
     """
-    Where to download from, where to, and how politely.
+    Where to download from and to, and within which limits.
 
-    Frozen: derive another with ``model_copy`` or by constructing anew. Each field
-    is also read from the environment as ``ARES_`` plus its name in upper case
-    (``ARES_CACHE_DIR``), and some from the ``src.config`` of the project around, where
-    that imports (`ares_notebook.settings`); arguments win over the environment, and that over the
-    project. An unknown field is an error, so that a typo cannot pass in silence.
+    Frozen: derive another with ``model_copy``. Each field is also read from the environment
+    as ``ARES_`` plus its name in upper case (``ARES_CACHE_DIR``), and some from the
+    ``src.config`` of a host project; arguments take precedence over the environment, and
+    that over the project. An unknown field is an error.
 
     Parameters
     ----------
@@ -247,7 +244,7 @@ class Settings(BaseSettings):
         Where the exchange lives: all of one market. The fallback is used when the spot API
         answers 451.
     source : {"auto", "archive", "rest"}
-        Both roads as the plan decides, or one of them only.
+        Archive and REST as the plan decides, or one of them only.
     weight_share : float
         The part of the exchange's request budget that we allow ourselves.
     address_shared_by : int
@@ -341,17 +338,17 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no file is read
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the project around us."""
+        """Arguments, then the environment, then the host project."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, host_defaults())
 
     def __init__(self, **values: Any) -> None:
         # Any: pydantic checks each value against its field.
         for name in os.environ:
-            _tell_if_misspelt(name)
+            _warn_if_misspelt(name)
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise BadArgument(_in_words(error)) from None
+            raise BadArgument(_message_of(error)) from None
         _ = self.market_name
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -389,41 +386,37 @@ class Settings(BaseSettings):
         urls = {name: getattr(self, name) for name in _URLS}
         variables = {name: f"{_PREFIX}{name.upper()}" for name in urls}
         here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
-        told_by = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
-        return market_of_all(urls, self.market, told_by)
+        sources = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
+        return market_of_all(urls, self.market, sources)
 
 
 @cache
-def _tell_if_misspelt(variable: str) -> None:
-    """Warn, once, of a variable that is nearly one of ours: the default would be used in silence."""
-    # Others of the name belong to the project around.
-    if variable.startswith(_PREFIX) and variable.removeprefix(_PREFIX).lower() not in _names():
-        ours = [f"{_PREFIX}{name.upper()}" for name in _names()]
+def _warn_if_misspelt(variable: str) -> None:
+    """Warn once of a variable that is nearly one of ours, since it would be ignored silently."""
+    # Other variables with the prefix belong to the host project.
+    ours = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    if variable.startswith(_PREFIX) and variable.upper() not in ours:
         for near in get_close_matches(variable, ours, n=1, cutoff=0.85):
             _LOGGER.warning("%s is no setting of ours; is %s meant?", variable, near)
 
 
-def _names() -> Collection[str]:
-    return Settings.model_fields.keys()
-
-
-def _in_words(error: ValidationError) -> str:
-    """One line a wrong field: its name, its value, what is allowed."""
-    lines, hosts = [], host_defaults()
+def _message_of(error: ValidationError) -> str:
+    """The name, the value and the rule of each wrong field."""
+    lines, defaults = [], host_defaults()
     for fault in error.errors(include_url=False):
         name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(Settings.model_fields)
             lines.append(f"{name} is not a setting; there are: {known}")
             continue
-        # A secret must not be repeated in an error, wrong or not.
+        # No error may show a secret, not even a wrong one.
         value = "…" if name in SECRETS else repr(fault["input"])
         reason = fault["msg"].removeprefix("Value error, ")
         variable = f"{_PREFIX}{name.upper()}"
         if os.environ.get(variable) == fault["input"]:
             reason += f" (from {variable})"
-        elif name in hosts and hosts[name] == fault["input"]:
+        elif name in defaults and defaults[name] == fault["input"]:
             reason += f" (from {NAME_OF_HOST[name]})"
-        # Our own checks name the argument themselves.
+        # Our own checks already name the argument.
         lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")
     return "; ".join(lines)

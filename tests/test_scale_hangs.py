@@ -136,8 +136,10 @@ def test_workers_stopped_woken_and_killed_at_random(settings, truth):
                     continue
                 process_id = chance.choice(alive)
                 number = chance.choice([signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL])
-                strikes.append(number)
-                os.kill(process_id, number)
+                # Another strike may have ended it a moment ago.
+                with suppress(ProcessLookupError):
+                    os.kill(process_id, number)
+                    strikes.append(number)
                 threading.Timer(chance.uniform(0.1, 9), wake, [process_id]).start()
 
         def wake(process_id):

@@ -1,4 +1,4 @@
-"""The rate limit of a host, and the time on its clock, read off its own answers."""
+"""The rate limit and the clock of a host, learned from its answers."""
 
 from __future__ import annotations
 
@@ -14,39 +14,34 @@ from email.utils import parsedate_to_datetime
 from ares_notebook.model.time import to_ms
 from ares_notebook.runtime.progress import count
 
-# The exchange opened in July 2017; a clock that says otherwise is none.
+# The exchange opened in July 2017; an earlier time is an error.
 EARLIEST_MS = 1_498_867_200_000
 
 
 class ExchangeClock:
     """
-    What time it is, never later than the exchange says.
+    The current time, never later than the exchange says.
 
-    A clock of this machine that is fast would take a candle that is still open for closed. Each
-    answer of the API carries a time, so that to know better costs no request.
+    By a fast clock of this machine a candle that is still open would be taken for closed.
     """
 
     def __init__(self) -> None:
-        # The exchange's time minus that of a clock which nobody can set: the two earliest claims.
+        # The exchange's time minus the monotonic clock: the two smallest differences.
         self._ahead_ms: list[float] = []
 
     def hear(self, exchange_ms: float) -> None:
-        """
-        Learn from an answer; of several that disagree the second earliest counts.
-
-        So one answer that is wrong, such as of a cache between, stops nothing.
-        """
+        """Learn from an answer; the second earliest counts, so one wrong answer has no effect."""
         if exchange_ms >= EARLIEST_MS:
             self._ahead_ms = sorted([*self._ahead_ms, exchange_ms - _steady_ms()])[:2]
 
     def hear_headers(self, headers: Mapping[str, str]) -> None:
-        """The same from the ``Date`` of an answer, which is cut to the second."""
+        """Learn from the ``Date`` of an answer, which has a resolution of a second."""
         moment = date_of(headers)
         if moment is not None:
             self.hear(to_ms(moment))
 
     def now_ms(self) -> int:
-        """Now, in milliseconds since the epoch; by the clock of this machine until one has been heard."""
+        """Now, in milliseconds since the epoch; by this machine's clock before the first answer."""
         ours_ms = time.time() * 1000
         if not self._ahead_ms:
             return int(ours_ms)
@@ -54,12 +49,10 @@ class ExchangeClock:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """
-    When an answer was made, as its ``Date`` tells, to the second; None where it tells nothing.
-    """
+    """The ``Date`` of an answer; None where it has none."""
     try:
         moment = parsedate_to_datetime(headers.get("Date", ""))
-        # One of no zone is UTC [RFC 5322, 3.3].
+        # Without a zone it is UTC [RFC 5322, 3.3].
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -70,56 +63,50 @@ def _steady_ms() -> float:
 
 
 Limit = tuple[int, float]
-"""A weight, and in how many seconds it may be spent."""
+"""A request weight, and the seconds in which it may be spent."""
 
-# More digits than any limit has are no weight; Python refuses to read thousands of them.
+# A weight of more digits is invalid; Python refuses to parse thousands of them.
 _WEIGHT = re.compile(r"[0-9]{1,9}")
 _USED_HEADER = re.compile(r"x-mbx-used-weight-\d+[smhd]", re.IGNORECASE)
-# A sleeping loop cannot be interrupted; it wakes each second.
+# A kernel's stop button takes effect only when the loop wakes.
 _LONGEST_SLEEP_SECONDS = 1.0
-# What others have spent is told by the next answer only. All that a program has sent
-# since may go beyond its share, and so may what the other programs have: at 0.8 of
-# the limit, four that begin a window at once do not exceed it.
-_UNHEARD_SHARE = 0.05
-_UNHEARD_PROGRAMS = 4
+# The share of the limit that may be pending: what other programs have spent shows only in the next
+# answer. At 0.8 of the limit, four programs that begin a window at once do not exceed it.
+_PENDING_SHARE = 0.05
+_PENDING_PROGRAMS = 4
 
 
 @dataclass(slots=True)
 class Budget:
-    """
-    The allowance of one host.
+    """The request weight that may be spent at one host, by one event loop."""
 
-    Belongs to one event loop, like the session that uses it.
-    """
-
-    # Weight per window that the host allows; None for no limit (the archive).
+    # Weight per window; None for no limit (the archive).
     limit: int | None
     # Windows are counted from the epoch, on the host's clock.
     window_seconds: float = 60.0
-    # The part of the limit that we allow ourselves. The rest is for what other programs on this IP
-    # spend between two of our answers; not more than a twentieth of the limit, or one request, is
-    # asked before the host has told of it.
+    # The part of the limit that is used; the rest is for what other programs at this IP address spend
+    # between two answers.
     share: float = 0.8
-    # Whether the host's header speaks of this budget; else we count ourselves.
+    # Whether the host's header shows what is used; else only own requests are counted.
     is_told: bool = True
-    # How many programs ask from this address, this one included. What no answer tells is divided by
-    # them: a budget of which the header does not speak, and what more than four may ask unheard.
+    # The number of programs at this IP address. They divide a budget that no header shows, and more
+    # than four also divide the weight that may be pending.
     shared_by: int = 1
     _used: int = 0
     _pending: int = 0
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _window: int = 0
     _paused_until: float = 0.0
-    # Host's clock minus one of ours that nobody can set. `Date` is cut to the second, so the largest
-    # difference seen is the nearest to the truth, and never beyond it.
+    # The host's clock minus the monotonic clock. `Date` is rounded down to the second, so the largest
+    # difference is the most accurate.
     _ahead_seconds: float = field(default=float("-inf"))
 
     @asynccontextmanager
     async def spending(self, weight: int) -> AsyncIterator[None]:
-        """Wait until *weight* may be spent, and hold it until the answer tells the new sum."""
+        """Wait until *weight* may be spent; it is pending while the context is open."""
         while (seconds := self.wait_seconds(weight)) > 0:
             self._settled.clear()
-            # To wait for the host is to be at work.
+            # Shows that the work goes on.
             count()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(seconds, _LONGEST_SLEEP_SECONDS)):
@@ -133,11 +120,11 @@ class Budget:
 
     @property
     def paused_seconds(self) -> float:
-        """How long the host still wants no request."""
+        """How long no request may be sent, after a ``Retry-After``."""
         return max(0.0, self._paused_until - time.monotonic())
 
     def wait_seconds(self, weight: int) -> float:
-        """How long to wait before *weight* may be spent, if nothing is heard before; 0 for now."""
+        """How long to wait before *weight* may be spent, unless an answer comes earlier."""
         if self.paused_seconds > 0:
             return self.paused_seconds
         if self.limit is None or weight == 0:
@@ -145,42 +132,41 @@ class Budget:
         now = self._host_seconds()
         if now // self.window_seconds > self._window:
             self._window, self._used = int(now // self.window_seconds), 0
-        # One request alone always goes, or a small limit would wait for ever.
+        # A single request is always allowed, or a small limit would block for ever.
         if self._used + self._pending == 0:
             return 0.0
         own = self.share if self.is_told else self.share / self.shared_by
         is_within = self._used + self._pending + weight <= self.limit * own
-        unheard = _UNHEARD_SHARE * min(1.0, _UNHEARD_PROGRAMS / self.shared_by)
-        # With nothing under way there is nothing to be heard first.
-        is_heard = not self._pending or self._pending + weight <= self.limit * unheard
-        if is_within and is_heard:
+        pending = _PENDING_SHARE * min(1.0, _PENDING_PROGRAMS / self.shared_by)
+        may_be_pending = not self._pending or self._pending + weight <= self.limit * pending
+        if is_within and may_be_pending:
             return 0.0
         return (self._window + 1) * self.window_seconds - now
 
     def allow(self, limit: int, window_seconds: float) -> None:
-        """Take limit and window from the host's own words."""
+        """Apply the limit and the window that the host has stated."""
         if window_seconds != self.window_seconds:
-            # Windows are numbered by their length; what was used is not known anew.
+            # The number of a window depends on its length; the used weight stays.
             self._window = int(self._host_seconds() // window_seconds)
         self.limit, self.window_seconds = limit, window_seconds
 
     def learn(self, headers: Mapping[str, str], weight: int) -> None:
-        """Learn from an answer what has been used; without the header, count ourselves."""
+        """Learn from an answer what has been used; without the header, add *weight*."""
         names = (name for name in headers if self.is_told and _USED_HEADER.fullmatch(name))
-        told = next((headers[name] for name in names), "")
-        # Until a first answer the windows are those of our clock, which may be ahead.
+        used = next((headers[name] for name in names), "")
+        # Before the first answer windows are those of this machine's clock, which may be fast.
         is_first = self._ahead_seconds == float("-inf")
         window = self._window_of(headers)
         if window > self._window or (is_first and window < self._window):
             self._window, self._used = window, 0
-        if not _WEIGHT.fullmatch(told):
+        if not _WEIGHT.fullmatch(used):
             self._used += weight
         elif window == self._window:
-            # Answers overtake each other; the largest sum is the newest.
-            self._used = max(self._used, int(told))
+            # Answers may arrive out of order; the largest sum is the newest.
+            self._used = max(self._used, int(used))
 
     def pause(self, seconds: float) -> None:
-        """Let nobody ask this host for *seconds*: it said ``Retry-After``."""
+        """Send no request to this host for *seconds*, its ``Retry-After``."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def _window_of(self, headers: Mapping[str, str]) -> int:

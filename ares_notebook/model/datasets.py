@@ -1,9 +1,4 @@
-"""
-What a k-line, a trade and a funding file *are*: columns, key, cut, name, address.
-
-What differs between the three is written here as data; every other module treats
-them alike.
-"""
+"""The datasets as data: columns, key, period, names and addresses of k-lines, trades and funding."""
 
 from __future__ import annotations
 
@@ -21,45 +16,44 @@ Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
 @dataclass(frozen=True, slots=True)
 class Column:
     """
-    One column: its name in the cache, and what its text means.
+    One column: its name in the cache, and the kind of its text.
 
-    ``time`` is a stamp, ``number`` a decimal kept as the exchange's text, ``integer`` a count or an
-    id, ``flag`` True or False. ``close`` is when a candle closes and ``hours`` the time between two
-    events: both are looked at and not kept.
+    ``time`` is a timestamp, ``number`` a decimal kept as the exchange's text, ``integer`` a count or
+    an id, ``flag`` True or False. ``close`` (a candle's close time) and ``hours`` (between two
+    events) are checked but not kept.
     """
 
     name: str
     kind: Kind
-    # Whether a number may be below zero. An integer that is signed may be -1: the id of a trade
-    # that there is none of.
+    # Whether a number may be negative; an integer may then be -1, the id of no trade.
     signed: bool = False
 
 
-# There are three, and each is only itself: to compare and hash 20 fields would be slow.
+# Compared by identity: to compare and hash 20 fields would be slow.
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """All that sets one kind of market history apart from the others."""
+    """One kind of market history; every other module treats all of them alike."""
 
     # As users write it in ``datasets=``.
     name: str
-    # What people call its rows, in a sentence and on a button.
+    # A name of its rows in a sentence, and one on a button.
     label: str
     title: str
     # How cache file names begin.
     file_prefix: str
-    # What one cache file holds.
+    # The period of one cache file.
     cut: Cut
-    # Of a cache file, in order.
+    # Columns of a cache file, in order.
     columns: tuple[Column, ...]
     # How many of `columns`, from the first on, the original downloader wrote.
     original_columns: int
-    # Of the exchange's rows, in order; the same on both roads. Names are those of `columns`; what
-    # has another name is not kept.
+    # Columns of the exchange's rows, in order, alike in all sources; names are those of `columns`,
+    # any other column is not kept.
     published: tuple[Column, ...]
     # Digits after the second in the stamp: 0, 3 or 6.
     stamp_digits: Literal[0, 3, 6]
-    # By what a row is known, and so how completeness is proven: a grid of open times, ids without a
-    # gap, events at the pace that the exchange shows.
+    # What identifies a row, and so how completeness is proven: by a grid of open times, by ids
+    # without a gap, by the interval between events.
     key: Literal["open_time", "id", "event_time"]
     market: Literal["spot", "futures"]
     # The REST endpoint.
@@ -67,20 +61,20 @@ class Dataset:
     # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
     # an array. A missing name fills no column.
     rest_fields: tuple[str, ...]
-    # Key of a REST row that says whose it is; empty where none does.
+    # Key of a REST row that holds its symbol; empty without one.
     rest_symbol: str
-    # The most rows of a page.
+    # The most rows on a page.
     rest_rows: int
-    # What a page costs of its budget: request weight, for funding one request.
+    # Cost of a page: request weight, for funding one request.
     rest_weight: int
     # Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
     archive_path: str
     # The word in an archive name; empty where that is the interval.
     archive_word: str
-    # What the archive offers as one file.
+    # The periods of the files in the archive.
     archive_cuts: tuple[Cut, ...]
-    # From when on the silence of the archive says anything: that of spot is as old as the exchange,
-    # that of funding begins with 2020 for contracts that are older.
+    # From when on a missing file of the archive proves anything: that of spot is as old as the
+    # exchange, that of funding begins with 2020, after some contracts.
     archive_since_ms: int
     # Size of a row in an archive, in a cache file, and in memory while frames are put together; for
     # estimates (measured on BTCUSDT).
@@ -91,12 +85,12 @@ class Dataset:
     rows_per_day: float
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
-        # In another process too it is itself, and no copy.
+        # Unpickled in another process it must be the same object, since it is compared by identity.
         return dataset_named, (self.name,)
 
     @property
     def has_interval(self) -> bool:
-        """Whether its files are told apart by a k-line interval."""
+        """Whether its files differ by a k-line interval."""
         return self.key == "open_time"
 
     @property
@@ -106,18 +100,42 @@ class Dataset:
 
     @property
     def original_names(self) -> tuple[str, ...]:
-        """The columns that the original downloader always wrote; a file that lacks one is not its work."""
+        """The columns of every file that the original downloader wrote."""
         return self.column_names[: self.original_columns]
 
 
-def _columns(*pairs: tuple[str, Kind]) -> tuple[Column, ...]:
-    return tuple(Column(name, kind) for name, kind in pairs)
+def _decimals(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "number") for name in names)
+
+
+def _kept(published: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(each for each in published if each.kind not in ("close", "hours", "ignored"))
 
 
 _TIMESTAMP = Column("timestamp", "time")
-_FIRST_ID = Column("first_trade_id", "integer", signed=True)
-_LAST_ID = Column("last_trade_id", "integer", signed=True)
-_RATE = Column("fundingRate", "number", signed=True)
+_CANDLE = (
+    _TIMESTAMP,
+    *_decimals("open", "high", "low", "close", "volume"),
+    # A candle cut by a halt has a wrong close time (in old files even before its open time), so it
+    # is not kept; those of most candles show the interval.
+    Column("close_time", "close"),
+    *_decimals("quote_asset_volume"),
+    Column("number_of_trades", "integer"),
+    *_decimals("taker_buy_base_asset_volume", "taker_buy_quote_asset_volume"),
+    Column("ignore", "ignored"),
+)
+_ID = Column("agg_trade_id", "integer")
+_ID_RANGE = (
+    Column("first_trade_id", "integer", signed=True),
+    Column("last_trade_id", "integer", signed=True),
+)
+_PRICE_AND_QUANTITY = _decimals("price", "quantity")
+_IS_BUYER_MAKER = Column("is_buyer_maker", "flag")
+_FUNDING = (
+    _TIMESTAMP,
+    Column("funding_interval_hours", "hours"),
+    Column("fundingRate", "number", signed=True),
+)
 
 KLINES = Dataset(
     name="klines",
@@ -125,40 +143,9 @@ KLINES = Dataset(
     title="K-lines",
     file_prefix="klines",
     cut="month",
-    columns=(
-        _TIMESTAMP,
-        *_columns(
-            ("open", "number"),
-            ("high", "number"),
-            ("low", "number"),
-            ("close", "number"),
-            ("volume", "number"),
-            ("quote_asset_volume", "number"),
-            ("number_of_trades", "integer"),
-            ("taker_buy_base_asset_volume", "number"),
-            ("taker_buy_quote_asset_volume", "number"),
-        ),
-    ),
+    columns=_kept(_CANDLE),
     original_columns=6,
-    published=(
-        _TIMESTAMP,
-        *_columns(
-            ("open", "number"),
-            ("high", "number"),
-            ("low", "number"),
-            ("close", "number"),
-            ("volume", "number"),
-            # A candle cut by a halt has a close time that cannot be trusted
-            # (in old files even before its open time), so it is not kept; that
-            # of most tells of the interval.
-            ("close_time", "close"),
-            ("quote_asset_volume", "number"),
-            ("number_of_trades", "integer"),
-            ("taker_buy_base_asset_volume", "number"),
-            ("taker_buy_quote_asset_volume", "number"),
-            ("ignore", "ignored"),
-        ),
-    ),
+    published=_CANDLE,
     stamp_digits=0,
     key="open_time",
     market="spot",
@@ -176,7 +163,7 @@ KLINES = Dataset(
     loaded_row_bytes=250,
     rows_per_day=24,
 )
-"""Spot candles; a month of one interval a file."""
+"""Spot candles; a file holds a month of one interval."""
 
 AGG_TRADES = Dataset(
     name="agg_trades",
@@ -184,28 +171,14 @@ AGG_TRADES = Dataset(
     title="Trades",
     file_prefix="aggtrades",
     cut="day",
-    columns=(
-        _TIMESTAMP,
-        *_columns(
-            ("price", "number"),
-            ("quantity", "number"),
-            ("is_buyer_maker", "flag"),
-            ("agg_trade_id", "integer"),
-        ),
-        _FIRST_ID,
-        _LAST_ID,
-    ),
+    columns=(_TIMESTAMP, *_PRICE_AND_QUANTITY, _IS_BUYER_MAKER, _ID, *_ID_RANGE),
     original_columns=5,
     published=(
-        *_columns(
-            ("agg_trade_id", "integer"),
-            ("price", "number"),
-            ("quantity", "number"),
-        ),
-        _FIRST_ID,
-        _LAST_ID,
+        _ID,
+        *_PRICE_AND_QUANTITY,
+        *_ID_RANGE,
         _TIMESTAMP,
-        Column("is_buyer_maker", "flag"),
+        _IS_BUYER_MAKER,
         Column("is_best_match", "ignored"),
     ),
     stamp_digits=6,
@@ -218,7 +191,7 @@ AGG_TRADES = Dataset(
     rest_weight=4,
     archive_path="data/spot/{cut}/aggTrades/{symbol}/",
     archive_word="aggTrades",
-    # A month of BTCUSDT trades is one zip of 450 MB; days can be had one by one.
+    # A month of BTCUSDT trades would be one zip of 450 MB.
     archive_cuts=("day",),
     archive_since_ms=0,
     zipped_row_bytes=17,
@@ -226,7 +199,7 @@ AGG_TRADES = Dataset(
     loaded_row_bytes=200,
     rows_per_day=1_000_000,
 )
-"""Spot trades, aggregated by the exchange; a day a file."""
+"""Spot trades, aggregated by the exchange; a file holds a day."""
 
 FUTURES = Dataset(
     name="futures",
@@ -234,13 +207,9 @@ FUTURES = Dataset(
     title="Funding",
     file_prefix="futures",
     cut="month",
-    columns=(_TIMESTAMP, _RATE),
+    columns=_kept(_FUNDING),
     original_columns=2,
-    published=(
-        _TIMESTAMP,
-        Column("funding_interval_hours", "hours"),
-        _RATE,
-    ),
+    published=_FUNDING,
     stamp_digits=3,
     key="event_time",
     market="futures",
@@ -258,10 +227,10 @@ FUTURES = Dataset(
     loaded_row_bytes=60,
     rows_per_day=3,
 )
-"""Funding rates of the USD-M perpetual of the same name; a month a file."""
+"""Funding rates of the USD-M perpetual of the same name; a file holds a month."""
 
 DATASETS: tuple[Dataset, ...] = (KLINES, AGG_TRADES, FUTURES)
-"""All of them, in the order in which users name them."""
+"""All datasets, in the order in which users name them."""
 
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
@@ -269,9 +238,9 @@ MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 
 def dataset_named(name: str) -> Dataset:
     """The dataset that users call *name*."""
-    for dataset in DATASETS:
-        if dataset.name == name:
-            return dataset
-    known = ", ".join(repr(dataset.name) for dataset in DATASETS)
-    msg = f"datasets: {name!r} is none of {known}"
-    raise BadArgument(msg)
+    found = next((dataset for dataset in DATASETS if dataset.name == name), None)
+    if found is None:
+        known = ", ".join(repr(dataset.name) for dataset in DATASETS)
+        msg = f"datasets: {name!r} is none of {known}"
+        raise BadArgument(msg)
+    return found

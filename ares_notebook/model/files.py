@@ -1,6 +1,4 @@
-"""
-Series and their files: what a cache file is called, and where the archive keeps its zip.
-"""
+"""Series and their files: the names of cache files, and the keys of zips in the archive."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ class Series(Struct, frozen=True, dict=True):
 
     @classmethod
     def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
-        """Check the parts and put them together; an interval is kept only where it matters."""
+        """A series of checked parts; the interval is dropped where the dataset has none."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         if not kind.has_interval:
             return cls(kind, validate_symbol(symbol), None)
@@ -43,13 +41,13 @@ class Series(Struct, frozen=True, dict=True):
 
     @cached_property
     def stem(self) -> str:
-        """How the names of its cache files begin."""
+        """The beginning of the names of its cache files."""
         parts = [self.dataset.file_prefix, self.symbol]
         return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
 
     @property
     def archive_cuts(self) -> tuple[Cut, ...]:
-        """What the archive offers of it; candles above a day exist only by month."""
+        """The periods of its files in the archive; candles above a day exist only by month."""
         if self.interval in ("3d", "1w", "1M"):
             return ("month",)
         return self.dataset.archive_cuts
@@ -62,17 +60,13 @@ class Series(Struct, frozen=True, dict=True):
         )
 
     def archive_key(self, cut: Cut, start: datetime) -> str:
-        """The address of the zip that begins at *start*, relative to the archive's root."""
+        """The key of the zip that begins at *start*."""
         word = self.dataset.archive_word or interval_text(self.interval or "")
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
 
 
 class CacheFile(Struct, frozen=True, gc=False):
-    """
-    One file of the cache: a series and the calendar period it holds.
-
-    The period is whole, whatever part of it is wanted or there.
-    """
+    """One file of the cache: a series and the whole calendar period that the file may hold."""
 
     series: Series
     period: Period
@@ -90,16 +84,16 @@ class CacheFile(Struct, frozen=True, gc=False):
 
     @property
     def dataset(self) -> Dataset:
-        """What it holds."""
+        """The dataset of its series."""
         return self.series.dataset
 
     @property
     def stamp(self) -> str:
-        """Its period, as its name carries it."""
+        """Its period, as its name shows it."""
         return _stamp(self.dataset.cut, self.period.start)
 
     def opens(self, until_ms: int) -> Sequence[int]:
-        """Open times of the candles it must hold by *until_ms*: closed, and opened in its period."""
+        """Open times of the candles in its period that are closed by *until_ms*."""
         if self.series.interval is None:
             msg = f"{self.name} has no grid"
             raise TypeError(msg)
@@ -108,7 +102,7 @@ class CacheFile(Struct, frozen=True, gc=False):
 
     @property
     def grid_end_ms(self) -> int:
-        """The moment at which the last row that belongs into the file is closed."""
+        """When the last candle of the file is closed; for other datasets the end of its period."""
         interval, end_ms = self.series.interval, self.end_ms
         if interval not in ("3d", "1w"):
             return end_ms
@@ -118,7 +112,7 @@ class CacheFile(Struct, frozen=True, gc=False):
 
 
 def _stamp(cut: Cut, start: datetime) -> str:
-    # Twice as fast as by a format, and asked for each of thousands of files.
+    # Twice as fast as strftime, and called for thousands of files.
     day = start.date().isoformat()
     return day[:7] if cut == "month" else day
 
@@ -126,7 +120,7 @@ def _stamp(cut: Cut, start: datetime) -> str:
 # A cache has thousands of files, of few series and of the same periods.
 @lru_cache(maxsize=8192)
 def _period_at(cut: Cut, moment: datetime) -> tuple[Period, str, int, int]:
-    """The period that holds *moment*, how names carry it, and its bounds in milliseconds."""
+    """The period that holds *moment*, its stamp in file names, and its bounds in milliseconds."""
     period = period_of(cut, moment)
     return period, _stamp(cut, period.start), period.start_ms, period.end_ms
 
@@ -142,15 +136,11 @@ def files_between(series: Series, start: datetime, end: datetime) -> list[CacheF
 
 
 def parse_file_name(name: str) -> CacheFile | None:
-    """
-    The cache file that is called *name*, or None if none is called so.
-
-    Only the one spelling that we write: a copy by hand is not taken for ours.
-    """
+    """The cache file of this name; None unless it is spelt exactly as `CacheFile.of` does."""
     plain = name.removesuffix(".zst")
     stem, _, stamp = plain.removesuffix(".csv").rpartition("_")
-    series = _series_called(stem) if plain.endswith(".csv") else None
-    start = _start_called(series.dataset.cut, stamp) if series else None
+    series = _series_named(stem) if plain.endswith(".csv") else None
+    start = _start_of(series.dataset.cut, stamp) if series else None
     return CacheFile.of(series, start) if series and start else None
 
 
@@ -160,7 +150,7 @@ _STEM = re.compile(
 
 
 @lru_cache(maxsize=1024)
-def _series_called(stem: str) -> Series | None:
+def _series_named(stem: str) -> Series | None:
     match = _STEM.fullmatch(stem)
     if match is None:
         return None
@@ -174,7 +164,7 @@ def _series_called(stem: str) -> Series | None:
 
 
 @lru_cache(maxsize=8192)
-def _start_called(cut: Cut, stamp: str) -> datetime | None:
+def _start_of(cut: Cut, stamp: str) -> datetime | None:
     try:
         start = as_utc(stamp if cut == "day" else f"{stamp}-01")
     except BadArgument:

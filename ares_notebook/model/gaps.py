@@ -20,22 +20,20 @@ UNCONFIRMED = "unconfirmed"
 
 
 class Evidence(Struct, frozen=True):
-    """One kind of answer, and what it proves."""
+    """What one kind of answer proves."""
 
-    # Why rows are missing, as this answer tells it.
+    # The reason for missing rows that it gives.
     reason: str
-    # The same as a sentence, for the note of a gap.
+    # The note of a gap.
     says: str
-    # Whether a gap with this answer is explained. An answer that is no proof is recorded too, so
-    # that its source is not asked again where no other may be asked.
+    # Whether it explains a gap. An answer that is no proof is recorded so that its source is not asked
+    # again where no other may be asked.
     is_proof: bool = True
-    # Whether it explains rows that are missing for certain; else only an edge at which nobody knows
-    # whether any row is missing.
+    # Whether it explains rows that are certainly missing; else only an edge where rows may be missing.
     explains_rows: bool = True
-    # Whether the archive was not to be asked: a run that may ask it does so once more.
+    # Whether the archive was excluded: a run that may ask it does so.
     is_alone: bool = False
-    # Whether the answer counts for good only if it came a day after the moment in question: a row
-    # may be published late.
+    # Whether it is final only if given a day after the gap, since a row may be published late.
     ages: bool = True
 
 
@@ -102,31 +100,26 @@ EVIDENCE = {
         is_proof=False,
     ),
 }
-"""Every answer that a receipt can record, by the word under which it does."""
+"""Every answer that a receipt can record, by its word there."""
 
 _WEAKER = Evidence(UNCONFIRMED, "recorded on weaker evidence by an earlier version", is_proof=False)
 
 
 def evidence_of(word: str) -> Evidence:
-    """
-    What is known of an answer by its *word* in a receipt.
-
-    Words of earlier versions, such as *before listing* by the API alone, are no proof.
-    """
+    """The evidence for a *word* in a receipt; words of earlier versions are no proof."""
     return EVIDENCE.get(word, _WEAKER)
 
 
-# A value that never changes is part of no circle, and the collector would walk through
-# hundreds of thousands of them in vain: hence `gc=False`.
+# See `Gap` for `gc=False`.
 class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """An answer about ``[start_ms, end_ms)``: there is no row but those stored."""
+    """An answer that ``[start_ms, end_ms)`` has no rows but the stored ones."""
 
     # Milliseconds since the epoch, UTC.
     start_ms: int
     end_ms: int
     # A word of `EVIDENCE`.
     evidence: str
-    # When it was answered, ISO, UTC, by the exchange's clock.
+    # When it was given, ISO, UTC, by the exchange's clock.
     at: str
     # For trades, the ids of the rows on either side.
     after_id: int | None = None
@@ -139,17 +132,15 @@ class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     @property
     def is_alone(self) -> bool:
-        """Whether the archive is still to be heard about it."""
+        """Whether the archive has not been asked about it."""
         return evidence_of(self.evidence).is_alone
 
     @property
     def is_settled(self) -> bool:
         """
-        Whether the answer came late enough to be the last word.
+        Whether the answer is final; an early one is asked for again by the next run.
 
-        What was said within a day of the moment in question holds for the run that heard
-        it, and is asked once more by the next. What is no proof never settles anything,
-        and needs not be asked of the same source again.
+        An answer that is no proof counts as final: the same source is not asked again.
         """
         kind = evidence_of(self.evidence)
         if not kind.ages or not kind.is_proof:
@@ -214,13 +205,13 @@ _HOUR_MS = 3_600_000
 def gaps_in(
     file: CacheFile, facts: Facts, until_ms: int, neighbours: Neighbours = ALONE
 ) -> list[Gap]:
-    """Where rows are missing, or may be, in the file's period up to *until_ms*."""
+    """The gaps in the file's period up to *until_ms*."""
     start_ms, end_ms = file.start_ms, _last_end(file, until_ms)
     if facts.covered_from_ms is None or facts.covered_until_ms is None:
         missing = _between(neighbours.last_id_before, neighbours.first_id_after)
         parts = [Gap(start_ms, end_ms, missing)]
     else:
-        # A trade that is missing may share the millisecond of the one that is there.
+        # A missing trade may share the millisecond of a stored one.
         first_id, last_id = facts.first_id, facts.last_id
         head_end_ms = facts.covered_from_ms + (first_id is not None)
         before = _between(neighbours.last_id_before, first_id)
@@ -239,15 +230,15 @@ def gaps_in(
 
 
 def _between(last_id: int | None, next_id: int | None) -> int | None:
-    """How many ids lie between two; None where one is not known, or they are used twice."""
+    """How many ids lie between two; None where one is unknown, or ids were reused."""
     if last_id is None or next_id is None or next_id <= last_id:
-        # Binance has used an id again on the next day (ZILBTC, 2021-02-28/03-01).
+        # Binance has reused an id on the next day (ZILBTC, 2021-02-28/03-01).
         return None
     return next_id - last_id - 1
 
 
 def _last_end(file: CacheFile, until_ms: int) -> int:
-    """The end of what is wanted: for k-lines, that of the last candle that is closed."""
+    """The end of the requested rows: for k-lines, of the last closed candle."""
     if file.series.interval is None:
         return min(until_ms, file.end_ms)
     opens = file.opens(until_ms)
@@ -255,50 +246,46 @@ def _last_end(file: CacheFile, until_ms: int) -> int:
 
 
 def _counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
-    """The gap, with the number of rows that it hides where that is certain."""
+    """The gap, with the number of its rows where that is certain."""
     if file.dataset.key == "open_time":
         return replace(gap, rows=grid_rows(file, gap.start_ms, gap.end_ms))
     if gap.rows is not None or facts.first_ms is None:
         return gap
-    # Funding: events that are due by the pace are missing for certain.
+    # Funding: events that are due by the interval are certainly missing.
     is_tail = gap.start_ms > facts.first_ms
     pace_ms = facts.pace_ms if is_tail else facts.first_pace_ms
     if not pace_ms:
         return gap
-    # The event just before the tail is there, and is due at its own hour.
+    # The event just before the tail is stored, and is due in its hour.
     since_ms = gap.start_ms - _HOUR_MS + 1 if is_tail else gap.start_ms
     due = -(-gap.end_ms // pace_ms) - -(-since_ms // pace_ms)
     return replace(gap, rows=due)
 
 
 def unexplained(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
-    """The gaps, or parts of gaps, that no proof explains."""
+    """The parts of the gaps that no proof explains."""
     return _without(file, gaps, [each for each in absences if each.is_proof])
 
 
 def unasked(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
-    """
-    Those of the `unexplained` gaps of which the archive has not been asked either.
-
-    Where the archive alone may be asked, this is what is still to be done.
-    """
-    heard = [each for each in absences if each.is_proof or each.evidence == "archive"]
-    return _without(file, gaps, heard)
+    """Those of the `unexplained` gaps about which the archive has not been asked either."""
+    answers = [each for each in absences if each.is_proof or each.evidence == "archive"]
+    return _without(file, gaps, answers)
 
 
 def _without(file: CacheFile, gaps: Iterable[Gap], absences: Sequence[Absence]) -> list[Gap]:
-    """What is left of the gaps when the answers about them are taken away."""
+    """What is left of the gaps without the spans of *absences*."""
     left: list[Gap] = []
     for gap in gaps:
-        heard = absences
+        answers = absences
         if gap.rows is not None:
-            heard = [each for each in absences if evidence_of(each.evidence).explains_rows]
-        left += _left_of(file, gap, heard)
+            answers = [each for each in absences if evidence_of(each.evidence).explains_rows]
+        left += _left_of(file, gap, answers)
     return left
 
 
 def joined_edges(file: CacheFile, facts: Facts, until_ms: int, neighbours: Neighbours) -> list[Gap]:
-    """The edges of a day of trades at which nothing is missing, since the ids run on from there."""
+    """The edges of a day of trades at which nothing is missing, since the ids continue."""
     if file.dataset.key != "id" or not facts.rows or neighbours == ALONE:
         return []
     left = {(gap.after_id, gap.before_id) for gap in gaps_in(file, facts, until_ms, neighbours)}
@@ -313,24 +300,30 @@ def is_final(
     until_ms: int,
     neighbours: Neighbours = ALONE,
 ) -> bool:
-    """
-    Whether the file's period is over by *until_ms*, and every row there or explained for good.
-    """
+    """Whether the period is over by *until_ms*, and every missing row is explained finally."""
     settled = [each for each in absences if each.is_settled]
     gaps = gaps_in(file, facts, until_ms, neighbours)
     return until_ms >= file.grid_end_ms and not unexplained(file, gaps, settled)
 
 
 def meets(gap: Gap, absence: Absence) -> bool:
-    """Whether an answer speaks of some part of a gap."""
+    """Whether an answer concerns a part of a gap."""
     return absence.start_ms < gap.end_ms and gap.start_ms < absence.end_ms
 
 
 def _left_of(file: CacheFile, gap: Gap, absences: Sequence[Absence]) -> list[Gap]:
     if gap.after_id is not None and gap.before_id is not None:
-        return [] if any(_within_ids(gap, absence) for absence in absences) else [gap]
+        after_id, before_id = gap.after_id, gap.before_id
+        is_explained = any(
+            each.after_id is not None
+            and each.before_id is not None
+            and each.after_id <= after_id
+            and before_id <= each.before_id
+            for each in absences
+        )
+        return [] if is_explained else [gap]
     parts = [gap]
-    # An absence between two ids shares its milliseconds with rows that are there.
+    # An absence between two ids shares its milliseconds with stored rows.
     for absence in (each for each in absences if None in (each.after_id, each.before_id)):
         parts = [piece for part in parts for piece in _minus(part, absence)]
     if file.dataset.key == "open_time":
@@ -338,35 +331,13 @@ def _left_of(file: CacheFile, gap: Gap, absences: Sequence[Absence]) -> list[Gap
     return [part for part in parts if part.rows != 0]
 
 
-def _within_ids(gap: Gap, absence: Absence) -> bool:
-    if gap.after_id is None or gap.before_id is None:
-        return False
-    if absence.after_id is None or absence.before_id is None:
-        return False
-    return absence.after_id <= gap.after_id and gap.before_id <= absence.before_id
-
-
 def _minus(gap: Gap, absence: Absence) -> list[Gap]:
-    absence = _apart(gap, absence)
-    if absence.end_ms <= gap.start_ms or gap.end_ms <= absence.start_ms:
+    start_ms, end_ms = absence.start_ms, absence.end_ms
+    if (gap.after_id, gap.before_id) != (absence.after_id, absence.before_id):
+        # Its first and last millisecond are those of trades that may be missing now.
+        start_ms += absence.after_id is not None
+        end_ms -= absence.before_id is not None
+    if end_ms <= gap.start_ms or gap.end_ms <= start_ms:
         return [gap]
-    before = replace(gap, end_ms=absence.start_ms)
-    after = replace(gap, start_ms=absence.end_ms)
-    return [part for part in (before, after) if part.start_ms < part.end_ms]
-
-
-def _apart(gap: Gap, absence: Absence) -> Absence:
-    """
-    The absence, without the milliseconds that it shares with trades beside it.
-
-    Beside the same trades it holds in full; where they are not there any more,
-    they are missing themselves.
-    """
-    same = gap.after_id == absence.after_id and gap.before_id == absence.before_id
-    if same:
-        return absence
-    return replace(
-        absence,
-        start_ms=absence.start_ms + (absence.after_id is not None),
-        end_ms=absence.end_ms - (absence.before_id is not None),
-    )
+    parts = replace(gap, end_ms=start_ms), replace(gap, start_ms=end_ms)
+    return [part for part in parts if part.start_ms < part.end_ms]

@@ -1,4 +1,4 @@
-"""Addresses of the settings: what one may be, and which market all of them are of."""
+"""URLs in the settings: which are valid, and to which market they belong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ares_notebook.errors import BadArgument
 
 BINANCE = "binance"
-"""What the market behind Binance's own addresses is called."""
+"""The name of the market at Binance's own URLs."""
 
 _SPOT = frozenset(
     f"https://{host}"
@@ -20,7 +20,7 @@ _SPOT = frozenset(
         "data-api.binance.vision",
     )
 )
-# Exactly these: any other host, however it ends, must be named by `market=`.
+# Any other host, even of the same domain, must be named by `market=`.
 _BINANCE_AT: Mapping[str, frozenset[str]] = {
     "spot_url": _SPOT,
     "spot_fallback_url": _SPOT,
@@ -30,7 +30,7 @@ _BINANCE_AT: Mapping[str, frozenset[str]] = {
         {"https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"}
     ),
 }
-# What bears Binance's name, and has order books of its own.
+# Exchanges of Binance's name with order books of their own.
 _OTHERS = {
     "binance.us": "binance.us",
     "binance.tr": "binance.tr",
@@ -40,7 +40,7 @@ _OTHERS = {
     "demo-api.binance.com": "testnet",
     "demo-fapi.binance.com": "testnet",
 }
-# Where nothing is spoken in the clear: more than the above, since here too much does no harm.
+# Domains that require https.
 _WITH_TLS = ("binance.com", "binance.vision", "amazonaws.com", *_OTHERS)
 
 
@@ -48,12 +48,12 @@ def plain_url(value: object) -> str:
     """An http(s) address without its trailing slash."""
     text = str(value).rstrip("/")
     parts = urlsplit(text)
-    # `port` is read when it is asked for, and raises where it is none.
+    # `port` raises where it is invalid.
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
         msg = 'is not an address such as "https://api.binance.com"'
         raise ValueError(msg)
     if set(text) & set("@?#\\ ") or not text.isprintable():
-        # What is not printable is a line end, a control character, or turns the writing round.
+        # Line ends, control characters and marks of writing direction are not printable.
         msg = "must be a plain address: no user, query or fragment in it, and nothing that is not seen"
         raise ValueError(msg)
     if parts.scheme == "http" and any(_is_in(parts.hostname, domain) for domain in _WITH_TLS):
@@ -63,9 +63,9 @@ def plain_url(value: object) -> str:
 
 
 def market_at(field: str, url: str) -> str:
-    """The market that one address is of: ``binance``, another known one, or its host."""
+    """The market of one URL: ``binance``, another known one, or its host."""
     parts = urlsplit(url)
-    # The same host with letters of any case, with a port, or with the root's dot.
+    # Without port, upper case and the root's dot.
     host = (parts.hostname or "").rstrip(".")
     if f"{parts.scheme}://{host}{parts.path}" in _BINANCE_AT[field]:
         return BINANCE
@@ -73,15 +73,15 @@ def market_at(field: str, url: str) -> str:
 
 
 def market_of_all(
-    urls: Mapping[str, str], market: str | None, told_by: Mapping[str, str] | None = None
+    urls: Mapping[str, str], market: str | None, variables: Mapping[str, str] | None = None
 ) -> str:
-    """The market that all addresses are of together."""
+    """The market of all URLs; `BadArgument` if they are of several."""
     at = {field: market_at(field, url) for field, url in urls.items()}
-    # Most of Binance's are defaults, which nobody has written.
+    # Most of Binance's are defaults, so a message shows only their names.
     written = {
         field: field if at[field] == BINANCE else f"{field}={url!r}" for field, url in urls.items()
     }
-    for field, variable in (told_by or {}).items():
+    for field, variable in (variables or {}).items():
         written[field] += f" (from {variable})"
     known = {BINANCE, *_OTHERS.values()}.intersection(at.values())
     if len(known) > 1:
@@ -100,11 +100,11 @@ def market_of_all(
 
 def _mixed(written: Mapping[str, str], at: Mapping[str, str], remedy: str) -> BadArgument:
     of = {market: [written[each] for each in at if at[each] == market] for market in at.values()}
-    told = "; ".join(
+    markets = "; ".join(
         f"{', '.join(fields)} {'are' if len(fields) > 1 else 'is'} of {market!r}"
         for market, fields in of.items()
     )
-    return BadArgument(f"one cache would mix markets: {told}; {remedy}")
+    return BadArgument(f"one cache would mix markets: {markets}; {remedy}")
 
 
 def _is_in(host: str, domain: str) -> bool:

@@ -1,4 +1,4 @@
-"""Measure what the rows of a file prove, block by block; funding by the interval that it shows."""
+"""Derive facts from the rows of a file, block by block; for funding by its event intervals."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ _DAY_HOURS = 24
 
 
 def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> Facts:
-    """What events prove of their file."""
-    # On another grid than that of days nothing can be counted.
+    """The facts of a file of funding, from the hours of its events and their intervals (0: unknown)."""
+    # An interval that does not divide the day has no grid to count on.
     known = [pace if pace and _DAY_HOURS % pace == 0 else 0 for pace in paces]
     waits = [after - before for before, after in pairwise(events)]
     gaps = []
     for at, (before, after) in enumerate(pairwise(events)):
-        told = [pace for pace in known[at : at + 2] if pace]
-        if told:
+        if any(known[at : at + 2]):
             found = _by_column(before, after, known[at], known[at + 1])
         else:
             found = _by_neighbours(waits, at)
@@ -40,24 +39,24 @@ def funding_facts(facts: Facts, events: Sequence[int], paces: Sequence[int]) -> 
         pace_ms=_pace_ms(known[-1], waits[-2:]),
         first_pace_ms=_pace_ms(known[0], waits[:2]),
         covered_from_ms=events[0] * _HOUR_MS,
-        # The pace may rise at any time; an hour is the shortest there is.
+        # The interval may shorten at any time; an hour is the shortest.
         covered_until_ms=(events[-1] + 1) * _HOUR_MS,
     )
 
 
 def _by_column(before: int, after: int, pace: int, next_pace: int) -> tuple[int, int] | None:
-    """After how many hours an event is missing, and how many are for certain; None if none is."""
+    """After how many hours an event is missing, and how many certainly are; None if none."""
     if pace and after <= (before // pace + 1) * pace:
         return None
     if next_pace and before >= (after - 1) // next_pace * next_pace:
         return None
-    told = [each for each in (pace, next_pace) if each]
-    first = min((before // each + 1) * each for each in told) - before
-    return first, min((after - 1) // each - before // each for each in told)
+    paces = [each for each in (pace, next_pace) if each]
+    first = min((before // each + 1) * each for each in paces) - before
+    return first, min((after - 1) // each - before // each for each in paces)
 
 
 def _by_neighbours(waits: Sequence[int], at: int) -> tuple[int, int] | None:
-    """The same where the waits alone tell."""
+    """The same without the archive's column, by the neighbouring intervals."""
     wait, neighbours = waits[at], [*waits[max(0, at - 1) : at], *waits[at + 1 : at + 2]]
     agree = len(neighbours) == 2 and neighbours[0] == neighbours[1]  # noqa: PLR2004 - both sides
     if agree and neighbours[0] < wait:
@@ -69,25 +68,25 @@ def _by_neighbours(waits: Sequence[int], at: int) -> tuple[int, int] | None:
 
 
 def _pace_ms(pace: int, waits: Sequence[int]) -> int | None:
-    """The pace at an edge of a file: as the archive tells it, or two waits that agree."""
+    """The interval at an edge of a file: that of the archive's column, or two equal ones."""
     if not pace and len(waits) == 2 and waits[0] == waits[1]:  # noqa: PLR2004 - two waits
         pace = min(waits[0], _LONGEST_WAIT)
     return pace * _HOUR_MS or None
 
 
-# A shorter silence of a small symbol is nothing to speak of.
+# Shorter times without a trade are common for small symbols.
 _QUIET_MS = _HOUR_MS
 
 
 @dataclass(slots=True)
 class Measure:
-    """Take the measure of a file from its rows, some at a time, in order."""
+    """Accumulates the facts of a file from its rows, block by block, in order."""
 
     file: CacheFile
     _facts: Facts = field(default_factory=Facts)
     _gaps: list[Gap] = field(default_factory=list)
     _quiet: list[Gap] = field(default_factory=list)
-    # Of funding each event, and the pace that the archive tells with it; 0 where it does not.
+    # For funding, the hour of each event and the interval in the archive's column; 0 if unknown.
     _events: list[int] = field(default_factory=list)
     _paces: list[int] = field(default_factory=list)
 
@@ -118,11 +117,11 @@ class Measure:
                 self._paces.extend([0] * len(keys) if hours is None else hours.tolist())
 
     def told_hours(self) -> dict[int, int]:
-        """Of funding, the hours to the next event by the key of each, where the archive told them."""
+        """For funding, the interval of each event by its key, where the archive has it."""
         return {key: pace for key, pace in zip(self._events, self._paces, strict=True) if pace}
 
     def facts(self) -> Facts:
-        """What all the rows so far prove."""
+        """The facts of all rows so far."""
         if self._events:
             return funding_facts(self._facts, self._events, self._paces)
         return replace(self._facts, gaps=tuple(self._gaps), quiet=tuple(self._quiet))
@@ -153,7 +152,7 @@ class Measure:
         facts = self._facts
         first_id = int(ids[0]) if facts.first_id is None else facts.first_id
         if facts.last_id is not None and facts.covered_until_ms is not None:
-            # The step from the table before counts like any other.
+            # Include the step from the previous block.
             ids = np.concatenate([[facts.last_id], ids])
             stamps = np.concatenate([[facts.covered_until_ms], stamps])
         steps, waits = np.diff(ids), np.diff(stamps)
@@ -173,7 +172,7 @@ class Measure:
 
 
 def _on(opens: npt.NDArray[np.int64], grid: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Those of the open times that are on the grid; of months the grid is a list."""
+    """The open times that are on the grid; that of months is a list."""
     if isinstance(grid, range):
         on: npt.NDArray[np.bool_] = (opens - grid.start) % grid.step == 0
     else:
@@ -182,7 +181,7 @@ def _on(opens: npt.NDArray[np.int64], grid: Sequence[int]) -> npt.NDArray[np.int
 
 
 def _id_gap(start_ms: int, end_ms: int, after_id: int, before_id: int) -> Gap:
-    # Both ends may lie in one millisecond; the gap must not have zero length.
+    # Both ends may lie in one millisecond; the gap must not be empty.
     missing = before_id - after_id - 1
     return Gap(start_ms, end_ms + 1, missing, after_id=after_id, before_id=before_id)
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
+from ares_notebook.formatting import refused
 from ares_notebook.model.datasets import MICROSECONDS_SINCE_MS, Column, Dataset, Kind
 
 _COMMA, _LINE_END = b",\n"
@@ -23,21 +24,20 @@ _HOUR_US = 3_600_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    r"""Lines of a cache file, ready to be written."""
+    """Lines of a cache file, ready to be written."""
 
-    # What each row is known by: the trade's id, else its stamp; see `time_keys`.
+    # The id of each trade, else its timestamp; see `time_keys`.
     keys: npt.NDArray[np.int64]
     # Microseconds since the epoch, UTC.
     stamps_us: npt.NDArray[np.int64]
     # The lines, each with its end.
     text: npt.NDArray[np.uint8]
-    # For funding, the time between two events by the archive's own column, 0 where it does not say;
-    # it is measured by, and not stored.
+    # For funding, the hours between events by the archive's column, 0 where unknown; not stored.
     hours: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def none(cls) -> Lines:
-        """No line at all."""
+        """No lines."""
         nothing = np.empty(0, np.int64)
         return cls(nothing, nothing, np.empty(0, np.uint8))
 
@@ -45,16 +45,12 @@ class Lines:
         return len(self.keys)
 
     def between(self, start_ms: int, end_ms: int) -> Lines:
-        """Those with ``start_ms <= timestamp < end_ms``."""
+        """The lines with ``start_ms <= timestamp < end_ms``."""
         inside = (self.stamps_us >= start_ms * 1000) & (self.stamps_us < end_ms * 1000)
         return self.only(inside)
 
     def after(self, before: Lines) -> Lines:
-        """
-        These, but for a first line that is the last one of *before* once more.
-
-        Archives of outage days repeat some rows, also just where a block ends.
-        """
+        """The lines without a first one that repeats the last of *before*, as on outage days."""
         if not len(self) or not len(before) or self.keys[0] != before.keys[-1]:
             return self
         again = self.only(np.arange(len(self)) == 0)
@@ -62,26 +58,26 @@ class Lines:
         is_same = np.array_equal(again.text, last.text)
         return self.only(np.arange(len(self)) > 0) if is_same else self
 
-    def with_hours(self, told: Mapping[int, int]) -> Lines:
-        """The same with the hours that were told with each, by its key; not even looked at where none were."""
-        if not told:
+    def with_hours(self, hours_by_key: Mapping[int, int]) -> Lines:
+        """The lines with *hours_by_key* as `hours`."""
+        if not hours_by_key:
             return self
-        hours = np.array([told.get(key, 0) for key in self.keys.tolist()], np.int64)
+        hours = np.array([hours_by_key.get(key, 0) for key in self.keys.tolist()], np.int64)
         return replace(self, hours=hours)
 
     def narrowed(self, columns: int) -> Lines:
-        """The same with only their first *columns* cells: old files have no more."""
+        """The lines with only their first *columns* cells, as in old files."""
         marks = np.flatnonzero((self.text == _COMMA) | (self.text == _LINE_END))
         in_lines = marks.reshape(len(self), -1)
         cuts, ends = in_lines[:, columns - 1], in_lines[:, -1]
         starts = np.concatenate([[0], ends[:-1] + 1])
-        # Of each line the head stays, the rest goes, and its end stays again.
+        # Keep the head of each line, drop the rest, keep the line end.
         lengths = np.stack([cuts - starts, ends - cuts, np.ones_like(ends)], axis=1)
         stays = np.repeat(np.tile([True, False, True], len(self)), lengths.ravel())
         return Lines(self.keys, self.stamps_us, self.text[stays], self.hours)
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Lines:
-        """Those that are marked."""
+        """The lines that the mask marks."""
         if kept.all():
             return self
         ends = np.flatnonzero(self.text == _LINE_END) + 1
@@ -92,23 +88,22 @@ class Lines:
 
 def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """
-    What a row without an id is known by: its stamp in microseconds.
+    The keys of rows without an id: their timestamps in microseconds.
 
-    A funding event is known by its hour: the exchange stamps it up to 47 ms late,
-    and not always alike.
+    The key of a funding event is its hour: sources stamp it up to 47 ms late, and differently.
     """
     return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us
 
 
 LONGEST_PART = 24
-"""The most digits before the point, and behind it; no number of the exchange is as long."""
+"""The most digits before and after the point; no number of the exchange has as many."""
 
 _PLAIN = rf"(?:0|[1-9][0-9]{{0,{LONGEST_PART - 1}}})(?:\.[0-9]{{1,{LONGEST_PART}}})?"
-# Written out it is no longer than a plain one may be.
+# Written out it is no longer than the longest plain one.
 _SCIENTIFIC = r"[0-9](?:\.[0-9]{1,8})?E[+-](?:[1-9]|1[0-6])"
 _INTEGER = r"(?:0|[1-9][0-9]{0,18})"
 _OF_ANOTHER_KIND = {
-    # A stamp below zero is a number, and no moment.
+    # A negative timestamp is a number, and refused later as no moment.
     "time": f"-?{_INTEGER}",
     "close": _INTEGER,
     # Archives of futures write flags in lower case.
@@ -117,28 +112,28 @@ _OF_ANOTHER_KIND = {
 }
 
 UNUSUAL_NUMBER = r"E|^-0(?:\.0+)?$"
-"""Finds the numbers of the grammar that the cache writes in another way: see `plain_number`."""
+"""Matches valid numbers that `plain_number` changes."""
 
 
 def pattern_of(column: Column) -> str:
-    """The regular expression of all that may stand in a cell of *column*, but for flags."""
+    """The regular expression of valid cells of *column* in answers."""
     if column.kind == "number":
         return f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
     return plain_pattern_of(column)
 
 
 def plain_pattern_of(column: Column) -> str:
-    """The same of a cell of a cache file, in which no number has an exponent."""
+    """The regular expression of valid cells of *column* in cache files: without exponents."""
     if column.kind == "number":
         return f"{'-?' if column.signed else ''}(?:{_PLAIN})"
     if column.kind == "integer":
-        # An id that there is none of is -1.
+        # -1 is the id of no trade.
         return f"(?:{_INTEGER}|-1)" if column.signed else _INTEGER
     return _OF_ANOTHER_KIND[column.kind]
 
 
 def plain_number(text: str) -> str:
-    """The one text of a number of the grammar: plain, with its digits, and no zero below zero."""
+    """The text of a number in the cache: without exponent, with all digits, no negative zero."""
     plain = f"{Decimal(text):f}" if "E" in text else text
     return plain if plain.strip("-0.") else plain.removeprefix("-")
 
@@ -146,7 +141,7 @@ def plain_number(text: str) -> str:
 MICROSECONDS_FROM = 100_000_000_000_000
 """Stamps from here on are microseconds: as milliseconds it is the year 5138."""
 
-# What a stamp may be at all: 2009 to 2100, in microseconds.
+# Valid timestamps: 2009 to 2100, in microseconds.
 _EARLIEST_US, _LATEST_US = 1_230_768_000_000_000, 4_102_444_800_000_000
 
 
@@ -154,35 +149,33 @@ def microseconds_of(
     dataset: Dataset, stamps: npt.NDArray[np.int64], origin: str
 ) -> npt.NDArray[np.int64]:
     """
-    Stamps in microseconds since the epoch, as fine as the cache keeps them.
+    Timestamps in microseconds since the epoch, as precise as the cache keeps them.
 
-    Spot archives write microseconds from 2025-01-01 on, milliseconds before; REST writes what it
-    was asked for.
+    Spot archives write microseconds from 2025-01-01 on, milliseconds before.
     """
     us = np.where(stamps >= MICROSECONDS_FROM, stamps, stamps * 1000)
     if len(us) and (us.min() < _EARLIEST_US or us.max() >= _LATEST_US):
-        msg = f"{origin}: a stamp is no moment between 2009 and 2100; nothing is stored, run again later"
-        raise BadAnswer(msg)
+        raise BadAnswer(refused(origin, "a stamp is no moment between 2009 and 2100"))
     whole: npt.NDArray[np.int64] = us // 1000 * 1000
     if dataset.stamp_digits != 6:  # noqa: PLR2004 - microseconds
         return whole
-    # REST knows the microseconds of older trades too, the archive does not: both
-    # roads must give the same bytes.
+    # REST also has the microseconds of older trades, the archive has not: both sources must give
+    # the same bytes.
     return np.where(us < MICROSECONDS_SINCE_MS * 1000, whole, us)
 
 
 _DAY_US = 86_400_000_000
 SECOND_US = 1_000_000
 _DAY_BYTES, _CLOCK_BYTES = 11, 8
-# The fraction is written three digits at a time.
+# The fraction is written in groups of three digits.
 _GROUP = 1_000
 
 
 def stamp_cells(stamps_us: npt.NDArray[np.int64], digits: int) -> npt.NDArray[np.void]:
-    """Stamps as ``2025-01-15 00:00:00`` with a number of digits after the second."""
+    """Timestamps as ``2025-01-15 00:00:00`` with *digits* after the second."""
     groups = digits // 3
     cells = np.empty(len(stamps_us), _layout(groups))
-    # Not divmod: division by a constant is an order faster.
+    # Division by a constant is ten times as fast as divmod.
     days = stamps_us // _DAY_US
     in_day_us = stamps_us - days * _DAY_US
     cells["day"] = _day_text(days)
@@ -206,7 +199,7 @@ def _layout(groups: int) -> np.dtype[np.void]:
 
 
 def _day_text(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
-    """Dates with a blank behind them; the date of a run of equal days is written once."""
+    """Dates, each with a blank; equal neighbours are formatted once."""
     starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
     dates = np.datetime_as_string(days[starts].astype("datetime64[D]"))
     texts = np.array([f"{date} " for date in dates], f"S{_DAY_BYTES}")
@@ -215,7 +208,7 @@ def _day_text(days: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
 
 @cache
 def _clocks() -> npt.NDArray[np.bytes_]:
-    """All times of a day, by the second."""
+    """All seconds of a day as text."""
     two_digits = np.array([f"{number:02d}" for number in range(60)], "S2")
     fields = ("hour", "S2"), ("colon", "S1"), ("minute", "S2"), ("another", "S1"), ("second", "S2")
     clocks = np.empty((24, 60, 60), list(fields))
@@ -240,7 +233,6 @@ _TYPES: dict[Kind, Any] = {
     "integer": pa.int64(),
     "flag": pa.string(),
 }
-# Batches of as many rows as a block has: each costs a round of its own.
 _TEXT = arrow_csv.WriteOptions(include_header=False, quoting_style="none", batch_size=1 << 16)
 
 
@@ -260,14 +252,14 @@ def header_of(dataset: Dataset) -> bytes:
 
 
 def keys_of(dataset: Dataset, table: Table) -> npt.NDArray[np.int64]:
-    """What a row is known by, one int64 a row: the trade's id, else its stamp; see `time_keys`."""
+    """The key of each row: the trade's id, else `time_keys`."""
     if dataset.key == "id":
         return _numbers(table, "agg_trade_id")
     return time_keys(dataset, _numbers(table, "timestamp"))
 
 
 def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
-    """Stamps in whole milliseconds, rounded down."""
+    """Timestamps in whole milliseconds, rounded down."""
     return _numbers(table, "timestamp") // 1000
 
 
@@ -285,10 +277,9 @@ def between(rows: Table, start_ms: int, end_ms: int) -> Table:
 
 def text_of(dataset: Dataset, table: Table) -> Any:
     """
-    The lines of a cache file for these rows, without header, as a PyArrow buffer.
+    The rows as lines of a cache file, without header, in a PyArrow buffer.
 
-    The same rows give the same bytes, wherever they came from. The first column is
-    the timestamp; others may have been left out.
+    The first column is the timestamp; others may be left out.
     """
     lines = table.set_column(0, "timestamp", _stamp_text(dataset, table))
     sink = pa.BufferOutputStream()
@@ -305,42 +296,39 @@ def lines_of(dataset: Dataset, table: Table) -> Lines:
 
 
 def _stamp_text(dataset: Dataset, table: Table) -> Any:
-    """Stamps in the dataset's number of digits, but for candles that opened within a second."""
+    """Timestamps with the dataset's number of digits, but for candles that open within a second."""
     stamps_us = _numbers(table, "timestamp")
     text = _in_arrow(stamp_cells(stamps_us, dataset.stamp_digits))
     if dataset.stamp_digits or not np.any(within := stamps_us % SECOND_US):
         return text
-    # Candles that opened off the grid (December 2017, February 2018) keep their
-    # fraction, so that the cell says what the exchange said.
+    # Candles that opened off the grid (December 2017, February 2018) keep their fraction.
     return pc.if_else(pa.array(within != 0), _in_arrow(stamp_cells(stamps_us, 3)), text)
 
 
 def _in_arrow(cells: npt.NDArray[np.void]) -> Any:
-    """Cells of one width as strings, their bytes not copied."""
+    """Cells of one width as strings, without a copy."""
     width = cells.dtype.itemsize
     ends = np.arange(0, width * len(cells) + 1, width, dtype=np.int32)
     return pa.StringArray.from_buffers(len(cells), pa.py_buffer(ends), pa.py_buffer(cells))
 
 
-# Between two neighbouring rows; no market of Binance has moved so far in one.
+# The largest factor between the prices of adjacent rows; no market of Binance has exceeded it.
 _LARGEST_FACTOR = 5.0
 _PRICES = {"open_time": ("open", "close"), "id": ("price", "price")}
 
 
 class Scale:
-    """Follows the prices of a file, table by table."""
+    """Compares the prices of adjacent rows of a file, table by table."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._last: float | None = None
 
     def breaks_at(self, table: Table) -> int | None:
-        """
-        The first row of *table* whose price is of another scale than the one before; None without.
-        """
+        """The first row whose price is of another scale than the previous one; None without."""
         for column in self._dataset.columns:
             if column.kind == "number":
-                # Decimals are kept as text, so nobody has looked at them before.
+                # Raises where a decimal, which is kept as text, is no number.
                 table[column.name].cast(pa.float64())
         names = _PRICES.get(self._dataset.key)
         if names is None or not table.num_rows:
@@ -353,7 +341,7 @@ class Scale:
 
 
 def in_scale(dataset: Dataset, table: Table) -> Table:
-    """The rows of *table* whose prices are of the scale of most of them."""
+    """The rows whose prices are of the scale of their median."""
     names = _PRICES.get(dataset.key)
     if names is None or not table.num_rows:
         return table

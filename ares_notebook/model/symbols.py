@@ -19,12 +19,7 @@ _LONGEST = 40
 
 
 def validate_symbol(symbol: str) -> str:
-    """
-    Return *symbol* in upper case if it can be one.
-
-    Whether it is traded is for the exchange to say; here only its form is judged, since it becomes
-    part of file names and of addresses.
-    """
+    """Return *symbol* in upper case if it is fit for file names and URLs."""
     text = symbol.strip().upper() if isinstance(symbol, str) else ""
     if text.count("/") == 1 and _SYMBOL.fullmatch(text.replace("/", "")):
         hint = text.replace("/", "")
@@ -38,10 +33,10 @@ def validate_symbol(symbol: str) -> str:
 
 
 def check_file_name(text: str, argument: str) -> None:
-    """Make sure that a file can be called so, in the letters that this Python has for names."""
+    """Check that a file name can be encoded by this Python."""
     try:
         os.fsencode(text)
-        # PyArrow has no names for what Python itself could not read as text.
+        # PyArrow cannot handle surrogates.
         text.encode()
     except UnicodeEncodeError:
         msg = (
@@ -55,10 +50,10 @@ Market = Literal["spot", "futures"]
 
 
 class Listed(NamedTuple):
-    """A symbol, and the days on which it traded as far as they are known."""
+    """A symbol, and its first and last trading day if known."""
 
     symbol: str
-    # Both included, UTC.
+    # Inclusive, UTC.
     first: date | None = None
     last: date | None = None
 
@@ -99,7 +94,7 @@ class Universe:
         if self.market not in ("spot", "futures"):
             msg = f"market={self.market!r} is none; write 'spot' or 'futures'"
             raise BadArgument(msg)
-        # Frozen for everybody else.
+        # The instance is frozen.
         if self.quote is not None:
             object.__setattr__(self, "quote", _quote(self.quote))
         if self.listed_on is not None:

@@ -1,4 +1,4 @@
-"""Time: stamps in UTC, half-open windows, periods of files, and the intervals of candles."""
+"""Time: timestamps in UTC, half-open windows, periods of files, intervals of candles."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ __all__ = [
 DAY_MS = 86_400_000
 
 Cut = Literal["month", "day"]
-"""What one file holds."""
+"""The length of a file's period."""
 
 
 class Period(NamedTuple):
-    """A half-open stretch of UTC time: ``start <= t < end``."""
+    """A half-open span of UTC time: ``start <= t < end``."""
 
     start: datetime
     end: datetime
 
     @property
     def start_ms(self) -> int:
-        """Start as Binance writes it: milliseconds since the epoch."""
+        """Start in milliseconds since the epoch."""
         return to_ms(self.start)
 
     @property
@@ -51,11 +51,11 @@ class Period(NamedTuple):
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch of an aware *moment*, rounded down."""
-    # Integer arithmetic: a float loses the last millisecond of far dates.
+    # Integer arithmetic: a float would lose the last millisecond of distant dates.
     return (moment - _EPOCH) // _MILLISECOND
 
 
-# Stamps count from 1970; what follows the last month of 9999 Python cannot say.
+# Timestamps count from 1970; Python cannot represent the end of the last month of 9999.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
@@ -67,12 +67,7 @@ def utc(milliseconds: int) -> datetime:
 
 
 def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
-    """
-    Read a moment as people write it, as aware UTC.
-
-    An aware datetime is converted, a date is its midnight, an ISO string without a zone is UTC. A
-    naive datetime is refused: it means another moment on every machine.
-    """
+    """Convert to aware UTC: a date is its midnight, an ISO string without a zone is UTC."""
     moment = _as_utc(value, argument)
     if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
         msg = f"{argument}={value!r} lies outside the years {_FIRST_YEAR} to {_LAST_YEAR - 1}"
@@ -129,9 +124,7 @@ def period_of(cut: Cut, moment: datetime) -> Period:
 
 
 def cut_periods(cut: Cut, first: datetime, last: datetime) -> list[Period]:
-    """
-    Cut ``[first, last)`` into calendar months or days; the first is whole, the last ends at *last*.
-    """
+    """Cut ``[first, last)`` into calendar months or days, the first of them whole."""
     periods: list[Period] = []
     period = period_of(cut, first)
     while period.start < last and first < last:
@@ -163,10 +156,9 @@ INTERVALS: dict[str, int] = {
 
 GRID_ORIGIN_MS = {"1w": 4 * DAY_MS, "3d": DAY_MS}
 """
-Where a grid begins that does not begin with the epoch.
+Origins of grids other than the epoch.
 
-Weeks open on Mondays (the epoch was a Thursday); three-day candles count from 1970-01-02,
-and never restart with the month.
+Weeks open on Mondays (the epoch was a Thursday); three-day candles count from 1970-01-02.
 """
 
 
@@ -179,30 +171,19 @@ def validate_interval(interval: str | None) -> str:
 
 
 def interval_text(interval: str) -> str:
-    """
-    The interval as file names carry it: ``1M`` is ``1mo``, as in Binance's archive.
-
-    ``1M`` and ``1m`` would be one file on a disk that ignores case.
-    """
+    """The interval in file names: ``1M`` is ``1mo``, since some file systems ignore case."""
     return "1mo" if interval == "1M" else interval
 
 
 def next_open_ms(interval: str, open_ms: int) -> int:
-    """
-    The open time of the candle after the one that opens at *open_ms*.
-
-    It is also the moment at which that candle is closed.
-    """
+    """When the candle that opens at *open_ms* is closed, and the next one opens."""
     if interval == "1M":
         return month_of(utc(open_ms)).end_ms
     return open_ms + INTERVALS[interval]
 
 
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
-    """
-    The open times on Binance's grid of all candles that open at or after *start_ms* and are closed
-    by *end_ms*.
-    """
+    """Open times of all candles that open at or after *start_ms* and are closed by *end_ms*."""
     if interval == "1M":
         return _month_opens(start_ms, end_ms)
     step = INTERVALS[interval]
@@ -215,7 +196,6 @@ def _month_opens(start_ms: int, end_ms: int) -> list[int]:
     if end_ms <= start_ms:
         return []
     months = cut_periods("month", utc(start_ms), utc(end_ms))
-    # cut_periods takes the first month whole; a candle that opened before the
-    # window is not asked for, nor one that is still open at its end.
+    # cut_periods takes the first month whole, even if it begins before *start_ms*.
     opens = [month.start_ms for month in months if month_of(month.start).end_ms <= end_ms]
     return opens[bisect_left(opens, start_ms) :]

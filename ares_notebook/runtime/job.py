@@ -1,4 +1,4 @@
-"""Work in the background: the kernel stays free, and the work can be watched and stopped."""
+"""Jobs: coroutines in the background that can be watched and cancelled."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Job(Generic[_T]):
         self._progress: Progress | None = None
         self._lock = threading.Lock()
         self._finished = threading.Event()
-        self._told = threading.Event()
+        self._notified = threading.Event()
         self._notes: list[str] = []
         self._calls: list[Callable[[Job[_T]], object]] = []
         self._future = Future[_T]()
-        submit(self._heard(checked(coroutine)), self._end, self._future)
+        submit(self._run(checked(coroutine)), self._end, self._future)
 
-    async def _heard(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        with heard_by(self._hear):
+    async def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        with heard_by(self._set_progress):
             return await coroutine
 
     def _end(self, task: asyncio.Task[_T]) -> None:
@@ -75,14 +75,14 @@ class Job(Generic[_T]):
             for call in calls:
                 call(self)
         finally:
-            self._told.set()
+            self._notified.set()
 
-    def _hear(self, progress: Progress) -> None:
+    def _set_progress(self, progress: Progress) -> None:
         self._progress = progress
 
     @property
     def progress(self) -> Progress | None:
-        """How far it is; None until there is something to tell."""
+        """The latest progress; None at the beginning."""
         return self._progress
 
     @property
@@ -158,8 +158,8 @@ class Job(Generic[_T]):
         if is_ours():
             msg = "wait() would stop the loop that the job runs on; use await there"
             raise RuntimeError(msg)
-        with stopping_too(self._future, self._told, self._notes):
-            is_over = waited_for(self._told, timeout)
+        with stopping_too(self._future, self._notified, self._notes):
+            is_over = waited_for(self._notified, timeout)
         if not is_over:
             msg = f"the job is still running after {timeout:g} seconds; wait again, or cancel() it"
             raise TimeoutError(msg)
@@ -175,19 +175,21 @@ class Job(Generic[_T]):
         future = asyncio.wrap_future(self._future)
         try:
             while not future.done():
-                # A kernel's stop button is heard only when its loop wakes.
+                # A kernel's stop button takes effect only when its loop wakes.
                 await asyncio.wait({future}, timeout=_WAKE_SECONDS)
             return await future
         finally:
-            # A cancel or an interrupt of who waits stops the job too; one that has ended, nothing.
+            # If the wait was cancelled or interrupted, so is the job; after its end this does nothing.
             self.cancel()
-            # Who goes on shall find everything cleaned up and told; a moment, as a rule.
-            await asyncio.to_thread(self._told.wait, CLEAN_UP_SECONDS)
+            # Until it has cleaned up and called its callbacks.
+            await asyncio.to_thread(self._notified.wait, CLEAN_UP_SECONDS)
 
     def __repr__(self) -> str:
-        told = f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""
+        share = (
+            f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""
+        )
         why = f": {self.error}" if self.state == "failed" else ""
-        return f"<Job {self.state}{told}{why}>"
+        return f"<Job {self.state}{share}{why}>"
 
     def _repr_html_(self) -> str:
         """The same for a notebook; text from outside is escaped."""

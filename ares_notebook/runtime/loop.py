@@ -1,4 +1,4 @@
-"""Run coroutines from scripts, threads and notebooks; what signals mean to them."""
+"""Run coroutines from scripts, threads and notebooks, and handle signals meanwhile."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def allow_nested_loops() -> str:
 def _choice(
     *, ipykernel: str | None, successor: str | None, original: str | None, original_is_on: bool
 ) -> str:
-    """Which of the two works with what is installed."""
+    """The package to apply, by the installed versions."""
     is_new = ipykernel is not None and _parts(ipykernel) >= _NEW_KERNEL
     if original_is_on and is_new:
         msg = (
@@ -96,24 +96,22 @@ def _installed(name: str) -> str | None:
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """The numbers at the start of a version, to compare by."""
+    """The leading numbers of a version, to compare by."""
     numbers = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
 STOPPED = "Stopped. What is done is kept; run the same command to go on."
-_IS_TOLD = "_is_told_by_ares"
-_LOOK_UP_SECONDS = 0.2
+_IS_INTERRUPT = "_is_interrupt_of_ares"
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
 def answered(answer: Callable[[int], object]) -> Iterator[None]:
-    """
-    Call *answer* with the number of a signal that strikes inside, in place of what it did before.
-    """
+    """Call *answer* with the number of a SIGINT or SIGTERM inside, instead of its handler."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for each, handler in before.items():
-        # A shell has the programs that it starts in the background ignore its Ctrl-C.
+        # A shell makes background programs ignore Ctrl-C.
         if handler is not signal.SIG_IGN:
             signal.signal(each, lambda number, _: answer(number))
     try:
@@ -125,30 +123,29 @@ def answered(answer: Callable[[int], object]) -> Iterator[None]:
 
 def leave(number: int) -> None:
     """
-    End the program here and now, with a way to go on.
+    End the program at once, with a message.
 
-    Nothing is unwound: an exception that is raised in the middle of an import is taken for an error
-    of the module's, and one raised in a callback is shown and forgotten.
+    No exception is raised: during an import it would look like an error of the module, and in a
+    callback it would be ignored.
     """
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(status_of(number))
 
 
 def status_of(number: int) -> int:
-    """The exit status by which a shell tells that a signal ended a program."""
+    """The exit status of a program that a signal has ended."""
     return 128 + number
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM has struck."""
+    """SIGTERM has arrived."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM interrupt what is inside, where it would end the program at once."""
+    """Make SIGTERM raise an interrupt inside, unless it has a handler already."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        # Somebody else listens to it.
         yield
         return
 
@@ -164,24 +161,23 @@ def terminable() -> Iterator[None]:
 
 def waited_for(event: threading.Event, seconds: float | None = None) -> bool:
     """
-    Wait for *event*, and hear signals meanwhile; False if it has not come after *seconds*.
+    Wait for *event* in short intervals; False if it is not set after *seconds*.
 
-    Python hears a signal when a wait for a lock is broken off by it, and there are packages
-    with which none is: Polars, once imported, has the system go on waiting (``SA_RESTART``).
-    So a long wait is many short ones.
+    In one long wait signals may have no effect: Polars, once imported, makes the system restart an
+    interrupted wait (``SA_RESTART``).
     """
     end = math.inf if seconds is None else time.monotonic() + seconds
-    while not event.wait(min(_LOOK_UP_SECONDS, max(0.0, end - time.monotonic()))):
+    while not event.wait(min(_POLL_SECONDS, max(0.0, end - time.monotonic()))):
         if time.monotonic() >= end:
             return False
     return True
 
 
-def told(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
+def _report_interrupt(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
     """
-    Have an interrupt say what was done, where nobody catches it, and not in which line it struck.
+    Make an uncaught interrupt show *notes* instead of a traceback.
 
-    Of SIGTERM this is said here and now, and the program ends as by SIGTERM.
+    For SIGTERM they are shown at once, and the program ends as by SIGTERM.
     """
     for note in notes:
         error.add_note(note)
@@ -189,13 +185,13 @@ def told(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
         _say("Terminated", error)
         os.kill(os.getpid(), signal.SIGTERM)
     elif sys.excepthook is sys.__excepthook__:
-        # Elsewhere, as in a notebook, somebody shows errors in his own way, notes included.
+        # Other hooks, such as a notebook's, show notes themselves.
         sys.excepthook = _show
-    vars(error)[_IS_TOLD] = True
+    vars(error)[_IS_INTERRUPT] = True
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if vars(error).get(_IS_TOLD):
+    if vars(error).get(_IS_INTERRUPT):
         _say("Interrupted", error)
     else:
         sys.__excepthook__(kind, error, trace)
@@ -207,7 +203,7 @@ def _say(what: str, error: BaseException) -> None:
 
 _T = TypeVar("_T")
 CLEAN_UP_SECONDS = 10.0
-"""How long to wait for a cancelled coroutine to tidy up."""
+"""How long to wait for a cancelled coroutine to clean up."""
 
 
 class _LoopThread:
@@ -218,8 +214,8 @@ class _LoopThread:
         self.tasks: dict[Future[Any], asyncio.Task[Any]] = {}
         self._thread = threading.Thread(target=self._serve, name="ares-loop", daemon=True)
         self._thread.start()
-        # What is registered last is called first: before executors, in whose threads there
-        # is cleaning up to do, are closed. `atexit`, which is public, comes after that.
+        # The last to be registered is called first: before executors are closed, whose threads are
+        # needed to clean up. Public `atexit` functions are called too late.
         import concurrent.futures.thread  # noqa: F401, PLC0415 - registers itself
 
         threading._register_atexit(self._end)  # type: ignore[attr-defined]  # noqa: SLF001 - as said
@@ -229,7 +225,7 @@ class _LoopThread:
         self.loop.run_forever()
 
     def _end(self) -> None:
-        """The program ends: what is still running is stopped, and cleans up."""
+        """At the end of the program, cancel what is still running and let it clean up."""
         # A forked child has no such thread.
         if not self.tasks or not self._thread.is_alive():
             return
@@ -261,7 +257,7 @@ def _running() -> _LoopThread:
 
 
 def _forget() -> None:
-    """A forked child has the lock's state and not the thread; it starts its own."""
+    """Reset a forked child, which has no thread but a copy of the lock."""
     global _lock, _thread
     _lock, _thread = threading.Lock(), None
 
@@ -316,7 +312,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
         notes.extend(notes_of(task))
         finished.set()
 
-    # Begun inside: an interrupt may strike before submit() returns, when the work already runs.
+    # An interrupt may arrive before submit() returns, when the work already runs.
     with stopping_too(future, finished, notes):
         submit(checked(coroutine), end, future)
         waited_for(finished)
@@ -327,27 +323,26 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
 def stopping_too(
     future: Future[Any], finished: threading.Event, notes: Sequence[str]
 ) -> Iterator[None]:
-    """Have what strikes the waiting thread, as an interrupt does, stop the work on the loop too."""
+    """Cancel the work on the loop if an exception, such as an interrupt, ends the wait for it."""
     try:
         with terminable():
             yield
-    except BaseException as error:  # re-raised below; broad, since an interrupt is no Exception
-        # Without this an interrupted cell would leave the work running unseen.
+    except BaseException as error:  # re-raised below; an interrupt is no Exception
         try:
             if future.cancel():
                 _call_if_unknown(future, finished.set)
-                # Not for ever, since something else may keep the loop from going on.
+                # Bounded, since something else may block the loop.
                 waited_for(finished, CLEAN_UP_SECONDS)
         except KeyboardInterrupt:
-            # Who asks twice does not wait, neither here nor at the end of the program.
+            # A second interrupt ends the wait here, and the one at the end of the program.
             _running().tasks.clear()
         if isinstance(error, KeyboardInterrupt):
-            told(error, notes)
+            _report_interrupt(error, notes)
         raise
 
 
 def notes_of(task: asyncio.Task[Any]) -> list[str]:
-    """What a coroutine that was cancelled has left to say."""
+    """The notes of a coroutine that was cancelled."""
     try:
         task.exception()
     except asyncio.CancelledError as error:
@@ -356,7 +351,7 @@ def notes_of(task: asyncio.Task[Any]) -> list[str]:
 
 
 def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
-    """Return *coroutine* if it is one: on the loop's thread nobody would hear that it is not."""
+    """Return *coroutine* if it is one; an error on the loop's thread would go unnoticed."""
     if not asyncio.iscoroutine(coroutine):
         msg = f'a coroutine was expected, such as download_all_data("BTCUSDT", "1h", 1), not {coroutine!r}'
         raise TypeError(msg)
@@ -364,7 +359,7 @@ def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
 
 
 def _call_if_unknown(future: Future[Any], call: Callable[[], object]) -> None:
-    """Call *call* on the loop if the work of *future* has ended, or never came there."""
+    """Call *call* on the loop if the work of *future* has ended or never began."""
     thread = _running()
     thread.loop.call_soon_threadsafe(lambda: future in thread.tasks or call())
 
@@ -374,7 +369,7 @@ def submit(
     on_end: Callable[[asyncio.Task[_T]], object],
     future: Future[_T],
 ) -> None:
-    """Begin *coroutine* on the background loop, and return at once."""
+    """Start *coroutine* on the background loop, and return at once."""
     thread = _running()
     loop = thread.loop
 
@@ -382,28 +377,28 @@ def submit(
         task = thread.tasks[future] = loop.create_task(coroutine)
         task.add_done_callback(lambda _: thread.tasks.pop(future, None))
         task.add_done_callback(end)
-        # Also where it was cancelled meanwhile: the task then ends before its first line.
+        # If it is cancelled already, the task ends before its first line.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel))
 
     def end(task: asyncio.Task[_T]) -> None:
-        _hand_over(task, future)
+        _copy_outcome(task, future)
         on_end(task)
 
     loop.call_soon_threadsafe(begin)
 
 
 def is_ours() -> bool:
-    """Whether the caller is on the background loop itself, and must not wait for it."""
+    """Whether the caller runs on the background loop, and must not wait for it."""
     return threading.current_thread() is _running()._thread  # noqa: SLF001 - same module
 
 
-def _hand_over(task: asyncio.Task[_T], future: Future[_T]) -> None:
-    """What became of *task*, as its future tells it; who cancelled the future knows already."""
+def _copy_outcome(task: asyncio.Task[_T], future: Future[_T]) -> None:
+    """Copy the outcome of *task* to *future*."""
     if task.cancelled():
         future.cancel()
         return
     error = task.exception()
-    # False if it was cancelled a moment ago, though the coroutine came to its end.
+    # False if it was cancelled just before the coroutine ended.
     if future.set_running_or_notify_cancel():
         if error is not None:
             future.set_exception(error)

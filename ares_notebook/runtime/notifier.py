@@ -1,8 +1,8 @@
 """
-A program of its own that tells one notifier; `ares_notebook.runtime.notify` starts it.
+A program that sends one notification; `ares_notebook.runtime.notify` starts it.
 
-Apprise and what it speaks through write addresses, tokens in them, to a dozen loggers, and
-wait as long as they like. In a process of its own all that is heard by nobody, and can be stopped.
+Apprise and its libraries write addresses, with tokens, to a dozen loggers, and may wait for long. In
+a process of its own its output is discarded, and it can be killed.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import json
 import sys
 
 REFUSED = 1
-"""Exit status: the message did not get through. Python's own, too, where an error ends it."""
+"""Exit status: the message was not delivered; also Python's own after an exception."""
 BAD_ADDRESS = 3
-"""Exit status: there is no such notifier, or its address lacks something."""
+"""Exit status: Apprise cannot parse the address."""
 
 
 def main() -> int:
-    """Tell what standard input says, as JSON: an address cannot be read off the list of processes there."""
-    told = json.load(sys.stdin.buffer)
+    """Send the message in JSON on standard input, where no other user can read the address."""
+    message = json.load(sys.stdin.buffer)
 
-    import apprise  # noqa: PLC0415 - first the input, so that nobody waits to be rid of it
+    import apprise  # noqa: PLC0415 - slow; the input is read first, so that its writer need not wait
 
-    # Its own is four seconds; an address that names another (?rto=) has its way.
-    apprise.URLBase.socket_read_timeout = told["seconds"]
+    # The default is four seconds; an address may override it (?rto=).
+    apprise.URLBase.socket_read_timeout = message["seconds"]
     notifier = apprise.Apprise()
-    if not notifier.add(told["url"]):
+    if not notifier.add(message["url"]):
         return BAD_ADDRESS
-    is_told = notifier.notify(
-        told["body"], title=told["title"], notify_type=told["kind"], body_format="text"
+    is_sent = notifier.notify(
+        message["body"], title=message["title"], notify_type=message["kind"], body_format="text"
     )
-    return 0 if is_told else REFUSED
+    return 0 if is_sent else REFUSED
 
 
 if __name__ == "__main__":

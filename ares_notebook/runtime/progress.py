@@ -1,4 +1,4 @@
-"""Progress of a run, and meters of requests and waits."""
+"""Progress of a run, and counts of its requests, bytes and rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from ares_notebook.settings import Settings
 
 @dataclass(slots=True)
 class Meter:
-    """
-    A running count, of all that is done inside `metered`; a meter inside another adds to both.
-    """
+    """Counts of what is done inside `metered`; a meter inside another adds to both."""
 
-    # So far; tries counted.
+    # Each try counts.
     requests: int = 0
     bytes_received: int = 0
     # Tries after a failed one.
@@ -41,7 +39,7 @@ _METER: ContextVar[Meter | None] = ContextVar("ares_meter", default=None)
 
 @contextmanager
 def metered(meter: Meter) -> Iterator[Meter]:
-    """Count on *meter* what is asked inside, tasks started there included."""
+    """Count on *meter* what is done inside, tasks started there included."""
     meter._around = _METER.get()  # noqa: SLF001 - same module
     token = _METER.set(meter)
     try:
@@ -50,36 +48,34 @@ def metered(meter: Meter) -> Iterator[Meter]:
         _METER.reset(token)
 
 
-def count(
-    *,
-    requests: int = 0,
-    bytes_received: int = 0,
-    retries: int = 0,
-    rate_limited: int = 0,
-    rows: int = 0,
-) -> None:
-    """So much more has been asked, received or written; nothing more, but the work goes on: it waits."""
+def count(**more: int) -> None:
+    """Add to fields of the current `Meter`; without arguments, report that the work goes on."""
     meter = _METER.get()
     while meter is not None:
-        meter.requests += requests
-        meter.bytes_received += bytes_received
-        meter.retries += retries
-        meter.rate_limited += rate_limited
-        meter.rows += rows
+        for name, number in more.items():
+            setattr(meter, name, getattr(meter, name) + number)
         if meter.on_change:
             meter.on_change()
         meter = meter._around  # noqa: SLF001 - same module
 
 
 _SECONDS_BETWEEN = 0.1
-# From less than this nobody can tell how long the rest will take.
+# A smaller share is no basis for an estimate of the rest.
 _LEAST_SHARE = 0.02
 _T = TypeVar("_T")
 
 
+def _share(steps_done: int, steps_total: int, received: int, expected: int) -> float:
+    """From 0 to 1: by files, and between two files by bytes."""
+    if not steps_total:
+        return 1.0
+    by_bytes = received / expected if expected else 0.0
+    return min(1.0, max(steps_done / steps_total, min(by_bytes, 0.99)))
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetProgress:
-    """How far one dataset of a download is; the numbers are those of `Progress`."""
+    """The progress of one dataset of a download; the fields are those of `Progress`."""
 
     dataset: str
     steps_done: int
@@ -91,19 +87,15 @@ class DatasetProgress:
     @property
     def share(self) -> float:
         """From 0 to 1: by files, and between two files by bytes."""
-        if not self.steps_total:
-            return 1.0
-        by_files = self.steps_done / self.steps_total
-        by_bytes = self.bytes_received / self.bytes_expected if self.bytes_expected else 0.0
-        return min(1.0, max(by_files, min(by_bytes, 0.99)))
+        return _share(self.steps_done, self.steps_total, self.bytes_received, self.bytes_expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a download, or a look through the cache, is."""
+    """The progress of a download, or of reading through the cache."""
 
     symbol: str
-    # Of the file that was touched last.
+    # Of the last file.
     dataset: str
     file_name: str
     # Files; those to be skipped are not counted.
@@ -113,28 +105,21 @@ class Progress:
     rows: int
     requests: int
     bytes_received: int
-    # In all, estimated.
+    # Estimated total.
     bytes_expected: int
     # Since the start.
     seconds: float
-    # The same, a dataset each; empty where there are none.
+    # The same by dataset; may be empty.
     parts: tuple[DatasetProgress, ...] = ()
 
     @property
     def share(self) -> float:
         """From 0 to 1: by files, and between two files by bytes."""
-        whole = DatasetProgress(
-            "",
-            self.steps_done,
-            self.steps_total,
-            bytes_received=self.bytes_received,
-            bytes_expected=self.bytes_expected,
-        )
-        return whole.share
+        return _share(self.steps_done, self.steps_total, self.bytes_received, self.bytes_expected)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the rate so far; None while too little has come to tell."""
+        """Estimated from the rate so far; None at the beginning."""
         is_early = self.share < _LEAST_SHARE
         return None if is_early else self.seconds * (1 - self.share) / self.share
 
@@ -161,7 +146,7 @@ _HEARD_BY: ContextVar[ProgressListener | None] = ContextVar("ares_heard_by", def
 
 @contextmanager
 def heard_by(listener: ProgressListener) -> Iterator[None]:
-    """Let *listener* hear of the progress of whatever is awaited in this context."""
+    """Call *listener* with the progress of whatever is awaited inside."""
     token = _HEARD_BY.set(listener)
     try:
         yield
@@ -173,15 +158,15 @@ def _both(one: ProgressListener | None, other: ProgressListener | None) -> Progr
     if one is None or other is None:
         return one or other
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         one(progress)
         other(progress)
 
-    return tell
+    return report
 
 
 class ProgressReporter:
-    """Tells a listener how far it is, at most ten times a second."""
+    """Calls a listener with the progress at most ten times a second."""
 
     def __init__(self, listener: ProgressListener | None) -> None:
         self._listener = listener
@@ -191,10 +176,9 @@ class ProgressReporter:
 
     def tell(self, progress: Callable[[], Progress], *, at_once: bool = False) -> None:
         """
-        Tell, if it is time or *at_once*; `progress` is only called then.
+        Report now if it is time or *at_once*, else later unless something newer comes.
 
-        What comes too soon is told when it is time, if nothing newer comes: else a
-        download that hangs would be seen as it was a moment before.
+        *progress* is only called when it is reported.
         """
         now = time.monotonic()
         if self._listener is None:
@@ -208,7 +192,7 @@ class ProgressReporter:
         self._listener(progress())
 
     def close(self) -> None:
-        """Tell nothing more of what came too soon."""
+        """Cancel a report that is due later."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -217,7 +201,7 @@ class ProgressReporter:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            # Without a loop nobody can be waited for, and the next item tells.
+            # Without a loop there is no timer; the next item reports.
             return
         if self._timer is None:
             self._timer = loop.call_later(seconds, self._tell_latest)
@@ -229,14 +213,10 @@ class ProgressReporter:
 
 
 def somebody_looks(settings: Settings) -> bool:
-    """
-    Whether to show a bar: as the settings say, else in a terminal or an open notebook.
-
-    A notebook that is executed by a program has no session; a bar would only fill
-    its file.
-    """
+    """Whether to show a bar: as the settings say, else in a terminal or an open notebook."""
     if settings.progress is not None:
         return settings.progress
+    # A notebook that a program executes has no session name.
     return sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
 
 
@@ -244,16 +224,12 @@ def somebody_looks(settings: Settings) -> bool:
 def shown(
     settings: Settings, listener: ProgressListener | None
 ) -> Iterator[ProgressListener | None]:
-    """
-    A listener that shows a bar beside calling *listener*, while the context is open.
-
-    The bar appears after half a second, so that quick work stays silent.
-    """
+    """A listener that calls *listener* and shows a bar, if work takes over half a second."""
     listener = _both(listener, _HEARD_BY.get())
     if not somebody_looks(settings):
         yield listener
         return
-    from tqdm.auto import tqdm  # noqa: PLC0415 - only those who look pay for it
+    from tqdm.auto import tqdm  # noqa: PLC0415 - slow to import, and only needed for a bar
 
     with tqdm(total=0, unit="file", delay=0.5) as bar:
 
@@ -271,11 +247,7 @@ def shown(
 
 
 def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
-    """
-    The *items* one by one, with a bar of rate and time left for whoever looks.
-
-    Who listens by `heard_by` is told as well, and may stop it by raising.
-    """
+    """Iterate over *items* with a bar; a listener of `heard_by` may stop it by raising."""
     listened = _listened(items, what)
     if not somebody_looks(settings):
         yield from listened
@@ -286,7 +258,7 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
 
 
 def _listened(items: Sequence[_T], what: str) -> Iterator[_T]:
-    """The *items*, and after each a word to the listener."""
+    """Iterate over *items*, and report the progress after each."""
     reporter, began, total = ProgressReporter(_HEARD_BY.get()), time.monotonic(), len(items)
     for done, item in enumerate(items, start=1):
         yield item
@@ -298,9 +270,7 @@ def _listened(items: Sequence[_T], what: str) -> Iterator[_T]:
 async def counted(
     work: Sequence[Coroutine[Any, Any, _T]], settings: Settings, what: str
 ) -> AsyncIterator[_T]:
-    """
-    The results of all *work*, done side by side, as they come, with a bar as `tracked` shows it.
-    """
+    """The results of concurrent *work* as they come, with a bar as in `tracked`."""
     tasks = [asyncio.ensure_future(each) for each in work]
     done: asyncio.Queue[asyncio.Future[_T]] = asyncio.Queue()
     for task in tasks:
@@ -311,5 +281,5 @@ async def counted(
     finally:
         for task in tasks:
             task.cancel()
-        # What they still hold must not be closed under them; the first error was told.
+        # They must end before what they use is closed; only the first error is raised.
         await asyncio.gather(*tasks, return_exceptions=True)

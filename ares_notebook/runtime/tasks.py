@@ -1,4 +1,4 @@
-"""Threads for work of the CPU, questions that are asked once, results in order."""
+"""Threads for CPU work, memoized requests, and results in order."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _T = TypeVar("_T")
 
 class Memoized(Generic[_T]):
     """
-    Answers by key; the first who needs one asks, the others wait for it.
+    Results of asynchronous calls by key; concurrent callers wait for the first.
 
-    A lock a key, not a task: if the one who asks is cancelled, the next asks, and
-    nothing is left running behind.
+    It holds a lock by key, not a task: if the first caller is cancelled, the next one calls.
     """
 
     def __init__(self) -> None:
@@ -27,28 +26,27 @@ class Memoized(Generic[_T]):
         self._answers: dict[Hashable, _T] = {}
 
     async def get(self, key: Hashable, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """The answer for *key*, from ``ask()`` if nobody has it yet."""
+        """The result for *key*, from ``ask()`` the first time."""
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._answers:
                 self._answers[key] = await ask()
             return self._answers[key]
 
     def pop(self, key: Hashable) -> _T | None:
-        """Forget the answer for *key*, and return it; None if there was none."""
+        """Remove and return the result for *key*; None without one."""
         self._locks.pop(key, None)
         return self._answers.pop(key, None)
 
     def has(self, key: Hashable) -> bool:
-        """Whether the answer for *key* is there."""
+        """Whether there is a result for *key*."""
         return key in self._answers
 
 
 async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> AsyncIterator[_T]:
     """
-    Run *calls* with up to *ahead* under way, and yield their results in order.
+    Run up to *ahead* of *calls* concurrently, and yield their results in order.
 
-    Memory is bounded by *ahead*, not by the number of calls. When the reader stops or a call fails,
-    those under way are cancelled and waited for.
+    When the reader stops or a call fails, the running ones are cancelled and awaited.
     """
     waiting: deque[asyncio.Future[_T]] = deque()
     source = iter(calls)
@@ -68,61 +66,48 @@ async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> 
 
 
 _P = ParamSpec("_P")
-_is_given_up: ContextVar[threading.Event | None] = ContextVar("_is_given_up", default=None)
+_cancelled: ContextVar[threading.Event | None] = ContextVar("ares_cancelled", default=None)
 
 
-class _GivenUp(BaseException):
-    """Nobody waits for the work any more. No `Exception`: whoever bears errors must not bear this one."""
+class _Cancelled(BaseException):
+    """Ends cancelled work in a thread; no `Exception`, so that no handler of errors catches it."""
 
 
 async def uninterrupted(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
-    """
-    Call *function* in a thread; a cancel meanwhile is heard when it has ended.
-
-    For what must not be left halfway: who does not wait gives back the lock of a file that is still
-    being put in its place.
-    """
-    return await _ended(partial(function, *args, **fields))
+    """Call *function* in a thread; a cancel takes effect after its end, so no work is half done."""
+    return await _completed(partial(function, *args, **fields))
 
 
 async def cancellable(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
-    """
-    Call *function* in a thread; a cancel meanwhile ends it where it next calls `check_cancelled`.
-
-    For long work that may be left anywhere. The cancel is heard when it has ended.
-    """
-    is_given_up, context = threading.Event(), copy_context()
-    context.run(_is_given_up.set, is_given_up)
+    """Call *function* in a thread; a cancel ends it at its next `check_cancelled`."""
+    cancelled, context = threading.Event(), copy_context()
+    context.run(_cancelled.set, cancelled)
     try:
-        return await _ended(partial(context.run, partial(function, *args, **fields)), is_given_up)
+        return await _completed(partial(context.run, partial(function, *args, **fields)), cancelled)
     finally:
-        is_given_up.set()
+        cancelled.set()
 
 
 def check_cancelled() -> None:
-    """
-    End the work here if it is done for somebody who has been cancelled.
-
-    Costs nothing to speak of; long work calls it with each file, block or check.
-    """
-    given_up = _is_given_up.get()
-    if given_up is not None and given_up.is_set():
-        raise _GivenUp
+    """End the work here if its caller was cancelled; cheap enough for each file, block or check."""
+    cancelled = _cancelled.get()
+    if cancelled is not None and cancelled.is_set():
+        raise _Cancelled
 
 
-async def _ended(function: Callable[[], _T], is_given_up: threading.Event | None = None) -> _T:
-    """Its result; a cancel sets the event, and is heard when it has ended."""
-    # No task, which would be cancelled beside us when a loop ends.
+async def _completed(function: Callable[[], _T], cancelled: threading.Event | None = None) -> _T:
+    """The result of *function* in a thread; a cancel sets the event and is raised at its end."""
+    # No task, which would be cancelled too when the loop is closed.
     ending = asyncio.get_running_loop().run_in_executor(None, function)
     try:
         return await asyncio.shield(ending)
     except asyncio.CancelledError:
-        if is_given_up is not None:
-            is_given_up.set()
-        # However often it is cancelled meanwhile.
+        if cancelled is not None:
+            cancelled.set()
+        # Even if it is cancelled repeatedly.
         while not ending.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([ending])
-        # Nobody hears of its error any more; asked for, it is not told as forgotten.
+        # Retrieved, so that asyncio does not log it.
         ending.exception()
         raise
