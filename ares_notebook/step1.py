@@ -41,7 +41,7 @@ from ares_notebook.settings import Settings
 
 __all__ = ["fetch_missing_data"]
 
-# Below this nobody needs to count.
+# Less than this fits any machine.
 _SMALL_BYTES = 256 << 20
 _YEAR_9999_MS = 253_370_764_800_000
 
@@ -57,42 +57,43 @@ async def fetch_missing_data(
     settings: Settings | None = None,
 ) -> dict[str, pd.DataFrame]:
     """
-    Complete the frames at hand over ``[start_time_ms, end_time_ms)``, through the cache.
+    Complete the given frames over ``[start_time_ms, end_time_ms)``, through the cache.
 
-    Only files of which the given frames and the cache both lack something are asked
-    for, all datasets side by side, as one run. Given rows
-    win over fetched ones, and none of them is lost. When the exchange is out of
-    reach an error is logged and the answer is what there is; it says itself
-    whether that is all.
+    Only files of which the given frames and the cache both lack something are fetched, those
+    of all datasets concurrently, as one run. All given rows are kept, and replace fetched
+    ones with the same key. When the exchange is out of reach an error is logged, and the
+    frames hold what there is; their ``attrs`` say whether that is all.
 
     Parameters
     ----------
     symbol : str
+        A trading symbol, such as ``BTCUSDT``.
     start_time_ms, end_time_ms : int
         Milliseconds since the epoch, UTC; the end is exclusive.
     available_data : mapping
         From ``"klines"``, ``"agg_trades"``, ``"futures"`` to a frame with a
         ``timestamp`` column or a datetime index, naive (taken as UTC) or aware; or
-        to None or an empty frame. A key that is absent is not fetched.
+        to None or an empty frame. A dataset without a key is not fetched.
     logger : logging.Logger
-        Told of errors and of what was fetched.
+        Logs errors, and what was fetched.
     interval : str, optional
         Of the k-lines. Defaults to the settings', or to the spacing of those given where
-        that is shorter; where it is longer it must be said, since candles of which every
-        second is missing look the same.
+        that is shorter; where it is longer it must be passed, since candles of which every
+        second one is missing have the same spacing.
     settings : Settings, optional
+        Where to download from, and the cache. Defaults to those of the environment.
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        The same keys; frames in the shape of those given (of `load_klines` where
-        none was), ascending and unique, with ``attrs["complete"]`` and
+        The same keys; frames with the columns and dtypes of those given (of `load_klines`
+        where none was), ascending and unique, with ``attrs["complete"]`` and
         ``attrs["missing"]``, a list of ``(start, end)`` in aware UTC.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument has a wrong value.
     NotEnoughMemory
         If the range would not fit in memory, with the numbers.
     UnknownSymbol
@@ -153,7 +154,7 @@ def _interval(given: KeyedFrame, interval: str | None, settings: Settings) -> st
     spaced = {length: name for name, length in INTERVALS.items() if length}
     own = INTERVALS[settings.interval]
     if own and step > own and step % own == 0:
-        # Candles of the settings' interval of which every second is missing look so, too.
+        # Candles of the settings' interval of which every second one is missing have the same spacing.
         msg = (
             f"the given k-lines are {step // 1000} seconds apart, and the settings say "
             f"{settings.interval}: are they longer, or are some missing? Pass interval="

@@ -57,7 +57,7 @@ def download(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Carry out *plan* on a Dask cluster, and wait for it.
+    Carry out *plan* on a Dask cluster, and wait until it has ended.
 
     Jobs of a few files each are idempotent: those of a worker that dies are repeated by others.
     A worker that sends no heartbeat for ``worker_timeout_seconds``, stopped or hung, is restarted.
@@ -94,13 +94,13 @@ def download(
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument has a wrong value.
     UnknownSymbol, CacheUnavailable, WrongMarket
-        As there; if *to* cannot be reached, or holds the data of another market; if a worker
+        As `download_all_data`; if *to* cannot be reached, or holds the data of another market; if a worker
         does not see the folder that all are to share.
     UnfitEnvironment
-        If a worker lacks this package, or has another version of it; if a script without
-        ``if __name__ == "__main__":`` would have a cluster started for it.
+        If a worker lacks this package, or has another version of it; if a script that starts
+        a cluster lacks ``if __name__ == "__main__":``.
     WorkerLost
         If the scheduler goes away; what was finished is stored.
 

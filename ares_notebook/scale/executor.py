@@ -123,13 +123,7 @@ class DaskExecutor:
                 loop.call_soon(self._submit_waiting)
             self._waiting.append(waiting)
         result = await waiting[1]
-        meter = result.meter
-        count(
-            requests=meter.requests,
-            bytes_received=meter.bytes_received,
-            retries=meter.retries,
-            rate_limited=meter.rate_limited,
-        )
+        count(**result.counts)
         return result
 
     def _submit_waiting(self) -> None:

@@ -72,7 +72,7 @@ class WorkerMonitor:
                     await self._check()
                 except OSError as error:
                     # A scheduler that is gone ends all jobs, which report it.
-                    _LOGGER.debug("the scheduler was not heard: %s", error)
+                    _LOGGER.debug("the scheduler did not answer: %s", error)
                 except Exception as error:  # noqa: BLE001 - logged, and monitoring goes on
                     _LOGGER.warning("the workers could not be checked: %r", error)
         finally:
@@ -95,7 +95,7 @@ class WorkerMonitor:
 
     def _receive(self, event: tuple[float, dict[str, str]]) -> None:
         _, heartbeat = event
-        # A worker that was given up and woke again may still do a job that others have done.
+        # A worker that was restarted or woke late may still do a job that others have done.
         if heartbeat["job"] in self._lost:
             self._heartbeats[heartbeat["job"]] = heartbeat["worker"], time.monotonic()
 
@@ -132,7 +132,7 @@ class WorkerMonitor:
         self._was_late.add(job)
 
     async def _silent(self, oldest: float) -> set[str]:
-        """The workers that have jobs of ours, and of which the scheduler has not heard since *oldest*."""
+        """The workers that have jobs of ours, and have sent nothing to the scheduler since *oldest*."""
         silent = {worker for worker, (_, at) in self._last_seen.items() if at < oldest}
         if not silent:
             return silent
@@ -143,7 +143,7 @@ class WorkerMonitor:
         }
 
     async def _send_share(self) -> None:
-        """Tell all workers by how many programs the rate is now divided."""
+        """Send the number of programs that share the rate limit to all workers."""
         programs = programs_of(self.workers, self._addresses)
         shared_by = self._spec.sharing(programs).settings.address_shared_by
         # A worker that does not answer is found late; this does not wait for it.
@@ -241,6 +241,6 @@ def programs_of(workers: int, addresses: int) -> int:
 
 async def workers_of(client: Client) -> dict[str, float]:
     """The workers of a cluster, each with the scheduler's timestamp of its last message."""
-    # Not `scheduler_info`, which holds what such a client heard when it connected.
+    # Not `scheduler_info`, which such a client does not renew after it has connected.
     found: dict[str, Any] = await client.scheduler.identity(n_workers=-1)  # type: ignore[union-attr]
     return {worker: each["last_seen"] for worker, each in found["workers"].items()}

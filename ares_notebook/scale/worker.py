@@ -109,7 +109,7 @@ def make_frames_safe() -> None:
                     if collects:
                         gc.enable()
 
-        safe.is_safe = True  # type: ignore[attr-defined]  # a mark, looked for above
+        safe.is_safe = True  # type: ignore[attr-defined]  # checked above
         sys._current_frames = safe  # noqa: SLF001 - as said
 
 
@@ -196,12 +196,13 @@ class StepResult:
     """The result of one step."""
 
     report: StepReport
-    # Its requests and bytes.
-    meter: Meter
+    # What its meter has counted, but for the rows, which the report has.
+    counts: Mapping[str, int]
     # The text of the receipt of the file that is at the destination now.
     receipt: str | None = None
 
 
+_COUNTED = ("requests", "bytes_received", "retries", "rate_limited")
 _Failure = AresError | OSError
 """How one file may fail, as the worker answers it; any other exception is a bug, and raised."""
 
@@ -319,12 +320,11 @@ class _Job:
             async with session.slots:
                 with metered(meter):
                     report, receipt = await self._fetch(step, session)
-                    return StepResult(report, meter, receipt)
+            counts = {name: getattr(meter, name) for name in _COUNTED}
+            return StepResult(report, counts, receipt)
         except (AresError, OSError) as error:
             return error
         finally:
-            # It cannot be sent to the client.
-            meter.on_change = None
             self.heartbeat.send()
 
     async def _fetch(self, step: Step, session: _WorkerSession) -> tuple[StepReport, str | None]:
