@@ -1,10 +1,10 @@
-"""The shape of a frame that somebody else made: where its stamps are, and how it is filled up."""
+"""Merge rows of the cache into a frame that the caller has made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +14,25 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import time_keys
 
-__all__ = ["Shape"]
+__all__ = ["KeyedFrame"]
 
 Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A frame, ascending and unique by key, with its keys laid open."""
+class KeyedFrame:
+    """A frame, ascending and unique by key, with its timestamps and keys as arrays."""
 
     frame: pd.DataFrame
     dataset: Dataset
-    # Where ``timestamp`` is.
-    stamps: Literal["column", "index"]
     # Microseconds since the epoch, UTC.
     stamps_us: Int64s
-    # Of trades.
-    ids: Int64s | None
+    # Of trades the id, else the timestamp.
+    keys: Int64s
 
     @classmethod
-    def of(cls, given: pd.DataFrame | None, dataset: Dataset) -> Shape:
-        """Read the shape of *given*; of None, that of the loaders."""
+    def of(cls, given: pd.DataFrame | None, dataset: Dataset) -> KeyedFrame:
+        """Check *given*, and sort it; None is an empty frame as the loaders return it."""
         frame = _empty(dataset) if given is None else given
         if not isinstance(frame, pd.DataFrame):
             msg = f"the given {dataset.name} are a {type(given).__name__}; pass a DataFrame or None"
@@ -43,74 +41,55 @@ class Shape:
             twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
             msg = f"the given {dataset.name} have columns of one name: {twice}; which is meant?"
             raise BadArgument(msg)
-        place: Literal["column", "index"] = "column" if "timestamp" in frame else "index"
-        if place == "index" and not isinstance(frame.index, pd.DatetimeIndex):
+        if "timestamp" not in frame and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
                 msg = f"the given {dataset.name} have neither a 'timestamp' column nor a datetime index"
                 raise BadArgument(msg)
             frame = _empty(dataset)
-        return cls._sorted(frame, dataset, place)
+        return cls._sorted(frame, dataset)
 
     @classmethod
-    def _sorted(
-        cls, frame: pd.DataFrame, dataset: Dataset, place: Literal["column", "index"]
-    ) -> Shape:
-        stamps = frame["timestamp"] if place == "column" else frame.index.to_series()
-        us = _microseconds(stamps, dataset)
-        ids = _ids(frame, dataset)
-        keys = time_keys(dataset, us) if ids is None else ids
-        # The first of rows with one key stays: given rows stand before fetched ones.
-        _, first = np.unique(keys, return_index=True)
-        return cls(
-            frame.iloc[first], dataset, place, us[first], None if ids is None else ids[first]
-        )
+    def _sorted(cls, frame: pd.DataFrame, dataset: Dataset) -> KeyedFrame:
+        stamps = frame["timestamp"] if "timestamp" in frame else frame.index.to_series()
+        stamps_us = _microseconds(stamps, dataset)
+        keys = _ids(frame) if dataset.key == "id" else time_keys(dataset, stamps_us)
+        # The first of rows with one key is kept: given rows are before fetched ones.
+        keys, first = np.unique(keys, return_index=True)
+        return cls(frame.iloc[first], dataset, stamps_us[first], keys)
 
-    @property
-    def keys(self) -> Int64s:
-        """What each row is known by: the trade's id, else its stamp."""
-        return time_keys(self.dataset, self.stamps_us) if self.ids is None else self.ids
-
-    def filled(self, cached: pd.DataFrame) -> Shape:
-        """The frame with those rows of *cached* (as the loaders give them) that it lacks."""
-        other = Shape.of(cached, self.dataset)
-        new = cached.iloc[np.flatnonzero(~np.isin(other.keys, self.keys))]
+    def merged(self, cached: pd.DataFrame) -> KeyedFrame:
+        """With those rows of *cached* (as the loaders return them) that it lacks."""
+        new = cached[~np.isin(KeyedFrame.of(cached, self.dataset).keys, self.keys)]
         if new.empty:
             return self
-        if self.frame.empty and not self._is_bare():
-            return Shape._sorted(self._shaped(new), self.dataset, self.stamps)
-        joined = (
-            pd.concat([self.frame, self._shaped(new)]) if len(self.frame) else self._shaped(new)
-        )
-        shape = Shape._sorted(joined, self.dataset, self.stamps)
-        if self.stamps == "index":
-            return shape
-        return replace(shape, frame=shape.frame.reset_index(drop=True))
+        has_column = "timestamp" in self.frame
+        rows = self._with_dtypes(self._flat(new) if has_column else self._indexed(new))
+        joined = pd.concat([self.frame, rows]) if len(self.frame) else rows
+        merged = KeyedFrame._sorted(joined, self.dataset)
+        if has_column:
+            return replace(merged, frame=merged.frame.reset_index(drop=True))
+        return merged
 
-    def _is_bare(self) -> bool:
-        """Whether the given frame says nothing of the columns it wants."""
-        return len(self.frame.columns) == 0
-
-    def _shaped(self, new: pd.DataFrame) -> pd.DataFrame:
-        """Loaded rows in the columns, dtypes and stamps of this frame."""
-        if self.stamps == "index":
-            shaped = new if self._is_bare() else new.reindex(columns=self.frame.columns)
-            index = shaped.index
-            own = self.frame.index
-            if isinstance(own, pd.DatetimeIndex) and len(own):
-                index = _as_stamps(index.to_series(), own.to_series()).array
-            shaped = shaped.set_axis(pd.DatetimeIndex(index, name=own.name or "timestamp"))
-            return self._with_dtypes(shaped)
+    def _flat(self, new: pd.DataFrame) -> pd.DataFrame:
+        """Loaded rows with the columns of this frame, of which one is the timestamp."""
         flat = new.reset_index()
         flat["timestamp"] = _as_stamps(flat["timestamp"], self.frame["timestamp"])
-        return self._with_dtypes(flat.reindex(columns=self.frame.columns))
+        return flat.reindex(columns=self.frame.columns)
 
-    def _with_dtypes(self, shaped: pd.DataFrame) -> pd.DataFrame:
-        """Numbers in the dtypes given, where every number fits."""
-        for name in self.frame.columns if len(self.frame) else ():
-            if name != "timestamp" and name in self.dataset.column_names:
-                column = _as_numbers(shaped[name], self.frame[name])
-                shaped = shaped.assign(**{name: column})
-        return shaped
+    def _indexed(self, new: pd.DataFrame) -> pd.DataFrame:
+        """Loaded rows with the columns of this frame, if it has any, and timestamps as its index."""
+        rows = new.reindex(columns=self.frame.columns) if len(self.frame.columns) else new
+        own, index = self.frame.index, rows.index
+        if len(own):
+            index = _as_stamps(index.to_series(), own.to_series()).array
+        return rows.set_axis(pd.DatetimeIndex(index, name=own.name or "timestamp"))
+
+    def _with_dtypes(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Numbers in the dtypes of this frame, where that changes none."""
+        names = set(self.dataset.column_names) & set(self.frame.columns) - {"timestamp"}
+        if not len(self.frame):
+            return rows
+        return rows.assign(**{name: _as_numbers(rows[name], self.frame[name]) for name in names})
 
 
 def _empty(dataset: Dataset) -> pd.DataFrame:
@@ -146,24 +125,22 @@ def _microseconds(stamps: pd.Series[Any], dataset: Dataset) -> Int64s:
     return us
 
 
-def _ids(frame: pd.DataFrame, dataset: Dataset) -> Int64s | None:
-    if dataset.key != "id":
-        return None
-    if "agg_trade_id" not in frame:
+def _ids(trades: pd.DataFrame) -> Int64s:
+    if "agg_trade_id" not in trades:
         msg = "the given agg_trades have no 'agg_trade_id' column, without which none is told from another"
         raise BadArgument(msg)
-    if frame["agg_trade_id"].isna().any():
+    if trades["agg_trade_id"].isna().any():
         msg = "the given agg_trades have rows without an 'agg_trade_id'"
         raise BadArgument(msg)
-    ids: Int64s = frame["agg_trade_id"].to_numpy().astype("int64")
+    ids: Int64s = trades["agg_trade_id"].to_numpy().astype("int64")
     return ids
 
 
 def _as_numbers(numbers: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
-    """Fetched *numbers*, written as *like* are; as they are where that would change one."""
+    """Fetched *numbers* in the dtype of *like*; unchanged where that would change one."""
     wanted: Any = like.dtype
     if isinstance(wanted, pd.CategoricalDtype):
-        # Of its categories none may be one of these numbers, and would turn them into NaN.
+        # A number that is none of its categories would become NaN.
         wanted = wanted.categories.dtype
     if pd.api.types.is_integer_dtype(wanted) and not (numbers % 1 == 0).all():
         return numbers
@@ -176,7 +153,7 @@ def _as_numbers(numbers: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]
 
 
 def _as_stamps(stamps: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
-    """Aware UTC *stamps*, written as *like* are: naive, another zone, or milliseconds."""
+    """Aware UTC *stamps* in the dtype of *like*: naive, another zone, milliseconds, or text."""
     written: pd.Series[Any] = stamps
     if isinstance(like.dtype, pd.ArrowDtype) and pd.api.types.is_datetime64_any_dtype(like):
         zone = like.dtype.pyarrow_dtype.tz

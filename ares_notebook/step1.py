@@ -1,11 +1,11 @@
-"""What step1 of a training pipeline asks: fill up the frames it has, through the cache."""
+"""Complete the frames that a training pipeline has, through the cache."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import compress
@@ -29,7 +29,7 @@ from ares_notebook.errors import (
     NotEnoughMemory,
     UnknownSymbol,
 )
-from ares_notebook.frame_merging import Shape
+from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.load import read_window
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
@@ -40,7 +40,7 @@ from ares_notebook.settings import Settings
 
 __all__ = ["fetch_missing_data"]
 
-# Below this nobody needs to count.
+# Less than this fits any machine.
 _SMALL_BYTES = 256 << 20
 _YEAR_9999_MS = 253_370_764_800_000
 
@@ -56,42 +56,43 @@ async def fetch_missing_data(
     settings: Settings | None = None,
 ) -> dict[str, pd.DataFrame]:
     """
-    Complete the frames at hand over ``[start_time_ms, end_time_ms)``, through the cache.
+    Complete the given frames over ``[start_time_ms, end_time_ms)``, through the cache.
 
-    Only files of which the given frames and the cache both lack something are asked
-    for, all datasets side by side, as one run. Given rows
-    win over fetched ones, and none of them is lost. When the exchange is out of
-    reach an error is logged and the answer is what there is; it says itself
-    whether that is all.
+    Only files of which the given frames and the cache both lack something are fetched, those
+    of all datasets concurrently, as one run. All given rows are kept, and replace fetched
+    ones with the same key. When the exchange is out of reach an error is logged, and the
+    frames hold what there is; their ``attrs`` say whether that is all.
 
     Parameters
     ----------
     symbol : str
+        A trading symbol, such as ``BTCUSDT``.
     start_time_ms, end_time_ms : int
         Milliseconds since the epoch, UTC; the end is exclusive.
     available_data : mapping
         From ``"klines"``, ``"agg_trades"``, ``"futures"`` to a frame with a
         ``timestamp`` column or a datetime index, naive (taken as UTC) or aware; or
-        to None or an empty frame. A key that is absent is not fetched.
+        to None or an empty frame. A dataset without a key is not fetched.
     logger : logging.Logger
-        Told of errors and of what was fetched.
+        Logs errors, and what was fetched.
     interval : str, optional
         Of the k-lines. Defaults to the settings', or to the spacing of those given where
-        that is shorter; where it is longer it must be said, since candles of which every
-        second is missing look the same.
+        that is shorter; where it is longer it must be passed, since candles of which every
+        second one is missing have the same spacing.
     settings : Settings, optional
+        Where to download from, and the cache. Defaults to those of the environment.
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        The same keys; frames in the shape of those given (of `load_klines` where
-        none was), ascending and unique, with ``attrs["complete"]`` and
+        The same keys; frames with the columns and dtypes of those given (of `load_klines`
+        where none was), ascending and unique, with ``attrs["complete"]`` and
         ``attrs["missing"]``, a list of ``(start, end)`` in aware UTC.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument has a wrong value.
     NotEnoughMemory
         If the range would not fit in memory, with the numbers.
     UnknownSymbol
@@ -111,17 +112,18 @@ async def fetch_missing_data(
     """
     chosen = settings or Settings()
     _check_range(start_time_ms, end_time_ms)
+    start_ms, end_ms = int(start_time_ms), int(end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.
-    until_ms = min(int(end_time_ms), to_ms(datetime.now(UTC)))
+    until_ms = min(end_ms, to_ms(datetime.now(UTC)))
+    store = Store(chosen)
     # All are checked before the first of them is fetched.
     requests: dict[str, _Request] = {}
-    for name, given in available_data.items():
+    for name, frame in available_data.items():
         dataset = dataset_named(name)
-        shape = Shape.of(given, dataset)
-        series = Series.of(dataset, symbol, _interval(dataset, shape, interval, chosen))
-        start_ms, end_ms = int(start_time_ms), int(end_time_ms)
-        requests[name] = _Request(series, shape, start_ms, end_ms, until_ms, chosen, logger)
-    await _bring(list(requests.values()))
+        given = KeyedFrame.of(frame, dataset)
+        series = Series.of(dataset, symbol, _interval(given, interval, chosen))
+        requests[name] = _Request(series, given, start_ms, end_ms, until_ms, store, logger)
+    await _fetch(list(requests.values()), chosen)
     return {name: await asyncio.to_thread(each.answer) for name, each in requests.items()}
 
 
@@ -138,13 +140,11 @@ def _check_range(start_ms: int, end_ms: int) -> None:
         raise BadArgument(msg)
 
 
-def _interval(
-    dataset: Dataset, shape: Shape, interval: str | None, settings: Settings
-) -> str | None:
+def _interval(given: KeyedFrame, interval: str | None, settings: Settings) -> str | None:
     """The interval asked for, else that of the given candles, else the settings'."""
-    if not dataset.has_interval or interval is not None:
+    if not given.dataset.has_interval or interval is not None:
         return interval
-    steps = np.diff(shape.stamps_us) // 1000
+    steps = np.diff(given.stamps_us) // 1000
     if not len(steps):
         return settings.interval
     # Gaps only make steps longer, so the most frequent one is the interval.
@@ -153,7 +153,7 @@ def _interval(
     spaced = {length: name for name, length in INTERVALS.items() if length}
     own = INTERVALS[settings.interval]
     if own and step > own and step % own == 0:
-        # Candles of the settings' interval of which every second is missing look so, too.
+        # Candles of the settings' interval of which every second one is missing have the same spacing.
         msg = (
             f"the given k-lines are {step // 1000} seconds apart, and the settings say "
             f"{settings.interval}: are they longer, or are some missing? Pass interval="
@@ -167,81 +167,94 @@ def _interval(
     return spaced[step]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Request:
     """One dataset of one call; times in milliseconds, and nothing is there after *until_ms*."""
 
     series: Series
-    shape: Shape
+    given: KeyedFrame
     start_ms: int
     end_ms: int
     until_ms: int
-    settings: Settings
+    store: Store
     logger: logging.Logger
-    store: Store = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.store = Store(self.settings)
-
-    def short_files(self) -> set[CacheFile]:
+    def wanted_files(self) -> set[CacheFile]:
         """The files of which the given rows and the cache both lack something that may be had."""
         return {
             file
-            for start, end in self._lacks([self.shape])
+            for start, end in self._missing([self.given])
             for file in files_between(self.series, start, end)
         }
 
     def answer(self) -> pd.DataFrame:
-        """The given rows, with what the cache has of what they lack; what goes wrong is told."""
-        frame = self.shape
+        """The given rows, with what the cache has of what they lack; an error of the cache is logged."""
+        merged = self.given
         try:
-            frame = frame.filled(read_window(self.store, self.series, self.start_ms, self.until_ms))
+            merged = merged.merged(
+                read_window(self.store, self.series, self.start_ms, self.until_ms)
+            )
         except (BadArgument, NotEnoughMemory):
             raise
         except AresError as error:
-            _tell_of(self.logger, [self.series], error)
-        missing = self._lacks([self.shape, frame])
+            _log_error(self.logger, [self.series], error)
+        missing = self._missing([self.given, merged])
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
-        result = frame.frame
-        result.attrs = {"complete": not missing, "missing": missing}
-        return result
+        merged.frame.attrs = {"complete": not missing, "missing": missing}
+        return merged.frame
 
-    def _lacks(self, shapes: Sequence[Shape]) -> Spans:
-        """What the cache and each of these frames lack of the range, but for what is proven absent."""
+    def _missing(self, frames: Sequence[KeyedFrame]) -> Spans:
+        """What the cache and each of *frames* lack of the range, but for what is proven absent."""
         if self.start_ms >= self.until_ms:
             return []
         files = files_between(self.series, utc(self.start_ms), utc(self.until_ms))
         try:
             known = self.store.entries(files)
         except CacheError:
-            # A cache that cannot be read has proven nothing; it is told of elsewhere.
+            # A cache that cannot be read proves nothing; its error is logged elsewhere.
             known = [CacheEntry(file) for file in files]
         missing = missing_spans(known, self.start_ms, self.until_ms)
-        for shape in shapes:
-            given = [self._as_given(entry, shape) for entry in known]
-            missing = common_spans(missing, missing_spans(given, self.start_ms, self.until_ms))
+        for frame in frames:
+            entries = [self._entry_of(frame, entry) for entry in known]
+            missing = common_spans(missing, missing_spans(entries, self.start_ms, self.until_ms))
         return missing
 
-    def _as_given(self, entry: CacheEntry, shape: Shape) -> CacheEntry:
+    def _entry_of(self, frame: KeyedFrame, entry: CacheEntry) -> CacheEntry:
         """What a frame would prove if it were the file."""
-        if entry.is_altered and shape is not self.shape:
-            # Rows that a hand or a disk has changed are in the frame, and prove nothing there either.
+        if entry.is_altered and frame is not self.given:
+            # Its rows are in the frame, and prove nothing there either.
             return entry
-        return CacheEntry(entry.file, facts=_facts(entry, shape), absences=entry.absences)
+        return CacheEntry(entry.file, facts=_facts(frame, entry), absences=entry.absences)
 
 
-async def _bring(requests: Sequence[_Request]) -> None:
-    """Fetch what some datasets lack, as one run; all that can go wrong but a wrong wish is told."""
-    wanted = await asyncio.to_thread(lambda: [each.short_files() for each in requests])
-    requests = list(compress(requests, wanted))
+def _facts(frame: KeyedFrame, entry: CacheEntry) -> Facts:
+    """What the rows of a frame that lie in the file's period prove."""
+    period_us = [entry.file.period.start_ms * 1000, entry.file.period.end_ms * 1000]
+    start, end = np.searchsorted(frame.stamps_us, period_us)
+    measure = Measure(entry.file)
+    measure.add(frame.keys[start:end], frame.stamps_us[start:end] // 1000)
+    facts, stored = measure.facts(), entry.facts
+    # Of a few funding events the pace may be known from the file that has them too.
+    if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
+        facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)
+    if facts.first_pace_ms is None and facts.covered_from_ms == stored.covered_from_ms:
+        facts = msgspec.structs.replace(facts, first_pace_ms=stored.first_pace_ms)
+    return facts
+
+
+async def _fetch(requests: Sequence[_Request], settings: Settings) -> None:
+    """Fetch what some datasets lack, as one run; errors are logged, unless the call itself is wrong."""
+    files = await asyncio.to_thread(lambda: [each.wanted_files() for each in requests])
+    requests = list(compress(requests, files))
     if not requests:
         return
     first = requests[0]
     series = [each.series for each in requests]
     try:
-        run_info = RunInfo("fetch_missing_data", first.settings, first.series.symbol)
-        plan = await planned(run_info, partial(_plan, requests, frozenset().union(*wanted)))
+        run_info = RunInfo("fetch_missing_data", settings, first.series.symbol)
+        make = partial(_plan, requests, frozenset().union(*files), settings)
+        plan = await planned(run_info, make)
         for each in requests:
             await _check_memory(plan, each)
         report = await record_run(RunInfo.of("fetch_missing_data", plan), run_plan(plan))
@@ -250,26 +263,25 @@ async def _bring(requests: Sequence[_Request]) -> None:
     except (BadArgument, NotEnoughMemory, UnknownSymbol):
         raise
     except IncompleteDownload as error:
-        # What did come is used all the same.
+        # The files that did arrive are used.
         failed = {step.dataset for step in error.report.failed}
-        _tell_of(first.logger, [each for each in series if each.dataset.name in failed], error)
+        _log_error(first.logger, [each for each in series if each.dataset.name in failed], error)
     except AresError as error:
-        _tell_of(first.logger, series, error)
-    for each in requests:
-        each.store.refresh()
+        _log_error(first.logger, series, error)
+    first.store.refresh()
 
 
-def _plan(requests: Sequence[_Request], wanted: Collection[CacheFile]) -> Plan:
+def _plan(requests: Sequence[_Request], files: Collection[CacheFile], settings: Settings) -> Plan:
     """A plan for the wanted files of some datasets of one range."""
     first = requests[0]
     window = Period(utc(first.start_ms), utc(first.until_ms))
     interval = next(filter(None, (each.series.interval for each in requests)), None)
     names = [each.series.dataset.name for each in requests]
-    plan = make_plan(first.series.symbol, interval, window, first.settings, names)
-    return replace(plan, steps=tuple(step for step in plan.steps if step.file in wanted))
+    plan = make_plan(first.series.symbol, interval, window, settings, names)
+    return replace(plan, steps=tuple(step for step in plan.steps if step.file in files))
 
 
-def _tell_of(logger: logging.Logger, series: Sequence[Series], error: AresError) -> None:
+def _log_error(logger: logging.Logger, series: Sequence[Series], error: AresError) -> None:
     logger.error("%s of %s could not be completed: %s", _labels(series), series[0].symbol, error)
 
 
@@ -278,7 +290,7 @@ def _labels(series: Sequence[Series]) -> str:
 
 
 async def _check_memory(plan: Plan, request: _Request) -> None:
-    """Refuse what would not fit, before it is fetched; the archive's listing tells the size."""
+    """Raise before anything is fetched that would not fit; the archive's listing has the exact sizes."""
     dataset = request.series.dataset
     plan = replace(plan, steps=tuple(step for step in plan.steps if step.file.dataset == dataset))
     most = max(_SMALL_BYTES, _free_memory())
@@ -302,23 +314,8 @@ def _needed(plan: Plan, dataset: Dataset) -> int:
     return round((plan.rows + there) * dataset.loaded_row_bytes)
 
 
-def _facts(entry: CacheEntry, shape: Shape) -> Facts:
-    """What the given rows that lie in the file's period prove."""
-    period_us = [entry.file.period.start_ms * 1000, entry.file.period.end_ms * 1000]
-    start, end = np.searchsorted(shape.stamps_us, period_us)
-    measure = Measure(entry.file)
-    measure.add(shape.keys[start:end], shape.stamps_us[start:end] // 1000)
-    facts, stored = measure.facts(), entry.facts
-    # Of a few funding events the file that they are of may know the pace.
-    if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
-        facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)
-    if facts.first_pace_ms is None and facts.covered_from_ms == stored.covered_from_ms:
-        facts = msgspec.structs.replace(facts, first_pace_ms=stored.first_pace_ms)
-    return facts
-
-
 def _free_memory() -> int:
-    """Bytes of memory to be had; without a way to know, a size that few machines lack."""
+    """Bytes of available memory; where the system does not say, a size that few machines lack."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         kilobytes = next(line for line in text.splitlines() if line.startswith("MemAvailable:"))

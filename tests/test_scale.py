@@ -32,7 +32,7 @@ from ares_notebook.errors import (
     WorkerLost,
     WrongMarket,
 )
-from ares_notebook.scale.worker import Brief, brief_of, work
+from ares_notebook.scale.worker import RunSpec, fetch_files, run_spec_of
 
 DAY = 1 / 365.25
 END = "2025-03-02T05:00"
@@ -247,7 +247,7 @@ def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     name = "klines_BTCUSDT_1h_2025-02.csv"
     (settings.cache_dir / name).unlink()
     repaired = ares.run(panel.repair())
-    told = panel._work.status.value
+    state = panel._work.status.value
     code = panel.form.choice().code()
     panel.close()
     shutil.rmtree(settings.cache_dir)
@@ -258,7 +258,7 @@ def test_the_panel_has_a_cluster_do_it(exchange, settings, client, truth):
     assert repaired.complete
     assert names["report"].rows_written == report.rows_written > 0
     assert contents(settings)[name] == truth[name]
-    assert "complete" in told
+    assert "complete" in state
     assert report.requests <= len(exchange.requests)
 
 
@@ -462,10 +462,10 @@ def test_workers_stay_under_the_limit_of_an_address(client, tmp_path):
 def test_a_worker_with_another_folder_is_told(settings, client):
     """Who does not see the client's folder writes nothing, and names the two ways out."""
     plan = plan_of(settings)
-    elsewhere = Brief("a run", plan.settings, mark=str(settings.cache_dir / "not there"))
+    elsewhere = RunSpec("a run", plan.settings, mark=str(settings.cache_dir / "not there"))
 
     with pytest.raises(CacheUnavailable, match=r"does not see .* a folder that all share, or an"):
-        client.submit(work, elsewhere, "a job", plan.to_do[:1]).result()
+        client.submit(fetch_files, elsewhere, "a job", plan.to_do[:1]).result()
     assert not settings.cache_dir.exists()
 
 
@@ -473,14 +473,14 @@ def test_a_worker_with_another_dataset_folder_is_told(settings, client, tmp_path
     """A folder given as to=… must be the same for all too, or half of it would lie elsewhere."""
     plan = plan_of(settings)
     destination = tmp_path / "lake"
-    elsewhere = Brief(
+    elsewhere = RunSpec(
         "a run", plan.settings, mark=str(destination / "not there"), to=str(destination)
     )
 
     with pytest.raises(
         CacheUnavailable, match=rf"does not see the folder {destination} of the client"
     ):
-        client.submit(work, elsewhere, "a job", plan.to_do[:1]).result()
+        client.submit(fetch_files, elsewhere, "a job", plan.to_do[:1]).result()
     assert not destination.exists()
 
 
@@ -533,14 +533,14 @@ def test_what_is_secret_stays_with_the_client(settings):
     )
 
     assert b"HIDDEN" in pickle.dumps(told)
-    assert b"HIDDEN" not in pickle.dumps(brief_of(told))
+    assert b"HIDDEN" not in pickle.dumps(run_spec_of(told))
 
 
 def test_other_programs_of_an_address_still_count(settings):
     """Who says that six others ask from here has the workers of a run share with them."""
-    brief = brief_of(settings.model_copy(update={"address_shared_by": 7}))
+    spec = run_spec_of(settings.model_copy(update={"address_shared_by": 7}))
 
-    assert brief.sharing(3).settings.address_shared_by == 9
+    assert spec.sharing(3).settings.address_shared_by == 9
 
 
 def test_jobs_under_way_are_bounded(exchange, settings, client):

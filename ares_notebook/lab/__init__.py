@@ -1,8 +1,8 @@
-"""What a researcher touches: the panel, and a remedy for nested loops."""
+"""The panel, and a remedy for nested event loops."""
 
 from __future__ import annotations
 
-# Nothing else: whoever wants the remedy pays for no widgets.
+# Nothing else: the remedy does not need widgets, which are slow to import.
 from ares_notebook.runtime.loop import allow_nested_loops
 
 __all__ = ["allow_nested_loops"]

@@ -77,13 +77,14 @@ class Choice:
     def code(self) -> str:
         """Python for a cell of a notebook that downloads the same."""
         imports = ["import ares_notebook as ares"]
+        function = "report = await ares.download_all_data"
         if self.on_cluster:
             imports.append("from ares_notebook import scale")
+            function = "plan = ares.plan_downloads"
         before, symbol, indent, last = [], _literal(self.symbols[0]), "", "report"
         if len(self.symbols) > 1:
             before = [f"for symbol in {_literal(self.symbols)}:"]
             symbol, indent, last = "symbol", "    ", "print(report)"
-        function = "plan = ares.plan_downloads" if self.on_cluster else _AWAITED
         arguments = [symbol, _literal(self.interval), self._lookback()[1], *self._keywords()]
         lines = [_call(function, arguments, _LINE - len(indent))]
         if self.on_cluster:
@@ -108,9 +109,6 @@ class Choice:
             end = self.end or datetime.now(UTC).date()
             days = (end - _months_before(end, self.count)).days
         return days / _YEAR_DAYS, f"{days} / {_YEAR_DAYS}"
-
-
-_AWAITED = "report = await ares.download_all_data"
 
 
 def _months_before(end: date, months: int) -> date:

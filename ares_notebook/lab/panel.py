@@ -45,39 +45,41 @@ _T = TypeVar("_T")
 
 class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes no types
     """
-    Pick symbol, interval and lookback, see what it will cost, download, and see what is there.
+    Choose symbol, interval and lookback, see the cost, download, and see what the cache holds.
 
-    As the form changes it says what a download would cost, from the cache alone. The
-    work runs in the background, so that the kernel stays free; what the buttons do can
-    be awaited as well. A panel of a fresh kernel shows where things stand.
+    At each change of the form the panel shows what a download would cost, from the cache
+    alone. The work runs in the background, so that the kernel stays free; what the buttons
+    do can be awaited as well.
 
     Parameters
     ----------
     settings : Settings, optional
-        What the form shows at first. Defaults to the environment's.
+        The first values of the form. Defaults to those of the environment.
     source : {"binance", "demo"}, optional
-        Where from, at first; the demo exchange is the panel's own. Defaults to what
-        *settings* say.
+        The first source; the demo exchange is started by the panel. Defaults to that of
+        *settings*.
     end : date or str, optional
-        Nothing at or after its midnight (UTC). Defaults to now.
+        The first end: nothing at or after its midnight (UTC). Defaults to now.
     datasets : sequence of {"klines", "agg_trades", "futures"}
-        What is ticked at first; trades are a thousand times larger than the others.
+        The datasets that are ticked at first; trades are a thousand times larger than the
+        others.
     client : distributed.Client, optional
-        Of a cluster whose workers see the cache folder: downloads and repairs are theirs then.
+        A client of a cluster whose workers see the cache folder, and that then downloads and
+        repairs.
 
     Attributes
     ----------
     form : Form
         The controls, such as ``panel.form.interval``; their ``value`` may be set.
     report : DownloadReport or None
-        Of the last download or repair.
+        The report of the last download or repair.
     quality : tuple of QualityReport
-        Of the last validation, one a symbol.
+        The reports of the last validation, one per symbol.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument has a wrong value.
 
     Examples
     --------
@@ -151,29 +153,29 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         button.on_click(clicked)
         return button
 
-    # --- what the next cell asks for ---
+    # --- for the next cell ---
 
     @property
     def last_error(self) -> BaseException | None:
-        """What went wrong last, as the panel shows it; None after work that went well."""
+        """The error that the panel shows; None after work that succeeded."""
         return self._work.error
 
     @property
     def settings(self) -> Settings:
         """
-        Settings as the form says.
+        The settings of the form.
 
         Raises
         ------
         BadArgument
-            If the form cannot be meant.
+            If the form holds a wrong value.
         """
         return self.form.choice().settings
 
     @property
     def frame(self) -> pd.DataFrame:
         """
-        The chosen window of the first symbol, from the cache: k-lines, else trades, else funding.
+        The chosen window of the first symbol in the cache: k-lines, else trades, else funding.
 
         Raises
         ------
@@ -182,7 +184,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         CorruptFile, CacheUnavailable
             If it cannot be read.
         BadArgument
-            If the form cannot be meant.
+            If the form holds a wrong value.
         """
         choice = self.form.choice()
         symbol, start_at = choice.symbols[0], choice.plans()[0].start
@@ -196,19 +198,19 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def download(self) -> DownloadReport:
         """
-        Bring what the form says into the cache; what *Download* does.
+        Download what the form asks for, as the button *Download* does.
 
-        A panel does one thing at a time: while it is downloading, this waits for that.
+        While the panel is downloading already, this waits for that download.
 
         Returns
         -------
         DownloadReport
-            Of all symbols; true when nothing failed.
+            The report of all symbols; true when nothing failed.
 
         Raises
         ------
         BadArgument
-            If the form cannot be meant.
+            If the form holds a wrong value.
         Busy
             If the panel is repairing or validating.
         AresError
@@ -218,7 +220,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def repair(self) -> DownloadReport:
         """
-        Close the gaps of what is there; what *Repair gaps* does.
+        Close the gaps of what the cache holds, as the button *Repair gaps* does.
 
         Returns
         -------
@@ -236,12 +238,12 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def validate(self) -> tuple[QualityReport, ...]:
         """
-        Check what the cache holds; what *Validate* does.
+        Check what the cache holds, as the button *Validate* does.
 
         Returns
         -------
         tuple of QualityReport
-            One a symbol.
+            One report per symbol.
 
         Raises
         ------
@@ -253,12 +255,12 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         return await self._begin("Validate", self._validate)
 
     def cancel(self) -> None:
-        """Stop what is under way, and return at once; what is done is kept."""
+        """Cancel the running work, and return at once; what is done is kept."""
         if self._job is not None:
             self._job.cancel()
 
     def close(self) -> None:
-        """Stop everything, and take the panel from the screen."""
+        """Cancel all work, and remove the panel from the page."""
         self.cancel()
         for part in self._parts:
             part.close()

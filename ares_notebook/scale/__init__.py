@@ -1,4 +1,4 @@
-"""Beyond one machine: the same plan, carried out by a Dask cluster, into a folder or an object store."""
+"""Carry out a plan on a Dask cluster, into the shared cache folder or an object store."""
 
 from __future__ import annotations
 

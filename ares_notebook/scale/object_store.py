@@ -1,4 +1,4 @@
-"""A dataset of Parquet files on an object store, or wherever fsspec reaches."""
+"""A dataset of Parquet files on an object store, or any other file system of fsspec."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _T = TypeVar("_T")
 
 
 class Destination:
-    """A dataset as `to_parquet` lays it out, at an address of any kind."""
+    """A dataset as `to_parquet` lays it out, at a URL of any file system."""
 
     def __init__(self, url: str, options: Mapping[str, Any], *, decimal: bool) -> None:
-        # Before anything else, which might repeat it.
+        # First, since any other message might contain it.
         if "://" in url and not url.startswith("file:") and ("@" in url or "?" in url):
             msg = "to=… must hold no key; pass keys by storage_options or the environment"
             raise BadArgument(msg)
@@ -39,7 +39,7 @@ class Destination:
             raise BadArgument(msg) from error
         self._root = root.rstrip("/")
         if not url.strip() or not self._root:
-            msg = f'to={url!r} names no place; write all of it, such as "s3://bucket/dataset"'
+            msg = f'to={url!r} names no destination; write all of it, such as "s3://bucket/dataset"'
             raise BadArgument(msg)
         if isinstance(self._files, MemoryFileSystem):
             msg = f"to={url!r} is the memory of one process, and each worker has its own; name a folder or a store"
@@ -47,25 +47,25 @@ class Destination:
 
     @property
     def folder(self) -> Path | None:
-        """Where it lies, if that is a folder of this machine, or one that looks so."""
+        """Its folder, if the file system is a local one, or mounted as one."""
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def refuse_another(self, market: str) -> None:
-        """Note which market fills the dataset and with what type of numbers, if nobody has."""
+        """Raise if the dataset is of another market or type of numbers; note them in a new one."""
         path, origin = f"{self._root}/{ORIGIN}", Origin(market, decimal=self.decimal)
 
         def known() -> bytes:
             if not self._files.exists(path):
-                # An object store knows no folders, and a bucket is nobody's to make by mistake.
+                # An object store has no folders, and a bucket must not be made by mistake.
                 if isinstance(self._files, LocalFileSystem):
                     self._files.makedirs(self._root, exist_ok=True)
                 self._files.pipe_file(path, origin.to_json())
             return bytes(self._files.cat_file(path))
 
-        origin.check(self.url, self._reached(known))
+        origin.check(self.url, self._ask(known))
 
     def receipt(self, file: CacheFile) -> Receipt | None:
-        """What a file there says of itself; None where there is none, or one of other types."""
+        """The receipt in a file there; None where there is no file, or one of other types."""
 
         def read() -> Receipt | None:
             try:
@@ -74,15 +74,15 @@ class Destination:
             except FileNotFoundError:
                 return None
 
-        return self._reached(read)
+        return self._ask(read)
 
     def put(self, path: Path, file: CacheFile) -> None:
-        """Put a Parquet file there, whole or not at all."""
+        """Write a Parquet file there, whole or not at all."""
         target = f"{self._root}/{object_name(file)}"
 
         def put() -> None:
             if not isinstance(self._files, LocalFileSystem):
-                # An object appears when all of it has come.
+                # An object appears when its upload is complete.
                 self._files.put_file(str(path), target)
                 return
             folder, _, name = target.rpartition("/")
@@ -91,15 +91,15 @@ class Destination:
             self._files.put_file(str(path), part)
             Path(part).replace(target)
 
-        self._reached(put)
+        self._ask(put)
 
-    def _reached(self, ask: Callable[[], _T]) -> _T:
+    def _ask(self, ask: Callable[[], _T]) -> _T:
         try:
             return ask()
         except AresError:
             raise
         except Exception as error:
-            # Each kind of store has errors of its own, and botocore's are no OSErrors.
+            # Each kind of store has its own errors, and botocore's are no OSErrors.
             msg = (
                 f"{self.url} cannot be reached or written ({type(error).__name__}: {error}); check "
                 f"address, keys and rights; what is there is whole, run again"
