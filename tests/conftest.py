@@ -56,9 +56,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if any(each == name for each, _ in noted)
     }
     if sums:
-        told = ", ".join(f"{name}: {number:,}" for name, number in sums.items())
+        reported = ", ".join(f"{name}: {number:,}" for name, number in sums.items())
         headline = "rows were lost" if sums.get("rows lost") else "nothing lost"
-        terminalreporter.write_line(f"{headline}: {told}")
+        terminalreporter.write_line(f"{headline}: {reported}")
 
 
 @pytest.fixture(autouse=True)

@@ -90,9 +90,9 @@ def test_a_row_of_a_million_is_not_rounded_away():
     """The share in words is rounded down, so that what lacks a row is not told as 100 %."""
     made = Completeness("aggtrades_BTCUSDT", 999_999, 1)
 
-    [told] = shortfalls([], [made], ares.Settings())
-    assert "is complete to 99.999 %" in told
-    assert "1 row is missing" in told
+    [reported] = shortfalls([], [made], ares.Settings())
+    assert "is complete to 99.999 %" in reported
+    assert "1 row is missing" in reported
 
 
 @pytest.mark.parametrize(

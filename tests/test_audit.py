@@ -131,7 +131,7 @@ async def test_rows_of_rest_are_compared_with_the_archive_of_today(settings):
 
 @pytest.mark.parametrize("source", ["auto", "rest"])
 async def test_every_dataset_is_audited(settings, source):
-    """Candles, trades and funding are what the exchange says, over both roads."""
+    """Candles, trades and funding are what the exchange says, over both sources."""
     await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-03-02", settings=settings)
     own = settings.model_copy(update={"source": source})
     report = await ares.audit_cache(settings=own)

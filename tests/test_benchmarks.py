@@ -33,13 +33,13 @@ KEYS = np.arange(100, 105)
 VALUES = np.arange(10).reshape(5, 2)
 
 
-def took(seconds: float, **told: Any) -> dict[str, Any]:
+def took(seconds: float, **reported: Any) -> dict[str, Any]:
     """What is kept of one run."""
     return {
         "seconds": seconds,
         "cpu_seconds": seconds,
         "peak_bytes": 2**20,
-        "told": told,
+        "told": reported,
         "asked": {"requests": 3, "paths": {}, "statuses": {}, "spent": []},
     }
 
@@ -87,7 +87,7 @@ def test_a_whole_process_is_measured(tmp_path):
 
     taken = run([sys.executable, "-c", program], folder=tmp_path, environment={})
 
-    assert taken.told == {"rows": 5}
+    assert taken.reported == {"rows": 5}
     assert taken.peak_bytes > 200 << 20
     assert taken.cpu_seconds > 0
 

@@ -22,7 +22,7 @@ from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 AHEAD = (int(time.time()) // 60 + 1_000) * 60
 
 
-def told(used, second=0, name="X-MBX-USED-WEIGHT-1M"):
+def reported(used, second=0, name="X-MBX-USED-WEIGHT-1M"):
     """Headers of an answer, so many seconds into the host's window."""
     return {"Date": formatdate(AHEAD + second, usegmt=True), name: str(used)}
 
@@ -41,7 +41,7 @@ def test_weight_is_kept_under_our_share_of_the_limit(used, weight, waits):
     """What is used, by whomever, plus what is asked stays within the share."""
     budget = Budget(100, 60, 0.8)
 
-    budget.learn(told(used), 1)
+    budget.learn(reported(used), 1)
 
     assert (budget.wait_seconds(weight) > 0) is waits
 
@@ -50,7 +50,7 @@ def test_weight_is_kept_under_our_share_of_the_limit(used, weight, waits):
 def test_many_programs_ask_less_before_they_are_heard(shared_by, goes):
     """Beyond four programs each may have less of the limit under way that nobody has told of."""
     budget = Budget(100, 60, 0.8, shared_by=shared_by)
-    budget.learn(told(10), 1)
+    budget.learn(reported(10), 1)
     budget._pending = 3
 
     assert (budget.wait_seconds(2) == 0) is goes
@@ -59,8 +59,8 @@ def test_many_programs_ask_less_before_they_are_heard(shared_by, goes):
 @pytest.mark.parametrize(("shared_by", "goes"), [(1, True), (2, True), (3, False)])
 def test_a_budget_that_nobody_tells_of_is_divided(shared_by, goes):
     """What the header does not speak of is counted by each program for itself, and each has its part."""
-    budget = Budget(100, 60, 0.8, is_told=False, shared_by=shared_by)
-    budget.learn(told(0), 30)
+    budget = Budget(100, 60, 0.8, is_reported=False, shared_by=shared_by)
+    budget.learn(reported(0), 30)
 
     assert (budget.wait_seconds(1) == 0) is goes
 
@@ -69,7 +69,7 @@ def test_the_wait_is_to_the_end_of_the_hosts_window():
     """A window is the host's calendar minute, whatever our clock says."""
     budget = Budget(100, 60, 0.8)
 
-    budget.learn(told(90, second=20), 1)
+    budget.learn(reported(90, second=20), 1)
 
     assert 38 < budget.wait_seconds(2) <= 40
 
@@ -78,7 +78,7 @@ def test_what_a_host_tells_counts_though_our_clock_is_ahead_of_its():
     """Where our clock is 1,000 minutes ahead of the host's, its first answer's sum still counts."""
     budget = Budget(100, 60, 0.8)
     assert budget.wait_seconds(2) == 0
-    headers = {**told(80), "Date": formatdate(AHEAD - 2_000 * 60, usegmt=True)}
+    headers = {**reported(80), "Date": formatdate(AHEAD - 2_000 * 60, usegmt=True)}
 
     budget.learn(headers, 1)
 
@@ -88,7 +88,7 @@ def test_what_a_host_tells_counts_though_our_clock_is_ahead_of_its():
 def test_a_step_of_our_clock_ends_no_window(monkeypatch):
     """Where our clock is set an hour ahead after an answer, what was used still counts."""
     budget = Budget(100, 60, 0.8)
-    budget.learn(told(80), 1)
+    budget.learn(reported(80), 1)
 
     monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3_600)
 
@@ -101,8 +101,8 @@ def test_a_date_of_no_zone_is_utc(monkeypatch, zone):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     budget = Budget(100, 60, 0.8)
-    budget.learn(told(10, second=60), 1)
-    headers = told(80, second=60)
+    budget.learn(reported(10, second=60), 1)
+    headers = reported(80, second=60)
 
     budget.learn({**headers, "Date": headers["Date"].replace("GMT", zone).strip()}, 1)
     monkeypatch.undo()
@@ -118,7 +118,7 @@ def test_the_header_counts_what_others_spent(name):
     """The host's sum is believed over our own, in any spelling."""
     budget = Budget(100, 60, 0.8)
 
-    budget.learn(told(95, name=name), 1)
+    budget.learn(reported(95, name=name), 1)
 
     assert budget.wait_seconds(1) > 0
 
@@ -126,9 +126,9 @@ def test_the_header_counts_what_others_spent(name):
 def test_a_new_window_is_empty():
     """What was used in the minute before does not count in the next."""
     budget = Budget(100, 60, 0.8)
-    budget.learn(told(100), 1)
+    budget.learn(reported(100), 1)
 
-    budget.learn(told(2, second=60), 1)
+    budget.learn(reported(2, second=60), 1)
 
     assert budget.wait_seconds(70) == 0
 
@@ -136,11 +136,11 @@ def test_a_new_window_is_empty():
 def test_an_answer_that_was_overtaken_changes_nothing():
     """A smaller sum, or one of the window before, is an older answer."""
     budget = Budget(100, 60, 0.8)
-    budget.learn(told(10, second=60), 1)
-    budget.learn(told(79, second=61), 1)
+    budget.learn(reported(10, second=60), 1)
+    budget.learn(reported(79, second=61), 1)
 
-    budget.learn(told(30, second=61), 1)
-    budget.learn(told(100, second=59), 1)
+    budget.learn(reported(30, second=61), 1)
+    budget.learn(reported(100, second=59), 1)
 
     assert budget.wait_seconds(1) == 0
     assert budget.wait_seconds(2) > 0
@@ -160,13 +160,13 @@ def test_without_the_header_we_count_ourselves(headers):
 
 def test_a_budget_that_the_header_does_not_speak_of_is_counted():
     """Requests for funding are counted by us: the header tells another sum."""
-    budget = Budget(10, 60, 0.8, is_told=False)
+    budget = Budget(10, 60, 0.8, is_reported=False)
 
     for _ in range(8):
-        budget.learn(told(2_000), 1)
+        budget.learn(reported(2_000), 1)
     full = budget.wait_seconds(1)
-    fresh = Budget(10, 60, 0.8, is_told=False)
-    fresh.learn(told(2_000), 1)
+    fresh = Budget(10, 60, 0.8, is_reported=False)
+    fresh.learn(reported(2_000), 1)
 
     assert full > 0
     assert fresh.wait_seconds(1) == 0
@@ -180,7 +180,7 @@ def test_one_request_alone_always_goes():
 def test_the_archive_has_no_limit():
     """Without a limit nothing waits, whatever was used."""
     budget = Budget(None)
-    budget.learn(told(10**6), 10**6)
+    budget.learn(reported(10**6), 10**6)
 
     assert budget.wait_seconds(10**6) == 0
 
@@ -188,7 +188,7 @@ def test_the_archive_has_no_limit():
 async def test_weight_under_way_counts():
     """What was sent and not yet answered is spent already, and given back if it fails."""
     budget = Budget(100, 60, 0.8)
-    budget.learn(told(10), 1)
+    budget.learn(reported(10), 1)
 
     async with budget.spending(60):
         during = budget.wait_seconds(20)
@@ -205,12 +205,12 @@ def test_four_programs_do_not_exceed_the_limit(deeds):
     """Whoever of four programs asks when, and however late and in whatever order answers come, the host has no more to count than its limit."""
     budgets, used = [Budget(100, 60) for _ in range(4)], 0
     for budget in budgets:
-        budget.learn(told(0), 0)
+        budget.learn(reported(0), 0)
     under_way = [[] for _ in budgets]
     for who, is_answer, which in deeds:
         budget = budgets[who]
         if is_answer and under_way[who]:
-            budget.learn(told(under_way[who].pop(which % len(under_way[who]))), 2)
+            budget.learn(reported(under_way[who].pop(which % len(under_way[who]))), 2)
             budget._pending -= 2
         while not is_answer and budget.wait_seconds(2) == 0:
             used += 2
@@ -223,7 +223,7 @@ def test_four_programs_do_not_exceed_the_limit(deeds):
 async def test_who_waits_to_be_heard_goes_when_an_answer_comes():
     """A twentieth of the limit is under way at most, and the next request goes with the answer, not with the next window."""
     budget = Budget(100, 3_600, 0.8)
-    budget.learn(told(0), 0)
+    budget.learn(reported(0), 0)
     order = []
 
     async def spend():
@@ -270,12 +270,12 @@ def test_a_longer_pause_is_not_shortened():
 def test_a_limit_of_another_window_is_taken_over():
     """Limit and window become what the host says, and its windows are counted by the new length."""
     budget = Budget(6_000, 60, 1.0)
-    budget.learn(told(50), 1)
+    budget.learn(reported(50), 1)
 
     budget.allow(100, 10)
-    budget.learn(told(100, second=9), 1)
+    budget.learn(reported(100, second=9), 1)
     full = budget.wait_seconds(1)
-    budget.learn(told(3, second=10), 1)
+    budget.learn(reported(3, second=10), 1)
 
     assert 0 < full <= 10
     assert budget.wait_seconds(90) == 0

@@ -199,7 +199,7 @@ async def test_a_zip_of_another_period_is_refused(exchange, settings, publish_an
 
 
 def _sources(settings):
-    """The roads that a receipt names."""
+    """The sources that a receipt names."""
     [path] = (settings.cache_dir / "auto/.ares/receipts").glob("*2025-01*.json")
     return [source["road"] for source in json.loads(path.read_text())["sources"]]
 
@@ -245,10 +245,10 @@ async def test_trades_of_another_day_are_refused(exchange, settings, publish_ane
         kinds[source] = {path.name: path.read_bytes() for path in own.cache_dir.glob("*.csv")}
 
     assert kinds["auto"] == kinds["rest"]
-    assert not any("daily" in road for road in _roads(settings))
+    assert not any("daily" in source for source in _sources(settings))
 
 
-def _roads(settings):
-    """The roads that the receipt of the day of trades names."""
+def _sources(settings):
+    """The sources that the receipt of the day of trades names."""
     [path] = (settings.cache_dir / "auto/.ares/receipts").glob("aggtrades*2025-01-31*.json")
     return [source["road"] for source in json.loads(path.read_text())["sources"]]

@@ -35,20 +35,20 @@ class Done:
 
 
 @pytest.fixture
-def told(settings: Settings) -> dict[str, str]:
+def reported(settings: Settings) -> dict[str, str]:
     """The environment that points at the demo exchange."""
     names = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in NAMES}
     return {**names, "ARES_RETRY_DELAY_SECONDS": "0"}
 
 
 @pytest.fixture
-def ares(told, tmp_path, monkeypatch, capfd):
+def ares(reported, tmp_path, monkeypatch, capfd):
     """Run the command line in this process, against the demo exchange, in a folder of its own."""
     level = logging.getLogger("DataDownloader").level
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **environment: str) -> Done:
-        for name, value in {**told, **environment}.items():
+        for name, value in {**reported, **environment}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["ares-notebook", *arguments])
         capfd.readouterr()
@@ -61,14 +61,14 @@ def ares(told, tmp_path, monkeypatch, capfd):
 
 
 @pytest.fixture
-def process(told, tmp_path):
+def process(reported, tmp_path):
     """Run the command line in a process of its own; its output goes into pipes."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - our own command
             [sys.executable, "-m", "ares_notebook", *arguments],
             cwd=tmp_path,
-            env={**os.environ, **told, **environment},
+            env={**os.environ, **reported, **environment},
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -279,12 +279,12 @@ def test_an_empty_folder_name_is_refused(ares):
 def test_symbols_are_listed(ares):
     """A line a symbol with its days, and how far the listing reaches; JSON has the same."""
     done = ares("symbols", "--quote", "BTC", "--listed-on", "2020-01-01")
-    told = ares("symbols", "--market", "futures", "--quote", "人生USDT", "--json")
+    reported = ares("symbols", "--market", "futures", "--quote", "人生USDT", "--json")
 
     assert done.returncode == 0
     assert "ETHBTC 2017-07-14 20" in done.stdout
     assert "1 symbol, by the archive's listing up to 20" in done.stdout
-    [row] = json.loads(told.stdout)
+    [row] = json.loads(reported.stdout)
     assert (row["symbol"], row["first"]) == ("币安人生USDT", "2025-10-08")
 
 

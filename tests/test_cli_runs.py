@@ -22,14 +22,14 @@ NOBODY = {
 def ares(settings, tmp_path):
     """Run the command line in a process of its own, against the demo exchange."""
     names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir", "market")
-    told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+    reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
     patience = {"ARES_MAX_RETRIES": "0", "ARES_RETRY_DELAY_SECONDS": "0"}
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "ares_notebook", *arguments],
             cwd=tmp_path,
-            env={**os.environ, **told, **patience, **environment},
+            env={**os.environ, **reported, **patience, **environment},
             capture_output=True,
             text=True,
             timeout=100,
@@ -93,7 +93,7 @@ def test_thresholds_decide_the_status_of_validate(ares, settings):
     assert "holes (1)" in strict.stdout
 
 
-def test_without_an_exchange_the_cache_is_served_and_the_rest_is_told(ares):
+def test_without_an_exchange_the_cache_is_served_and_the_rest_is_reported(ares):
     """Where nobody answers what is cached is shown, what is missing is told, and the status says which."""
     ares("download", *SHORT)
     again = ares("download", *SHORT, **NOBODY)

@@ -79,7 +79,7 @@ async def test_one_answer_with_an_early_date_completes_nothing(exchange, setting
     assert report.complete
 
 
-async def test_a_clock_that_is_behind_in_all_answers_is_told(exchange, settings):
+async def test_a_clock_that_is_behind_in_all_answers_is_reported(exchange, settings):
     """Where every answer says that the wanted end is not there yet the report is not complete, and says so."""
     exchange.now = datetime.now(UTC) - timedelta(days=3)
     end = (datetime.now(UTC) - timedelta(days=1, hours=3)).isoformat()
@@ -217,14 +217,14 @@ async def test_an_end_of_the_api_is_no_proof_while_the_symbol_trades(exchange, s
     report = await ares.download_klines_data(
         "BTCUSDT", "1h", 30 * DAY, end="2025-03-20", settings=settings
     )
-    told = set(open_gaps(settings))
+    reported = set(open_gaps(settings))
     exchange.faults.clear()
     healed = await ares.download_klines_data(
         "BTCUSDT", "1h", 30 * DAY, end="2025-03-20", settings=settings
     )
 
     assert not report.complete
-    assert told <= {"unconfirmed", "not yet published"}
+    assert reported <= {"unconfirmed", "not yet published"}
     assert healed.complete
 
 
@@ -287,10 +287,10 @@ async def test_a_recheck_is_one_though_our_clock_is_ahead(exchange, settings, vo
     exchange.fail(f"/api/v3/klines.*startTime={start}", times=2, replace_body=b"[]")
     exchange.withhold("klines")
     await ares.repair_gaps("BTCUSDT", settings=settings)
-    told = set(ares.find_gaps("BTCUSDT", settings=settings)["reason"])
+    reported = set(ares.find_gaps("BTCUSDT", settings=settings)["reason"])
     report = await ares.repair_gaps("BTCUSDT", recheck=True, settings=settings)
 
-    assert "confirmed absent upstream" in told
+    assert "confirmed absent upstream" in reported
     assert report
     frame = ares.load_klines("BTCUSDT", "1h", settings=settings)
     stamps = [int(each.timestamp() * 1000) for each in frame.index]

@@ -79,8 +79,8 @@ def test_times_are_utc(filled):
     assert table["last"].tolist()[1] == pd.Timestamp("2025-02-28 23:00", tz="UTC")
 
 
-def test_source_is_told(filled):
-    """The table says over which road the rows came."""
+def test_source_is_reported(filled):
+    """The table says over which source the rows came."""
     table = ares.coverage(settings=filled).set_index("file")
 
     assert table.loc["klines_BTCUSDT_1h_2025-02.csv", "source"] == "archive"

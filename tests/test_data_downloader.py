@@ -218,7 +218,7 @@ async def test_a_late_archive_is_replaced_by_rest(exchange, settings):
     assert set(ares.download_history("BTCUSDT", settings=settings)["road"]) == {"rest"}
 
 
-async def test_a_closed_region_is_told(exchange, settings):
+async def test_a_closed_region_is_reported(exchange, settings):
     """A 451 of the API leads to the market-data host, and the report has a note of it."""
     exchange.fail("^/api/v3", status=451, times=None)
     report = await ares.download_klines_data("BTCUSDT", "1h", DAY, end=END, settings=settings)

@@ -69,7 +69,7 @@ def test_a_whole_file_is_skipped():
     """All candles there: nothing to do, nothing to ask."""
     step = decide(candles(*range(744)), end_of(HOURS), "auto")
 
-    assert (step.action, step.reason, step.gaps, step.roads) == ("skip", "complete", (), ())
+    assert (step.action, step.reason, step.gaps, step.sources) == ("skip", "complete", (), ())
     assert (step.rows, step.requests, step.bytes_received) == (0, 0, 0)
 
 
@@ -77,7 +77,7 @@ def test_a_growing_file_is_extended_from_where_it_ends():
     """Only the tail is asked for, and the reason says from when."""
     step = decide(candles(*range(240)), HOURS.period.start_ms + 250 * HOUR_MS, "auto")
 
-    assert (step.action, step.reason, step.roads) == (
+    assert (step.action, step.reason, step.sources) == (
         "extend",
         "goes on from 2025-01-11 00:00",
         ("rest",),
@@ -174,11 +174,11 @@ def test_nothing_at_or_after_the_end_is_asked_for(file):
     assert all(gap.end_ms <= until for gap in step.gaps)
 
 
-# --- roads ---
+# --- sources ---
 
 
 @pytest.mark.parametrize(
-    ("file", "roads"),
+    ("file", "sources"),
     [
         (HOURS, ("monthly archive", "daily archive", "rest")),
         (SECONDS, ("monthly archive", "daily archive", "rest")),
@@ -188,24 +188,24 @@ def test_nothing_at_or_after_the_end_is_asked_for(file):
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_closed_period_comes_from_the_archive(file, roads):
+def test_a_closed_period_comes_from_the_archive(file, sources):
     """The ladder goes from the largest zip down to REST."""
-    assert decide(CacheEntry(file), end_of(file), "auto").roads == roads
+    assert decide(CacheEntry(file), end_of(file), "auto").sources == sources
 
 
 @pytest.mark.parametrize("file", ALL, ids=lambda file: file.name)
 @pytest.mark.parametrize("source", ["rest", "archive"])
 def test_only_the_road_that_was_named_is_taken(file, source):
-    """source= closes the other road, whatever it costs."""
-    roads = decide(CacheEntry(file), end_of(file), source).roads
+    """source= closes the other source, whatever it costs."""
+    sources = decide(CacheEntry(file), end_of(file), source).sources
 
-    assert roads
-    assert ("rest" in roads) is (source == "rest")
-    assert (len(roads) == 1) or source == "archive"
+    assert sources
+    assert ("rest" in sources) is (source == "rest")
+    assert (len(sources) == 1) or source == "archive"
 
 
 @pytest.mark.parametrize(
-    ("file", "roads"),
+    ("file", "sources"),
     [
         (HOURS, ("daily archive",)),
         (TRADES, ("daily archive",)),
@@ -214,7 +214,7 @@ def test_only_the_road_that_was_named_is_taken(file, source):
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_gaps_are_closed_without_rest_too(file, roads):
+def test_gaps_are_closed_without_rest_too(file, sources):
     """With source="archive" gaps are closed from days, or from the month where the archive has no days."""
     start_ms = file.period.start_ms
     facts = Facts(1, start_ms, start_ms, start_ms, start_ms + 1, first_id=5, last_id=5)
@@ -222,7 +222,7 @@ def test_gaps_are_closed_without_rest_too(file, roads):
     step = decide(CacheEntry(file, facts=facts), end_of(file), "archive")
 
     assert step.action == "extend"
-    assert step.roads == roads
+    assert step.sources == sources
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_running_period_takes_the_cheaper_road(file, days, first):
     """Ten days of hours are one page; ten days of seconds are 864 pages, or ten zips."""
     step = decide(CacheEntry(file), int(file.period.start_ms + days * DAY_MS), "auto")
 
-    assert step.roads[0] == first
+    assert step.sources[0] == first
 
 
 @pytest.mark.parametrize(("known", "first"), [(False, "daily archive"), (True, "rest")])
@@ -262,7 +262,7 @@ def test_a_day_that_came_from_its_zip_is_not_fetched_from_it_again(known, first)
     step = decide(CacheEntry(TRADES, facts=facts, sources=sources), end_of(TRADES), "auto")
 
     assert step.action == "extend"
-    assert step.roads[0] == first
+    assert step.sources[0] == first
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_a_plan_has_a_step_a_file(plan):
 
 
 def test_a_plan_prints_what_it_will_do(plan):
-    """Action, count, first and last file, reason and road stand in a line; the last line sums up."""
+    """Action, count, first and last file, reason and source stand in a line; the last line sums up."""
     lines = str(plan(datasets=("klines",))).splitlines()
 
     assert lines[0].startswith(
@@ -386,7 +386,7 @@ async def test_a_plan_can_be_made_exact(shop, plan):
 
     exact = await made.measure()
 
-    first = [step for step in exact.steps if step.roads[0] == "monthly archive"]
+    first = [step for step in exact.steps if step.sources[0] == "monthly archive"]
     sizes = {r.path for r in shop.requests}
     assert len(first) == 2
     assert all(

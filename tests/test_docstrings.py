@@ -41,8 +41,8 @@ def members() -> Iterator[tuple[str, Any]]:
         for own, member in vars(value).items() if inspect.isclass(value) else ():
             called = f"{name}.{own}"
             plain = inspect.unwrap(getattr(member, "__func__", member))
-            is_told = inspect.isfunction(plain) or isinstance(plain, property)
-            if is_told and not own.startswith("_") and called not in HOOKS:
+            is_reported = inspect.isfunction(plain) or isinstance(plain, property)
+            if is_reported and not own.startswith("_") and called not in HOOKS:
                 yield called, plain
 
 
@@ -104,7 +104,7 @@ def test_parameters_are_those_of_the_signature(name):
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_what_comes_back_is_told(name):
+def test_what_comes_back_is_reported(name):
     """A section Returns stands where something is returned, and nowhere else."""
     assert ("Returns" in sections(FULL[name])) == returns_something(FULL[name])
 
@@ -120,8 +120,8 @@ def test_there_is_an_example_with_its_output(name):
 @pytest.mark.parametrize("name", [*PUBLIC, *MEMBERS])
 def test_errors_that_are_named_are_errors(name):
     """Each term of Raises and Warns is an error of ours or of Python's."""
-    told = sections({**PUBLIC, **MEMBERS}[name])
-    named = [*told.get("Raises", []), *told.get("Warns", [])]
+    reported = sections({**PUBLIC, **MEMBERS}[name])
+    named = [*reported.get("Raises", []), *reported.get("Warns", [])]
 
     homes = (errors, load, builtins, futures)
     found = [

@@ -319,13 +319,13 @@ async def test_copied_cache_is_trusted(exchange, settings):
     assert exchange.requests == []
 
 
-# --- roads ---
+# --- sources ---
 
 
 @pytest.mark.parametrize("how", ["withheld", "wrong bytes", "wrong checksum", "gone", "refused"])
-@pytest.mark.parametrize(("lost", "road"), [("monthly", "daily"), ("monthly|daily", "rest")])
-async def test_ladder_leads_to_the_same_bytes(exchange, settings, lost, road, how):
-    """Where an archive is missing or not sound, the next road down brings the same bytes."""
+@pytest.mark.parametrize(("lost", "source"), [("monthly", "daily"), ("monthly|daily", "rest")])
+async def test_ladder_leads_to_the_same_bytes(exchange, settings, lost, source, how):
+    """Where an archive is missing or not sound, the next source down brings the same bytes."""
     await fetched(settings, ("klines", "15m", 0.1), "2025-03-01")
     other = neighbours(settings)
     pattern = f"/({lost})/"
@@ -352,7 +352,7 @@ async def test_ladder_leads_to_the_same_bytes(exchange, settings, lost, road, ho
     assert contents(settings) == contents(other)
     taken = [each.path for each in exchange.requests if each.status == 200]
     assert any(
-        f"/{road}/" in path if road == "daily" else "/api/v3/klines" in path for path in taken
+        f"/{source}/" in path if source == "daily" else "/api/v3/klines" in path for path in taken
     )
 
 
@@ -555,7 +555,7 @@ async def test_seconds_are_the_same_on_all_roads(exchange, settings):
 
 
 async def test_funding_that_changes_its_pace_is_whole(settings):
-    """A perpetual that went from 8 to 1 to 4 hours has every event, on both roads."""
+    """A perpetual that went from 8 to 1 to 4 hours has every event, on both sources."""
     made = {}
     for source in ("archive", "rest"):
         own = neighbours(settings, source=source, cache_dir=settings.cache_dir / source)
@@ -569,7 +569,7 @@ async def test_funding_that_changes_its_pace_is_whole(settings):
 
 
 async def test_closed_api_is_walked_around(exchange, settings):
-    """A 451 sends the spot road over the market-data host, and the report says so."""
+    """A 451 sends the spot source over the market-data host, and the report says so."""
     exchange.fail(r"^/api/v3/", status=451, times=None)
 
     report = await fetched(settings, ("klines", "1h", DAY), "2025-03-02")
@@ -721,7 +721,7 @@ async def test_delisted_symbol(exchange, settings):
 
 
 async def test_symbol_of_another_script(exchange, settings):
-    """A symbol in Chinese has files of its own name, on all roads."""
+    """A symbol in Chinese has files of its own name, on all sources."""
     symbol = "币安人生USDT"
     exchange.now = datetime(2026, 1, 2, 12, tzinfo=UTC)
     report = await ares.download_all_data(

@@ -520,7 +520,7 @@ def test_another_address_serves_as_well(exchange, tmp_path):
     panel.close()
 
 
-def test_an_address_that_is_none_is_told(panel):
+def test_an_address_that_is_none_is_reported(panel):
     """Before an address is typed a sentence says how one looks."""
     panel.form.source.value = "Another address"
 

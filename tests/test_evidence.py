@@ -80,13 +80,13 @@ def test_the_page_and_the_table_are_one():
     """docs/evidence.md has a line for each answer of the table, and its reason is the table's."""
     page = Path(__file__).parent.parent / "docs" / "evidence.md"
     lines = re.findall(r"^\| `([^`]+)` \|(.*)\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    told = {word: [cell.strip() for cell in cells.split("|")] for word, cells in lines}
+    reported = {word: [cell.strip() for cell in cells.split("|")] for word, cells in lines}
 
-    assert set(told) == set(EVIDENCE)
+    assert set(reported) == set(EVIDENCE)
     for word, kind in EVIDENCE.items():
         explains = "counted gaps and edges" if kind.explains_rows else "edges"
         expected = ["yes", explains] if kind.is_proof else ["no", "nothing"]
-        assert [*expected, kind.reason] == told[word][1:]
+        assert [*expected, kind.reason] == reported[word][1:]
 
 
 def without_end(lines: list[str]) -> list[str]:
@@ -132,14 +132,14 @@ async def test_where_the_archive_alone_is_asked_its_silence_is_unconfirmed(
     alone = settings.model_copy(update={"source": "archive"})
     ask = {"end": "2025-03-02"}
     report = await ares.download_agg_trades_data("BTCUSDT", DAY, **ask, settings=alone)
-    told = open_gaps(alone)
+    reported = open_gaps(alone)
     exchange.requests.clear()
     again = await ares.download_agg_trades_data("BTCUSDT", DAY, **ask, settings=alone)
     asked = list(exchange.requests)
     healed = await ares.download_agg_trades_data("BTCUSDT", DAY, **ask, settings=settings)
 
     assert (report.complete, again.complete) == (False, False)
-    assert set(told) == {"unconfirmed"}
+    assert set(reported) == {"unconfirmed"}
     assert asked == []
     assert healed.complete
     assert open_gaps(settings) == []
@@ -284,7 +284,7 @@ async def test_an_altered_file_is_nowhere_complete_and_the_next_download_mends_i
     quality = ares.validate_cache(settings=settings)
     interval = "1h" if name == "klines" else None
     made = ares.fingerprint("BTCUSDT", interval, dataset=name, settings=settings)
-    told = open_gaps(settings, start=window[0], end=window[1])
+    reported = open_gaps(settings, start=window[0], end=window[1])
     report = await brought(settings, name, "2025-03-06")
 
     assert frame.attrs["complete"] is False
@@ -292,7 +292,7 @@ async def test_an_altered_file_is_nowhere_complete_and_the_next_download_mends_i
     assert (row["state"], row["final"]) == ("corrupt, quarantined", False)
     assert not quality.ok
     assert not made.complete
-    assert told == ["corrupt, quarantined"]
+    assert reported == ["corrupt, quarantined"]
     assert report.complete
     assert contents(settings) == whole
     assert load(settings, name, *window).attrs == {"complete": True, "missing": []}
@@ -384,12 +384,12 @@ async def test_a_file_in_a_time_without_rows_is_put_aside(settings):
     stray = settings.cache_dir / "klines_SOLUSDT_1d_2020-07.csv"
     rows = (settings.cache_dir / "klines_SOLUSDT_1d_2020-09.csv").read_text()
     stray.write_text(rows.replace("2020-09", "2020-07"))
-    told = open_gaps(settings, "SOLUSDT")
+    reported = open_gaps(settings, "SOLUSDT")
     report = await ares.download_klines_data(
         "SOLUSDT", "1d", 0.3, end="2020-10-01", settings=settings
     )
 
-    assert told == ["corrupt, quarantined"]
+    assert reported == ["corrupt, quarantined"]
     assert report.complete
     assert contents(settings) == whole
 
@@ -425,13 +425,13 @@ async def test_a_late_beginning_of_rest_is_no_listing(exchange, settings):
     exchange.fail("/aggTrades.*fromId=0&", times=None, replace_body=_one_trade(first))
     exchange.fail("/api/v3/aggTrades", times=None, replace_body=forget)
     report = await ares.download_agg_trades_data("BTCUSDT", 3 * DAY, **ask, settings=settings)
-    told = set(open_gaps(settings))
+    reported = set(open_gaps(settings))
     exchange.faults.clear()
     exchange.release("2025-03-0[345]")
     healed = await ares.download_agg_trades_data("BTCUSDT", 3 * DAY, **ask, settings=settings)
 
     assert not report.complete
-    assert told
+    assert reported
     assert healed.complete
     assert contents(settings) == contents(whole)
 
@@ -745,7 +745,7 @@ async def test_what_was_recorded_on_weaker_evidence_is_asked_for_once_more(
         receipt["absences"] = [{**each, "evidence": word} for each in receipt["absences"]]
         path.write_text(json.dumps(receipt))
     exchange.requests.clear()
-    told = set(open_gaps(settings, symbol))
+    reported = set(open_gaps(settings, symbol))
     spans = {"agg_trades": (3 * DAY, "2020-08-13")}
 
     async def once_more() -> list[ares.DownloadReport]:
@@ -764,7 +764,7 @@ async def test_what_was_recorded_on_weaker_evidence_is_asked_for_once_more(
     exchange.requests.clear()
     await once_more()
 
-    assert told == {"unconfirmed"}
+    assert reported == {"unconfirmed"}
     assert asked > 0
     assert all(report.complete for report in reports)
     assert any("weaker evidence" in note for report in reports for note in report.notes)

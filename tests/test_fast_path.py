@@ -96,7 +96,7 @@ def test_candles_come_out_as_by_the_general_road(block):
 
 @given(trade_blocks())
 def test_trades_come_out_as_by_the_general_road(block):
-    """Trades of spot and futures, in milliseconds and microseconds, give the same lines on both roads."""
+    """Trades of spot and futures, in milliseconds and microseconds, give the same lines on both paths."""
     lines = read_fast(AGG_TRADES, block, "origin")
     expected = general(AGG_TRADES, block)
     assert lines is None or same(lines, expected)
@@ -113,9 +113,9 @@ def test_a_byte_put_anywhere_is_seen(data):
     at, gone = data.draw(st.integers(0, len(block))), data.draw(st.integers(0, 1))
     changed = block[:at] + bytes([data.draw(st.integers(0, 255))]) + block[at + gone :]
     outcomes = []
-    for road in (read_fast, lambda *args: general(*args[:2])):
+    for path in (read_fast, lambda *args: general(*args[:2])):
         try:
-            outcomes.append(road(dataset, changed, "origin"))
+            outcomes.append(path(dataset, changed, "origin"))
         except BadAnswer:
             outcomes.append("refused")
     fast, slow = outcomes
@@ -163,7 +163,7 @@ def test_a_byte_put_anywhere_is_seen(data):
     ],
 )
 def test_what_is_not_ordinary_gets_off(dataset, block):
-    """A block in which one cell is not what such cells are is left to the general road."""
+    """A block in which one cell is not what such cells are is left to the general path."""
     assert read_fast(dataset, block, "origin") is None
 
 
@@ -174,7 +174,7 @@ def test_a_stamp_that_is_no_moment_is_refused():
 
 
 def test_real_files_take_the_express(recorded):
-    """Nine in ten blocks of real candles are ordinary, and all give the lines of the general road."""
+    """Nine in ten blocks of real candles are ordinary, and all give the lines of the general path."""
     blocks: list[bytes] = []
     for path in (recorded / "archive").glob("**/spot/**/klines/**/*.zip"):
         blocks += zip_text(BytesIO(path.read_bytes()), f"{path.stem}.csv", path.name)

@@ -134,7 +134,7 @@ async def test_a_changed_digit_is_found_on_its_day(settings, tmp_path, dataset):
     assert period in str(found)
 
 
-async def test_missing_and_added_days_are_told(settings, tmp_path):
+async def test_missing_and_added_days_are_reported(settings, tmp_path):
     """Days that are gone, and a month that is new, are told as such."""
     own = await filled(settings, "klines")
     window = ("2025-01-01", "2025-03-01")
@@ -151,7 +151,7 @@ async def test_missing_and_added_days_are_told(settings, tmp_path):
     assert month.to_frame().to_numpy().tolist() == [["2025-02", "missing here"]]
 
 
-async def test_another_market_is_told(settings, tmp_path):
+async def test_another_market_is_reported(settings, tmp_path):
     """A fingerprint of Binance's data is not compared with a made-up market."""
     own = await filled(settings, "klines")
     path = made(own, "klines").save(tmp_path / "data.json")

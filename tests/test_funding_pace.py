@@ -129,13 +129,13 @@ def market(tmp_path):
         yield serve
 
 
-def facts_of(events, *, told=True):
+def facts_of(events, *, reported=True):
     """What events prove, with and without the archive's column."""
     measure = Measure(FILE)
     hours = np.array([hour for hour, _ in events], np.int64)
     paces = np.array([pace for _, pace in events], np.int64)
     stamps = MS + hours * HOUR_MS
-    measure.add(stamps // HOUR_MS, stamps, paces if told else None)
+    measure.add(stamps // HOUR_MS, stamps, paces if reported else None)
     return measure.facts()
 
 
@@ -210,7 +210,7 @@ def test_both_neighbours_must_agree():
     def gaps(*hours):
         return [
             ((gap.start_ms - MS) // HOUR_MS, (gap.end_ms - MS) // HOUR_MS, gap.rows)
-            for gap in facts_of([(hour, 0) for hour in hours], told=False).gaps
+            for gap in facts_of([(hour, 0) for hour in hours], reported=False).gaps
         ]
 
     assert gaps(0, 4, 12, 16) == [(8, 12, 1)]
@@ -238,12 +238,12 @@ def test_the_edges_are_counted_by_their_own_pace(pace):
     assert gaps(last + pace) == [48 // pace]
     assert gaps_in(FILE, facts, MS + (last + pace) * HOUR_MS + 1)[-1].rows == 1
     assert gaps(96 + 24) == [48 // pace, 24 // pace]
-    assert facts_of(events, told=False).pace_ms == facts.pace_ms
+    assert facts_of(events, reported=False).pace_ms == facts.pace_ms
 
 
 def test_an_edge_without_a_pace_is_left_open():
     """Where nothing tells the pace, whether an event is missing at an edge is asked, not counted."""
-    facts = facts_of([(8, 0), (16, 0), (20, 0)], told=False)
+    facts = facts_of([(8, 0), (16, 0), (20, 0)], reported=False)
 
     assert (facts.first_pace_ms, facts.pace_ms) == (None, None)
     assert [gap.rows for gap in gaps_in(FILE, facts, MS + 24 * HOUR_MS)] == [None, None]

@@ -28,7 +28,7 @@ DAY = 1 / 365.25
 COLUMNS = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
 
 
-def told(table: pd.DataFrame) -> list[tuple[str, str, int | None, str]]:
+def reported(table: pd.DataFrame) -> list[tuple[str, str, int | None, str]]:
     """Start, end, missing rows and reason of each gap."""
     return [
         (
@@ -52,7 +52,7 @@ async def test_a_halt_is_confirmed_absent_with_the_time_of_the_answer(settings):
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
     assert list(table.columns) == COLUMNS
-    assert told(table) == [("03-14 02:00", "03-14 04:00", 2, "confirmed absent upstream")]
+    assert reported(table) == [("03-14 02:00", "03-14 04:00", 2, "confirmed absent upstream")]
     assert f"{datetime.now(UTC):%Y-%m-%d}" in table.loc[0, "note"]
     assert "the API has none" in table.loc[0, "note"]
     assert str(table["start"].dtype) == "datetime64[us, UTC]"
@@ -65,7 +65,7 @@ async def test_a_whole_file_that_lacks_between_two_is_not_downloaded(settings):
     shutil.rmtree(settings.cache_dir / ".ares")
     table = ares.find_gaps("BTCUSDT", "1h", settings=settings)
 
-    [row] = [row for row in told(table) if row[0].startswith("01")]
+    [row] = [row for row in reported(table) if row[0].startswith("01")]
     assert row == ("01-01 00:00", "02-01 00:00", 744, "not downloaded")
 
 
@@ -122,7 +122,7 @@ async def test_what_the_archive_does_not_have_is_not_yet_published(exchange, set
     await klines(own, 0.1, "2025-03-01")
     table = ares.find_gaps("BTCUSDT", settings=own)
 
-    assert told(table)[-1] == ("02-01 00:00", "03-01 00:00", 672, "not yet published")
+    assert reported(table)[-1] == ("02-01 00:00", "03-01 00:00", 672, "not yet published")
 
 
 async def test_the_future_is_not_yet_published(settings):
@@ -140,7 +140,7 @@ async def test_hours_without_a_trade_are_quiet(settings):
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-15", settings=settings)
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
-    assert told(table.head(1))[0][2:] == (0, "quiet")
+    assert reported(table.head(1))[0][2:] == (0, "quiet")
     assert set(table["reason"]) == {"quiet"}
     assert table.loc[0, "start"] < datetime(2025, 3, 14, 2, 1, tzinfo=UTC)
 
@@ -167,7 +167,7 @@ async def test_a_damaged_file_is_corrupt(settings):
     path.write_bytes(path.read_bytes()[:-7])
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
-    assert told(table) == [("02-01 00:00", "03-01 00:00", 672, "corrupt, quarantined")]
+    assert reported(table) == [("02-01 00:00", "03-01 00:00", 672, "corrupt, quarantined")]
     assert "ends inside a line" in table.loc[0, "note"]
 
 
@@ -176,7 +176,7 @@ async def test_a_window_cuts_the_gaps(settings):
     await klines(settings, 0.05, "2025-04-01")
     table = ares.find_gaps("BTCUSDT", start="2025-03-14T03:00", end="2025-03-20", settings=settings)
 
-    assert told(table)[0][:2] == ("03-14 03:00", "03-14 04:00")
+    assert reported(table)[0][:2] == ("03-14 03:00", "03-14 04:00")
 
 
 def test_reasons_are_the_documented_ones():

@@ -34,7 +34,7 @@ async def filled(settings):
 
 
 def test_a_row_a_source(exchange, filled):
-    """Each file has a row for each road that brought rows of it, with address and checksum."""
+    """Each file has a row for each source that brought rows of it, with address and checksum."""
     table = ares.download_history(settings=filled).set_index("file")
     month = table.loc["klines_BTCUSDT_1h_2025-02.csv"]
 

@@ -193,11 +193,11 @@ def test_a_job_that_is_cancelled_before_it_began_ends():
 
 def test_then_is_told_once_when_all_is_over(gate):
     """What was registered is called with the ended job, also if it had ended before."""
-    told, seen = [], threading.Event()
+    reported, seen = [], threading.Event()
     job = start(gate.passed())
-    job.then(lambda each: (told.append(each.state), seen.set()))
+    job.then(lambda each: (reported.append(each.state), seen.set()))
     gate.open()
     assert seen.wait(10)
-    job.then(lambda each: told.append(each.result))
+    job.then(lambda each: reported.append(each.result))
 
-    assert told == ["done", "through"]
+    assert reported == ["done", "through"]

@@ -110,8 +110,8 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
 @pytest.fixture
 def here(exchange: ares.DemoExchange, tmp_path: Path) -> str:
     """A line of code that makes settings for the test's exchange."""
-    told = exchange.settings(cache_dir=tmp_path / "cache").model_dump(exclude_defaults=True)
-    plain = {name: value if name == "market" else str(value) for name, value in told.items()}
+    reported = exchange.settings(cache_dir=tmp_path / "cache").model_dump(exclude_defaults=True)
+    plain = {name: value if name == "market" else str(value) for name, value in reported.items()}
     return f"settings = ares.Settings(**{plain!r})"
 
 
@@ -169,14 +169,14 @@ async def never():
 @nested
 def test_nested_loops_lose_no_cell(kernel, call):
     """After allow_nested_loops() cells that nest a loop run, and so do all that wait in the queue."""
-    (told,) = kernel.run(
+    (reported,) = kernel.run(
         "from ares_notebook.lab import allow_nested_loops\n"
         "loop = asyncio.get_running_loop()\n"
         "print(allow_nested_loops())"
     )
     answers = kernel.run(*(f"print({call.format(at=at)})" for at in range(5)), seconds=10)
 
-    assert told.text.startswith("nest-asyncio2 1.")
+    assert reported.text.startswith("nest-asyncio2 1.")
     assert answers == said(answers)
 
 
@@ -209,9 +209,9 @@ def test_ours_works_after_the_users_own_patch(kernel, here, name):
 def test_the_panel_downloads_whatever_was_patched(kernel, here, name):
     """A click on Download and panel.download() both bring the data, after any patch of asyncio."""
     patch = f"import {name}\n{name}.apply()" if name else ""
-    told = 'settings, end="2025-03-01", datasets=("klines",)'
+    reported = 'settings, end="2025-03-01", datasets=("klines",)'
     (made,) = kernel.run(
-        f"{patch}\n{here}\npanel = ares.DownloadPanel({told})\n"
+        f"{patch}\n{here}\npanel = ares.DownloadPanel({reported})\n"
         'print(panel.buttons["Download"].model_id)'
     )
     kernel.click(made.text.strip())

@@ -117,7 +117,7 @@ def test_confirmed_halt_is_complete(filled):
     assert frame.attrs["complete"]
 
 
-def test_gap_is_told(filled):
+def test_gap_is_reported(filled):
     """A window with a gap loads what is there, with one warning and the gap in attrs."""
     path = filled.cache_dir / "klines_BTCUSDT_1h_2025-03.csv"
     lines = path.read_text().splitlines(keepends=True)
@@ -133,7 +133,7 @@ def test_gap_is_told(filled):
     assert frame.attrs == {"complete": False, "missing": [gap]}
 
 
-def test_window_beyond_the_cache_is_told(filled):
+def test_window_beyond_the_cache_is_reported(filled):
     """What lies beyond the last download is missing, not silently absent."""
     with pytest.warns(IncompleteData):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)

@@ -69,12 +69,12 @@ def found(tally, check):
 
 
 @pytest.mark.parametrize(("payments", "count"), [(180, None), (181, 181), (417, 417)])
-def test_one_rate_for_60_days_is_told(payments, count):
+def test_one_rate_for_60_days_is_reported(payments, count):
     """A rate that stays for 60 days, from its first payment to its last, is one finding of all its rows."""
     values = ["0.00020000", *["0.00010000"] * payments, "0.00020000"]
-    told = found(tallied(FUNDING, rates(FUNDING, values)), RATE)
+    reported = found(tallied(FUNDING, rates(FUNDING, values)), RATE)
 
-    assert told == (count and (count, "2025-01-01 08:00:00.000 fundingRate=0.00010000"))
+    assert reported == (count and (count, "2025-01-01 08:00:00.000 fundingRate=0.00010000"))
 
 
 def test_time_counts_and_not_the_number_of_payments():
@@ -84,13 +84,13 @@ def test_time_counts_and_not_the_number_of_payments():
 
 
 @pytest.mark.parametrize(("candles_", "count"), [(167, None), (168, 168), (700, 700)])
-def test_flat_candles_for_7_days_are_told(candles_, count):
+def test_flat_candles_for_7_days_are_reported(candles_, count):
     """A week of hours without a trade is one finding of all its rows; an hour less is none."""
     rows = candles(HOURS, ["x5.0", *["5.0"] * candles_, "x5.0"])
-    told = found(tallied(HOURS, rows), FLAT)
+    reported = found(tallied(HOURS, rows), FLAT)
 
     words = "2025-01-01 01:00:00 open=5.0 high=5.0 low=5.0 close=5.0 volume=0.00"
-    assert told == (count and (count, words))
+    assert reported == (count and (count, words))
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_flat_candles_for_7_days_are_told(candles_, count):
 def test_a_week_is_a_week_at_every_interval(name, number, step_hours):
     """How many candles make a week is the interval's affair, and one of a month is more than one."""
     file = parse_file_name(f"klines_BTCUSDT_{name}_2025-01.csv")
-    told = found(tallied(file, candles(file, ["5.0"] * number, step_hours * HOUR_MS)), FLAT)
+    reported = found(tallied(file, candles(file, ["5.0"] * number, step_hours * HOUR_MS)), FLAT)
 
-    assert (told is not None) == (number * step_hours >= 168)
+    assert (reported is not None) == (number * step_hours >= 168)
 
 
 def test_a_gap_ends_a_run():
@@ -120,19 +120,19 @@ def test_a_run_goes_on_from_file_to_file():
     for file in files:
         payments = (file.end_ms - file.start_ms) // (8 * HOUR_MS)
         tallies.append(tallied(file, rates(file, ["0.0001"] * payments), before=tallies[-1]))
-    told = [found(each, RATE) for each in tallies[1:]]
+    reported = [found(each, RATE) for each in tallies[1:]]
 
     since = "2025-03-01 00:00:00.000 fundingRate=0.0001, the same since 2025-01-01 00:00:00"
-    assert told == [None, None, (93, since)]
+    assert reported == [None, None, (93, since)]
 
 
 def test_two_runs_of_a_file_are_one_finding():
     """Long runs of one file are counted together, and the first of them is shown."""
     week, traded = ["5.0"] * 200, ["x5.0"]
-    told = found(tallied(HOURS, candles(HOURS, [*week, *traded, *week, *traded, *week])), FLAT)
+    reported = found(tallied(HOURS, candles(HOURS, [*week, *traded, *week, *traded, *week])), FLAT)
 
-    assert told[0] == 600
-    assert told[1].startswith("2025-01-01 00:00:00 ")
+    assert reported[0] == 600
+    assert reported[1].startswith("2025-01-01 00:00:00 ")
 
 
 def test_a_price_that_moves_ends_a_run():
@@ -169,12 +169,12 @@ def test_where_tables_end_changes_nothing(pieces, data):
     count, first = naive(
         [each if each == "a" else None for each in values], 168, is_last_counted=True
     )
-    told = found(tallied(HOURS, rows, [cut for cut in cuts if cut <= len(rows)]), FLAT)
+    reported = found(tallied(HOURS, rows, [cut for cut in cuts if cut <= len(rows)]), FLAT)
 
-    assert (told[0] if told else 0) == count
-    if told:
+    assert (reported[0] if reported else 0) == count
+    if reported:
         moment = START + timedelta(hours=first)
-        assert told[1].startswith(f"{moment:%Y-%m-%d %H:%M:%S} ")
+        assert reported[1].startswith(f"{moment:%Y-%m-%d %H:%M:%S} ")
 
 
 @given(pieces=PIECES, cut=st.integers(0, 400), data=st.data())
@@ -185,17 +185,17 @@ def test_where_tables_end_changes_nothing_of_rates(pieces, cut, data):
     rows = rates(FUNDING, values)
     count, _ = naive(values, 180, is_last_counted=False)
     cuts = [each for each in data.draw(st.lists(st.integers(0, 400))) if each <= len(rows)]
-    told = found(tallied(FUNDING, rows, cuts), RATE)
+    reported = found(tallied(FUNDING, rows, cuts), RATE)
     at = min(cut, len(rows))
     first = tallied(FUNDING, rows[:at])
     second = tallied(FUNDING, rows[at:], before=first)
     parted = [found(each, RATE) for each in (first, second)]
 
-    assert (told[0] if told else 0) == count
-    assert any(parted) == bool(told)
+    assert (reported[0] if reported else 0) == count
+    assert any(parted) == bool(reported)
 
 
-def test_a_settled_perpetual_whose_zips_go_on_is_told(settings, publish_anew):
+def test_a_settled_perpetual_whose_zips_go_on_is_reported(settings, publish_anew):
     """Months of zips that repeat one rate are stored as they are, and validation warns of them."""
     for month in ("2025-01", "2025-02", "2025-03"):
         file = parse_file_name(f"futures_BTCUSDT_{month}.csv")
@@ -205,17 +205,17 @@ def test_a_settled_perpetual_whose_zips_go_on_is_told(settings, publish_anew):
         publish_anew(f"BTCUSDT-fundingRate-{month}", header + lines)
     own = settings.model_copy(update={"source": "archive"})
     ares.run(ares.download_futures_data("BTCUSDT", 0.2, end="2025-04-01", settings=own))
-    told = ares.validate_cache("BTCUSDT", settings=own).findings
+    reported = ares.validate_cache("BTCUSDT", settings=own).findings
 
     since = "the same since 2025-01-01 00:00:00"
     assert [
         (each.severity, each.file, each.count, since in each.example)
-        for each in told
+        for each in reported
         if each.check == RATE
     ] == [("warning", "futures_BTCUSDT_2025-03.csv", 93, True)]
 
 
-def test_candles_after_a_suspension_are_told(settings, publish_anew):
+def test_candles_after_a_suspension_are_reported(settings, publish_anew):
     """Two months of flat candles without volume are a warning for each file, and no error."""
     for month in ("2025-01", "2025-02"):
         file = parse_file_name(f"klines_BTCUSDT_1h_{month}.csv")

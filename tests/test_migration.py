@@ -54,11 +54,11 @@ def test_the_shim_is_three_lines():
 def test_old_callers_go_on_working(project, settings):
     """A program that imports the original downloader's module gets its data, and takes the report for True."""
     names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir", "market")
-    told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+    reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
     done = subprocess.run(
         [sys.executable, "step1.py"],
         cwd=project,
-        env={**os.environ, **told},
+        env={**os.environ, **reported},
         capture_output=True,
         text=True,
         timeout=100,

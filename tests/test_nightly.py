@@ -88,7 +88,7 @@ def published(exchange, day: int) -> str:
 
 
 def asked_for(exchange, day: int) -> list[str]:
-    """By which roads the trades of a day were asked for."""
+    """By which sources the trades of a day were asked for."""
     start_ms = int(datetime(2025, 3, day, tzinfo=UTC).timestamp()) * 1000
     return [
         "archive" if request.path == ARCHIVE.format(day) else "rest"
@@ -101,8 +101,8 @@ def asked_for(exchange, day: int) -> list[str]:
     ]
 
 
-def roads(settings) -> dict[str, set[str]]:
-    """By which roads each file came."""
+def sources(settings) -> dict[str, set[str]]:
+    """By which sources each file came."""
     history = ares.download_history("BTCUSDT", settings=settings)
     return {name: set(some["road"]) for name, some in history.groupby("file")}
 
@@ -113,15 +113,15 @@ def test_the_nights_of_a_week(exchange, settings, night, messages, publish_anew)
 
     # The first night: two days.
     assert night(5) == all_well
-    assert {TRADES.format(3), TRADES.format(4)} <= set(roads(settings))
+    assert {TRADES.format(3), TRADES.format(4)} <= set(sources(settings))
 
     # Two days are new; the archive of the second comes late, so that it is had over REST.
     exchange.withhold("aggTrades-2025-03-06")
     exchange.requests.clear()
     assert night(7) == all_well
     assert asked_for(exchange, 3) == asked_for(exchange, 4) == []
-    assert roads(settings)[TRADES.format(5)] == {"daily archive"}
-    assert roads(settings)[TRADES.format(6)] == {"rest"}
+    assert sources(settings)[TRADES.format(5)] == {"daily archive"}
+    assert sources(settings)[TRADES.format(6)] == {"rest"}
 
     # The late archive is there, and holds the same; of the day before one quantity was replaced.
     exchange.release("aggTrades-2025-03-06")
@@ -169,8 +169,8 @@ def assert_the_messages_tell_it(messages: list[dict[str, str]], settings) -> Non
     """Each run was told of, as it ended, and those that did not end well say what to do."""
     kinds = {"done": "success", "failed": "failure", "threshold": "warning"}
     titles = [each["title"].split(": ") for each in messages]
-    told = [f"{what.split()[0]} {ending.split(' (')[0]}" for _, what, ending in titles]
-    assert told == story(settings)
+    reported = [f"{what.split()[0]} {ending.split(' (')[0]}" for _, what, ending in titles]
+    assert reported == story(settings)
     assert [each["type"] for each in messages] == [
         kinds[line.split()[-1]] for line in story(settings)
     ]

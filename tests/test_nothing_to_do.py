@@ -56,11 +56,11 @@ async def test_the_shell_needs_no_more(settings, verb):
     """On the command line, too, nothing slow is imported where nothing is to be done."""
     await ares.download_all_data("BTCUSDT", "1d", 0.005, end="2025-01-15", settings=settings)
     words = ["BTCUSDT", "1d", "--years", "0.005", "--end", "2025-01-15"]
-    told = {"ARES_CACHE_DIR": str(settings.cache_dir), "ARES_MARKET": settings.market_name}
+    reported = {"ARES_CACHE_DIR": str(settings.cache_dir), "ARES_MARKET": settings.market_name}
     done = subprocess.run(  # noqa: S603, ASYNC221 - as above
         [sys.executable, "-c", _SHELL, verb, *(words if verb == "download" else [])],
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, **told},
+        env={**os.environ, **reported},
         capture_output=True,
         text=True,
         check=True,

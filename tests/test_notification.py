@@ -54,18 +54,18 @@ RUN = Run(
 )
 def test_each_ending_is_an_event_with_a_remedy(ending, event, remedy):
     """Who is told of a run reads the report, where the cache is, and a command that can be pasted."""
-    told = notification_of(replace(RUN, ending=ending), "all the words", FOLDER)
+    reported = notification_of(replace(RUN, ending=ending), "all the words", FOLDER)
 
-    assert told is not None
-    assert told.event == event
+    assert reported is not None
+    assert reported.event == event
     assert (
-        told.title
+        reported.title
         == f"ares-notebook: download of BTCUSDT 1h: {ending}{' (0 of 3 files)' * (ending == 'failed')}"
     )
-    assert told.body.endswith("\n\nall the words")
-    assert f"Cache: /data/my cache on {socket.gethostname()}" in told.body
-    assert remedy in told.body
-    assert ("ares-notebook" in told.body) == bool(remedy)
+    assert reported.body.endswith("\n\nall the words")
+    assert f"Cache: /data/my cache on {socket.gethostname()}" in reported.body
+    assert remedy in reported.body
+    assert ("ares-notebook" in reported.body) == bool(remedy)
 
 
 def test_who_cancels_is_not_told():
@@ -76,19 +76,19 @@ def test_who_cancels_is_not_told():
 def test_a_long_report_cuts_off_no_remedy():
     """The first reason, the place and the command stand before the report, however long that is."""
     failed = replace(RUN, ending="failed", failures=1, error="the first reason")
-    told = notification_of(failed, "word " * 10_000, FOLDER)
+    reported = notification_of(failed, "word " * 10_000, FOLDER)
 
-    assert told is not None
-    assert told.body.startswith("the first reason\n\nCache: ")
-    assert told.body.index("ares-notebook runs") < 1_000
+    assert reported is not None
+    assert reported.body.startswith("the first reason\n\nCache: ")
+    assert reported.body.index("ares-notebook runs") < 1_000
 
 
 def test_the_title_says_how_much_failed():
     """Of a run that failed in part the title says how many files that are."""
-    told = notification_of(replace(RUN, ending="failed", failures=2), "words", FOLDER)
+    reported = notification_of(replace(RUN, ending="failed", failures=2), "words", FOLDER)
 
-    assert told is not None
-    assert told.title == "ares-notebook: download of BTCUSDT 1h: failed (2 of 3 files)"
+    assert reported is not None
+    assert reported.title == "ares-notebook: download of BTCUSDT 1h: failed (2 of 3 files)"
 
 
 def test_several_symbols_are_one_command():

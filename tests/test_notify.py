@@ -114,8 +114,8 @@ async def test_title_body_and_kind_arrive(event, kind, heard):
             event, "BTCUSDT\n ×", "one <b>&\ntwo, *three*", Settings(notify=[f"json://{address}/a"])
         )
 
-    told = [(each["title"], each["message"], each["type"]) for each in inbox.messages]
-    assert told == [("BTCUSDT ×", "one <b>&\ntwo, *three*", kind)]
+    reported = [(each["title"], each["message"], each["type"]) for each in inbox.messages]
+    assert reported == [("BTCUSDT ×", "one <b>&\ntwo, *three*", kind)]
     assert warnings_of(heard) == []
 
 

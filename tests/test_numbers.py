@@ -186,9 +186,9 @@ def test_the_fast_path_takes_nothing_that_the_slow_one_does_not(where, text):
     dataset, column = where
     block = (",".join(row_with(dataset, column, text)) + "\n").encode()
 
-    def outcome(road, *more):
+    def outcome(path, *more):
         try:
-            lines = road(dataset, block, "origin", *more)
+            lines = path(dataset, block, "origin", *more)
         except BadAnswer:
             return "refused"
         return None if lines is None else lines.text.tobytes()

@@ -174,7 +174,7 @@ def test_a_damaged_file_is_told_and_stops_no_other(settings, tmp_path):
     assert len(list((tmp_path / "lake").rglob("*.parquet"))) == len(NAMES) - 1
 
 
-def test_a_disk_that_does_not_take_it_is_told(settings, tmp_path):
+def test_a_disk_that_does_not_take_it_is_reported(settings, tmp_path):
     """A file where a folder should be costs what would lie in it, and nothing else."""
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "futures").write_text("mine")
@@ -236,10 +236,10 @@ def test_the_shell_does_the_same(settings, tmp_path, damage):
     folder, cache = str(tmp_path / "lake"), str(settings.cache_dir)
     done = CliRunner().invoke(app, ["parquet", folder, "--decimal", "--cache-dir", cache, "--json"])
 
-    told = {each["file"]: each["action"] for each in json.loads(done.stdout)}
+    reported = {each["file"]: each["action"] for each in json.loads(done.stdout)}
     assert done.exit_code == int(damage)
-    assert set(told) == set(NAMES)
-    assert [name for name, action in told.items() if action == "fail"] == (
+    assert set(reported) == set(NAMES)
+    assert [name for name, action in reported.items() if action == "fail"] == (
         ["futures_BTCUSDT_2025-02.csv"] if damage else []
     )
     assert (

@@ -348,7 +348,7 @@ def test_a_file_that_cannot_be_read_is_a_finding(opened, suffix, data):
     assert entry.facts.rows == 0
 
 
-def test_a_folder_under_a_files_name_is_told(opened):
+def test_a_folder_under_a_files_name_is_reported(opened):
     """A folder that is called like a cache file is no cache file, and raises nothing raw."""
     store = opened()
     (store.folder / FUNDING.name).mkdir()
@@ -502,7 +502,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_way_out(reachable, ins
     assert "cache_dir" in said
 
 
-def test_a_folder_that_cannot_be_listed_is_told(reachable):
+def test_a_folder_that_cannot_be_listed_is_reported(reachable):
     """A folder without rights is no empty cache."""
     folder = reachable / "closed"
     folder.mkdir()
@@ -527,7 +527,7 @@ def test_a_file_that_may_not_be_read_is_a_finding(reachable):
     assert said.startswith(("done", "CacheUnavailable"))
 
 
-def test_a_file_in_place_of_the_folder_is_told(tmp_path):
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path):
     """A cache_dir that is a file is an error of ours, not a raw one."""
     path = tmp_path / "file"
     path.touch()

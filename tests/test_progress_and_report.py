@@ -81,17 +81,17 @@ def test_a_listener_is_not_flooded():
 
 async def test_what_came_too_soon_is_told_when_it_is_time():
     """A download that hangs is shown as it is, not as it was a tenth of a second before."""
-    heard, told = [], asyncio.Event()
+    heard, reported = [], asyncio.Event()
 
     def hear(progress):
         heard.append(progress.steps_done)
         if progress.steps_done == 3:
-            told.set()
+            reported.set()
 
     reporter = ProgressReporter(hear)
     for done in (1, 2, 3):
         reporter.tell(lambda done=done: progress(steps_done=done))
-    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.wait_for(reported.wait(), 5)
 
     assert heard == [1, 3]
 

@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def started(settings: Settings, **environment: str) -> subprocess.Popen[str]:
     """A process of its own that downloads everything up to END into the cache of *settings*."""
-    told = {
+    reported = {
         f"ARES_{name.upper()}": str(getattr(settings, name))
         for name in (
             "spot_url",
@@ -49,7 +49,7 @@ def started(settings: Settings, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ares_notebook", "download", "BTCUSDT", "1h"]
     return subprocess.Popen(  # noqa: S603 - our own command
         [*command, "--years", str(YEARS), "--end", END],
-        env={**os.environ, **told, **environment},
+        env={**os.environ, **reported, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -192,7 +192,7 @@ async def test_cache_folder_holds_only_whole_files(settings, whole):
 @pytest.mark.parametrize("end", ["2025-05-01", "2025-04-30T23:59:59", "2025-04-29"])
 @pytest.mark.parametrize("source", ["auto", "archive", "rest"])
 async def test_no_candle_reaches_beyond_the_end(settings, interval, end, source):
-    """Whatever the road, each stored candle is closed at the end, also where the archive has more."""
+    """Whatever the source, each stored candle is closed at the end, also where the archive has more."""
     own = settings.model_copy(update={"source": source})
     await ares.download_klines_data("BTCUSDT", interval, 29 * DAY, end=end, settings=own)
 
@@ -264,7 +264,7 @@ def test_format_of_the_files(whole):
 
 
 async def test_old_trades_are_floored_and_new_ones_are_not(exchange, settings):
-    """Trades before 2025 have whole milliseconds on both roads, later ones their microseconds."""
+    """Trades before 2025 have whole milliseconds on both sources, later ones their microseconds."""
 
     def finer(body: bytes) -> bytes:
         # The real API knows the microseconds of old trades, the archive does not.
@@ -333,19 +333,19 @@ def test_processes_share_a_cache(exchange, settings, whole, source):
 
 
 async def test_receipt_says_where_rows_came_from(settings, whole):
-    """Each receipt names road and address of its rows, and the digests of archive and file."""
+    """Each receipt names source and address of its rows, and the digests of archive and file."""
     await in_this_process(settings)
-    roads = set()
+    sources = set()
     for name in whole:
         receipt = json.loads((settings.cache_dir / f".ares/receipts/{name}.json").read_text())
-        roads |= {source["road"] for source in receipt["sources"]}
+        sources |= {source["road"] for source in receipt["sources"]}
         for source in receipt["sources"]:
             assert source["url"]
             assert (source["road"] == "rest") == (source["sha256"] is None)
 
         assert receipt["sha256"]
         assert receipt["file"] == name
-    assert {"daily archive", "rest"} <= roads
+    assert {"daily archive", "rest"} <= sources
 
 
 def test_demo_never_mixes_with_binance():

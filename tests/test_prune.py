@@ -552,7 +552,7 @@ def test_what_cannot_be_deleted_stops_nothing_else(by_nobody):
     assert list(folder.glob("*.csv")) == []
 
 
-def test_the_lock_that_cannot_be_made_is_told(cache):
+def test_the_lock_that_cannot_be_made_is_reported(cache):
     """Where no lock can be had nothing is deleted, and the error is in the report."""
     locks = cache.cache_dir / ".ares" / "locks"
     shutil.rmtree(locks)
@@ -580,7 +580,7 @@ def test_nothing_there_is_said_in_words(cache, tmp_path):
     assert not nowhere.cache_dir.exists()
 
 
-def test_a_file_in_place_of_the_folder_is_told(cache):
+def test_a_file_in_place_of_the_folder_is_reported(cache):
     """A cache folder that cannot be read is no empty one."""
     wrong = cache.model_copy(update={"cache_dir": cache.cache_dir / HOURS[0]})
 

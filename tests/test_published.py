@@ -1,4 +1,4 @@
-"""Both roads meet: CSV of the archive and JSON of REST become the same rows."""
+"""Both sources meet: CSV of the archive and JSON of REST become the same rows."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def from_json(dataset, rows):
     return table_of(dataset, [lines_of_json(SERIES[dataset], json.dumps(rows).encode(), "origin")])
 
 
-ROADS = pytest.mark.parametrize("read", [from_csv, from_lines, from_json])
+SOURCES = pytest.mark.parametrize("read", [from_csv, from_lines, from_json])
 ROWS = {
     KLINES: [candle(MS_2024), candle(MS_2024 + 3_600_000), candle(MS_2024 + 9_000_123)],
     AGG_TRADES: [
@@ -102,7 +102,7 @@ def test_both_roads_give_equal_tables(dataset):
     assert text_of(dataset, by_archive).equals(text_of(dataset, by_rest))
 
 
-@ROADS
+@SOURCES
 def test_cells_land_in_their_columns(read):
     """Every column of a candle gets its own cell; close time and the ignored one are not kept."""
     [row] = read(KLINES, ROWS[KLINES][:1]).to_pylist()
@@ -112,7 +112,7 @@ def test_cells_land_in_their_columns(read):
     ]  # fmt: skip
 
 
-@ROADS
+@SOURCES
 def test_a_close_time_before_the_open_time_does_no_harm(read):
     """A candle that a halt cut has a close time that means nothing."""
     rows = read(KLINES, [candle(MS_2024, closed=MS_2024 - 5_000_000)])
@@ -120,7 +120,7 @@ def test_a_close_time_before_the_open_time_does_no_harm(read):
     assert rows.num_rows == 1
 
 
-@ROADS
+@SOURCES
 def test_each_stamp_is_told_by_its_own_size(read):
     """Milliseconds and microseconds may stand in one file, one row each."""
     rows = [candle(MS_2024), candle((MS_2024 + 3_600_000) * 1000)]
@@ -131,7 +131,7 @@ def test_each_stamp_is_told_by_its_own_size(read):
     ]
 
 
-@ROADS
+@SOURCES
 @pytest.mark.parametrize(
     ("stamp", "kept"),
     [
@@ -149,7 +149,7 @@ def test_trades_before_2025_are_floored_to_milliseconds(read, stamp, kept):
     assert rows["timestamp"].to_pylist() == [kept]
 
 
-@ROADS
+@SOURCES
 def test_funding_keeps_the_exchanges_jitter(read):
     """The few milliseconds by which a stamp is late are kept; the event is known by its hour."""
     rows = read(FUTURES, [event(MS_2024 + 47)])
@@ -158,7 +158,7 @@ def test_funding_keeps_the_exchanges_jitter(read):
     assert keys_of(FUTURES, rows).tolist() == [MS_2024 // 3_600_000]
 
 
-@ROADS
+@SOURCES
 def test_a_row_that_is_there_twice_counts_once(read):
     """Archives of outage days repeat rows; equal ones are one."""
     rows = ROWS[AGG_TRADES]
@@ -168,7 +168,7 @@ def test_a_row_that_is_there_twice_counts_once(read):
     assert doubled.equals(read(AGG_TRADES, rows))
 
 
-@ROADS
+@SOURCES
 @pytest.mark.parametrize(
     ("dataset", "rows", "words"),
     [
@@ -192,7 +192,7 @@ def test_rows_that_contradict_are_refused(read, dataset, rows, words):
         read(dataset, rows)
 
 
-@ROADS
+@SOURCES
 @pytest.mark.parametrize(
     "text",
     [

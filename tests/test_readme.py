@@ -33,8 +33,8 @@ def environment(tmp_path: Path):
     with DemoExchange() as exchange:
         settings = exchange.settings(cache_dir=tmp_path / "data_cache")
         names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "market")
-        told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
-        yield {**os.environ, **told, "ARES_CACHE_DIR": "data_cache", "ARES_PROGRESS": "0"}
+        reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+        yield {**os.environ, **reported, "ARES_CACHE_DIR": "data_cache", "ARES_PROGRESS": "0"}
 
 
 # Dask 2026.8 is older than what pandas 3.1 warns of.
@@ -89,13 +89,13 @@ def test_the_settings_table_names_every_setting_with_its_default():
     """The README's table of settings has every field, and no other."""
     table = README.read_text(encoding="utf-8").partition("## Settings")[2].partition("##")[0]
     rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
-    told = {
+    reported = {
         name.strip(" `"): (variable.strip(), default.strip())
         for name, variable, default, *_ in rows
     }
 
-    assert set(Settings.model_fields) == set(told)
-    for name, (variable, default) in told.items():
+    assert set(Settings.model_fields) == set(reported)
+    for name, (variable, default) in reported.items():
         there = Settings.model_fields[name].default
         assert variable == f"`ARES_{name.upper()}`"
         assert default == f"{there:g}" if isinstance(there, float | int) else default

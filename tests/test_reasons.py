@@ -64,9 +64,9 @@ def test_a_state_is_the_first_thing_to_be_said_of_a_file(entry, expected):
 
 def test_what_is_open_comes_before_what_is_explained():
     """A gap that nobody explained makes the state, however many are explained."""
-    told = Absence(START + 20 * DAY_MS, END - DAY_MS, "rest", WHEN)
+    reported = Absence(START + 20 * DAY_MS, END - DAY_MS, "rest", WHEN)
 
-    assert state(having(20, absences=(told,))) == "not downloaded"
+    assert state(having(20, absences=(reported,))) == "not downloaded"
 
 
 def test_answers_about_other_rows_do_not_count():

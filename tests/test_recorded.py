@@ -201,7 +201,7 @@ def trades(recorded: Path, tmp_path: Path) -> tuple[Path, list[list[str]]]:
 
 @pytest.mark.parametrize("source", ["archive", "rest", "auto"])
 async def test_a_day_of_recorded_trades(trades, tmp_path, source):
-    """Each of 105,280 real trades is stored with its digits, its ids and its side, on every road."""
+    """Each of 105,280 real trades is stored with its digits, its ids and its side, on every source."""
     folder, rows = trades
     with DemoExchange(folder, weight_limit=10**6) as exchange:
         settings = exchange.settings(cache_dir=tmp_path / "cache", source=source, progress=False)

@@ -45,13 +45,13 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note an id, a link, and where a section begins."""
-        told = dict(attrs)
-        if told.get("id"):
-            self.ids.add(told["id"])
-        if tag == "section" and told.get("id"):
-            self._section = told["id"]
-        if tag == "a" and told.get("href"):
-            self.links.add(unquote(told["href"]))
+        reported = dict(attrs)
+        if reported.get("id"):
+            self.ids.add(reported["id"])
+        if tag == "section" and reported.get("id"):
+            self._section = reported["id"]
+        if tag == "a" and reported.get("href"):
+            self.links.add(unquote(reported["href"]))
 
     def handle_endtag(self, tag: str) -> None:
         """Note where a section ends."""

@@ -276,7 +276,7 @@ async def test_pages_that_are_under_way_when_the_region_is_closed_go_on_too(exch
     assert len(rest.notes) == 1
 
 
-async def test_a_fallback_that_is_closed_too_is_told(exchange, rest):
+async def test_a_fallback_that_is_closed_too_is_reported(exchange, rest):
     """Where both hosts answer 451 the error says what still works."""
     exchange.fail("/api/", times=None, status=451)
 

@@ -188,14 +188,14 @@ def test_without_a_client_there_is_a_cluster_for_the_call(settings):
     assert {each.pid for each in multiprocessing.active_children()} <= before
 
 
-def test_a_script_without_its_guard_is_told(settings, tmp_path):
+def test_a_script_without_its_guard_is_reported(settings, tmp_path):
     """A script that each worker would run anew fails with what to write, and no worker tells a tale of its own."""
-    told = settings.model_dump(mode="json", exclude_defaults=True)
+    reported = settings.model_dump(mode="json", exclude_defaults=True)
     script = tmp_path / "script.py"
     script.write_text(
         "import ares_notebook as ares\n"
         "from ares_notebook import scale\n"
-        f"settings = ares.Settings(**{told!r})\n"
+        f"settings = ares.Settings(**{reported!r})\n"
         'plan = ares.plan_downloads("BTCUSDT", "1d", 0.1, end="2025-01-01", settings=settings)\n'
         "scale.download(plan)\n"
     )
@@ -333,7 +333,7 @@ def a_cluster_of_programs(tmp_path, modules=""):
             yield programs[0], client
 
 
-def test_a_scheduler_that_goes_is_told(exchange, settings, tmp_path, truth):
+def test_a_scheduler_that_goes_is_reported(exchange, settings, tmp_path, truth):
     """When the scheduler dies the run ends at once and says so; what was finished stays, and the next run brings the rest."""
     exchange.fail(r"\.zip$", stall="body", stall_seconds=600, times=1)
     with a_cluster_of_programs(tmp_path) as (scheduler, own):
@@ -459,7 +459,7 @@ def test_workers_stay_under_the_limit_of_an_address(client, tmp_path):
     assert ares.load_runs(settings=own)["rate_limited"].tolist() == [0]
 
 
-def test_a_worker_with_another_folder_is_told(settings, client):
+def test_a_worker_with_another_folder_is_reported(settings, client):
     """Who does not see the client's folder writes nothing, and names the two ways out."""
     plan = plan_of(settings)
     elsewhere = RunSpec("a run", plan.settings, mark=str(settings.cache_dir / "not there"))
@@ -469,7 +469,7 @@ def test_a_worker_with_another_folder_is_told(settings, client):
     assert not settings.cache_dir.exists()
 
 
-def test_a_worker_with_another_dataset_folder_is_told(settings, client, tmp_path):
+def test_a_worker_with_another_dataset_folder_is_reported(settings, client, tmp_path):
     """A folder given as to=… must be the same for all too, or half of it would lie elsewhere."""
     plan = plan_of(settings)
     destination = tmp_path / "lake"
@@ -528,12 +528,12 @@ def test_an_asynchronous_client_is_refused(settings):
 
 def test_what_is_secret_stays_with_the_client(settings):
     """No job carries the API key, nor the addresses that are told of runs."""
-    told = settings.model_copy(
+    reported = settings.model_copy(
         update={"api_key": SecretStr("HIDDEN"), "notify": ("slack://HIDDEN/b/c",)}
     )
 
-    assert b"HIDDEN" in pickle.dumps(told)
-    assert b"HIDDEN" not in pickle.dumps(run_spec_of(told))
+    assert b"HIDDEN" in pickle.dumps(reported)
+    assert b"HIDDEN" not in pickle.dumps(run_spec_of(reported))
 
 
 def test_other_programs_of_an_address_still_count(settings):
@@ -643,9 +643,9 @@ def test_objects_hold_what_the_cache_would(settings, client, server, bucket, tmp
     for path in (tmp_path / "lake").rglob("*.parquet"):
         there = rows_in(files, name, path.stem)
         assert there.equals(pq.ParquetFile(path).read())
-        told = json.loads(there.schema.metadata[b"ares_notebook"])
-        assert told["facts"]["rows"] == there.num_rows
-        assert told["sources"]
+        reported = json.loads(there.schema.metadata[b"ares_notebook"])
+        assert reported["facts"]["rows"] == there.num_rows
+        assert reported["sources"]
 
 
 def test_what_is_not_whole_is_not_put(exchange, settings, client, server, bucket):
@@ -767,7 +767,7 @@ def test_what_is_no_address_is_refused(settings, client, to):
     assert "secret" not in str(raised.value)
 
 
-def test_a_store_that_cannot_be_reached_is_told(exchange, settings, client, server):
+def test_a_store_that_cannot_be_reached_is_reported(exchange, settings, client, server):
     """A bucket that is not there is an error with the address, and without the key."""
     with pytest.raises(CacheUnavailable, match="s3://nobody cannot be reached") as raised:
         scale.download(plan_of(settings), client, to="s3://nobody", storage_options=server)

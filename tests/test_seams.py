@@ -58,7 +58,7 @@ async def test_a_market_is_its_addresses(exchange, settings):
 class Printer:
     """An executor that does no work: it says of each step that it was done."""
 
-    places = 2
+    slots = 2
     keeps_files = False
 
     def __init__(self):

@@ -306,7 +306,7 @@ def test_a_wrong_value_of_the_environment_is_traced_to_its_variable(monkeypatch)
         Settings()
 
 
-def test_a_misspelt_variable_is_told(monkeypatch, caplog):
+def test_a_misspelt_variable_is_reported(monkeypatch, caplog):
     """A variable that is nearly a setting is warned of once; one of somebody else's is not."""
     monkeypatch.setenv("ARES_CACHEDIR", "elsewhere")
     monkeypatch.setenv("ARES_GPU_TRAINING", "1")

@@ -28,8 +28,8 @@ EVERYTHING = ("klines", "agg_trades", "futures")
 
 def filled(settings: Settings, end: str = "2025-03-03", **changes: object) -> ares.DownloadReport:
     """Two days of everything, in whole files."""
-    told = {"symbol": "BTCUSDT", "interval": "1h", "lookback_years": 2 * DAY, **changes}
-    return ares.run(ares.download_all_data(**told, end=end, settings=settings))  # type: ignore[arg-type]
+    reported = {"symbol": "BTCUSDT", "interval": "1h", "lookback_years": 2 * DAY, **changes}
+    return ares.run(ares.download_all_data(**reported, end=end, settings=settings))  # type: ignore[arg-type]
 
 
 def contents(settings: Settings) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ def looked_at(settings: Settings) -> list[object]:
 def test_strays_and_reset_times_cost_no_request(exchange, settings, harms):
     """Copies beside the files, of receipts too, and times set back change no answer, and the next run asks for nothing."""
     assert filled(settings).complete
-    before, told = contents(settings), looked_at(settings)
+    before, reported = contents(settings), looked_at(settings)
     made = strays(settings.cache_dir) if harms != "times" else []
     if harms != "strays":
         reset_times(settings.cache_dir)
@@ -109,7 +109,7 @@ def test_strays_and_reset_times_cost_no_request(exchange, settings, harms):
 
     assert again.complete
     assert exchange.requests == []
-    assert looked_at(settings) == told
+    assert looked_at(settings) == reported
     assert {name: after[name] for name in before} == before
     assert {path: path.read_bytes() for path in made} == kept
 
@@ -135,7 +135,7 @@ def test_ids_that_are_missing_over_midnight_are_asked_for(exchange, settings, pu
     assert exchange.requests == []
 
 
-def test_ids_that_lack_over_midnight_are_told(exchange, settings, publish_anew):
+def test_ids_that_lack_over_midnight_are_reported(exchange, settings, publish_anew):
     """With the archive alone, ids that lack on both sides of midnight are one gap, and neither frame nor next run is complete."""
     for day, part in (("2025-03-01", slice(None, -70)), ("2025-03-02", slice(90, None))):
         name = f"BTCUSDT-aggTrades-{day}"
@@ -296,10 +296,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def said(settings: Settings, before: str = "", after: str = "") -> list[str]:
     """What a program prints that downloads into folders of this cache, with lines of its own."""
     names = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
-    told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in (*names, "market")}
+    reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in (*names, "market")}
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", PROGRAM.format(before=before, after=after), str(settings.cache_dir)],
-        env={**os.environ, **told},
+        env={**os.environ, **reported},
         capture_output=True,
         text=True,
         timeout=100,
@@ -338,7 +338,7 @@ def test_another_loop_may_be_the_default(settings):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
-def test_32_open_files_are_enough_or_are_told(settings):
+def test_32_open_files_are_enough_or_are_reported(settings):
     """With `ulimit -n 32` a download is complete, or tells what failed; afterwards all is as without the limit."""
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))"
     rows = said(settings, after=f"{limit}\nrun('scarce')")

@@ -21,13 +21,13 @@ def step1(settings, tmp_path):
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir")
-        told = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+        reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
         retries = {"ARES_MAX_RETRIES": "0", "ARES_MARKET": "demo"}
         given = ["BTCUSDT", "1h", "--years", repr(2 / 365.25), "--end", "2025-03-05", *arguments]
         return subprocess.run(  # noqa: S603 - our own program
             [sys.executable, str(PROGRAM), *given],
             cwd=tmp_path,
-            env={**os.environ, **told, **retries, **environment},
+            env={**os.environ, **reported, **retries, **environment},
             capture_output=True,
             text=True,
             timeout=100,

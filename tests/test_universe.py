@@ -191,7 +191,7 @@ def test_months_outside_a_listing_are_not_asked_for(settings):
     assert months(plan, "MATICUSDT") == ("2022-01", "2024-09")
     assert months(plan, "SUIUSDT") == ("2023-05", "2024-12")
     [gone] = [each for each in plan if each.symbol == "MATICUSDT"]
-    assert gone.steps[-1].roads[0] == "monthly archive"
+    assert gone.steps[-1].sources[0] == "monthly archive"
     assert gone.end == datetime(2024, 10, 1, tzinfo=UTC)
 
 

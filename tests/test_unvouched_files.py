@@ -224,10 +224,10 @@ async def test_an_altered_value_that_no_receipt_tells_of_is_replaced(settings, k
     if forget == "sources":
         # As earlier versions noted what they had measured of a file from nowhere.
         receipt = receipts / f"{path.name}.json"
-        told = json.loads(receipt.read_text())
+        reported = json.loads(receipt.read_text())
         data = path.read_bytes()
-        told |= {"sources": [], "size": len(data), "mtime_ns": path.stat().st_mtime_ns}
-        receipt.write_text(json.dumps(told | {"sha256": hashlib.sha256(data).hexdigest()}))
+        reported |= {"sources": [], "size": len(data), "mtime_ns": path.stat().st_mtime_ns}
+        receipt.write_text(json.dumps(reported | {"sha256": hashlib.sha256(data).hexdigest()}))
     else:
         shutil.rmtree(receipts if forget == "receipts" else receipts.parent)
 

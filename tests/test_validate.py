@@ -226,7 +226,7 @@ def test_the_end_of_a_file_within_a_series_is_a_gap(cache, sound):
     assert checks(report, "information")["klines_BTCUSDT_1h_2025-04.csv"] == {"open end"}
 
 
-def test_periods_that_nobody_asked_for_are_told(cache, sound):
+def test_periods_that_nobody_asked_for_are_reported(cache, sound):
     """A month between two others without file and receipt is a warning, one for all that adjoin."""
     exchange, _ = sound
     settings = exchange.settings(cache_dir=cache.cache_dir, progress=False)

@@ -287,7 +287,7 @@ class Transport:
         if counter == "funding":
             # 500 requests in 5 minutes, shared by the funding endpoints
             # [USD-M docs, Get Funding Rate History].
-            return Budget(500, 300.0, share, is_told=False, shared_by=others)
+            return Budget(500, 300.0, share, is_reported=False, shared_by=others)
         if counter in _LIMITS:
             limit, window_seconds = self.limits.get(counter, _LIMITS[counter])
             return Budget(limit, window_seconds, share, shared_by=others)

@@ -88,7 +88,7 @@ class Budget:
     # between two answers.
     share: float = 0.8
     # Whether the host's header shows what is used; else only own requests are counted.
-    is_told: bool = True
+    is_reported: bool = True
     # The number of programs at this IP address. They divide a budget that no header shows, and more
     # than four also divide the weight that may be pending.
     shared_by: int = 1
@@ -135,7 +135,7 @@ class Budget:
         # A single request is always allowed, or a small limit would block for ever.
         if self._used + self._pending == 0:
             return 0.0
-        own = self.share if self.is_told else self.share / self.shared_by
+        own = self.share if self.is_reported else self.share / self.shared_by
         is_within = self._used + self._pending + weight <= self.limit * own
         pending = _PENDING_SHARE * min(1.0, _PENDING_PROGRAMS / self.shared_by)
         may_be_pending = not self._pending or self._pending + weight <= self.limit * pending
@@ -152,7 +152,7 @@ class Budget:
 
     def learn(self, headers: Mapping[str, str], weight: int) -> None:
         """Learn from an answer what has been used; without the header, add *weight*."""
-        names = (name for name in headers if self.is_told and _USED_HEADER.fullmatch(name))
+        names = (name for name in headers if self.is_reported and _USED_HEADER.fullmatch(name))
         used = next((headers[name] for name in names), "")
         # Before the first answer windows are those of this machine's clock, which may be fast.
         is_first = self._ahead_seconds == float("-inf")

@@ -90,9 +90,9 @@ class FileWriter:
         return self._measure.facts()
 
     @property
-    def told_hours(self) -> dict[int, int]:
-        """The funding pace that the archive states with its rows; see `Measure.told_hours`."""
-        return self._measure.told_hours()
+    def stated_hours(self) -> dict[int, int]:
+        """The funding pace that the archive states with its rows; see `Measure.stated_hours`."""
+        return self._measure.stated_hours()
 
     @property
     def sha256(self) -> str:

@@ -31,10 +31,10 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import evidence_of, unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
 
-__all__ = ["COUNTED", "STATES", "TABLE", "Action", "Road", "Step", "decide", "whole_days"]
+__all__ = ["COUNTED", "STATES", "TABLE", "Action", "SourceName", "Step", "decide", "whole_days"]
 
 Action = Literal["skip", "extend", "fetch"]
-Road = Literal["monthly archive", "daily archive", "rest"]
+SourceName = Literal["monthly archive", "daily archive", "rest"]
 
 State = Literal[
     "restorable",
@@ -70,8 +70,8 @@ class Step(Struct, frozen=True, gc=False):
     # What is to be asked for.
     gaps: tuple[Gap, ...] = ()
     # The ways to it, best first.
-    roads: tuple[Road, ...] = ()
-    # Estimates of what the first road will bring and cost.
+    sources: tuple[SourceName, ...] = ()
+    # Estimates of what the first source will bring and cost.
     rows: int = 0
     bytes_received: int = 0
     bytes_stored: int = 0
@@ -195,7 +195,7 @@ def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", 
         step = replace(
             step, until_ms=max(until_ms, restore_until_ms), restore_until_ms=restore_until_ms
         )
-    return _estimated(replace(step, roads=_roads(step, source))) if left else step
+    return _estimated(replace(step, sources=_sources(step, source))) if left else step
 
 
 def _lasting(entry: CacheEntry, source: str) -> CacheEntry:
@@ -242,22 +242,22 @@ def _filled(reason: str, counted: CacheEntry, left: Sequence[Gap]) -> str:
     )
 
 
-def _roads(step: Step, source: str) -> tuple[Road, ...]:
-    """The ways to a step's rows, best first."""
+def _sources(step: Step, allowed: str) -> tuple[SourceName, ...]:
+    """The sources of a step's rows that are allowed by the setting, best first."""
     cuts = step.file.series.archive_cuts
     over = step.until_ms >= step.file.period.end_ms
-    roads: list[Road] = []
+    sources: list[SourceName] = []
     # Gaps, and months of which not all is wanted, come over REST or by days; where neither can be, by the month.
-    is_only = source == "archive" and "day" not in cuts and (over or bool(step.gaps))
+    is_only = allowed == "archive" and "day" not in cuts and (over or bool(step.gaps))
     months = is_only or (step.action == "fetch" and over)
     if months and step.file.dataset.cut == "month" and "month" in cuts:
-        roads.append("monthly archive")
-    if "day" in cuts and (roads or source == "archive" or _days_are_cheaper(step, over=over)):
-        roads.append("daily archive")
-    roads.append("rest")
-    if source == "rest":
+        sources.append("monthly archive")
+    if "day" in cuts and (sources or allowed == "archive" or _days_are_cheaper(step, over=over)):
+        sources.append("daily archive")
+    sources.append("rest")
+    if allowed == "rest":
         return ("rest",)
-    return tuple(road for road in roads if source == "auto" or road != "rest")
+    return tuple(each for each in sources if allowed == "auto" or each != "rest")
 
 
 def _days_are_cheaper(step: Step, *, over: bool) -> bool:
@@ -292,9 +292,9 @@ def _estimated(step: Step) -> Step:
         max(1, math.ceil(_rows_in(step.file, gap) / dataset.rest_rows)) for gap in step.gaps
     )
     received = round(rows * dataset.stored_row_bytes)
-    if step.roads and step.roads[0] != "rest":
+    if step.sources and step.sources[0] != "rest":
         days = sum(whole_days(gap) for gap in step.gaps)
-        zips = 1 if step.roads[0] == "monthly archive" else max(1, days)
+        zips = 1 if step.sources[0] == "monthly archive" else max(1, days)
         requests, received = _REQUESTS_PER_ZIP * zips, round(rows * dataset.zipped_row_bytes)
     stored = round(rows * dataset.stored_row_bytes)
     return replace(step, rows=rows, bytes_received=received, bytes_stored=stored, requests=requests)

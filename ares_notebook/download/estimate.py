@@ -90,7 +90,7 @@ def _weight(to_do: Sequence[Step]) -> int:
     asked = sum(
         step.requests * step.file.dataset.rest_weight
         for step in spot
-        if step.roads[:1] == ("rest",)
+        if step.sources[:1] == ("rest",)
     )
     return asked + _INFO_WEIGHT * len(symbols)
 
@@ -119,9 +119,9 @@ _SPARE_BYTES = 256 << 20
 
 async def sized(step: Step, archive: Archive) -> Step:
     """The step with the exact size of its zip, where the archive's listing tells it."""
-    road = step.roads[0] if step.roads else "rest"
+    source = step.sources[0] if step.sources else "rest"
     whole = "monthly archive" if step.file.dataset.cut == "month" else "daily archive"
-    if road != whole:
+    if source != whole:
         return step
     try:
         size = await archive.size_of(

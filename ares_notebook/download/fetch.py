@@ -23,7 +23,7 @@ from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.file_update import FileUpdate
-from ares_notebook.download.report import StepReport, told, why_incomplete
+from ares_notebook.download.report import StepReport, why_incomplete
 from ares_notebook.errors import (
     AresError,
     BadAnswer,
@@ -38,64 +38,63 @@ from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, utc
 from ares_notebook.runtime.tasks import in_order, uninterrupted
 
-__all__ = ["Sources", "fetch_file", "fetch_rows", "remember"]
+__all__ = ["Exchange", "fetch_file", "fetch_rows", "remember"]
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
-_ROADS: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
+_ARCHIVES: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """The ways to the exchange, open for one piece of work."""
+class Exchange:
+    """The sources of rows, open for one run."""
 
     archive: Archive
     rest: Rest
-    # Those that may be taken.
+    # Those that may be asked.
     source: Literal["auto", "archive", "rest"] = "auto"
 
 
-async def fetch_rows(file_update: FileUpdate, step: Step, roads: Sources) -> AresError | None:
+async def fetch_rows(file_update: FileUpdate, step: Step, exchange: Exchange) -> AresError | None:
     """
-    Close the gaps of *file_update* over the roads of *step*, one after the other.
+    Close the gaps of *file_update*: ask the sources of *step*, one after the other.
 
-    A road that fails or lacks the file leaves what it has not brought to the next one down the
-    ladder.
+    What a source lacks, or fails to answer, is left for the next one.
     """
     problem: AresError | None = None
-    left_to_ask = [*step.roads]
+    left_to_ask = [*step.sources]
     while left_to_ask:
-        road = left_to_ask.pop(0)
-        if not (_wanted_of_rest(file_update, step) if road == "rest" else file_update.unasked()):
+        source = left_to_ask.pop(0)
+        if not (_wanted_of_rest(file_update, step) if source == "rest" else file_update.unasked()):
             continue
         try:
-            await _OVER[road](file_update, step, roads)
+            await _OVER[source](file_update, step, exchange)
         except (TransportError, DataError) as error:
             # An archive may be late; an API that is not found is at fault.
-            if isinstance(error, NotFound) and road != "rest":
-                _LOGGER.info("%s: %s; going down the ladder", file_update.file.name, error)
+            if isinstance(error, NotFound) and source != "rest":
+                _LOGGER.info("%s: %s; the next source is asked", file_update.file.name, error)
                 file_update.is_unpublished = True
                 continue
-            _LOGGER.info("%s: %s failed: %s", file_update.file.name, road, error)
-            is_gone = isinstance(error, UnknownSymbol) and await _is_unlisted(file_update, roads)
+            _LOGGER.info("%s: %s failed: %s", file_update.file.name, source, error)
+            is_gone = isinstance(error, UnknownSymbol) and await _is_unlisted(file_update, exchange)
             problem = None if is_gone else error
-            if road == "rest" and _has_days_to_ask(file_update, step, roads):
+            if source == "rest" and _has_days_to_ask(file_update, step, exchange):
                 left_to_ask.append("daily archive")
-    left = _wanted_of_rest(file_update, step) if "rest" in step.roads else file_update.unasked()
+    left = _wanted_of_rest(file_update, step) if "rest" in step.sources else file_update.unasked()
     return problem if left else None
 
 
-def _has_days_to_ask(file_update: FileUpdate, step: Step, roads: Sources) -> bool:
+def _has_days_to_ask(file_update: FileUpdate, step: Step, exchange: Exchange) -> bool:
     """Whether the archive's days are left where REST has failed; they were more requests than its pages."""
-    is_open = roads.source == "auto" and "day" in file_update.file.series.archive_cuts
-    return is_open and "daily archive" not in step.roads and bool(file_update.unasked())
+    is_open = exchange.source == "auto" and "day" in file_update.file.series.archive_cuts
+    return is_open and "daily archive" not in step.sources and bool(file_update.unasked())
 
 
-async def _is_unlisted(file_update: FileUpdate, roads: Sources) -> bool:
+async def _is_unlisted(file_update: FileUpdate, exchange: Exchange) -> bool:
     """Whether a symbol that the API refuses is one that was delisted; what that proves is recorded."""
-    archive = None if roads.source == "rest" else roads.archive
+    archive = None if exchange.source == "rest" else exchange.archive
     try:
-        return await confirm_unlisted(file_update, archive, roads.rest)
+        return await confirm_unlisted(file_update, archive, exchange.rest)
     except (TransportError, DataError) as error:
         _LOGGER.info("%s: whether it was delisted is not known: %s", file_update.file.name, error)
         return False
@@ -109,23 +108,23 @@ def _wanted_of_rest(file_update: FileUpdate, step: Step) -> list[Gap]:
     return [gap for gap in gaps if gap.rows is not None]
 
 
-async def _monthly(file_update: FileUpdate, step: Step, roads: Sources) -> None:
+async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
     del step
     series, start = file_update.file.series, file_update.file.period.start
     # The listing, asked once a run, spares a request for each month that is not there.
-    await roads.archive.size_of(series, "month", start)
+    await exchange.archive.size_of(series, "month", start)
     # What is there already stays: a month has been published cut short, too.
     gaps = file_update.unasked() if file_update.facts.rows else [file_update.wanted]
-    await file_update.splice(await _unzipped(file_update, roads.archive, "month", start, gaps))
+    await file_update.splice(await _unzipped(file_update, exchange.archive, "month", start, gaps))
     _refuse_cut(file_update)
     file_update.record(file_update.unasked(), "archive")
 
 
-async def _daily(file_update: FileUpdate, step: Step, roads: Sources) -> None:
+async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
     """Days one by one; those that are not there or not sound are left for REST."""
     del step
     parts = [part for gap in file_update.unasked() for part in _days(gap)]
-    calls = (partial(_zipped, file_update, roads.archive, part) for part in parts)
+    calls = (partial(_zipped, file_update, exchange.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
     await file_update.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
@@ -177,13 +176,13 @@ async def _unzipped(
                 raise
             _LOGGER.info("%s: %s; asking for it once more", file_update.file.name, error)
         else:
-            file_update.add_source(_ROADS[cut], fetched.url, fetched.sha256)
+            file_update.add_source(_ARCHIVES[cut], fetched.url, fetched.sha256)
             file_update.cut_url = fetched.url if fetched.is_cut else file_update.cut_url
             patches = zip(gaps, parts, strict=True)
             return [Patch(gap, part) for gap, part in patches if part.facts.rows]
 
 
-async def _over_rest(file_update: FileUpdate, step: Step, roads: Sources) -> None:
+async def _over_rest(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
     """
     Ask for exactly what is missing, until the exchange has nothing more to say.
 
@@ -191,15 +190,15 @@ async def _over_rest(file_update: FileUpdate, step: Step, roads: Sources) -> Non
     One page that is short or empty by mistake loses nothing. What the silence proves is
     found out by `confirm`.
     """
-    archive = None if roads.source == "rest" else roads.archive
+    archive = None if exchange.source == "rest" else exchange.archive
     file_update.end_now()
     if file_update.is_unpublished and not file_update.facts.rows:
         # Likely a time before the listing: then no file of it need ask for itself.
-        await roads.rest.first_row(file_update.file.series)
-    answered = set(await confirm_unasked(file_update, archive, roads.rest))
+        await exchange.rest.first_row(file_update.file.series)
+    answered = set(await confirm_unasked(file_update, archive, exchange.rest))
     asked: set[Gap] = set()
     while gaps := [gap for gap in _wanted_of_rest(file_update, step) if gap not in answered]:
-        patches, problem = await _ask_all(file_update, roads.rest, gaps)
+        patches, problem = await _ask_all(file_update, exchange.rest, gaps)
         # What came before a failure is contiguous and sound: it is kept.
         await file_update.splice(patches)
         if problem is not None:
@@ -214,15 +213,15 @@ async def _over_rest(file_update: FileUpdate, step: Step, roads: Sources) -> Non
             for each in left
             if each in asked
             or each not in unasked
-            or roads.rest.runs_on(file_update.file.series, each)
+            or exchange.rest.runs_on(file_update.file.series, each)
         ]
-        await confirm(file_update, archive, roads.rest, silent)
+        await confirm(file_update, archive, exchange.rest, silent)
         asked |= set(left)
         answered |= set(silent)
         if not file_update.facts.rows:
             # The other files before the first row need not ask, then.
-            await roads.rest.first_row(file_update.file.series)
-            answered |= set(await confirm_unasked(file_update, archive, roads.rest))
+            await exchange.rest.first_row(file_update.file.series)
+            answered |= set(await confirm_unasked(file_update, archive, exchange.rest))
 
 
 async def _ask_all(
@@ -241,7 +240,7 @@ async def _ask_all(
 async def _ask(
     file_update: FileUpdate, rest: Rest, gap: Gap
 ) -> tuple[Patch | None, AresError | None]:
-    part, problem = file_update.new_part(), None
+    part, problem = file_update.new_writer(), None
     try:
         async for lines in rest.lines(file_update.file.series, gap):
             await asyncio.to_thread(part.write_lines, lines)
@@ -290,7 +289,7 @@ _OVER = {"monthly archive": _monthly, "daily archive": _daily, "rest": _over_res
 _QUARANTINED = "corrupt, quarantined"
 
 
-async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
+async def fetch_file(step: Step, exchange: Exchange, store: Store) -> StepReport:
     """
     Carry out one step, and say what became of it.
 
@@ -298,23 +297,23 @@ async def fetch_file(step: Step, roads: Sources, store: Store) -> StepReport:
     are still missing afterwards is remembered.
     """
     async with locked(store, step.file):
-        entry = await _have(step, roads, store)
+        entry = await _have(step, exchange, store)
         if entry.problem is not None or entry.is_stray:
             await uninterrupted(quarantine_entry, store, entry)
-            entry = await _have(step, roads, store)
+            entry = await _have(step, exchange, store)
         # Another process may have done it while we waited for the lock.
-        result = await _once(entry, step, roads, store)
+        result = await _once(entry, step, exchange, store)
         if entry.is_restorable:
             # Now it is what its receipt says, or it is to be fetched whole.
-            entry = await _have(step, roads, store)
-            then = await _once(replace(entry, recorded_rows=0), step, roads, store)
+            entry = await _have(step, exchange, store)
+            then = await _once(replace(entry, recorded_rows=0), step, exchange, store)
             if not entry.is_altered:
                 then = dataclasses.replace(
                     then, action=result.action, reason=result.reason, rows=result.rows + then.rows
                 )
             result = then
         if isinstance(result.error, DataError) and _is_in_the_way(entry):
-            return await _once(replace(entry, problem=str(result.error)), step, roads, store)
+            return await _once(replace(entry, problem=str(result.error)), step, exchange, store)
         return result
 
 
@@ -323,9 +322,9 @@ def _is_in_the_way(entry: CacheEntry) -> bool:
     return entry.path is not None and entry.problem is None and not entry.has_provenance
 
 
-async def _once(entry: CacheEntry, step: Step, roads: Sources, store: Store) -> StepReport:
+async def _once(entry: CacheEntry, step: Step, exchange: Exchange, store: Store) -> StepReport:
     """Decide anew about a file under its lock, and do it."""
-    now = decide(entry, step.until_ms, roads.source)
+    now = decide(entry, step.until_ms, exchange.source)
     if now.restore_until_ms is not None:
         receipt = store.receipt(step.file)
         # Its rows came from where those came that it is to have again.
@@ -336,12 +335,12 @@ async def _once(entry: CacheEntry, step: Step, roads: Sources, store: Store) -> 
         now = replace(now, entry=entry)
     else:
         now = replace(now, edges_wait=step.edges_wait)
-    with FileUpdate(now, store, lambda: roads.rest.now_ms) as file_update:
+    with FileUpdate(now, store, lambda: exchange.rest.now_ms) as file_update:
         problem = None
         if now.action != "skip":
-            problem = await fetch_rows(file_update, now, roads)
+            problem = await fetch_rows(file_update, now, exchange)
         if now.restore_until_ms is not None and not file_update.has_bytes(store.receipt(step.file)):
-            return told(now, missing=len(now.gaps), error=problem)
+            return StepReport.of(now, missing=len(now.gaps), error=problem)
         rows = file_update.new_rows
         await file_update.commit()
         missing = len(file_update.left())
@@ -351,13 +350,13 @@ async def _once(entry: CacheEntry, step: Step, roads: Sources, store: Store) -> 
         if trouble is not None:
             await uninterrupted(store.record_failure, step.file, trouble)
             why = trouble.words
-    return told(now, rows=rows, missing=missing, error=problem, why=why)
+    return StepReport.of(now, rows=rows, missing=missing, error=problem, why=why)
 
 
-async def _have(step: Step, roads: Sources, store: Store) -> CacheEntry:
+async def _have(step: Step, exchange: Exchange, store: Store) -> CacheEntry:
     """What is there now; a file that is to be added to is read first, as its rows go into the next."""
     entry = _known(step, await asyncio.to_thread(store.entry, step.file))
-    if decide(entry, step.until_ms, roads.source).action == "extend":
+    if decide(entry, step.until_ms, exchange.source).action == "extend":
         entry = _known(step, await asyncio.to_thread(verified, store, entry))
     return entry
 

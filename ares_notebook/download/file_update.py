@@ -1,4 +1,4 @@
-"""A cache file on its way from what is there to what is wanted."""
+"""The next version of a cache file, until it is committed."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class FileUpdate:
         self.file = step.file
         self.until_ms = self._wanted_ms = step.until_ms
         self._now_ms = now_ms
-        self._have = step.entry
+        self._entry = step.entry
         self._store = store
         self._stack = ExitStack()
-        self._part: FileWriter | None = None
+        self._writer: FileWriter | None = None
         # An old or unreadable file stays in place until a whole one replaces it.
         anew = step.action == "fetch"
         self._facts = Facts() if anew else step.entry.facts
@@ -73,24 +73,26 @@ class FileUpdate:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Told of the error: what a full disk says once more at the end is no second one.
+        # With the error, so that a full disk that fails once more at the end raises no second one.
         self._stack.__exit__(kind, error, trace)
 
     @property
-    def part(self) -> FileWriter | None:
+    def writer(self) -> FileWriter | None:
         """Its rows in a temporary file; None where it has none but those of the cache."""
-        return self._part
+        return self._writer
 
     def has_bytes(self, receipt: Receipt | None) -> bool:
         """Whether it is, byte by byte, the file that a receipt was written for."""
         return (
-            receipt is not None and self._part is not None and self._part.sha256 == receipt.sha256
+            receipt is not None
+            and self._writer is not None
+            and self._writer.sha256 == receipt.sha256
         )
 
     @property
     def facts(self) -> Facts:
-        """What the rows of the draft prove."""
-        return self._part.facts if self._part else self._facts
+        """What its rows prove."""
+        return self._writer.facts if self._writer else self._facts
 
     @property
     def wanted(self) -> Gap:
@@ -101,10 +103,10 @@ class FileUpdate:
 
     @property
     def new_rows(self) -> int:
-        """How many rows the draft has that the cache does not."""
+        """How many rows it has that the cache does not."""
         if self._anew:
             return self.facts.rows if self._is_no_loss else 0
-        return max(0, self.facts.rows - self._have.facts.rows)
+        return max(0, self.facts.rows - self._entry.facts.rows)
 
     def unexplained(self) -> list[Gap]:
         """What no proof explains yet; see `model.gaps.unexplained`."""
@@ -128,8 +130,10 @@ class FileUpdate:
     @property
     def outcome(self) -> CacheEntry:
         """What the cache would hold if this were committed."""
-        is_altered = self._have.is_altered and not self._anew
-        return replace(self._have, facts=self.facts, absences=self._absences, is_altered=is_altered)
+        is_altered = self._entry.is_altered and not self._anew
+        return replace(
+            self._entry, facts=self.facts, absences=self._absences, is_altered=is_altered
+        )
 
     @property
     def is_from_archive(self) -> bool:
@@ -151,42 +155,42 @@ class FileUpdate:
     def record(self, gaps: Iterable[Gap], evidence: str) -> None:
         """Remember an answer about *gaps*, given now."""
         at = utc(self._now_ms()).isoformat(timespec="seconds")
-        told = tuple(
+        recorded = tuple(
             Absence(gap.start_ms, gap.end_ms, evidence, at, gap.after_id, gap.before_id)
             for gap in gaps
         )
-        same = {(each.start_ms, each.end_ms, each.evidence) for each in told}
+        same = {(each.start_ms, each.end_ms, each.evidence) for each in recorded}
         kept = (
             each
             for each in self._absences
             if (each.start_ms, each.end_ms, each.evidence) not in same
         )
-        self._absences = (*kept, *told)
+        self._absences = (*kept, *recorded)
 
-    def add_source(self, road: str, url: str, sha256: str | None = None) -> None:
+    def add_source(self, name: str, url: str, sha256: str | None = None) -> None:
         """Remember where rows came from."""
         at = utc(self._now_ms()).isoformat(timespec="seconds")
-        same = [each for each in self._sources if (each.road, each.url) != (road, url)]
-        self._sources = (*same, Source(road, url, at, sha256))
+        same = [each for each in self._sources if (each.road, each.url) != (name, url)]
+        self._sources = (*same, Source(name, url, at, sha256))
 
-    def new_part(self) -> FileWriter:
-        """A temporary file to fill; removed with the draft unless it is committed."""
+    def new_writer(self) -> FileWriter:
+        """A temporary file to fill; removed unless it is committed."""
         return self._stack.enter_context(self._store.writer(self.file, self._columns))
 
     async def write(self, lines: Iterator[Lines]) -> FileWriter:
-        """A temporary file with *lines*, in the draft's columns; read and written in a thread."""
-        part = self.new_part()
+        """A temporary file with *lines*, in the file's columns; read and written in a thread."""
+        writer = self.new_writer()
         async with _cores():
-            await asyncio.to_thread(part.write_all, lines)
-        return part
+            await asyncio.to_thread(writer.write_all, lines)
+        return writer
 
     async def splice(self, patches: list[Patch]) -> None:
         """Put *patches* into their gaps, in a thread."""
         if len(patches) == 1 and not self.facts.rows:
             # Laid over nothing it is the whole, and need not be written twice.
-            self._part = patches[0].writer
+            self._writer = patches[0].writer
         elif patches:
-            self._part = await self.write(self._spliced(patches))
+            self._writer = await self.write(self._spliced(patches))
 
     def _spliced(self, patches: list[Patch]) -> Iterator[Lines]:
         # Slow to import, and a new file needs no splicing.
@@ -195,19 +199,19 @@ class FileUpdate:
         from ares_notebook.model.rows import lines_of  # noqa: PLC0415
 
         dataset = self.file.dataset
-        if self._part is not None:
-            base = read_rows(self._part.path, self.file)
+        if self._writer is not None:
+            base = read_rows(self._writer.path, self.file)
         else:
             base = iter(()) if self._anew else self._store.rows(self.file)
-        # What the archive told of the pace is not in the text of the parts.
-        parts = [*([self._part] if self._part else []), *(patch.writer for patch in patches)]
-        told = {key: hours for part in parts for key, hours in part.told_hours.items()}
+        # The funding interval that the archive states is not in the text of the parts.
+        parts = [*([self._writer] if self._writer else []), *(patch.writer for patch in patches)]
+        hours = {key: each for part in parts for key, each in part.stated_hours.items()}
         for table in spliced(dataset, base, patches):
-            yield lines_of(dataset, table).with_hours(told)
+            yield lines_of(dataset, table).with_hours(hours)
 
     async def commit(self) -> None:
         """
-        Put the draft into the cache, in a thread, if anything was learnt.
+        Put the file into the cache, in a thread, if anything is new.
 
         A file that was to be replaced whole is replaced by no less.
         """
@@ -218,40 +222,40 @@ class FileUpdate:
         open_gaps = replace(now, neighbours=ALONE).gaps(self.file.grid_end_ms)
         open_gaps += now.gaps(self.file.grid_end_ms)
         absences = _worth_keeping(self.file, open_gaps, self._absences)
-        final = is_final(self.file, self.facts, absences, self.until_ms, self._have.neighbours)
-        if self._part is not None and self.facts.rows and self._is_no_loss:
-            if self._anew and self._have.is_altered:
-                await uninterrupted(quarantine_copy, self._store, self._have)
+        final = is_final(self.file, self.facts, absences, self.until_ms, self._entry.neighbours)
+        if self._writer is not None and self.facts.rows and self._is_no_loss:
+            if self._anew and self._entry.is_altered:
+                await uninterrupted(quarantine_copy, self._store, self._entry)
             await uninterrupted(
                 self._store.commit,
-                self._part,
+                self._writer,
                 sources=self._sources,
                 absences=absences,
                 final=final,
             )
         elif self._is_worth_a_note(absences):
-            known = replace(self._have, absences=absences, sources=self._sources)
+            known = replace(self._entry, absences=absences, sources=self._sources)
             await uninterrupted(self._store.update_receipt, known, final=final)
 
     @property
     def _is_no_loss(self) -> bool:
         """Whether what is there may go: a part of a new file is worth less than an old one."""
-        if not self._anew or self.facts.rows >= self._have.facts.rows:
+        if not self._anew or self.facts.rows >= self._entry.facts.rows:
             return True
-        # Fewer rows may be all that there are: the old ones were doubled, or nobody's.
-        reaches = (self.facts.end_ms or 0) >= (self._have.end_ms or 0)
+        # Fewer rows may be all that there are: the old ones may be doubled, or of unknown origin.
+        reaches = (self.facts.end_ms or 0) >= (self._entry.end_ms or 0)
         return reaches and not self.unasked()
 
     def _is_worth_a_note(self, absences: tuple[Absence, ...]) -> bool:
-        if self._anew and self._have.path is not None:
+        if self._anew and self._entry.path is not None:
             return False
-        is_unknown = self._have.path is not None and not self._have.has_provenance
-        return absences != self._have.absences or is_unknown
+        is_unknown = self._entry.path is not None and not self._entry.has_provenance
+        return absences != self._entry.absences or is_unknown
 
 
 def _cores() -> asyncio.Semaphore:
-    places = asyncio.Semaphore(os.cpu_count() or 1)
-    return _CORES.setdefault(asyncio.get_running_loop(), places)
+    slots = asyncio.Semaphore(os.cpu_count() or 1)
+    return _CORES.setdefault(asyncio.get_running_loop(), slots)
 
 
 def _worth_keeping(

@@ -127,7 +127,7 @@ class Plan:
                 "file": step.file.name,
                 "action": step.action,
                 "reason": step.reason,
-                "road": step.roads[0] if step.roads else "",
+                "road": step.sources[0] if step.sources else "",
                 "rows": step.rows,
                 "bytes_received": step.bytes_received,
                 "bytes_stored": step.bytes_stored,
@@ -145,7 +145,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
-        rows = [_told(group) for group in _groups(self.steps)]
+        rows = [_cells(group) for group in _groups(self.steps)]
         return block(self._headline(), table(_TOLD, rows), *map(line, self._sums()))
 
     def _headline(self) -> str:
@@ -167,7 +167,7 @@ class Plan:
 
 
 def _groups(steps: Iterable[Step]) -> list[list[Step]]:
-    """Neighbours with the same action, reason and road, which one line can tell of."""
+    """Neighbours with the same action, reason and source, which take one line."""
     groups: list[list[Step]] = []
     for step in steps:
         if groups and _alike(groups[-1][-1], step):
@@ -178,30 +178,36 @@ def _groups(steps: Iterable[Step]) -> list[list[Step]]:
 
 
 def _alike(one: Step, other: Step) -> bool:
-    return (one.file.dataset, one.action, one.reason, one.roads[:1]) == (
+    return (one.file.dataset, one.action, one.reason, one.sources[:1]) == (
         other.file.dataset,
         other.action,
         other.reason,
-        other.roads[:1],
+        other.sources[:1],
     )
 
 
 _TOLD = ("action", "files", "which", "why", "by")
 
 
-def _told(group: Sequence[Step]) -> tuple[str, str, str, str, str]:
+def _cells(group: Sequence[Step]) -> tuple[str, str, str, str, str]:
     """What a line tells of neighbours that are alike; see `_TOLD`."""
     first, last = group[0], group[-1]
     names = first.file.name
     if len(group) > 1:
         names = f"{names.removesuffix('.csv')} … {last.file.stamp}"
-    return first.action, f"{len(group)}", names, first.reason, first.roads[0] if first.roads else ""
+    return (
+        first.action,
+        f"{len(group)}",
+        names,
+        first.reason,
+        first.sources[0] if first.sources else "",
+    )
 
 
 def _in_words(group: Sequence[Step]) -> str:
-    action, count, names, reason, road = _told(group)
+    action, count, names, reason, source = _cells(group)
     files = f"{count} file" if len(group) == 1 else f"{count} files"
-    return f"{action:<6} {files:>10}  {names}: {reason}{f', by {road}' if road else ''}"
+    return f"{action:<6} {files:>10}  {names}: {reason}{f', by {source}' if source else ''}"
 
 
 def plan_downloads(

@@ -10,7 +10,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.fetch import Sources
+from ares_notebook.download.fetch import Exchange
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
 from ares_notebook.errors import CacheError, DataError, TransportError, UnknownSymbol
@@ -28,13 +28,13 @@ _CLOCK_TOLERANCE = timedelta(seconds=10)
 Note = Callable[[str], None]
 
 
-async def preflight(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
+async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) -> Plan:
     """Ask for clock, symbol and perpetual, where the plan depends on them."""
     if plan.settings.source != "archive":
-        plan = await _with_clock(plan, roads.rest, note)
-    plan = await _without_lacking_spot(plan, roads, note)
-    plan = await _without_lacking_perpetual(plan, roads, store, note)
-    return by_their_clock(plan, roads.rest, note)
+        plan = await _with_clock(plan, exchange.rest, note)
+    plan = await _without_lacking_spot(plan, exchange, note)
+    plan = await _without_lacking_perpetual(plan, exchange, store, note)
+    return by_their_clock(plan, exchange.rest, note)
 
 
 def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
@@ -72,15 +72,15 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     return by_their_clock(plan, rest, note)
 
 
-async def _without_lacking_spot(plan: Plan, roads: Sources, note: Note) -> Plan:
+async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> Plan:
     """Of a perpetual that has no spot symbol there are no spot steps, and that is no failure."""
     spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
     if not spot:
         return plan
     try:
-        await _check_symbol(plan, spot[0].file.series, roads, note)
+        await _check_symbol(plan, spot[0].file.series, exchange, note)
     except UnknownSymbol as error:
-        if not await _has_perpetual(plan, Series.of(FUTURES, plan.symbol), roads, note):
+        if not await _has_perpetual(plan, Series.of(FUTURES, plan.symbol), exchange, note):
             # A perpetual that cannot be asked for does not make a wrong name right.
             raise
         kept = tuple(step for step in plan.steps if step.file.dataset is FUTURES)
@@ -98,7 +98,7 @@ async def _without_lacking_spot(plan: Plan, roads: Sources, note: Note) -> Plan:
     return plan
 
 
-async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) -> None:
+async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: Note) -> None:
     """
     Make sure that the symbol exists, once, instead of failing at every file.
 
@@ -106,14 +106,14 @@ async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) 
     its limits the archive is asked first, which costs no weight: of 500 symbols each.
     """
     source = plan.settings.source
-    if source == "auto" and roads.rest.is_informed and await roads.archive.holds(series):
+    if source == "auto" and exchange.rest.is_informed and await exchange.archive.holds(series):
         return
     try:
-        known = source != "archive" and await roads.rest.knows(plan.symbol)
+        known = source != "archive" and await exchange.rest.knows(plan.symbol)
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked whether it knows {plan.symbol}: {error}")
         return
-    if known or (source != "rest" and await roads.archive.holds(series) is not False):
+    if known or (source != "rest" and await exchange.archive.holds(series) is not False):
         return
     msg = (
         f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
@@ -122,15 +122,17 @@ async def _check_symbol(plan: Plan, series: Series, roads: Sources, note: Note) 
     raise UnknownSymbol(msg)
 
 
-async def _without_lacking_perpetual(plan: Plan, roads: Sources, store: Store, note: Note) -> Plan:
+async def _without_lacking_perpetual(
+    plan: Plan, exchange: Exchange, store: Store, note: Note
+) -> Plan:
     """Without a perpetual of this name there are no funding steps, and that is no failure."""
     steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
-    if not steps or await _has_perpetual(plan, steps[0].file.series, roads, note) is not False:
+    if not steps or await _has_perpetual(plan, steps[0].file.series, exchange, note) is not False:
         return plan
     only_futures = all(step.file.dataset is FUTURES for step in plan.steps)
     if only_futures:
         # Nobody has looked yet whether the symbol exists at all.
-        await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), roads, note)
+        await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), exchange, note)
     # The archive alone cannot know of a perpetual that is listed since this month; without it
     # nobody knows of one that was settled, and rows that are there contradict.
     has_rows = bool(store.stamps_of(steps[0].file.series.stem))
@@ -146,7 +148,7 @@ async def _without_lacking_perpetual(plan: Plan, roads: Sources, store: Store, n
     try:
         for step in steps:
             async with locked(store, step.file):
-                with FileUpdate(step, store, lambda: roads.rest.now_ms) as file_update:
+                with FileUpdate(step, store, lambda: exchange.rest.now_ms) as file_update:
                     file_update.record(step.gaps, "no perpetual" if is_proven else silent)
                     await file_update.commit()
     except CacheError as error:
@@ -165,7 +167,7 @@ def _again(step: Step, plan: Plan, store: Store) -> Step:
     return decide(store.entry(step.file), step.until_ms, plan.settings.source)
 
 
-async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note) -> bool | None:
+async def _has_perpetual(plan: Plan, series: Series, exchange: Exchange, note: Note) -> bool | None:
     """
     Whether there is funding to ask for; None where nobody can say.
 
@@ -173,14 +175,14 @@ async def _has_perpetual(plan: Plan, series: Series, roads: Sources, note: Note)
     it: the funding itself is asked for once before it is believed.
     """
     source = plan.settings.source
-    if source != "rest" and await roads.archive.holds(series) is not False:
+    if source != "rest" and await exchange.archive.holds(series) is not False:
         return True
     if source == "archive":
         return False
     try:
         return (
-            await roads.rest.has_perpetual(series.symbol)
-            or await roads.rest.first_row(series) is not None
+            await exchange.rest.has_perpetual(series.symbol)
+            or await exchange.rest.first_row(series) is not None
         )
     except UnknownSymbol:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import why_open
@@ -17,7 +17,7 @@ from ares_notebook.formatting import block, line, table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DownloadReport", "StepReport", "skipped", "told", "why_incomplete"]
+__all__ = ["DownloadReport", "StepReport", "skipped", "why_incomplete"]
 
 _MOST_LINES = 12
 
@@ -42,32 +42,33 @@ class StepReport:
     # Why gaps are left though nothing failed, where that is known.
     why: str = ""
 
-
-def told(
-    step: Step,
-    *,
-    rows: int = 0,
-    missing: int = 0,
-    error: AresError | None = None,
-    why: str = "",
-) -> StepReport:
-    """What became of *step*, for the report."""
-    return StepReport(
-        step.file.dataset.name,
-        step.file.name,
-        step.action,
-        step.reason,
-        rows=rows,
-        missing=missing,
-        error=error,
-        why=why,
-    )
+    @classmethod
+    def of(
+        cls,
+        step: Step,
+        *,
+        rows: int = 0,
+        missing: int = 0,
+        error: AresError | None = None,
+        why: str = "",
+    ) -> Self:
+        """What became of *step*."""
+        return cls(
+            step.file.dataset.name,
+            step.file.name,
+            step.action,
+            step.reason,
+            rows=rows,
+            missing=missing,
+            error=error,
+            why=why,
+        )
 
 
 def skipped(step: Step) -> StepReport:
-    """What there is to tell of a *step* in which nothing was to be done."""
+    """What became of a *step* in which nothing was to be done."""
     left = step.entry.unexplained(step.until_ms)
-    return told(step, missing=len(left), why=why_incomplete(step.entry, step.until_ms))
+    return StepReport.of(step, missing=len(left), why=why_incomplete(step.entry, step.until_ms))
 
 
 def why_incomplete(entry: CacheEntry, until_ms: int) -> str:

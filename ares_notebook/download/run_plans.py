@@ -15,7 +15,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
 from ares_notebook.download.plan import Plan
-from ares_notebook.download.report import DownloadReport, skipped, told
+from ares_notebook.download.report import DownloadReport, StepReport, skipped
 from ares_notebook.errors import AresError
 from ares_notebook.formatting import many
 from ares_notebook.runtime.progress import (
@@ -76,14 +76,16 @@ async def run_plans(
 
 def _failed(plan: Plan, error: AresError) -> DownloadReport:
     steps = plan.to_do or plan.steps
-    return DownloadReport(tuple(told(step, missing=len(step.gaps), error=error) for step in steps))
+    return DownloadReport(
+        tuple(StepReport.of(step, missing=len(step.gaps), error=error) for step in steps)
+    )
 
 
 async def _results(
     plans: Sequence[Plan], on_progress: ProgressListener | None, executor: Executor | None
 ) -> list[DownloadReport | AresError]:
     """What became of each plan: its report, or the error that stopped it as a whole."""
-    slots = plans[0].settings.max_concurrency if executor is None else executor.places
+    slots = plans[0].settings.max_concurrency if executor is None else executor.slots
     free = _Slots(2 * slots)
     with shown(plans[0].settings, on_progress) as listener:
         progress = _ProgressOfAll(plans, listener)
@@ -123,7 +125,7 @@ async def _run(
     began = time.monotonic()
     if _LOGGER.isEnabledFor(logging.DEBUG):
         for step in plan.steps:
-            source = f", by {step.roads[0]}" if step.roads else ""
+            source = f", by {step.sources[0]}" if step.sources else ""
             _LOGGER.debug("%s: %s, since %s%s", step.file.name, step.action, step.reason, source)
     unnoted = [step for step in plan.steps if _is_unnoted(step)]
     try:

@@ -19,10 +19,10 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import check_disk, trades_in_words
-from ares_notebook.download.fetch import Sources, fetch_file, remember
+from ares_notebook.download.fetch import Exchange, fetch_file, remember
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.preflight import by_their_clock, preflight
-from ares_notebook.download.report import DownloadReport, StepReport, skipped, told
+from ares_notebook.download.report import DownloadReport, StepReport, skipped
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
 from ares_notebook.model.datasets import AGG_TRADES
 from ares_notebook.model.files import CacheFile
@@ -40,7 +40,7 @@ from ares_notebook.settings import Settings
 __all__ = ["Executor", "LocalExecutor", "run_steps"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-_MOST_TOLD = 3
+_MOST_LOGGED = 3
 # Trades of this size are a warning, which is shown where nobody has set up logging.
 _LARGE_BYTES = 1e9
 
@@ -49,7 +49,7 @@ class Executor(Protocol):
     """Who carries out the steps of a plan: this process, or a cluster."""
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many steps are worked on at once."""
 
     @property
@@ -72,11 +72,11 @@ class Executor(Protocol):
 class LocalExecutor:
     """Carries out steps in this process, in the cache itself."""
 
-    def __init__(self, settings: Settings, roads: Sources, store: Store) -> None:
-        self.places = settings.max_concurrency
+    def __init__(self, settings: Settings, exchange: Exchange, store: Store) -> None:
+        self.slots = settings.max_concurrency
         self.keeps_files = True
         self._settings = settings
-        self._roads = roads
+        self._exchange = exchange
         self._store = store
 
     def apply_limits(self, limits: Mapping[str, Limit]) -> None:
@@ -84,7 +84,7 @@ class LocalExecutor:
 
     async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says."""
-        return await fetch_file(step, self._roads, self._store)
+        return await fetch_file(step, self._exchange, self._store)
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """As `Executor` says."""
@@ -146,15 +146,15 @@ class _PlanRun:
     async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
-        roads = Sources(Archive(rest.transport, self.store.folder), rest, source)
-        executor = self.others or LocalExecutor(self.plan.settings, roads, self.store)
+        exchange = Exchange(Archive(rest.transport, self.store.folder), rest, source)
+        executor = self.others or LocalExecutor(self.plan.settings, exchange, self.store)
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
-            self.plan = await preflight(self.plan, roads, self.store, self._note)
+            self.plan = await preflight(self.plan, exchange, self.store, self._note)
             executor.apply_limits(rest.transport.limits)
-            refused = await self._check_size(roads, executor)
-        # K-lines and funding go first, trades follow as places become free; of each
-        # the newest first, so that a wrong wish shows at once.
+            refused = await self._check_size(exchange, executor)
+        # K-lines and funding go first, trades follow as slots become free; of each
+        # the newest first, so that a mistake in what was asked for shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
         steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
         for step in steps:
@@ -168,11 +168,11 @@ class _PlanRun:
             ]
         )
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(executor.places, len(steps))):
+            for _ in range(min(executor.slots, len(steps))):
                 group.create_task(self._steps(left, executor))
         await self._join(executor)
-        self.is_cut_short = by_their_clock(self.plan, roads.rest, self._note).is_cut_short
-        self.notes += roads.rest.notes
+        self.is_cut_short = by_their_clock(self.plan, exchange.rest, self._note).is_cut_short
+        self.notes += exchange.rest.notes
         self._tell(None, at_once=True)
 
     def _tell_of_weaker_evidence(self, source: str) -> None:
@@ -220,7 +220,7 @@ class _PlanRun:
                 self._tell_again(now)
         left = iter(joined)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(executor.places, len(joined))):
+            for _ in range(min(executor.slots, len(joined))):
                 group.create_task(self._again(left, executor))
         for step in torn:
             [entry] = await executor.entries([step.file])
@@ -247,10 +247,10 @@ class _PlanRun:
         result = self.results.get(step.file.name)
         return result is not None and result.error is not None
 
-    async def _check_size(self, roads: Sources, executor: Executor) -> dict[str, NotEnoughDisk]:
+    async def _check_size(self, exchange: Exchange, executor: Executor) -> dict[str, NotEnoughDisk]:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
         if self.plan.settings.source != "rest":
-            self.plan = await self.plan.measured_by(roads.archive)
+            self.plan = await self.plan.measured_by(exchange.archive)
         trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
         if trades:
             is_large = sum(step.bytes_stored for step in trades) > _LARGE_BYTES
@@ -278,7 +278,7 @@ class _PlanRun:
         if result.error is not None:
             # A host that is down fails a thousand files; the report tells of all.
             self.failures += 1
-            level = logging.ERROR if self.failures <= _MOST_TOLD else logging.DEBUG
+            level = logging.ERROR if self.failures <= _MOST_LOGGED else logging.DEBUG
             _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
         requests, received = meter.requests, meter.bytes_received
         self.results[step.file.name] = replace(result, requests=requests, bytes_received=received)
@@ -351,12 +351,12 @@ def _bounds_first(steps: Sequence[Step]) -> Iterable[Step]:
 
 def _waits(step: Step) -> bool:
     """Whether a day lacks only what may turn out to belong to the day before."""
-    told = [step.entry.is_counted_before(gap) for gap in step.gaps]
-    return bool(told) and all(told)
+    counted = [step.entry.is_counted_before(gap) for gap in step.gaps]
+    return bool(counted) and all(counted)
 
 
 def _failed(step: Step, error: AresError) -> StepReport:
-    return told(step, missing=len(step.gaps), error=error)
+    return StepReport.of(step, missing=len(step.gaps), error=error)
 
 
 def _both(first: StepReport | None, second: StepReport) -> StepReport:

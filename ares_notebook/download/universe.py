@@ -152,7 +152,7 @@ class UniversePlan:
         return str(self)
 
     def __str__(self) -> str:
-        rows = [_told(plan) for plan in self.plans[:_MOST_LINES]]
+        rows = [_cells(plan) for plan in self.plans[:_MOST_LINES]]
         widest = max((len(symbol) for symbol, *_ in rows), default=0)
         lines = [
             f"  {symbol:<{widest}}  {days}  {files}{size and f', {size} to fetch'}"
@@ -162,7 +162,7 @@ class UniversePlan:
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
-        rows = [_told(plan) for plan in self.plans[:_MOST_LINES]]
+        rows = [_cells(plan) for plan in self.plans[:_MOST_LINES]]
         rest = "".join(line(each.strip()) for each in self._rest())
         return block(self._headline(), table(_TOLD, rows), rest, line(self.cost))
 
@@ -180,7 +180,7 @@ class UniversePlan:
 _TOLD = ("symbol", "days", "files", "to fetch")
 
 
-def _told(plan: Plan) -> tuple[str, str, str, str]:
+def _cells(plan: Plan) -> tuple[str, str, str, str]:
     """What a line tells of a symbol; see `_TOLD`."""
     cost = plan.cost
     days = f"{plan.start:%Y-%m-%d} to {plan.end:%Y-%m-%d}"

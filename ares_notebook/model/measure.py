@@ -116,7 +116,7 @@ class Measure:
                 self._events.extend((stamps // _HOUR_MS).tolist())
                 self._paces.extend([0] * len(keys) if hours is None else hours.tolist())
 
-    def told_hours(self) -> dict[int, int]:
+    def stated_hours(self) -> dict[int, int]:
         """For funding, the interval of each event by its key, where the archive has it."""
         return {key: pace for key, pace in zip(self._events, self._paces, strict=True) if pace}
 

@@ -28,7 +28,7 @@ from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.fetch import Sources, fetch_rows
+from ares_notebook.download.fetch import Exchange, fetch_rows
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
@@ -220,8 +220,10 @@ async def _audited(
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
-            sources = Sources(Archive(transport, store.folder), Rest(transport), chosen.source)
-            audit = _Audit(store, sources, asyncio.Semaphore(chosen.max_concurrency), update=update)
+            exchange = Exchange(Archive(transport, store.folder), Rest(transport), chosen.source)
+            audit = _Audit(
+                store, exchange, asyncio.Semaphore(chosen.max_concurrency), update=update
+            )
             work = [audit.audit(entry) for entry in entries]
             found = [each async for each in counted(work, chosen, "audit")]
     seconds = time.monotonic() - began
@@ -243,10 +245,10 @@ class _Audit:
     """Audits one file after the other; a failure concerns that file alone."""
 
     def __init__(
-        self, store: Store, sources: Sources, slots: asyncio.Semaphore, *, update: bool
+        self, store: Store, exchange: Exchange, slots: asyncio.Semaphore, *, update: bool
     ) -> None:
         self._store = store
-        self._sources = sources
+        self._exchange = exchange
         self._slots = slots
         self._update = update
 
@@ -276,7 +278,7 @@ class _Audit:
             found = await self._compare_with_today(entry)
             return replace(found, verdict="differs", note="its bytes are not those of its receipt")
         zips = [each for each in entry.sources if each.road.endswith("archive")]
-        if self._sources.source == "rest":
+        if self._exchange.source == "rest":
             opened = [self._rest(entry)]
         elif not zips:
             return await self._compare_with_today(entry)
@@ -291,7 +293,7 @@ class _Audit:
         return await self._compare_rows(entry, opened)
 
     async def _has_changed(self, file: CacheFile, source: Source) -> bool:
-        checksum = await self._sources.archive.checksum(file.series, *_cut(file, source))
+        checksum = await self._exchange.archive.checksum(file.series, *_cut(file, source))
         return source.sha256 != checksum
 
     async def _compare_with_today(self, entry: CacheEntry) -> FileAudit:
@@ -302,7 +304,7 @@ class _Audit:
             try:
                 return await self._compare_rows(entry, [self._zip(entry, source)])
             except NotFound:
-                if self._sources.source == "archive":
+                if self._exchange.source == "archive":
                     raise
         return await self._compare_rows(entry, [self._rest(entry)])
 
@@ -326,7 +328,7 @@ class _Audit:
     async def _zip(self, entry: CacheEntry, source: Source) -> AsyncIterator[_Upstream]:
         file = entry.file
         cut, start = _cut(file, source)
-        async with self._sources.archive.fetch(file.series, cut, start) as fetched:
+        async with self._exchange.archive.fetch(file.series, cut, start) as fetched:
             start_ms, end_ms = file.period.start_ms, _end_ms(entry)
             if cut == "day":
                 start_ms = to_ms(start)
@@ -340,7 +342,7 @@ class _Audit:
         file = entry.file
         whole = Gap(file.period.start_ms, _end_ms(entry))
         with self._store.writer(file) as part:
-            async for lines in self._sources.rest.lines(file.series, whole):
+            async for lines in self._exchange.rest.lines(file.series, whole):
                 await asyncio.to_thread(part.write_lines, lines)
             part.close()
             yield _Upstream("rest", whole.start_ms, whole.end_ms, part)
@@ -351,11 +353,11 @@ class _Audit:
         file = entry.file
         step = self._step(entry, _end_ms(entry))
         with FileUpdate(step, self._store, self._now_ms) as file_update:
-            problem = await fetch_rows(file_update, step, self._sources)
-            if problem is not None or file_update.part is None:
+            problem = await fetch_rows(file_update, step, self._exchange)
+            if problem is not None or file_update.writer is None:
                 msg = f"nothing of {file.name} came from the exchange"
                 raise problem or BadAnswer(msg)
-            yield _Upstream("archive and rest", file.start_ms, step.until_ms, file_update.part)
+            yield _Upstream("archive and rest", file.start_ms, step.until_ms, file_update.writer)
 
     async def _replace(self, entry: CacheEntry, found: FileAudit) -> FileAudit:
         """Replace a file by what the exchange has now, written as a whole and verified first."""
@@ -369,7 +371,7 @@ class _Audit:
             step = self._step(entry, end_ms)
             whole = structs.replace(step, entry=entry)
             with FileUpdate(whole, self._store, self._now_ms) as file_update:
-                problem = await fetch_rows(file_update, step, self._sources)
+                problem = await fetch_rows(file_update, step, self._exchange)
                 is_loss = not is_untrue and file_update.facts.rows < entry.facts.rows
                 if problem is not None or is_loss:
                     why = str(problem) if problem else "the exchange has fewer rows now"
@@ -380,10 +382,10 @@ class _Audit:
     def _step(self, entry: CacheEntry, end_ms: int) -> Step:
         """What a download would do to fetch the whole file."""
         absent = CacheEntry(entry.file, absences=entry.absences)
-        return decide(absent, end_ms, self._sources.source)
+        return decide(absent, end_ms, self._exchange.source)
 
     def _now_ms(self) -> int:
-        return self._sources.rest.now_ms
+        return self._exchange.rest.now_ms
 
 
 def _differ(

@@ -38,11 +38,11 @@ class DaskExecutor:
 
     # All steps are submitted at once, so that an adaptive cluster knows how much there is to do;
     # beyond this number they wait here, since each costs memory of ours and of the scheduler.
-    places = 4096
+    slots = 4096
 
     def __init__(self, client: Client, spec: RunSpec, store: Store, monitor: WorkerMonitor) -> None:
         # Shared by all plans that run at the same time.
-        self._slots = asyncio.Semaphore(self.places)
+        self._slots = asyncio.Semaphore(self.slots)
         self._client = client
         self._spec = spec
         self._store = store

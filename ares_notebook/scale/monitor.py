@@ -15,10 +15,10 @@ from ares_notebook.errors import CacheUnavailable, UnfitEnvironment, WorkerLost
 from ares_notebook.scale.worker import (
     RunSpec,
     heartbeat_topic,
+    not_shared_with,
     prepare_worker,
     sees,
     set_shared_by,
-    unseen_by,
 )
 from ares_notebook.settings import Settings
 
@@ -173,7 +173,7 @@ async def refuse_other_folders(client: Client, spec: RunSpec) -> None:
         return
     for worker, is_seen in (await _answers_of_all(client, spec.settings, sees, spec.mark)).items():
         if is_seen is False:
-            msg = unseen_by(f"the worker {worker}", spec)
+            msg = not_shared_with(f"the worker {worker}", spec)
             raise CacheUnavailable(msg)
 
 

@@ -29,7 +29,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.entry import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
-from ares_notebook.download.fetch import Sources, fetch_file
+from ares_notebook.download.fetch import Exchange, fetch_file
 from ares_notebook.download.report import StepReport
 from ares_notebook.errors import AresError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
@@ -48,12 +48,12 @@ __all__ = [
     "fetch_files",
     "heartbeat_topic",
     "make_frames_safe",
+    "not_shared_with",
     "prepare_worker",
     "read_receipts",
     "run_spec_of",
     "sees",
     "set_shared_by",
-    "unseen_by",
     "upload",
 ]
 
@@ -233,7 +233,7 @@ def sees(mark: str) -> bool:
     return Path(mark).is_file()
 
 
-def unseen_by(who: str, spec: RunSpec) -> str:
+def not_shared_with(who: str, spec: RunSpec) -> str:
     """The message about a worker that does not see the shared folder."""
     return (
         f"{who} does not see the folder {spec.to or spec.settings.cache_dir} of the client; use a folder "
@@ -274,14 +274,14 @@ class _WorkerSession:
     """What the jobs of a run share on a worker: connections, budgets, and answers."""
 
     transport: Transport
-    sources: Sources
+    exchange: Exchange
     store: Store
     slots: asyncio.Semaphore
 
     @classmethod
     async def open(cls, spec: RunSpec, slots: int) -> Self:
         if spec.folder is not None and not await asyncio.to_thread(sees, spec.mark or ""):
-            msg = unseen_by("this worker", spec)
+            msg = not_shared_with("this worker", spec)
             raise CacheUnavailable(msg)
         keep_blocks()
         timeout = {"operation_timeout_seconds": 2 * spec.settings.worker_timeout_seconds}
@@ -289,8 +289,8 @@ class _WorkerSession:
         store = Store(spec.settings.model_copy(update=timeout))
         transport = await Transport(spec.settings).__aenter__()
         spool = Path(tempfile.gettempdir()) if spec.to else spec.settings.cache_dir
-        sources = Sources(Archive(transport, spool), Rest(transport), spec.settings.source)
-        return cls(transport, sources, store, asyncio.Semaphore(slots))
+        exchange = Exchange(Archive(transport, spool), Rest(transport), spec.settings.source)
+        return cls(transport, exchange, store, asyncio.Semaphore(slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,19 +329,19 @@ class _Job:
 
     async def _fetch(self, step: Step, session: _WorkerSession) -> tuple[StepReport, str | None]:
         if self.spec.to is None:
-            return await fetch_file(step, session.sources, session.store), None
+            return await fetch_file(step, session.exchange, session.store), None
         with tempfile.TemporaryDirectory(prefix="ares-", dir=self.scratch) as folder:
             own = self.spec.settings.model_copy(update={"cache_dir": Path(folder)})
-            return await self._upload(step, session.sources, Store(own))
+            return await self._upload(step, session.exchange, Store(own))
 
     async def _upload(
-        self, step: Step, sources: Sources, store: Store
+        self, step: Step, exchange: Exchange, store: Store
     ) -> tuple[StepReport, str | None]:
         """Fetch one file into *store*, and upload it as Parquet if it is whole."""
         store.prepare()
         # Its neighbours are not here, so its edges are confirmed without them.
-        report = await fetch_file(structs.replace(step, edges_wait=False), sources, store)
-        if report.error is not None or not _is_whole(report, step, sources, store):
+        report = await fetch_file(structs.replace(step, edges_wait=False), exchange, store)
+        if report.error is not None or not _is_whole(report, step, exchange, store):
             # Its rows are not in the dataset.
             return replace(report, rows=0), None
         receipt = store.receipt(step.file)
@@ -351,9 +351,9 @@ class _Job:
         return report, receipt.to_json()
 
 
-def _is_whole(report: StepReport, step: Step, sources: Sources, store: Store) -> bool:
+def _is_whole(report: StepReport, step: Step, exchange: Exchange, store: Store) -> bool:
     """Whether nothing is missing that could be had; the archive alone proves no edge of a day of trades."""
-    if not report.missing or sources.source != "archive":
+    if not report.missing or exchange.source != "archive":
         return not report.missing
     entry = store.entry(step.file)
     return bool(entry.facts.rows) and all(

@@ -85,5 +85,5 @@ def notebook(server: LabServer, request: pytest.FixtureRequest) -> Callable[[lis
 def here(exchange: DemoExchange, settings: Settings) -> str:
     """A cell that makes settings which point at the test's exchange and its empty cache."""
     names = [*exchange.settings().model_dump(exclude_defaults=True), "cache_dir"]
-    told = {name: str(getattr(settings, name)) for name in names}
-    return f"import ares_notebook as ares\nsettings = ares.Settings(**{told!r})"
+    reported = {name: str(getattr(settings, name)) for name in names}
+    return f"import ares_notebook as ares\nsettings = ares.Settings(**{reported!r})"

@@ -55,8 +55,8 @@ def test_checksums_are_made_where_none_was_recorded(replay: DemoExchange) -> Non
 def test_members_are_served_as_monthly_zips(replay: DemoExchange, recorded: Path) -> None:
     """A recorded CSV comes back unchanged as the member of its monthly zip file."""
     for path in (recorded / "klines").rglob("*.csv"):
-        road, symbol, interval = path.parts[-4:-1]
-        home = "spot" if road == "spot" else "futures/um"
+        source, symbol, interval = path.parts[-4:-1]
+        home = "spot" if source == "spot" else "futures/um"
         key = f"/data/{home}/monthly/klines/{symbol}/{interval}/{path.stem}.zip"
         reply = get(replay, key)
         assert member(reply.body) == path.read_bytes()

@@ -201,7 +201,7 @@ def test_symbols_that_are_gone_end(ask: Ask) -> None:
 
 
 def test_trades_by_id_and_by_time(ask: Ask) -> None:
-    """By id, by start, by end, and the newest: all roads meet in the same trades."""
+    """By id, by start, by end, and the newest: all sources meet in the same trades."""
     symbol = {"symbol": "BTCUSDT"}
     start = ms("2025-10-10T21:10")
     page = ask("/api/v3/aggTrades", **symbol, startTime=start, limit=1000).json

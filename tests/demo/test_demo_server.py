@@ -74,7 +74,7 @@ def test_other_names_are_sent_away(ask: Ask, host: str) -> None:
 
 
 def test_settings_point_at_it() -> None:
-    """The settings lead all roads here, name the market, and take changes."""
+    """The settings lead all sources here, name the market, and take changes."""
     with DemoExchange(now=NOW) as exchange:
         settings = exchange.settings(max_retries=0)
 

@@ -31,7 +31,7 @@ def crowd(
     settings: Settings, wishes: Sequence[Sequence[str]]
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that download, all begun at once; what still runs at the end is killed."""
-    told = {
+    reported = {
         f"ARES_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set
     }
     command = [sys.executable, "-m", "ares_notebook", "download"]
@@ -40,7 +40,7 @@ def crowd(
         processes.extend(
             subprocess.Popen(  # noqa: S603 - our own command
                 [*command, *wish, "--verbose"],
-                env={**os.environ, **told},
+                env={**os.environ, **reported},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -58,13 +58,13 @@ def crowd(
 def ended(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     """Status, output and log of each process, once they have ended; that they do is bounded."""
 
-    def told(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    def reported(process: subprocess.Popen[str]) -> tuple[int, str, str]:
         output, log = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, output, log
 
     # Side by side: one that nobody reads would wait with a lock in its hand.
     with ThreadPoolExecutor(len(processes)) as pool:
-        return list(pool.map(told, processes))
+        return list(pool.map(reported, processes))
 
 
 def said(processes: Sequence[subprocess.Popen[str]], words: str) -> list[str]:

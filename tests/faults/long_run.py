@@ -41,7 +41,7 @@ async def download(wish: dict[str, Any]) -> dict[str, Any]:
     )
     [report] = await asyncio.gather(work, return_exceptions=True)
     ending = type(report).__name__
-    told = (
+    reported = (
         {"failed": len(report.failed), "complete": report.complete}
         if ending == "DownloadReport"
         else {}
@@ -50,7 +50,7 @@ async def download(wish: dict[str, Any]) -> dict[str, Any]:
     await asyncio.get_running_loop().shutdown_default_executor()
     return {
         "ending": ending,
-        **told,
+        **reported,
         "before": before,
         "samples": samples,
         "after": state(),

@@ -1,7 +1,7 @@
 """
-The table of faults: what goes wrong, on which road, and what is expected of it.
+The table of faults: what goes wrong, on which source, and what is expected of it.
 
-A row is a fault; `test_faults.py` puts it before each dataset on each road that can
+A row is a fault; `test_faults.py` puts it before each dataset on each source that can
 suffer it, once and for ever.
 """
 
@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Literal
 
-Road = Literal["archive", "rest"]
+Source = Literal["archive", "rest"]
 Script = list[tuple[str, dict[str, Any]]]
 
 HTML = b"<!DOCTYPE html><html><body><h1>503 Service Temporarily Unavailable</h1></body></html>"
@@ -30,7 +30,7 @@ PAGES = {
 }
 ZIP, CHECKSUM, LISTING = r"\.zip$", r"\.CHECKSUM$", "prefix="
 DATASETS = tuple(PAGES)
-ROADS: tuple[Road, ...] = ("archive", "rest")
+SOURCES: tuple[Source, ...] = ("archive", "rest")
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,22 @@ class Trouble:
     Parameters
     ----------
     name : str
-    roads : tuple of {"archive", "rest"}
+    sources : tuple of {"archive", "rest"}
         Which can suffer it.
     script : callable
-        Of road and dataset: patterns of requests, and what becomes of them.
+        Of source and dataset: patterns of requests, and what becomes of them.
     once, lasting : {"survived", "told", "unpublished"}
         Survived: the same bytes as without the fault. Told: the step fails, and its
         error names file, URL and remedy. Unpublished: the report says so, and how many
-        rows are missing. Lasting is meant of a road that stands alone.
+        rows are missing. Lasting is meant of a source that stands alone.
     datasets : tuple of str
     note : str
         Why a row is not as one would wish, for the table.
     """
 
     name: str
-    roads: tuple[Road, ...]
-    script: Callable[[Road, str], Script]
+    sources: tuple[Source, ...]
+    script: Callable[[Source, str], Script]
     once: Literal["survived", "told"] = "survived"
     lasting: Literal["survived", "told", "unpublished"] = "told"
     datasets: tuple[str, ...] = DATASETS
@@ -65,48 +65,48 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault on one road to one dataset."""
+    """A fault on one source to one dataset."""
 
     trouble: Trouble
-    road: Road
+    source: Source
     dataset: str
 
     def __str__(self) -> str:
-        return f"{self.trouble.name}, {self.road}, {self.dataset}"
+        return f"{self.trouble.name}, {self.source}, {self.dataset}"
 
     @property
     def once(self) -> str:
-        """What becomes of it once: of a refusal that is final a second way of the same road may be left."""
-        has_days = self.road == "archive" and self.dataset == "klines"
-        has_other_host = self.road == "rest" and self.dataset != "futures"
+        """What becomes of it once: of a refusal that is final a second way of the same source may be left."""
+        has_days = self.source == "archive" and self.dataset == "klines"
+        has_other_host = self.source == "rest" and self.dataset != "futures"
         is_left = has_days or (has_other_host and self.trouble.name == "451")
         return "survived" if is_left else self.trouble.once
 
     def script(self) -> Script:
         """Patterns of requests, and what becomes of them."""
-        return self.trouble.script(self.road, self.dataset)
+        return self.trouble.script(self.source, self.dataset)
 
 
-def anywhere(**fault: Any) -> Callable[[Road, str], Script]:
+def anywhere(**fault: Any) -> Callable[[Source, str], Script]:
     """The same fault with the zips of the archive, or with the pages of REST."""
-    return lambda road, dataset: [(ZIP if road == "archive" else PAGES[dataset], fault)]
+    return lambda source, dataset: [(ZIP if source == "archive" else PAGES[dataset], fault)]
 
 
-def with_checksum(**fault: Any) -> Callable[[Road, str], Script]:
+def with_checksum(**fault: Any) -> Callable[[Source, str], Script]:
     """A fault of the checksum alone."""
-    return lambda _road, _dataset: [(CHECKSUM, fault)]
+    return lambda _source, _dataset: [(CHECKSUM, fault)]
 
 
-def with_page(change: Callable[[list[Any]], list[Any]]) -> Callable[[Road, str], Script]:
+def with_page(change: Callable[[list[Any]], list[Any]]) -> Callable[[Source, str], Script]:
     """A page of REST whose rows are not what was asked for, though each is well formed."""
 
     def spoil(body: bytes) -> bytes:
         return json.dumps(change(json.loads(body))).encode()
 
-    return lambda _road, dataset: [(PAGES[dataset], {"replace_body": spoil})]
+    return lambda _source, dataset: [(PAGES[dataset], {"replace_body": spoil})]
 
 
-def well_signed(make: Callable[[str], bytes]) -> Callable[[Road, str], Script]:
+def well_signed(make: Callable[[str], bytes]) -> Callable[[Source, str], Script]:
     """A bad zip whose checksum is right: what the archive itself published wrong."""
     # Each name is asked for many times, and a bomb takes long to make.
     make = cache(make)
@@ -119,7 +119,7 @@ def well_signed(make: Callable[[str], bytes]) -> Callable[[Road, str], Script]:
         member = zipfile.ZipFile(io.BytesIO(body)).namelist()[0]
         return make(member.removesuffix(".csv") + ".zip")
 
-    return lambda _road, _dataset: [
+    return lambda _source, _dataset: [
         (CHECKSUM, {"replace_body": checksum}),
         (ZIP, {"replace_body": archive}),
     ]
@@ -247,9 +247,9 @@ def of_another_symbol(rows: list[Any]) -> list[Any]:
     return [{**row, "a": row["a"] + 9_000_000, "p": "7.0"} for row in rows]
 
 
-BOTH = ROADS
-ARCHIVE: tuple[Road, ...] = ("archive",)
-REST: tuple[Road, ...] = ("rest",)
+BOTH = SOURCES
+ARCHIVE: tuple[Source, ...] = ("archive",)
+REST: tuple[Source, ...] = ("rest",)
 
 FAULTS: tuple[Trouble, ...] = (
     # --- refusals ---
@@ -344,9 +344,9 @@ FAULTS: tuple[Trouble, ...] = (
 )
 
 CASES = tuple(
-    Case(trouble, road, dataset)
+    Case(trouble, source, dataset)
     for trouble in FAULTS
-    for road in trouble.roads
+    for source in trouble.sources
     for dataset in trouble.datasets
 )
 
@@ -358,8 +358,8 @@ def as_markdown() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for each in FAULTS:
-        archive = (each.once, each.lasting, "survived") if "archive" in each.roads else ("–",) * 3
-        rest = (each.once, each.lasting) if "rest" in each.roads else ("–",) * 2
+        archive = (each.once, each.lasting, "survived") if "archive" in each.sources else ("–",) * 3
+        rest = (each.once, each.lasting) if "rest" in each.sources else ("–",) * 2
         note = f" ({each.note})" if each.note else ""
         lines.append(f"| {each.name}{note} | {' | '.join((*archive, *rest))} |")
     return "\n".join(lines) + "\n"

@@ -12,20 +12,20 @@ import ares_notebook as ares
 flush, replace = os.fsync, os.replace
 
 
-def told(**fields: object) -> None:
+def reported(**fields: object) -> None:
     # In one piece: several threads tell.
     print(json.dumps(fields) + "\n", end="", flush=True)  # noqa: T201 - what it is for
 
 
 def witnessed_flush(descriptor: int) -> None:
     flush(descriptor)
-    told(flushed=os.fstat(descriptor).st_ino, size=os.fstat(descriptor).st_size)
+    reported(flushed=os.fstat(descriptor).st_ino, size=os.fstat(descriptor).st_size)
 
 
 def witnessed_replace(source: str, target: str, **given: int) -> None:
     status = Path(source).stat()
     replace(source, target, **given)
-    told(named=str(target), inode=status.st_ino, size=status.st_size)
+    reported(named=str(target), inode=status.st_ino, size=status.st_size)
 
 
 os.fsync, os.replace = witnessed_flush, witnessed_replace

@@ -41,7 +41,7 @@ def archive_lines(dataset: Dataset, text: bytes, step_ms: int | None = None) -> 
     columns = {column.name: column for column in dataset.published}
     if rows and max(places.values()) >= len(rows[0]):
         raise Wrong("too few columns")
-    told: list[tuple[int, str]] = []
+    reported: list[tuple[int, str]] = []
     lengths = []
     for row in rows:
         all_cells = {
@@ -55,16 +55,16 @@ def archive_lines(dataset: Dataset, text: bytes, step_ms: int | None = None) -> 
             lengths.append(_length_ms(stamp_us, int(all_cells["close_time"])))
         key = _key(dataset, stamp_us, cells)
         line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
-        if told and key < told[-1][0]:
+        if reported and key < reported[-1][0]:
             raise Wrong("out of order")
-        if told and key == told[-1][0]:
-            if line != told[-1][1]:
+        if reported and key == reported[-1][0]:
+            if line != reported[-1][1]:
                 raise Wrong("two rows of one key")
             continue
-        told.append((key, line))
+        reported.append((key, line))
     if step_ms is not None and lengths:
         _check_lengths(lengths, step_ms)
-    return [line for _, line in told]
+    return [line for _, line in reported]
 
 
 def _rows(text: bytes) -> list[list[str]]:
@@ -250,16 +250,16 @@ def cached_rows(dataset: Dataset, text: bytes) -> list[tuple[Any, ...]]:
         cells = line.decode("utf-8", "replace").split(",")
         if len(cells) != len(dataset.columns):
             raise Wrong("rows of different lengths")
-        told = {
+        reported = {
             column.name: _cached(column.kind, cell)
             for column, cell in zip(dataset.columns, cells, strict=True)
         }
-        stamp_us = int(told["timestamp"])
-        key = _key(dataset, stamp_us, told)
+        stamp_us = int(reported["timestamp"])
+        key = _key(dataset, stamp_us, reported)
         if key <= last:
             raise Wrong("out of order")
         last = key
-        rows.append((stamp_us, *list(told.values())[1:]))
+        rows.append((stamp_us, *list(reported.values())[1:]))
     return rows
 
 

@@ -136,12 +136,12 @@ def cancel_at(step, settings, dataset):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "road", "compression"),
+    ("dataset", "source", "compression"),
     [*itertools.product(WANTED, ["archive", "rest"], [None]), ("klines", "archive", "zstd")],
 )
-def test_cancelled_at_any_step(settings, tmp_path, dataset, road, compression):
+def test_cancelled_at_any_step(settings, tmp_path, dataset, source, compression):
     """Each file is whole or absent, no temporary file, lock, task or working thread is left, and the next run ends in the same bytes."""
-    own = settings.model_copy(update={"source": road, "compression": compression})
+    own = settings.model_copy(update={"source": source, "compression": compression})
     ares.run(download(own, dataset)).raise_for_failures()
     truth, threads = contents(own), others()
 
@@ -289,6 +289,6 @@ async def test_a_stopped_pruning_is_on_record(settings, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ares.prune_cache(keep=1, dry_run=False, settings=settings)
 
-    told = ares.load_runs(settings=settings).iloc[-1]
-    assert (told["what"], told["ending"], told["files"]) == ("prune", "cancelled", 1)
+    reported = ares.load_runs(settings=settings).iloc[-1]
+    assert (reported["what"], reported["ending"], reported["files"]) == ("prune", "cancelled", 1)
     assert gone[0] not in contents(settings)

@@ -1,7 +1,7 @@
 """
 The same bytes everywhere: in any time zone, under any locale, by any clock.
 
-Each place is a real process with an environment of its own. It goes over both roads, over
+Each place is a real process with an environment of its own. It goes over both sources, over
 the days on which calendars trip, and its files are compared with those of a process in UTC.
 """
 
@@ -23,7 +23,7 @@ from ares_notebook import DemoExchange
 
 DAY = 1 / 365.25
 ADDRESSES = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
-# The whole of it, in one process: what was stored by each road, and what is told of it.
+# The whole of it, in one process: what was stored by each source, and what is told of it.
 PROGRAM = """
 import hashlib, json, locale, sys
 from pathlib import Path
@@ -43,13 +43,13 @@ WINDOWS = (
 if sys.argv[1]:
     locale.setlocale(locale.LC_ALL, sys.argv[1])
 came = {"point": locale.localeconv()["decimal_point"]}
-for road in ("archive", "rest"):
-    settings = ares.Settings(cache_dir=Path(sys.argv[2]) / road, source=road)
+for source in ("archive", "rest"):
+    settings = ares.Settings(cache_dir=Path(sys.argv[2]) / source, source=source)
     for interval, years, end, datasets in WINDOWS:
         ares.run(ares.download_all_data(
             "BTCUSDT", interval, years, end=end, datasets=datasets, settings=settings
         )).raise_for_failures()
-    came[road] = {
+    came[source] = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(settings.cache_dir.glob("*.csv"))
     }
@@ -85,7 +85,7 @@ def _without_faults(exchange):
 def run_at(exchange, folder, *command, **environment):
     """Run a command of Python in a process of its own, in that environment alone; how it ended."""
     settings = exchange.settings(cache_dir=folder)
-    told = {f"ARES_{name.upper()}": getattr(settings, name) for name in (*ADDRESSES, "market")}
+    reported = {f"ARES_{name.upper()}": getattr(settings, name) for name in (*ADDRESSES, "market")}
     # What the machine itself says of places and languages must not be heard.
     kept = {
         name: value
@@ -99,7 +99,7 @@ def run_at(exchange, folder, *command, **environment):
     }
     return subprocess.run(  # noqa: S603 - our own interpreter and programs
         [sys.executable, *command],
-        env={**kept, **told, **own, **environment},
+        env={**kept, **reported, **own, **environment},
         capture_output=True,
         timeout=110,
         check=False,
@@ -120,7 +120,7 @@ def in_utc(exchange, tmp_path_factory):
 
 
 def test_the_days_on_which_calendars_trip(in_utc):
-    """Both roads end in the same bytes, and leap day, year's end and changes of clocks are there, hour by hour."""
+    """Both sources end in the same bytes, and leap day, year's end and changes of clocks are there, hour by hour."""
     assert in_utc["archive"] == in_utc["rest"]
     assert {
         "aggtrades_BTCUSDT_2024-02-29.csv",
@@ -210,14 +210,14 @@ ASKED = (
 @pytest.mark.parametrize("place", [{"LC_ALL": "C.UTF-8"}, {"LANG": "C"}], ids=["UTF-8", "LANG=C"])
 def test_a_symbol_of_another_script(exchange, tmp_path, place):
     """A symbol in Chinese goes through the command line into files of its name, and is shown."""
-    status, told, wrong = command_line(exchange, tmp_path / "缓存", *ASKED, **place)
+    status, reported, wrong = command_line(exchange, tmp_path / "缓存", *ASKED, **place)
 
     assert (status, wrong) == (0, "")
-    assert told.startswith("complete")
+    assert reported.startswith("complete")
     assert (tmp_path / "缓存" / f"klines_{SYMBOL}_1d_2025-12.csv").is_file()
-    status, told, _ = command_line(exchange, tmp_path / "缓存", "coverage", **place)
+    status, reported, _ = command_line(exchange, tmp_path / "缓存", "coverage", **place)
     assert status == 0
-    assert f"klines_{SYMBOL}_1d_2025-12.csv" in told
+    assert f"klines_{SYMBOL}_1d_2025-12.csv" in reported
 
 
 REFUSED = """
@@ -251,11 +251,11 @@ async def test_output_that_cannot_be_written_as_it_is(exchange, tmp_path):
     await ares.download_klines_data(SYMBOL, "1d", 0.1, end="2026-01-02", settings=settings)
 
     place = {"PYTHONIOENCODING": "latin-1"}
-    status, told, wrong = command_line(exchange, tmp_path, "coverage", **place)
+    status, reported, wrong = command_line(exchange, tmp_path, "coverage", **place)
     as_json = command_line(exchange, tmp_path, "coverage", "--json", **place)
 
     assert (status, wrong) == (0, "")
-    assert r"klines_\u5e01\u5b89\u4eba\u751fUSDT_1d_2025-12.csv" in told
+    assert r"klines_\u5e01\u5b89\u4eba\u751fUSDT_1d_2025-12.csv" in reported
     assert {each["symbol"] for each in json.loads(as_json[1])} == {SYMBOL}
 
 
@@ -371,8 +371,10 @@ async def test_an_exchange_whose_clock_is_off(behind, tmp_path, minutes_off):
     """A clock of the exchange that is wrong by ten minutes stores nothing that is still open by its own rows."""
     settings = of_minutes(behind, tmp_path)
     behind.now = datetime.now(UTC)
-    told = int((behind.now + timedelta(minutes=minutes_off)).timestamp() * 1000)
-    behind.fail("/api/v3/time", replace_body=json.dumps({"serverTime": told}).encode(), times=None)
+    reported = int((behind.now + timedelta(minutes=minutes_off)).timestamp() * 1000)
+    behind.fail(
+        "/api/v3/time", replace_body=json.dumps({"serverTime": reported}).encode(), times=None
+    )
 
     report = await minutes(settings)
 

@@ -73,11 +73,11 @@ def record(record_property, processes, truth, found):
     record_property("rows lost", rows_of(truth) - rows_of(found))
 
 
-@pytest.mark.parametrize(("what", "road"), WISHES)
-def test_four_processes_on_one_cache(exchange, settings, record_property, what, road):
+@pytest.mark.parametrize(("what", "source"), WISHES)
+def test_four_processes_on_one_cache(exchange, settings, record_property, what, source):
     """Four processes at once leave the bytes of one, and no zip, checksum or page with rows is asked for twice."""
-    wishes = WISHES[what, road]
-    own = settings.model_copy(update={"source": road})
+    wishes = WISHES[what, source]
+    own = settings.model_copy(update={"source": source})
     truth = alone(twin(own), wishes)
     exchange.requests.clear()
 

@@ -216,14 +216,14 @@ print(json.dumps({step.file_name: str(step.error or "") for step in report.steps
 
 def run_program(program, settings, *arguments, **environment):
     """Run a program with these settings in its environment; how it ended."""
-    told = {f"ARES_{name.upper()}": getattr(settings, name) for name in (*ADDRESSES, "market")}
+    reported = {f"ARES_{name.upper()}": getattr(settings, name) for name in (*ADDRESSES, "market")}
     own = {"ARES_CACHE_DIR": str(settings.cache_dir), "ARES_RETRY_DELAY_SECONDS": "0"}
     return subprocess.run(  # noqa: S603 - our own interpreter and program
         [sys.executable, "-c", program, *arguments],
         env={
             **os.environ,
             "PYTHONPATH": str(Path(__file__).parents[2]),
-            **told,
+            **reported,
             **own,
             "ARES_SOURCE": settings.source,
             **environment,
@@ -246,17 +246,17 @@ async def test_a_file_that_grows_too_large(exchange, tmp_path, record_property, 
     done = run_program(LIMITED, settings, "1500")
 
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told) == 3
-    assert all("so large a file is not allowed here" in each for each in told.values())
-    assert all(str(settings.cache_dir) in each for each in told.values())
+    reported = json.loads(done.stdout)
+    assert len(reported) == 3
+    assert all("so large a file is not allowed here" in each for each in reported.values())
+    assert all(str(settings.cache_dir) in each for each in reported.values())
     assert contents(settings.cache_dir) == {}
     assert list(settings.cache_dir.glob(".*.part")) == []
     for each in (settings, free):
         report = await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-02-01", settings=each)
         assert not report.failed
     assert contents(settings.cache_dir) == contents(free.cache_dir)
-    record_property("faults tried", len(told))
+    record_property("faults tried", len(reported))
     record_property("rows lost", rows_lost(contents(settings.cache_dir), contents(free.cache_dir)))
 
 

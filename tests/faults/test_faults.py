@@ -1,5 +1,5 @@
 """
-The fault matrix: every fault before every dataset on both roads.
+The fault matrix: every fault before every dataset on both sources.
 
 The table is `matrix.py`; each row of it is put here before the exchange, once and for
 ever. Whatever happens, no line is on disk that the exchange did not say, and the next
@@ -15,7 +15,7 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from matrix import CASES, DATASETS, ROADS, Case
+from matrix import CASES, DATASETS, SOURCES, Case
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
@@ -124,9 +124,9 @@ def assert_told(report, exchange):
         assert REMEDY.search(said), said
 
 
-def is_whole(report, settings, road, dataset):
+def is_whole(report, settings, source, dataset):
     """Whether all has come; what the archive alone cannot prove, the edges of a day of trades, may be open."""
-    if (road, dataset) != ("archive", "agg_trades") or report.failed:
+    if (source, dataset) != ("archive", "agg_trades") or report.failed:
         return report.complete
     assert not report.complete
     gaps = ares.find_gaps("BTCUSDT", settings=settings)
@@ -137,9 +137,9 @@ def is_whole(report, settings, road, dataset):
 def assert_unpublished(report):
     """Where rows are missing, the report says so, and when to come back."""
     for step in report.steps:
-        is_told = "the archive does not have it; run again later" in str(report)
+        is_reported = "the archive does not have it; run again later" in str(report)
         is_unconfirmed = "it alone was asked" in str(report)
-        assert step.error is not None or not step.missing or is_told or is_unconfirmed
+        assert step.error is not None or not step.missing or is_reported or is_unconfirmed
 
 
 def assert_on_record(settings):
@@ -150,31 +150,31 @@ def assert_on_record(settings):
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("road", ["archive", "rest"])
-async def test_both_roads_bring_the_same_bytes(settings, truth, road, dataset):
-    """Without a fault each road by itself ends in the same bytes: whichever is left will do."""
-    report = await download(settings, dataset, source=road)
+@pytest.mark.parametrize("source", ["archive", "rest"])
+async def test_both_roads_bring_the_same_bytes(settings, truth, source, dataset):
+    """Without a fault each source by itself ends in the same bytes: whichever is left will do."""
+    report = await download(settings, dataset, source=source)
 
-    assert is_whole(report, settings, road, dataset)
+    assert is_whole(report, settings, source, dataset)
     assert contents(settings) == truth[dataset]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_once(exchange, settings, truth, record_property, case):
-    """What happens once is survived on its own road, but for a refusal that is final: that is told, and made up for by the next run."""
+    """What happens once is survived on its own source, but for a refusal that is final: that is told, and made up for by the next run."""
     faults = bring_about(exchange, case, times=1)
 
-    report = await download(settings, case.dataset, source=case.road)
+    report = await download(settings, case.dataset, source=case.source)
 
     assert all(fault.seen for fault in faults)
-    is_done = is_whole(report, settings, case.road, case.dataset)
+    is_done = is_whole(report, settings, case.source, case.dataset)
     assert is_done == (case.once == "survived"), str(report)
     if report.failed:
         assert_told(report, exchange)
     assert_unpublished(report)
     assert_nothing_wrong(settings, truth[case.dataset])
     if not is_done:
-        await download(settings, case.dataset, source=case.road)
+        await download(settings, case.dataset, source=case.source)
     record(record_property, settings, truth[case.dataset])
     assert contents(settings) == truth[case.dataset]
 
@@ -184,11 +184,11 @@ async def test_for_ever_on_a_road_alone(exchange, settings, truth, record_proper
     """What lasts is told with file, address and remedy; nothing wrong is on disk, and afterwards all comes."""
     faults = bring_about(exchange, case, times=None)
 
-    report = await download(hasty(settings, case), case.dataset, source=case.road)
+    report = await download(hasty(settings, case), case.dataset, source=case.source)
 
     assert all(fault.seen for fault in faults)
     assert_nothing_wrong(settings, truth[case.dataset])
-    is_done = is_whole(report, settings, case.road, case.dataset)
+    is_done = is_whole(report, settings, case.source, case.dataset)
     assert is_done == (case.trouble.lasting == "survived"), str(report)
     assert (contents(settings) == truth[case.dataset]) == is_done
     if case.trouble.lasting == "told":
@@ -198,13 +198,13 @@ async def test_for_ever_on_a_road_alone(exchange, settings, truth, record_proper
         assert report.steps
         assert_unpublished(report)
     exchange.faults.clear()
-    again = await download(settings, case.dataset, source=case.road)
-    assert is_whole(again, settings, case.road, case.dataset)
+    again = await download(settings, case.dataset, source=case.source)
+    assert is_whole(again, settings, case.source, case.dataset)
     record(record_property, settings, truth[case.dataset])
     assert contents(settings) == truth[case.dataset]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.road == "archive"], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.source == "archive"], ids=str)
 async def test_for_ever_in_the_archive(exchange, settings, truth, record_property, case):
     """A lasting fault of the archive is survived by REST, which brings the same bytes."""
     faults = bring_about(exchange, case, times=None)
@@ -236,26 +236,26 @@ def port():
         return taken.getsockname()[1]
 
 
-def addresses(road, port):
-    """Settings for one road alone whose addresses are all at *port*."""
+def addresses(source, port):
+    """Settings for one source alone whose addresses are all at *port*."""
     url = f"http://127.0.0.1:{port}"
     names = {
         "archive": ("archive_url", "archive_listing_url"),
         "rest": ("spot_url", "spot_fallback_url", "futures_url"),
     }
-    listing = {"archive_listing_url": f"{url}/data.binance.vision"} if road == "archive" else {}
-    return dict.fromkeys(names[road], url) | listing | {"source": road}
+    listing = {"archive_listing_url": f"{url}/data.binance.vision"} if source == "archive" else {}
+    return dict.fromkeys(names[source], url) | listing | {"source": source}
 
 
 @pytest.fixture
 def late(port):
     """A port at which an exchange begins to listen after the first failure, and what the log told of that."""
-    told = []
+    reported = []
     exchange = DemoExchange(trades_per_day=6_000, weight_limit=10**6, port=port)
 
     def awake(record):
-        if "failed" in record.getMessage() and not told:
-            told.append(record.getMessage())
+        if "failed" in record.getMessage() and not reported:
+            reported.append(record.getMessage())
             exchange.start()
         return True
 
@@ -263,37 +263,39 @@ def late(port):
     before = logger.level
     logger.setLevel(logging.INFO)
     logger.addFilter(awake)
-    yield SimpleNamespace(port=port, told=told)
+    yield SimpleNamespace(port=port, reported=reported)
     logger.removeFilter(awake)
     logger.setLevel(before)
     exchange.stop()
 
 
-WHERE = [pytest.param(road, each, id=f"{road}, {each}") for road in ROADS for each in DATASETS]
+WHERE = [
+    pytest.param(source, each, id=f"{source}, {each}") for source in SOURCES for each in DATASETS
+]
 
 
-@pytest.mark.parametrize(("road", "dataset"), WHERE)
-async def test_a_line_that_is_refused_once(settings, truth, late, road, dataset):
+@pytest.mark.parametrize(("source", "dataset"), WHERE)
+async def test_a_line_that_is_refused_once(settings, truth, late, source, dataset):
     """An exchange that comes up between two tries is asked again, and nothing is amiss."""
-    report = await download(settings, dataset, **addresses(road, late.port))
+    report = await download(settings, dataset, **addresses(source, late.port))
 
-    assert "no whole answer" in late.told[0]
-    assert is_whole(report, settings, road, dataset), str(report)
+    assert "no whole answer" in late.reported[0]
+    assert is_whole(report, settings, source, dataset), str(report)
     assert contents(settings) == truth[dataset]
 
 
-@pytest.mark.parametrize(("road", "dataset"), WHERE)
-async def test_a_line_that_is_refused_for_ever(settings, truth, port, road, dataset):
+@pytest.mark.parametrize(("source", "dataset"), WHERE)
+async def test_a_line_that_is_refused_for_ever(settings, truth, port, source, dataset):
     """Where nobody listens the step fails with address and remedy, and leaves nothing."""
-    report = await download(settings, dataset, **addresses(road, port))
+    report = await download(settings, dataset, **addresses(source, port))
 
     assert report.failed
     for step in report.failed:
         assert f"127.0.0.1:{port}" in str(step.error)
         assert "run again" in str(step.error)
     assert contents(settings) == {}
-    again = await download(settings, dataset, source=road)
-    assert is_whole(again, settings, road, dataset)
+    again = await download(settings, dataset, source=source)
+    assert is_whole(again, settings, source, dataset)
     assert contents(settings) == truth[dataset]
 
 

@@ -516,10 +516,10 @@ def test_receipts(fuzz, dataset, tmp_path):
     path.write_bytes(cached_texts(dataset)[0])
     text = receipt_of(file, path).to_json().encode()
 
-    def check(told):
-        receipt = Receipt.from_json(told)
+    def check(reported):
+        receipt = Receipt.from_json(reported)
         assert receipt is None or Receipt.from_json(receipt.to_json()) == receipt
-        note.write_bytes(told)
+        note.write_bytes(reported)
         Store(settings).entry(file)
         look_at_all(settings, dataset)
 
@@ -531,8 +531,8 @@ def test_receipts_alone(fuzz):
     file = parse_file_name("klines_BTCUSDT_1h_2025-01.csv")
     receipt = Receipt(file.name, 1, 2, "ab" * 32, Facts(rows=1, gaps=(Gap(1, 2, 3),)))
 
-    def check(told):
-        found = Receipt.from_json(told)
+    def check(reported):
+        found = Receipt.from_json(reported)
         assert found is None or Receipt.from_json(found.to_json()) == found
 
     fuzz(check, spoilt([receipt.to_json().encode()]), examples=1000)
@@ -551,8 +551,8 @@ def test_run_history(fuzz, tmp_path):
     }  # fmt: skip
     text = (json.dumps(line) + "\n").encode() * 2
 
-    def check(told):
-        path.write_bytes(told)
+    def check(reported):
+        path.write_bytes(reported)
         table = ares.load_runs(settings=settings)
         assert table._repr_html_()
         assert str(table["rows"].dtype) == "Int64"
@@ -565,8 +565,8 @@ def test_origin(fuzz, tmp_path):
     note = tmp_path / ".ares" / "origin.json"
     note.parent.mkdir()
 
-    def check(told):
-        note.write_bytes(told)
+    def check(reported):
+        note.write_bytes(reported)
         found = market_of(tmp_path)
         assert found is None or isinstance(found, str)
 

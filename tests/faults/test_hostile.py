@@ -559,9 +559,13 @@ def asked_with(url, **environment):
 def test_no_variable_turns_the_proof_off(signed_by_itself):
     """No variable that might be thought to do so makes it be believed."""
     names = ("VERIFY", "VERIFY_SSL", "SSL_VERIFY", "INSECURE", "TLS", "SSL")
-    told = {f"ARES_{name}": "0" for name in names}
+    reported = {f"ARES_{name}": "0" for name in names}
     done = asked_with(
-        signed_by_itself, **told, PYTHONHTTPSVERIFY="0", CURL_CA_BUNDLE="", REQUESTS_CA_BUNDLE=""
+        signed_by_itself,
+        **reported,
+        PYTHONHTTPSVERIFY="0",
+        CURL_CA_BUNDLE="",
+        REQUESTS_CA_BUNDLE="",
     )
 
     assert done.returncode == 1

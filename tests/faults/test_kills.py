@@ -41,13 +41,13 @@ class Wanted(NamedTuple):
     """A download in two stages: what was running at the first end goes on at the second."""
 
     dataset: str
-    road: str
+    source: str
     interval: str | None
     start_years: float
     ends: tuple[str, str]
 
     def __str__(self) -> str:
-        return f"{self.dataset}, {self.road}"
+        return f"{self.dataset}, {self.source}"
 
     def stage(self, number: int) -> dict[str, Any]:
         """Arguments of the download."""
@@ -97,8 +97,8 @@ class Victim:
 
     def start(self, settings: Settings, wanted: dict[str, Any], **order: Any) -> None:
         """Begin a download in a child."""
-        told = settings.model_dump(mode="json", exclude_defaults=True)
-        order = {"settings": told, "wanted": wanted, **order}
+        reported = settings.model_dump(mode="json", exclude_defaults=True)
+        order = {"settings": reported, "wanted": wanted, **order}
         assert self._answer(f"start {json.dumps(order)}") == "started"
 
     def killed(self) -> int:
@@ -144,7 +144,7 @@ class State(NamedTuple):
 
 
 class Cell:
-    """One dataset on one road: its truth, and what its cache holds meanwhile."""
+    """One dataset on one source: its truth, and what its cache holds meanwhile."""
 
     def __init__(self, wanted: Wanted, exchange: DemoExchange, victim: Victim, place: Path) -> None:
         self.wanted, self.exchange, self.victim, self.place = wanted, exchange, victim, place
@@ -167,7 +167,7 @@ class Cell:
 
     def _settings(self, place: Path) -> Settings:
         return self.exchange.settings(
-            cache_dir=place, source=self.wanted.road, max_concurrency=2, progress=False
+            cache_dir=place, source=self.wanted.source, max_concurrency=2, progress=False
         )
 
     def start(self, stage: int, **order: Any) -> None:
@@ -258,25 +258,25 @@ class Cell:
             for name, data in truth.items()
         )
         assert files == truth
-        assert self._told(self.receipts()) == self._told(self.truth[stage].receipts)
+        assert self._reported(self.receipts()) == self._reported(self.truth[stage].receipts)
         if self.exchange.requests:
             # A run that has nothing to do writes nothing, and sweeps nothing.
             assert list(self.settings.cache_dir.rglob("*.part*")) == []
         return lost
 
-    def _told(self, receipts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _reported(self, receipts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """What receipts tell, but for times, and for absences: what a neighbour tells is not asked."""
-        told = {}
+        reported = {}
         for name, receipt in receipts.items():
             sources = sorted((each["road"], each["url"]) for each in receipt["sources"])
-            told[name] = {
+            reported[name] = {
                 **receipt,
                 "mtime_ns": None,
                 "absences": None,
                 # Killed between file and receipt, it has lost where its rows came from.
                 "sources": None if name in self.unwitnessed else sources,
             }
-        return told
+        return reported
 
 
 @pytest.fixture

@@ -105,11 +105,11 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
 
 
-def assert_nothing_left(told):
+def assert_nothing_left(reported):
     """Tasks and threads are gone, and what was opened is closed."""
-    assert told["tasks_left"] == 0
-    assert told["after"]["threads"] == told["before"]["threads"]
-    assert told["after"]["open_files"] == told["before"]["open_files"]
+    assert reported["tasks_left"] == 0
+    assert reported["after"]["threads"] == reported["before"]["threads"]
+    assert reported["after"]["open_files"] == reported["before"]["open_files"]
 
 
 @pytest.mark.timeout(900)
@@ -118,18 +118,18 @@ def test_five_years_in_bad_weather(exchange, tmp_path, record_property):
     calm = long_run(exchange, tmp_path / "calm")
     exchange.requests.clear()
     exchange.faults[:] = bad_weather(seed=7)
-    told = long_run(exchange, tmp_path / "bad")
+    reported = long_run(exchange, tmp_path / "bad")
 
-    assert (calm["complete"], told["complete"], told["failed"]) == (True, True, 0)
+    assert (calm["complete"], reported["complete"], reported["failed"]) == (True, True, 0)
     truth, found = contents(tmp_path / "calm"), contents(tmp_path / "bad")
     assert len(truth) == FILES
     assert found == truth
     struck = sum(fault.seen for fault in exchange.faults)
     assert struck > SHARE * len(exchange.requests) / 2
     assert all(fault.seen for fault in exchange.faults)
-    assert_nothing_left(told)
+    assert_nothing_left(reported)
     first, second, last = (
-        most(told["samples"], from_files, to_files)
+        most(reported["samples"], from_files, to_files)
         for from_files, to_files in pairwise((0, FILES / 2, FILES - LAST_FILES, FILES + 1))
     )
     assert second["memory_bytes"] <= first["memory_bytes"] + MARGIN_BYTES
@@ -158,10 +158,10 @@ def test_cancelled_in_the_middle(exchange, tmp_path):
     """A long run in bad weather that is cancelled leaves whole files, and neither task nor thread nor open file."""
     exchange.faults[:] = bad_weather(seed=8)
 
-    told = long_run(exchange, tmp_path / "cache", years=1, cancel_at=150)
+    reported = long_run(exchange, tmp_path / "cache", years=1, cancel_at=150)
 
-    assert told["ending"] == "CancelledError"
-    assert_nothing_left(told)
+    assert reported["ending"] == "CancelledError"
+    assert_nothing_left(reported)
     left = contents(tmp_path / "cache")
     assert 150 <= len(left) < 365
     assert {rows_of(text) for name, text in left.items() if name.startswith("aggtrades")} == {4}
@@ -174,11 +174,11 @@ def test_failed_in_the_middle(exchange, tmp_path):
     exchange.fail(".", skip=300, times=None, reset="head")
 
     # What is silent for ever is so at each try.
-    told = long_run(exchange, tmp_path / "cache", years=1, max_retries=1)
+    reported = long_run(exchange, tmp_path / "cache", years=1, max_retries=1)
 
-    assert told["ending"] == "DownloadReport"
-    assert told["failed"] > 100
-    assert_nothing_left(told)
+    assert reported["ending"] == "DownloadReport"
+    assert reported["failed"] > 100
+    assert_nothing_left(reported)
     left = contents(tmp_path / "cache")
     assert len(left) > 100
     assert {rows_of(text) for name, text in left.items() if name.startswith("aggtrades")} == {4}

@@ -19,11 +19,11 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("road", ["archive", "rest"])
+@pytest.mark.parametrize("source", ["archive", "rest"])
 @pytest.mark.parametrize("dataset", WANTED)
-def test_file_and_folder_are_flushed_before_the_receipt(settings, dataset, road):
+def test_file_and_folder_are_flushed_before_the_receipt(settings, dataset, source):
     """Of each file all bytes are flushed, then it is named, then its folder is flushed, and then its receipt is named."""
-    told = settings.model_dump(mode="json", exclude_defaults=True)
+    reported = settings.model_dump(mode="json", exclude_defaults=True)
     done = subprocess.run(  # noqa: S603 - our own program
         [
             sys.executable,
@@ -32,8 +32,8 @@ def test_file_and_folder_are_flushed_before_the_receipt(settings, dataset, road)
         ],
         env={
             **os.environ,
-            **{f"ARES_{name.upper()}": str(value) for name, value in told.items()},
-            "ARES_SOURCE": road,
+            **{f"ARES_{name.upper()}": str(value) for name, value in reported.items()},
+            "ARES_SOURCE": source,
             "PYTHONPATH": str(REPOSITORY),
         },
         capture_output=True,

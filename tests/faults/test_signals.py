@@ -72,12 +72,12 @@ def exchange() -> Iterator[DemoExchange]:
 @contextmanager
 def running(settings, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A Python of its own at work with these settings; killed if it does not end by itself."""
-    told = settings.model_dump(mode="json", exclude_defaults=True)
+    reported = settings.model_dump(mode="json", exclude_defaults=True)
     with subprocess.Popen(  # noqa: S603 - our own programs
         [sys.executable, *arguments],
         env={
             **os.environ,
-            **{f"ARES_{name.upper()}": str(value) for name, value in told.items()},
+            **{f"ARES_{name.upper()}": str(value) for name, value in reported.items()},
             "PYTHONPATH": str(REPOSITORY),
         },
         stdout=subprocess.DEVNULL,

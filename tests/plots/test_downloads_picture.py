@@ -1,4 +1,4 @@
-"""Downloads, drawn: what came when, and by which road."""
+"""Downloads, drawn: what came when, and by which source."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ares_notebook.plots.downloads import download_marks
 from ares_notebook.plots.figure import new_axes
 
 
-def history(*roads: str, at: str | None = "2025-06-01T12:00") -> pd.DataFrame:
-    """A source by each of these roads, a month each."""
-    starts = pd.date_range("2025-01-01", periods=len(roads) + 1, freq="MS", tz="UTC")
+def history(*sources: str, at: str | None = "2025-06-01T12:00") -> pd.DataFrame:
+    """A source by each of these sources, a month each."""
+    starts = pd.date_range("2025-01-01", periods=len(sources) + 1, freq="MS", tz="UTC")
     return pd.DataFrame(
         {
-            "at": pd.to_datetime([at] * len(roads), utc=True),
-            "file": [f"f{number}.csv" for number in range(len(roads))],
+            "at": pd.to_datetime([at] * len(sources), utc=True),
+            "file": [f"f{number}.csv" for number in range(len(sources))],
             "start": starts[:-1],
             "end": starts[1:],
-            "road": roads,
+            "road": sources,
         }
     )
 
@@ -41,14 +41,14 @@ def test_marks_are_moments_and_periods():
 
 
 def test_roads_have_one_order():
-    """The archive's roads come first, then REST, then others; whatever the table's order is."""
-    roads = ["a new road", "rest", "daily archive", "monthly archive"]
+    """The archive's sources come first, then REST, then others; whatever the table's order is."""
+    sources = ["a new source", "rest", "daily archive", "monthly archive"]
 
-    assert download_marks(history(*roads))["road"].tolist() == roads[::-1]
+    assert download_marks(history(*sources))["road"].tolist() == sources[::-1]
 
 
 def test_files_are_counted_a_road():
-    """The legend names each road that occurs, with its files, and a mark for each source is drawn."""
+    """The legend names each source that occurs, with its files, and a mark for each source is drawn."""
     ax = ares.plot_downloads(
         history("monthly archive", "rest", "monthly archive"), ax=new_axes((9, 4))
     )
@@ -59,7 +59,7 @@ def test_files_are_counted_a_road():
 
 
 def test_a_road_from_outside_is_drawn():
-    """A road that nobody knows has a mark, and its name is no formula."""
+    """A source that nobody knows has a mark, and its name is no formula."""
     ax = ares.plot_downloads(history("by $mule$"), ax=new_axes((9, 4)))
 
     assert legend(ax) == ["by $mule$ (1 file)"]

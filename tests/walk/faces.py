@@ -214,8 +214,8 @@ def check_whole(cache: Cache) -> None:
             table = _asked(ares.coverage, window, cache.settings)
             hold("I4/whole", file.name in cache.harmed, f"{file.name} is no file of ours")
             states = set(table["state"])
-            told = not states <= GOOD_STATES
-            hold("I4/told", told, f"{file.name} is no file of ours, and called {states}")
+            reported = not states <= GOOD_STATES
+            hold("I4/told", reported, f"{file.name} is no file of ours, and called {states}")
 
 
 def check_all(cache: Cache) -> None:

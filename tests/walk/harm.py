@@ -121,8 +121,8 @@ def receipt_of(folder: Path, name: str) -> Path:
 def is_vouched_for(folder: Path, name: str, path: Path) -> bool:
     """Whether a file has a receipt that tells these very bytes."""
     try:
-        told = json.loads(receipt_of(folder, name).read_bytes())
-        return told["file"] == name and told["sha256"] == _sha256(path.read_bytes())
+        reported = json.loads(receipt_of(folder, name).read_bytes())
+        return reported["file"] == name and reported["sha256"] == _sha256(path.read_bytes())
     except (OSError, ValueError, KeyError):
         return False
 
@@ -133,11 +133,11 @@ def _sha256(data: bytes) -> str:
 
 def _weaker(receipt: Path, **changes: Any) -> None:
     try:
-        told = json.loads(receipt.read_bytes())
+        reported = json.loads(receipt.read_bytes())
     except ValueError:
         # It was cut before, and says nothing at all.
         return
-    receipt.write_text(json.dumps({**told, **changes}))
+    receipt.write_text(json.dumps({**reported, **changes}))
 
 
 def _copied(receipt: Path) -> None:

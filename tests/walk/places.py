@@ -83,8 +83,8 @@ class Place:
     def folder(self, cadence: str) -> Folder:
         """The folder of the archive that has its files."""
         kinds = {"klines": "klines", "agg_trades": "aggTrades", "futures": "fundingRate"}
-        road = "um" if self.dataset == "futures" else "spot"
-        return Folder(road, cadence, kinds[self.dataset], self.symbol, self.interval or None)
+        source = "um" if self.dataset == "futures" else "spot"
+        return Folder(source, cadence, kinds[self.dataset], self.symbol, self.interval or None)
 
     def keys(self) -> list[str]:
         """Keys of the archive's zips: of the months and of one day of each, or of the days."""

@@ -55,8 +55,8 @@ def replay(steps: list[Step], *, to_the_end: bool = True) -> BaseException | Non
     try:
         for step in steps:
             method = getattr(walk, step.name)
-            told = getattr(method, "hypothesis_stateful_rule", None)
-            if told is None or all(may(walk) for may in told.preconditions):
+            reported = getattr(method, "hypothesis_stateful_rule", None)
+            if reported is None or all(may(walk) for may in reported.preconditions):
                 method(**step.drawn)
                 walk.nothing_is_untrue()
         if to_the_end:
@@ -94,9 +94,9 @@ def _tried(
     while is_shorter:
         is_shorter = False
         for attempt in attempts(steps):
-            told = "\n".join(map(str, attempt))
-            found = None if told in tried else fails(attempt)
-            tried.add(told)
+            reported = "\n".join(map(str, attempt))
+            found = None if reported in tried else fails(attempt)
+            tried.add(reported)
             if found is not None:
                 steps, error, is_shorter = attempt, found, True
                 break

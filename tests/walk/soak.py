@@ -31,7 +31,7 @@ def page(tally: Mapping[str, int], seeds: Sequence[int], failures: Sequence[Fail
         rules[name.partition(": ")[0]] += count
     runs, steps = rules.pop("runs", 0), rules.pop("steps", 0)
     span = f"{seeds[0]} to {seeds[-1]}" if seeds else "none"
-    told = [
+    reported = [
         f"### Seed {each.seed}\n\n{each.words}\n\n```python\n{each.steps}\n```" for each in failures
     ]
     parts = [
@@ -46,7 +46,7 @@ def page(tally: Mapping[str, int], seeds: Sequence[int], failures: Sequence[Fail
         "## Faults and damage",
         _table("kind", faults),
         "## Failures",
-        "\n\n".join(told) or "None.",
+        "\n\n".join(reported) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
 
