@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.binance import breaker
+from ares_notebook.binance import breaker, http
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.proxies import proxy_of
 from ares_notebook.errors import BadArgument, Forbidden, HostResting, ServerFault
+from ares_notebook.runtime import progress
 from ares_notebook.runtime.progress import Meter, metered
 
 
@@ -230,3 +231,25 @@ def test_a_proxys_password_is_not_told(monkeypatch):
         proxy_of(BINANCE)
 
     assert "secret" not in str(error.value)
+
+
+async def test_what_is_waited_for_is_shown_meanwhile(exchange, eager, monkeypatch):
+    """While a host is silent the progress says which one, and at which try of how many it is."""
+    monkeypatch.setattr(http, "_SECONDS_UNTIL_SHOWN", 0.05)
+    monkeypatch.setattr(progress, "_SECONDS_UNTIL_REPEATED", 0.05)
+    exchange.fail("/api/v3/exchangeInfo", times=1, stall="head")
+    shown: list[str] = []
+    own = eager.model_copy(update={"request_timeout_seconds": 0.3, "retry_delay_seconds": 0.2})
+    await ares.download_klines_data(
+        "BTCUSDT",
+        "1d",
+        1,
+        end="2025-03-01",
+        settings=own,
+        on_progress=lambda each: shown.append(each.waiting),
+    )
+    [host] = {name for name in shown if name.startswith("waiting for")}
+
+    assert host == "waiting for 127.0.0.1:" + exchange.url.rpartition(":")[2]
+    assert f"no answer from {host.removeprefix('waiting for ')}, try 2 of 4" in shown
+    assert shown[-1] == ""

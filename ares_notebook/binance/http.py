@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from ares_notebook.errors import (
     Unreachable,
 )
 from ares_notebook.model.hosts import is_loopback
+from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
@@ -109,9 +111,53 @@ def _said(body: bytes) -> tuple[int | None, str]:
 
 # Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
 _LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
+_SECONDS_UNTIL_SHOWN = 1.0
 _CHUNK_BYTES = 1 << 18
 # The largest archive, a day of trades, has 0.2 GB.
 _MOST_ARCHIVE_BYTES = 4 << 30
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A request without a whole answer yet, and what it waits for."""
+
+    host: str
+    tries: int
+    attempt: int = 1
+    # Of the last byte that went out or came in; None before the request is sent.
+    since: float | None = None
+    problem: str = ""
+
+    def progressed(self) -> None:
+        """A byte went out or came in."""
+        self.since = time.monotonic()
+
+    def seconds_until_allowed(self, seconds: float) -> None:
+        """The request limit allows it only in so many *seconds*."""
+        self.since = None
+        if seconds > _SECONDS_UNTIL_SHOWN:
+            until = utc(int((time.time() + seconds) * 1000))
+            self.problem = f"the request limit of {self.host} is used up until {until:%H:%M:%S} UTC"
+
+    def failed(self, error: AresError) -> None:
+        """A try failed, and another may follow."""
+        self.attempt, self.since = self.attempt + 1, time.monotonic()
+        if isinstance(error, RateLimited):
+            self.problem = f"{self.host} refuses requests for a while"
+        elif isinstance(error, Unreachable):
+            self.problem = f"no answer from {self.host}"
+        else:
+            self.problem = f"an error from {self.host}"
+
+    @property
+    def text(self) -> str:
+        """What has been waited for longer than a second; empty if nothing."""
+        is_long = self.since is None or time.monotonic() - self.since > _SECONDS_UNTIL_SHOWN
+        if self.attempt > 1:
+            return f"{self.problem}, try {min(self.attempt, self.tries)} of {self.tries}"
+        if self.since is None:
+            return self.problem
+        return f"waiting for {self.host}" if is_long else ""
 
 
 class Transport:
@@ -132,6 +178,7 @@ class Transport:
         self._failing: set[str] = set()
         self._breaker = Breaker()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
+        self._waits: dict[int, _Wait] = {}
         apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
         self._api_hosts = {_host(url) for url in apis}
         for url in apis if settings.api_key else ():
@@ -160,6 +207,11 @@ class Transport:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
+    @property
+    def waiting(self) -> str:
+        """What a request has been waiting for longer than a second; empty while answers come."""
+        return next(filter(None, (wait.text for wait in self._waits.values())), "")
+
     def budget(self, url: str, counter: str = "") -> Budget:
         """The budget that *url* draws on, created at its first use."""
         key = (_host(url), counter)
@@ -183,9 +235,10 @@ class Transport:
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
         """Send a request and *read* the answer in a thread; a `BadAnswer` is tried again too."""
 
-        async def once() -> _T:
-            async with self._answer(ask) as answer:
-                body = b"".join([chunk async for chunk in _chunks(answer, ask, ask.most_bytes)])
+        async def once(wait: _Wait) -> _T:
+            async with self._answer(ask, wait) as answer:
+                chunks = _chunks(answer, ask, ask.most_bytes, wait)
+                body = b"".join([chunk async for chunk in chunks])
             return await asyncio.to_thread(read, body)
 
         return await self._get(once, ask)
@@ -193,39 +246,49 @@ class Transport:
     async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
         """Stream the answer into *sink*, overwriting earlier tries, and *check* it in a thread."""
 
-        async def once() -> _T:
+        async def once(wait: _Wait) -> _T:
             sink.seek(0)
             sink.truncate()
-            async with self._answer(ask) as answer:
-                async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES):
+            async with self._answer(ask, wait) as answer:
+                async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES, wait):
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
 
         return await self._get(once, ask)
 
-    async def _get(self, once: Callable[[], Awaitable[_T]], ask: Ask) -> _T:
+    async def _get(self, once: Callable[[_Wait], Awaitable[_T]], ask: Ask) -> _T:
         host, settings = f"{_host(ask.url)}{ask.counter and ' '}{ask.counter}", self.settings
         if self._breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
 
+        wait = _Wait(_host(ask.url), settings.max_retries + 1)
+
         async def tried() -> _T:
             async with self._breaker.watching(host, ask.url):
-                return await once()
+                try:
+                    return await once(wait)
+                except AresError as error:
+                    wait.failed(error)
+                    raise
 
+        self._waits[id(wait)] = wait
         try:
             answer = await retried(tried, ask.description, settings)
         except ServerFault as error:
             # A missing answer is a fault of the host, a 500 only of this address.
             self._failing.add(host if isinstance(error, Unreachable) else ask.url)
             raise
+        finally:
+            del self._waits[id(wait)]
         self._failing -= {host, ask.url}
         return answer
 
     @asynccontextmanager
-    async def _answer(self, ask: Ask) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, ask: Ask, wait: _Wait) -> AsyncIterator[aiohttp.ClientResponse]:
         """One try: an answer of status 200, or an error of ours."""
         budget = self.budget(ask.url, ask.counter)
         _check_ban(budget, ask)
+        wait.seconds_until_allowed(budget.wait_seconds(ask.weight))
         headers = {**ask.headers, **self._key_header(ask.url)}
         with _as_transport_errors(ask, self.settings.request_timeout_seconds):
             async with (
@@ -233,7 +296,7 @@ class Transport:
                 # from those to the archive.
                 budget.spending(ask.weight),
                 self._slots,
-                self._sent(ask, headers, budget) as answer,
+                self._sent(ask, headers, budget, wait) as answer,
             ):
                 budget.learn(answer.headers, ask.weight)
                 if ask.counter:
@@ -247,7 +310,7 @@ class Transport:
                 yield answer
 
     def _sent(
-        self, ask: Ask, headers: dict[str, str], budget: Budget
+        self, ask: Ask, headers: dict[str, str], budget: Budget, wait: _Wait
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The request, counted whether or not an answer comes."""
 
@@ -255,6 +318,7 @@ class Transport:
             request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             # aiohttp repeats a request by itself, once, if the connection drops before the answer.
+            wait.progressed()
             count(requests=1)
             try:
                 return await send(request)
@@ -303,10 +367,13 @@ def _is_loopback(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
 
 
-async def _chunks(answer: aiohttp.ClientResponse, ask: Ask, most: int) -> AsyncIterator[bytes]:
+async def _chunks(
+    answer: aiohttp.ClientResponse, ask: Ask, most: int, wait: _Wait
+) -> AsyncIterator[bytes]:
     """The body in chunks, up to *most* bytes, so that an endless answer fills neither memory nor disk."""
     size = 0
     async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+        wait.progressed()
         count(bytes_received=len(chunk))
         size += len(chunk)
         if size > most:

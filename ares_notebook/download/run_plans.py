@@ -28,6 +28,7 @@ from ares_notebook.runtime.progress import (
 from ares_notebook.runtime.tasks import Memoized
 
 if TYPE_CHECKING:
+    from ares_notebook.binance.http import Transport
     from ares_notebook.binance.rest import Rest
     from ares_notebook.download.runner import Executor
 
@@ -88,9 +89,11 @@ async def _results(
     slots = plans[0].settings.max_concurrency if executor is None else executor.slots
     free = _Slots(2 * slots)
     with shown(plans[0].settings, on_progress) as listener:
-        progress = _ProgressOfAll(plans, listener)
         async with AsyncExitStack() as stack:
             session = _Session(plans[0], stack)
+            progress = _ProgressOfAll(plans, listener, session)
+            if any(plan.to_do for plan in plans):
+                progress.begin()
 
             async def run(number: int, taken: int) -> DownloadReport | AresError:
                 def hear(each: Progress) -> None:
@@ -114,7 +117,7 @@ async def _results(
                 raise
             finally:
                 progress.close()
-        progress.end()
+            progress.end()
     return [task.result() for task in tasks]
 
 
@@ -185,6 +188,12 @@ class _Session:
         self._settings = plan.settings
         self._stack = stack
         self._rest: Memoized[Rest] = Memoized()
+        self._transport: Transport | None = None
+
+    @property
+    def waiting(self) -> str:
+        """What has been waited for longer than a second."""
+        return "" if self._transport is None else self._transport.waiting
 
     async def rest(self) -> Rest:
         """The session, opened for the first plan that has anything to do."""
@@ -198,17 +207,24 @@ class _Session:
 
         self.store.prepare()
         sweep(self.store)
-        return Rest(await self._stack.enter_async_context(Transport(self._settings)))
+        self._transport = await self._stack.enter_async_context(Transport(self._settings))
+        return Rest(self._transport)
 
 
 class _ProgressOfAll:
     """How far all plans are, reported whenever one of them reports."""
 
-    def __init__(self, plans: Sequence[Plan], listener: ProgressListener | None) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], listener: ProgressListener | None, session: _Session
+    ) -> None:
         self._reporter = ProgressReporter(listener)
+        self._session = session
         self._each = [_expected(plan) for plan in plans]
         self._latest: int | None = None
         self._began = time.monotonic()
+
+    def begin(self) -> None:
+        self._reporter.tell(self._sum)
 
     def hear(self, number: int, progress: Progress) -> None:
         self._each[number], self._latest = progress, number
@@ -244,6 +260,7 @@ class _ProgressOfAll:
             every[self._latest or 0],
             **_sums(every, (*_COUNTS, "requests")),
             seconds=time.monotonic() - self._began,
+            waiting=self._session.waiting,
             parts=tuple(
                 DatasetProgress(name, **_sums(of_name, _COUNTS)) for name, of_name in parts.items()
             ),

@@ -60,6 +60,7 @@ def count(**more: int) -> None:
 
 
 _SECONDS_BETWEEN = 0.1
+_SECONDS_UNTIL_REPEATED = 1.0
 # A smaller share is no basis for an estimate of the rest.
 _LEAST_SHARE = 0.02
 _T = TypeVar("_T")
@@ -111,6 +112,9 @@ class Progress:
     seconds: float
     # The same by dataset; may be empty.
     parts: tuple[DatasetProgress, ...] = ()
+    # What has been waited for longer than a second, such as
+    # ``no answer from api.binance.com, try 2 of 4``; empty while answers come.
+    waiting: str = ""
 
     @property
     def share(self) -> float:
@@ -137,6 +141,7 @@ class Progress:
             words.append(f"{size_in_words(self.bytes_per_second)}/s")
         if self.seconds_left:
             words.append(f"{time_in_words(self.seconds_left)} left")
+        words += [self.waiting] if self.waiting else []
         return f"{what}: {', '.join(words)}"
 
 
@@ -166,7 +171,7 @@ def _both(one: ProgressListener | None, other: ProgressListener | None) -> Progr
 
 
 class ProgressReporter:
-    """Calls a listener with the progress at most ten times a second."""
+    """Calls a listener with the progress at most ten times a second, and again if a second passes."""
 
     def __init__(self, listener: ProgressListener | None) -> None:
         self._listener = listener
@@ -185,11 +190,14 @@ class ProgressReporter:
             return
         self._latest = progress
         if now < self._next and not at_once:
+            self.close()
             self._tell_in(self._next - now)
             return
         self._next = now + _SECONDS_BETWEEN
         self.close()
         self._listener(progress())
+        # Nothing new is news, too: what is waited for, and for how long.
+        self._tell_in(_SECONDS_UNTIL_REPEATED)
 
     def close(self) -> None:
         """Cancel a report that is due later."""
@@ -237,7 +245,8 @@ def shown(
             bar.total = progress.steps_total
             bar.set_description(f"{progress.symbol} {progress.dataset}", refresh=False)
             received = progress.bytes_received / 1e6
-            bar.set_postfix_str(f"{progress.rows:,} rows, {received:,.1f} MB", refresh=False)
+            counts = f"{progress.rows:,} rows, {received:,.1f} MB"
+            bar.set_postfix_str(progress.waiting or counts, refresh=False)
             # update() alone keeps the delay; a refresh would show at once.
             bar.update(progress.steps_done - bar.n)
             if listener is not None:
