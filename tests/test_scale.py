@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, scale
+from ares_notebook.binance import breaker
 from ares_notebook.errors import (
     BadArgument,
     CacheUnavailable,
@@ -272,6 +273,18 @@ def test_what_failed_in_passing_is_tried_again(exchange, settings, client, truth
     assert fault.seen
     assert not report.failed
     assert contents(own)[name] == truth[name]
+
+
+def test_a_host_that_rests_is_asked_by_no_worker(exchange, settings, client, monkeypatch):
+    """What the listing's refusals (403) show of the archive holds for the workers too: they ask REST alone."""
+    at_once = {case: each._replace(seconds=0.0) for case, each in breaker._NEEDED.items()}
+    monkeypatch.setattr(breaker, "_NEEDED", at_once)
+    exchange.fail("prefix|data/", times=None, status=403)
+
+    report = scale.download(plan_of(settings, days=90, datasets=("klines",)), client)
+
+    assert report.complete, str(report)
+    assert not [each for each in exchange.requests if each.path.startswith("/data/")]
 
 
 def test_what_fails_for_good_fails_alone(exchange, settings, client, truth):

@@ -64,7 +64,7 @@ class Printer:
     def __init__(self):
         self.names = []
 
-    def apply_limits(self, limits):
+    def apply_limits(self, limits, resting):
         """Nobody asks the exchange here."""
         self.limits = dict(limits)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -87,6 +87,20 @@ class Breaker:
             self._answered(host)
             raise
         self._answered(host)
+
+    @property
+    def resting(self) -> dict[str, str]:
+        """The hosts that rest now, and why."""
+        now = time.monotonic()
+        return {host: each.why for host, each in self._streaks.items() if now < each.rests_until}
+
+    def rest(self, hosts: Mapping[str, str]) -> None:
+        """Let *hosts* rest that another process found to fail, unless they answered here."""
+        now = time.monotonic()
+        for host, why in hosts.items():
+            if host not in self._answering and host not in self._streaks:
+                rests_until = now + _REST_SECONDS
+                self._streaks[host] = _Streak("fault", now, rests_until=rests_until, why=why)
 
     def is_suspect(self, host: str) -> bool:
         """Whether it has rested, and has not answered since: it gets one try a request."""

@@ -176,7 +176,7 @@ class Transport:
         self.clock = ExchangeClock()
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._failing: set[str] = set()
-        self._breaker = Breaker()
+        self.breaker = Breaker()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         self._waits: dict[int, _Wait] = {}
         apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
@@ -258,13 +258,13 @@ class Transport:
 
     async def _get(self, once: Callable[[_Wait], Awaitable[_T]], ask: Ask) -> _T:
         host, settings = f"{_host(ask.url)}{ask.counter and ' '}{ask.counter}", self.settings
-        if self._breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
+        if self.breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
 
         wait = _Wait(_host(ask.url), settings.max_retries + 1)
 
         async def tried() -> _T:
-            async with self._breaker.watching(host, ask.url):
+            async with self.breaker.watching(host, ask.url):
                 try:
                     return await once(wait)
                 except AresError as error:

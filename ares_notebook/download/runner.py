@@ -56,8 +56,8 @@ class Executor(Protocol):
     def keeps_files(self) -> bool:
         """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
 
-    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
-        """Keep to what the exchange has told of its limits."""
+    def apply_limits(self, limits: Mapping[str, Limit], resting: Mapping[str, str]) -> None:
+        """Keep to the limits that the exchange stated, and ask no host that rests, and why it does."""
 
     async def fetch_file(self, step: Step) -> StepReport:
         """Carry out one step; requests and bytes are counted on the meter of the caller."""
@@ -79,7 +79,7 @@ class LocalExecutor:
         self._exchange = exchange
         self._store = store
 
-    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit], resting: Mapping[str, str]) -> None:
         """As `Executor` says; the session of this process knows them already."""
 
     async def fetch_file(self, step: Step) -> StepReport:
@@ -151,8 +151,8 @@ class _PlanRun:
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
             self.plan = await preflight(self.plan, exchange, self.store, self._note)
-            executor.apply_limits(rest.transport.limits)
             refused = await self._check_size(exchange, executor)
+            executor.apply_limits(rest.transport.limits, rest.transport.breaker.resting)
         # K-lines and funding go first, trades follow as slots become free; of each
         # the newest first, so that a mistake in what was asked for shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]

@@ -72,9 +72,10 @@ class DaskExecutor:
         """As `Executor` says; a file at a destination is written once."""
         return self._spec.to is None
 
-    def apply_limits(self, limits: Mapping[str, Limit]) -> None:
+    def apply_limits(self, limits: Mapping[str, Limit], resting: Mapping[str, str]) -> None:
         """As `Executor` says; they are sent with each job."""
-        self._spec = replace(self._spec, limits={**self._spec.limits, **limits})
+        limits, resting = {**self._spec.limits, **limits}, {**self._spec.resting, **resting}
+        self._spec = replace(self._spec, limits=limits, resting=resting)
 
     async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says; a transient failure is repeated once."""

@@ -156,6 +156,8 @@ class RunSpec:
     decimal: bool = False
     # The exchange's, known to the client, so that no worker need ask.
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    # Hosts that failed in the caller's process, and why.
+    resting: Mapping[str, str] = field(default_factory=dict)
 
     def sharing(self, programs: int) -> RunSpec:
         """The same for so many programs of this run at an address, besides those of the settings."""
@@ -310,6 +312,7 @@ class _Job:
         slots = max(FILES_A_JOB, _FILES_A_THREAD * threads)
         session = await _SESSIONS.get(run_id, partial(_WorkerSession.open, self.spec, slots))
         session.transport.apply_limits(self.spec.limits)
+        session.transport.breaker.rest(self.spec.resting)
         if (shared_by := _SHARED_BY.get(run_id)) is not None:
             session.transport.share(shared_by)
         return await asyncio.gather(*(self._step(step, session) for step in steps))
