@@ -66,7 +66,7 @@ class Printer:
 
     def apply_limits(self, limits, resting):
         """Nobody asks the exchange here."""
-        self.limits = dict(limits)
+        self.limits, self.resting = dict(limits), dict(resting)
 
     def check_room(self, steps):
         """Nothing is stored."""
