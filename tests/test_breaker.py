@@ -147,18 +147,21 @@ async def test_a_host_that_answers_again_is_asked_as_ever(exchange, eager, monke
         await transport.get(ask(exchange), bytes)
 
 
-async def test_a_run_without_any_source_ends_soon_and_says_why_once(exchange, eager):
-    """A year of two datasets costs a few requests, and a line of the report for each host."""
+async def test_a_run_without_any_source_ends_soon_and_says_why_once(exchange, eager, caplog):
+    """A year of two datasets costs a few requests, and both report and log give one reason once."""
     exchange.stop()
     report = await ares.download_all_data(
         "BTCUSDT", "1h", 1, end="2025-03-01", datasets=("klines", "futures"), settings=eager
     )
-    lines = [line for line in str(report).splitlines() if line.startswith("  failed")]
+    _, failed, *others = str(report).splitlines()
 
     assert len(report.failed) == len(report.steps) == 24
     assert report.requests < 40
-    assert len(lines) <= 3
-    assert all("cannot be reached" in line for line in lines)
+    assert failed.startswith("  failed")
+    assert "and 23 more" in failed
+    assert "cannot be reached" in failed
+    assert not others
+    assert sum("cannot be reached" in each for each in caplog.messages) == 1
 
 
 async def test_a_password_file_is_not_read(exchange, eager, tmp_path, monkeypatch):

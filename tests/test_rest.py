@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from reading import table_of
 
+from ares_notebook.binance import breaker
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rest import Rest
@@ -282,6 +283,40 @@ async def test_a_fallback_that_is_closed_too_is_reported(exchange, rest):
 
     with pytest.raises(RegionBlocked, match='source="archive"'):
         await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b"<H1>403 ERROR</H1> configured to block access from your country."),
+        (400, b'{"code": 0, "msg": "Service unavailable from a restricted location."}'),
+        (403, b'{"code": 0, "msg": "Service unavailable from a restricted location."}'),
+    ],
+)
+async def test_a_country_block_of_any_status_goes_on_over_the_fallback(
+    exchange, rest, status, body
+):
+    """A refusal that speaks of the country is one of the region, and costs one request."""
+    exchange.fail("^/api/", times=None, status=status, replace_body=body)
+
+    rows = await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
+
+    assert rows.num_rows == 60
+    assert [request.status for request in exchange.requests] == [status, 200]
+
+
+async def test_a_firewall_that_refuses_all_goes_on_over_the_fallback(exchange, rest, monkeypatch):
+    """A 403 without a reason is tried again; once the host rests the market-data host is asked."""
+    at_once = {case: each._replace(seconds=0.0) for case, each in breaker._NEEDED.items()}
+    monkeypatch.setattr(breaker, "_NEEDED", at_once)
+    exchange.fail("^/api/", times=None, status=403)
+
+    rows = await all_rows(rest, MINUTES, Gap(DAY, DAY + 3_600_000))
+
+    assert rows.num_rows == 60
+    assert [request.status for request in exchange.requests] == [403, 403, 200]
+    [note] = rest.notes
+    assert exchange.settings().spot_fallback_url in note
 
 
 # --- what else is asked ---

@@ -124,34 +124,36 @@ class Breaker:
         if not self._is_enough(host, streak, now):
             return
         streak.rests_until = now + _REST_SECONDS
-        streak.why = streak.why or _why(host, error)
+        streak.why = streak.why or self._why(host, error)
         raise HostResting(streak.why, url) from error
 
     def _is_enough(self, host: str, streak: _Streak, now: float) -> bool:
         if streak.rests_until:
             return True
-        others_rest = any(each.rests_until for each in self._streaks.values())
-        if streak.kind == "no connection" and others_rest and not self._answering:
-            return True
+        if streak.kind == "no connection" and not self._answering:
+            # With the words for the first such host, so that all requests fail for one reason.
+            streak.why = next(filter(None, (each.why for each in self._streaks.values())), "")
+            if streak.why:
+                return True
         needed = _NEEDED[streak.kind, host in self._answering]
         reached = _Needed(streak.tries, len(streak.addresses), now - streak.since)
         return all(has >= wants for has, wants in zip(reached, needed, strict=True))
+
+    def _why(self, host: str, error: ServerFault) -> str:
+        """The same words for all requests of the host, so that a report has one line of them."""
+        name = host.partition(" ")[0]
+        cause = " ".join(str(error.__cause__).split())[:200] if error.__cause__ else ""
+        if isinstance(error, Unreachable):
+            others = "" if self._answering else ", and no other host has answered"
+            said = f"{name} cannot be reached{cause and f' ({cause})'}{others}"
+            remedy = "check the connection, the DNS and the proxy"
+        else:
+            said = f"{name} refuses what is asked of it (the last time: {error})"
+            remedy = "it may pass"
+        return f"{said}; it is not asked again for a minute: {remedy}, then run again: what is done is kept"
 
 
 def _kind(error: ServerFault) -> str:
     if isinstance(error, Forbidden):
         return "forbidden"
     return "no connection" if isinstance(error.__cause__, _WITHOUT_CONNECTION) else "fault"
-
-
-def _why(host: str, error: ServerFault) -> str:
-    """The same words for all requests of the host, so that a report has one line of them."""
-    name = host.partition(" ")[0]
-    cause = " ".join(str(error.__cause__).split())[:200] if error.__cause__ else ""
-    if isinstance(error, Unreachable):
-        said = f"{name} cannot be reached{cause and f' ({cause})'}"
-        remedy = "check the connection, the DNS and the proxy"
-    else:
-        said = f"{name} refuses what is asked of it (the last time: {error})"
-        remedy = "it may pass"
-    return f"{said}; it is not asked again for a minute: {remedy}, then run again: what is done is kept"

@@ -43,6 +43,7 @@ _T = TypeVar("_T")
 
 # "Invalid symbol.", and "Invalid symbol status.", of one that is listed and closed.
 _UNKNOWN_SYMBOL_CODES = {-1121, -1122}
+_RESTRICTED = re.compile(rb"restricted location|block(ed)? access from your country", re.IGNORECASE)
 # A date, which the standard allows too, is never what Binance says.
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -79,7 +80,8 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
             "there is no such address; check the settings" if ask.counter else "it is not published"
         )
         return NotFound(f"{what}: {why}", ask.url)
-    if status == 451:  # noqa: PLR2004 - blocked for legal reasons
+    # 451, or as CloudFront says it with another status.
+    if status == 451 or _RESTRICTED.search(body):  # noqa: PLR2004 - blocked for legal reasons
         msg = (
             f"{what}: the API is closed to this region. Still open are the archive "
             f'(source="archive") and, for spot, https://data-api.binance.vision'
@@ -257,7 +259,9 @@ class Transport:
         return await self._get(once, ask)
 
     async def _get(self, once: Callable[[_Wait], Awaitable[_T]], ask: Ask) -> _T:
-        host, settings = f"{_host(ask.url)}{ask.counter and ' '}{ask.counter}", self.settings
+        # At one host the archive may answer where a firewall closes the API.
+        host = f"{_host(ask.url)}{_prefix(ask.url)}{ask.counter and ' '}{ask.counter}"
+        settings = self.settings
         if self.breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
 
@@ -361,6 +365,12 @@ class Transport:
 def _host(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+
+def _prefix(url: str) -> str:
+    """What a URL has between its host and the path of the API."""
+    before, api, _ = urlsplit(url).path.partition("/api/")
+    return before if api else ""
 
 
 def _is_loopback(url: str) -> bool:

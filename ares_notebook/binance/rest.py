@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import Info, Listing, lines_of_json, read_info, read_time
-from ares_notebook.errors import BadAnswer, RegionBlocked, UnknownSymbol
+from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownSymbol
 from ares_notebook.formatting import refused
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
@@ -379,21 +379,26 @@ class Rest:
     async def _ask_spot(
         self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]
     ) -> _T:
-        """Ask the spot API, or the market-data host where the API is closed to this region."""
+        """Ask the spot API, or the market-data host where the API is closed to this place."""
         url = self._spot_url
         try:
             return await self.transport.get(ask(url=url + path, counter="spot"), read)
-        except RegionBlocked:
+        except (RegionBlocked, HostResting) as error:
             # Another page may have switched the host already.
             fallback = self.transport.settings.spot_fallback_url
             if url == fallback:
                 raise
-            note = f"{url} is closed to this region (451); going on over {fallback}"
-            if note not in self.notes:
-                self.notes.append(note)
-                _LOGGER.warning("%s", note)
-            self._spot_url = fallback
-        return await self.transport.get(ask(url=fallback + path, counter="spot"), read)
+            is_blocked = isinstance(error, RegionBlocked)
+            why = (
+                "is closed to this region (451)" if is_blocked else "does not answer, or refuses to"
+            )
+            note = f"{url} {why}; {fallback} is asked instead"
+        self._spot_url = fallback
+        answer = await self.transport.get(ask(url=fallback + path, counter="spot"), read)
+        if note not in self.notes:
+            self.notes.append(note)
+            _LOGGER.warning("%s", note)
+        return answer
 
 
 def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
@@ -13,7 +13,7 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.fetch import Exchange
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
-from ares_notebook.errors import CacheError, DataError, TransportError, UnknownSymbol
+from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
 from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import utc
@@ -25,7 +25,12 @@ _CLOCK_DOUBT = timedelta(days=1)
 # So much clocks differ by themselves, and time passes while a plan is made.
 _CLOCK_TOLERANCE = timedelta(seconds=10)
 
-Note = Callable[[str], None]
+
+class Note(Protocol):
+    """Keeps what a report says beside its files."""
+
+    def __call__(self, text: str, cause: AresError | None = None) -> None:
+        """Keep *text*, and the error that explains it."""
 
 
 async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) -> Plan:
@@ -66,7 +71,8 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
         now = ours - _CLOCK_DOUBT
         note(
             f"the exchange's clock could not be asked, so nothing after {now:%Y-%m-%d %H:%M} UTC "
-            f"is taken for closed; run again for the rest: {error}"
+            f"is taken for closed; run again for the rest",
+            error,
         )
         return plan.ending(now) if now < plan.end else plan
     return by_their_clock(plan, rest, note)
@@ -111,7 +117,7 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
     try:
         known = source != "archive" and await exchange.rest.knows(plan.symbol)
     except (TransportError, DataError) as error:
-        note(f"the exchange could not be asked whether it knows {plan.symbol}: {error}")
+        note(f"the exchange could not be asked whether it knows {plan.symbol}", error)
         return
     if known or (source != "rest" and await exchange.archive.holds(series) is not False):
         return
@@ -152,7 +158,7 @@ async def _without_lacking_perpetual(
                     file_update.record(step.gaps, "no perpetual" if is_proven else silent)
                     await file_update.commit()
     except CacheError as error:
-        note(f"that could not be noted, and is asked again next time: {error}")
+        note("that could not be noted, and is asked again next time", error)
     if not is_proven:
         # They stay in the report, as what is not complete.
         return replace(plan, steps=tuple(_again(step, plan, store) for step in plan.steps))
@@ -187,5 +193,5 @@ async def _has_perpetual(plan: Plan, series: Series, exchange: Exchange, note: N
     except UnknownSymbol:
         return False
     except (TransportError, DataError) as error:
-        note(f"the exchange could not be asked for a perpetual {series.symbol}: {error}")
+        note(f"the exchange could not be asked for a perpetual {series.symbol}", error)
         return None

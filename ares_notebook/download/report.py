@@ -254,7 +254,13 @@ class DownloadReport:
             f"gaps left: {sum(step.missing for step in steps)}{why and f' ({why})'}"
             for why, steps in by_reason.items()
         ]
-        notes = [f"  note   {note}" for note in self.notes]
+        # A note that gives the reason of a failure once more is left out.
+        reasons = {str(step.error) for step in self.failed}
+        notes = [
+            f"  note   {note}"
+            for note in self.notes
+            if not any(reason in note for reason in reasons)
+        ]
         return [*_shortened(failed), *_shortened(waiting), *notes]
 
     def _failures(self) -> list[str]:
@@ -270,8 +276,8 @@ class DownloadReport:
         rows = [
             _sums(name, self.steps) for name in dict.fromkeys(each.dataset for each in self.steps)
         ]
-        told = "".join(map(line, self._lines()))
-        return block(self._headline(), table(names, rows, numbers=names[1:]), told)
+        lines = "".join(map(line, self._lines()))
+        return block(self._headline(), table(names, rows, numbers=names[1:]), lines)
 
 
 def _first_of(names: Sequence[str]) -> str:

@@ -138,7 +138,13 @@ async def _run(
             from ares_notebook.download.runner import run_steps  # noqa: PLC0415 - as said there
 
             return await run_steps(
-                plan, unnoted, session.store, rest, on_progress=on_progress, executor=executor
+                plan,
+                unnoted,
+                session.store,
+                rest,
+                on_progress=on_progress,
+                executor=executor,
+                reported=session.reported,
             )
         # What another market has filled is not complete, however whole it looks.
         await asyncio.to_thread(session.store.refuse_another)
@@ -185,6 +191,7 @@ class _Session:
 
     def __init__(self, plan: Plan, stack: AsyncExitStack) -> None:
         self.store = Store(plan.settings)
+        self.reported: set[str] = set()
         self._settings = plan.settings
         self._stack = stack
         self._rest: Memoized[Rest] = Memoized()

@@ -103,11 +103,12 @@ async def run_steps(
     *,
     on_progress: ProgressListener,
     executor: Executor | None,
+    reported: set[str],
 ) -> DownloadReport:
-    """Carry out a plan in which there is something to do, or to note."""
+    """Carry out a plan in which there is something to do, or to note; log no reason of *reported*."""
     if unnoted:
         await _note_all(unnoted, store)
-    run = _PlanRun(plan, store, ProgressReporter(on_progress), time.monotonic(), executor)
+    run = _PlanRun(plan, store, ProgressReporter(on_progress), time.monotonic(), executor, reported)
     if rest is not None:
         try:
             await run.do(rest)
@@ -136,6 +137,8 @@ class _PlanRun:
     reporter: ProgressReporter
     began: float
     others: Executor | None
+    # Reasons that have been logged, by this plan or another of the same run.
+    reported: set[str]
     overhead: Meter = field(default_factory=Meter)
     notes: list[str] = field(default_factory=list)
     results: dict[str, StepReport] = field(default_factory=dict)
@@ -276,9 +279,10 @@ class _PlanRun:
                 # A disk that is full while a zip waits to be checked.
                 result = _failed(step, cannot_access(self.store.folder, error))
         if result.error is not None:
-            # A host that is down fails a thousand files; the report tells of all.
+            # A host that is down fails a thousand files; the report names all.
             self.failures += 1
-            level = logging.ERROR if self.failures <= _MOST_LOGGED else logging.DEBUG
+            is_new = self._is_new(result.error) and self.failures <= _MOST_LOGGED
+            level = logging.ERROR if is_new else logging.DEBUG
             _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
         requests, received = meter.requests, meter.bytes_received
         self.results[step.file.name] = replace(result, requests=requests, bytes_received=received)
@@ -301,9 +305,16 @@ class _PlanRun:
             self.is_cut_short,
         )
 
-    def _note(self, note: str) -> None:
-        _LOGGER.warning("%s", note)
+    def _note(self, text: str, cause: AresError | None = None) -> None:
+        note = f"{text}: {cause}" if cause else text
+        _LOGGER.log(logging.WARNING if self._is_new(cause or text) else logging.DEBUG, "%s", note)
         self.notes.append(note)
+
+    def _is_new(self, reason: object) -> bool:
+        """Whether no other plan or file of the run has logged this reason."""
+        is_new = str(reason) not in self.reported
+        self.reported.add(str(reason))
+        return is_new
 
     def _tell(self, step: Step | None, *, at_once: bool = False) -> None:
         self.reporter.tell(lambda: self._progress(step), at_once=at_once)
