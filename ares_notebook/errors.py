@@ -195,7 +195,7 @@ class IncompleteDownload(AresError):
         self.report = report
 
     def __reduce__(self) -> tuple[type[IncompleteDownload], tuple[str, Any]]:
-        # An exception is rebuilt from its message alone, unless told otherwise.
+        # An exception is rebuilt from its message alone by default.
         return type(self), (str(self), self.report)
 
 

@@ -1,4 +1,4 @@
-"""What an extra brings: where it lacks, one sentence says so, and not before it is used."""
+"""Packages of extras: one that is not installed is an error of one sentence, at its first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXTRA_OF = {
 
 @contextmanager
 def needing(what: str) -> Iterator[None]:
-    """Let a package of an extra that is not installed be told of in one sentence."""
+    """Import a package of an extra, or raise with the command that installs it."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -39,7 +39,7 @@ class KeyedFrame:
             raise BadArgument(msg)
         if not frame.columns.is_unique:
             twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
-            msg = f"the given {dataset.name} have columns of one name: {twice}; which is meant?"
+            msg = f"the given {dataset.name} have several columns of one name: {twice}; rename or drop all but one"
             raise BadArgument(msg)
         if "timestamp" not in frame and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
@@ -127,7 +127,7 @@ def _microseconds(stamps: pd.Series[Any], dataset: Dataset) -> Int64s:
 
 def _ids(trades: pd.DataFrame) -> Int64s:
     if "agg_trade_id" not in trades:
-        msg = "the given agg_trades have no 'agg_trade_id' column, without which none is told from another"
+        msg = "the given agg_trades have no 'agg_trade_id' column, which tells them apart"
         raise BadArgument(msg)
     if trades["agg_trade_id"].isna().any():
         msg = "the given agg_trades have rows without an 'agg_trade_id'"

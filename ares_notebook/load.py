@@ -300,7 +300,7 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     advice = "a download closes what can be closed"
     if altered:
         advice += (
-            f"; {altered[0]}{_more(altered)} is not what its receipt says: somebody or a disk has "
+            f"; {altered[0]}{_more(altered)} differs from its receipt: a program or a disk has "
             f"altered it, so its rows prove nothing; the next download of its period, or "
             f"repair_gaps, replaces it"
         )

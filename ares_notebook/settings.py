@@ -397,7 +397,7 @@ def _warn_if_misspelt(variable: str) -> None:
     ours = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
     if variable.startswith(_PREFIX) and variable.upper() not in ours:
         for near in get_close_matches(variable, ours, n=1, cutoff=0.85):
-            _LOGGER.warning("%s is no setting of ours; is %s meant?", variable, near)
+            _LOGGER.warning("%s is not a setting; did you mean %s?", variable, near)
 
 
 def _message_of(error: ValidationError) -> str:

@@ -155,7 +155,7 @@ def _interval(given: KeyedFrame, interval: str | None, settings: Settings) -> st
     if own and step > own and step % own == 0:
         # Candles of the settings' interval of which every second one is missing have the same spacing.
         msg = (
-            f"the given k-lines are {step // 1000} seconds apart, and the settings say "
+            f"the given k-lines are {step // 1000} seconds apart, but the interval is "
             f"{settings.interval}: are they longer, or are some missing? Pass interval="
         )
         raise BadArgument(msg)
@@ -315,7 +315,7 @@ def _needed(plan: Plan, dataset: Dataset) -> int:
 
 
 def _free_memory() -> int:
-    """Bytes of available memory; where the system does not say, a size that few machines lack."""
+    """Bytes of available memory; where the system does not report it, a size that few machines lack."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         kilobytes = next(line for line in text.splitlines() if line.startswith("MemAvailable:"))

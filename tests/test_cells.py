@@ -393,7 +393,7 @@ def test_a_file_of_another_length_is_no_frame(store, put, rows):
     entries, wanted = looked_at(store, FUNDING)
     facts = replace(entries[0].facts, rows=entries[0].facts.rows + rows)
 
-    with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} has changed"):
+    with pytest.raises(CacheUnavailable, match=f"{FUNDING.name} was changed by another program"):
         frame_of([replace(entries[0], facts=facts)], wanted)
 
 
@@ -406,7 +406,7 @@ def test_a_file_of_fewer_columns_is_no_frame(store, put):
         "\n".join(",".join(line.split(",")[:6]) for line in path.read_text().splitlines()) + "\n"
     )
 
-    with pytest.raises(CacheUnavailable, match=f"{CANDLES.name} has changed"):
+    with pytest.raises(CacheUnavailable, match=f"{CANDLES.name} was changed by another program"):
         frame_of(entries, wanted)
 
 

@@ -170,7 +170,7 @@ async def test_who_cannot_be_told_is_a_warning_without_a_secret(start, who, why,
     await notify("failed", "title", "body", Settings(notify=[start]))
 
     assert len(warnings_of(heard)) == 1
-    assert warnings_of(heard)[0].startswith(f"{who} (number 1 of notify) was not told of the run: ")
+    assert warnings_of(heard)[0].startswith(f"{who} (number 1 of notify) got no notification of the run: ")
     assert why in warnings_of(heard)[0]
     assert SECRET not in heard.text + "".join(capfd.readouterr())
 
@@ -334,7 +334,7 @@ def test_without_apprise_one_line_says_how_to_install_it():
 
     assert done.returncode == 0
     assert done.stderr == (
-        "nobody was told of the run (failed): notify needs apprise, which is not installed here: "
+        "no notification was sent of the run (failed): notify needs apprise, which is not installed here: "
         'pip install "ares-notebook[notify]"\n'
     )
 
@@ -359,4 +359,4 @@ def test_apprise_is_never_imported_by_a_run():
     )
 
     assert done.stdout.split() == ["False", "False"]
-    assert "json://… (number 1 of notify) was not told" in done.stderr
+    assert "json://… (number 1 of notify) got no notification" in done.stderr

@@ -314,5 +314,5 @@ def test_a_misspelt_variable_is_reported(monkeypatch, caplog):
         Settings()
 
     assert [each.getMessage() for each in caplog.records] == [
-        "ARES_CACHEDIR is no setting of ours; is ARES_CACHE_DIR meant?"
+        "ARES_CACHEDIR is not a setting; did you mean ARES_CACHE_DIR?"
     ]

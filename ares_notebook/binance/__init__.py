@@ -1,1 +1,1 @@
-"""How the exchange speaks: archive, listing and REST. The only layer that knows HTTP."""
+"""The exchange: its archive, its listing and its REST API. The only layer that knows HTTP."""

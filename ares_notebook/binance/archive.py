@@ -95,7 +95,7 @@ def _only_member(archive: BinaryIO, member: str, origin: str) -> zipfile.ZipInfo
     if info.file_size > _MOST_RATIO * info.compress_size + 4096:
         size = f"{info.file_size:,} bytes"
         raise BadAnswer(
-            refused(origin, f"it says it inflates to {size}, which no market data does")
+            refused(origin, f"its directory states a size of {size}, which no market data has")
         )
     return info
 
@@ -122,7 +122,7 @@ def _inflated(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator
         checksum = isal_zlib.crc32(block, checksum)
         yield block
     if size != info.file_size or checksum != info.CRC:
-        raise BadAnswer(refused(origin, "it does not inflate to what its directory says"))
+        raise BadAnswer(refused(origin, "its size is not the one in its directory"))
 
 
 def _raw_blocks(archive: BinaryIO, info: zipfile.ZipInfo, origin: str) -> Iterator[bytes]:
@@ -166,7 +166,7 @@ class Zip:
     # Open while the context of `Archive.fetch` is.
     data: BinaryIO
     series: Series
-    # All rows must lie in it; None where it is not known.
+    # All rows must be in it; None where it is not known.
     period: Period | None = None
     # Whether the text ends inside a line, known once all lines have been read. The whole lines are
     # valid; those after them must be fetched elsewhere, and their absence here proves nothing.
@@ -352,4 +352,6 @@ def _verify(wanted: str, url: str, data: BinaryIO) -> None:
         digest.update(block)
     if digest.hexdigest() != wanted:
         found = f"sha256 {digest.hexdigest()[:12]}…, not {wanted[:12]}…"
-        raise ChecksumMismatch(refused(url, f"it is not what its .CHECKSUM says ({found})"))
+        raise ChecksumMismatch(
+            refused(url, f"its sha256 is not the one in its .CHECKSUM ({found})")
+        )

@@ -30,7 +30,7 @@ class _Needed(NamedTuple):
     """Failures alike, without an answer between them, after which a host rests."""
 
     tries: int
-    # One that fails says nothing of the others, but for a firewall or a dead line.
+    # A single one may fail alone, but for a firewall or a line that is down.
     addresses: int
     seconds: float
 
@@ -60,7 +60,7 @@ class _Streak:
 
 class Breaker:
     """
-    Tells of each host whether it may be asked.
+    Stops requests to a host that fails again and again.
 
     A host rests for a minute when nothing but failures of one kind came from it, as many and for as
     long as `_NEEDED` says. Where one host rests and none has answered, the next without a connection
@@ -83,7 +83,7 @@ class Breaker:
             self._failed(host, url, error)
             raise
         except (TransportError, DataError):
-            # It is an answer, whatever it says.
+            # It is an answer.
             self._answered(host)
             raise
         self._answered(host)

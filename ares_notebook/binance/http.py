@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 # "Invalid symbol.", and "Invalid symbol status.", of one that is listed and closed.
 _UNKNOWN_SYMBOL_CODES = {-1121, -1122}
 _RESTRICTED = re.compile(rb"restricted location|block(ed)? access from your country", re.IGNORECASE)
-# A date, which the standard allows too, is never what Binance says.
+# The standard allows a date, too, which Binance never sends.
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -80,7 +80,7 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
             "there is no such address; check the settings" if ask.counter else "it is not published"
         )
         return NotFound(f"{what}: {why}", ask.url)
-    # 451, or as CloudFront says it with another status.
+    # 451, or the same refusal by CloudFront with another status.
     if status == 451 or _RESTRICTED.search(body):  # noqa: PLR2004 - blocked for legal reasons
         msg = (
             f"{what}: the API is closed to this region. Still open are the archive "
@@ -435,7 +435,7 @@ def _as_transport_errors(ask: Ask, seconds: float) -> Iterator[None]:
         raise Unreachable(msg, ask.url) from error
     except aiohttp.ClientConnectorCertificateError as error:
         msg = (
-            f"{ask.description}: {ask.url} could not prove that it is who it says "
+            f"{ask.description}: {ask.url} could not prove its identity "
             f"({error.certificate_error}), so nothing is asked of it; where this "
             f"machine has no root certificates install them (ca-certificates), and where a proxy of "
             f"your own network stands between let SSL_CERT_FILE name its authority's file"

@@ -162,7 +162,7 @@ async def days_of(transport: Transport, market: Market, symbol: str) -> Listed:
     tail = await first_days(transport, daily, stem, marker=f"{daily}{stem}{recent}")
     if head and tail:
         return Listed(symbol, head[0], tail[-1])
-    # The last month tells where the days end.
+    # The days end in the last month.
     months = await first_days(transport, monthly, stem)
     end = f"{months[-1]:%Y-%m}" if months else ""
     tail = await first_days(transport, daily, stem, marker=f"{daily}{stem}{end}")

@@ -76,7 +76,7 @@ class _Cells:
     ends: list[_Int64s]
 
     def are_valid(self) -> bool:
-        """Whether all cells hold what their columns say; `_cells_of` has checked the separators."""
+        """Whether all cells are what their columns require; `_cells_of` has checked the separators."""
         letters = 0
         for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
             longest = int(np.max(end - start))
@@ -325,16 +325,16 @@ def _named(dataset: Dataset) -> list[tuple[Column, str]]:
 
 _INTERVAL_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}
 _LATEST_MS = 4_102_444_800_000
-# A status that says that trading is over, for a while or for good; any other says nothing.
+# The statuses of a symbol whose trading is over, for a while or for good.
 _OVER = ("BREAK", "SETTLING", "DELIVERING", "DELIVERED", "CLOSE", "PRE_SETTLE")
 _JSON_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the exchange says of one symbol today."""
+    """The state of one symbol, from exchangeInfo."""
 
-    # Whether its status says that trading is over; a halt does not.
+    # Whether trading is over by its status; a halt is not the end.
     is_over: bool
     # When the contract was listed; None for spot.
     onboard_ms: int | None = None

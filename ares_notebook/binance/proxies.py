@@ -38,6 +38,6 @@ def _refused(value: str, scheme: str, remedy: str) -> BadArgument:
         each for part in (scheme, "all") for each in (f"{part}_proxy", f"{part}_proxy".upper())
     ]
     said_by = next((each for each in names if os.environ.get(each) == value), "the system's proxy")
-    # A proxy's password is nobody's business.
+    # A proxy's password is shown nowhere.
     shown = value.rpartition("@")[2]
     return BadArgument(f"{said_by} is {shown!r}, which is no proxy that can be used: {remedy}")

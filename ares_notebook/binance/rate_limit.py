@@ -1,4 +1,4 @@
-"""The rate limit and the clock of a host, learned from its answers."""
+"""The rate limit and the clock of a host, taken from its answers."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Rest:
 
     @property
     def now_ms(self) -> int:
-        """Now, never later than the exchange says."""
+        """Now, never later than the exchange's clock."""
         return self.transport.clock.now_ms()
 
     @property
@@ -133,7 +133,7 @@ class Rest:
         self._apply("spot", info)
         if symbol not in info.symbols:
             # An unknown symbol is an error; a list without it proves nothing.
-            msg = f"the exchange was asked for {symbol}, and told of other symbols; run again later"
+            msg = f"the exchange was asked for {symbol}, and answered with other symbols; run again later"
             raise BadAnswer(msg)
         return info.symbols
 
@@ -445,7 +445,7 @@ def _checked_page(
     page = lines_of_json(series, body, url)
     fault = ""
     if len(page) < least:
-        fault = "it answered with no row, where it has told of some"
+        fault = "it answered with no row, where an earlier answer had some"
     elif not np.all(is_requested(page)):
         fault = "it answered with rows that were not asked for"
     # Only old files of the archive have candles off the grid (December 2017, February 2018).

@@ -260,7 +260,7 @@ def _open(entry: CacheEntry, left: Sequence[Gap], now_ms: int) -> Iterator[_Expl
     for gap in left:
         if now_ms < gap.end_ms:
             start_ms = max(gap.start_ms, now_ms)
-            yield _ExplainedGap(start_ms, gap.end_ms, None, NOT_PUBLISHED, "it lies in the future")
+            yield _ExplainedGap(start_ms, gap.end_ms, None, NOT_PUBLISHED, "it is in the future")
         if gap.start_ms < now_ms:
             missing = entry.missing_in(gap) if gap.end_ms <= now_ms else None
             end_ms = min(gap.end_ms, now_ms)
@@ -273,7 +273,7 @@ def _explained(entry: CacheEntry, gaps: Sequence[Gap]) -> Iterator[_ExplainedGap
         parts: list[Gap] = []
         for absence in (each for each in entry.absences if each.is_proof):
             part = _common(entry, gap, absence)
-            # Where nobody trades at the edge of a file, nothing is known to be missing.
+            # At the edge of a file without a trade nothing is known to be missing.
             if part is None or (part.rows is None and entry.proven.rows):
                 continue
             if any(each.start_ms <= part.start_ms and part.end_ms <= each.end_ms for each in parts):

@@ -32,7 +32,7 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     url: str
     # When, ISO, UTC.
     at: str
-    # Of the archive, as its ``.CHECKSUM`` says and as it was.
+    # Of the archive: the sum in its ``.CHECKSUM``, which its bytes have.
     sha256: str | None = None
 
 
@@ -84,7 +84,7 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         try:
             return convert(_DECODER.decode(text), cls, from_attributes=True)
         except (ValueError, RecursionError) as error:
-            _LOGGER.debug("a receipt that cannot be read is measured anew: %s", error)
+            _LOGGER.debug("a receipt that cannot be read is measured again: %s", error)
             return None
 
 

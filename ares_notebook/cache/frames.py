@@ -270,7 +270,7 @@ def _arrays(rows: int, wanted: Selection, tables: Sequence[Table]) -> _Arrays:
 def _put(column: Any, cells: npt.NDArray[Any], entry: CacheEntry) -> None:
     """Write a file's column into an uninitialized array, which it must fill."""
     if len(column) != len(cells) or (column.null_count and cells.dtype == np.int64):
-        msg = f"{entry.path} has changed while it was read: somebody has written it; try again"
+        msg = f"{entry.path} was changed by another program while it was read; try again"
         raise CacheUnavailable(msg)
     if cells.dtype == np.object_:
         cells[:] = decimals(column)

@@ -46,11 +46,11 @@ QUIET = "quiet"
 
 REASONS = {
     NOT_DOWNLOADED: "it was not requested yet, or the file was deleted",
-    NOT_PUBLISHED: "it lies in the future, or the archive does not have it yet",
+    NOT_PUBLISHED: "it is in the future, or the archive does not have it yet",
     BEFORE_LISTING: "the symbol did not trade yet, or has no perpetual",
     AFTER_DELISTING: "the symbol does not trade any more",
     BETWEEN_LISTINGS: "the symbol did not trade between two listings of the same name",
-    CONFIRMED: "the exchange was asked and has nothing there; the note says when it answered",
+    CONFIRMED: "the exchange was asked and has nothing there; the note has the time of its answer",
     UNCONFIRMED: "what was asked has nothing there, and cannot prove that there is nothing; "
     "the note says why, and a download with every source asks further",
     CORRUPT: "the file is damaged or altered; the note says how; a download puts it into quarantine and replaces it",
@@ -80,7 +80,7 @@ def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
         note = f"{altered}; the next download puts it into quarantine, and a true one here"
         return CORRUPT, note, ""
     if entry.on_disk is None and entry.recorded_rows:
-        note = f"the file is gone; its receipt tells of {entry.recorded_rows:,} rows"
+        note = f"the file is gone; its receipt counts {entry.recorded_rows:,} rows"
         return NOT_DOWNLOADED, note, ""
     answer = unconfirmed_by(entry, gap)
     if answer is not None:

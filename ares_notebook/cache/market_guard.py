@@ -23,7 +23,7 @@ def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, P
         known = market_of(folder) if is_noted else _market_of_old(files)
         if is_noted and known is None:
             msg = (
-                f"{_note_of(folder)} is damaged, so nobody knows whose data {folder} holds; write "
+                f"{_note_of(folder)} is damaged, so it is not known which market's data {folder} holds; write "
                 f'{{"market": "binance"}} into it, or the market that they are of, or choose '
                 f"another folder with cache_dir"
             )

@@ -420,7 +420,7 @@ def _candidates(store: Store, symbol: str | None, interval: str | None) -> Itera
     is_meant = meant(symbol, interval)
     try:
         for file in filter(lambda each: is_meant(each.series), store.files()):
-            # The receipt first: a file without one is measured anew, but rows that only a receipt
+            # The receipt first: a file without one is measured again, but rows that only a receipt
             # lists are an error. The compressed form before the plain one, which wins where both
             # exist. So a process killed in between leaves nothing wrong.
             plain = store.folder / file.name

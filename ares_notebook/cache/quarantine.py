@@ -60,7 +60,7 @@ def verified(store: Store, entry: CacheEntry) -> CacheEntry:
     except OSError as error:
         raise cannot_access(entry.path, error) from error
     _LOGGER.warning(
-        "%s is not what its receipt says, although size and time are; the next download of its "
+        "%s differs from its receipt, although size and time agree; the next download of its "
         "period replaces it",
         entry.file.name,
     )
@@ -96,7 +96,7 @@ def quarantine_entry(store: Store, entry: CacheEntry) -> None:
 
     if entry.path is None:
         return
-    why = entry.problem or f"{entry.path} lies where there is no row, as its receipt says"
+    why = entry.problem or f"by its receipt there are no rows in the period of {entry.path}"
     rows = salvage(entry.path, entry.file)
     try:
         moved = quarantine(quarantine_of(store.folder), entry.path, why)

@@ -108,10 +108,10 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
 
 
 async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
-    """The word for the silence of an API whose history begins before a gap."""
+    """The evidence for an empty answer of an API whose history begins before a gap."""
     if not _is_tail(ask.file_update, gap):
         return "rest"
-    # The last trade lies in the first millisecond of the gap behind it.
+    # The last trade is in the first millisecond of the gap behind it.
     if await _has_ended(ask, gap.start_ms + (gap.after_id is not None)):
         return "last row"
     is_past = gap.end_ms < ask.rest.now_ms - DAY_MS
@@ -138,7 +138,7 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
 
 
 async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
-    """A gap that lies before the first row of the API, or reaches up to it."""
+    """A gap before the first row of the API, or reaches up to it."""
     first = await ask.rest.first_row(ask.series)
     if first is None:
         msg = (
@@ -148,18 +148,18 @@ async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
             f"to trade"
         )
         raise BadAnswer(msg)
-    # The first trade lies in the last millisecond of the gap before it.
+    # The first trade is in the last millisecond of the gap before it.
     end_ms = gap.end_ms - (gap.before_id is not None)
     if end_ms <= first.stamp_ms:
         word = await _why_early(ask, gap.start_ms, end_ms, first)
     else:
-        # It has shown none of a gap in which its own first row lies: that proves nothing.
+        # An empty answer about the gap that holds its own first row proves nothing.
         word = "late history"
     ask.file_update.record([gap], word)
 
 
 async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:
-    """The word for what proves that nothing lies in a stretch before the API's first row."""
+    """The evidence that there is no row in a stretch before the API's first row."""
     beginning = await _beginning(ask, end_ms, first)
     if beginning == _CONTRADICTED:
         return "late history"
@@ -177,7 +177,7 @@ async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRo
 
 
 def _goes_on(file_update: FileUpdate, end_ms: int, first: FirstRow) -> bool:
-    """Whether rows of an older listing are behind a stretch, so that it lies within that one."""
+    """Whether rows of an older listing are behind a stretch, so that it is inside that one."""
     last_ms = file_update.facts.last_ms
     return last_ms is not None and end_ms <= last_ms < first.stamp_ms
 
@@ -220,7 +220,7 @@ class _Archived:
 async def _archive_of(
     ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow
 ) -> _Archived | None:
-    """What the archive tells of a stretch; None where it cannot be asked, or proves nothing."""
+    """The evidence of the archive about a stretch; None where it cannot be asked, or proves nothing."""
     file, archive = ask.file_update.file, ask.archive
     if archive is None:
         return None

@@ -23,7 +23,7 @@ __all__ = ["Cost", "check_disk", "sized", "trades_in_words"]
 # What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
 # besides rows: whether it knows the symbol.
 _WEIGHT_A_MINUTE, _INFO_WEIGHT = 6000, 20
-# For the time only, and nobody is held to it: a line of 80 Mbit/s, 0.2 s an answer,
+# Only for the estimated time: a line of 80 Mbit/s, 0.2 s an answer,
 # and what two cores check and write (measured on a million trades a file).
 _BYTES_A_SECOND, _SECONDS_AN_ANSWER, _ROWS_A_SECOND = 10e6, 0.2, 600_000
 _START_SECONDS = 0.5
@@ -118,7 +118,7 @@ _SPARE_BYTES = 256 << 20
 
 
 async def sized(step: Step, archive: Archive) -> Step:
-    """The step with the exact size of its zip, where the archive's listing tells it."""
+    """The step with the exact size of its zip, where the archive's listing has it."""
     source = step.sources[0] if step.sources else "rest"
     whole = "monthly archive" if step.file.dataset.cut == "month" else "daily archive"
     if source != whole:

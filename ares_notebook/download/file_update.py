@@ -261,7 +261,7 @@ def _cores() -> asyncio.Semaphore:
 def _worth_keeping(
     file: CacheFile, gaps: list[Gap], absences: Iterable[Absence]
 ) -> tuple[Absence, ...]:
-    """The answers that speak of a gap; those that are no proof only where there is none."""
+    """The answers about gaps; those that are no proof only where no proof is."""
     speaking = [each for each in absences if any(meets(gap, each) for gap in gaps)]
     left = unexplained(file, gaps, speaking)
     return tuple(

@@ -27,7 +27,7 @@ _CLOCK_TOLERANCE = timedelta(seconds=10)
 
 
 class Note(Protocol):
-    """Keeps what a report says beside its files."""
+    """Keeps a note for the report."""
 
     def __call__(self, text: str, cause: AresError | None = None) -> None:
         """Keep *text*, and the error that explains it."""
@@ -60,7 +60,7 @@ def by_their_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
 
 
 async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
-    """Let the exchange say what is closed, where the end is near to our own now."""
+    """Ask the exchange for its time, where the end is near to our own."""
     ours = datetime.now(UTC)
     if ours - plan.end > _CLOCK_DOUBT:
         return plan

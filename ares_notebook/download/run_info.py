@@ -78,7 +78,7 @@ def notification_of(run: Run, words: str, folder: Path) -> Notification | None:
 
 
 class _WithOutcome(Protocol):
-    """What tells of a run: its text, and its sums."""
+    """The notification of a run: its text, and its sums."""
 
     @property
     def outcome(self) -> RunOutcome: ...
@@ -193,7 +193,7 @@ class _Started:
     meter: Meter
 
     async def end(self, outcome: RunOutcome, words: str) -> None:
-        """Note it, and tell of it."""
+        """Record it, and send the notification."""
         run = await uninterrupted(self.note, outcome)
         settings = self.run_info.settings
         notification = notification_of(run, words, settings.cache_dir)

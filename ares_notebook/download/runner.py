@@ -54,7 +54,7 @@ class Executor(Protocol):
 
     @property
     def keeps_files(self) -> bool:
-        """Whether files lie in the cache folder, where what is learnt of one later can be noted."""
+        """Whether files are in the cache folder, so that their receipts can be updated later."""
 
     def apply_limits(self, limits: Mapping[str, Limit], resting: Mapping[str, str]) -> None:
         """Keep to the limits that the exchange stated, and ask no host that rests, and why it does."""
@@ -63,10 +63,10 @@ class Executor(Protocol):
         """Carry out one step; requests and bytes are counted on the meter of the caller."""
 
     async def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
-        """What there is now of *files*, of one series and in order of time, with what lies beside each."""
+        """What there is now of *files*, of one series and in order of time, with the neighbours of each."""
 
     def check_room(self, steps: Sequence[Step]) -> None:
-        """Make sure that there is room for what *steps* will bring."""
+        """Raise if the disk is too full for *steps*."""
 
 
 class LocalExecutor:
@@ -80,7 +80,7 @@ class LocalExecutor:
         self._store = store
 
     def apply_limits(self, limits: Mapping[str, Limit], resting: Mapping[str, str]) -> None:
-        """As `Executor` says; the session of this process knows them already."""
+        """As `Executor` says; the session of this process has them already."""
 
     async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says."""
@@ -125,7 +125,7 @@ async def _note_all(unnoted: Sequence[Step], store: Store) -> None:
         for step in unnoted:
             await remember(step, store)
     except CacheError as error:
-        _LOGGER.warning("what was measured is not noted, and is measured anew: %s", error)
+        _LOGGER.warning("what was measured is not stored, and is measured again: %s", error)
 
 
 @dataclass(slots=True)
@@ -189,7 +189,7 @@ class _PlanRun:
             more = f" and {len(weak) - 1} others" if len(weak) > 1 else ""
             self.notes.append(
                 f"{weak[0].file.name}{more}: gaps on weaker evidence than counts, such as the "
-                f"archive's silence alone, or an earlier version's; the exchange was asked once more"
+                f"archive's empty answer alone, or an earlier version's; the exchange was asked once more"
             )
 
     async def _steps(self, left: Iterator[Step], executor: Executor) -> None:
@@ -266,7 +266,7 @@ class _PlanRun:
         return {}
 
     async def _step(self, step: Step, executor: Executor) -> None:
-        """One file; its failure is noted, and stops nobody else."""
+        """One file; its failure is recorded, and stops no other."""
         meter = Meter(on_change=lambda: self._tell(step))
         self.meters.append((step, meter))
         with metered(meter):
@@ -342,7 +342,7 @@ class _PlanRun:
         meters = [meter for step, meter in self.meters if step.file.dataset.name == dataset]
         return DatasetProgress(
             dataset,
-            # A day that was whole until its neighbour came is worked on beside the plan.
+            # A day that was whole until its neighbour came is worked on in addition to the plan.
             min(len(results), len(steps)),
             len(steps),
             sum(each.rows for each in results),

@@ -1,4 +1,4 @@
-"""The verbs: bring what is missing into the cache."""
+"""Download what is missing in the cache."""
 
 from __future__ import annotations
 

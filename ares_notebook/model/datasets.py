@@ -81,7 +81,7 @@ class Dataset:
     zipped_row_bytes: float
     stored_row_bytes: float
     loaded_row_bytes: float
-    # For estimates, where no grid tells (BTCUSDT: a million trades a day).
+    # For estimates, where there is no grid (BTCUSDT: a million trades a day).
     rows_per_day: float
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:

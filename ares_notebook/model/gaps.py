@@ -61,10 +61,10 @@ EVIDENCE = {
     "first rows": Evidence(
         BEFORE_LISTING, "the API's first row and the archive's first file are later"
     ),
-    "onboard date": Evidence(BEFORE_LISTING, "the contract was listed later, says exchangeInfo"),
+    "onboard date": Evidence(BEFORE_LISTING, "the contract was listed later, by exchangeInfo"),
     "onboard date alone": Evidence(
         BEFORE_LISTING,
-        "the contract was listed later, says exchangeInfo; the archive was not asked",
+        "the contract was listed later, by exchangeInfo; the archive was not asked",
         is_alone=True,
     ),
     "no perpetual": Evidence(

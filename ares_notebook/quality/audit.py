@@ -408,7 +408,7 @@ def _end_ms(entry: CacheEntry) -> int:
 
 
 def _cut(file: CacheFile, source: Source) -> tuple[Cut, datetime]:
-    """Whether a zip is of a month or a day, and when that begins: a day's URL says it."""
+    """Whether a zip is of a month or a day, and when that begins, by its URL."""
     cut: Cut = "month" if source.road == "monthly archive" else "day"
     if cut == "month" or not source.url:
         return cut, file.period.start

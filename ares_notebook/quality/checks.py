@@ -247,7 +247,7 @@ def _no_numbers(rows: Rows) -> Mask:
 
 @_check("stamps inside the period", "error", (*_SPOT, *_FUTURES))
 def _outside(rows: Rows) -> Mask:
-    """Every stamp lies in the period that the file's name says."""
+    """Every timestamp is in the period of the file's name."""
     period, stamps = rows.file.period, rows.column("timestamp")
     before = pc.less(stamps, period.start_ms * 1000)
     return any_of(before, pc.greater_equal(stamps, period.end_ms * 1000))

@@ -248,12 +248,14 @@ def _check_bytes(entry: CacheEntry, receipt: Receipt | None) -> Iterator[Finding
         )
         yield Finding(name, "legacy format", "information", 1, words)
     elif entry.path is not None and not (entry.has_provenance or entry.is_altered):
-        words = "no receipt tells where its bytes came from; the next download of its period replaces it"
+        words = (
+            "no receipt names the source of its bytes; the next download of its period replaces it"
+        )
         yield Finding(name, "receipt", "information", 1, words)
     if receipt is None or receipt.sha256 is None:
         return
     if entry.path is None:
-        words = f"the file is gone; its receipt tells of {receipt.facts.rows:,} rows"
+        words = f"the file is gone; its receipt counts {receipt.facts.rows:,} rows"
         yield Finding(name, "bytes", "error", 1, words)
     elif entry.is_altered:
         words = f"its bytes are not those of its receipt (sha256 {receipt.sha256[:12]}…)"

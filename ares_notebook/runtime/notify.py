@@ -41,7 +41,7 @@ async def notify(event: Event, title: str, body: str, settings: Settings) -> Non
     try:
         _check_apprise()
     except MissingExtra as missing:
-        _LOGGER.warning("nobody was told of the run (%s): %s", event, missing)
+        _LOGGER.warning("no notification was sent of the run (%s): %s", event, missing)
         return
     message = {
         "title": " ".join(title.split()),
@@ -81,9 +81,9 @@ async def _send(who: str, message: dict[str, object], settings: Settings) -> Non
         why = (
             "Apprise cannot make a notifier of this address; compare it with https://appriseit.com/services/"
             if status == BAD_ADDRESS
-            else "it was out of reach, or refused; in a shell, apprise -vv -b test ADDRESS says why"
+            else "it was out of reach, or refused; in a shell, apprise -vv -b test ADDRESS shows why"
         )
-    _LOGGER.warning("%s was not told of the run: %s", who, why)
+    _LOGGER.warning("%s got no notification of the run: %s", who, why)
 
 
 async def _status_of(message: bytes, seconds: float) -> int:

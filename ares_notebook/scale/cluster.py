@@ -149,7 +149,7 @@ def _check(
         msg = f"addresses={addresses!r} is no number of IP addresses; pass 1 or more"
         raise BadArgument(msg)
     if to is None and needs_to:
-        msg = "decimal=… and storage_options=… say how Parquet is put somewhere; say where by to=…"
+        msg = "decimal=… and storage_options=… are for Parquet at a destination; add to=…"
         raise BadArgument(msg)
 
 
@@ -315,7 +315,7 @@ async def _plans_for_destination(plans: Sequence[Plan], executor: DaskExecutor) 
 
 
 def _upload_own(spec: RunSpec, store: Store) -> None:
-    """Upload the files that the client itself has written: that there is no perpetual, say."""
+    """Upload the files that the client itself has written, such as those of a symbol without a perpetual."""
     for file in store.files():
         receipt = store.receipt(file)
         if receipt is not None:

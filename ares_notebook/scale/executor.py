@@ -185,7 +185,7 @@ class DaskExecutor:
         return self._entries.get(file) or CacheEntry(file)
 
     def _note(self, text: str) -> None:
-        """Note what a receipt says of the file at the destination."""
+        """Keep the receipt of the file at the destination."""
         receipt = Receipt.from_json(text)
         file = parse_file_name(receipt.file) if receipt is not None else None
         if receipt is not None and file is not None:

@@ -57,7 +57,7 @@ __all__ = [
     "upload",
 ]
 
-# Of glibc's malloc.h, and what it learns by itself at most on 64 bits.
+# Of glibc's malloc.h, and the largest value that it sets by itself on 64 bits.
 _M_MMAP_THRESHOLD = -3
 _MOST_MAPPED_BYTES = 32 << 20
 
@@ -287,7 +287,7 @@ class _WorkerSession:
             raise CacheUnavailable(msg)
         keep_blocks()
         timeout = {"operation_timeout_seconds": 2 * spec.settings.worker_timeout_seconds}
-        # A lock that is held for longer than a worker may be silent belongs to another program.
+        # A lock that is held for longer than a worker may go without a heartbeat belongs to another program.
         store = Store(spec.settings.model_copy(update=timeout))
         transport = await Transport(spec.settings).__aenter__()
         spool = Path(tempfile.gettempdir()) if spec.to else spec.settings.cache_dir
@@ -365,7 +365,7 @@ def _is_whole(report: StepReport, step: Step, exchange: Exchange, store: Store) 
 
 
 def upload(destination: Destination, file: CacheFile, store: Store, receipt: Receipt) -> None:
-    """Convert a cache file to Parquet, prove it, and upload it; without rows too: its receipt says why."""
+    """Convert a cache file to Parquet, prove it, and upload it; also without rows, with the reason in its receipt."""
     path = store.folder / f"{file.name}.parquet"
     try:
         write(path, file, store.rows(file), receipt, decimal=destination.decimal)
