@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.hosts import market_of_all, plain_url
+from ares_notebook.model.hosts import BINANCE, market_of_all, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
 from ares_notebook.model.time import validate_interval
 
@@ -161,7 +161,16 @@ SECRETS = ("api_key", "notify")
 """The settings that are shown nowhere."""
 
 _PREFIX = "ARES_"
-_URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
+# Settings of earlier versions lack it, and are no mixture of markets for that.
+_LATER_URL = "coin_futures_url"
+_URLS = (
+    "spot_url",
+    "spot_fallback_url",
+    "futures_url",
+    "coin_futures_url",
+    "archive_url",
+    "archive_listing_url",
+)
 
 
 _Url = Annotated[str, BeforeValidator(plain_url)]
@@ -240,7 +249,7 @@ class Settings(BaseSettings):
         Defaults of the command line and the panel.
     max_concurrency : int
         Requests under way at once.
-    spot_url, spot_fallback_url, futures_url, archive_url, archive_listing_url : str
+    spot_url, spot_fallback_url, futures_url, coin_futures_url, archive_url, archive_listing_url : str
         Where the exchange lives: all of one market. The fallback is used when the spot API
         answers 451.
     source : {"auto", "archive", "rest"}
@@ -311,6 +320,7 @@ class Settings(BaseSettings):
     spot_url: _Url = "https://api.binance.com"
     spot_fallback_url: _Url = "https://data-api.binance.vision"
     futures_url: _Url = "https://fapi.binance.com"
+    coin_futures_url: _Url = "https://dapi.binance.com"
     archive_url: _Url = "https://data.binance.vision"
     archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
     source: Literal["auto", "archive", "rest"] = "auto"
@@ -374,6 +384,40 @@ class Settings(BaseSettings):
         return copy
 
     @property
+    def _unset_urls(self) -> set[str]:
+        """The URLs that are defaults where most users have no reason to set another."""
+        default = type(self).model_fields[_LATER_URL].default
+        return {_LATER_URL} if getattr(self, _LATER_URL) == default else set()
+
+    def api_url(self, field: str) -> str:
+        """
+        The URL of one market's API, by its field.
+
+        Parameters
+        ----------
+        field : str
+            Such as ``futures_url``.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        BadArgument
+            If it is still Binance's, and the other URLs are of another market.
+
+        Examples
+        --------
+        >>> Settings().api_url("futures_url")
+        'https://fapi.binance.com'
+        """
+        if field in self._unset_urls and self.market_name != BINANCE:
+            msg = f"{field} is not set, and the other addresses are of {self.market_name!r}; set it, too"
+            raise BadArgument(msg)
+        return str(getattr(self, field))
+
+    @property
     def market_name(self) -> str:
         """
         The name under which ``origin.json`` knows the market: ``binance``, ``demo`` or a host.
@@ -383,7 +427,7 @@ class Settings(BaseSettings):
         >>> Settings().market_name
         'binance'
         """
-        urls = {name: getattr(self, name) for name in _URLS}
+        urls = {name: getattr(self, name) for name in _URLS if name not in self._unset_urls}
         variables = {name: f"{_PREFIX}{name.upper()}" for name in urls}
         here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
         sources = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}

@@ -16,6 +16,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.demo import DemoExchange
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import SPOT
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
 # The host's clock is what its Date says; far ahead of ours, so that ours has no part in it.
@@ -288,7 +289,7 @@ async def test_the_exchange_never_has_to_refuse_us():
     with DemoExchange(now=as_utc("2026-06-01"), weight_limit=60, window_seconds=2) as exchange:
         async with Transport(exchange.settings(max_retries=0)) as transport:
             rest = Rest(transport)
-            await rest.knows("BTCUSDT")
+            await rest.knows(SPOT, "BTCUSDT")
             exchange.spend(10)
             gap = Gap(start_ms, start_ms + 15 * DAY_MS)
             rows = [len(page) async for page in rest.lines(series, gap)]

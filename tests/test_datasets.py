@@ -54,7 +54,7 @@ def test_an_unknown_dataset_lists_the_known_ones():
         ("klines_BTCUSDT_1mo_2025-01.csv", ("klines", "BTCUSDT", "1M"), "2025-01-01"),
         ("klines_BTCUSDT_1m_2025-01.csv.zst", ("klines", "BTCUSDT", "1m"), "2025-01-01"),
         ("aggtrades_BTCUSDT_2025-01-15.csv", ("agg_trades", "BTCUSDT", None), "2025-01-15"),
-        ("futures_BTCUSD_PERP_2025-01.csv", ("futures", "BTCUSD_PERP", None), "2025-01-01"),
+        ("futures_BTCUSDT_250328_2025-01.csv", ("futures", "BTCUSDT_250328", None), "2025-01-01"),
         ("klines_币安人生USDT_1d_2025-11.csv", ("klines", "币安人生USDT", "1d"), "2025-11-01"),
     ],
 )

@@ -17,6 +17,7 @@ from ares_notebook.demo import DemoExchange
 from ares_notebook.errors import BadAnswer, BadRequest, NotFound, RegionBlocked, ServerFault
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import SPOT, UM
 from ares_notebook.model.rows import keys_of, stamps_ms, text_of
 from ares_notebook.model.time import DAY_MS, as_utc, to_ms
 
@@ -330,19 +331,19 @@ async def test_the_exchanges_clock(rest):
 @pytest.mark.parametrize(("symbol", "known"), [("BTCUSDT", True), ("NOSUCHUSDT", False)])
 async def test_a_symbol_is_known_or_not(exchange, rest, symbol, known):
     """An unknown symbol is an answer, not an error, and the question is a small one."""
-    assert await rest.knows(symbol) is known
+    assert await rest.knows(SPOT, symbol) is known
     assert queries(exchange, "exchangeInfo") == [{"symbol": symbol}]
 
 
 @pytest.mark.parametrize(("symbol", "known"), [("BTCUSDT", True), ("ETHBTC", False)])
 async def test_a_perpetual_is_known_or_not(rest, symbol, known):
     """A spot symbol may have no perpetual of its name."""
-    assert await rest.has_perpetual(symbol) is known
+    assert await rest.knows(UM, symbol) is known
 
 
 async def test_limits_are_learnt_from_the_exchange(exchange, transport, rest):
     """The budget's limit is what exchangeInfo says, not what we thought."""
-    await rest.knows("BTCUSDT")
+    await rest.knows(SPOT, "BTCUSDT")
 
     assert transport.budget(exchange.url, "spot").limit == 10**6
 
@@ -383,7 +384,7 @@ async def test_an_answer_of_another_kind_is_refused(exchange, rest, body):
     with pytest.raises(BadAnswer):
         await rest.server_time_ms()
     with pytest.raises(BadAnswer):
-        await rest.knows("BTCUSDT")
+        await rest.knows(SPOT, "BTCUSDT")
 
 
 @pytest.mark.parametrize("word", [b'"soon"', b"null", b"[]"])

@@ -13,6 +13,7 @@ from ares_notebook import DemoExchange
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.listing import days_of, symbols_of
 from ares_notebook.errors import BadAnswer, BadArgument, ServerFault
+from ares_notebook.model.markets import SPOT
 from ares_notebook.model.symbols import Listed
 
 GONE = Listed("MATICUSDT", date(2019, 4, 26), date(2024, 9, 10))
@@ -62,14 +63,14 @@ async def test_all_symbols_are_listed_with_their_days(settings, exchange):
 async def test_a_symbol_that_is_gone_has_its_last_day(settings):
     """What was delisted years ago ends on its last day, and what came later begins on its first."""
     async with Transport(settings) as transport:
-        assert await days_of(transport, "spot", "MATICUSDT") == GONE
+        assert await days_of(transport, SPOT, "MATICUSDT") == GONE
 
 
 async def test_a_symbol_with_months_alone_has_theirs(settings, exchange):
     """Where the archive has no days, a symbol is listed from its first month's to its last's."""
     exchange.withhold("daily/klines/MATICUSDT")
     async with Transport(settings) as transport:
-        listed = await days_of(transport, "spot", "MATICUSDT")
+        listed = await days_of(transport, SPOT, "MATICUSDT")
 
     assert listed == Listed("MATICUSDT", date(2019, 4, 1), date(2024, 9, 30))
 
@@ -78,8 +79,8 @@ async def test_a_symbol_without_a_month_has_its_days(tmp_path):
     """A symbol that is younger than the last published month is found among the days."""
     with DemoExchange(now=datetime(2023, 5, 20, 12, tzinfo=UTC)) as exchange:
         async with Transport(exchange.settings(cache_dir=tmp_path)) as transport:
-            assert "SUIUSDT" in await symbols_of(transport, "spot")
-            listed = await days_of(transport, "spot", "SUIUSDT")
+            assert "SUIUSDT" in await symbols_of(transport, SPOT)
+            listed = await days_of(transport, SPOT, "SUIUSDT")
 
     assert listed == Listed("SUIUSDT", date(2023, 5, 3), date(2023, 5, 19))
 

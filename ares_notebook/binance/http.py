@@ -34,6 +34,7 @@ from ares_notebook.errors import (
     Unreachable,
 )
 from ares_notebook.model.hosts import is_loopback
+from ares_notebook.model.markets import MARKETS
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
@@ -112,7 +113,7 @@ def _said(body: bytes) -> tuple[int | None, str]:
 
 
 # Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
-_LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
+_LIMITS: Mapping[str, Limit] = {market.name: market.limit for market in MARKETS}
 _SECONDS_UNTIL_SHOWN = 1.0
 _CHUNK_BYTES = 1 << 18
 # The largest archive, a day of trades, has 0.2 GB.
@@ -174,14 +175,15 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.limits: dict[str, Limit] = {}
-        """Limits that the exchange has stated, by ``spot`` and ``futures``."""
+        """Limits that the exchange has stated, by the name of the market."""
         self.clock = ExchangeClock()
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._failing: set[str] = set()
         self.breaker = Breaker()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         self._waits: dict[int, _Wait] = {}
-        apis = (settings.spot_url, settings.spot_fallback_url, settings.futures_url)
+        fields = {each for market in MARKETS for each in (market.url_field, market.fallback_field)}
+        apis = [str(getattr(settings, each)) for each in sorted(fields) if each]
         self._api_hosts = {_host(url) for url in apis}
         for url in apis if settings.api_key else ():
             if not (url.startswith("https:") or _is_loopback(url)):
@@ -192,7 +194,8 @@ class Transport:
         seconds = self.settings.request_timeout_seconds
         # No total timeout: a large archive over a slow connection is no fault.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-        for url in (self.settings.spot_url, self.settings.futures_url, self.settings.archive_url):
+        apis = (str(getattr(self.settings, market.url_field)) for market in MARKETS)
+        for url in (*apis, self.settings.archive_url):
             # What cannot be a proxy is refused before anything is asked.
             proxy_of(url)
         self._session = aiohttp.ClientSession(

@@ -13,7 +13,8 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.errors import BadAnswer, BadArgument
-from ares_notebook.model.symbols import Listed, Market, validate_symbol
+from ares_notebook.model.markets import Market
+from ares_notebook.model.symbols import Listed, validate_symbol
 
 _LOGGER = logging.getLogger("DataDownloader")
 # The largest folder of the archive has a tenth of them; a longer listing is taken for endless.
@@ -117,10 +118,6 @@ def _parsed(body: bytes) -> Element | None:
     return root
 
 
-_FOLDERS: dict[Market, str] = {
-    "spot": "data/spot/{cut}/klines/",
-    "futures": "data/futures/um/{cut}/klines/",
-}
 # A day is published within hours, at most within a week or so.
 _RECENT = timedelta(days=14)
 _NAMES_LOGGED = 3
@@ -129,7 +126,7 @@ _NAMES_LOGGED = 3
 async def symbols_of(transport: Transport, market: Market) -> tuple[str, ...]:
     """All symbols that ever had candles in the archive, sorted."""
     # A symbol listed this month has daily files only; some old ones have monthly files only.
-    folders = [_FOLDERS[market].format(cut=cut) for cut in ("monthly", "daily")]
+    folders = [f"{market.archive}{cut}/klines/" for cut in ("monthly", "daily")]
     found = await asyncio.gather(*(_names_in(transport, folder) for folder in folders))
     names = set().union(*found)
     symbols = sorted(filter(_is_symbol, names))
@@ -153,9 +150,7 @@ async def days_of(transport: Transport, market: Market, symbol: str) -> Listed:
 
     Costs two requests for a symbol that is traded today, four for any other.
     """
-    monthly, daily = (
-        f"{_FOLDERS[market].format(cut=cut)}{symbol}/1d/" for cut in ("monthly", "daily")
-    )
+    monthly, daily = (f"{market.archive}{cut}/klines/{symbol}/1d/" for cut in ("monthly", "daily"))
     stem = f"{symbol}-1d-"
     recent = datetime.now(UTC).date() - _RECENT
     head = await first_days(transport, daily, stem, most=FEW_KEYS)

@@ -23,6 +23,7 @@ from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownS
 from ares_notebook.formatting import refused
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import SPOT, Market
 from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import Memoized, in_order
@@ -35,18 +36,18 @@ _Mask = npt.NDArray[np.bool_]
 _PAGES_AHEAD = 8
 # Trade ids ascend, and timestamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
-_INFO_WEIGHT, _TIME_WEIGHT, _FUTURES_INFO_WEIGHT = 20, 1, 1
+_TIME_WEIGHT = 1
 # All symbols of spot are ten MB, those of futures two.
 _MOST_INFO_BYTES = 32 << 20
 
 
-def _info_ask(description: str, **params: str) -> Callable[..., Ask]:
-    """A request for ``exchangeInfo`` of spot that lacks its URL and counter."""
+def _info_ask(market: Market, description: str, **params: str) -> Callable[..., Ask]:
+    """A request for ``exchangeInfo`` that lacks its URL and counter."""
     return partial(
         Ask,
         description=description,
         params=params,
-        weight=_INFO_WEIGHT,
+        weight=market.info_weight,
         most_bytes=_MOST_INFO_BYTES,
     )
 
@@ -65,7 +66,8 @@ class Rest:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self._spot_url = transport.settings.spot_url
+        # Where the API of a market is asked now.
+        self._urls: dict[Market, str] = {}
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
         self._listings: Memoized[dict[str, Listing]] = Memoized()
@@ -85,69 +87,65 @@ class Rest:
         """Now, never later than the exchange's clock."""
         return self.transport.clock.now_ms()
 
-    @property
-    def is_informed(self) -> bool:
-        """Whether the exchange has stated its limits."""
-        return "spot" in self.transport.limits
+    def is_informed(self, market: Market) -> bool:
+        """Whether the exchange has stated the limits of a market."""
+        return market.name in self.transport.limits
 
     # --- exchangeInfo ---
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, in milliseconds since the epoch."""
         ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
-        now_ms = await self._ask_spot("/api/v3/time", ask, read_time)
+        now_ms = await self._ask(SPOT, "time", ask, read_time)
         self.transport.clock.hear(now_ms)
         return now_ms
 
-    async def knows(self, symbol: str) -> bool:
-        """Whether the exchange lists *symbol* on spot; applies the limits in the answer."""
-        return symbol in await self._spot_listings(symbol)
-
-    async def has_perpetual(self, symbol: str) -> bool:
-        """Whether USD-M futures list *symbol*; their list is asked for once."""
-        return symbol in await self._perpetuals()
+    async def knows(self, market: Market, symbol: str) -> bool:
+        """Whether the exchange lists *symbol* there today; applies the limits in the answer."""
+        return symbol in await self._listings_of(market, symbol)
 
     async def listing_of(self, series: Series) -> Listing | None:
         """The listing of the symbol of *series* today; None if there is none."""
-        is_spot = series.dataset.market == "spot"
-        found = await (self._spot_listings(series.symbol) if is_spot else self._perpetuals())
-        return found.get(series.symbol)
+        return (await self._listings_of(series.market, series.symbol)).get(series.symbol)
 
     async def symbols(self) -> tuple[str, ...]:
         """All spot symbols that trade today, sorted."""
         # Without the permission sets the answer is a fraction of its ten MB.
         params = {"symbolStatus": "TRADING", "showPermissionSets": "false"}
-        ask = _info_ask("the list of symbols", **params)
-        return tuple(sorted((await self._ask_spot("/api/v3/exchangeInfo", ask, read_info)).symbols))
+        ask = _info_ask(SPOT, "the list of symbols", **params)
+        return tuple(sorted((await self._ask(SPOT, "exchangeInfo", ask, read_info)).symbols))
 
-    async def _spot_listings(self, symbol: str) -> dict[str, Listing]:
-        return await self._listings.get(symbol, partial(self._ask_symbol, symbol))
+    async def _listings_of(self, market: Market, symbol: str) -> dict[str, Listing]:
+        """The symbols of a market by name: all, or at least this one."""
+        if market.is_info_by_symbol:
+            return await self._listings.get(
+                (market, symbol), partial(self._ask_symbol, market, symbol)
+            )
+        return await self._listings.get((market, ""), partial(self._ask_symbols, market))
 
-    async def _ask_symbol(self, symbol: str) -> dict[str, Listing]:
+    async def _ask_symbol(self, market: Market, symbol: str) -> dict[str, Listing]:
         # `symbol=` keeps the answer at a few KB instead of ten MB.
-        ask = _info_ask(f"symbol {symbol}", symbol=symbol)
+        ask = _info_ask(market, f"symbol {symbol}", symbol=symbol)
         try:
-            info = await self._ask_spot("/api/v3/exchangeInfo", ask, read_info)
+            info = await self._ask(market, "exchangeInfo", ask, read_info)
         except UnknownSymbol:
             return {}
-        self._apply("spot", info)
+        self._apply(market.name, info)
         if symbol not in info.symbols:
             # An unknown symbol is an error; a list without it proves nothing.
             msg = f"the exchange was asked for {symbol}, and answered with other symbols; run again later"
             raise BadAnswer(msg)
         return info.symbols
 
-    async def _perpetuals(self) -> dict[str, Listing]:
-        return await self._listings.get(None, self._ask_perpetuals)
-
-    async def _ask_perpetuals(self) -> dict[str, Listing]:
-        url = self.transport.settings.futures_url + "/fapi/v1/exchangeInfo"
-        ask = _info_ask("the list of perpetuals")
-        ask = partial(ask, url=url, weight=_FUTURES_INFO_WEIGHT, counter="futures")
-        info = await self.transport.get(ask(), read_info)
-        self._apply("futures", info)
+    async def _ask_symbols(self, market: Market) -> dict[str, Listing]:
+        ask = _info_ask(market, f"the list of contracts of {market.label}")
+        info = await self._ask(market, "exchangeInfo", ask, read_info)
+        self._apply(market.name, info)
         if not info.symbols:
-            msg = f"{url} lists no contract at all; that is not believed, run again later"
+            url = self._url_of(market) + market.api
+            msg = (
+                f"{url}exchangeInfo lists no contract at all; that is not believed, run again later"
+            )
             raise BadAnswer(msg)
         return info.symbols
 
@@ -359,10 +357,7 @@ class Rest:
         dataset, url = series.dataset, self.url_of(series)
         ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
         read = partial(_checked_page, series, url, is_requested, least)
-        if dataset.market == "spot":
-            page = await self._ask_spot(dataset.rest_path, ask, read)
-        else:
-            page = await self.transport.get(ask(url=url, counter="funding"), read)
+        page = await self._ask(series.market, dataset.path_name, ask, read, dataset.rest_pool)
         if len(page):
             first_ms = int(page.stamps_us.min()) // 1000
             last_ms = int(page.stamps_us.max()) // 1000
@@ -372,20 +367,28 @@ class Rest:
 
     def url_of(self, series: Series) -> str:
         """The URL of the endpoint for *series*."""
-        is_spot = series.dataset.market == "spot"
-        host = self._spot_url if is_spot else self.transport.settings.futures_url
-        return host + series.dataset.rest_path
+        return self._url_of(series.market) + series.rest_path
 
-    async def _ask_spot(
-        self, path: str, ask: Callable[..., Ask], read: Callable[[bytes], _T]
+    def _url_of(self, market: Market) -> str:
+        return self._urls.get(market) or self.transport.settings.api_url(market.url_field)
+
+    async def _ask(
+        self,
+        market: Market,
+        name: str,
+        ask: Callable[..., Ask],
+        read: Callable[[bytes], _T],
+        pool: str = "",
     ) -> _T:
-        """Ask the spot API, or the market-data host where the API is closed to this place."""
-        url = self._spot_url
+        """Ask the API of a market, or the fallback host where that one is closed to this place."""
+        url, counter = self._url_of(market), pool or market.name
         try:
-            return await self.transport.get(ask(url=url + path, counter="spot"), read)
+            return await self.transport.get(ask(url=url + market.api + name, counter=counter), read)
         except (RegionBlocked, HostResting) as error:
             # Another page may have switched the host already.
-            fallback = self.transport.settings.spot_fallback_url
+            fallback = str(
+                getattr(self.transport.settings, market.fallback_field or market.url_field)
+            )
             if url == fallback:
                 raise
             is_blocked = isinstance(error, RegionBlocked)
@@ -393,8 +396,10 @@ class Rest:
                 "is closed to this region (451)" if is_blocked else "does not answer, or refuses to"
             )
             note = f"{url} {why}; {fallback} is asked instead"
-        self._spot_url = fallback
-        answer = await self.transport.get(ask(url=fallback + path, counter="spot"), read)
+        self._urls[market] = fallback
+        answer = await self.transport.get(
+            ask(url=fallback + market.api + name, counter=counter), read
+        )
         if note not in self.notes:
             self.notes.append(note)
             _LOGGER.warning("%s", note)
@@ -435,7 +440,7 @@ def _page_of(series: Series, window: dict[str, int]) -> Callable[..., Ask]:
         description=what,
         params={"symbol": series.symbol, **interval, **window},
         headers=micro,
-        weight=dataset.rest_weight,
+        weight=dataset.rest_weight(window["limit"]),
     )
 
 

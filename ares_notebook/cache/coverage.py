@@ -15,6 +15,7 @@ from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cac
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
+from ares_notebook.model.markets import SPOT
 from ares_notebook.model.time import as_utc, to_ms
 from ares_notebook.settings import Settings
 
@@ -308,7 +309,7 @@ def _quiet(entry: CacheEntry) -> Iterator[_ExplainedGap]:
 
 
 def _with_halt(note: str, entry: CacheEntry, gap: Gap) -> str:
-    is_halt = entry.file.dataset.market == "spot" and halted(gap.start_ms, gap.end_ms)
+    is_halt = entry.file.series.market is SPOT and halted(gap.start_ms, gap.end_ms)
     return f"exchange halt; {note}" if is_halt else note
 
 

@@ -178,7 +178,7 @@ def symbols(
 ) -> None:
     """Show every symbol that ever traded, delisted ones too, with its first and last day."""
     _log(verbose=verbose)
-    work = ares.list_symbols(market, quote=quote, listed_on=listed_on, settings=_settings())  # type: ignore[arg-type] # it checks the market itself
+    work = ares.list_symbols(market, quote=quote, listed_on=listed_on, settings=_settings())
     table = run_command(work)
     days = table.assign(**{each: table[each].dt.strftime("%Y-%m-%d") for each in ("first", "last")})
     if json:
@@ -222,7 +222,7 @@ def universe(
         msg = "--market chooses among all that were listed; beside --symbols it says nothing"
         raise BadArgument(msg)
     work = planned_universe(
-        ares.Universe(quote, listed_on, market) if symbols is None else _split(symbols),  # type: ignore[arg-type] # as above
+        ares.Universe(quote, listed_on, market) if symbols is None else _split(symbols),
         interval if interval is not None else settings.interval,
         years if years is not None else settings.lookback_years,
         end=end,

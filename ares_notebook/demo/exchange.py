@@ -12,7 +12,7 @@ from ares_notebook.demo.archive import ArchiveFiles, S3Archive
 from ares_notebook.demo.archive_files import SyntheticFiles
 from ares_notebook.demo.faults import Fault, first_fault
 from ares_notebook.demo.limits import RateLimiter
-from ares_notebook.demo.market import Market, SyntheticMarket
+from ares_notebook.demo.market import DemoMarket, SyntheticMarket
 from ares_notebook.demo.replay import Recording, ReplayMarket
 from ares_notebook.demo.router import FALLBACK, LISTING, Router
 from ares_notebook.demo.server import Delivery, HttpRequest, Request, Response, Server
@@ -98,7 +98,9 @@ class DemoExchange:
         self.faults: list[Fault] = []
         recording = None if replay is None else Recording(Path(replay))
         files: ArchiveFiles = recording or SyntheticFiles(trades_per_day)
-        market: Market = ReplayMarket(recording) if recording else SyntheticMarket(trades_per_day)
+        market: DemoMarket = (
+            ReplayMarket(recording) if recording else SyntheticMarket(trades_per_day)
+        )
         self._archive = S3Archive(
             files, self._published_until, f"{trades_per_day}", archive_memory_bytes
         )
@@ -174,6 +176,7 @@ class DemoExchange:
             "spot_url": self.url,
             "spot_fallback_url": self.url + FALLBACK,
             "futures_url": self.url,
+            "coin_futures_url": self.url,
             "archive_url": self.url,
             "archive_listing_url": self.url + LISTING,
             "cache_dir": "demo_cache",

@@ -91,7 +91,7 @@ class SymbolInfo:
     funding_hours: int | None = None
 
 
-class Market(Protocol):
+class DemoMarket(Protocol):
     """Where REST takes its pages from; each is a JSON array."""
 
     def symbols(self, product: Product, now_us: int) -> Sequence[SymbolInfo]:

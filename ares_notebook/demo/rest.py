@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ares_notebook.demo.limits import Account, RateLimiter
-from ares_notebook.demo.market import Market, PageQuery, SymbolInfo
+from ares_notebook.demo.market import DemoMarket, PageQuery, SymbolInfo
 from ares_notebook.demo.server import Response, error
 from ares_notebook.demo.symbols import Product
 from ares_notebook.demo.tables import INTERVALS, microseconds
@@ -37,7 +37,7 @@ class Refused(Exception):
 class ApiCall:
     """A request to an endpoint, with all that its response depends on."""
 
-    market: Market
+    market: DemoMarket
     limiter: RateLimiter
     product: Product
     now_us: int

@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 from ares_notebook.demo.archive import S3Archive
 from ares_notebook.demo.limits import Account, RateLimiter
-from ares_notebook.demo.market import Market
+from ares_notebook.demo.market import DemoMarket
 from ares_notebook.demo.rest import ENDPOINTS, ApiCall, prepare
 from ares_notebook.demo.server import HTML, HttpRequest, Response
 from ares_notebook.demo.symbols import Product
@@ -32,7 +32,7 @@ class Router:
 
     def __init__(
         self,
-        market: Market,
+        market: DemoMarket,
         archive: S3Archive,
         limiter: RateLimiter,
         market_us: Callable[[], int],

@@ -186,7 +186,7 @@ async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
     """The word for the proof that today's listing of the name begins no earlier; empty without one."""
     series = ask.series
     try:
-        if series.dataset.market == "spot":
+        if series.market.begins_with_id_0:
             trades = Series.of(AGG_TRADES, series.symbol)
             trade = first if series == trades else await ask.rest.first_row(trades)
             if trade is None:

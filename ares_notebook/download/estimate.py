@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.formatting import many, size_in_words, time_in_words
-from ares_notebook.model.datasets import AGG_TRADES, KLINES
+from ares_notebook.model.markets import SPOT
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ class Cost:
 
 
 def _weight(to_do: Sequence[Step]) -> int:
-    """Spot's weight alone: funding is counted by requests, the archive not at all."""
-    spot = [step for step in to_do if step.file.dataset.market == KLINES.market]
+    """Spot's weight alone: that of futures is a budget of its own, and the archive has none."""
+    spot = [step for step in to_do if step.file.series.market is SPOT]
     symbols = {step.file.series.symbol for step in spot}
     asked = sum(
-        step.requests * step.file.dataset.rest_weight
+        step.requests * step.file.dataset.rest_weight(step.file.dataset.rest_rows)
         for step in spot
         if step.sources[:1] == ("rest",)
     )
@@ -141,9 +141,9 @@ async def sized(step: Step, archive: Archive) -> Step:
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
     """Make sure that the trades among *steps* fit the free disk beside the others."""
     share = _COMPRESSED_SHARE if settings.compression else 1.0
-    trades = [step for step in steps if step.file.dataset is AGG_TRADES]
+    trades = [step for step in steps if step.file.dataset.key == "id"]
     needed = round(sum(step.bytes_stored for step in trades) * share)
-    others = sum(step.bytes_stored for step in steps if step.file.dataset is not AGG_TRADES)
+    others = sum(step.bytes_stored for step in steps if step.file.dataset.key != "id")
     free = shutil.disk_usage(settings.cache_dir).free - others - _SPARE_BYTES
     if trades and needed > free:
         msg = (

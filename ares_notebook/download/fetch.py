@@ -249,7 +249,7 @@ async def _ask(
     part.close()
     if not part.facts.rows:
         return None, problem
-    file_update.add_source("rest", file_update.file.dataset.rest_path)
+    file_update.add_source("rest", file_update.file.series.rest_path)
     return Patch(gap, part), problem
 
 

@@ -17,9 +17,10 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import Cost, sized, trades_in_words
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, table
-from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
+from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.symbols import Listed, Market, Universe, validate_symbol
+from ares_notebook.model.markets import SPOT, Market, market_named
+from ares_notebook.model.symbols import Listed, Universe, validate_symbol
 from ares_notebook.model.time import Period, as_utc, to_ms, utc, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.settings import Settings
@@ -155,8 +156,8 @@ class Plan:
 
     def _sums(self) -> list[str]:
         """What it will cost, and how much of it trades are, where they are not all of it."""
-        trades = [step for step in self.to_do if step.file.dataset is AGG_TRADES]
-        others = any(step.file.dataset is not AGG_TRADES for step in self.steps)
+        trades = [step for step in self.to_do if step.file.dataset.key == "id"]
+        others = any(step.file.dataset.key != "id" for step in self.steps)
         shares = [f"Of that {trades_in_words(trades)}."] if trades and others else []
         return [str(self.cost), *shares]
 
@@ -300,7 +301,7 @@ class Wanted:
 
     listed: tuple[Listed, ...]
     # Where they were listed on these days; of the other market nothing is told.
-    market: Market = "spot"
+    market: Market = SPOT
     # The last day of any: what ends near to it is traded still.
     until: date | None = None
 
@@ -326,7 +327,7 @@ class Wanted:
         return cls(
             listed,
             # What it says is checked as what a caller says.
-            Universe(market=told.get("market", "spot")).market,
+            market_named(told.get("market", SPOT.name)),
             None if until is None else as_utc(until, "until").date(),
         )
 
@@ -341,7 +342,7 @@ class Wanted:
         nothing.
         """
         start, end = window
-        if series.dataset.market != self.market:
+        if series.market is not self.market:
             return window
         if listed.first is not None and not self._may_be_older(listed.first):
             opened = timedelta() if series.interval not in ("3d", "1w") else _LONGEST_CANDLE
@@ -355,7 +356,7 @@ class Wanted:
     def has(self, listed: Listed, file: CacheFile) -> bool:
         """Whether a file begins before the symbol was delisted; the last candle may reach beyond."""
         last = listed.last
-        if file.dataset.market != self.market or last is None or not self._is_over(last):
+        if file.series.market is not self.market or last is None or not self._is_over(last):
             return True
         return file.period.start.date() <= last
 
@@ -363,7 +364,7 @@ class Wanted:
         return self.until is not None and last < self.until - _LATE
 
     def _may_be_older(self, first: date) -> bool:
-        return self.market == "futures" and first <= _FUTURES_BEGIN
+        return self.market is not SPOT and first <= _FUTURES_BEGIN
 
 
 def _names(symbols: Iterable[str]) -> Iterator[Listed]:

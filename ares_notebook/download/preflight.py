@@ -16,6 +16,7 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
 from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.time import utc
 
 __all__ = ["by_their_clock", "preflight"]
@@ -38,7 +39,8 @@ async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) ->
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, exchange.rest, note)
     plan = await _without_lacking_spot(plan, exchange, note)
-    plan = await _without_lacking_perpetual(plan, exchange, store, note)
+    for market in (UM, CM):
+        plan = await _without_lacking_contract(plan, market, exchange, store, note)
     return by_their_clock(plan, exchange.rest, note)
 
 
@@ -80,16 +82,16 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
 
 async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> Plan:
     """Of a perpetual that has no spot symbol there are no spot steps, and that is no failure."""
-    spot = [step for step in plan.to_do if step.file.dataset.market == "spot"]
+    spot = [step for step in plan.to_do if step.file.series.market is SPOT]
     if not spot:
         return plan
     try:
         await _check_symbol(plan, spot[0].file.series, exchange, note)
     except UnknownSymbol as error:
-        if not await _has_perpetual(plan, Series.of(FUTURES, plan.symbol), exchange, note):
+        if not await _has_contract(plan, Series.of(FUTURES, plan.symbol), exchange, note):
             # A perpetual that cannot be asked for does not make a wrong name right.
             raise
-        kept = tuple(step for step in plan.steps if step.file.dataset is FUTURES)
+        kept = tuple(step for step in plan.steps if step.file.series.market is not SPOT)
         if not kept:
             msg = (
                 f"{plan.symbol} is a perpetual, and there is no spot symbol of this name, so it has "
@@ -112,10 +114,14 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
     its limits the archive is asked first, which costs no weight: of 500 symbols each.
     """
     source = plan.settings.source
-    if source == "auto" and exchange.rest.is_informed and await exchange.archive.holds(series):
+    if (
+        source == "auto"
+        and exchange.rest.is_informed(series.market)
+        and await exchange.archive.holds(series)
+    ):
         return
     try:
-        known = source != "archive" and await exchange.rest.knows(plan.symbol)
+        known = source != "archive" and await exchange.rest.knows(series.market, plan.symbol)
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked whether it knows {plan.symbol}", error)
         return
@@ -128,27 +134,28 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
     raise UnknownSymbol(msg)
 
 
-async def _without_lacking_perpetual(
-    plan: Plan, exchange: Exchange, store: Store, note: Note
+async def _without_lacking_contract(
+    plan: Plan, market: Market, exchange: Exchange, store: Store, note: Note
 ) -> Plan:
-    """Without a perpetual of this name there are no funding steps, and that is no failure."""
-    steps = [step for step in plan.to_do if step.file.dataset is FUTURES]
-    if not steps or await _has_perpetual(plan, steps[0].file.series, exchange, note) is not False:
+    """Without a contract of this name the market has no steps, and that is no failure."""
+    steps = [step for step in plan.to_do if step.file.series.market is market]
+    if not steps or await _has_contract(plan, steps[0].file.series, exchange, note) is not False:
         return plan
-    only_futures = all(step.file.dataset is FUTURES for step in plan.steps)
-    if only_futures:
-        # Nobody has looked yet whether the symbol exists at all.
+    kept = tuple(step for step in plan.steps if step.file.series.market is not market)
+    if not kept:
+        # No other step has checked whether the symbol exists at all.
         await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), exchange, note)
+    labels = " and ".join(dict.fromkeys(step.file.dataset.label for step in steps))
     # The archive alone cannot know of a perpetual that is listed since this month; without it
     # nobody knows of one that was settled, and rows that are there contradict.
     has_rows = bool(store.stamps_of(steps[0].file.series.stem))
     is_proven = plan.settings.source == "auto" and not has_rows
     silent = "archive" if plan.settings.source == "archive" else "late history"
     if is_proven:
-        note(f"{plan.symbol}: there is no perpetual of this name, so it has no funding rates")
+        note(f"{plan.symbol}: there is no perpetual of this name, so it has no {labels}")
     else:
         note(
-            f"{plan.symbol}: there is no funding of it; that there never was a perpetual of this "
+            f"{plan.symbol}: there are no {labels} of it; that there never was a perpetual of this "
             f'name only API and archive together can prove (source="auto")'
         )
     try:
@@ -161,24 +168,23 @@ async def _without_lacking_perpetual(
         note("that could not be noted, and is asked again next time", error)
     if not is_proven:
         # They stay in the report, as what is not complete.
-        return replace(plan, steps=tuple(_again(step, plan, store) for step in plan.steps))
-    kept = tuple(step for step in plan.steps if step.file.dataset is not FUTURES)
-    return replace(plan, steps=() if only_futures else kept)
+        return replace(plan, steps=tuple(_again(step, market, plan, store) for step in plan.steps))
+    return replace(plan, steps=kept)
 
 
-def _again(step: Step, plan: Plan, store: Store) -> Step:
-    """A step of funding, decided anew after an answer was recorded."""
-    if step.file.dataset is not FUTURES or step.action == "skip":
+def _again(step: Step, market: Market, plan: Plan, store: Store) -> Step:
+    """A step of a market, decided anew after an answer was recorded."""
+    if step.file.series.market is not market or step.action == "skip":
         return step
     return decide(store.entry(step.file), step.until_ms, plan.settings.source)
 
 
-async def _has_perpetual(plan: Plan, series: Series, exchange: Exchange, note: Note) -> bool | None:
+async def _has_contract(plan: Plan, series: Series, exchange: Exchange, note: Note) -> bool | None:
     """
-    Whether there is funding to ask for; None where nobody can say.
+    Whether there is anything of a contract to ask for; None where that cannot be known.
 
     A list that lacks the name may be that of a maintenance, and a settled contract is not in
-    it: the funding itself is asked for once before it is believed.
+    it: its rows are asked for once before it is believed.
     """
     source = plan.settings.source
     if source != "rest" and await exchange.archive.holds(series) is not False:
@@ -187,7 +193,7 @@ async def _has_perpetual(plan: Plan, series: Series, exchange: Exchange, note: N
         return False
     try:
         return (
-            await exchange.rest.has_perpetual(series.symbol)
+            await exchange.rest.knows(series.market, series.symbol)
             or await exchange.rest.first_row(series) is not None
         )
     except UnknownSymbol:

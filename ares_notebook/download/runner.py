@@ -24,7 +24,6 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.download.preflight import by_their_clock, preflight
 from ares_notebook.download.report import DownloadReport, StepReport, skipped
 from ares_notebook.errors import AresError, CacheError, NotEnoughDisk
-from ares_notebook.model.datasets import AGG_TRADES
 from ares_notebook.model.files import CacheFile
 from ares_notebook.runtime.progress import (
     DatasetProgress,
@@ -159,13 +158,13 @@ class _PlanRun:
         # K-lines and funding go first, trades follow as slots become free; of each
         # the newest first, so that a mistake in what was asked for shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
-        steps = sorted(ready, key=lambda step: step.file.dataset is AGG_TRADES)
+        steps = sorted(ready, key=lambda step: step.file.dataset.key == "id")
         for step in steps:
             if step.file.name in refused:
                 self.results[step.file.name] = _failed(step, refused[step.file.name])
         left = iter(
             [
-                structs.replace(step, edges_wait=step.file.dataset is AGG_TRADES)
+                structs.replace(step, edges_wait=step.file.dataset.key == "id")
                 for step in _bounds_first(steps)
                 if step.file.name not in refused
             ]
@@ -205,7 +204,7 @@ class _PlanRun:
         edge, the exchange is asked: one after the other, since what is found at one edge may
         prove the other.
         """
-        trades = [step for step in self.plan.steps if step.file.dataset is AGG_TRADES]
+        trades = [step for step in self.plan.steps if step.file.dataset.key == "id"]
         if all(step.action == "skip" for step in trades):
             return
         sound = [step for step in trades if not self._has_failed(step)]
@@ -254,7 +253,7 @@ class _PlanRun:
         """Know the sizes before anything large is fetched; the trades that do not fit are refused."""
         if self.plan.settings.source != "rest":
             self.plan = await self.plan.measured_by(exchange.archive)
-        trades = [step for step in self.plan.to_do if step.file.dataset is AGG_TRADES]
+        trades = [step for step in self.plan.to_do if step.file.dataset.key == "id"]
         if trades:
             is_large = sum(step.bytes_stored for step in trades) > _LARGE_BYTES
             level = logging.WARNING if is_large else logging.INFO

@@ -20,7 +20,8 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, many, named, size_in_words, table
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import Series
-from ares_notebook.model.symbols import Listed, Market, Universe
+from ares_notebook.model.markets import market_named
+from ares_notebook.model.symbols import Listed, Universe
 from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.runtime.progress import ProgressListener, counted
@@ -286,7 +287,7 @@ def _together(parts: Sequence[Plan]) -> Plan:
 
 
 async def list_symbols(
-    market: Market = "spot",
+    market: str = "spot",
     *,
     quote: str | None = None,
     listed_on: date | datetime | str | None = None,
@@ -301,7 +302,7 @@ async def list_symbols(
 
     Parameters
     ----------
-    market : {"spot", "futures"}
+    market : {"spot", "um", "cm"}
         Futures are those margined in USD. Their archive begins on 2019-12-31, a few
         perpetuals are some months older.
     quote : str, optional
@@ -353,12 +354,13 @@ async def _listed(wanted: Universe, chosen: Settings) -> list[Listed]:
     from ares_notebook.binance.listing import days_of, symbols_of  # noqa: PLC0415
 
     async with Transport(chosen) as transport:
-        names = [each for each in await symbols_of(transport, wanted.market) if wanted.has(each)]
-        work = [days_of(transport, wanted.market, name) for name in names]
+        market = market_named(wanted.market)
+        names = [each for each in await symbols_of(transport, market) if wanted.has(each)]
+        work = [days_of(transport, market, name) for name in names]
         return sorted([each async for each in counted(work, chosen, "list symbols")])
 
 
-def _table(found: Sequence[Listed], market: Market, until: date | None) -> pd.DataFrame:
+def _table(found: Sequence[Listed], market: str, until: date | None) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - slow to import
 
     table = pd.DataFrame(found, columns=["symbol", "first", "last"])

@@ -25,7 +25,14 @@ ADDRESS = "Another address"
 GIVEN = "As given"
 
 _DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
-_URLS = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
+_URLS = (
+    "spot_url",
+    "spot_fallback_url",
+    "futures_url",
+    "coin_futures_url",
+    "archive_url",
+    "archive_listing_url",
+)
 # The settings that differ between sources.
 _OF_SOURCE = (*_URLS, "market", "cache_dir")
 # What the call of a download says itself.

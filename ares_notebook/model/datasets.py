@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.model.markets import SPOT, UM, Market
 from ares_notebook.model.time import Cut, to_ms
 
 Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
@@ -55,9 +56,10 @@ class Dataset:
     # What identifies a row, and so how completeness is proven: by a grid of open times, by ids
     # without a gap, by the interval between events.
     key: Literal["open_time", "id", "event_time"]
-    market: Literal["spot", "futures"]
-    # The REST endpoint.
-    rest_path: str
+    # The markets that have it; a symbol's form shows of which it is.
+    markets: tuple[Market, ...]
+    # Its name in paths of the archive and of the API.
+    path_name: str
     # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
     # an array. A missing name fills no column.
     rest_fields: tuple[str, ...]
@@ -65,12 +67,10 @@ class Dataset:
     rest_symbol: str
     # The most rows on a page.
     rest_rows: int
-    # Cost of a page: request weight, for funding one request.
-    rest_weight: int
-    # Folder in the archive, with fields ``cut``, ``symbol`` and ``interval``.
-    archive_path: str
-    # The word in an archive name; empty where that is the interval.
-    archive_word: str
+    # The cost of a page by its most rows, ascending: request weight, or requests of a pool of its own.
+    rest_weights: tuple[tuple[int, int], ...]
+    # The pool of requests that its pages draw on; empty for the weight of its market.
+    rest_pool: str
     # The periods of the files in the archive.
     archive_cuts: tuple[Cut, ...]
     # From when on a missing file of the archive proves anything: that of spot is as old as the
@@ -97,6 +97,10 @@ class Dataset:
     def column_names(self) -> tuple[str, ...]:
         """Names of the cache columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    def rest_weight(self, rows: int) -> int:
+        """The cost of a page of at most so many *rows*."""
+        return next(weight for most, weight in self.rest_weights if rows <= most)
 
     @property
     def original_names(self) -> tuple[str, ...]:
@@ -148,14 +152,13 @@ KLINES = Dataset(
     published=_CANDLE,
     stamp_digits=0,
     key="open_time",
-    market="spot",
-    rest_path="/api/v3/klines",
+    markets=(SPOT,),
+    path_name="klines",
     rest_fields=(),
     rest_symbol="",
     rest_rows=1000,
-    rest_weight=2,
-    archive_path="data/spot/{cut}/klines/{symbol}/{interval}/",
-    archive_word="",
+    rest_weights=((1000, 2),),
+    rest_pool="",
     archive_cuts=("month", "day"),
     archive_since_ms=0,
     zipped_row_bytes=48,
@@ -183,14 +186,13 @@ AGG_TRADES = Dataset(
     ),
     stamp_digits=6,
     key="id",
-    market="spot",
-    rest_path="/api/v3/aggTrades",
+    markets=(SPOT,),
+    path_name="aggTrades",
     rest_fields=("a", "p", "q", "f", "l", "T", "m"),
     rest_symbol="",
     rest_rows=1000,
-    rest_weight=4,
-    archive_path="data/spot/{cut}/aggTrades/{symbol}/",
-    archive_word="aggTrades",
+    rest_weights=((1000, 4),),
+    rest_pool="",
     # A month of BTCUSDT trades would be one zip of 450 MB.
     archive_cuts=("day",),
     archive_since_ms=0,
@@ -212,14 +214,13 @@ FUTURES = Dataset(
     published=_FUNDING,
     stamp_digits=3,
     key="event_time",
-    market="futures",
-    rest_path="/fapi/v1/fundingRate",
+    markets=(UM,),
+    path_name="fundingRate",
     rest_fields=("fundingTime", "", "fundingRate"),
     rest_symbol="symbol",
     rest_rows=1000,
-    rest_weight=1,
-    archive_path="data/futures/um/{cut}/fundingRate/{symbol}/",
-    archive_word="fundingRate",
+    rest_weights=((1000, 1),),
+    rest_pool="funding",
     archive_cuts=("month",),
     archive_since_ms=to_ms(datetime(2020, 1, 1, tzinfo=UTC)),
     zipped_row_bytes=16,

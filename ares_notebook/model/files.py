@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
+from ares_notebook.model.markets import Market
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import (
     INTERVALS,
@@ -35,15 +36,30 @@ class Series(Struct, frozen=True, dict=True):
     def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
         """A series of checked parts; the interval is dropped where the dataset has none."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
-        if not kind.has_interval:
-            return cls(kind, validate_symbol(symbol), None)
-        return cls(kind, validate_symbol(symbol), validate_interval(interval))
+        checked = validate_symbol(symbol)
+        if not any(market.has(checked) for market in kind.markets):
+            of = " or ".join(market.label for market in kind.markets)
+            msg = (
+                f"symbol={symbol!r} is not written as symbols of {of} are, which have {kind.label}"
+            )
+            raise BadArgument(msg)
+        return cls(kind, checked, validate_interval(interval) if kind.has_interval else None)
+
+    @cached_property
+    def market(self) -> Market:
+        """The market of its symbol."""
+        return next(market for market in self.dataset.markets if market.has(self.symbol))
 
     @cached_property
     def stem(self) -> str:
         """The beginning of the names of its cache files."""
         parts = [self.dataset.file_prefix, self.symbol]
         return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
+
+    @property
+    def rest_path(self) -> str:
+        """The path of its endpoint in the API."""
+        return self.market.api + self.dataset.path_name
 
     @property
     def archive_cuts(self) -> tuple[Cut, ...]:
@@ -54,14 +70,13 @@ class Series(Struct, frozen=True, dict=True):
 
     def archive_folder(self, cut: Cut) -> str:
         """Its folder in the archive."""
-        word = "monthly" if cut == "month" else "daily"
-        return self.dataset.archive_path.format(
-            cut=word, symbol=self.symbol, interval=interval_text(self.interval or "")
-        )
+        parts = ["monthly" if cut == "month" else "daily", self.dataset.path_name, self.symbol]
+        parts += [interval_text(self.interval)] if self.interval else []
+        return f"{self.market.archive}{'/'.join(parts)}/"
 
     def archive_key(self, cut: Cut, start: datetime) -> str:
         """The key of the zip that begins at *start*."""
-        word = self.dataset.archive_word or interval_text(self.interval or "")
+        word = interval_text(self.interval) if self.interval else self.dataset.path_name
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
 
 
@@ -144,8 +159,9 @@ def parse_file_name(name: str) -> CacheFile | None:
     return CacheFile.of(series, start) if series and start else None
 
 
+_PREFIXES = "|".join(dataset.file_prefix for dataset in DATASETS)
 _STEM = re.compile(
-    r"(?P<prefix>klines|aggtrades|futures)_(?P<symbol>.+?)(?:_(?P<interval>\d{1,2}(?:s|m|h|d|w|mo)))?"
+    rf"(?P<prefix>{_PREFIXES})_(?P<symbol>.+?)(?:_(?P<interval>\d{{1,2}}(?:s|m|h|d|w|mo)))?"
 )
 
 

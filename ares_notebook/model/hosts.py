@@ -25,6 +25,7 @@ _BINANCE_AT: Mapping[str, frozenset[str]] = {
     "spot_url": _SPOT,
     "spot_fallback_url": _SPOT,
     "futures_url": frozenset({"https://fapi.binance.com"}),
+    "coin_futures_url": frozenset({"https://dapi.binance.com"}),
     "archive_url": frozenset({"https://data.binance.vision"}),
     "archive_listing_url": frozenset(
         {"https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"}
@@ -39,6 +40,7 @@ _OTHERS = {
     "binancefuture.com": "testnet",
     "demo-api.binance.com": "testnet",
     "demo-fapi.binance.com": "testnet",
+    "demo-dapi.binance.com": "testnet",
 }
 # Domains that require https.
 _WITH_TLS = ("binance.com", "binance.vision", "amazonaws.com", *_OTHERS)

@@ -7,9 +7,10 @@ import re
 import sys
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.model.markets import market_named
 from ares_notebook.model.time import as_utc
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
@@ -46,9 +47,6 @@ def check_file_name(text: str, argument: str) -> None:
         raise BadArgument(msg) from None
 
 
-Market = Literal["spot", "futures"]
-
-
 class Listed(NamedTuple):
     """A symbol, and its first and last trading day if known."""
 
@@ -69,7 +67,7 @@ class Universe:
         How their names end, such as ``"USDT"``. Defaults to any.
     listed_on : date, datetime or str, optional
         A day, UTC, on which they traded. Defaults to any.
-    market : {"spot", "futures"}
+    market : {"spot", "um", "cm"}
         Futures are those margined in USD: perpetuals, and contracts with an end.
 
     Raises
@@ -88,12 +86,10 @@ class Universe:
 
     quote: str | None = None
     listed_on: date | datetime | str | None = None
-    market: Market = "spot"
+    market: str = "spot"
 
     def __post_init__(self) -> None:
-        if self.market not in ("spot", "futures"):
-            msg = f"market={self.market!r} is none; write 'spot' or 'futures'"
-            raise BadArgument(msg)
+        market_named(self.market)
         # The instance is frozen.
         if self.quote is not None:
             object.__setattr__(self, "quote", _quote(self.quote))
