@@ -181,7 +181,7 @@ def _converted(
                 # Archives of futures write flags in lower case.
                 cells = pc.if_else(pc.equal(pc.ascii_lower(cells), "true"), "True", "False")
             case "number":
-                cells = _plain(cells)
+                cells = _plain(cells, trimmed=column.trimmed)
             case "time":
                 stamps = cells.cast(pa.int64()).to_numpy()
                 cells = pa.array(microseconds_of(dataset, stamps, origin))
@@ -214,12 +214,15 @@ def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) 
     raise BadAnswer(refused(origin, fault))
 
 
-def _plain(cells: Any) -> Any:
+def _plain(cells: Any, *, trimmed: bool) -> Any:
     """Numbers as the cache writes them; nearly all already are."""
     unusual = pc.match_substring_regex(cells, UNUSUAL_NUMBER)
-    if not pc.any(unusual).as_py():
+    if pc.any(unusual).as_py():
+        cells = pa.array([plain_number(cell) for cell in cells.to_pylist()], pa.string())
+    if not trimmed:
         return cells
-    return pa.array([plain_number(cell) for cell in cells.to_pylist()], pa.string())
+    without_zeros = pc.utf8_rtrim(pc.utf8_rtrim(cells, "0"), ".")
+    return pc.if_else(pc.match_substring(cells, "."), without_zeros, cells)
 
 
 def _first_of_each_key(dataset: Dataset, rows: Table, origin: str) -> npt.NDArray[np.bool_] | None:

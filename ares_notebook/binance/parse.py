@@ -111,6 +111,17 @@ class _Cells:
             value = value * 100_000_000 + _eight_digits(self.text, start + offset)
         return value
 
+    def end_in_cache(self, at: int) -> _Int64s:
+        """The ends of the cells of a column, without the zeros that the cache drops."""
+        end = self.ends[at]
+        if not self.columns[at].trimmed:
+            return end
+        # Each number has a point, at which this ends.
+        while np.any(is_zero := self.text[end - 1] == _ZERO):
+            end = end - is_zero
+        shortened: _Int64s = end - (self.text[end - 1] == _POINT)
+        return shortened
+
     def _are_flags(self, start: _Int64s, end: _Int64s) -> bool:
         if start[-1] + 5 > len(self.text):
             return False
@@ -210,7 +221,8 @@ def _laid_out(dataset: Dataset, cells: _Cells, stamps_us: _Int64s) -> _Bytes:
     stamps = stamp_cells(stamps_us, dataset.stamp_digits)
     width = stamps.dtype.itemsize
     stretches = [
-        (cells.starts[first], cells.ends[last]) for first, last in _stretches(dataset, cells)
+        (cells.starts[first], cells.end_in_cache(last))
+        for first, last in _stretches(dataset, cells)
     ]
     lengths = width + 1 + sum(end - start + 1 for start, end in stretches)
     line_ends = np.cumsum(lengths)
@@ -231,7 +243,7 @@ def _stretches(dataset: Dataset, cells: _Cells) -> Iterator[tuple[int, int]]:
     columns = [cells.columns.index(column) for column in dataset.columns[1:]]
     first = last = columns[0]
     for column in columns[1:]:
-        if column != last + 1:
+        if column != last + 1 or cells.columns[last].trimmed:
             yield first, last
             first = column
         last = column

@@ -25,7 +25,7 @@ from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import SPOT, Market
 from ares_notebook.model.rows import Lines
-from ares_notebook.model.time import DAY_MS, next_open_ms, opens_between, utc
+from ares_notebook.model.time import DAY_MS, INTERVALS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import Memoized, in_order
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -191,9 +191,31 @@ class Rest:
 
     async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API requires times above 0.
+        if series.interval and series.market.most_window_ms:
+            return await self._search_first(series)
         oldest = {"fromId": 0} if series.dataset.key == "id" else {"startTime": 1}
         page = await self.page(series, oldest, within(0), limit=1)
         return FirstRow(int(page.stamps_us[0]) // 1000, int(page.keys[0])) if len(page) else None
+
+    async def _search_first(self, series: Series) -> FirstRow | None:
+        """The first candle, where a page reaches over a window only: window by window, then day by day."""
+        size_ms, start_ms = series.market.most_window_ms, series.market.began_ms
+        is_short = 0 < INTERVALS[series.interval or ""] < DAY_MS
+        days = Series(series.dataset, series.symbol, "1d") if is_short else series
+        page = Lines.none()
+        while not len(page) and start_ms < self.now_ms:
+            page = await self._window(days, start_ms, start_ms + size_ms)
+            start_ms += size_ms
+        if is_short and len(page):
+            first_ms = int(page.stamps_us[0]) // 1000
+            page = await self._window(series, first_ms, first_ms + DAY_MS)
+        return FirstRow(int(page.stamps_us[0]) // 1000, int(page.keys[0])) if len(page) else None
+
+    async def _window(self, series: Series, start_ms: int, end_ms: int) -> Lines:
+        """All candles of a window that fits on the largest page."""
+        window = {"startTime": start_ms, "endTime": end_ms - 1}
+        most = series.dataset.rest_weights[-1][0]
+        return await self.page(series, window, within(start_ms, end_ms), limit=most)
 
     async def _ask_last(self, series: Series) -> int | None:
         page = await self.page(series, {}, within(0), limit=1)
@@ -410,6 +432,10 @@ def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:
     """Windows ``[start_ms, end_ms)`` of at most a page of candles each."""
     opens = opens_between(series.interval or "", gap.start_ms, gap.end_ms)
     size = series.dataset.rest_rows
+    if series.market.most_window_ms:
+        # Nor may a page be longer than the longest window.
+        step_ms = INTERVALS[series.interval or ""] or 31 * DAY_MS
+        size = max(1, min(size, series.market.most_window_ms // step_ms))
     for at in range(0, len(opens), size):
         end_ms = opens[at + size] if at + size < len(opens) else gap.end_ms
         yield (gap.start_ms if at == 0 else opens[at]), end_ms
@@ -438,7 +464,7 @@ def _page_of(series: Series, window: dict[str, int]) -> Callable[..., Ask]:
     return partial(
         Ask,
         description=what,
-        params={"symbol": series.symbol, **interval, **window},
+        params={dataset.rest_symbol_parameter: series.symbol, **interval, **window},
         headers=micro,
         weight=dataset.rest_weight(window["limit"]),
     )

@@ -22,6 +22,7 @@ _FUNDING_MS = 8 * _HOUR_MS
 # BTCUSDT was listed on 2019-09-08 at 17:57 and first paid on 2019-09-10 at 08:00
 # [website's export; the archive begins with 2020]. Where others' first payment was is not known.
 _FIRST_FUNDING_MS = {"BTCUSDT": 1_568_102_400_000}
+_LATEST_START_MS = 7 * DAY_MS
 # A name is in the archive's listing on the next day, at times within a week.
 _LATEST_LISTING_MS = 14 * DAY_MS
 
@@ -110,7 +111,7 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
 async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
     """The evidence for an empty answer of an API whose history begins before a gap."""
     if not _is_tail(ask.file_update, gap):
-        return "rest"
+        return "no candle" if ask.series.dataset.writes_each_row else "rest"
     # The last trade is in the first millisecond of the gap behind it.
     if await _has_ended(ask, gap.start_ms + (gap.after_id is not None)):
         return "last row"
@@ -118,7 +119,7 @@ async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
     # What is younger is asked for once more, and may be the halt of this hour.
     if is_past and await ask.rest.ends_before(ask.series, gap.end_ms):
         return "early end"
-    return "rest"
+    return "no candle" if ask.series.dataset.writes_each_row else "rest"
 
 
 def _is_tail(file_update: FileUpdate, gap: Gap) -> bool:
@@ -202,11 +203,17 @@ async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
     onboard_ms = None if listing is None else listing.onboard_ms
     if onboard_ms is None:
         return ""
+    return _CONTRADICTED if end_ms > _first_due_ms(series, onboard_ms) else "onboard date"
+
+
+def _first_due_ms(series: Series, onboard_ms: int) -> int:
+    """When a contract that was listed at a moment must have its first row."""
+    if series.dataset.key != "event_time":
+        # Trading begins hours or days after the listing.
+        return onboard_ms + _LATEST_START_MS
     # From the listing on a payment is due each eight hours, but for what is known of the oldest.
     next_due_ms = (onboard_ms // _FUNDING_MS + 1) * _FUNDING_MS
-    known_ms = _FIRST_FUNDING_MS.get(series.symbol, 0)
-    is_due = end_ms > max(next_due_ms, known_ms) + _HOUR_MS
-    return _CONTRADICTED if is_due else "onboard date"
+    return max(next_due_ms, _FIRST_FUNDING_MS.get(series.symbol, 0)) + _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.markets import SPOT, UM, Market
+from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.time import Cut, to_ms
 
 Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
@@ -28,6 +28,9 @@ class Column:
     kind: Kind
     # Whether a number may be negative; an integer may then be -1, the id of no trade.
     signed: bool = False
+    # Whether zeros at the end of a number are dropped: those of futures are padded in one source and
+    # not in another, and in files of one year and not of another.
+    trimmed: bool = False
 
 
 # Compared by identity: to compare and hash 20 fields would be slow.
@@ -60,6 +63,8 @@ class Dataset:
     markets: tuple[Market, ...]
     # Its name in paths of the archive and of the API.
     path_name: str
+    # The parameter of the API that names the symbol.
+    rest_symbol_parameter: Literal["symbol", "pair"]
     # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
     # an array. A missing name fills no column.
     rest_fields: tuple[str, ...]
@@ -71,6 +76,9 @@ class Dataset:
     rest_weights: tuple[tuple[int, int], ...]
     # The pool of requests that its pages draw on; empty for the weight of its market.
     rest_pool: str
+    # Whether the exchange writes a row for each interval, also for one without a trade; then a missing
+    # one is a fault, which no empty answer explains.
+    writes_each_row: bool
     # The periods of the files in the archive.
     archive_cuts: tuple[Cut, ...]
     # From when on a missing file of the archive proves anything: that of spot is as old as the
@@ -97,6 +105,14 @@ class Dataset:
     def column_names(self) -> tuple[str, ...]:
         """Names of the cache columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def price_names(self) -> tuple[str, str] | None:
+        """The columns of a row's first and last price; None without one, or where it may be negative."""
+        first = next((each for each in self.columns if each.name in ("open", "price")), None)
+        if first is None or first.signed:
+            return None
+        return first.name, "close" if first.name == "open" else first.name
 
     def rest_weight(self, rows: int) -> int:
         """The cost of a page of at most so many *rows*."""
@@ -154,11 +170,13 @@ KLINES = Dataset(
     key="open_time",
     markets=(SPOT,),
     path_name="klines",
+    rest_symbol_parameter="symbol",
     rest_fields=(),
     rest_symbol="",
     rest_rows=1000,
     rest_weights=((1000, 2),),
     rest_pool="",
+    writes_each_row=False,
     archive_cuts=("month", "day"),
     archive_since_ms=0,
     zipped_row_bytes=48,
@@ -188,11 +206,13 @@ AGG_TRADES = Dataset(
     key="id",
     markets=(SPOT,),
     path_name="aggTrades",
+    rest_symbol_parameter="symbol",
     rest_fields=("a", "p", "q", "f", "l", "T", "m"),
     rest_symbol="",
     rest_rows=1000,
     rest_weights=((1000, 4),),
     rest_pool="",
+    writes_each_row=False,
     # A month of BTCUSDT trades would be one zip of 450 MB.
     archive_cuts=("day",),
     archive_since_ms=0,
@@ -216,11 +236,13 @@ FUTURES = Dataset(
     key="event_time",
     markets=(UM,),
     path_name="fundingRate",
+    rest_symbol_parameter="symbol",
     rest_fields=("fundingTime", "", "fundingRate"),
     rest_symbol="symbol",
     rest_rows=1000,
     rest_weights=((1000, 1),),
     rest_pool="funding",
+    writes_each_row=False,
     archive_cuts=("month",),
     archive_since_ms=to_ms(datetime(2020, 1, 1, tzinfo=UTC)),
     zipped_row_bytes=16,
@@ -230,7 +252,172 @@ FUTURES = Dataset(
 )
 """Funding rates of the USD-M perpetual of the same name; a file holds a month."""
 
-DATASETS: tuple[Dataset, ...] = (KLINES, AGG_TRADES, FUTURES)
+# Those of candles by the limit of a page [USD-M docs, Kline/Candlestick Data]; a page of 1,000 has the
+# most rows for its weight of those that are worth a request.
+_CANDLE_WEIGHTS = ((99, 1), (499, 2), (1000, 5), (1500, 10))
+_FUTURES_SINCE_MS = to_ms(datetime(2020, 1, 1, tzinfo=UTC))
+_COIN_SINCE_MS = to_ms(datetime(2020, 9, 1, tzinfo=UTC))
+
+
+def _trimmed(published: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(replace(each, trimmed=each.kind == "number") for each in published)
+
+
+def _futures_candles(
+    name: str, label: str, title: str, published: tuple[Column, ...], market: Market
+) -> Dataset:
+    """Candles of trades on a market of futures."""
+    return replace(
+        KLINES,
+        name=name,
+        label=label,
+        title=title,
+        file_prefix=name.replace("_", ""),
+        columns=_kept(published),
+        original_columns=len(_kept(published)),
+        published=published,
+        markets=(market,),
+        rest_weights=_CANDLE_WEIGHTS,
+        writes_each_row=True,
+        archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
+        zipped_row_bytes=52,
+        stored_row_bytes=110,
+    )
+
+
+UM_KLINES = _futures_candles("um_klines", "USD-M k-lines", "USD-M k-lines", _trimmed(_CANDLE), UM)
+"""Candles of USD-M perpetuals and delivery contracts; a file holds a month of one interval."""
+
+# The volume of COIN-M counts contracts, and what the archive's header calls quote volume is in the
+# coin [recorded REST answers; binance-public-data#267].
+_COIN_NAMES = {
+    "quote_asset_volume": "base_asset_volume",
+    "taker_buy_base_asset_volume": "taker_buy_volume",
+    "taker_buy_quote_asset_volume": "taker_buy_base_asset_volume",
+}
+CM_KLINES = _futures_candles(
+    "cm_klines",
+    "COIN-M k-lines",
+    "COIN-M k-lines",
+    tuple(replace(each, name=_COIN_NAMES.get(each.name, each.name)) for each in _trimmed(_CANDLE)),
+    CM,
+)
+"""Candles of COIN-M perpetuals and delivery contracts; ``volume`` counts contracts."""
+
+_FUTURES_TRADE = _trimmed((_ID, *_PRICE_AND_QUANTITY, *_ID_RANGE, _TIMESTAMP, _IS_BUYER_MAKER))
+
+
+def _futures_trades(name: str, label: str, title: str, market: Market, zipped: float) -> Dataset:
+    """Trades on a market of futures, aggregated by the exchange."""
+    number = _trimmed(_PRICE_AND_QUANTITY)
+    columns = (_TIMESTAMP, *number, _IS_BUYER_MAKER, _ID, *_ID_RANGE)
+    return replace(
+        AGG_TRADES,
+        name=name,
+        label=label,
+        title=title,
+        file_prefix=name.replace("_", ""),
+        columns=columns,
+        original_columns=len(columns),
+        published=_FUTURES_TRADE,
+        stamp_digits=3,
+        markets=(market,),
+        rest_weights=((1000, 20),),
+        archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
+        zipped_row_bytes=zipped,
+        stored_row_bytes=80,
+    )
+
+
+UM_AGG_TRADES = _futures_trades("um_agg_trades", "USD-M aggregated trades", "USD-M trades", UM, 12)
+"""Trades of USD-M futures, aggregated by the exchange; a file holds a day."""
+
+CM_AGG_TRADES = _futures_trades(
+    "cm_agg_trades", "COIN-M aggregated trades", "COIN-M trades", CM, 14
+)
+"""Trades of COIN-M futures, aggregated by the exchange; a file holds a day."""
+
+CM_FUNDING = replace(
+    FUTURES,
+    name="cm_funding",
+    label="COIN-M funding rates",
+    title="COIN-M funding",
+    file_prefix="cmfunding",
+    markets=(CM,),
+    rest_pool="",
+    archive_since_ms=to_ms(datetime(2022, 8, 1, tzinfo=UTC)),
+)
+"""Funding rates of COIN-M perpetuals; a file holds a month."""
+
+# Their other columns are zero, or count samples and not trades.
+_PRICE = (
+    _TIMESTAMP,
+    *_decimals("open", "high", "low", "close"),
+    Column("volume", "ignored"),
+    Column("close_time", "close"),
+    *(
+        Column(name, "ignored")
+        for name in (
+            "quote_asset_volume",
+            "number_of_samples",
+            "taker_buy_base_asset_volume",
+            "taker_buy_quote_asset_volume",
+            "ignore",
+        )
+    ),
+)
+
+
+def _price_candles(name: str, label: str, path_name: str, *, signed: bool = False) -> Dataset:
+    """Candles of a price that is calculated, of both markets of futures."""
+    published = tuple(
+        replace(each, signed=signed and each.kind == "number") for each in _trimmed(_PRICE)
+    )
+    return replace(
+        KLINES,
+        name=name,
+        label=label,
+        title=label[0].upper() + label[1:],
+        file_prefix=name.replace("_", ""),
+        columns=_kept(published),
+        original_columns=len(_kept(published)),
+        published=published,
+        # The first whose symbols are written so.
+        markets=(CM, UM),
+        path_name=path_name,
+        rest_symbol_parameter="pair" if path_name == "indexPriceKlines" else "symbol",
+        rest_weights=_CANDLE_WEIGHTS,
+        archive_since_ms=_FUTURES_SINCE_MS,
+        zipped_row_bytes=24,
+        stored_row_bytes=60,
+        loaded_row_bytes=120,
+    )
+
+
+MARK_PRICE_KLINES = _price_candles("mark_price_klines", "mark price k-lines", "markPriceKlines")
+"""Candles of the mark price of a contract; a file holds a month of one interval."""
+
+INDEX_PRICE_KLINES = _price_candles("index_price_klines", "index price k-lines", "indexPriceKlines")
+"""Candles of the index price of a pair, ``BTCUSDT`` or ``BTCUSD``; a file holds a month of one interval."""
+
+PREMIUM_INDEX_KLINES = _price_candles(
+    "premium_index_klines", "premium index k-lines", "premiumIndexKlines", signed=True
+)
+"""Candles of the premium of a contract over its index; a file holds a month of one interval."""
+
+DATASETS: tuple[Dataset, ...] = (
+    KLINES,
+    AGG_TRADES,
+    FUTURES,
+    UM_KLINES,
+    UM_AGG_TRADES,
+    CM_KLINES,
+    CM_AGG_TRADES,
+    CM_FUNDING,
+    MARK_PRICE_KLINES,
+    INDEX_PRICE_KLINES,
+    PREMIUM_INDEX_KLINES,
+)
 """All datasets, in the order in which users name them."""
 
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))

@@ -39,6 +39,11 @@ class Evidence(Struct, frozen=True):
 
 EVIDENCE = {
     "rest": Evidence(CONFIRMED, "the API has none there, and has rows before"),
+    "no candle": Evidence(
+        UNCONFIRMED,
+        "the API has none there either, although the exchange writes a candle also without a trade",
+        is_proof=False,
+    ),
     "neighbours": Evidence(
         CONFIRMED,
         "the trade ids run on from the neighbouring day",

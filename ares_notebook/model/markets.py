@@ -29,12 +29,12 @@ class Market:
     is_info_by_symbol: bool
     # Request weight a window of so many seconds, until the exchange states its own.
     limit: tuple[int, float]
+    # When it began, in milliseconds since the epoch.
+    began_ms: int
     # The largest window of a page of candles, in milliseconds; 0 without one.
     most_window_ms: int
     # Whether a page holds the newest rows of its window; else the oldest.
     has_newest_first: bool
-    # Whether the exchange writes a candle also where there was no trade.
-    writes_each_candle: bool
     # Whether the trade of id 0 is the first of a symbol; else exchangeInfo has its onboard date.
     begins_with_id_0: bool
     # Its folder in the archive.
@@ -65,9 +65,9 @@ SPOT = Market(
     info_weight=20,
     is_info_by_symbol=True,
     limit=(6000, 60.0),
+    began_ms=1_498_867_200_000,
     most_window_ms=0,
     has_newest_first=False,
-    writes_each_candle=False,
     begins_with_id_0=True,
     archive="data/spot/",
     symbols=re.compile(r".+"),
@@ -83,9 +83,9 @@ UM = Market(
     info_weight=1,
     is_info_by_symbol=False,
     limit=(2400, 60.0),
+    began_ms=1_567_296_000_000,
     most_window_ms=0,
     has_newest_first=False,
-    writes_each_candle=True,
     begins_with_id_0=False,
     archive="data/futures/um/",
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
@@ -101,9 +101,9 @@ CM = Market(
     info_weight=1,
     is_info_by_symbol=False,
     limit=(2400, 60.0),
+    began_ms=1_590_969_600_000,
     most_window_ms=200 * _DAY_MS,
     has_newest_first=True,
-    writes_each_candle=True,
     begins_with_id_0=False,
     archive="data/futures/cm/",
     symbols=re.compile(_COIN),

@@ -314,7 +314,6 @@ def _in_arrow(cells: npt.NDArray[np.void]) -> Any:
 
 # The largest factor between the prices of adjacent rows; no market of Binance has exceeded it.
 _LARGEST_FACTOR = 5.0
-_PRICES = {"open_time": ("open", "close"), "id": ("price", "price")}
 
 
 class Scale:
@@ -330,7 +329,7 @@ class Scale:
             if column.kind == "number":
                 # Raises where a decimal, which is kept as text, is no number.
                 table[column.name].cast(pa.float64())
-        names = _PRICES.get(self._dataset.key)
+        names = self._dataset.price_names
         if names is None or not table.num_rows:
             return None
         first, last = (_floats(table, name) for name in names)
@@ -342,7 +341,7 @@ class Scale:
 
 def in_scale(dataset: Dataset, table: Table) -> Table:
     """The rows whose prices are of the scale of their median."""
-    names = _PRICES.get(dataset.key)
+    names = dataset.price_names
     if names is None or not table.num_rows:
         return table
     prices = _floats(table, names[0])

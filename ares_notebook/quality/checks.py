@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ares_notebook.model.datasets import KLINES
+from ares_notebook.model.datasets import DATASETS, Dataset
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import Table
 from ares_notebook.model.time import INTERVALS
@@ -112,8 +112,8 @@ class Check:
 
     name: str
     severity: Severity
-    # Names of the datasets whose rows it reads.
-    datasets: tuple[str, ...]
+    # Whether it reads the rows of a dataset.
+    reads: Callable[[Dataset], bool]
     # What holds for sound rows, as a sentence.
     rule: str
     # The columns that an example shows.
@@ -212,27 +212,67 @@ ROW_CHECKS: list[Check] = []
 def _check(
     name: str,
     severity: Severity,
-    datasets: tuple[str, ...],
+    reads: Callable[[Dataset], bool],
     shown: tuple[str, ...] = (),
     long_us: int = 0,
 ) -> Callable[[_Find], _Find]:
     """Register the function below as a check; its docstring is the rule."""
 
     def register(find: _Find) -> _Find:
-        ROW_CHECKS.append(Check(name, severity, datasets, str(find.__doc__), shown, find, long_us))
+        ROW_CHECKS.append(Check(name, severity, reads, str(find.__doc__), shown, find, long_us))
         return find
 
     return register
 
 
 _Find = Callable[[Rows], Mask] | Callable[[Rows], Runs]
-_KLINES, _TRADES, _FUTURES = ("klines",), ("agg_trades",), ("futures",)
-_SPOT = (*_KLINES, *_TRADES)
 _PRICES = ("open", "high", "low", "close")
-_VOLUMES = tuple(column.name for column in KLINES.columns[len(_PRICES) + 1 :])
+_VOLUMES = tuple(
+    dict.fromkeys(
+        column.name
+        for dataset in DATASETS
+        if dataset.key == "open_time"
+        for column in dataset.columns[len(_PRICES) + 1 :]
+    )
+)
+# What takers bought, and of what it is a part.
+_TAKER_AND_TOTAL = (
+    ("taker_buy_volume", "volume"),
+    ("taker_buy_base_asset_volume", "base_asset_volume"),
+    ("taker_buy_base_asset_volume", "volume"),
+    ("taker_buy_quote_asset_volume", "quote_asset_volume"),
+)
 
 
-@_check("schema", "error", (*_SPOT, *_FUTURES))
+def _any(_: Dataset) -> bool:
+    return True
+
+
+def _candles(dataset: Dataset) -> bool:
+    return dataset.key == "open_time"
+
+
+def _volumes(dataset: Dataset) -> bool:
+    return "volume" in dataset.column_names
+
+
+def _trades(dataset: Dataset) -> bool:
+    return dataset.key == "id"
+
+
+def _traded(dataset: Dataset) -> bool:
+    return _trades(dataset) or _volumes(dataset)
+
+
+def _funding(dataset: Dataset) -> bool:
+    return dataset.key == "event_time"
+
+
+def _priced(dataset: Dataset) -> bool:
+    return dataset.price_names is not None
+
+
+@_check("schema", "error", _any)
 def _no_numbers(rows: Rows) -> Mask:
     """Every number is one, and every flag is True or False."""
     conditions = []
@@ -245,7 +285,7 @@ def _no_numbers(rows: Rows) -> Mask:
     return any_of(*conditions)
 
 
-@_check("stamps inside the period", "error", (*_SPOT, *_FUTURES))
+@_check("stamps inside the period", "error", _any)
 def _outside(rows: Rows) -> Mask:
     """Every timestamp is in the period of the file's name."""
     period, stamps = rows.file.period, rows.column("timestamp")
@@ -254,21 +294,21 @@ def _outside(rows: Rows) -> Mask:
 
 
 # Held by all 105,280 recorded trades; but it is ids, not stamps, that are in order.
-@_check("stamps in order", "warning", _TRADES, ("agg_trade_id",))
+@_check("stamps in order", "warning", _trades, ("agg_trade_id",))
 def _back_in_time(rows: Rows) -> Mask:
     """No trade is stamped before the one that it follows."""
     return any_of(pc.less(rows.column("timestamp"), rows.previous("timestamp")))
 
 
 # In a file that is an error of reading; over midnight it has happened (ZILBTC, 2021-02-28).
-@_check("order and uniqueness", "warning", _TRADES, ("agg_trade_id",))
+@_check("order and uniqueness", "warning", _trades, ("agg_trade_id",))
 def _used_twice(rows: Rows) -> Mask:
     """No id of a trade is used again on the next day."""
     return any_of(pc.less_equal(rows.column("agg_trade_id"), rows.previous("agg_trade_id")))
 
 
 # 43 hours of February 2018 opened at 28:14.789.
-@_check("grid", "warning", _KLINES)
+@_check("grid", "warning", _candles)
 def _off_grid(rows: Rows) -> Mask:
     """Every candle opens on the grid of its interval."""
     grid, stamps = rows.file.opens(rows.file.grid_end_ms), rows.stamps_us()
@@ -278,7 +318,7 @@ def _off_grid(rows: Rows) -> Mask:
     return ~np.isin(stamps, np.array(grid, np.int64) * 1000)
 
 
-@_check("low ≤ open, close ≤ high", "error", _KLINES, _PRICES)
+@_check("low ≤ open, close ≤ high", "error", _candles, _PRICES)
 def _out_of_range(rows: Rows) -> Mask:
     """Open and close lie between low and high."""
     low, high, *inner = (rows.column(name) for name in ("low", "high", "open", "close"))
@@ -287,29 +327,30 @@ def _out_of_range(rows: Rows) -> Mask:
 
 
 # Archives of trades have held rows of price 0 and quantity 0.
-@_check("prices above zero", "warning", _SPOT, (*_PRICES, "price", "quantity", "agg_trade_id"))
+@_check("prices above zero", "warning", _priced, (*_PRICES, "price", "quantity", "agg_trade_id"))
 def _not_above_zero(rows: Rows) -> Mask:
     """Prices are above zero, and so is the quantity of a trade."""
     return any_of(*(pc.less_equal(each, 0) for each in rows.columns(*_PRICES, "price", "quantity")))
 
 
-@_check("non-negative volumes", "error", _SPOT, (*_VOLUMES, "quantity", "agg_trade_id"))
+@_check("non-negative volumes", "error", _traded, (*_VOLUMES, "quantity", "agg_trade_id"))
 def _below_zero(rows: Rows) -> Mask:
     """Volumes, counts and quantities are not negative."""
     return any_of(*(pc.less(each, 0) for each in rows.columns(*_VOLUMES, "quantity")))
 
 
-@_check("taker ≤ total", "error", _KLINES, _VOLUMES)
+@_check("taker ≤ total", "error", _volumes, _VOLUMES)
 def _taker_above_total(rows: Rows) -> Mask:
     """Takers bought at most what was traded, in both assets."""
-    return any_of(
-        pc.greater(rows.column("taker_buy_base_asset_volume"), rows.column("volume")),
-        pc.greater(rows.column("taker_buy_quote_asset_volume"), rows.column("quote_asset_volume")),
-    )
+    names = rows.file.dataset.column_names
+    pairs = [pair for pair in _TAKER_AND_TOTAL if set(pair) <= set(names)]
+    # In a dataset with both, the coin's volume is a total of its own.
+    of = dict(reversed(pairs))
+    return any_of(*(pc.greater(rows.column(part), rows.column(of[part])) for part in of))
 
 
 # Held by all four recorded candles without a trade: too few to condemn others.
-@_check("zero volume is flat", "warning", _KLINES, (*_PRICES, "volume"))
+@_check("zero volume is flat", "warning", _volumes, (*_PRICES, "volume"))
 def _not_flat(rows: Rows) -> Mask:
     """A candle without a trade stays at the close before it."""
     first, *others = (rows.column(name) for name in _PRICES)
@@ -317,10 +358,10 @@ def _not_flat(rows: Rows) -> Mask:
     return any_of(pc.equal(rows.column("volume"), 0)) & any_of(*moved)
 
 
-@_check("price jumps", "warning", _SPOT, ("open", "price", "agg_trade_id"))
+@_check("price jumps", "warning", _priced, ("open", "price", "agg_trade_id"))
 def _jumps(rows: Rows) -> Mask:
     """A price is as near to the one before (a candle's open to the close) as price_jump_share says."""
-    names = ("open", "close") if rows.file.dataset.has_interval else ("price", "price")
+    names = rows.file.dataset.price_names or ()
     # A threshold is no digit: floats do, and never overflow.
     price = rows.column(names[0]).cast(pa.float64())
     last = rows.previous(names[1]).cast(pa.float64())
@@ -329,7 +370,7 @@ def _jumps(rows: Rows) -> Mask:
 
 
 # Futures leave out insurance and liquidation trades.
-@_check("trade ids run on", "information", _TRADES, ("first_trade_id", "agg_trade_id"))
+@_check("trade ids run on", "information", _trades, ("first_trade_id", "agg_trade_id"))
 def _ids_not_consecutive(rows: Rows) -> Mask:
     """The first trade of a row is the one after the last trade of the row before."""
     follows = pc.equal(rows.column("agg_trade_id"), pc.add(rows.previous("agg_trade_id"), 1))
@@ -338,7 +379,7 @@ def _ids_not_consecutive(rows: Rows) -> Mask:
     return any_of(pc.and_(follows, is_jump))
 
 
-@_check("funding interval", "warning", _FUTURES)
+@_check("funding interval", "warning", _funding)
 def _odd_funding(rows: Rows) -> Mask:
     """Funding is due on the hour, by a pace of 1, 2, 4 or 8 hours of the day; a longer wait is a gap."""
     now: npt.NDArray[np.int64] = rows.stamps_us() // _HOUR_US
@@ -354,7 +395,7 @@ def _odd_funding(rows: Rows) -> Mask:
 # Binance's zips have gone on with 417 payments of 0.00010000 in 139 days after a settlement
 # (LITUSDT, 2025-01-31). While traded: at most 27.3 days in four years of BTCUSDT and of ETHUSDT
 # (83 payments of 0.0001 each, in 2020), and 3.7 days in the demo exchange.
-@_check("unchanged funding rate", "warning", _FUTURES, (), 60 * _DAY_US)
+@_check("unchanged funding rate", "warning", _funding, (), 60 * _DAY_US)
 def _same_rate(rows: Rows) -> Runs:
     """No funding rate stays the same to the last digit for 60 days."""
     rate, before = rows.column("fundingRate"), rows.previous("fundingRate")
@@ -369,7 +410,7 @@ def _same_rate(rows: Rows) -> Runs:
 # ETHUSDT (1m to 1h, 2017 to 2026) no two flat ones without volume are in a row; the demo has none.
 # Trades have no such check: one price for long is usual where two currencies are worth the
 # same, and each trade shows that the market is open.
-@_check("flat candles without volume", "warning", _KLINES, (*_PRICES, "volume"), 7 * _DAY_US)
+@_check("flat candles without volume", "warning", _volumes, (*_PRICES, "volume"), 7 * _DAY_US)
 def _no_trade_for_long(rows: Rows) -> Runs:
     """Nowhere candles stay at one price without any volume for 7 days."""
     first, *others = (rows.column(name) for name in _PRICES)
@@ -396,7 +437,7 @@ class RowTally:
         self._file = file
         self._share = price_jump_share
         self.last: Table | None = before.last if before else None
-        checks = [each for each in ROW_CHECKS if file.dataset.name in each.datasets]
+        checks = [each for each in ROW_CHECKS if each.reads(file.dataset)]
         self.counts: list[_Count] = (
             [each.next_file() for each in before.counts] if before else [*map(_Count, checks)]
         )
