@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import (
     AGG_TRADES,
+    CM_AGG_TRADES,
+    CM_FUNDING,
+    CM_KLINES,
     DATASETS,
     FUTURES,
+    INDEX_PRICE_KLINES,
     KLINES,
+    MARK_PRICE_KLINES,
+    PREMIUM_INDEX_KLINES,
+    UM_AGG_TRADES,
+    UM_KLINES,
     dataset_named,
 )
 from ares_notebook.model.files import CacheFile, Series, files_between, parse_file_name
@@ -26,6 +34,18 @@ _HEADERS = {
     "taker_buy_base_asset_volume,taker_buy_quote_asset_volume",
     AGG_TRADES: "timestamp,price,quantity,is_buyer_maker,agg_trade_id,first_trade_id,last_trade_id",
     FUTURES: "timestamp,fundingRate",
+    UM_KLINES: "timestamp,open,high,low,close,volume,quote_asset_volume,number_of_trades,"
+    "taker_buy_base_asset_volume,taker_buy_quote_asset_volume",
+    UM_AGG_TRADES: "timestamp,price,quantity,is_buyer_maker,agg_trade_id,first_trade_id,"
+    "last_trade_id",
+    CM_KLINES: "timestamp,open,high,low,close,volume,base_asset_volume,number_of_trades,"
+    "taker_buy_volume,taker_buy_base_asset_volume",
+    CM_AGG_TRADES: "timestamp,price,quantity,is_buyer_maker,agg_trade_id,first_trade_id,"
+    "last_trade_id",
+    CM_FUNDING: "timestamp,fundingRate",
+    MARK_PRICE_KLINES: "timestamp,open,high,low,close",
+    INDEX_PRICE_KLINES: "timestamp,open,high,low,close",
+    PREMIUM_INDEX_KLINES: "timestamp,open,high,low,close",
 }
 
 

@@ -70,6 +70,7 @@ class Rest:
         self._urls: dict[Market, str] = {}
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
+        self._moments: Memoized[tuple[Lines, Lines]] = Memoized()
         self._listings: Memoized[dict[str, Listing]] = Memoized()
         # The earliest and the latest timestamp received of each series: its history begins no
         # later, and ends no earlier.
@@ -335,12 +336,42 @@ class Rest:
 
     async def _oldest(self, series: Series, gap: Gap) -> Lines:
         """The oldest row of a gap, if any."""
+        if not series.market.has_trades_by_time:
+            _, found = await self._around(series, gap.start_ms)
+            return found.between(gap.start_ms, gap.end_ms)
         window = {"startTime": gap.start_ms, "endTime": gap.end_ms - 1}
         return await self.page(series, window, within(gap.start_ms, gap.end_ms), limit=1)
 
     async def _newest(self, series: Series, end_ms: int) -> Lines:
         """The newest row before a moment, if any."""
+        if not series.market.has_trades_by_time:
+            return (await self._around(series, end_ms))[0]
         return await self.page(series, {"endTime": end_ms - 1}, within(0, end_ms), limit=1)
+
+    async def _around(self, series: Series, moment_ms: int) -> tuple[Lines, Lines]:
+        """The last trade before a moment and the first from it on, found by halving the ids."""
+        return await self._moments.get(
+            (series, moment_ms), partial(self._search_around, series, moment_ms)
+        )
+
+    async def _search_around(self, series: Series, moment_ms: int) -> tuple[Lines, Lines]:
+        oldest = await self.page(series, {"fromId": 0}, within(0), limit=1)
+        newest = await self.page(series, {}, within(0), limit=1)
+        if not len(oldest) or int(oldest.stamps_us[0]) >= moment_ms * 1000:
+            return Lines.none(), oldest
+        if int(newest.stamps_us[-1]) < moment_ms * 1000:
+            return newest, Lines.none()
+        before, after = oldest, newest
+        low, high = int(oldest.keys[0]), int(newest.keys[-1])
+        while high - low > 1:
+            middle = (low + high) // 2
+            # Of an id that is not used the next one comes.
+            page = await self.page(series, {"fromId": middle}, within(0), limit=1, least=1)
+            if int(page.stamps_us[0]) < moment_ms * 1000:
+                before, low = page, int(page.keys[0])
+            else:
+                after, high = page, middle
+        return before, after
 
     async def _id_page(self, series: Series, gap: Gap, last: int, first: int) -> Lines:
         """A page of trades of a gap, from id *first* on; ids that the exchange lacks are skipped."""

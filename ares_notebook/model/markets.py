@@ -35,6 +35,8 @@ class Market:
     most_window_ms: int
     # Whether a page holds the newest rows of its window; else the oldest.
     has_newest_first: bool
+    # Whether trades of any time can be asked for by time; else only by id.
+    has_trades_by_time: bool
     # Whether the trade of id 0 is the first of a symbol; else exchangeInfo has its onboard date.
     begins_with_id_0: bool
     # Its folder in the archive.
@@ -68,6 +70,7 @@ SPOT = Market(
     began_ms=1_498_867_200_000,
     most_window_ms=0,
     has_newest_first=False,
+    has_trades_by_time=True,
     begins_with_id_0=True,
     archive="data/spot/",
     symbols=re.compile(r".+"),
@@ -86,6 +89,7 @@ UM = Market(
     began_ms=1_567_296_000_000,
     most_window_ms=0,
     has_newest_first=False,
+    has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/um/",
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
@@ -104,6 +108,7 @@ CM = Market(
     began_ms=1_590_969_600_000,
     most_window_ms=200 * _DAY_MS,
     has_newest_first=True,
+    has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/cm/",
     symbols=re.compile(_COIN),

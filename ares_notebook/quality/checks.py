@@ -361,7 +361,9 @@ def _not_flat(rows: Rows) -> Mask:
 @_check("price jumps", "warning", _priced, ("open", "price", "agg_trade_id"))
 def _jumps(rows: Rows) -> Mask:
     """A price is as near to the one before (a candle's open to the close) as price_jump_share says."""
-    names = rows.file.dataset.price_names or ()
+    names = rows.file.dataset.price_names
+    if names is None:
+        return np.zeros(rows.table.num_rows, np.bool_)
     # A threshold is no digit: floats do, and never overflow.
     price = rows.column(names[0]).cast(pa.float64())
     last = rows.previous(names[1]).cast(pa.float64())
