@@ -1,5 +1,5 @@
 """
-The exchange's REST API: pages of rows, the beginning and end of a history, and exchangeInfo.
+Rows over the exchange's REST API: pages of them, and the beginning and end of a history.
 
 K-lines are paged by open time, trades by ``fromId`` (many share a millisecond, so paging by time
 would lose or repeat some), funding by the last timestamp plus one.
@@ -7,49 +7,31 @@ would lose or repeat some), funding by the last timestamp plus one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ares_notebook.binance.api import Api
 from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
-from ares_notebook.binance.parse import Info, Listing, lines_of_json, read_info, read_time
-from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownSymbol
+from ares_notebook.binance.parse import lines_of_json
+from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
-from ares_notebook.model.markets import SPOT, Market
 from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, INTERVALS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import Memoized, in_order
 
-_LOGGER = logging.getLogger("DataDownloader")
-_T = TypeVar("_T")
 _Mask = npt.NDArray[np.bool_]
 
 # Pages of one file in flight among others; a file that is alone may use all slots.
 _PAGES_AHEAD = 8
 # Trade ids ascend, and timestamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
-_TIME_WEIGHT = 1
-# All symbols of spot are ten MB, those of futures two.
-_MOST_INFO_BYTES = 32 << 20
-
-
-def _info_ask(market: Market, description: str, **params: str) -> Callable[..., Ask]:
-    """A request for ``exchangeInfo`` that lacks its URL and counter."""
-    return partial(
-        Ask,
-        description=description,
-        params=params,
-        weight=market.info_weight,
-        most_bytes=_MOST_INFO_BYTES,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +43,14 @@ class FirstRow:
     key: int
 
 
-class Rest:
-    """A client of the exchange's REST API."""
+class Rest(Api):
+    """A client of the exchange's REST API: rows, and where a history begins and ends."""
 
     def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        # Where the API of a market is asked now.
-        self._urls: dict[Market, str] = {}
+        super().__init__(transport)
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
         self._moments: Memoized[tuple[Lines, Lines]] = Memoized()
-        self._listings: Memoized[dict[str, Listing]] = Memoized()
         # The earliest and the latest timestamp received of each series: its history begins no
         # later, and ends no earlier.
         self._earliest_ms: dict[Series, int] = {}
@@ -81,81 +60,6 @@ class Rest:
         self._continued: set[tuple[Series, int | None, int | None]] = set()
         self._elsewhere: set[tuple[Series, int | None, int | None]] = set()
         self._files_paged = 0
-        self.notes: list[str] = []
-
-    @property
-    def now_ms(self) -> int:
-        """Now, never later than the exchange's clock."""
-        return self.transport.clock.now_ms()
-
-    def is_informed(self, market: Market) -> bool:
-        """Whether the exchange has stated the limits of a market."""
-        return market.name in self.transport.limits
-
-    # --- exchangeInfo ---
-
-    async def server_time_ms(self) -> int:
-        """The exchange's clock, in milliseconds since the epoch."""
-        ask = partial(Ask, description="the exchange's time", weight=_TIME_WEIGHT)
-        now_ms = await self._ask(SPOT, "time", ask, read_time)
-        self.transport.clock.hear(now_ms)
-        return now_ms
-
-    async def knows(self, market: Market, symbol: str) -> bool:
-        """Whether the exchange lists *symbol* there today; applies the limits in the answer."""
-        return symbol in await self._listings_of(market, symbol)
-
-    async def listing_of(self, series: Series) -> Listing | None:
-        """The listing of the symbol of *series* today; None if there is none."""
-        return (await self._listings_of(series.market, series.symbol)).get(series.symbol)
-
-    async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that trade today, sorted."""
-        # Without the permission sets the answer is a fraction of its ten MB.
-        params = {"symbolStatus": "TRADING", "showPermissionSets": "false"}
-        ask = _info_ask(SPOT, "the list of symbols", **params)
-        return tuple(sorted((await self._ask(SPOT, "exchangeInfo", ask, read_info)).symbols))
-
-    async def _listings_of(self, market: Market, symbol: str) -> dict[str, Listing]:
-        """The symbols of a market by name: all, or at least this one."""
-        if market.is_info_by_symbol:
-            return await self._listings.get(
-                (market, symbol), partial(self._ask_symbol, market, symbol)
-            )
-        return await self._listings.get((market, ""), partial(self._ask_symbols, market))
-
-    async def _ask_symbol(self, market: Market, symbol: str) -> dict[str, Listing]:
-        # `symbol=` keeps the answer at a few KB instead of ten MB.
-        ask = _info_ask(market, f"symbol {symbol}", symbol=symbol)
-        try:
-            info = await self._ask(market, "exchangeInfo", ask, read_info)
-        except UnknownSymbol:
-            return {}
-        self._apply(market.name, info)
-        if symbol not in info.symbols:
-            # An unknown symbol is an error; a list without it proves nothing.
-            msg = f"the exchange was asked for {symbol}, and answered with other symbols; run again later"
-            raise BadAnswer(msg)
-        return info.symbols
-
-    async def _ask_symbols(self, market: Market) -> dict[str, Listing]:
-        ask = _info_ask(market, f"the list of contracts of {market.label}")
-        info = await self._ask(market, "exchangeInfo", ask, read_info)
-        self._apply(market.name, info)
-        if not info.symbols:
-            url = self._url_of(market) + market.api
-            msg = (
-                f"{url}exchangeInfo lists no contract at all; that is not believed, run again later"
-            )
-            raise BadAnswer(msg)
-        return info.symbols
-
-    def _apply(self, counter: str, info: Info) -> None:
-        """Apply the limits and the clock of an ``exchangeInfo``."""
-        if info.limit is not None:
-            self.transport.apply_limits({counter: info.limit})
-        if info.server_ms is not None:
-            self.transport.clock.hear(info.server_ms)
 
     # --- the beginning and the end of a history ---
 
@@ -410,53 +314,13 @@ class Rest:
         dataset, url = series.dataset, self.url_of(series)
         ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
         read = partial(_checked_page, series, url, is_requested, least)
-        page = await self._ask(series.market, dataset.path_name, ask, read, dataset.rest_pool)
+        page = await self.ask(series.market, dataset.path_name, ask, read, dataset.rest_pool)
         if len(page):
             first_ms = int(page.stamps_us.min()) // 1000
             last_ms = int(page.stamps_us.max()) // 1000
             self._earliest_ms[series] = min(first_ms, self._earliest_ms.get(series, first_ms))
             self._latest_ms[series] = max(last_ms, self._latest_ms.get(series, last_ms))
         return page
-
-    def url_of(self, series: Series) -> str:
-        """The URL of the endpoint for *series*."""
-        return self._url_of(series.market) + series.rest_path
-
-    def _url_of(self, market: Market) -> str:
-        return self._urls.get(market) or self.transport.settings.api_url(market.url_field)
-
-    async def _ask(
-        self,
-        market: Market,
-        name: str,
-        ask: Callable[..., Ask],
-        read: Callable[[bytes], _T],
-        pool: str = "",
-    ) -> _T:
-        """Ask the API of a market, or the fallback host where that one is closed to this place."""
-        url, counter = self._url_of(market), pool or market.name
-        try:
-            return await self.transport.get(ask(url=url + market.api + name, counter=counter), read)
-        except (RegionBlocked, HostResting) as error:
-            # Another page may have switched the host already.
-            fallback = str(
-                getattr(self.transport.settings, market.fallback_field or market.url_field)
-            )
-            if url == fallback:
-                raise
-            is_blocked = isinstance(error, RegionBlocked)
-            why = (
-                "is closed to this region (451)" if is_blocked else "does not answer, or refuses to"
-            )
-            note = f"{url} {why}; {fallback} is asked instead"
-        self._urls[market] = fallback
-        answer = await self.transport.get(
-            ask(url=fallback + market.api + name, counter=counter), read
-        )
-        if note not in self.notes:
-            self.notes.append(note)
-            _LOGGER.warning("%s", note)
-        return answer
 
 
 def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:
