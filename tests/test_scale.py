@@ -514,7 +514,7 @@ def test_what_is_no_plan_is_refused(wrong):
 @pytest.mark.parametrize("given", [{"decimal": True}, {"storage_options": {"key": "secret"}}])
 def test_how_without_where_is_refused(settings, given):
     """Who says how Parquet is stored, and not where, does not get a CSV cache without a word."""
-    with pytest.raises(BadArgument, match=r"say where by to=…") as raised:
+    with pytest.raises(BadArgument, match=r"are for Parquet at a destination") as raised:
         scale.download(plan_of(settings), **given)
 
     assert "secret" not in str(raised.value)
