@@ -278,7 +278,7 @@ async def test_an_altered_file_is_nowhere_complete_and_the_next_download_mends_i
     whole = contents(settings)
     path = change_a_digit(settings, name, hidden=False)
     window = ("2025-03-05", "2025-03-05T06:00")
-    with pytest.warns(IncompleteData, match=f"{path.name} is not what its receipt says"):
+    with pytest.warns(IncompleteData, match=f"{path.name} differs from its receipt"):
         frame = load(settings, name, *window)
     row = ares.coverage(settings=settings).set_index("file").loc[path.name]
     quality = ares.validate_cache(settings=settings)
