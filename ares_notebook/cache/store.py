@@ -19,10 +19,12 @@ from msgspec.structs import replace
 from ares_notebook.cache.disk import (
     PART_SUFFIX,
     cannot_access,
+    delete,
     file_sha256,
     flush_to_disk,
     put_text,
     read_small,
+    rename,
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, refuse_another
@@ -159,7 +161,8 @@ class Store:
             TemporaryFile(dir=self._own).close()
             self.refuse_another()
         except OSError as error:
-            raise cannot_access(self.folder, error) from error
+            # One of our folders may be in the way, where the cache folder is not.
+            raise cannot_access(Path(error.filename or self.folder), error) from error
 
     def refuse_another(self) -> None:
         """Raise if another market filled the cache."""
@@ -296,10 +299,10 @@ class Store:
             if facts.rows:
                 # Its bytes reach the disk before its name, and its name before the receipt.
                 flush_to_disk(writer.path)
-                writer.path.replace(target)
+                rename(writer.path, target)
                 flush_to_disk(self.folder)
             if old is not None and (old != target or not facts.rows):
-                old.unlink(missing_ok=True)
+                delete(old)
         except OSError as error:
             raise cannot_access(target, error) from error
         path = target if facts.rows else None
