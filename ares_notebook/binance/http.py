@@ -336,12 +336,13 @@ async def _raise_refusal(ask: Ask, answer: aiohttp.ClientResponse, budget: Budge
     raise error
 
 
-def _without_headers(error: aiohttp.ClientError) -> None:
-    """Remove the request's headers, and so the API key, from an error."""
+def _without_secrets(error: aiohttp.ClientError) -> None:
+    """Remove the request's headers with the API key, and the login of a proxy's URL, from an error."""
     if isinstance(error, aiohttp.ClientResponseError):
         asked = error.request_info
         nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-        error.request_info = aiohttp.RequestInfo(asked.url, asked.method, nothing, asked.real_url)
+        url, real_url = asked.url.with_user(None), asked.real_url.with_user(None)
+        error.request_info = aiohttp.RequestInfo(url, asked.method, nothing, real_url)
         error.args = (error.request_info, *error.args[1:])
 
 
@@ -365,7 +366,7 @@ def _as_transport_errors(ask: Ask, seconds: float) -> Iterator[None]:
         )
         raise Unreachable(msg, ask.url) from error
     except aiohttp.ClientError as error:
-        _without_headers(error)
+        _without_secrets(error)
         # Its text may quote what the server sent, at any length.
         said = " ".join(str(error).split())[:300] or type(error).__name__
         msg = (
