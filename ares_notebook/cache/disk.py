@@ -19,6 +19,7 @@ from ares_notebook.runtime.tasks import check_cancelled
 
 __all__ = [
     "PART_SUFFIX",
+    "add_lines",
     "cannot_access",
     "delete",
     "file_sha256",
@@ -214,6 +215,18 @@ def put_text(path: Path, text: str) -> None:
         rename(part, path)
     finally:
         remove_part(part)
+
+
+def add_lines(path: Path, text: str) -> None:
+    """Add whole lines to a file with one write, so that several processes may do so at once."""
+    with path.open("ab+", buffering=0) as stream:
+        if stream.tell() and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n":
+            # The last line was cut short by a power failure and must not spoil this one.
+            text = "\n" + text
+        data = text.encode()
+        if stream.write(data) < len(data):
+            # A full disk takes a part of it and raises nothing.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_small(path: str) -> bytes:
