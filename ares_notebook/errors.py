@@ -71,15 +71,16 @@ class RateLimited(TransportError):
     """
     Asked too often (429, or 418: banned for going on after it).
 
-    Raised when the tries are used up, or for a ban of over ten minutes, which nobody
-    sits out; until then the wait that the exchange names is obeyed.
+    Raised when the tries are used up, or at once for a ban of over ten minutes; a shorter
+    wait that the exchange names is obeyed.
 
     Parameters
     ----------
     message, url : str
         As in `TransportError`.
     retry_after_seconds : float, optional
-        What the exchange's ``Retry-After`` said, in seconds.
+        How long the exchange wants no request, in seconds: by its ``Retry-After``, or until
+        the end of the ban that its answer names.
     """
 
     def __init__(

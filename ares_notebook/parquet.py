@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
+from ares_notebook.cache.disk import (
+    PART_SUFFIX,
+    cannot_access,
+    flush_to_disk,
+    put_text,
+    remove_part,
+    rename,
+)
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.spans import meant, nothing_cached
@@ -327,11 +333,10 @@ def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bo
         write(part, file, store.rows(file), receipt, decimal=decimal)
         prove(part, file, store.rows(file), decimal=decimal)
         flush_to_disk(part)
-        part.replace(path)
+        rename(part, path)
         flush_to_disk(path.parent)
     finally:
-        with suppress(OSError):
-            part.unlink()
+        remove_part(part)
     return True
 
 

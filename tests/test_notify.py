@@ -170,7 +170,9 @@ async def test_who_cannot_be_told_is_a_warning_without_a_secret(start, who, why,
     await notify("failed", "title", "body", Settings(notify=[start]))
 
     assert len(warnings_of(heard)) == 1
-    assert warnings_of(heard)[0].startswith(f"{who} (number 1 of notify) got no notification of the run: ")
+    assert warnings_of(heard)[0].startswith(
+        f"{who} (number 1 of notify) got no notification of the run: "
+    )
     assert why in warnings_of(heard)[0]
     assert SECRET not in heard.text + "".join(capfd.readouterr())
 

@@ -14,8 +14,10 @@ from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, state
 from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Gap, grid_rows
+from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.time import as_utc, to_ms
+from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ def coverage(
     """
     List the files of the cache and what is missing in them, by series and time.
 
-    Reads the disk only; a file whose receipt matches is not opened.
+    Asks no network. A file whose receipt matches is not opened. A file without a receipt is
+    read once: what was measured is noted in ``.ares/measured.jsonl``, where that can be
+    written, and holds while size and time of the file match.
 
     Parameters
     ----------
@@ -86,16 +90,30 @@ def coverage(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    settings = settings or Settings()
+    store = Store(settings)
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
     files = cached_files(store, symbol, interval, start, end)
-    entries = [entry for _, group in by_series(files) for entry in store.entries(group)]
+    groups = [group for _, group in by_series(files)]
+    entries = [entry for found in _measured(store, groups, settings) for entry in found]
     if not any(_is_known(entry) for entry in entries):
         raise nothing_cached(store, symbol, interval)
     # A file that was requested and failed has a row too, which says why.
     rows = [_row(entry, until_ms, now_ms) for entry in entries if entry.trouble or _is_known(entry)]
     return table_of(list(rows[0]), rows)
+
+
+def _measured(
+    store: Store, groups: Sequence[Sequence[CacheFile]], settings: Settings
+) -> Iterator[list[CacheEntry]]:
+    """The entries of each group; progress is shown while files without a receipt are read."""
+    unmeasured = store.unmeasured(file for group in groups for file in group)
+    progress = tracked(unmeasured, settings, "without a receipt") if unmeasured else iter(())
+    for group in groups:
+        yield store.entries(group, lambda: next(progress, None))
+    # Ends the bar.
+    next(progress, None)
 
 
 def _is_known(entry: CacheEntry) -> bool:
@@ -207,8 +225,10 @@ def find_gaps(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    settings = settings or Settings()
+    store = Store(settings)
     now_ms = to_ms(datetime.now(UTC))
+    found = spans(store, symbol, interval, start, end)
     rows = [
         {
             "dataset": span.series.dataset.name,
@@ -220,8 +240,10 @@ def find_gaps(
             "reason": gap.reason,
             "note": ", ".join(filter(None, (gap.note, gap.at))),
         }
-        for span in spans(store, symbol, interval, start, end)
-        for gap in _merged(_gaps_of(span, store, now_ms))
+        for span, entries in zip(
+            found, _measured(store, [each.files for each in found], settings), strict=True
+        )
+        for gap in _merged(_gaps_of(span, entries, now_ms))
     ]
     names = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
     table = table_of(names, rows)
@@ -240,9 +262,9 @@ class _ExplainedGap(Struct, frozen=True, gc=False):
     at: str = ""
 
 
-def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_ExplainedGap]:
+def _gaps_of(span: Span, entries: Iterable[CacheEntry], now_ms: int) -> Iterator[_ExplainedGap]:
     """The gaps of one series, file by file."""
-    for entry in store.entries(span.files):
+    for entry in entries:
         until_ms = min(span.end_ms, entry.file.grid_end_ms)
         gaps = entry.gaps(until_ms)
         if not gaps and not entry.facts.quiet:

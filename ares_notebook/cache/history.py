@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.json import Decoder
 from msgspec.structs import asdict as struct_as_dict
 
-from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.disk import add_lines, cannot_access
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.spans import cached_files
 from ares_notebook.cache.store import Store
@@ -175,14 +175,7 @@ def note_run(folder: Path, run: Run) -> None:
     line = json.dumps(asdict(run), default=_time_text, ensure_ascii=False) + "\n"
     path = folder / ".ares" / "runs.jsonl"
     try:
-        with path.open("ab+", buffering=0) as stream:
-            if stream.tell() and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n":
-                # The last line was cut short by a power failure and must not spoil this one.
-                line = "\n" + line
-            data = line.encode()
-            if stream.write(data) < len(data):
-                # A full disk takes a part of it and raises nothing.
-                _LOGGER.warning("the run is not in the history: no space left to write %s", path)
+        add_lines(path, line)
     except OSError as error:
         _LOGGER.warning("the run is not in the history: %s", cannot_access(path, error))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, delete, rename
 from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
@@ -478,13 +478,10 @@ def _unlink(paths: Sequence[Path]) -> None:
     """Delete in this order; if one cannot be deleted, the first (the receipt) stays too."""
     first, *others = paths
     aside = first.with_name(f".{first.name}.{os.getpid()}{PART_SUFFIX}")
+    rename(first, aside)
     try:
-        first.replace(aside)
-        try:
-            for path in (*others, aside):
-                path.unlink()
-        except OSError:
-            aside.replace(first)
-            raise
-    except OSError as error:
-        raise cannot_access(Path(error.filename or first), error) from error
+        for path in (*others, aside):
+            delete(path)
+    except CacheError:
+        rename(aside, first)
+        raise
