@@ -7,6 +7,7 @@ The public names, and nothing else; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,11 @@ _HOMES = {
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }
+
+if "IPython.core.getipython" in sys.modules:
+    from ares_notebook.runtime.loop import explain_unawaited
+
+    explain_unawaited()
 
 
 def __getattr__(name: str) -> Any:

@@ -220,3 +220,69 @@ def test_dir_of_the_errors():
 
     assert {"AresError", "BadArgument", "UnknownSymbol", "PoorQuality"} <= set(names)
     assert all(issubclass(getattr(ares.errors, name), ares.errors.AresError) for name in names)
+
+
+def cells(*codes: str) -> str:
+    """What IPython shows of some cells, one after the other."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        f"for cell in {codes!r}:\n"
+        "    shell.run_cell(cell, store_history=True)"
+    )
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+VERBS = [name for name in ares.__all__ if inspect.iscoroutinefunction(getattr(ares, name))]
+
+
+def test_a_cell_says_that_a_forgotten_await_has_run_nothing():
+    """A coroutine of ours that a cell shows says that nothing has run, and how to run it; no other does."""
+    text = cells(
+        "import asyncio, ares_notebook as ares",
+        'ares.download_klines_data("BTCUSDT", "1h", 1)',
+        'ares.plan_downloads("BTCUSDT", "1h", 1).measure()',
+        "asyncio.sleep(0)",
+    )
+
+    call = "download_klines_data(…)"
+    assert (
+        f"Out[2]: {call} was not awaited, so nothing has run yet; write `await {call}` or `ares.run({call})`"
+        in text
+    )
+    assert "Out[3]: Plan.measure(…) was not awaited, so nothing has run yet" in text
+    assert "Out[4]: <coroutine object sleep" in text
+
+
+def test_a_coroutine_that_was_shown_still_runs():
+    """To show a coroutine takes nothing from it, and one that has run does not claim the contrary."""
+    text = cells(
+        "import ares_notebook as ares",
+        "async def failing(): raise ZeroDivisionError",
+        'job = ares.download_with_retry(failing, "x")',
+        "job",
+        "try:\n    await job\nexcept ZeroDivisionError:\n    print('it has run')",
+        "job",
+    )
+
+    assert "Out[4]: download_with_retry(…) was not awaited" in text
+    assert "it has run" in text
+    assert "Out[6]: <coroutine object download_with_retry" in text
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_makes_a_coroutine_of_python(name):
+    """What a verb that may touch the network returns is Python's own coroutine, which warns if dropped."""
+    verb = getattr(ares, name)
+    needed = [
+        each for each in inspect.signature(verb).parameters.values() if each.default is each.empty
+    ]
+    made = [verb(*["BTCUSDT" for each in needed if each.kind is each.POSITIONAL_OR_KEYWORD])]
+    is_native = inspect.iscoroutine(made[0])
+    with pytest.warns(RuntimeWarning, match=f"coroutine '{name}' was never awaited"):
+        made.clear()
+
+    assert is_native
