@@ -7,6 +7,7 @@ The public names, and nothing else; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
     from ares_notebook.cache.prune import PruneReport, prune_cache
+    from ares_notebook.cache.spans import symbols_in_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import repair_gaps
@@ -31,11 +33,12 @@ if TYPE_CHECKING:
     from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
+        download_funding_data,
         download_futures_data,
         download_klines_data,
     )
     from ares_notebook.lab.panel import DownloadPanel
-    from ares_notebook.load import load_agg_trades, load_futures, load_klines
+    from ares_notebook.load import load_agg_trades, load_funding, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet import ParquetReport, to_parquet
@@ -53,11 +56,20 @@ if TYPE_CHECKING:
     from ares_notebook.quality.validate import assure_quality, validate_cache
     from ares_notebook.runtime.job import Job, start
     from ares_notebook.runtime.loop import run
-    from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
+    from ares_notebook.settings import (
+        CACHE_DIR,
+        DATASETS,
+        INTERVALS,
+        MAX_RETRIES,
+        RETRY_DELAY_SECONDS,
+        Settings,
+    )
     from ares_notebook.step1 import fetch_missing_data
 
 __all__ = [
     "CACHE_DIR",
+    "DATASETS",
+    "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "DemoExchange",
@@ -76,6 +88,7 @@ __all__ = [
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
+    "download_funding_data",
     "download_futures_data",
     "download_history",
     "download_klines_data",
@@ -88,6 +101,7 @@ __all__ = [
     "get_monthly_periods",
     "list_symbols",
     "load_agg_trades",
+    "load_funding",
     "load_futures",
     "load_klines",
     "load_runs",
@@ -104,6 +118,7 @@ __all__ = [
     "repair_gaps",
     "run",
     "start",
+    "symbols_in_cache",
     "to_parquet",
     "validate_cache",
     "verify_fingerprint",
@@ -111,10 +126,12 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Where each name lives. A notebook's first import must cost nothing one could
-# feel, so pandas, PyArrow and aiohttp come with the first use.
+# The module of each name. The first import must be fast, so pandas, PyArrow and aiohttp are
+# imported at the first use.
 _HOMES = {
     "CACHE_DIR": "settings",
+    "DATASETS": "settings",
+    "INTERVALS": "settings",
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
@@ -133,6 +150,7 @@ _HOMES = {
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
+    "download_funding_data": "download.verbs",
     "download_futures_data": "download.verbs",
     "download_history": "cache.history",
     "download_klines_data": "download.verbs",
@@ -145,6 +163,7 @@ _HOMES = {
     "get_monthly_periods": "model.window",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
+    "load_funding": "load",
     "load_futures": "load",
     "load_klines": "load",
     "load_runs": "cache.history",
@@ -161,10 +180,16 @@ _HOMES = {
     "repair_gaps": "download.repair",
     "run": "runtime.loop",
     "start": "runtime.job",
+    "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }
+
+if "IPython.core.getipython" in sys.modules:
+    from ares_notebook.runtime.loop import explain_unawaited
+
+    explain_unawaited()
 
 
 def __getattr__(name: str) -> Any:
@@ -174,8 +199,8 @@ def __getattr__(name: str) -> Any:
     try:
         value = _imported(name)
     except MissingExtra as missing:
-        # An import of everything must not fail for a picture that nobody draws. The
-        # stand-in is not kept, since the extra may be installed the next moment.
+        # An import of all names must not fail for a plot that nobody draws. The replacement
+        # is not kept, since the extra may be installed the next moment.
         return stand_in(name, str(missing), partial(_imported, name))
     globals()[name] = value
     return value
@@ -187,4 +212,4 @@ def _imported(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -220,3 +220,9 @@ class PoorQuality(AresError):
     def __reduce__(self) -> tuple[type[PoorQuality], tuple[str, Any]]:
         # As above.
         return type(self), (str(self), self.report)
+
+
+def __dir__() -> list[str]:
+    """The errors, without what this module imports."""
+    found = ((name, value) for name, value in globals().items() if isinstance(value, type))
+    return [name for name, value in found if issubclass(value, AresError)]

@@ -76,6 +76,13 @@ def named(names: Sequence[str], between: str = ", ") -> str:
     return f"{first} and {len(names) - _FEW_NAMES + 1:,} more"
 
 
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question whether one of *names* is meant."""
+    *others, last = names
+    first = f"{', '.join(others)} or " if others else ""
+    return f"did you mean {first}{last}?"
+
+
 def refused(origin: str, fault: str) -> str:
     """The message about an answer from *origin* of which nothing is stored."""
     return f"{origin}: {fault}; nothing is stored, run again later"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.frame_checks import frame_in_words
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import time_keys
 
@@ -40,6 +41,12 @@ class KeyedFrame:
         if not frame.columns.is_unique:
             twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
             msg = f"the given {dataset.name} have several columns of one name: {twice}; rename or drop all but one"
+            raise BadArgument(msg)
+        if len(frame) and not _has_own_column(frame, dataset):
+            msg = (
+                f"the given {dataset.name} have none of the columns "
+                f"{', '.join(dataset.original_names[1:])}: {frame_in_words(frame)}"
+            )
             raise BadArgument(msg)
         if "timestamp" not in frame and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
@@ -90,6 +97,12 @@ class KeyedFrame:
         if not len(self.frame):
             return rows
         return rows.assign(**{name: _as_numbers(rows[name], self.frame[name]) for name in names})
+
+
+def _has_own_column(frame: pd.DataFrame, dataset: Dataset) -> bool:
+    """Whether a frame has a column of the dataset's rows, or none beside the timestamp."""
+    names = {*frame.columns} - {"timestamp"}
+    return not names or not names.isdisjoint(dataset.column_names)
 
 
 def _empty(dataset: Dataset) -> pd.DataFrame:

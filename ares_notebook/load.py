@@ -12,11 +12,19 @@ from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Moment, Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
+from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, utc
 from ares_notebook.settings import Settings
 
-__all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]
+__all__ = [
+    "IncompleteData",
+    "load_agg_trades",
+    "load_funding",
+    "load_futures",
+    "load_klines",
+    "read_window",
+]
 
 
 class IncompleteData(UserWarning):
@@ -222,6 +230,9 @@ def load_futures(
     (0.00023353000000000002, Decimal('0.00023353'))
     """
     return _load(Series.of("futures", symbol), start, end, columns, settings, decimal=decimal)
+
+
+load_funding = also_named("load_funding", load_futures)
 
 
 def _load(

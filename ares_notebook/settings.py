@@ -24,8 +24,10 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
+from ares_notebook.model.time import INTERVALS as _LENGTHS_MS
 from ares_notebook.model.time import validate_interval
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -153,6 +155,10 @@ MAX_RETRIES = 3
 """How many times a request that failed in passing is tried again, by default."""
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
+DATASETS = tuple(dataset.name for dataset in _DATASETS)
+"""The names of all datasets; each may also be called by its alias, trades or funding."""
+INTERVALS = tuple(_LENGTHS_MS)
+"""The intervals of k-lines, ascending; 1m is a minute, 1M a month."""
 
 Event = Literal["finished", "failed", "below threshold"]
 EVENTS: tuple[Event, ...] = get_args(Event)

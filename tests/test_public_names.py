@@ -19,6 +19,8 @@ import ares_notebook
 
 NAMES = [
     "CACHE_DIR",
+    "DATASETS",
+    "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "DemoExchange",
@@ -37,6 +39,7 @@ NAMES = [
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
+    "download_funding_data",
     "download_futures_data",
     "download_history",
     "download_klines_data",
@@ -49,6 +52,7 @@ NAMES = [
     "get_monthly_periods",
     "list_symbols",
     "load_agg_trades",
+    "load_funding",
     "load_futures",
     "load_klines",
     "load_runs",
@@ -65,6 +69,7 @@ NAMES = [
     "repair_gaps",
     "run",
     "start",
+    "symbols_in_cache",
     "to_parquet",
     "validate_cache",
     "verify_fingerprint",

@@ -636,7 +636,7 @@ async def test_a_cache_folder_that_is_a_file_costs_no_given_row(settings, truth,
 
 async def test_every_key_is_checked_before_the_first_is_fetched(exchange, settings):
     """A wrong key or frame is refused before anything is asked for."""
-    for wrong in ({"trades": None}, {"agg_trades": pd.DataFrame({"timestamp": [START]})}):
+    for wrong in ({"ticks": None}, {"agg_trades": pd.DataFrame({"timestamp": [START]})}):
         with pytest.raises(BadArgument):
             await ares.fetch_missing_data(
                 "BTCUSDT", START, END, {"klines": None, **wrong}, LOGGER, settings=settings

@@ -69,6 +69,7 @@ class Rest:
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
         self._listings: Memoized[dict[str, Listing]] = Memoized()
+        self._symbols: Memoized[tuple[str, ...]] = Memoized()
         # The earliest and the latest timestamp received of each series: its history begins no
         # later, and ends no earlier.
         self._earliest_ms: dict[Series, int] = {}
@@ -113,8 +114,15 @@ class Rest:
         found = await (self._spot_listings(series.symbol) if is_spot else self._perpetuals())
         return found.get(series.symbol)
 
+    async def perpetuals(self) -> tuple[str, ...]:
+        """All perpetuals of USD-M futures today, sorted."""
+        return tuple(sorted(await self._perpetuals()))
+
     async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that trade today, sorted."""
+        """All spot symbols that trade today, sorted; asked for once."""
+        return await self._symbols.get(None, self._ask_symbols)
+
+    async def _ask_symbols(self) -> tuple[str, ...]:
         # Without the permission sets the answer is a fraction of its ten MB.
         params = {"symbolStatus": "TRADING", "showPermissionSets": "false"}
         ask = _info_ask("the list of symbols", **params)

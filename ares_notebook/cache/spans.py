@@ -12,8 +12,9 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.symbols import contract_of, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
+from ares_notebook.settings import Settings
 
 __all__ = [
     "Moment",
@@ -27,6 +28,7 @@ __all__ = [
     "nothing_cached",
     "series_span",
     "spans",
+    "symbols_in_cache",
 ]
 
 Moment = datetime | date | str | None
@@ -44,6 +46,41 @@ class Span:
     end_ms: int
     # Oldest first.
     files: tuple[CacheFile, ...]
+
+
+def symbols_in_cache(*, settings: Settings | None = None) -> list[str]:
+    """
+    List the symbols of which the cache has files.
+
+    Reads the names in the folder and opens no file.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Its ``cache_dir`` is the cache to list. Defaults to the environment's.
+
+    Returns
+    -------
+    list of str
+        Sorted, in upper case; empty if there is no such folder, or no cache file in it.
+
+    Raises
+    ------
+    CacheUnavailable
+        If the cache folder cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     for symbol in ("ETHUSDT", "BTCUSDT"):
+    ...         report = run(download_klines_data(symbol, "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     symbols_in_cache(settings=settings)
+    ['BTCUSDT', 'ETHUSDT']
+    """
+    return Store(settings or Settings()).symbols()
 
 
 def cached_files(
@@ -143,8 +180,12 @@ def nothing_cached(store: Store, symbol: str | None, interval: str | None) -> Ne
     else:
         name = symbol.strip().upper() if symbol else None
         what = " ".join(filter(None, (name, interval))) or "market data"
-        advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
-        msg = f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"
+        known = store.symbols()
+        meant = hint(name, known) if name is not None and name not in known else ""
+        msg = f"{store.folder} holds nothing of {what} in that window{meant and f' ({meant})'}"
+        if name is None or contract_of(name) is None:
+            advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
+            msg += f"; download it first, such as with {advice}"
     return NeverDownloaded(msg)
 
 

@@ -188,6 +188,16 @@ class Store:
         # A longer symbol may begin with this one.
         return [file for file in found if symbol in (None, file.series.symbol)]
 
+    def symbols(self) -> list[str]:
+        """The symbols of which there are files on disk, sorted."""
+        found: dict[str, str] = {}
+        for name in self._listing().on_disk:
+            stem = name.rpartition("_")[0]
+            # Thousands of files are of a few series.
+            if stem not in found and (file := parse_file_name(name)):
+                found[stem] = file.series.symbol
+        return sorted(set(found.values()))
+
     def stamps_of(self, stem: str) -> list[str]:
         """The periods, as names carry them, of a series' files on disk; in order of time."""
         listing = self._listing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,10 +17,12 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
 from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
+from ares_notebook.model.symbols import hint, suggested
 from ares_notebook.model.time import utc
 
 __all__ = ["by_their_clock", "preflight"]
 
+_LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
 # So much clocks differ by themselves, and time passes while a plan is made.
@@ -121,11 +124,33 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
         return
     if known or (source != "rest" and await exchange.archive.holds(series) is not False):
         return
-    msg = (
-        f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
-        f"check the spelling, such as BTCUSDT"
-    )
+    proof = {
+        "auto": f"{plan.symbol} is not known to the exchange, and its archive has nothing of it",
+        "archive": f"the exchange's archive has nothing of {plan.symbol}",
+        "rest": f"{plan.symbol} is not known to the exchange",
+    }
+    advice = await _hint(plan, exchange) or "check the spelling, such as BTCUSDT"
+    msg = f"{proof[source]}; {advice}"
     raise UnknownSymbol(msg)
+
+
+async def _hint(plan: Plan, exchange: Exchange) -> str:
+    """What may be meant by a symbol that nobody knows, from the lists of those that there are."""
+    source = plan.settings.source
+    lists = [] if source == "archive" else [exchange.rest.symbols, exchange.rest.perpetuals]
+    # What trades today comes before what was delisted.
+    lists += [] if source == "rest" else [exchange.archive.symbols]
+    known: set[str] = set()
+    for symbols in lists:
+        try:
+            known.update(await symbols())
+        except (TransportError, DataError) as error:
+            _LOGGER.info("no list of symbols, so none is suggested from it: %s", error)
+        if suggested(plan.symbol, known):
+            break
+    else:
+        known.update(Store(plan.settings).symbols())
+    return hint(plan.symbol, known)
 
 
 async def _without_lacking_perpetual(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Literal
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.time import Cut, to_ms
 
 Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
@@ -236,11 +238,35 @@ MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
 
 
+# The field's words for two of them.
+_ALIASES = {"trades": AGG_TRADES, "funding": FUTURES}
+
+
 def dataset_named(name: str) -> Dataset:
-    """The dataset that users call *name*."""
-    found = next((dataset for dataset in DATASETS if dataset.name == name), None)
-    if found is None:
-        known = ", ".join(repr(dataset.name) for dataset in DATASETS)
-        msg = f"datasets: {name!r} is none of {known}"
-        raise BadArgument(msg)
-    return found
+    """The dataset that users call *name*, which may be one of its aliases."""
+    named = {dataset.name: dataset for dataset in DATASETS} | _ALIASES
+    if isinstance(name, str) and name in named:
+        return named[name]
+    msg = f"datasets: {name!r} is none of {', '.join(repr(each.name) for each in DATASETS)}"
+    if meant := _meant(name, named):
+        msg += f"; {did_you_mean(meant)}"
+    raise BadArgument(msg)
+
+
+def _meant(name: object, named: Mapping[str, Dataset]) -> list[str]:
+    """The name of the dataset that a slip, or a word of the exchange, may stand for."""
+    words = {_plain(each): dataset.name for each, dataset in named.items()}
+    for dataset in DATASETS:
+        words |= dict.fromkeys(map(_plain, (dataset.label, dataset.title)), dataset.name)
+        words[_plain(dataset.rest_path.rpartition("/")[2])] = dataset.name
+    words |= dict.fromkeys(("candles", "candlesticks", "ohlcv"), KLINES.name)
+    close = get_close_matches(_plain(name), words, n=1, cutoff=_CLOSE)
+    return [words[each] for each in close]
+
+
+# So much of two words is alike, where one may be a slip for the other.
+_CLOSE = 0.75
+
+
+def _plain(name: object) -> str:
+    return "".join(filter(str.isalnum, str(name).lower()))

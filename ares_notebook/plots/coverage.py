@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ares_notebook.cache.gap_reasons import REASONS
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
@@ -31,6 +32,19 @@ __all__ = ["draw_coverage", "gap_lanes", "plot_coverage", "plot_gaps"]
 _TITLE, _MARKS, _CELL, _FREE = 0.9, 0.9, 0.78, 0.7
 _WIDTH, _LINE = 9.0, 0.23
 
+_COLUMNS = [
+    "dataset",
+    "symbol",
+    "interval",
+    "file",
+    "start",
+    "end",
+    "rows",
+    "expected",
+    "state",
+    "share",
+]
+
 
 def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
@@ -51,6 +65,11 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -63,6 +82,7 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
+    check_frame(table, "coverage", _COLUMNS)
     blocks = calendar_of(table)
     ax = axes_or_new(ax, _size(blocks))
     if not blocks:
@@ -151,6 +171,11 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -162,6 +187,7 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['confirmed absent upstream (1)']
     """
+    check_frame(table, "find_gaps")
     lanes = gap_lanes(table)
     names = list(dict.fromkeys(lanes["name"]))
     # The lines of the legend need space, too.

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
 from ares_notebook.formatting import many, time_in_words
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
@@ -74,6 +75,11 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -85,6 +91,7 @@ def plot_downloads(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['monthly archive (1 file)', 'rest (1 file)']
     """
+    check_frame(table, "download_history")
     ax = axes_or_new(ax, _SIZE)
     marks = download_marks(table)
     if marks.empty:
@@ -151,6 +158,11 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -162,6 +174,7 @@ def plot_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['done (1 run)']
     """
+    check_frame(table, "load_runs")
     ax = axes_or_new(ax, _SIZE)
     marks = run_marks(table)
     if marks.empty:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
     axes_or_new,
     days_of,
@@ -58,6 +59,11 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *frame* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> index = pd.date_range("2025-01-01", periods=3, freq="8h", tz="UTC", name="timestamp")
@@ -65,6 +71,7 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['longs pay shorts', 'shorts pay longs']
     """
+    check_frame(frame, "load_funding")
     ax = axes_or_new(ax, _FUNDING_SIZE)
     frame = in_time_order(frame)
     if frame.empty:
@@ -148,6 +155,11 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *frame* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -159,6 +171,7 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['low to high', 'close', 'no candle (confirmed absent)']
     """
+    check_frame(frame, "load_klines")
     ax = axes_or_new(ax, _SIZE)
     frame = in_time_order(frame)
     if frame.empty:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.plots.figure import (
     Boxes,
@@ -71,7 +72,7 @@ def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     BadArgument
-        If the table is of more than one series a symbol.
+        If the table is of another kind, or of more than one series a symbol.
 
     Examples
     --------
@@ -86,6 +87,7 @@ def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['BTCUSDT', 'ETHUSDT']
     """
+    check_frame(table, "coverage")
     shares = month_shares(table)
     height = min(_TALLEST, _LINE * len(shares))
     ax = axes_or_new(ax, (_WIDTH, height + _AROUND))
