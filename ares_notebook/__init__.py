@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         download_futures_data,
         download_klines_data,
     )
+    from ares_notebook.frame_attrs import missing
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
@@ -91,6 +92,7 @@ __all__ = [
     "load_futures",
     "load_klines",
     "load_runs",
+    "missing",
     "plan_downloads",
     "plan_universe",
     "plot_coverage",
@@ -148,6 +150,7 @@ _HOMES = {
     "load_futures": "load",
     "load_klines": "load",
     "load_runs": "cache.history",
+    "missing": "frame_attrs",
     "plan_downloads": "download.plan",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",

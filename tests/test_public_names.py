@@ -52,6 +52,7 @@ NAMES = [
     "load_futures",
     "load_klines",
     "load_runs",
+    "missing",
     "plan_downloads",
     "plan_universe",
     "plot_coverage",

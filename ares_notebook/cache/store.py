@@ -25,7 +25,7 @@ from ares_notebook.cache.disk import (
     read_small,
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
-from ares_notebook.cache.market_guard import claim, refuse_another
+from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
@@ -160,6 +160,11 @@ class Store:
             self.refuse_another()
         except OSError as error:
             raise cannot_access(self.folder, error) from error
+
+    @property
+    def market(self) -> str:
+        """The market that filled the folder; that of the settings where no note names it."""
+        return market_of(self.folder) or self._market
 
     def refuse_another(self) -> None:
         """Raise if another market filled the cache."""
