@@ -14,6 +14,7 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
+    from ares_notebook.alignment import align
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
@@ -72,6 +73,7 @@ __all__ = [
     "Settings",
     "Universe",
     "UniversePlan",
+    "align",
     "assure_quality",
     "audit_cache",
     "coverage",
@@ -130,6 +132,7 @@ _HOMES = {
     "Settings": "settings",
     "Universe": "model.symbols",
     "UniversePlan": "download.universe",
+    "align": "alignment",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "coverage": "cache.coverage",

@@ -16,13 +16,13 @@ from ares_notebook.cache.store import Store
 from ares_notebook.cache.table import table_of
 from ares_notebook.errors import BadArgument, CacheError
 from ares_notebook.frame_merging import KeyedFrame
-from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, Dataset
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, to_ms, utc
 from ares_notebook.settings import Settings
 
-__all__ = ["MOST_LISTED", "attrs_of", "iso_pairs", "listed_windows", "missing"]
+__all__ = ["MOST_LISTED", "attrs_of", "dataset_of", "iso_pairs", "listed_windows", "missing"]
 
 # pandas copies the attrs with every selection of a column.
 MOST_LISTED = 100
@@ -53,6 +53,15 @@ def iso_pairs(windows: Spans) -> list[list[str]]:
 def listed_windows(attrs: Mapping[Any, Any]) -> Spans:
     """The windows that ``attrs["missing"]`` lists: the first hundred."""
     return [(as_utc(start), as_utc(end)) for start, end in attrs.get("missing", ())]
+
+
+def dataset_of(frame: pd.DataFrame) -> Dataset:
+    """The dataset of a frame as its columns show it; what is neither trades nor funding is candles."""
+    if "close" in frame:
+        return KLINES
+    if "agg_trade_id" in frame:
+        return AGG_TRADES
+    return FUTURES if "fundingRate" in frame else KLINES
 
 
 def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.DataFrame:
@@ -166,10 +175,9 @@ def _series_of(frame: pd.DataFrame) -> Series | None:
         return Series.of(attrs["dataset"], attrs["symbol"], attrs["interval"])
     if len(frame) < 2:  # noqa: PLR2004 - a gap lies between two rows
         return None
-    if "agg_trade_id" in frame:
-        return Series(AGG_TRADES, "", None)
-    if "fundingRate" in frame and "close" not in frame:
-        return Series(FUTURES, "", None)
+    dataset = dataset_of(frame)
+    if not dataset.has_interval:
+        return Series(dataset, "", None)
     steps = pd.Series(KeyedFrame.of(frame, KLINES).stamps_us).diff().iloc[1:] // 1000
     step_ms = int(steps.mode().iloc[0])
     names = [name for name, length in INTERVALS.items() if length == step_ms]
@@ -216,6 +224,7 @@ class _Counts:
         is_one_series = "dataset" in frame.attrs or "missing" not in frame.attrs
         self._series = None
         self._gaps: list[Gap] = []
+        self._starts: list[int] = []
         if not is_one_series or "aligned" in frame.attrs:
             return
         self._series = series = _series_of(frame)
@@ -227,6 +236,7 @@ class _Counts:
         for entry in _measured(frame, series):
             gaps = entry.gaps(min(end_ms, entry.file.end_ms))
             self._gaps += [replace(gap, rows=entry.missing_in(gap)) for gap in gaps]
+        self._starts = [gap.start_ms for gap in self._gaps]
 
     def rows(self, start: datetime, end: datetime) -> int | None:
         """How many rows are missing in a window; None where they cannot be counted."""
@@ -236,8 +246,8 @@ class _Counts:
         if self._series.interval is not None:
             files: Sequence[CacheFile] = files_between(self._series, start, end)
             return sum(grid_rows(file, start_ms, end_ms) for file in files)
-        starts = [gap.start_ms for gap in self._gaps]
-        gaps = self._gaps[bisect_left(starts, start_ms) : bisect_left(starts, end_ms)]
+        first, last = (bisect_left(self._starts, at) for at in (start_ms, end_ms))
+        gaps = self._gaps[first:last]
         counts = [gap.rows for gap in gaps if gap.rows is not None]
         is_covered = sum(gap.end_ms - gap.start_ms for gap in gaps) >= end_ms - start_ms
         return sum(counts) if is_covered and len(counts) == len(gaps) else None

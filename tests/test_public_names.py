@@ -32,6 +32,7 @@ NAMES = [
     "Settings",
     "Universe",
     "UniversePlan",
+    "align",
     "assure_quality",
     "audit_cache",
     "coverage",
