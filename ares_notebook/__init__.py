@@ -15,6 +15,7 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
+    from ares_notebook.alignment import align
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         download_futures_data,
         download_klines_data,
     )
+    from ares_notebook.frame_attrs import missing
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import load_agg_trades, load_funding, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
@@ -83,6 +85,7 @@ __all__ = [
     "Settings",
     "Universe",
     "UniversePlan",
+    "align",
     "assure_quality",
     "audit_cache",
     "coverage",
@@ -105,6 +108,7 @@ __all__ = [
     "load_futures",
     "load_klines",
     "load_runs",
+    "missing",
     "plan_downloads",
     "plan_universe",
     "plot_coverage",
@@ -145,6 +149,7 @@ _HOMES = {
     "Settings": "settings",
     "Universe": "model.symbols",
     "UniversePlan": "download.universe",
+    "align": "alignment",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "coverage": "cache.coverage",
@@ -167,6 +172,7 @@ _HOMES = {
     "load_futures": "load",
     "load_klines": "load",
     "load_runs": "cache.history",
+    "missing": "frame_attrs",
     "plan_downloads": "download.plan",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",

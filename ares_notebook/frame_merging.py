@@ -13,6 +13,9 @@ import pandas as pd
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_checks import frame_in_words
 from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.facts import Facts
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import time_keys
 
 __all__ = ["KeyedFrame"]
@@ -63,6 +66,14 @@ class KeyedFrame:
         # The first of rows with one key is kept: given rows are before fetched ones.
         keys, first = np.unique(keys, return_index=True)
         return cls(frame.iloc[first], dataset, stamps_us[first], keys)
+
+    def facts_in(self, file: CacheFile) -> Facts:
+        """What the rows that lie in the period of *file* prove about it."""
+        period_us = [file.start_ms * 1000, file.end_ms * 1000]
+        start, end = np.searchsorted(self.stamps_us, period_us)
+        measure = Measure(file)
+        measure.add(self.keys[start:end], self.stamps_us[start:end] // 1000)
+        return measure.facts()
 
     def merged(self, cached: pd.DataFrame) -> KeyedFrame:
         """With those rows of *cached* (as the loaders return them) that it lacks."""

@@ -23,6 +23,7 @@ __all__ = [
     "by_series",
     "cached_files",
     "common_spans",
+    "download_call",
     "meant",
     "missing_spans",
     "nothing_cached",
@@ -142,13 +143,14 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
     """The window of one series, by default from its first file to where its rows end."""
     first, last = _window(start, end)
     files = [file for file in store.files(series.symbol) if file.series == series]
+    call = download_call(series, first, None if end is None else last, datetime.now(UTC))
     if not files:
-        raise nothing_cached(store, series.symbol, series.interval)
+        raise nothing_cached(store, series.symbol, series.interval, call)
     start_ms = to_ms(first or files[0].period.start)
     # Rounded up: `load_klines` cuts the rows to the microsecond.
     end_ms = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if start_ms >= end_ms:
-        raise nothing_cached(store, series.symbol, series.interval)
+        raise nothing_cached(store, series.symbol, series.interval, call)
     wanted = files_between(series, utc(start_ms), utc(end_ms))
     return Span(series, start_ms, end_ms, tuple(wanted))
 
@@ -171,22 +173,52 @@ def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
     return first, last
 
 
-def nothing_cached(store: Store, symbol: str | None, interval: str | None) -> NeverDownloaded:
-    """The error that says what is missing: the folder, all files, or this selection."""
+def nothing_cached(
+    store: Store, symbol: str | None, interval: str | None, call: str = ""
+) -> NeverDownloaded:
+    """The error that says what is missing: the folder, all files, or this selection; *call* fetches it."""
+    name = symbol.strip().upper() if symbol else None
+    such = f", such as with {call}" if call else ""
     if not store.folder.is_dir():
-        msg = f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
+        msg = f"there is no cache folder {store.folder}; download something first{such}, or name another cache_dir"
     elif not store.files():
-        msg = f"{store.folder} holds no cache file; download something first, or name another cache_dir"
+        msg = f"{store.folder} holds no cache file; download something first{such}, or name another cache_dir"
     else:
-        name = symbol.strip().upper() if symbol else None
         what = " ".join(filter(None, (name, interval))) or "market data"
         known = store.symbols()
         meant = hint(name, known) if name is not None and name not in known else ""
         msg = f"{store.folder} holds nothing of {what} in that window{meant and f' ({meant})'}"
         if name is None or contract_of(name) is None:
-            advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
-            msg += f"; download it first, such as with {advice}"
+            call = (
+                call or f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
+            )
+            msg += f"; download it first, such as with {call}"
     return NeverDownloaded(msg)
+
+
+def download_call(
+    series: Series, start: datetime | None, end: datetime | None, now: datetime
+) -> str:
+    """
+    The narrowest call, as Python, that downloads a window of one series.
+
+    Without a start, or with one in the future, it downloads the latest rows.
+    """
+    # A year of trades may be 35 GB.
+    lookback = '"1d"' if series.dataset.cut == "day" else "1"
+    arguments = [
+        f'"{series.symbol}"',
+        *([f'"{series.interval}"'] if series.interval else []),
+        lookback if start is None or start >= now else f'start="{_iso(start)}"',
+        # A download refuses an end in the future, and without one ends now.
+        *([f'end="{_iso(end)}"'] if end is not None and end < now else []),
+    ]
+    return f"`await download_{series.dataset.name}_data({', '.join(arguments)})`"
+
+
+def _iso(moment: datetime) -> str:
+    """ISO text without a zone, which means UTC; of a midnight, the date."""
+    return moment.replace(tzinfo=None).isoformat().removesuffix("T00:00:00")
 
 
 def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Spans:

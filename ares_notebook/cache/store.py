@@ -27,7 +27,7 @@ from ares_notebook.cache.disk import (
     rename,
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
-from ares_notebook.cache.market_guard import claim, refuse_another
+from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.cache.measured import MeasuredFiles
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Facts, Trouble
@@ -165,6 +165,11 @@ class Store:
         except OSError as error:
             # One of our folders may be in the way, where the cache folder is not.
             raise cannot_access(Path(error.filename or self.folder), error) from error
+
+    @property
+    def market(self) -> str:
+        """The market that filled the folder; that of the settings where no note names it."""
+        return market_of(self.folder) or self._market
 
     def refuse_another(self) -> None:
         """Raise if another market filled the cache."""

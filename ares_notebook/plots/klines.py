@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED
+from ares_notebook.frame_attrs import missing
 from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
     axes_or_new,
@@ -198,10 +199,10 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Where *frame* has no candle."""
-    missing = _missing(frame)
-    rows = [(start, end, _MISSING) for start, end in missing]
+    windows = _missing(frame)
+    rows = [(start, end, _MISSING) for start, end in windows]
     for start, end in _larger_steps(frame):
-        rows += [(*left, _ABSENT) for left in _without(start, end, missing)]
+        rows += [(*left, _ABSENT) for left in _without(start, end, windows)]
     table = pd.DataFrame(rows, columns=["start", "end", "what"])
     stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
     return table.astype(stamps).sort_values("start", ignore_index=True)
@@ -217,9 +218,10 @@ def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
 
 
 def _missing(frame: pd.DataFrame) -> list[_Span]:
-    return [
-        (pd.Timestamp(start), pd.Timestamp(end)) for start, end in frame.attrs.get("missing", [])
-    ]
+    if "missing" not in frame.attrs:
+        return []
+    windows = missing(frame)
+    return list(zip(windows["start"], windows["end"], strict=True))
 
 
 def _opens(frame: pd.DataFrame) -> pd.DatetimeIndex:

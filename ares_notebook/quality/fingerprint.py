@@ -23,7 +23,6 @@ import msgspec
 import numpy as np
 
 from ares_notebook.cache.disk import cannot_access, put_text
-from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
@@ -263,7 +262,7 @@ def fingerprint(
         series.dataset.name,
         series.symbol,
         series.interval or "",
-        market_of(store.folder) or chosen.market_name,
+        store.market,
         utc(span.start_ms).isoformat(),
         utc(span.end_ms).isoformat(),
         rows,
