@@ -203,7 +203,9 @@ def fit(ax: Axes) -> None:
 # The distance of a legend from the axes, where there are labels of times between them or not.
 _TIMES_EMS, _EMS = 4.0, 0.6
 _ENTRY_EMS = 18
-_TIME_INCHES, _FEW_TIMES = 0.55, 4
+_TIME_INCHES, _MOST_TIMES = 0.45, 9
+# As `matplotlib.dates` calls them: a year of months, a month of days, and so on.
+_WHOLE_UNITS = {"MONTHLY": 12, "DAILY": 31, "HOURLY": 24, "MINUTELY": 60, "SECONDLY": 60}
 _DAY_NS = 86_400_000_000_000
 Numbers = npt.NDArray[np.float64]
 
@@ -279,8 +281,14 @@ def show_times(axis: Axis) -> None:
     untyped: Any = dates
     extent, points = size_inches(axis.axes), points_of(axis.axes)
     inches = extent.width if isinstance(axis, XAxis) else 2 * extent.height
-    most = min(max(int(inches / _TIME_INCHES), 4), 9)
-    locator = untyped.AutoDateLocator(tz=UTC, minticks=3 if most > _FEW_TIMES else 2, maxticks=most)
+    most = min(max(int(inches / _TIME_INCHES), 4), _MOST_TIMES)
+    locator = untyped.AutoDateLocator(
+        tz=UTC, minticks=3 if most == _MOST_TIMES else 2, maxticks=most
+    )
+    # Of few ticks matplotlib's intervals leave some spans without any.
+    for unit, whole in _WHOLE_UNITS.items():
+        intervals = locator.intervald[getattr(untyped, unit)]
+        locator.intervald[getattr(untyped, unit)] = [*intervals, whole]
     axis.set_major_locator(locator)
     axis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
     axis.set_tick_params(labelsize=points)

@@ -92,7 +92,24 @@ def payments() -> pd.DataFrame:
     return pd.DataFrame({"fundingRate": 0.0001}, index=index)
 
 
+def sources() -> pd.DataFrame:
+    """Two sources of two files, a month apart."""
+    at = pd.date_range("2025-06-01", periods=2, freq="MS", tz="UTC")
+    start = pd.date_range("2023-01-01", periods=2, freq="MS", tz="UTC")
+    files = {"file": ["a", "b"], "road": ["rest", "monthly archive"]}
+    return pd.DataFrame({**files, "at": at, "start": start, "end": start + pd.Timedelta(days=28)})
+
+
+def runs() -> pd.DataFrame:
+    """Two runs, a month apart."""
+    at = pd.date_range("2025-06-01", periods=2, freq="MS", tz="UTC")
+    ends = {"what": ["download", "audit"], "ending": ["done", "failed"], "seconds": [1.0, 90.0]}
+    return pd.DataFrame({**ends, "at": at})
+
+
 PLOTS = {
+    "downloads": lambda ax=None: ares.plot_downloads(sources(), ax=ax),
+    "runs": lambda ax=None: ares.plot_runs(runs(), ax=ax),
     "coverage": lambda ax=None: ares.plot_coverage(months(), ax=ax),
     "universe": lambda ax=None: ares.plot_universe(months(), ax=ax),
     "gaps": lambda ax=None: ares.plot_gaps(gaps(), ax=ax),
