@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import traceback
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,8 +35,7 @@ from ares_notebook.formatting import (
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
-from ares_notebook.plots.coverage import draw_coverage
-from ares_notebook.plots.figure import as_svg
+from ares_notebook.quality.calendar import coverage_svg
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.job import Job, start
 from ares_notebook.runtime.progress import DatasetProgress, Progress
@@ -167,8 +167,13 @@ def _cache_html(choice: Choice) -> tuple[str, str]:
     left, explained = gaps[~is_explained], gaps[is_explained]
     rows, state = int(whole["rows"].sum()), _state_words(left, explained)
     words = f"{names}: {len(whole):,} files, {rows:,} rows, {state}"
-    picture = as_svg(draw_coverage(whole), words)
+    picture = coverage_svg(whole, gaps, prefix=_picture_prefix(words))
     return _coverage_html(words, picture), _gaps_html(left, explained)
+
+
+def _picture_prefix(words: str) -> str:
+    """The beginning of ids that no other picture of a notebook has, the same for the same choice."""
+    return f"map{zlib.crc32(words.encode()):08x}"
 
 
 def _coverage_html(words: str, picture: str = "") -> str:
