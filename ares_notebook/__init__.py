@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.klines import plot_funding, plot_klines
     from ares_notebook.plots.universe import plot_universe
-    from ares_notebook.quality.audit import audit_cache
+    from ares_notebook.quality.audit import audit_cache, plan_audit
     from ares_notebook.quality.fingerprint import (
         Fingerprint,
         fingerprint,
@@ -91,6 +91,7 @@ __all__ = [
     "load_futures",
     "load_klines",
     "load_runs",
+    "plan_audit",
     "plan_downloads",
     "plan_repair",
     "plan_universe",
@@ -149,6 +150,7 @@ _HOMES = {
     "load_futures": "load",
     "load_klines": "load",
     "load_runs": "cache.history",
+    "plan_audit": "quality.audit",
     "plan_downloads": "download.plan",
     "plan_repair": "download.repair",
     "plan_universe": "download.universe",

@@ -258,6 +258,24 @@ def test_a_plan_is_json_for_programs(ares, exchange):
     assert exchange.requests == []
 
 
+def test_a_dry_audit_asks_nothing_and_changes_nothing(ares, filled, exchange):
+    """An audit that is only planned says what each file would be compared with, even with --update."""
+    path = filled.cache_dir / "klines_BTCUSDT_1h_2025-01.csv"
+    path.write_text(path.read_text().replace("2025-01-05 00:00:00,", "2025-01-05 00:00:00,1"))
+    altered = path.read_bytes()
+    exchange.requests.clear()
+    done = ares("audit", "BTCUSDT", "1h", "--update", "--dry-run", "--json")
+    shown = ares("audit", "BTCUSDT", "1h", "--dry-run")
+    rest = ares("audit", "BTCUSDT", "--datasets", "futures", "--source", "rest", "--dry-run")
+    ways = {each["file"]: each["compared_with"] for each in json.loads(done.out)}
+
+    assert exchange.requests == []
+    assert path.read_bytes() == altered
+    assert ways == {path.name: "archive, else rest", "klines_BTCUSDT_1h_2025-02.csv": "checksum"}
+    assert "2 files to compare; 744 rows of 1 file would be fetched" in shown.out
+    assert rest.out.count(" rest ") == 2
+
+
 # --- the demo exchange ---
 
 

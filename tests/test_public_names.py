@@ -52,6 +52,7 @@ NAMES = [
     "load_futures",
     "load_klines",
     "load_runs",
+    "plan_audit",
     "plan_downloads",
     "plan_repair",
     "plan_universe",

@@ -15,6 +15,7 @@ import ares_notebook as ares
 from ares_notebook.cli.options import FROM_SETTINGS, Given, split, verb
 from ares_notebook.cli.output import (
     FAILED,
+    print_audit_plan,
     print_coverage,
     print_gaps,
     print_json,
@@ -308,6 +309,10 @@ def validate(given: Given, settings: Settings) -> None:
 def audit(given: Given, settings: Settings) -> None:
     """Compare the cache with what the exchange says today."""
     window: dict[str, Any] = {"start": given.begin, "end": given.end, "datasets": given.names}
+    if given.dry_run:
+        table = ares.plan_audit(given.symbol, given.interval, **window, settings=settings)
+        print_json(table) if given.json else print_audit_plan(table)
+        return
     work = ares.audit_cache(
         given.symbol, given.interval, **window, settings=settings, update=given.update
     )

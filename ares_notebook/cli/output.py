@@ -16,7 +16,7 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import repair_call
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.universe import UniversePlan
-from ares_notebook.formatting import call, python_call, size_in_words
+from ares_notebook.formatting import call, many, python_call, size_in_words
 from ares_notebook.model.files import Series
 from ares_notebook.model.window import window_in_words, window_of
 from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
+    "print_audit_plan",
     "print_coverage",
     "print_gaps",
     "print_json",
@@ -110,6 +111,16 @@ def print_gaps(table: pd.DataFrame, given: Given) -> None:
         series = {Series.of(dataset, symbol, grid or None) for dataset, symbol, grid in names}
         typer.echo(f"\nTo close what is open: {repair_call(series)}")
     _print_window(given)
+
+
+def print_audit_plan(table: pd.DataFrame) -> None:
+    """Print one line per file, and below them how much would be fetched whole."""
+    print_table(table, "file compared_with rows")
+    whole = table[table["compared_with"] != "checksum"]
+    typer.echo(
+        f"\n{many(len(table), 'file')} to compare; {many(int(whole['rows'].sum()), 'row')} of "
+        f"{many(len(whole), 'file')} would be fetched, of the others only a checksum"
+    )
 
 
 def _print_window(given: Given) -> None:
