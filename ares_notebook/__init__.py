@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.spans import symbols_in_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
-    from ares_notebook.download.repair import repair_gaps
+    from ares_notebook.download.repair import plan_repair, repair_gaps
     from ares_notebook.download.report import DownloadReport
     from ares_notebook.download.universe import (
         UniversePlan,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.klines import plot_funding, plot_klines
     from ares_notebook.plots.universe import plot_universe
-    from ares_notebook.quality.audit import audit_cache
+    from ares_notebook.quality.audit import audit_cache, plan_audit
     from ares_notebook.quality.fingerprint import (
         Fingerprint,
         fingerprint,
@@ -109,7 +109,9 @@ __all__ = [
     "load_klines",
     "load_runs",
     "missing",
+    "plan_audit",
     "plan_downloads",
+    "plan_repair",
     "plan_universe",
     "plot_coverage",
     "plot_downloads",
@@ -173,7 +175,9 @@ _HOMES = {
     "load_klines": "load",
     "load_runs": "cache.history",
     "missing": "frame_attrs",
+    "plan_audit": "quality.audit",
     "plan_downloads": "download.plan",
+    "plan_repair": "download.repair",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",

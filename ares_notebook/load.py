@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -12,7 +11,7 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import Selection, chosen, frame_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.reader import is_compressed
-from ares_notebook.cache.spans import Moment, Span, download_call, missing_spans, series_span
+from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.extras import also_named
@@ -327,10 +326,10 @@ def _known_fingerprint(store: Store, entries: Sequence[CacheEntry], rows: int) -
 
 def _nothing_of(span: Span, store: Store) -> str:
     start, end = utc(span.start_ms), utc(span.end_ms)
-    call = download_call(span.series, start, end, datetime.now(UTC))
+    call = download_call(Scope.about(span.series), start, end)
     return (
         f"{store.folder} has no row of {span.series.stem} from {start:%Y-%m-%d %H:%M} to "
-        f"{end:%Y-%m-%d %H:%M}; download them first with {call}"
+        f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
     )
 
 
@@ -339,8 +338,8 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
     count = frame.attrs["missing_count"]
     # Of more than a hundred windows the last is not listed.
     end = windows[-1][1] if count == len(windows) else as_utc(frame.attrs["end"])
-    call = download_call(series, windows[0][0], end, datetime.now(UTC))
-    advice = f"{call} fetches what the exchange has of it"
+    call = download_call(Scope.about(series), windows[0][0], end)
+    advice = f"`{call}` fetches what the exchange has of it"
     if altered:
         advice += (
             f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "

@@ -16,6 +16,14 @@ START, END = 1_738_368_000_000, 1_738_540_800_000
 LOGGER = logging.getLogger("step1")
 
 
+@pytest.fixture(autouse=True)
+def no_figures():
+    """Without figures that other tests have left open."""
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
 @pytest.fixture
 def frames(settings):
     """What every function returns that makes a frame of a cache."""
@@ -67,10 +75,8 @@ def test_a_plot_draws_what_it_needs(frames, plot):
     frame = frames[PLOTS[plot]]
     for given in (frame, frame.iloc[:0]):
         getattr(ares, plot)(given)
-    drawn = plt.get_fignums()
-    plt.close("all")
 
-    assert len(drawn) == 2
+    assert len(plt.get_fignums()) == 2
 
 
 @pytest.mark.parametrize("plot", PLOTS)

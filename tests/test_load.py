@@ -172,7 +172,7 @@ def test_a_hint_has_no_end_in_the_future(filled):
         (
             ("futures", "BTCUSDT"),
             ("2023-01-01", "2023-02-01"),
-            'futures_data("BTCUSDT", start="2023-01-01", end="2023-02-01")',
+            'funding_data("BTCUSDT", start="2023-01-01", end="2023-02-01")',
         ),
         (
             ("agg_trades", "BTCUSDT"),

@@ -19,7 +19,7 @@ from ares_notebook.cache.gap_reasons import (
     state_of,
     why_open,
 )
-from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cached, spans
+from ares_notebook.cache.spans import Scope, Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series
@@ -44,6 +44,7 @@ def coverage(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List the files of the cache and what is missing in them, by series and time.
@@ -57,12 +58,14 @@ def coverage(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``; rows at or after *end* are
         not expected. Defaults to all files, up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -103,14 +106,14 @@ def coverage(
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
     settings = settings or Settings()
-    store = Store(settings)
+    store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
-    files = cached_files(store, symbol, interval, start, end)
+    files = cached_files(store, scope, start, end)
     groups = [group for _, group in by_series(files)]
     entries = [entry for found in _measured(store, groups, settings) for entry in found]
     if not any(_is_known(entry) for entry in entries):
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     # A file that was requested and failed has a row too, which says why.
     entries = [entry for entry in entries if entry.trouble or _is_known(entry)]
     rows = [_row(entry, until_ms, now_ms) for entry in entries]
@@ -203,6 +206,7 @@ def find_gaps(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List where rows are missing in the cache, and why, by series and time.
@@ -214,12 +218,14 @@ def find_gaps(
     symbol : str
         The symbol.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         The window ``[start, end)``. Defaults to what the cache spans, in whole files,
         up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -255,9 +261,9 @@ def find_gaps(
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
     settings = settings or Settings()
-    store = Store(settings)
+    store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now_ms = to_ms(datetime.now(UTC))
-    found = spans(store, symbol, interval, start, end)
+    found = spans(store, scope, start, end)
     rows = [
         dict(zip(_GAP_NAMES, (*_series_names(span.series), *gap.cells), strict=True))
         for span, entries in zip(

@@ -291,11 +291,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def _repair(self, choice: Choice) -> DownloadReport:
         def plans() -> list[Plan]:
-            made = [
-                plan_repair(symbol, choice.interval, settings=choice.settings)
-                for symbol in choice.symbols
-            ]
-            return [_only(choice.datasets, plan) for plan in made]
+            make = partial(plan_repair, settings=choice.settings, datasets=choice.datasets)
+            return [make(symbol, choice.interval) for symbol in choice.symbols]
 
         return await self._run("repair", choice, plans)
 
@@ -319,7 +316,13 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         reports = []
         with heard_by(self._show_progress):
             for symbol in choice.symbols:
-                work = cancellable(validate_cache, symbol, interval, settings=settings)
+                work = cancellable(
+                    validate_cache,
+                    symbol,
+                    interval,
+                    settings=settings,
+                    datasets=choice.datasets,
+                )
                 run_info = RunInfo("validate", settings, symbol, interval)
                 reports.append(await record_run(run_info, work))
         self.quality = tuple(reports)
@@ -365,9 +368,3 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             # The estimate says what is wrong with the form.
             pass
         return {**bundle, "text/html": html}
-
-
-def _only(datasets: Sequence[str], plan: Plan) -> Plan:
-    """The steps of *datasets*: days of trades are not repaired unless they are ticked."""
-    steps = tuple(step for step in plan.steps if step.file.dataset.name in datasets)
-    return replace(plan, steps=steps)

@@ -152,16 +152,16 @@ def _cache_html(choice: Choice) -> tuple[str, str]:
     """The coverage as a sentence and a picture, and the gaps as tables; sends no request."""
     import pandas as pd  # noqa: PLC0415 - slow to import, and the panel is shown before
 
-    files, found = [], []
+    own, files, found = choice.settings, [], []
     for symbol in choice.symbols:
         try:
-            files.append(coverage(symbol, choice.interval, settings=choice.settings))
+            files.append(coverage(symbol, choice.interval, settings=own, datasets=choice.datasets))
         except NeverDownloaded:
             continue
-        found.append(find_gaps(symbol, choice.interval, settings=choice.settings))
+        found.append(find_gaps(symbol, choice.interval, settings=own, datasets=choice.datasets))
     names = ", ".join(choice.symbols)
     if not files:
-        return _coverage_html(f"Nothing of {names} is in {choice.settings.cache_dir} yet."), ""
+        return _coverage_html(f"Nothing of {names} is in {own.cache_dir} yet."), ""
     whole, gaps = pd.concat(files, ignore_index=True), pd.concat(found, ignore_index=True)
     is_explained = gaps["reason"].isin(EXPLAINED)
     left, explained = gaps[~is_explained], gaps[is_explained]

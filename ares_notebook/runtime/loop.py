@@ -378,7 +378,7 @@ def notes_of(task: asyncio.Task[Any]) -> list[str]:
 def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
     """Return *coroutine* if it is one; an error on the loop's thread would go unnoticed."""
     if not asyncio.iscoroutine(coroutine):
-        msg = f'a coroutine was expected, such as download_all_data("BTCUSDT", "1h", 1), not {coroutine!r}'
+        msg = f'a coroutine was expected, such as download_klines_data("BTCUSDT", "1h", 1), not {coroutine!r}'
         raise TypeError(msg)
     return coroutine
 
