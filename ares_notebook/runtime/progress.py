@@ -83,6 +83,7 @@ class DatasetProgress:
     rows: int = 0
     bytes_received: int = 0
     bytes_expected: int = 0
+    steps_failed: int = 0
 
     @property
     def share(self) -> float:
@@ -111,6 +112,8 @@ class Progress:
     seconds: float
     # The same by dataset; may be empty.
     parts: tuple[DatasetProgress, ...] = ()
+    # Files that failed, which are done too.
+    steps_failed: int = 0
 
     @property
     def share(self) -> float:
@@ -131,6 +134,8 @@ class Progress:
     def __str__(self) -> str:
         what = " ".join(filter(None, (self.symbol, self.dataset)))
         words = [f"{self.steps_done:,} of {self.steps_total:,} files ({self.share:.0%})"]
+        if self.steps_failed:
+            words.append(f"{self.steps_failed:,} failed")
         if self.rows:
             words.append(f"{self.rows:,} rows")
         if self.bytes_received:
