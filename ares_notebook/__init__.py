@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.prune import PruneReport, prune_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
-    from ares_notebook.download.repair import repair_gaps
+    from ares_notebook.download.repair import plan_repair, repair_gaps
     from ares_notebook.download.report import DownloadReport
     from ares_notebook.download.universe import (
         UniversePlan,
@@ -92,6 +92,7 @@ __all__ = [
     "load_klines",
     "load_runs",
     "plan_downloads",
+    "plan_repair",
     "plan_universe",
     "plot_coverage",
     "plot_downloads",
@@ -149,6 +150,7 @@ _HOMES = {
     "load_klines": "load",
     "load_runs": "cache.history",
     "plan_downloads": "download.plan",
+    "plan_repair": "download.repair",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",

@@ -316,7 +316,7 @@ async def test_who_reads_the_bytes_of_a_rotten_file_has_it_mended(settings, name
         verdicts = audited.to_frame().set_index("file")["verdict"]
         assert verdicts[path.name] == "differs"
     if seer == "repair":
-        assert await ares.repair_gaps("BTCUSDT", settings=settings)
+        assert await ares.repair_gaps("BTCUSDT", settings=settings, datasets=[name])
     else:
         with pytest.warns(IncompleteData):
             assert not load(settings, name).attrs["complete"]
@@ -592,7 +592,7 @@ async def test_repair_brings_nothing_beyond_the_last_row_that_was_known(
         exchange.fail("2025-0[34]|startTime|fromId|endTime", times=None, status=500)
         await brought(hasty, name, "2025-04-09")
         exchange.faults.clear()
-    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings, datasets=[name])
 
     assert report
     assert contents(settings) == whole

@@ -53,6 +53,7 @@ NAMES = [
     "load_klines",
     "load_runs",
     "plan_downloads",
+    "plan_repair",
     "plan_universe",
     "plot_coverage",
     "plot_downloads",

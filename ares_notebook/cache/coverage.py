@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, state_of, why_open
-from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cached, spans
+from ares_notebook.cache.spans import Scope, Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
@@ -31,6 +31,7 @@ def coverage(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List the files of the cache and what is missing in them, by series and time.
@@ -42,12 +43,14 @@ def coverage(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``; rows at or after *end* are
         not expected. Defaults to all files, up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -86,13 +89,13 @@ def coverage(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    store, scope = Store(settings or Settings()), Scope.of(symbol, interval, datasets)
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
-    files = cached_files(store, symbol, interval, start, end)
+    files = cached_files(store, scope, start, end)
     entries = [entry for _, group in by_series(files) for entry in store.entries(group)]
     if not any(_is_known(entry) for entry in entries):
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     # A file that was requested and failed has a row too, which says why.
     rows = [_row(entry, until_ms, now_ms) for entry in entries if entry.trouble or _is_known(entry)]
     return table_of(list(rows[0]), rows)
@@ -156,6 +159,7 @@ def find_gaps(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List where rows are missing in the cache, and why, by series and time.
@@ -167,12 +171,14 @@ def find_gaps(
     symbol : str
         The symbol.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         The window ``[start, end)``. Defaults to what the cache spans, in whole files,
         up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -207,7 +213,7 @@ def find_gaps(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    store, scope = Store(settings or Settings()), Scope.of(symbol, interval, datasets)
     now_ms = to_ms(datetime.now(UTC))
     rows = [
         {
@@ -220,7 +226,7 @@ def find_gaps(
             "reason": gap.reason,
             "note": ", ".join(filter(None, (gap.note, gap.at))),
         }
-        for span in spans(store, symbol, interval, start, end)
+        for span in spans(store, scope, start, end)
         for gap in _merged(_gaps_of(span, store, now_ms))
     ]
     names = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]

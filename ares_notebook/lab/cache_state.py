@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from ares_notebook.cache.coverage import coverage, find_gaps
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import EXPLAINED, NOT_DOWNLOADED
-from ares_notebook.cache.spans import nothing_cached
+from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.plan import Plan
@@ -21,7 +21,7 @@ from ares_notebook.lab.choice import Choice
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CacheState", "only", "repair_plan"]
+__all__ = ["CacheState", "cached_steps", "only", "repair_plan"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +103,12 @@ def only(datasets: Sequence[str], plans: Sequence[Plan]) -> list[Plan]:
     ]
 
 
+def cached_steps(plan: Plan) -> list[Step]:
+    """The steps of the series of which the cache has a file."""
+    cached = {file.series for file in Store(plan.settings).files(plan.symbol)}
+    return [step for step in plan.steps if step.file.series in cached]
+
+
 def repair_plan(plan: Plan) -> Plan:
     """
     What closes the gaps of what is there of *plan*, from the first file of each series to its last.
@@ -111,7 +117,8 @@ def repair_plan(plan: Plan) -> Plan:
     """
     inside = [step for steps in _by_dataset(plan) for step in _from_first_to_last(steps)]
     if not inside:
-        raise nothing_cached(Store(plan.settings), plan.symbol, plan.interval)
+        scope = Scope.of(plan.symbol, plan.interval, _names(plan))
+        raise nothing_cached(Store(plan.settings), scope)
     names = {step.file.name for step in inside}
     made = plan_repair(
         plan.symbol,
@@ -119,8 +126,13 @@ def repair_plan(plan: Plan) -> Plan:
         start=min(step.file.period.start for step in inside),
         end=min(plan.end, max(step.file.period.end for step in inside)),
         settings=plan.settings,
+        datasets=_names(plan),
     )
     return replace(made, steps=tuple(step for step in made.steps if step.file.name in names))
+
+
+def _names(plan: Plan) -> list[str]:
+    return [steps[0].file.dataset.name for steps in _by_dataset(plan)]
 
 
 def _by_dataset(plan: Plan) -> list[list[Step]]:
@@ -147,7 +159,13 @@ def _files(plan: Plan) -> pd.DataFrame:
     names = {step.file.name for step in plan.steps}
     start = min(step.file.period.start for step in plan.steps)
     try:
-        table = coverage(plan.symbol, start=start, end=plan.end, settings=plan.settings)
+        table = coverage(
+            *(plan.symbol, plan.interval),
+            start=start,
+            end=plan.end,
+            settings=plan.settings,
+            datasets=_names(plan),
+        )
     except NeverDownloaded:
         return pd.DataFrame()
     return table[table["file"].isin(names)]
@@ -157,13 +175,17 @@ def _gaps(plan: Plan) -> Iterator[pd.DataFrame]:
     """The gaps from the start of the first file of each dataset, which is taken whole, to the end."""
     import pandas as pd  # noqa: PLC0415 - as above
 
-    cached = {file.series for file in Store(plan.settings).files(plan.symbol)}
+    cached = {step.file.series for step in cached_steps(plan)}
     for steps in _by_dataset(plan):
         series, start = steps[0].file.series, steps[0].file.period.start
         if series in cached:
-            table = find_gaps(plan.symbol, start=start, end=plan.end, settings=plan.settings)
-            is_own = table["dataset"] == series.dataset.name
-            yield table[is_own & (table["interval"] == (series.interval or ""))]
+            yield find_gaps(
+                *(plan.symbol, plan.interval),
+                start=start,
+                end=plan.end,
+                settings=plan.settings,
+                datasets=[series.dataset.name],
+            )
         else:
             row = {
                 "dataset": series.dataset.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -232,8 +232,21 @@ FUTURES = Dataset(
 DATASETS: tuple[Dataset, ...] = (KLINES, AGG_TRADES, FUTURES)
 """All datasets, in the order in which users name them."""
 
+DEFAULT_DATASETS: tuple[str, ...] = (KLINES.name, FUTURES.name)
+"""What is meant where no dataset is named: trades are large, and come only where they are named."""
+
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
+
+
+def datasets_named(names: Sequence[str]) -> tuple[Dataset, ...]:
+    """The datasets of these names, each once, in the order of `DATASETS`; one name is enough."""
+    wanted = {dataset_named(name) for name in ([names] if isinstance(names, str) else names)}
+    if not wanted:
+        known = ", ".join(repr(dataset.name) for dataset in DATASETS)
+        msg = f"datasets is empty; name at least one of {known}"
+        raise BadArgument(msg)
+    return tuple(dataset for dataset in DATASETS if dataset in wanted)
 
 
 def dataset_named(name: str) -> Dataset:

@@ -24,7 +24,7 @@ from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.spans import cached_files
+from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.download.decide import Step, decide
@@ -32,7 +32,7 @@ from ares_notebook.download.fetch import Exchange, fetch_rows
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
-from ares_notebook.formatting import block, line
+from ares_notebook.formatting import block, in_words_of, line
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import between
@@ -143,7 +143,11 @@ class AuditReport:
             for one in each.differences[:3]:
                 what = " ".join(filter(None, (one.row, one.kind, one.column)))
                 lines.append(f"  {what}: {one.cached or '-'} | {one.upstream or '-'}")
-        return first_lines(lines, _MOST_LINES, "report.to_frame() and report.differences")
+        return first_lines(
+            lines,
+            _MOST_LINES,
+            in_words_of("report.to_frame() and report.differences", "--json"),
+        )
 
 
 async def audit_cache(
@@ -154,6 +158,7 @@ async def audit_cache(
     end: Moment = None,
     settings: Settings | None = None,
     update: bool = False,
+    datasets: Sequence[str] | None = None,
 ) -> AuditReport:
     """
     Compare what is cached with what the exchange says today.
@@ -167,14 +172,18 @@ async def audit_cache(
 
     Parameters
     ----------
-    symbol, interval : str, optional
-        Only these. Defaults to all that is cached.
+    symbol : str, optional
+        Only this symbol. Defaults to all cached ones.
+    interval : str, optional
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``.
     settings : Settings, optional
     update : bool
         Replace files that differ by what the exchange has now. The new file is written
         as a whole and verified first; one that would lose rows does not replace.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -204,9 +213,9 @@ async def audit_cache(
     (['unchanged', 'unchanged'], 2)
     """
     chosen = settings or Settings()
-    store = Store(chosen)
-    find = partial(cached_files, store, symbol, interval, start, end)
-    run_info = RunInfo("audit", chosen, str(symbol or "").upper(), interval or "")
+    store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
+    find = partial(cached_files, store, scope, start, end)
+    run_info = RunInfo.about("audit", chosen, scope)
     return await record_run(run_info, _audited(store, find, chosen, update=update))
 
 
