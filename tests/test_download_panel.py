@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
@@ -248,25 +250,51 @@ def test_the_cost_of_trades_stands_at_their_checkbox(panel):
     assert shown(tick, lambda value: value != a_month, of="description").endswith(" GB)")
 
 
-def test_what_does_not_fit_the_disk_is_told_before_a_click(panel, exchange):
-    """Too large a choice is red, and cannot be downloaded; the datasets that fit can."""
-    # The archive tells no sizes, so the estimates stay.
-    exchange.fail("data.binance.vision", times=None, status=503)
-    panel.form.lookback.value = "20 years"
-    panel.form.symbols.value = "BTCUSDT, ETHUSDT, SOLUSDT, XRPUSDT"
-    panel.form.ticks["agg_trades"].value = True
-    download = panel.buttons["Download"]
-    shown(download, lambda _value: download.disabled, of="disabled")
+@pytest.fixture
+def too_large(panel, exchange, monkeypatch) -> DownloadPanel:
+    """
+    Trades are ticked that do not fit the disk, which has room for two megabytes.
 
+    The archive tells no sizes, so the estimate stays; 256 MiB are always left free.
+    """
+    disk = SimpleNamespace(free=(256 << 20) + 2_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: disk)
+    exchange.fail("data.binance.vision.*prefix", times=None, status=503)
+    panel.form.ticks["agg_trades"].value = True
     shown(panel._preview.estimate, lambda value: "It does not fit the disk" in value)
-    assert 'role="alert"' in panel._preview.estimate.value
-    assert not panel.buttons["Download what fits"].disabled
-    assert panel.buttons["Download what fits"].layout.display == ""
-    assert panel._preview.fitting == ("klines", "futures")
-    panel.form.ticks["agg_trades"].value = False
-    shown(download, lambda _value: not download.disabled, of="disabled")
-    shown(panel._preview.estimate, lambda value: "does not fit" not in value)
-    assert panel.buttons["Download what fits"].layout.display == "none"
+    shown(panel.buttons["Download"], bool, of="disabled")
+    return panel
+
+
+def test_what_does_not_fit_the_disk_is_told_before_a_click(too_large):
+    """Too large a choice is an alert, and cannot be downloaded; without what is too large it can."""
+    fitting = too_large.buttons["Download what fits"]
+
+    assert 'role="alert"' in too_large._preview.estimate.value
+    assert "leave out Trades" in too_large._preview.estimate.value
+    assert (fitting.disabled, fitting.layout.display) == (False, "")
+    too_large.form.ticks["agg_trades"].value = False
+    shown(too_large.buttons["Download"], lambda value: not value, of="disabled")
+    shown(too_large._preview.estimate, lambda value: "does not fit" not in value)
+    assert fitting.layout.display == "none"
+
+
+def test_download_what_fits_leaves_out_what_does_not(too_large, settings):
+    """The datasets that fit come, and of the others the panel says that they are not there."""
+    click(too_large, "Download what fits")
+    status(too_large, "Download what fits: done; 4 of 63 files complete, 236 rows; 1 gap to close")
+
+    assert {name.split("_")[0] for name in files(settings)} == {"klines", "futures"}
+    assert too_large.report.complete
+
+
+def test_where_nothing_fits_nothing_can_be_downloaded(panel, monkeypatch):
+    """On a full disk both buttons of download are off."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    panel.form.interval.value = "1h"
+    shown(panel.buttons["Download"], bool, of="disabled")
+
+    assert panel.buttons["Download what fits"].disabled
 
 
 # --- the download ---
@@ -430,6 +458,164 @@ def test_without_network_sentences_say_so(settings):
     assert "To fetch" in panel._preview.estimate.value
     assert not panel.buttons["Download"].disabled
     panel.close()
+
+
+# --- one truth ---
+
+
+def test_a_dataset_that_failed_is_red_at_its_true_share(panel, exchange):
+    """K-lines that came are green and full; funding of which half failed is red at a half."""
+    exchange.fail(
+        "fundingRate.*2025-01|fundingRate.*17356|fundingRate.*17383", times=None, status=400
+    )
+    ares.run(panel.download())
+    bars = {name: (bar.bar.bar_style, bar.bar.value) for name, bar in panel._work.bars.items()}
+
+    assert bars["klines"] == ("success", 1_000)
+    assert bars["futures"] == ("danger", 500)
+    assert bars[""] == ("danger", 750)
+    assert "1 of 2 files · 1 failed" in panel._work.bars["futures"].words.value
+    assert "100%" not in panel._work.bars[""].words.value
+    assert "3 of 4 files complete, 143 rows; 1 gap to close" in panel._preview.picture.value
+    assert "To fetch: 1 of 4 files" in panel._preview.estimate.value
+
+
+def test_a_download_that_failed_as_a_whole_has_no_share(panel):
+    """If nothing came every bar stands at zero, in red."""
+    panel.form.symbols.value = "XYZUSDT"
+    ares.run(panel.download())
+
+    assert {bar.bar.value for bar in panel._work.bars.values()} == {0}
+    assert "0% · 0 of 4 files · 4 failed" in panel._work.bars[""].words.value
+
+
+@pytest.fixture
+def crowded(panel, settings, exchange) -> DownloadPanel:
+    """The panel's files are there, and others: of another interval, of trades, of earlier months."""
+    others = {"end": END, "settings": settings}
+    ares.run(ares.download_klines_data("BTCUSDT", "4h", 0.1, **others))
+    ares.run(ares.download_agg_trades_data("BTCUSDT", "2d", **others))
+    earlier = {"end": "2024-12-01", "settings": settings, "datasets": ("klines", "futures")}
+    ares.run(ares.download_all_data("BTCUSDT", "1d", "2 months", **earlier))
+    ares.run(panel.download())
+    exchange.requests.clear()
+    return panel
+
+
+def test_cost_coverage_report_and_validation_count_the_same_files(crowded, settings):
+    """Whatever else the cache holds, all of them speak of the four files of the form."""
+    [quality] = ares.run(crowded.validate())
+
+    assert len(files(settings)) > 8
+    assert "Nothing to fetch: all 4 files are there" in crowded._preview.estimate.value
+    assert "4 of 4 files complete, 236 rows." in crowded._preview.picture.value
+    assert "4h" not in crowded._preview.picture.value
+    assert len(crowded.report.steps) == 4
+    assert (quality.files, quality.rows) == (4, 236)
+    assert {each.dataset for each in quality.fingerprints} == {"klines", "futures"}
+    assert sum(each.rows for each in quality.fingerprints) == 236
+
+
+def test_gaps_elsewhere_are_none_of_the_forms(crowded, settings, exchange):
+    """A file of another interval, month or dataset that is gone is no gap here, and not repaired."""
+    gone = [
+        "klines_BTCUSDT_4h_2025-02.csv",
+        "klines_BTCUSDT_1d_2024-10.csv",
+        "aggtrades_BTCUSDT_2025-02-27.csv",
+    ]
+    for name in gone:
+        (settings.cache_dir / name).unlink()
+    report = ares.run(crowded.repair())
+
+    assert "No gap is left to close" in crowded._preview.gaps.value
+    assert "Repair gaps: complete" in crowded._work.status.value
+    assert len(report.steps) == 4
+    assert zips(exchange) == []
+    assert not set(gone) & set(files(settings))
+
+
+def test_complete_is_never_said_of_a_window_that_lacks_a_file(panel, settings):
+    """A repair that closed its gap says what the window still lacks, in the words of the coverage."""
+    ares.run(panel.download())
+    (settings.cache_dir / "futures_BTCUSDT_2025-01.csv").unlink()
+    panel.form.lookback.value = "2024-12-01"
+    ares.run(panel.repair())
+
+    words = "4 of 6 files complete, 236 rows; 2 gaps to close"
+    assert f"Repair gaps: done; {words} (BTCUSDT 1d)" in panel._work.status.value
+    assert words in panel._preview.picture.value
+    assert "To fetch: 2 of 6 files" in panel._preview.estimate.value
+    assert panel._preview.gaps.value.count("2024-12-01 00:00") == 2
+
+
+def test_a_validation_counts_the_files_of_all_symbols_once(panel):
+    """The count of validated files only grows, from none to those of all symbols."""
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+    ares.run(panel.download())
+    words: list[str] = []
+    panel._work.bars[""].words.observe(lambda change: words.append(change["new"]), "value")
+    reports = ares.run(panel.validate())
+
+    assert [report.files for report in reports] == [4, 4]
+    assert "100% · 8 of 8 files" in words
+    assert all("of 8 files" in each for each in words)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("symbols", "ETHUSDT"), ("interval", "4h"), ("lookback", "3 months"), ("folder", "elsewhere")],
+)
+def test_a_result_of_another_form_is_grey_and_says_whose_it_is(panel, settings, field, value):
+    """After a change of the form the result stands in grey with its choice, until the form is back."""
+    ares.run(panel.download())
+    control = getattr(panel.form, field)
+    before, control.value = control.value, value
+
+    remark = f"For BTCUSDT 1d in {settings.cache_dir}; the form has changed."
+    assert remark in panel._work.remark.value
+    assert is_old(panel._work.box)
+    control.value = before
+    assert panel._work.remark.value == ""
+    assert not is_old(panel._work.box)
+
+
+def test_coverage_of_another_form_is_grey_until_the_new_one_is_shown(panel):
+    """Between a change and its answer the old cost and coverage are not taken for the new ones."""
+    ares.run(panel.download())
+    panel.form.symbols.value = "ETHUSDT"
+    was_old = [is_old(each) for each in (panel._preview.estimate, panel._preview.picture)]
+    shown(panel._preview.picture, lambda value: "Nothing of ETHUSDT 1d is in" in value)
+
+    assert was_old == [True, True]
+    shown(panel._preview.picture, lambda value: "ares-old" not in value, of="_dom_classes")
+    assert panel._preview.gaps.value == ""
+
+
+def test_work_for_another_form_does_not_change_what_the_form_shows(panel, exchange):
+    """A download that ends after the form has changed leaves cost and coverage those of the form."""
+    hanging = exchange.fail("2025-02.zip$", times=None, stall="body")
+    click(panel, "Download")
+    shown(panel._work.bars[""].words, lambda value: "2 of 4 files" in value)
+    panel.form.symbols.value = "ETHUSDT"
+    shown(panel._preview.picture, lambda value: "Nothing of ETHUSDT" in value)
+    assert hanging.seen
+    click(panel, "Cancel")
+    status(panel, "Download: cancelled (BTCUSDT 1d)")
+
+    assert "Nothing of ETHUSDT 1d" in panel._preview.picture.value
+    assert "For BTCUSDT 1d" in panel._work.remark.value
+
+
+def test_it_says_at_once_what_it_waits_for(panel, exchange):
+    """Until the exchange has answered the panel says that it waits, and no longer."""
+    hanging = exchange.fail("/", times=None, stall="head")
+    click(panel, "Download")
+    assert "Waiting for the first answer" in panel._work.waiting.value
+    exchange.faults.remove(hanging)
+    click(panel, "Cancel")
+    status(panel, "cancelled")
+
+    assert panel._work.waiting.value == ""
 
 
 # --- repair, validate ---
@@ -620,7 +806,7 @@ def test_another_address_serves_as_well(exchange, tmp_path):
         datasets=("klines",),
     )
     panel.form.source.value = "Another address"
-    assert panel.form.address.layout.display != "none"
+    assert panel.form.address_box.layout.display != "none"
     panel.form.address.value = exchange.url
     panel.form.folder.value = str(tmp_path / "b")
 

@@ -148,6 +148,9 @@ class Form:
         # By field; an error stands at the field that can mend it.
         self.problems = {name: widgets.HTML() for name in (*_FIELDS, "datasets")}
         fields = {name: _with_problem(getattr(self, name), self.problems[name]) for name in _FIELDS}
+        # Shown where it is needed.
+        self.address_box = fields["address"]
+        self.address_box.layout.display = "none"
         ticks = widgets.HBox([*self.ticks.values()])
         ticks.add_class("ares-ticks")
         own = ("symbols", "interval", "lookback", "end")
@@ -156,7 +159,8 @@ class Form:
             [
                 _row([fields[name] for name in own]),
                 self.window,
-                _row([*others, _with_problem(ticks, self.problems["datasets"])]),
+                _row(others),
+                _row([_with_problem(ticks, self.problems["datasets"])]),
             ]
         )
         self.source.observe(self._source_changed, "value")
@@ -186,7 +190,6 @@ class Form:
         self.source = _field(widgets.Dropdown(options=names, value=names[0]), "Source", 17)
         address = widgets.Text(placeholder="http://127.0.0.1:8900", continuous_update=False)
         self.address = _field(address, "Address", 17)
-        self.address.layout.display = "none"
         folder = widgets.Text(value=str(given.cache_dir), continuous_update=False)
         self.folder = _field(folder, "Cache folder", 17)
 
@@ -295,7 +298,7 @@ class Form:
 
     def _source_changed(self, change: Any) -> None:
         """Show the address where it is needed; change the folder unless the user has named one."""
-        self.address.layout.display = "" if change["new"] == ADDRESS else "none"
+        self.address_box.layout.display = "" if change["new"] == ADDRESS else "none"
         if self.folder.value == self._sources.folder(change["old"]):
             self.folder.value = self._sources.folder(change["new"])
 

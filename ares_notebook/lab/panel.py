@@ -26,7 +26,7 @@ from ares_notebook.errors import (
     WrongMarket,
 )
 from ares_notebook.formatting import text
-from ares_notebook.lab.cache_state import CacheState, repair_plan
+from ares_notebook.lab.cache_state import CacheState, cached_steps, repair_plan
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.views import Preview, choice_html, choice_text
@@ -344,19 +344,32 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         return report
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
-        settings = choice.settings.model_copy(update={"progress": False})
-        interval = choice.interval
+        plans = [_quiet(plan) for plan in await asyncio.to_thread(choice.plans)]
+        counts = [len(await asyncio.to_thread(cached_steps, plan)) for plan in plans]
         reports = []
-        with heard_by(self._show_progress):
-            for symbol in choice.symbols:
-                work = cancellable(validate_cache, symbol, interval, settings=settings)
-                run_info = RunInfo("validate", settings, symbol, interval)
-                reports.append(await record_run(run_info, work))
+        for number, plan in enumerate(plans):
+            work = cancellable(
+                validate_cache,
+                *(plan.symbol, plan.interval),
+                start=plan.start,
+                end=plan.end,
+                settings=plan.settings,
+                datasets=choice.datasets,
+            )
+            with heard_by(partial(self._show_validated, sum(counts[:number]), sum(counts))):
+                reports.append(await record_run(RunInfo.of("validate", plan), work))
         self.quality = tuple(reports)
         return self.quality
 
     def _show_progress(self, progress: Progress) -> None:
         self._work.show_progress(progress, _DOING[self._verb])
+
+    def _show_validated(self, before: int, total: int, progress: Progress) -> None:
+        """Show how many files of all symbols are validated; *before*, those of earlier symbols."""
+        # Files are read again for fingerprints and comparisons, and not counted twice.
+        if progress.dataset == "validate":
+            done = before + progress.steps_done
+            self._show_progress(replace(progress, steps_done=done, steps_total=total))
 
     def _ended(self, verb: str, job: Job[Any]) -> None:
         """On the loop's thread, after clean-up; the state is shown last."""

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -160,6 +161,8 @@ def _fitting(plans: Sequence[Plan]) -> tuple[str, ...]:
 # --- what the cache holds of the choice ---
 
 _MOST_GAPS = 12
+# A failure is told in full beside the work, and by `find_gaps`.
+_LONGEST_NOTE = 110
 _GAP_NAMES = ["symbol", "dataset", "interval", "start", "end", "missing", "reason", "note"]
 
 
@@ -183,6 +186,7 @@ def _gaps_html(state: CacheState) -> str:
 
 def _gap_table(gaps: pd.DataFrame) -> str:
     rows = in_words(gaps.head(_MOST_GAPS), _GAP_NAMES).to_numpy().tolist()
+    rows = [[*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")] for *cells, note in rows]
     more = len(gaps) - _MOST_GAPS
     symbol = gaps["symbol"].iloc[0]
     hint = f'… and {more:,} more: ares.find_gaps("{symbol}", settings=panel.settings)'

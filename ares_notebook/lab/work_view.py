@@ -76,10 +76,8 @@ class WorkView:
             self._shown_tenths = tenths
         is_answered = progress.steps_done or progress.bytes_received
         waits = getattr(progress, "waiting", "") or ("" if is_answered else _WAITS)
-        self.waiting.value = line(waits) if waits else ""
-        self.bars[""].show("In all", progress, _rate_words(progress))
-        for part in progress.parts if len(progress.parts) > 1 else ():
-            self.bars[part.dataset].show(dataset_named(part.dataset).title, part)
+        self.waiting.value = line(waits or " · ".join(_rate_words(progress)))
+        self._show_bars(progress, progress.parts)
 
     def show_cancelled(self, verb: str) -> None:
         """Show that the work was cancelled."""
@@ -114,21 +112,27 @@ class WorkView:
         words = f"errors found: {errors:,}" if errors else "no error found"
         self.result.value = "".join(report._repr_html_() for report in reports)
         self._say(f"{verb}: {words} ({self._choice}).")
-        self._colour("danger" if errors else "success")
+        # The reports count the files that are there; the bars counted those that are wanted.
+        for bar in self.bars.values():
+            bar.clear()
 
     def _show_ends(self, steps: Sequence[StepReport]) -> None:
         """Show of each dataset which share of the files came: red if one failed, else green."""
         to_do = [step for step in steps if step.action != "skip"]
-        names = dict.fromkeys(step.dataset for step in to_do)
-        groups = {name: [step for step in to_do if step.dataset == name] for name in names}
-        for name, own in (("", to_do), *(groups.items() if len(groups) > 1 else ())):
-            if own:
-                failed = sum(step.error is not None for step in own)
-                rows = sum(step.rows for step in own)
-                done = DatasetProgress(name, len(own), len(own), rows, steps_failed=failed)
-                label = dataset_named(name).title if name else "In all"
-                self.bars[name].show(label, done)
-                self.bars[name].bar.bar_style = "danger" if failed else "success"
+        if to_do:
+            names = dict.fromkeys(step.dataset for step in to_do)
+            groups = [(name, [step for step in to_do if step.dataset == name]) for name in names]
+            self._colour("success")
+            self._show_bars(_end("", to_do), [_end(name, own) for name, own in groups])
+
+    def _show_bars(
+        self, whole: Progress | DatasetProgress, parts: Sequence[DatasetProgress]
+    ) -> None:
+        """Show a bar for each dataset, and one for all if there are several."""
+        label = dataset_named(parts[0].dataset).title if len(parts) == 1 else "In all"
+        self.bars[""].show(label, whole)
+        for part in parts if len(parts) > 1 else ():
+            self.bars[part.dataset].show(dataset_named(part.dataset).title, part)
 
     def _say(self, words: str) -> None:
         self._shown_tenths = -1
@@ -158,7 +162,7 @@ class _Bar:
         self.bar.value, self.bar.bar_style = 0, ""
         self.box.layout.display = "none"
 
-    def show(self, label: str, part: Progress | DatasetProgress, more: Sequence[str] = ()) -> None:
+    def show(self, label: str, part: Progress | DatasetProgress) -> None:
         """Show the share of what came: a file that failed is done with, and did not come."""
         came = part.steps_done - part.steps_failed
         share = came / part.steps_total if part.steps_failed else part.share
@@ -170,8 +174,19 @@ class _Bar:
             words.append(many(part.rows, "row"))
         self.label.value = text(label)
         self.bar.value = round(share * _FULL)
-        self.words.value = text(" · ".join([*words, *more]))
+        words_html = text(" · ".join(words))
+        is_red = part.steps_failed > 0
+        self.words.value = (
+            f'<span class="ares-failed">{words_html}</span>' if is_red else words_html
+        )
         self.box.layout.display = ""
+
+
+def _end(name: str, steps: Sequence[StepReport]) -> DatasetProgress:
+    """The progress of a dataset whose steps have ended."""
+    failed = sum(step.error is not None for step in steps)
+    rows = sum(step.rows for step in steps)
+    return DatasetProgress(name, len(steps), len(steps), rows, steps_failed=failed)
 
 
 def _rate_words(progress: Progress) -> list[str]:
