@@ -185,12 +185,14 @@ def _gaps_html(state: CacheState) -> str:
 
 
 def _gap_table(gaps: pd.DataFrame) -> str:
-    rows = in_words(gaps.head(_MOST_GAPS), _GAP_NAMES).to_numpy().tolist()
+    # The symbol stands above the picture, unless there are several.
+    names = _GAP_NAMES if gaps["symbol"].nunique() > 1 else _GAP_NAMES[1:]
+    rows = in_words(gaps.head(_MOST_GAPS), names).to_numpy().tolist()
     rows = [[*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")] for *cells, note in rows]
     more = len(gaps) - _MOST_GAPS
     symbol = gaps["symbol"].iloc[0]
     hint = f'… and {more:,} more: ares.find_gaps("{symbol}", settings=panel.settings)'
-    return table(_GAP_NAMES, rows, numbers=("missing",)) + (line(hint) if more > 0 else "")
+    return table(names, rows, numbers=("missing",)) + (line(hint) if more > 0 else "")
 
 
 # --- the code ---
