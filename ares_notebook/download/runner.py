@@ -334,6 +334,7 @@ class _PlanRun:
             bytes_expected=self.plan.bytes_received,
             seconds=time.monotonic() - self.began,
             parts=parts,
+            steps_failed=sum(part.steps_failed for part in parts),
         )
 
     def _part(self, dataset: str) -> DatasetProgress:
@@ -348,6 +349,7 @@ class _PlanRun:
             sum(each.rows for each in results),
             sum(each.bytes_received for each in meters),
             sum(each.bytes_received for each in steps),
+            sum(each.error is not None for each in results),
         )
 
 

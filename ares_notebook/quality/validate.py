@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ares_notebook.cache.coverage import coverage, find_gaps
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Scope, cached_files, nothing_cached, spans
+from ares_notebook.cache.spans import Moment, Scope, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
@@ -48,6 +48,17 @@ _CHECK_OF = {
     "another period": "stamps inside the period",
     "another scale": "scale of prices",
 }
+
+
+class _Selection(TypedDict):
+    """What a validation is about, besides symbol and interval."""
+
+    start: Moment
+    end: Moment
+    settings: Settings
+    datasets: Sequence[str] | None
+
+
 _SOURCE_COLUMNS = ["file", "road", "url", "sha256", "at"]
 
 
@@ -55,6 +66,8 @@ def validate_cache(
     symbol: str | None = None,
     interval: str | None = None,
     *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] | None = None,
 ) -> QualityReport:
@@ -71,6 +84,8 @@ def validate_cache(
         Only this symbol. Defaults to all that are there.
     interval : str, optional
         The interval of the k-lines; without *datasets* only these k-lines.
+    start, end : datetime, date or str, optional
+        Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
@@ -107,8 +122,9 @@ def validate_cache(
 
     chosen = settings or Settings()
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
-    files = _files(store, scope)
-    entries = [each for span in spans(store, scope) for each in store.entries(span.files)]
+    files = _files(store, scope, start, end)
+    found = spans(store, scope, start, end)
+    entries = [each for span in found for each in store.entries(span.files)]
     validation = _Validation(store, entries, chosen.price_jump_share)
     for entry in tracked(entries, chosen, "validate"):
         validation.check(entry)
@@ -122,16 +138,17 @@ def validate_cache(
     )
     completeness = validation.missing.completeness()
     symbols = sorted({file.series.symbol for file in files})
-    gaps = [find_gaps(each, interval, settings=chosen, datasets=datasets) for each in symbols]
+    selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
+    gaps = [find_gaps(each, interval, **selection) for each in symbols]
     return QualityReport(
         findings=findings,
         files=sum(entry.path is not None for entry in entries),
         rows=validation.rows,
-        coverage=coverage(symbol, interval, settings=chosen, datasets=datasets),
+        coverage=coverage(symbol, interval, **selection),
         gaps=pd.concat(gaps, ignore_index=True),
         sources=sources_of(entries)[_SOURCE_COLUMNS],
         reconciliation=compared,
-        fingerprints=tuple(_fingerprints(entries, validation.unreadable, chosen)),
+        fingerprints=tuple(_fingerprints(store, entries, validation.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
         completeness=completeness,
@@ -139,7 +156,7 @@ def validate_cache(
     )
 
 
-def _files(store: Store, scope: Scope) -> list[CacheFile]:
+def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[CacheFile]:
     """The files to validate; raises where there are none."""
     if not store.files() and store.folder.is_dir() and any(store.folder.iterdir()):
         msg = (
@@ -147,7 +164,7 @@ def _files(store: Store, scope: Scope) -> list[CacheFile]:
             f"name another {in_words_of('cache_dir', '--cache-dir')}, or download something into it"
         )
         raise NeverDownloaded(msg)
-    files = cached_files(store, scope)
+    files = cached_files(store, scope, start, end)
     wants_klines = scope.interval is not None and KLINES in (scope.datasets or ())
     if wants_klines and not any(file.dataset is KLINES for file in files):
         # Funding and trades belong to any interval, and would pass for it.
@@ -305,20 +322,31 @@ def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _fingerprints(
-    entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
+    store: Store, entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
 ) -> Iterator[Fingerprint]:
-    """One a series that has rows and whose files can all be read."""
+    """One for the files of each series that has rows, if all of them can be read."""
     for series, group in groupby(entries, key=lambda entry: entry.file.series):
         files = [entry.file for entry in group if entry.path is not None]
         if files and not unreadable.intersection(files):
-            name = series.dataset.name
-            yield fingerprint(series.symbol, series.interval, dataset=name, settings=settings)
+            cached = [file for file in store.files(series.symbol) if file.series == series]
+            # The rows of the last file may end before its period does.
+            end = None if files[-1] == cached[-1] else files[-1].period.end
+            yield fingerprint(
+                series.symbol,
+                series.interval,
+                files[0].period.start,
+                end,
+                dataset=series.dataset.name,
+                settings=settings,
+            )
 
 
 async def assure_quality(
     symbol: str | None = None,
     interval: str | None = None,
     *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     settings: Settings | None = None,
     datasets: Sequence[str] | None = None,
 ) -> QualityReport:
@@ -335,6 +363,8 @@ async def assure_quality(
         Only this symbol. Defaults to all that are there.
     interval : str, optional
         The interval of the k-lines; without *datasets* only these k-lines.
+    start, end : datetime, date or str, optional
+        Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
@@ -368,7 +398,8 @@ async def assure_quality(
     """
     chosen = settings or Settings()
     run_info = RunInfo.about("validate", chosen, Scope.of(symbol, interval, datasets))
-    work = cancellable(validate_cache, symbol, interval, settings=chosen, datasets=datasets)
+    selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
+    work = cancellable(validate_cache, symbol, interval, **selection)
     report = await record_run(run_info, work)
     report.raise_below_thresholds()
     return report
