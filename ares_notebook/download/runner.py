@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -149,7 +150,11 @@ class _PlanRun:
     async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
-        exchange = Exchange(Archive(rest.transport, self.store.folder), rest, source)
+        with closing(Archive(rest.transport, self.store.folder)) as archive:
+            await self._do(Exchange(archive, rest, source))
+
+    async def _do(self, exchange: Exchange) -> None:
+        rest, source = exchange.rest, exchange.source
         executor = self.others or LocalExecutor(self.plan.settings, exchange, self.store)
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):

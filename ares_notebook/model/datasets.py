@@ -85,6 +85,8 @@ class Dataset:
     loaded_row_bytes: float
     # For estimates, where there is no grid (BTCUSDT: a million trades a day).
     rows_per_day: float
+    # The period of zips from which a file is cut where those of `archive_cuts` are not published.
+    archive_spare_cut: Cut | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
@@ -193,13 +195,14 @@ AGG_TRADES = Dataset(
     rest_weight=4,
     archive_path="data/spot/{cut}/aggTrades/{symbol}/",
     archive_word="aggTrades",
-    # A month of BTCUSDT trades would be one zip of 450 MB.
     archive_cuts=("day",),
     archive_since_ms=0,
     zipped_row_bytes=17,
     stored_row_bytes=96,
     loaded_row_bytes=200,
     rows_per_day=1_000_000,
+    # A month of BTCUSDT trades is one zip of 450 MB.
+    archive_spare_cut="month",
 )
 """Spot trades, aggregated by the exchange; a file holds a day."""
 

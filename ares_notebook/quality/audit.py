@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import partial
@@ -36,7 +36,7 @@ from ares_notebook.formatting import block, in_words_of, line
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import between
-from ares_notebook.model.time import DAY_MS, Cut, to_ms
+from ares_notebook.model.time import DAY_MS, Cut, period_of, to_ms
 from ares_notebook.quality.findings import first_lines
 from ares_notebook.quality.row_difference import RowDifference, row_differences
 from ares_notebook.runtime.progress import Meter, counted, metered
@@ -303,12 +303,13 @@ async def _audited(
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
-            exchange = Exchange(Archive(transport, store.folder), Rest(transport), chosen.source)
-            audit = _Audit(
-                store, exchange, asyncio.Semaphore(chosen.max_concurrency), update=update
-            )
-            work = [audit.audit(entry) for entry in entries]
-            found = [each async for each in counted(work, chosen, "audit")]
+            with closing(Archive(transport, store.folder)) as archive:
+                exchange = Exchange(archive, Rest(transport), chosen.source)
+                audit = _Audit(
+                    store, exchange, asyncio.Semaphore(chosen.max_concurrency), update=update
+                )
+                work = [audit.audit(entry) for entry in entries]
+                found = [each async for each in counted(work, chosen, "audit")]
     seconds = time.monotonic() - began
     done = tuple(sorted(found, key=lambda each: each.file))
     return AuditReport(done, meter.requests, meter.bytes_received, seconds)
@@ -412,7 +413,9 @@ class _Audit:
                 start_ms = to_ms(start)
                 end_ms = min(end_ms, start_ms + DAY_MS)
             with self._store.writer(file) as part:
-                await asyncio.to_thread(part.write_all, fetched.lines())
+                # The zip of a month holds the other days too.
+                rows = (lines.between(start_ms, end_ms) for lines in fetched.lines())
+                await asyncio.to_thread(part.write_all, rows)
                 yield _Upstream(source.road, start_ms, end_ms, part)
 
     @asynccontextmanager
@@ -489,6 +492,6 @@ def _cut(file: CacheFile, source: Source) -> tuple[Cut, datetime]:
     """Whether a zip is of a month or a day, and when that begins, by its URL."""
     cut: Cut = "month" if source.road == "monthly archive" else "day"
     if cut == "month" or not source.url:
-        return cut, file.period.start
+        return cut, period_of(cut, file.period.start).start
     stamp = PurePosixPath(source.url).name.removesuffix(".zip")[-10:]
     return cut, datetime.fromisoformat(f"{stamp}T00:00+00:00")
