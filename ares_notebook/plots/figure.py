@@ -137,7 +137,8 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
 
     figure, new = plt.subplots(figsize=size, layout="constrained")
     if to_hex(mpl.rcParams["figure.facecolor"]) == "#ffffff":
-        figure.set_facecolor("none")
+        # Of a transparent colour a notebook would conclude that a white background is needed.
+        figure.set_frameon(False)
         new.set_facecolor("none")
         new.tick_params(colors=_INK_ON_BOTH)
         new.spines[:].set_color(_INK_ON_BOTH)

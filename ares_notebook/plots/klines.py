@@ -167,6 +167,8 @@ _CLOSE, _RANGE = "#1f7ac0", "#1f7ac055"
 _PRICES = ("open", "high", "low", "close")
 # The pane of the volume: its height and its distance from the price, as shares of the axes.
 _PANE_HEIGHT, _PANE_SPACE = 0.2, 0.04
+# The ticks of gaps are in front of it.
+_PANE_ORDER = 3
 _LEAST_LEGEND_INCHES, _LEAST_BODY_POINTS = 3.5, 4.0
 
 
@@ -254,7 +256,7 @@ def _draw_gaps(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
             x0 = days_of(some["start"])
             x0, width = widened(x0, days_of(some["end"]) - x0, least)
             ticks = draw_boxes(ax, (x0, 0, width, _GAP_TICK), style)
-            ticks.set(transform=ax.get_xaxis_transform(), zorder=4)
+            ticks.set(transform=ax.get_xaxis_transform(), zorder=_PANE_ORDER + 1)
             entries.append((what, style))
     return entries
 
@@ -330,7 +332,8 @@ def _with_separators(ax: Axes, least: float) -> None:
 
 def _volume_pane(ax: Axes, bars: pd.DataFrame, attrs: Mapping[Hashable, Any]) -> None:
     """Axes inside these, at their bottom, with the volume."""
-    pane = ax.inset_axes((0, 0, 1, _PANE_HEIGHT), sharex=ax, facecolor="none")
+    bounds = (0, 0, 1, _PANE_HEIGHT)
+    pane = ax.inset_axes(bounds, sharex=ax, facecolor="none", zorder=_PANE_ORDER)
     width = _usual_step(bars) / pd.Timedelta(days=1)
     # Of narrow bars the space between them would make a pattern.
     body = _BODY if _points_a_row(ax, bars) > _LEAST_BODY_POINTS else 1.0

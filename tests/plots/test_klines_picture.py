@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 
 import ares_notebook as ares
 from ares_notebook.errors import BadArgument
 from ares_notebook.load import IncompleteData
 from ares_notebook.plots.figure import new_axes
 from ares_notebook.plots.klines import assets_of, band_of, gaps_of
+from ares_notebook.quality.calendar import STYLES
 
 ABSENT = "no candle (confirmed absent)"
 UNKNOWN = "no candle (missing or absent)"
@@ -162,6 +166,22 @@ def test_the_title_and_the_units_come_from_the_attrs():
     assert ax.get_title(loc="left") == "BTCUSDT 1h, 2025-01-01 to 2025-01-03 UTC, demo"
     assert ax.get_ylabel() == "price, USDT"
     assert pane.get_ylabel() == "volume, BTC"
+
+
+def test_a_halt_of_two_hours_in_two_years_can_be_seen():
+    """The tick of a short gap is in front of the volume, in its own colour."""
+    frame = hours(17_520, slice(8_000, 8_002)).assign(volume=5.0)
+    ax = ares.plot_klines(frame, ax=new_axes((9, 4)))
+    stream = io.BytesIO()
+    ax.figure.savefig(stream)
+    pixels = plt.imread(io.BytesIO(stream.getvalue()))[..., :3]
+    box = ax.get_window_extent()
+    bottom = len(pixels) - int(box.y0) - 6
+    row = pixels[bottom, int(box.x0) : int(box.x1)]
+    near = np.abs(row - to_rgb(STYLES["confirmed absent upstream"].colour)).max(axis=1) < 0.02
+
+    assert near.any()
+    assert np.flatnonzero(near).mean() / len(row) == pytest.approx(8_001 / 17_520, abs=0.02)
 
 
 def test_without_names_the_title_is_the_window():
