@@ -22,7 +22,7 @@ from isal import isal_zlib
 
 from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, Transport
-from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages, symbols_of
+from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages
 from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
 from ares_notebook.formatting import refused
@@ -235,7 +235,6 @@ class Archive:
         self._folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
-        self._symbols: Memoized[tuple[str, ...]] = Memoized()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """Bytes of the zip that begins at *start*; None if the listing fails."""
@@ -260,10 +259,6 @@ class Archive:
             if page.sizes:
                 return True
         return False
-
-    async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that ever had candles in the archive, sorted; asked for once."""
-        return await self._symbols.get(None, partial(symbols_of, self._transport, "spot"))
 
     async def first_ms(self, series: Series) -> int:
         """When the first file of *series* in the archive begins; asked for once."""

@@ -32,8 +32,6 @@ __all__ = ["draw_coverage", "gap_lanes", "plot_coverage", "plot_gaps"]
 _TITLE, _MARKS, _CELL, _FREE = 0.9, 0.9, 0.78, 0.7
 _WIDTH, _LINE = 9.0, 0.23
 
-_COLUMNS = "dataset symbol interval file start end rows expected state share".split()
-
 
 def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
@@ -71,7 +69,7 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
-    check_frame(table, "coverage", _COLUMNS)
+    check_frame(table, "coverage", ("file", "end", "rows", "expected", "state"))
     blocks = calendar_of(table)
     ax = axes_or_new(ax, _size(blocks))
     if not blocks:
