@@ -30,8 +30,8 @@ def check_frame(frame: object, maker: str, columns: Collection[str] = ()) -> Non
     """
     Raise `BadArgument` unless *frame* is a frame as *maker* returns it.
 
-    Needed are *columns*, by default those by which the kind is recognised, and of a frame with rows
-    that a loader returns an index of aware timestamps.
+    Needed are the columns by which the kind is recognised, *columns*, and for rows that a loader
+    returns an index of aware timestamps.
     """
     words, own = _KINDS[maker]
     needed = f"a frame of {words} is needed, as {maker}() returns it"
@@ -39,7 +39,7 @@ def check_frame(frame: object, maker: str, columns: Collection[str] = ()) -> Non
         given = "a coroutine that was not awaited" if iscoroutine(frame) else type(frame).__name__
         msg = f"{needed}, not {given}"
         raise BadArgument(msg)
-    missing = [each for each in columns or own if each not in frame.columns]
+    missing = [each for each in (*own, *columns) if each not in frame.columns]
     if missing:
         lacks = f"the columns {', '.join(missing)}" if missing[1:] else f"the column {missing[0]}"
         msg = f"{needed}; this frame lacks {lacks}: {frame_in_words(frame)}"

@@ -42,7 +42,21 @@ async def test_the_lists_are_asked_for_once_and_no_file_is(exchange, settings):
     paths = [each.path for each in exchange.requests]
 
     assert not [path for path in paths if path.endswith(("klines", ".zip", ".CHECKSUM"))]
-    assert len([path for path in paths if path == "/api/v3/exchangeInfo"]) == 2
+    # The symbol and all symbols; the folders of the symbol in the archive, and no list of all.
+    assert paths.count("/api/v3/exchangeInfo") == 2
+    assert paths.count("/data.binance.vision") == 3
+
+
+async def test_several_slips_ask_for_one_list(exchange, settings):
+    """All unknown symbols of one run are looked up in one list, and each has its own suggestion."""
+    slips = ["BTCUSD", "ETHUSTD", "LTCUDST"]
+    report = await ares.download_universe(
+        slips, "1d", **WINDOW, settings=settings, datasets=("klines",)
+    )
+    hints = [str(step.error).rpartition("; ")[2] for step in report.failed]
+
+    assert hints == [f"did you mean {coin}USDT?" for coin in ("BTC", "ETH", "LTC")]
+    assert len([each for each in exchange.requests if "symbolStatus" in each.query]) == 1
 
 
 async def test_a_delisted_symbol_is_suggested_too(settings):
@@ -97,6 +111,14 @@ async def test_a_reader_suggests_what_the_cache_has(settings):
         ares.coverage("BTCUSTD", settings=settings)
     with pytest.raises(NeverDownloaded, match=r"a COIN-M perpetual.*did you mean BTCUSDT\?\)$"):
         ares.load_klines("BTCUSD_PERP", "1d", settings=settings)
+
+
+async def test_a_symbol_that_the_cache_has_is_no_slip(settings):
+    """Where only the interval is not in the cache, no other symbol is suggested."""
+    for symbol in ("ETHUSDT", "ETCUSDT"):
+        await ares.download_klines_data(symbol, "1d", **WINDOW, settings=settings)
+    with pytest.raises(NeverDownloaded, match="nothing of ETHUSDT 1h in that window; download"):
+        ares.load_klines("ETHUSDT", "1h", settings=settings)
 
 
 async def test_symbols_in_cache(settings):
@@ -271,6 +293,19 @@ def test_a_coroutine_that_was_shown_still_runs():
     assert "Out[4]: download_with_retry(…) was not awaited" in text
     assert "it has run" in text
     assert "Out[6]: <coroutine object download_with_retry" in text
+
+
+def test_a_coroutine_that_waits_has_run():
+    """Of a coroutine that has begun and is not at its end nothing is claimed."""
+    text = cells(
+        "import asyncio, ares_notebook as ares",
+        'job = ares.download_with_retry(lambda: asyncio.sleep(60), "x")',
+        "task = asyncio.ensure_future(job)\nawait asyncio.sleep(0)",
+        "job",
+        "task.cancel()\nawait asyncio.wait([task])\nNone",
+    )
+
+    assert "Out[4]: <coroutine object download_with_retry" in text
 
 
 @pytest.mark.parametrize("name", VERBS)

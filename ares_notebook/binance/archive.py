@@ -23,7 +23,7 @@ from isal import isal_zlib
 
 from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, Transport
-from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages, symbols_of
+from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages
 from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import BadAnswer, ChecksumMismatch, DataError, NotFound, TransportError
 from ares_notebook.formatting import refused
@@ -273,7 +273,6 @@ class Archive:
         self._folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
-        self._symbols: Memoized[tuple[str, ...]] = Memoized()
 
         # Zips of months from which days are cut, the latest used last.
         self._shared: dict[str, _SharedZip] = {}
@@ -301,10 +300,6 @@ class Archive:
             if page.sizes:
                 return True
         return False
-
-    async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that ever had candles in the archive, sorted; asked for once."""
-        return await self._symbols.get(None, partial(symbols_of, self._transport, "spot"))
 
     async def first_ms(self, series: Series) -> int:
         """When the first file of *series* in the archive begins; asked for once."""

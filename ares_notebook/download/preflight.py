@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
+from ares_notebook.binance.listing import symbols_of
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
@@ -139,7 +142,7 @@ async def _hint(plan: Plan, exchange: Exchange) -> str:
     source = plan.settings.source
     lists = [] if source == "archive" else [exchange.rest.symbols, exchange.rest.perpetuals]
     # What trades today comes before what was delisted.
-    lists += [] if source == "rest" else [exchange.archive.symbols]
+    lists += [] if source == "rest" else [partial(symbols_of, exchange.rest.transport, "spot")]
     known: set[str] = set()
     for symbols in lists:
         try:
@@ -149,7 +152,7 @@ async def _hint(plan: Plan, exchange: Exchange) -> str:
         if suggested(plan.symbol, known):
             break
     else:
-        known.update(Store(plan.settings).symbols())
+        known.update(await asyncio.to_thread(Store(plan.settings).symbols))
     return hint(plan.symbol, known)
 
 

@@ -51,7 +51,10 @@ def validate_symbol(symbol: str) -> str:
     if meant is None:
         msg = f"symbol={symbol!r} is not a trading symbol; write one word of letters and digits, such as 'BTCUSDT'"
     else:
-        msg = f"symbol={symbol!r}: {did_you_mean([meant])} Binance writes this pair as one word, {meant!r}"
+        way = "without a slash" if "/" in text else "as one word"
+        msg = (
+            f"symbol={symbol!r}: {did_you_mean([meant])} Binance writes this pair {way}, {meant!r}"
+        )
     raise BadArgument(msg)
 
 

@@ -39,19 +39,6 @@ _WIDTH, _LINE, _TALLEST = 9.0, 0.23, 14.0
 _LINE_SPACING = 1.45
 _MORE = "and {} more series: use plot_universe"
 
-_COLUMNS = [
-    "dataset",
-    "symbol",
-    "interval",
-    "file",
-    "start",
-    "end",
-    "rows",
-    "expected",
-    "state",
-    "share",
-]
-
 
 def plot_coverage(
     table: pd.DataFrame, *, gaps: pd.DataFrame | None = None, ax: Axes | None = None
@@ -97,7 +84,7 @@ def plot_coverage(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
-    check_frame(table, "coverage", _COLUMNS)
+    check_frame(table, "coverage", ("file", "end", "rows", "expected", "state"))
     drawn = ax or axes_or_new(None, _size(calendar_of(table, gaps)))
     extent = size_inches(drawn)
     blocks = calendar_of(table, gaps, least=least_share(drawn))
