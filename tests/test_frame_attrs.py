@@ -176,6 +176,23 @@ async def test_more_windows_than_are_listed_are_those_of_the_cache(settings):
     assert from_rows["rows"].sum() - from_cache["rows"].sum() == 150
 
 
+async def test_rows_of_an_altered_file_are_missing_rows(minutes, tmp_path):
+    """Where windows are derived from rows, those of an altered file do not count, as when it was loaded."""
+    await ares.download_klines_data(
+        "BTCUSDT", "1m", start="2025-03-01", end="2025-03-02", settings=minutes
+    )
+    path = minutes.cache_dir / "klines_BTCUSDT_1m_2025-03.csv"
+    path.write_bytes(path.read_bytes()[:-1] + b"7\n")
+    frame = quiet(ares.load_klines, "BTCUSDT", "1m", end="2025-03-02", settings=minutes)
+    table = ares.missing(frame, settings=ares.Settings(cache_dir=tmp_path / "none"))
+
+    assert frame.attrs["altered"] == [path.name]
+    assert len(frame.loc["2025-03-01"]) == 1440
+    assert len(table) == frame.attrs["missing_count"]
+    # The last candle of February was removed too.
+    assert texts(table)[-1] == ("02-28 23:59", "03-02 00:00", 1441)
+
+
 def test_concatenated_windows_claim_nothing_that_nobody_counted(filled):
     """Two complete frames with a day between them lose their attrs in concat, and missing finds the day."""
     one = ares.load_klines("BTCUSDT", "1h", "2025-03-01", "2025-03-03", settings=filled)
