@@ -7,6 +7,7 @@ The public names, and nothing else; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
+    from ares_notebook.alignment import align
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
     from ares_notebook.cache.prune import PruneReport, prune_cache
+    from ares_notebook.cache.spans import symbols_in_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
-    from ares_notebook.download.repair import repair_gaps
+    from ares_notebook.download.repair import plan_repair, repair_gaps
     from ares_notebook.download.report import DownloadReport
     from ares_notebook.download.universe import (
         UniversePlan,
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
+        download_funding_data,
         download_futures_data,
         download_klines_data,
     )
+    from ares_notebook.frame_attrs import missing
     from ares_notebook.lab.panel import DownloadPanel
-    from ares_notebook.load import load_agg_trades, load_futures, load_klines
+    from ares_notebook.load import load_agg_trades, load_funding, load_futures, load_klines
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet import ParquetReport, to_parquet
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.klines import plot_funding, plot_klines
     from ares_notebook.plots.universe import plot_universe
-    from ares_notebook.quality.audit import audit_cache
+    from ares_notebook.quality.audit import audit_cache, plan_audit
     from ares_notebook.quality.fingerprint import (
         Fingerprint,
         fingerprint,
@@ -53,11 +58,20 @@ if TYPE_CHECKING:
     from ares_notebook.quality.validate import assure_quality, validate_cache
     from ares_notebook.runtime.job import Job, start
     from ares_notebook.runtime.loop import run
-    from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
+    from ares_notebook.settings import (
+        CACHE_DIR,
+        DATASETS,
+        INTERVALS,
+        MAX_RETRIES,
+        RETRY_DELAY_SECONDS,
+        Settings,
+    )
     from ares_notebook.step1 import fetch_missing_data
 
 __all__ = [
     "CACHE_DIR",
+    "DATASETS",
+    "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "DemoExchange",
@@ -71,11 +85,13 @@ __all__ = [
     "Settings",
     "Universe",
     "UniversePlan",
+    "align",
     "assure_quality",
     "audit_cache",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
+    "download_funding_data",
     "download_futures_data",
     "download_history",
     "download_klines_data",
@@ -88,10 +104,14 @@ __all__ = [
     "get_monthly_periods",
     "list_symbols",
     "load_agg_trades",
+    "load_funding",
     "load_futures",
     "load_klines",
     "load_runs",
+    "missing",
+    "plan_audit",
     "plan_downloads",
+    "plan_repair",
     "plan_universe",
     "plot_coverage",
     "plot_downloads",
@@ -104,6 +124,7 @@ __all__ = [
     "repair_gaps",
     "run",
     "start",
+    "symbols_in_cache",
     "to_parquet",
     "validate_cache",
     "verify_fingerprint",
@@ -111,10 +132,12 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Where each name lives. A notebook's first import must cost nothing one could
-# feel, so pandas, PyArrow and aiohttp come with the first use.
+# The module of each name. The first import must be fast, so pandas, PyArrow and aiohttp are
+# imported at the first use.
 _HOMES = {
     "CACHE_DIR": "settings",
+    "DATASETS": "settings",
+    "INTERVALS": "settings",
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "DemoExchange": "demo",
@@ -128,11 +151,13 @@ _HOMES = {
     "Settings": "settings",
     "Universe": "model.symbols",
     "UniversePlan": "download.universe",
+    "align": "alignment",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
+    "download_funding_data": "download.verbs",
     "download_futures_data": "download.verbs",
     "download_history": "cache.history",
     "download_klines_data": "download.verbs",
@@ -145,10 +170,14 @@ _HOMES = {
     "get_monthly_periods": "model.window",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
+    "load_funding": "load",
     "load_futures": "load",
     "load_klines": "load",
     "load_runs": "cache.history",
+    "missing": "frame_attrs",
+    "plan_audit": "quality.audit",
     "plan_downloads": "download.plan",
+    "plan_repair": "download.repair",
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
@@ -161,10 +190,16 @@ _HOMES = {
     "repair_gaps": "download.repair",
     "run": "runtime.loop",
     "start": "runtime.job",
+    "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }
+
+if "IPython.core.getipython" in sys.modules:
+    from ares_notebook.runtime.loop import explain_unawaited
+
+    explain_unawaited()
 
 
 def __getattr__(name: str) -> Any:
@@ -174,8 +209,8 @@ def __getattr__(name: str) -> Any:
     try:
         value = _imported(name)
     except MissingExtra as missing:
-        # An import of everything must not fail for a picture that nobody draws. The
-        # stand-in is not kept, since the extra may be installed the next moment.
+        # An import of all names must not fail for a plot that nobody draws. The replacement
+        # is not kept, since the extra may be installed the next moment.
         return stand_in(name, str(missing), partial(_imported, name))
     globals()[name] = value
     return value
@@ -187,4 +222,4 @@ def _imported(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

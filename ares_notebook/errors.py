@@ -71,15 +71,16 @@ class RateLimited(TransportError):
     """
     Asked too often (429, or 418: banned for going on after it).
 
-    Raised when the tries are used up, or for a ban of over ten minutes, which nobody
-    sits out; until then the wait that the exchange names is obeyed.
+    Raised when the tries are used up, or at once for a ban of over ten minutes; a shorter
+    wait that the exchange names is obeyed.
 
     Parameters
     ----------
     message, url : str
         As in `TransportError`.
     retry_after_seconds : float, optional
-        What the exchange's ``Retry-After`` said, in seconds.
+        How long the exchange wants no request, in seconds: by its ``Retry-After``, or until
+        the end of the ban that its answer names.
     """
 
     def __init__(
@@ -219,3 +220,9 @@ class PoorQuality(AresError):
     def __reduce__(self) -> tuple[type[PoorQuality], tuple[str, Any]]:
         # As above.
         return type(self), (str(self), self.report)
+
+
+def __dir__() -> list[str]:
+    """The errors, without what this module imports."""
+    found = ((name, value) for name, value in globals().items() if isinstance(value, type))
+    return [name for name, value in found if issubclass(value, AresError)]

@@ -1,10 +1,11 @@
-"""Packages of extras: one that is not installed is an error of one sentence, at its first use."""
+"""Public names: those that an extra brings, and second names of functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeVar, cast
 
 from ares_notebook.errors import MissingExtra
 
@@ -22,9 +23,23 @@ _EXTRA_OF = {
 }
 
 
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def also_named(name: str, function: _F) -> _F:
+    """The same function under a second name, which its docstring shows too."""
+    given = cast("FunctionType", function)
+    code = given.__code__.replace(co_name=name, co_qualname=name)
+    twin = FunctionType(code, given.__globals__, name, given.__defaults__, given.__closure__)
+    twin.__kwdefaults__, twin.__annotations__ = given.__kwdefaults__, given.__annotations__
+    twin.__doc__ = (given.__doc__ or "").replace(given.__name__, name)
+    twin.__module__ = given.__module__
+    return cast("_F", twin)
+
+
 @contextmanager
 def needing(what: str) -> Iterator[None]:
-    """Import a package of an extra, or raise with the command that installs it."""
+    """Raise one sentence, `MissingExtra`, for a package of an extra that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -40,7 +55,7 @@ def needing(what: str) -> Iterator[None]:
 
 
 def stand_in(name: str, sentence: str, find: Callable[[], Any]) -> Callable[..., Any]:
-    """Make what stands for a function, or a class, that cannot be imported yet."""
+    """Make a replacement for a function, or a class, that cannot be imported yet."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return find()(*arguments, **options)

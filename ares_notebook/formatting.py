@@ -1,9 +1,13 @@
-"""Text for people: numbers with their units, and pieces of HTML."""
+"""Text for people: numbers with their units, calls that can be pasted, and pieces of HTML."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _CELL = (
     "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
@@ -62,6 +66,59 @@ _FEW = 10
 _FEW_NAMES = 4
 
 
+# Words of the shell that belong to each call of the running command; None outside the shell.
+_SHELL: ContextVar[tuple[str, ...] | None] = ContextVar("ares_shell_words", default=None)
+
+
+@contextmanager
+def speaking_shell(*common: str) -> Iterator[None]:
+    """Write calls as shell commands in this context; *common* words end each of them."""
+    token = _SHELL.set(common)
+    try:
+        yield
+    finally:
+        _SHELL.reset(token)
+
+
+def in_words_of(python: str, shell: str) -> str:
+    """The one of two texts that fits where it is shown: in Python, or in the shell."""
+    return python if _SHELL.get() is None else shell
+
+
+def call(python: str, verb: str, *arguments: str | None, **options: object) -> str:
+    """A call that can be pasted where it is shown: *python*, or in the shell the command of *verb*."""
+    common = _SHELL.get()
+    return python if common is None else shell_call(verb, *arguments, *common, **options)
+
+
+def python_call(function: str, *arguments: object, **options: object) -> str:
+    """A call in Python, such as ``await repair_gaps("BTCUSDT", "1h")``; what is None is left out."""
+    words = [_literal(each) for each in arguments if each is not None]
+    words += [f"{name}={_literal(each)}" for name, each in options.items() if each is not None]
+    return f"{function}({', '.join(words)})"
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple):
+        items = ", ".join(map(_literal, value))
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    return repr(value)
+
+
+def shell_call(verb: str, *arguments: str | None, **options: object) -> str:
+    """A shell command, such as ``ares-notebook repair BTCUSDT 1h``; what is None is left out."""
+    words = ["ares-notebook", verb, *(each for each in arguments if each is not None)]
+    for name, each in options.items():
+        if each is not None:
+            words.append(f"--{name.replace('_', '-')}")
+            words += (
+                [] if each is True else [",".join(each) if isinstance(each, tuple) else f"{each}"]
+            )
+    return shlex.join(words)
+
+
 def many(count: int, what: str) -> str:
     """A count with its noun in singular or plural; upper case stays upper case."""
     plural = "S" if what.isupper() else "s"
@@ -74,6 +131,13 @@ def named(names: Sequence[str], between: str = ", ") -> str:
         return between.join(names)
     first = between.join(names[: _FEW_NAMES - 1])
     return f"{first} and {len(names) - _FEW_NAMES + 1:,} more"
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question whether one of *names* is meant."""
+    *others, last = names
+    first = f"{', '.join(others)} or " if others else ""
+    return f"did you mean {first}{last}?"
 
 
 def refused(origin: str, fault: str) -> str:

@@ -11,7 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.frame_checks import frame_in_words
 from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.facts import Facts
+from ares_notebook.model.files import CacheFile
+from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import time_keys
 
 __all__ = ["KeyedFrame"]
@@ -41,6 +45,12 @@ class KeyedFrame:
             twice = ", ".join(map(str, frame.columns[frame.columns.duplicated()].unique()))
             msg = f"the given {dataset.name} have several columns of one name: {twice}; rename or drop all but one"
             raise BadArgument(msg)
+        if len(frame) and not _has_own_column(frame, dataset):
+            msg = (
+                f"the given {dataset.name} have none of the columns "
+                f"{', '.join(dataset.original_names[1:])}: {frame_in_words(frame)}"
+            )
+            raise BadArgument(msg)
         if "timestamp" not in frame and not isinstance(frame.index, pd.DatetimeIndex):
             if len(frame):
                 msg = f"the given {dataset.name} have neither a 'timestamp' column nor a datetime index"
@@ -56,6 +66,14 @@ class KeyedFrame:
         # The first of rows with one key is kept: given rows are before fetched ones.
         keys, first = np.unique(keys, return_index=True)
         return cls(frame.iloc[first], dataset, stamps_us[first], keys)
+
+    def facts_in(self, file: CacheFile) -> Facts:
+        """What the rows that lie in the period of *file* prove about it."""
+        period_us = [file.start_ms * 1000, file.end_ms * 1000]
+        start, end = np.searchsorted(self.stamps_us, period_us)
+        measure = Measure(file)
+        measure.add(self.keys[start:end], self.stamps_us[start:end] // 1000)
+        return measure.facts()
 
     def merged(self, cached: pd.DataFrame) -> KeyedFrame:
         """With those rows of *cached* (as the loaders return them) that it lacks."""
@@ -90,6 +108,12 @@ class KeyedFrame:
         if not len(self.frame):
             return rows
         return rows.assign(**{name: _as_numbers(rows[name], self.frame[name]) for name in names})
+
+
+def _has_own_column(frame: pd.DataFrame, dataset: Dataset) -> bool:
+    """Whether a frame has a column of the dataset's rows, or none beside the timestamp."""
+    names = {*frame.columns} - {"timestamp"}
+    return not names or not names.isdisjoint(dataset.column_names)
 
 
 def _empty(dataset: Dataset) -> pd.DataFrame:

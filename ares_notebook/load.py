@@ -7,20 +7,31 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import Selection, chosen, frame_of
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Moment, Span, missing_spans, series_span
+from ares_notebook.cache.reader import is_compressed
+from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CorruptFile, NeverDownloaded
+from ares_notebook.extras import also_named
+from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, utc
 from ares_notebook.settings import Settings
 
-__all__ = ["IncompleteData", "load_agg_trades", "load_futures", "load_klines", "read_window"]
+__all__ = [
+    "IncompleteData",
+    "load_agg_trades",
+    "load_funding",
+    "load_futures",
+    "load_klines",
+    "read_window",
+]
 
 
 class IncompleteData(UserWarning):
-    """A loaded window has gaps; ``frame.attrs["missing"]`` lists them."""
+    """A loaded window has gaps; ``ares_notebook.missing(frame)`` lists them."""
 
 
 def load_klines(
@@ -64,10 +75,17 @@ def load_klines(
         taker_buy_base_asset_volume, taker_buy_quote_asset_volume``, float64 except
         the count (int64) by default; prices in the quote asset,
         ``volume`` in the base asset, as Binance's "Kline/Candlestick data" defines them.
-        Cells that the original downloader did not store are NaN. ``attrs["complete"]`` is
-        whether every row of the window is there or proven absent; ``attrs["missing"]`` lists
-        the ``(start, end)`` of the others, aware UTC. ``attrs["altered"]``, if set, names the
-        files whose bytes do not match their receipts; they count as missing.
+        Cells that the original downloader did not store are NaN.
+
+        ``attrs`` are plain JSON of bounded size, so that `DataFrame.to_parquet` stores them:
+        ``dataset, symbol, interval`` (None where there is none), ``market`` (which filled the
+        cache), ``start, end`` (the window, ISO, UTC, half-open); ``complete`` is whether every row
+        of the window is there or proven absent; ``missing`` lists the first hundred ``[start,
+        end]`` without the others, ISO, UTC, half-open, and ``missing_count`` is how many there are:
+        `missing` gives them all. Two more are there only where they apply: ``altered`` names the
+        files (of many, a hundred) whose bytes do not match their receipts; their rows count as
+        missing. ``fingerprint`` is the sha256 of `fingerprint` as the receipt has it, where the
+        rows are those of one whole uncompressed file; the bytes are not read again for it.
 
     Warns
     -----
@@ -94,8 +112,8 @@ def load_klines(
     ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
     ...     frame = load_klines("BTCUSDT", "1d", start="2025-02-01", settings=settings)
     ...     ends = load_klines("BTCUSDT", "1d", columns=["close", "open"], settings=settings)
-    >>> len(frame), frame.attrs["complete"]
-    (28, True)
+    >>> len(frame), frame.attrs["complete"], frame.attrs["missing_count"]
+    (28, True, 0)
     >>> list(ends.columns)
     ['close', 'open']
     """
@@ -224,6 +242,9 @@ def load_futures(
     return _load(Series.of("futures", symbol), start, end, columns, settings, decimal=decimal)
 
 
+load_funding = also_named("load_funding", load_futures)
+
+
 def _load(
     series: Series,
     start: Moment,
@@ -238,15 +259,17 @@ def _load(
     store = Store(settings or Settings())
     span = series_span(store, series, start, end)
     frame = read_window(store, series, span.start_ms, span.end_ms, names, decimal=decimal)
-    missing = frame.attrs["missing"]
-    if frame.empty and missing:
+    if frame.empty and not frame.attrs["complete"]:
         raise NeverDownloaded(_nothing_of(span, store))
     # Files and gaps are selected by milliseconds, rows by microseconds.
+    rows = len(frame)
     if start is not None and (first := as_utc(start, "start")).microsecond % 1000:
         frame = frame[frame.index >= first]
     if end is not None and (last := as_utc(end)).microsecond % 1000:
         frame = frame[frame.index < last]
-    if missing:
+    if len(frame) < rows:
+        frame.attrs.pop("fingerprint", None)
+    if not frame.attrs["complete"]:
         warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
     return frame
 
@@ -280,34 +303,53 @@ def read_window(
             verified(store, entry)
         raise
     missing = missing_spans(entries, start_ms, end_ms)
-    frame.attrs = {"complete": not missing, "missing": missing}
+    frame.attrs = attrs_of(series, store.market, start_ms, end_ms, missing)
     if altered := [entry.file.name for entry in entries if entry.is_altered]:
-        frame.attrs["altered"] = altered
+        frame.attrs["altered"] = altered[:MOST_LISTED]
+    if sha256 := _known_fingerprint(store, entries, len(frame)):
+        frame.attrs["fingerprint"] = sha256
     return frame
 
 
+def _known_fingerprint(store: Store, entries: Sequence[CacheEntry], rows: int) -> str | None:
+    """The sha256 in the receipt of the only file, if that has all rows and none besides."""
+    files = [(entry, entry.path) for entry in entries if entry.path is not None]
+    if len(files) != 1:
+        return None
+    [(entry, path)] = files
+    is_our_text = entry.has_provenance and not entry.legacy and not is_compressed(path)
+    if not is_our_text or entry.facts.rows != rows:
+        return None
+    receipt = store.receipt(entry.file)
+    return receipt.sha256 if receipt else None
+
+
 def _nothing_of(span: Span, store: Store) -> str:
-    series = span.series
+    start, end = utc(span.start_ms), utc(span.end_ms)
+    call = download_call(Scope.about(span.series), start, end)
     return (
-        f"{store.folder} has no row of {series.stem} from {utc(span.start_ms):%Y-%m-%d %H:%M} to "
-        f"{utc(span.end_ms):%Y-%m-%d %H:%M}; download them first, such as with "
-        f'`await download_all_data("{series.symbol}", "{series.interval or "1h"}", 1)`'
+        f"{store.folder} has no row of {span.series.stem} from {start:%Y-%m-%d %H:%M} to "
+        f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
     )
 
 
 def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    missing, altered = frame.attrs["missing"], frame.attrs.get("altered")
-    advice = "a download closes what can be closed"
+    windows, altered = listed_windows(frame.attrs), frame.attrs.get("altered")
+    count = frame.attrs["missing_count"]
+    # Of more than a hundred windows the last is not listed.
+    end = windows[-1][1] if count == len(windows) else as_utc(frame.attrs["end"])
+    call = download_call(Scope.about(series), windows[0][0], end)
+    advice = f"`{call}` fetches what the exchange has of it"
     if altered:
         advice += (
-            f"; {altered[0]}{_more(altered)} differs from its receipt: a program or a disk has "
+            f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
             f"altered it, so its rows prove nothing; the next download of its period, or "
             f"repair_gaps, replaces it"
         )
-    first, last = (each.replace(tzinfo=None) for each in missing[0])
-    where = f"{first} to {last}{_more(missing)}"
-    return f'{series.stem} lacks {where} (all in frame.attrs["missing"]); {advice}'
+    first, last = (each.replace(tzinfo=None) for each in windows[0])
+    where = f"{first} to {last}{_more(count)}"
+    return f"{series.stem} lacks {where} (ares_notebook.missing(frame) lists all); {advice}"
 
 
-def _more(items: Sequence[object]) -> str:
-    return f" and {len(items) - 1} more" if len(items) > 1 else ""
+def _more(count: int) -> str:
+    return f" and {count - 1} more" if count > 1 else ""

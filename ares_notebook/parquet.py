@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -16,13 +15,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, put_text
+from ares_notebook.cache.disk import (
+    PART_SUFFIX,
+    cannot_access,
+    flush_to_disk,
+    put_text,
+    remove_part,
+    rename,
+)
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.market_guard import market_of
-from ares_notebook.cache.spans import meant, nothing_cached
+from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CorruptFile, WrongMarket
-from ares_notebook.formatting import block, line, many, size_in_words
+from ares_notebook.formatting import block, in_words_of, line, many, size_in_words
 from ares_notebook.model.datasets import Dataset, Kind
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import Table, empty_rows
@@ -155,7 +161,7 @@ class ParquetReport:
         for each in failed[:_MOST_LINES]:
             yield f"  failed {each.file}: {each.error}"
         if len(failed) > _MOST_LINES:
-            yield f"  … and {len(failed) - _MOST_LINES} more; see report.to_frame()"
+            yield f"  … and {len(failed) - _MOST_LINES} more; see {in_words_of('report.to_frame()', '--json')}"
 
 
 def to_parquet(
@@ -165,6 +171,7 @@ def to_parquet(
     *,
     decimal: bool = False,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> ParquetReport:
     """
     Write what the cache holds as a Parquet dataset for other tools.
@@ -182,13 +189,15 @@ def to_parquet(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding, as in `coverage`.
+        The interval of the k-lines; without *datasets* only these k-lines.
     decimal : bool
         True stores numbers as exact decimals of 38 digits, 18 of them after the point;
         False (the default) as 64-bit floats, half the size and many times as fast. A dataset
         holds one or the other.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to export. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -227,11 +236,11 @@ def to_parquet(
     if target.resolve() == store.folder.resolve():
         msg = f"{target} is the cache itself; name another folder for the Parquet files"
         raise BadArgument(msg)
-    is_meant = meant(symbol, interval)
-    entries = [store.entry(file) for file in store.files() if is_meant(file.series)]
+    scope = Scope.of(symbol, interval, datasets)
+    entries = [store.entry(file) for file in store.files(scope.symbol) if scope.has(file.series)]
     cached = [entry for entry in entries if entry.path is not None]
     if not cached:
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     _claim(target, Origin(market_of(store.folder) or chosen.market_name, decimal=decimal))
     items = [
         _export(store, entry, target, decimal=decimal)
@@ -327,11 +336,10 @@ def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bo
         write(part, file, store.rows(file), receipt, decimal=decimal)
         prove(part, file, store.rows(file), decimal=decimal)
         flush_to_disk(part)
-        part.replace(path)
+        rename(part, path)
         flush_to_disk(path.parent)
     finally:
-        with suppress(OSError):
-            part.unlink()
+        remove_part(part)
     return True
 
 

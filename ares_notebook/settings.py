@@ -24,8 +24,10 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.hosts import BINANCE, market_of_all, plain_url
+from ares_notebook.model.datasets import DATASETS as _DATASETS
+from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
+from ares_notebook.model.time import INTERVALS as _LENGTHS_MS
 from ares_notebook.model.time import validate_interval
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -153,6 +155,10 @@ MAX_RETRIES = 3
 """How many times a request that failed in passing is tried again, by default."""
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
+DATASETS = tuple(dataset.name for dataset in _DATASETS)
+"""The names of all datasets; each may also be called by its alias, trades or funding."""
+INTERVALS = tuple(_LENGTHS_MS)
+"""The intervals of k-lines, ascending; 1m is a minute, 1M a month."""
 
 Event = Literal["finished", "failed", "below threshold"]
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -250,8 +256,8 @@ class Settings(BaseSettings):
     max_concurrency : int
         Requests under way at once.
     spot_url, spot_fallback_url, futures_url, coin_futures_url, archive_url, archive_listing_url : str
-        Where the exchange lives: all of one market. The fallback is used when the spot API
-        answers 451.
+        The URLs of the exchange: all of one market, without user and password. The fallback
+        is used when the spot API answers 451.
     source : {"auto", "archive", "rest"}
         Archive and REST as the plan decides, or one of them only.
     weight_share : float
@@ -283,7 +289,7 @@ class Settings(BaseSettings):
         Retention: the size to which `prune_cache` brings the cache, in bytes or as text
         such as ``20 GB``; None: any.
     notify : sequence of str
-        Apprise URLs that are told of runs, such as ``mailto://…``; secret. In the
+        Apprise URLs that are notified of runs, such as ``mailto://…``; secret. In the
         environment with blanks between.
     notify_on : sequence of {"finished", "failed", "below threshold"}
         Of what they are told. In the environment with commas between.
@@ -305,6 +311,8 @@ class Settings(BaseSettings):
         extra="forbid",
         env_ignore_empty=True,
         env_parse_none_str="none",
+        # They may hold a password.
+        hide_input_in_errors=True,
     )
 
     cache_dir: _Folder = Path(CACHE_DIR)
@@ -363,7 +371,7 @@ class Settings(BaseSettings):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """
-        A copy with some fields changed; that its addresses are of one market is all that is checked.
+        A copy with some fields changed; only its URLs are checked.
 
         Parameters
         ----------
@@ -377,8 +385,14 @@ class Settings(BaseSettings):
         Raises
         ------
         BadArgument
-            If they are of several.
+            If one is invalid, or they are of several markets.
         """
+        for name, value in (update or {}).items():
+            try:
+                _ = name in _URLS and plain_url(value)
+            except ValueError as error:
+                msg = f"{name}={masked(repr(value))}: {error}"
+                raise BadArgument(msg) from None
         copy = super().model_copy(update=update, deep=deep)
         _ = copy.market_name
         return copy
@@ -444,6 +458,11 @@ def _warn_if_misspelt(variable: str) -> None:
             _LOGGER.warning("%s is not a setting; did you mean %s?", variable, near)
 
 
+def _shown(name: str, text: str) -> str:
+    """The text of a setting as an error may show it: a URL may be in the wrong one."""
+    return masked(text) if name in _URLS or "://" in text else text
+
+
 def _message_of(error: ValidationError) -> str:
     """The name, the value and the rule of each wrong field."""
     lines, defaults = [], host_defaults()
@@ -454,8 +473,8 @@ def _message_of(error: ValidationError) -> str:
             lines.append(f"{name} is not a setting; there are: {known}")
             continue
         # No error may show a secret, not even a wrong one.
-        value = "…" if name in SECRETS else repr(fault["input"])
-        reason = fault["msg"].removeprefix("Value error, ")
+        value = "…" if name in SECRETS else _shown(name, repr(fault["input"]))
+        reason = _shown("", fault["msg"].removeprefix("Value error, "))
         variable = f"{_PREFIX}{name.upper()}"
         if os.environ.get(variable) == fault["input"]:
             reason += f" (from {variable})"

@@ -29,12 +29,12 @@ from ares_notebook.errors import (
     NotEnoughMemory,
     UnknownSymbol,
 )
+from ares_notebook.frame_attrs import attrs_of
 from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.load import read_window
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.measure import Measure
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
 from ares_notebook.settings import Settings
 
@@ -86,8 +86,8 @@ async def fetch_missing_data(
     -------
     dict of str to pandas.DataFrame
         The same keys; frames with the columns and dtypes of those given (of `load_klines`
-        where none was), ascending and unique, with ``attrs["complete"]`` and
-        ``attrs["missing"]``, a list of ``(start, end)`` in aware UTC.
+        where none was), ascending and unique, with ``attrs`` as those of `load_klines`, of the
+        given range; `missing` lists what they lack.
 
     Raises
     ------
@@ -189,11 +189,11 @@ class _Request:
 
     def answer(self) -> pd.DataFrame:
         """The given rows, with what the cache has of what they lack; an error of the cache is logged."""
-        merged = self.given
+        merged, market = self.given, None
         try:
-            merged = merged.merged(
-                read_window(self.store, self.series, self.start_ms, self.until_ms)
-            )
+            cached = read_window(self.store, self.series, self.start_ms, self.until_ms)
+            market = cached.attrs["market"]
+            merged = merged.merged(cached)
         except (BadArgument, NotEnoughMemory):
             raise
         except AresError as error:
@@ -201,7 +201,7 @@ class _Request:
         missing = self._missing([self.given, merged])
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
-        merged.frame.attrs = {"complete": not missing, "missing": missing}
+        merged.frame.attrs = attrs_of(self.series, market, self.start_ms, self.end_ms, missing)
         return merged.frame
 
     def _missing(self, frames: Sequence[KeyedFrame]) -> Spans:
@@ -230,11 +230,7 @@ class _Request:
 
 def _facts(frame: KeyedFrame, entry: CacheEntry) -> Facts:
     """What the rows of a frame that lie in the file's period prove."""
-    period_us = [entry.file.period.start_ms * 1000, entry.file.period.end_ms * 1000]
-    start, end = np.searchsorted(frame.stamps_us, period_us)
-    measure = Measure(entry.file)
-    measure.add(frame.keys[start:end], frame.stamps_us[start:end] // 1000)
-    facts, stored = measure.facts(), entry.facts
+    facts, stored = frame.facts_in(entry.file), entry.facts
     # Of a few funding events the pace may be known from the file that has them too.
     if facts.pace_ms is None and facts.covered_until_ms == stored.covered_until_ms:
         facts = msgspec.structs.replace(facts, pace_ms=stored.pace_ms)

@@ -51,8 +51,7 @@ async def collect(
     logger.info("%s", report)
     report.raise_for_failures()
 
-    candles = interval if "klines" in datasets else None
-    quality = await ares.assure_quality(symbol, candles, settings=settings)
+    quality = await ares.assure_quality(symbol, interval, settings=settings, datasets=datasets)
     logger.info("%s", quality)
 
     window = ares.plan_downloads(

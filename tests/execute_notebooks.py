@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -26,10 +27,17 @@ _METADATA = {
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+class _Client(NotebookClient):
+    """Keeps what each cell has displayed when it ended, which is what nbval compares."""
+
+    def _update_display_id(self, display_id: str, msg: dict[str, Any]) -> None:
+        """Leave out what a later cell displays in the place of it."""
+
+
 def executed(path: Path) -> NotebookNode:
     """The notebook with the outputs of now; an error in a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
+    client = _Client(
         notebook,
         timeout=_CELL_SECONDS,
         kernel_name="python3",
@@ -49,6 +57,9 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
         cell.metadata = nbformat.from_dict({"tags": tags} if (tags := tags_of(cell)) else {})
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(_WIDGET, None)
+        if "outputs" in cell:
+            # The live view of a panel, without which its static view stands alone.
+            cell.outputs = [each for each in cell.outputs if each.get("data", True)]
     return notebook
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import traceback
+
 import pytest
 
 import ares_notebook as ares
@@ -226,10 +230,21 @@ async def test_a_proxy_that_cannot_be_used_is_named(monkeypatch, value):
             pass
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "socks5://me:secret@127.0.0.1:1080",
+        "ftp://me:secret@127.0.0.1",
+        "http://me:secret",
+        "http://me:80/secret@127.0.0.1:1080",
+        "me:secret@127.0.0.1:0",
+        "http://me:secret@ho\u2100st:1",
+    ],
+)
 @pytest.mark.usefixtures("no_proxies")
-def test_a_proxys_password_is_not_told(monkeypatch):
+def test_a_proxys_password_is_not_told(monkeypatch, value):
     """The message of a proxy that cannot be used hides who goes through it."""
-    monkeypatch.setenv("ALL_PROXY", "socks5://me:secret@127.0.0.1:1080")
+    monkeypatch.setenv("ALL_PROXY", value)
     with pytest.raises(BadArgument, match="ALL_PROXY") as error:
         proxy_of(BINANCE)
 
@@ -256,3 +271,69 @@ async def test_what_is_waited_for_is_shown_meanwhile(exchange, eager, monkeypatc
     assert host == "waiting for 127.0.0.1:" + exchange.url.rpartition(":")[2]
     assert f"no answer from {host.removeprefix('waiting for ')}, try 2 of 4" in shown
     assert shown[-1] == ""
+
+
+@pytest.mark.parametrize("url", ["http://mirror.example", "https://mirror.example"])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", b"nonsense", b""]
+)
+@pytest.mark.usefixtures("no_proxies")
+async def test_the_password_of_a_proxy_that_refuses_is_not_told(
+    tmp_path, monkeypatch, caplog, url, answer
+):
+    """Whatever a proxy answers, its user and password are in no error, log or history."""
+
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    caplog.set_level("DEBUG")
+    urls = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv(
+            f"{url.split(':')[0].upper()}_PROXY", f"http://me:secret@127.0.0.1:{port}"
+        )
+        report = await ares.download_klines_data(
+            "BTCUSDT",
+            "1d",
+            0.1,
+            end="2025-03-01",
+            settings=ares.Settings(
+                **dict.fromkeys(urls, url),
+                cache_dir=tmp_path,
+                retry_delay_seconds=0,
+                progress=False,
+            ),
+        )
+
+    assert report.failed
+    told = [str(report), report._repr_html_(), *(str(each.error) for each in report.failed)]
+    told += [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    told += [record.getMessage() for record in caplog.records]
+    told += ["".join(traceback.format_exception(each.error)) for each in report.failed]
+    assert not [each for each in told if "secret" in each]
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_gets_its_login(tmp_path, monkeypatch):
+    """User and password of a proxy's URL, percent-encoded or not, are sent to the proxy."""
+    heads = []
+
+    async def refuse(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:se%3Acret@127.0.0.1:{port}")
+        async with Transport(ares.Settings(max_retries=0, cache_dir=tmp_path)) as transport:
+            with pytest.raises(ServerFault):
+                await transport.get(Ask(BINANCE, "the time"), bytes)
+
+    login = base64.b64encode(b"me:se:cret").decode()
+    assert f"Proxy-Authorization: Basic {login}\r\n".encode() in heads[0]

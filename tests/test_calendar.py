@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ares_notebook.quality.calendar import Cell, Line, calendar_of, states_in
+import ares_notebook as ares
+from ares_notebook.quality.calendar import Block, Cell, Line, Piece, calendar_of, states_in
 
 
 def months(first: str, count: int, **columns: object) -> pd.DataFrame:
@@ -98,7 +99,6 @@ def test_what_the_table_skips_was_not_downloaded():
         "complete",
         "complete",
     ]
-    assert [cell.share for cell in found] == [1, 0, 0, 1, 1]
     assert found[1].words == "2025-02: not downloaded"
 
 
@@ -107,15 +107,6 @@ def test_words_of_a_cell():
     [cell] = cells(calendar_of(months("2025-01-01", 1, rows=1234, expected=2345, state="failed")))
 
     assert cell.words == "f2025-01-01.csv: 1,234 rows of 2,345, failed"
-
-
-def test_a_file_without_rows_has_no_share():
-    """Where nothing was expected the share of the table is one, and nothing is drawn as there."""
-    frame = months("2025-01-01", 1, rows=0, expected=0, state="before listing")
-    [cell] = cells(calendar_of(frame))
-
-    assert cell.share == 0
-    assert [piece.state for piece in cell.pieces] == ["before listing"]
 
 
 def test_each_series_is_a_block():
@@ -130,23 +121,144 @@ def test_each_series_is_a_block():
     ]
 
 
-@pytest.mark.parametrize(("share", "there"), [(0.5, 0.5), (0.999, 0.8), (0.001, 0.2)])
-def test_a_cell_is_filled_by_its_share(share, there):
-    """A cell is filled by the share of its rows, and both parts can always be seen."""
-    had, lacks = Cell(0.5, 0.1, share, "failed", "").pieces
-
-    assert (had.state, lacks.state) == ("complete", "failed")
-    assert had.width / (had.width + lacks.width) == pytest.approx(there)
-    assert had.x0 == 0.5
-    assert lacks.x0 == pytest.approx(had.x0 + had.width)
-    assert lacks.x0 + lacks.width < 0.6
+JANUARY_HOURS = 31 * 24
 
 
-def test_a_narrow_cell_shows_its_state_alone():
-    """A day on a line of a year has the look of its state, however little lacks."""
-    [piece] = Cell(0.5, 1 / 366, 0.999, "failed", "").pieces
+def gaps(*rows: tuple[int, int, str], dataset: str = "klines") -> pd.DataFrame:
+    """Gaps from one hour of January 2025 to another, with a reason."""
+    begin = pd.Timestamp("2025-01-01", tz="UTC")
+    return pd.DataFrame(
+        [
+            {
+                "dataset": dataset,
+                "symbol": "BTCUSDT",
+                "interval": "1h" if dataset == "klines" else "",
+                "start": begin + pd.Timedelta(hours=first),
+                "end": begin + pd.Timedelta(hours=end),
+                "missing": end - first,
+                "reason": reason,
+                "note": "",
+            }
+            for first, end, reason in rows
+        ]
+    )
 
-    assert piece == (0.5, 1 / 366, "failed")
+
+def january(*rows: tuple[int, int, str], least: float = 0.0) -> list[tuple[float, float, str]]:
+    """The pieces of January 2025 with these gaps: from one hour to another, and the state."""
+    table = months("2025-01-01", 1, rows=700, state="not downloaded")
+    [cell] = cells(calendar_of(table, gaps(*rows), least=least * cell_width() / JANUARY_HOURS))
+    hour = cell_width() / JANUARY_HOURS
+    return [
+        (round(piece.x0 / hour, 3), round(piece.x1 / hour, 3), piece.state) for piece in cell.pieces
+    ]
+
+
+def cell_width() -> float:
+    """The width of what is drawn of a whole month."""
+    [cell] = cells(calendar_of(months("2025-01-01", 1)))
+    return cell.pieces[0].width
+
+
+@pytest.mark.parametrize("first", [0, 300, 740])
+def test_a_gap_lies_at_its_place_in_time(first):
+    """Four hours at the beginning, in the middle or at the end of a month are drawn there, and not wider."""
+    around = [(0, first, "complete"), (first + 4, JANUARY_HOURS, "complete")]
+    drawn = january((first, first + 4, "failed"))
+
+    assert (first, first + 4, "failed") in drawn
+    assert [each for each in drawn if each[2] == "complete"] == [
+        each for each in around if each[0] < each[1]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "place"), [(0, (0, 20)), (300, (290.5, 310.5)), (743, (724, 744))]
+)
+def test_a_short_gap_is_widened_around_its_middle_inside_its_cell(first, place):
+    """An hour is drawn as wide as the least width, and at an edge of the month within the month."""
+    assert (*place, "failed") in january((first, first + 1, "failed"), least=20)
+
+
+def test_gaps_that_meet_are_one_piece_with_all_their_rows():
+    """Of a gap an hour for a day and a half, widened until they meet, one piece tells all."""
+    rows = [(at, at + 1, "failed") for at in range(100, 136, 2)]
+    table = months("2025-01-01", 1, rows=700, state="failed")
+    [cell] = cells(calendar_of(table, gaps(*rows), least=0.01))
+    [piece] = [each for each in cell.pieces if each.state == "failed"]
+
+    assert piece.words == "18 gaps, 2025-01-05 04:00 to 2025-01-06 15:00 UTC, 18 rows, failed"
+
+
+def test_an_open_gap_is_in_front_of_a_confirmed_absence():
+    """Where two gaps meet after they were widened, the one that can be closed is seen."""
+    confirmed = "confirmed absent upstream"
+    both = [(100, 101, confirmed), (102, 103, "failed"), (104, 105, confirmed)]
+
+    assert [each for each in january(*both, least=20) if each[2] != "complete"] == [
+        (90.5, 92.5, confirmed),
+        (92.5, 112.5, "failed"),
+        (112.5, 114.5, confirmed),
+    ]
+
+
+def test_a_gap_over_months_is_in_each_of_them():
+    """A gap from November to February is drawn in three months of the four, each as far as it reaches."""
+    table = months("2024-11-01", 4, rows=5, state="failed")
+    found = cells(calendar_of(table, gaps((-31 * 24, 36, "failed"))))
+
+    assert [[piece.state for piece in cell.pieces] for cell in found] == [
+        ["failed"],
+        ["failed"],
+        ["failed", "complete"],
+        ["failed"],
+    ]
+    assert found[1].pieces[0].words == found[2].pieces[0].words
+
+
+def test_quiet_hours_are_no_gap():
+    """Hours without a trade over which the ids run on are drawn as there."""
+    table = days("2025-01-01", 1)
+    [cell] = cells(calendar_of(table, gaps((2, 5, "quiet"), dataset="agg_trades")))
+
+    assert [piece.state for piece in cell.pieces] == ["complete"]
+
+
+@pytest.mark.parametrize("known", [None, gaps((0, 1, "failed")).iloc[:0]])
+def test_a_file_whose_gaps_are_not_known_has_the_style_of_its_state(known):
+    """A file that lacks something, nobody knows where, is nowhere drawn as complete."""
+    table = months("2025-01-01", 1, share=0.999, state="failed")
+    [cell] = cells(calendar_of(table, known))
+
+    assert [piece.state for piece in cell.pieces] == ["failed"]
+
+
+def test_nothing_is_drawn_where_no_row_is_due_yet():
+    """Of a running month the part up to its last candle is drawn, and no more."""
+    last = pd.Timestamp("2025-01-10T05:00", tz="UTC")
+    table = months("2025-01-01", 1, rows=222, final=False, last=last)
+    [cell] = cells(calendar_of(table))
+
+    assert [piece.state for piece in cell.pieces] == ["complete"]
+    assert cell.pieces[0].width / cell_width() == pytest.approx(222 / JANUARY_HOURS)
+
+
+async def test_the_table_of_a_cache_carries_its_gaps(settings):
+    """A halt of two hours is drawn in the middle of its month, also of a selection of the table."""
+    await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-04-01", settings=settings)
+    table = ares.coverage(settings=settings)
+    march = table[table["start"] == "2025-03-01"]
+    [cell] = cells(calendar_of(march))
+    before, halt, after = cell.pieces
+
+    assert (before.state, halt.state, after.state) == (
+        "complete", "confirmed absent upstream", "complete"
+    )  # fmt: skip
+    assert (halt.x0 - cell.x0) / cell_width() == pytest.approx((13 * 24 + 2) / JANUARY_HOURS)
+    assert halt.width / cell_width() == pytest.approx(2 / JANUARY_HOURS)
+    assert halt.words.startswith(
+        "2025-03-14 02:00 to 2025-03-14 04:00 UTC, 2 rows, confirmed absent upstream ("
+    )
 
 
 def test_days_that_touch_and_look_alike_are_one_piece():
@@ -168,11 +280,12 @@ def test_months_stay_apart():
 
 def test_states_are_those_that_are_seen():
     """A legend needs the states that occur, in one order, and complete where any row is there."""
-    line = Line("2025", (Cell(0, 0.1, 0.5, "failed", ""), Cell(0.1, 0.1, 0, "before listing", "")))
+    pieces = (Piece(0, 0.1, "failed"), Piece(0.1, 0.1, "complete"))
+    line = Line("2025", (Cell(0, 0.2, "failed", "", pieces),))
     [block] = calendar_of(months("2025-01-01", 1))
 
     assert states_in([block]) == ["complete"]
-    assert states_in([type(block)("", (), (line,))]) == ["complete", "before listing", "failed"]
+    assert states_in([Block("", (), (line,))]) == ["complete", "failed"]
 
 
 def test_an_empty_table_has_no_block():

@@ -160,7 +160,7 @@ def test_decimals_have_the_very_digits(store, put, file):
         kind = Decimal if column.kind == "number" else type(cells[0])
         assert {kind} == {type(cell) for cell in cells}
         assert frame[column.name].dtype == (object if kind is Decimal else types[column.name])
-    assert set(frame.attrs) == {"complete", "missing"}
+    assert frame.attrs == window(store, file).attrs
 
 
 def test_decimals_are_not_rounded(store, put):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -140,3 +141,40 @@ def test_a_cell_a_file_and_a_line_a_year():
     assert drawn.count("failed</title>") == 1
     assert drawn.count('fill="url(#coverage-8)"') == 2
     assert all(0 <= float(x) <= 810 for x in re.findall(r' x="([\d.]+)"', drawn))
+
+
+def svg(**columns: object) -> str:
+    """A file as an SVG element."""
+    return coverage_svg(table(1).assign(**columns))
+
+
+def test_the_map_is_one_element_that_a_page_can_hold():
+    """It is well-formed, named, without a script or a style sheet, and its text has the page's colour."""
+    drawn = svg(symbol='"><script>&')
+    root = ET.fromstring(drawn)  # noqa: S314 - our own text
+
+    assert root.tag.endswith("svg")
+    assert root.attrib["role"] == "img"
+    assert root.attrib["fill"] == "currentColor"
+    assert not [each for each in root.iter() if each.tag.endswith(("script", "style"))]
+    assert "币安人生USDT agg_trades</text>" in svg(symbol="币安人生USDT")
+
+
+def test_two_maps_of_a_page_share_no_id():
+    """Ids begin with the prefix, and each that is used is there."""
+    for prefix in ("coverage", "other"):
+        drawn = coverage_svg(table(2), prefix=prefix)
+        used = set(re.findall(r"url\(#([^)]+)\)", drawn))
+        assert used == set(re.findall(r' id="([^"]+)"', drawn))
+        assert all(each.startswith(f"{prefix}-") for each in used)
+
+
+async def test_each_gap_has_a_tooltip_and_its_place(report):
+    """The halt of March is a piece of its own in the certificate, that tells from when to when, and why."""
+    [words] = set(
+        re.findall(r"<rect[^>]*><title>(2025-03-14 02:00[^<]*2 rows[^<]*)</title>", page(report))
+    )
+
+    assert words.startswith(
+        "2025-03-14 02:00 to 2025-03-14 04:00 UTC, 2 rows, confirmed absent upstream (the API has none"
+    )

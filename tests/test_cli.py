@@ -337,3 +337,17 @@ def test_a_dry_run_can_be_read_by_machines(ares):
     done = ares("universe", "1d", "--symbols", "BTCUSDT,ETHUSDT", "--json", *wanted)
 
     assert [row["symbol"] for row in json.loads(done.stdout)] == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_trades_and_funding_are_names_of_datasets(ares, settings):
+    """The shell takes the aliases of datasets, and answers a slip with the name that is near."""
+    window = ("BTCUSDT", "1h", "--years", "0.01", "--end", "2025-02-03")
+    done = ares("download", *window, "--datasets", "funding")
+    names = sorted(path.name for path in settings.cache_dir.glob("*.csv"))
+    proven = ares("fingerprint", "BTCUSDT", "--dataset", "funding")
+    slip = ares("download", *window, "--datasets", "fundings")
+
+    assert done.returncode == proven.returncode == 0
+    assert names == ["futures_BTCUSDT_2025-01.csv", "futures_BTCUSDT_2025-02.csv"]
+    assert slip.returncode == 2
+    assert "did you mean futures?" in slip.stderr

@@ -207,7 +207,7 @@ def test_what_cannot_be_pruned_exits_with_1(ares, filled):
 BAD = [
     (("gaps", "BTCUSDT"), 1, "there is no cache folder"),
     (("validate",), 1, "there is no cache folder"),
-    (("repair", "BTC/USDT"), 2, "without a slash"),
+    (("repair", "BTC/USDT"), 2, "did you mean BTCUSDT"),
     (("prune", "--keep-days", "30"), 1, "there is no cache folder"),
     (("prune",), 2, "--max-bytes"),
     (("prune", "--max-bytes", "much"), 2, "max_bytes='much'"),

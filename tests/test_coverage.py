@@ -113,8 +113,10 @@ def test_window_and_filters(filled):
     """Symbol, interval, start and end choose among the files."""
     ask = {"settings": filled}
 
-    assert len(ares.coverage("btcusdt", "1h", **ask)) == 5
-    assert len(ares.coverage("BTCUSDT", "1m", **ask)) == 3
+    assert len(ares.coverage("btcusdt", **ask)) == 5
+    assert len(ares.coverage("btcusdt", "1h", **ask)) == 2
+    with pytest.raises(NeverDownloaded, match="nothing of BTCUSDT 1m klines"):
+        ares.coverage("BTCUSDT", "1m", **ask)
     assert ares.coverage(end="2025-02-10", **ask)["file"].tolist() == [
         "futures_BTCUSDT_2025-02.csv",
         "klines_BTCUSDT_1h_2025-02.csv",

@@ -151,9 +151,8 @@ async def test_what_is_cached_is_served_without_an_exchange(settings):
 
     assert len(data["klines"]) == 72
     assert data["klines"].attrs["complete"] is False
-    assert [str(moment) for moment in data["klines"].attrs["missing"][0]] == [
-        "2025-03-04 00:00:00+00:00",
-        "2025-03-05 00:00:00+00:00",
+    assert data["klines"].attrs["missing"] == [
+        ["2025-03-04T00:00:00+00:00", "2025-03-05T00:00:00+00:00"]
     ]
 
 

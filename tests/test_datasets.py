@@ -64,7 +64,27 @@ def test_every_column_is_published(dataset):
 def test_an_unknown_dataset_lists_the_known_ones():
     """A typo in datasets= tells the names that there are."""
     with pytest.raises(BadArgument, match="'klines', 'agg_trades', 'futures'"):
-        dataset_named("trades")
+        dataset_named("ticks")
+
+
+def test_trades_and_funding_are_names_too():
+    """The field's words for two datasets name the same datasets."""
+    assert dataset_named("trades") is AGG_TRADES
+    assert dataset_named("funding") is FUTURES
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("kline", "klines"), ("K-lines", "klines"), ("candles", "klines"), ("klinse", "klines"),
+        ("aggTrades", "agg_trades"), ("trade", "agg_trades"), ("TRADES", "agg_trades"),
+        ("future", "futures"), ("fundingRate", "futures"), ("funding rates", "futures"),
+    ],
+)  # fmt: skip
+def test_a_slip_gets_a_hint(slip, meant):
+    """A name that is near to one of a dataset, or the exchange's word for it, is refused with that name."""
+    with pytest.raises(BadArgument, match=rf"did you mean {meant}\?$"):
+        dataset_named(slip)
 
 
 @pytest.mark.parametrize(

@@ -360,7 +360,7 @@ def test_a_plan_sums_its_steps(plan):
     ("changes", "words"),
     [
         ({"datasets": ()}, "datasets is empty"),
-        ({"datasets": ("trades",)}, "'trades'"),
+        ({"datasets": ("ticks",)}, "'ticks'"),
         ({"end": "2999-01-01"}, "in the future"),
         ({"end": "soon"}, "end="),
     ],

@@ -787,7 +787,7 @@ WRONG = [
     {"end": date(2100, 1, 1)},
     {"end": 1735689600000},
     {"datasets": ()},
-    {"datasets": ("klines", "trades")},
+    {"datasets": ("klines", "ticks")},
     {"datasets": "candles"},
 ]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pytest
@@ -35,24 +38,36 @@ def panel(settings) -> Iterator[DownloadPanel]:
     made.close()
 
 
-def shown(widget: widgets.Widget, is_so: Callable[[str], bool], seconds: float = 10) -> str:
-    """The widget's value once it is so; no later than after some seconds."""
+def shown(
+    widget: widgets.Widget, is_so: Callable[[str], bool], seconds: float = 10, of: str = "value"
+) -> str:
+    """The widget's value, or another trait *of* it, once it is so; no later than after some seconds."""
     seen = threading.Event()
 
     def look(_change: object = None) -> None:
-        if is_so(widget.value):
+        if is_so(getattr(widget, of)):
             seen.set()
 
-    widget.observe(look, "value")
+    widget.observe(look, of)
     look()
-    assert seen.wait(seconds), f"never shown; last: {widget.value[:2000]}"
-    widget.unobserve(look, "value")
-    return str(widget.value)
+    assert seen.wait(seconds), f"never shown; last: {str(getattr(widget, of))[:2000]}"
+    widget.unobserve(look, of)
+    return str(getattr(widget, of))
 
 
 def status(panel: DownloadPanel, words: str, seconds: float = 10) -> str:
     """What the panel says, once it says *words*."""
     return shown(panel._work.status, lambda value: words in value, seconds)
+
+
+def fault(panel: DownloadPanel, field: str, words: str) -> str:
+    """What stands at a field, once it has *words*."""
+    return shown(panel.form.problems[field], lambda value: words in value)
+
+
+def is_old(widget: widgets.Widget) -> bool:
+    """Whether it is shown in grey, as what belongs to another choice."""
+    return "ares-old" in widget._dom_classes
 
 
 def click(panel: DownloadPanel, name: str) -> None:
@@ -91,9 +106,9 @@ def test_trades_are_not_ticked_until_they_are_asked_for(panel):
 
 def test_every_control_has_a_visible_label(panel):
     """Each control that takes input has a description, by which readers name it."""
-    controls = [panel.form.symbols, panel.form.interval, panel.form.count, panel.form.unit]
-    controls += [panel.form.end, panel.form.source, panel.form.address, panel.form.folder]
-    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._preview.code]
+    controls = [panel.form.symbols, panel.form.interval, panel.form.lookback, panel.form.end]
+    controls += [panel.form.source, panel.form.address, panel.form.folder]
+    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._preview.show_code]
 
     assert all(control.description for control in controls)
 
@@ -123,7 +138,7 @@ def test_the_cost_follows_the_form(panel):
 
 def test_of_trades_the_exact_size_is_asked_for(panel, exchange):
     """Ticked trades are first estimated, then sized by the archive's listing."""
-    panel.form.unit.value, panel.form.count.value = "days", 1
+    panel.form.lookback.value = "1d"
     panel.form.ticks["agg_trades"].value = True
     estimate = shown(panel._preview.estimate, lambda value: "1,000," in value)
     exact = shown(panel._preview.estimate, lambda value: value != estimate and "Trades" in value)
@@ -135,30 +150,151 @@ def test_of_trades_the_exact_size_is_asked_for(panel, exchange):
 
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [("", "name a symbol"), ("BTC/USDT", "without a slash"), ("<b>x</b>", "&lt;b&gt;x")],
+    [("", "name a symbol"), ("BTC/USDT", "did you mean BTCUSDT"), ("<b>x</b>", "&lt;b&gt;x")],
 )
-def test_a_symbol_that_cannot_be_one_is_told_in_place(panel, typed, words):
-    """What cannot be a symbol gets a sentence, escaped, and the form stays alive."""
+def test_a_symbol_that_cannot_be_one_is_an_error_at_its_field(panel, typed, words):
+    """What cannot be a symbol gets a sentence, escaped, at its field alone, and no button can be pressed."""
     panel.form.symbols.value = typed
-    shown(panel._preview.estimate, lambda value: words in value and "<b>" not in value)
+
+    assert "<b>" not in fault(panel, "symbols", words)
+    assert said(panel).count(words) == 1
+    assert all(button.disabled for button in panel.buttons.values())
 
     panel.form.symbols.value = "ETHUSDT"
     shown(panel._preview.estimate, lambda value: "To fetch" in value)
 
 
-def test_a_symbol_that_does_not_trade_is_remarked_upon(panel):
-    """A symbol that is not in the exchange's list is said not to be, before anything is begun."""
-    panel.form.symbols.value = "XYZUSDT"
+def said(panel: DownloadPanel) -> str:
+    """All that the panel says in words."""
+    everything = [*panel.form.problems.values(), panel._preview.estimate, panel._preview.hint]
+    everything += [panel._work.status, panel._work.alert, panel._work.result]
+    return "".join(each.value for each in everything)
 
-    shown(panel._preview.estimate, lambda value: "XYZUSDT is not among the symbols" in value)
+
+def test_a_symbol_that_does_not_trade_gets_a_suggestion(panel):
+    """At a symbol that the exchange's list lacks the nearest one is named; the archive may have it still."""
+    panel.form.symbols.value = "BTCUSD"
+
+    fault(
+        panel,
+        "symbols",
+        "BTCUSD is not among the symbols that trade there today; did you mean BTCUSDT",
+    )
+    assert not panel.buttons["Download"].disabled
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "words"),
+    [
+        ("lookback", "", "say how far back"),
+        ("lookback", "6m", "write months as"),
+        ("lookback", "0", "must be above zero"),
+        ("lookback", "2025-03-01", "is not before the end"),
+        ("lookback", "2025-13-01", "is not an ISO date"),
+        ("end", date(2999, 1, 1), "is in the future"),
+        ("folder", " ", "is not a folder"),
+        ("symbols", "BTCUSDT, ETH/USDT", "ETH"),
+    ],
+)
+def test_a_wrong_value_is_an_error_at_its_field_alone(panel, field, typed, words):
+    """Each field tells what is wrong with it, once, and while it does no work can be begun."""
+    getattr(panel.form, field).value = typed
+
+    fault(panel, field, words)
+    assert [name for name, problem in panel.form.problems.items() if problem.value] == [field]
+    assert all(button.disabled for button in panel.buttons.values())
+    assert panel._preview.estimate.value == panel._preview.picture.value == ""
 
 
 def test_without_a_tick_nothing_can_be_meant(panel):
-    """Where no dataset is ticked, a sentence says which there are."""
+    """If no dataset is ticked, a sentence at the checkboxes says which there are, and no button works."""
     for tick in panel.form.ticks.values():
         tick.value = False
 
-    shown(panel._preview.estimate, lambda value: "tick at least one" in value)
+    fault(panel, "datasets", "tick at least one")
+    assert all(button.disabled for button in panel.buttons.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("6 months", "2024-09-01 → 2025-03-01 UTC, end exclusive, 181 days"),
+        ("90d", "2024-12-01 → 2025-03-01 UTC, end exclusive, 90 days"),
+        ("2", "2023-03-01 → 2025-03-01 UTC, end exclusive, 731 days"),
+        ("2024-12-15", "2024-12-15 → 2025-03-01 UTC, end exclusive, 76 days"),
+    ],
+)
+def test_a_lookback_or_a_start_is_shown_as_a_window(panel, typed, words):
+    """The lookback field takes a text, years or the start, and the window is shown in full."""
+    panel.form.lookback.value = typed
+
+    assert words in panel.form.window.value
+    assert panel._preview.choice.plans()[0].start == panel._preview.choice.window.start
+
+
+def test_whole_files_are_said_to_begin_before_the_window(panel):
+    """If the first file begins before the window, the cost says from when on it is taken."""
+    panel.form.lookback.value = "2025-01-15"
+
+    shown(panel._preview.estimate, lambda value: "whole files, from 2025-01-01" in value)
+
+
+def test_the_cost_of_trades_stands_at_their_checkbox(panel):
+    """Trades tell their size before they are ticked, and it follows the window."""
+    tick = panel.form.ticks["agg_trades"]
+    assert not tick.value
+    a_month = tick.description
+    panel.form.lookback.value = "5 years"
+
+    assert a_month.startswith("Trades (about ")
+    assert shown(tick, lambda value: value != a_month, of="description").endswith(" GB)")
+
+
+@pytest.fixture
+def too_large(panel, exchange, monkeypatch) -> DownloadPanel:
+    """
+    Trades are ticked that do not fit the disk, which has room for two megabytes.
+
+    The archive tells no sizes, so the estimate stays; 256 MiB are always left free.
+    """
+    disk = SimpleNamespace(free=(256 << 20) + 2_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: disk)
+    exchange.fail("data.binance.vision.*prefix", times=None, status=503)
+    panel.form.ticks["agg_trades"].value = True
+    shown(panel._preview.estimate, lambda value: "It does not fit the disk" in value)
+    shown(panel.buttons["Download"], bool, of="disabled")
+    return panel
+
+
+def test_what_does_not_fit_the_disk_is_told_before_a_click(too_large):
+    """Too large a choice is an alert, and cannot be downloaded; without what is too large it can."""
+    fitting = too_large.buttons["Download what fits"]
+
+    assert 'role="alert"' in too_large._preview.estimate.value
+    assert "leave out Trades" in too_large._preview.estimate.value
+    assert (fitting.disabled, fitting.layout.display) == (False, "")
+    too_large.form.ticks["agg_trades"].value = False
+    shown(too_large.buttons["Download"], lambda value: not value, of="disabled")
+    shown(too_large._preview.estimate, lambda value: "does not fit" not in value)
+    assert fitting.layout.display == "none"
+
+
+def test_download_what_fits_leaves_out_what_does_not(too_large, settings):
+    """The datasets that fit come, and of the others the panel says that they are not there."""
+    click(too_large, "Download what fits")
+    status(too_large, "Download what fits: done; 4 of 63 files complete, 236 rows; 1 gap to close")
+
+    assert {name.split("_")[0] for name in files(settings)} == {"klines", "futures"}
+    assert too_large.report.complete
+
+
+def test_where_nothing_fits_nothing_can_be_downloaded(panel, monkeypatch):
+    """On a full disk both buttons of download are off."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    panel.form.interval.value = "1h"
+    shown(panel.buttons["Download"], bool, of="disabled")
+
+    assert panel.buttons["Download what fits"].disabled
 
 
 # --- the download ---
@@ -176,7 +312,7 @@ def test_a_click_downloads_and_shows_what_became_of_it(panel, settings):
     assert panel.report.rows_written == 236
     assert "<svg" in shown(panel._preview.picture, lambda value: "<svg" in value)
     panel._job.wait(10)
-    assert [button.disabled for button in panel.buttons.values()] == [False, True, False, False]
+    assert [name for name, button in panel.buttons.items() if button.disabled] == ["Cancel"]
     shown(panel._preview.estimate, lambda value: "Nothing to fetch: all 4 files are there" in value)
     assert "new rows" in panel._work.result.value
 
@@ -257,16 +393,15 @@ def test_cancel_before_it_began_frees_the_panel(panel):
     assert ares.run(panel.download()).complete
 
 
-def test_a_wrong_symbol_is_an_error_in_place(panel, settings):
-    """The alert says what is wrong and folds the traceback away; nothing is on disk."""
+def test_a_symbol_that_nobody_knows_is_an_error_at_its_field(panel, settings):
+    """After the click the symbol's field says what is wrong, once, without a traceback; nothing is on disk."""
     panel.form.symbols.value = "XYZUSDT"
     click(panel, "Download")
     status(panel, "Download: failed")
 
-    alert = panel._work.alert.value
-    assert 'role="alert"' in alert
-    assert "XYZUSDT is not known to the exchange" in alert
-    assert "<details><summary>Traceback" in alert
+    assert 'role="alert"' in fault(panel, "symbols", "XYZUSDT is not known to the exchange")
+    assert panel._work.alert.value == ""
+    assert "Traceback" not in said(panel)
     assert panel.last_error is not None
     assert files(settings) == []
 
@@ -298,14 +433,13 @@ def test_what_the_exchange_says_is_escaped(panel, exchange):
     assert "<img" not in panel._work.alert.value + panel._work.result.value
 
 
-def test_a_folder_that_is_none_is_an_error_in_place(panel, tmp_path):
-    """Where no folder can be made a sentence says so, and the form is still alive."""
+def test_a_folder_that_is_none_is_an_error_at_its_field(panel, tmp_path):
+    """If no folder can be made its field says so before a click, and the form is still alive."""
     (tmp_path / "file").write_text("")
     panel.form.folder.value = str(tmp_path / "file" / "cache")
-    click(panel, "Download")
-    status(panel, "failed")
 
-    assert "could not create or access" in panel._work.alert.value
+    fault(panel, "folder", "could not create or access")
+    assert panel.buttons["Download"].disabled
     panel.form.folder.value = str(tmp_path / "cache")
     assert ares.run(panel.download()).complete
 
@@ -326,6 +460,164 @@ def test_without_network_sentences_say_so(settings):
     panel.close()
 
 
+# --- one truth ---
+
+
+def test_a_dataset_that_failed_is_red_at_its_true_share(panel, exchange):
+    """K-lines that came are green and full; funding of which half failed is red at a half."""
+    exchange.fail(
+        "fundingRate.*2025-01|fundingRate.*17356|fundingRate.*17383", times=None, status=400
+    )
+    ares.run(panel.download())
+    bars = {name: (bar.bar.bar_style, bar.bar.value) for name, bar in panel._work.bars.items()}
+
+    assert bars["klines"] == ("success", 1_000)
+    assert bars["futures"] == ("danger", 500)
+    assert bars[""] == ("danger", 750)
+    assert "1 of 2 files · 1 failed" in panel._work.bars["futures"].words.value
+    assert "100%" not in panel._work.bars[""].words.value
+    assert "3 of 4 files complete, 143 rows; 1 gap to close" in panel._preview.picture.value
+    assert "To fetch: 1 of 4 files" in panel._preview.estimate.value
+
+
+def test_a_download_that_failed_as_a_whole_has_no_share(panel):
+    """If nothing came every bar stands at zero, in red."""
+    panel.form.symbols.value = "XYZUSDT"
+    ares.run(panel.download())
+
+    assert {bar.bar.value for bar in panel._work.bars.values()} == {0}
+    assert "0% · 0 of 4 files · 4 failed" in panel._work.bars[""].words.value
+
+
+@pytest.fixture
+def crowded(panel, settings, exchange) -> DownloadPanel:
+    """The panel's files are there, and others: of another interval, of trades, of earlier months."""
+    others = {"end": END, "settings": settings}
+    ares.run(ares.download_klines_data("BTCUSDT", "4h", 0.1, **others))
+    ares.run(ares.download_agg_trades_data("BTCUSDT", "2d", **others))
+    earlier = {"end": "2024-12-01", "settings": settings, "datasets": ("klines", "futures")}
+    ares.run(ares.download_all_data("BTCUSDT", "1d", "2 months", **earlier))
+    ares.run(panel.download())
+    exchange.requests.clear()
+    return panel
+
+
+def test_cost_coverage_report_and_validation_count_the_same_files(crowded, settings):
+    """Whatever else the cache holds, all of them speak of the four files of the form."""
+    [quality] = ares.run(crowded.validate())
+
+    assert len(files(settings)) > 8
+    assert "Nothing to fetch: all 4 files are there" in crowded._preview.estimate.value
+    assert "4 of 4 files complete, 236 rows." in crowded._preview.picture.value
+    assert "4h" not in crowded._preview.picture.value
+    assert len(crowded.report.steps) == 4
+    assert (quality.files, quality.rows) == (4, 236)
+    assert {each.dataset for each in quality.fingerprints} == {"klines", "futures"}
+    assert sum(each.rows for each in quality.fingerprints) == 236
+
+
+def test_gaps_elsewhere_are_none_of_the_forms(crowded, settings, exchange):
+    """A file of another interval, month or dataset that is gone is no gap here, and not repaired."""
+    gone = [
+        "klines_BTCUSDT_4h_2025-02.csv",
+        "klines_BTCUSDT_1d_2024-10.csv",
+        "aggtrades_BTCUSDT_2025-02-27.csv",
+    ]
+    for name in gone:
+        (settings.cache_dir / name).unlink()
+    report = ares.run(crowded.repair())
+
+    assert "No gap is left to close" in crowded._preview.gaps.value
+    assert "Repair gaps: complete" in crowded._work.status.value
+    assert len(report.steps) == 4
+    assert zips(exchange) == []
+    assert not set(gone) & set(files(settings))
+
+
+def test_complete_is_never_said_of_a_window_that_lacks_a_file(panel, settings):
+    """A repair that closed its gap says what the window still lacks, in the words of the coverage."""
+    ares.run(panel.download())
+    (settings.cache_dir / "futures_BTCUSDT_2025-01.csv").unlink()
+    panel.form.lookback.value = "2024-12-01"
+    ares.run(panel.repair())
+
+    words = "4 of 6 files complete, 236 rows; 2 gaps to close"
+    assert f"Repair gaps: done; {words} (BTCUSDT 1d)" in panel._work.status.value
+    assert words in panel._preview.picture.value
+    assert "To fetch: 2 of 6 files" in panel._preview.estimate.value
+    assert panel._preview.gaps.value.count("2024-12-01 00:00") == 2
+
+
+def test_a_validation_counts_the_files_of_all_symbols_once(panel):
+    """The count of validated files only grows, from none to those of all symbols."""
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+    ares.run(panel.download())
+    words: list[str] = []
+    panel._work.bars[""].words.observe(lambda change: words.append(change["new"]), "value")
+    reports = ares.run(panel.validate())
+
+    assert [report.files for report in reports] == [4, 4]
+    assert "100% · 8 of 8 files" in words
+    assert all("of 8 files" in each for each in words)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("symbols", "ETHUSDT"), ("interval", "4h"), ("lookback", "3 months"), ("folder", "elsewhere")],
+)
+def test_a_result_of_another_form_is_grey_and_says_whose_it_is(panel, settings, field, value):
+    """After a change of the form the result stands in grey with its choice, until the form is back."""
+    ares.run(panel.download())
+    control = getattr(panel.form, field)
+    before, control.value = control.value, value
+
+    remark = f"For BTCUSDT 1d in {settings.cache_dir}; the form has changed."
+    assert remark in panel._work.remark.value
+    assert is_old(panel._work.box)
+    control.value = before
+    assert panel._work.remark.value == ""
+    assert not is_old(panel._work.box)
+
+
+def test_coverage_of_another_form_is_grey_until_the_new_one_is_shown(panel):
+    """Between a change and its answer the old cost and coverage are not taken for the new ones."""
+    ares.run(panel.download())
+    panel.form.symbols.value = "ETHUSDT"
+    was_old = [is_old(each) for each in (panel._preview.estimate, panel._preview.picture)]
+    shown(panel._preview.picture, lambda value: "Nothing of ETHUSDT 1d is in" in value)
+
+    assert was_old == [True, True]
+    shown(panel._preview.picture, lambda value: "ares-old" not in value, of="_dom_classes")
+    assert panel._preview.gaps.value == ""
+
+
+def test_work_for_another_form_does_not_change_what_the_form_shows(panel, exchange):
+    """A download that ends after the form has changed leaves cost and coverage those of the form."""
+    hanging = exchange.fail("2025-02.zip$", times=None, stall="body")
+    click(panel, "Download")
+    shown(panel._work.bars[""].words, lambda value: "2 of 4 files" in value)
+    panel.form.symbols.value = "ETHUSDT"
+    shown(panel._preview.picture, lambda value: "Nothing of ETHUSDT" in value)
+    assert hanging.seen
+    click(panel, "Cancel")
+    status(panel, "Download: cancelled (BTCUSDT 1d)")
+
+    assert "Nothing of ETHUSDT 1d" in panel._preview.picture.value
+    assert "For BTCUSDT 1d" in panel._work.remark.value
+
+
+def test_it_says_at_once_what_it_waits_for(panel, exchange):
+    """Until the exchange has answered the panel says that it waits, and no longer."""
+    hanging = exchange.fail("/", times=None, stall="head")
+    click(panel, "Download")
+    assert "Waiting for the first answer" in panel._work.waiting.value
+    exchange.faults.remove(hanging)
+    click(panel, "Cancel")
+    status(panel, "cancelled")
+
+    assert panel._work.waiting.value == ""
+
+
 # --- repair, validate ---
 
 
@@ -334,14 +626,17 @@ def test_repair_closes_a_gap_and_nothing_else(panel, settings):
     ares.run(panel.download())
     before = files(settings)
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").unlink()
-    panel.form.count.value += 1
+    panel.form.lookback.value = "60 days"
     shown(panel._preview.gaps, lambda value: "not downloaded" in value)
 
     click(panel, "Repair gaps")
-    status(panel, "Repair gaps: complete")
+    # The day before the first file was never downloaded.
+    status(panel, "Repair gaps: done; 4 of 6 files complete, 236 rows; 2 gaps to close")
 
     assert files(settings) == before
-    assert "No gap is left to close" in panel._preview.gaps.value
+    assert "2024-12-01 00:00" in panel._preview.gaps.value
+    panel.form.lookback.value = "59 days"
+    shown(panel._preview.gaps, lambda value: "No gap is left to close" in value)
 
 
 def test_repair_leaves_alone_what_is_not_ticked(panel, settings, exchange):
@@ -362,7 +657,7 @@ def test_what_is_told_names_its_symbol(panel):
     ares.run(panel.download())
     panel.form.symbols.value = "ETHUSDT"
 
-    assert "Download: complete (BTCUSDT)" in panel._work.status.value
+    assert "Download: complete (BTCUSDT 1d)" in panel._work.status.value
 
 
 def test_validate_shows_what_it_found(panel, settings):
@@ -405,7 +700,7 @@ def test_the_code_does_the_same(panel, settings, tmp_path):
     """Run in a cell, the code of the panel fills another cache with the same bytes."""
     ares.run(panel.download())
     panel.form.folder.value = str(tmp_path / "other")
-    code = shown(panel._preview.code, lambda value: "other" in value)
+    code = panel._preview.choice.code()
 
     compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
@@ -415,11 +710,13 @@ def test_the_code_does_the_same(panel, settings, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_the_code_of_several_symbols_runs_too(panel, tmp_path):
-    """For two symbols the code is a loop, and brings both."""
+def test_the_code_of_several_symbols_is_one_call(panel, tmp_path):
+    """For two symbols the code calls one verb, and brings both."""
     panel.form.symbols.value = "BTCUSDT, ETHUSDT"
     panel.form.folder.value = str(tmp_path / "other")
-    code = shown(panel._preview.code, lambda value: "other" in value and "ETHUSDT" in value)
+    code = panel._preview.choice.code()
+    assert code.count("await") == 1
+    assert "for " not in code
 
     compiled = compile(code, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(eval(compiled, {}))  # noqa: S307 - our own code
@@ -446,7 +743,7 @@ def test_a_new_panel_shows_where_things_stand(panel, exchange):
     again = DownloadPanel(panel.settings, end=END)
 
     assert "<svg" in again._preview.picture.value
-    assert "4 files, 236 rows" in again._preview.picture.value
+    assert "BTCUSDT 1d: 4 of 4 files complete, 236 rows." in again._preview.picture.value
     assert {each.path for each in list(exchange.requests)} <= {"/api/v3/exchangeInfo"}
     again.close()
 
@@ -469,7 +766,7 @@ def test_a_form_that_cannot_be_meant_is_still_shown(panel):
     """A half-typed form is shown as it is, and says what is wrong with it."""
     panel.form.symbols.value = "BTC/USDT"
 
-    assert "without a slash" in repr(panel)
+    assert "did you mean BTCUSDT" in repr(panel)
     assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
 
 
@@ -509,7 +806,7 @@ def test_another_address_serves_as_well(exchange, tmp_path):
         datasets=("klines",),
     )
     panel.form.source.value = "Another address"
-    assert panel.form.address.layout.display != "none"
+    assert panel.form.address_box.layout.display != "none"
     panel.form.address.value = exchange.url
     panel.form.folder.value = str(tmp_path / "b")
 
@@ -524,7 +821,8 @@ def test_an_address_that_is_none_is_reported(panel):
     """Before an address is typed a sentence says how one looks."""
     panel.form.source.value = "Another address"
 
-    shown(panel._preview.estimate, lambda value: "http://127.0.0.1:8900" in value)
+    fault(panel, "address", "http://127.0.0.1:8900")
+    assert panel.buttons["Download"].disabled
 
 
 def test_a_folder_that_is_named_with_a_source_is_taken(tmp_path):

@@ -17,7 +17,7 @@ OPTIONAL = ("ipywidgets", "matplotlib", "apprise", "dask", "nest_asyncio2")
 PICTURES = [name for name, home in ares_notebook._HOMES.items() if home.startswith("plots.")]
 LOST = {
     "ipywidgets": {"DownloadPanel"},
-    "matplotlib": {"DownloadPanel", *PICTURES},
+    "matplotlib": set(PICTURES),
     "apprise": set(),
     "dask": set(),
     "nest_asyncio2": set(),

@@ -205,7 +205,7 @@ async def test_nothing_has_no_fingerprint(settings):
     with pytest.raises(NeverDownloaded, match="no row"):
         ares.fingerprint("BTCUSDT", "1h", "2020-01-01", "2020-02-01", settings=own)
     with pytest.raises(BadArgument):
-        ares.fingerprint("BTCUSDT", "1h", dataset="trades", settings=own)
+        ares.fingerprint("BTCUSDT", "1h", dataset="ticks", settings=own)
 
 
 async def test_a_place_that_cannot_be_written_is_said(settings, tmp_path):

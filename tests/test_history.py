@@ -74,8 +74,12 @@ def test_what_came_last_stands_last(filled):
 
 
 def test_filters(filled):
-    """An interval leaves trades in, another interval's candles out."""
-    assert set(ares.download_history("BTCUSDT", "1m", settings=filled)["dataset"]) == {"agg_trades"}
+    """An interval means its k-lines alone, and a dataset that is named means that one."""
+    only = {"settings": filled, "datasets": ["agg_trades"]}
+    assert set(ares.download_history("BTCUSDT", "1h", settings=filled)["dataset"]) == {"klines"}
+    assert set(ares.download_history("BTCUSDT", **only)["dataset"]) == {"agg_trades"}
+    with pytest.raises(NeverDownloaded, match="nothing of BTCUSDT 1m klines"):
+        ares.download_history("BTCUSDT", "1m", settings=filled)
     with pytest.raises(NeverDownloaded, match="ETHUSDT"):
         ares.download_history("ETHUSDT", settings=filled)
 

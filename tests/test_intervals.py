@@ -36,6 +36,29 @@ def test_an_unknown_interval_lists_the_known_ones(wrong):
         validate_interval(wrong)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("60m", "1h"), ("1H", "1h"), ("1min", "1m"), ("1D", "1d"), ("24h", "1d"), ("1hour", "1h"),
+        ("5T", "5m"), ("1mo", "1M"), ("1 month", "1M"), ("monthly", "1M"), ("1MS", "1M"), ("M", "1M"),
+        ("5M", "5m"), ("1MIN", "1m"), ("60s", "1m"), ("1440m", "1d"), ("7d", "1w"), ("1W", "1w"),
+        ("2hrs", "2h"), ("15 minutes", "15m"), ("daily", "1d"), ("H1", "1h"), ("M5", "5m"),
+        ("MN1", "1M"), ("1h ", "1h"), (timedelta(hours=4), "4h"),
+    ],
+)  # fmt: skip
+def test_an_interval_that_is_written_otherwise_gets_a_hint(written, meant):
+    """An interval as other programs write it is refused with Binance's of the same length."""
+    with pytest.raises(BadArgument, match=rf"; did you mean {meant}\?$"):
+        validate_interval(written)
+
+
+@pytest.mark.parametrize("written", ["7m", "90m", "12M", "1ms", "0h", "1y", "1hh", "", 60, None])
+def test_no_interval_is_suggested_that_is_not_of_that_length(written):
+    """Where Binance has no interval of a length, none is suggested."""
+    with pytest.raises(BadArgument, match=r"\(1m is a minute, 1M a month\)$"):
+        validate_interval(written)
+
+
 def test_minute_and_month_are_two_files_on_every_disk():
     """In file names the month is 1mo, so that no two intervals differ by case alone."""
     texts = {interval_text(each).lower() for each in INTERVALS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import UTC, date, datetime
 
@@ -44,7 +45,7 @@ def test_klines_as_promised(filled):
     ]
     assert {"float64"} == {str(dtype) for dtype in frame.drop(columns="number_of_trades").dtypes}
     assert frame["number_of_trades"].dtype == "int64"
-    assert frame.attrs == {"complete": True, "missing": []}
+    assert (frame.attrs["complete"], frame.attrs["missing"]) == (True, [])
 
 
 def test_trades_as_promised(filled):
@@ -127,40 +128,64 @@ def test_gap_is_reported(filled):
     with pytest.warns(IncompleteData, match="2025-03-02 00:00:00 to 2025-03-02 06:00:00") as caught:
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-01", "2025-03-04", settings=filled)
 
-    gap = (datetime(2025, 3, 2, tzinfo=UTC), datetime(2025, 3, 2, 6, tzinfo=UTC))
     assert len(caught) == 1
     assert len(frame) == 66
-    assert frame.attrs == {"complete": False, "missing": [gap]}
+    assert frame.attrs["complete"] is False
+    assert frame.attrs["missing"] == [["2025-03-02T00:00:00+00:00", "2025-03-02T06:00:00+00:00"]]
+    assert frame.attrs["missing_count"] == 1
 
 
 def test_window_beyond_the_cache_is_reported(filled):
-    """What lies beyond the last download is missing, not silently absent."""
-    with pytest.warns(IncompleteData):
+    """What lies beyond the last download is missing, and the warning names the call that downloads just that."""
+    call = re.escape(
+        '`await download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16")`'
+    )
+    with pytest.warns(IncompleteData, match=call):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)
 
-    gap = (datetime(2025, 3, 15, tzinfo=UTC), datetime(2025, 3, 16, tzinfo=UTC))
     assert len(frame) == 12
-    assert [gap] == frame.attrs["missing"]
+    assert frame.attrs["missing"] == [["2025-03-15T00:00:00+00:00", "2025-03-16T00:00:00+00:00"]]
+
+
+def test_a_hint_has_no_end_in_the_future(filled):
+    """Of a window that ends in the future the hint names a call without an end, which a download refuses."""
+    with pytest.warns(IncompleteData, match=r'"1h", start="2025-03-15"\)`'):
+        ares.load_klines("BTCUSDT", "1h", "2025-03-14", "2100-01-01", settings=filled)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    ("load", "window", "call"),
     [
-        lambda settings: ares.load_klines("ETHUSDT", "1h", settings=settings),
-        lambda settings: ares.load_klines("BTCUSDT", "1m", settings=settings),
-        lambda settings: ares.load_klines(
-            "BTCUSDT", "1h", "2024-01-01", "2024-02-01", settings=settings
+        (("klines", "ETHUSDT", "1h"), (), 'klines_data("ETHUSDT", "1h", 1)'),
+        (("klines", "BTCUSDT", "1m"), (), 'klines_data("BTCUSDT", "1m", 1)'),
+        (
+            ("klines", "BTCUSDT", "1h"),
+            ("2024-01-01", "2024-02-01T06:30"),
+            'klines_data("BTCUSDT", "1h", start="2024-01-01", end="2024-02-01T06:30:00")',
         ),
-        lambda settings: ares.load_agg_trades("ETHUSDT", settings=settings),
-        lambda settings: ares.load_futures(
-            "BTCUSDT", "2023-01-01", "2023-02-01", settings=settings
+        (
+            ("klines", "BTCUSDT", "1h"),
+            ("2025-04-01",),
+            'klines_data("BTCUSDT", "1h", start="2025-04-01")',
+        ),
+        (("agg_trades", "ETHUSDT"), (), 'agg_trades_data("ETHUSDT", "1d")'),
+        (
+            ("futures", "BTCUSDT"),
+            ("2023-01-01", "2023-02-01"),
+            'funding_data("BTCUSDT", start="2023-01-01", end="2023-02-01")',
+        ),
+        (
+            ("agg_trades", "BTCUSDT"),
+            ("2025-03-01", "2025-03-02"),
+            'agg_trades_data("BTCUSDT", start="2025-03-01", end="2025-03-02")',
         ),
     ],
 )
-def test_no_data_is_not_an_empty_frame(filled, ask):
-    """What was never downloaded raises, with the line that downloads it."""
-    with pytest.raises(NeverDownloaded, match="download_all_data"):
-        ask(filled)
+def test_no_data_is_not_an_empty_frame(filled, load, window, call):
+    """What was never downloaded raises, with the narrowest call that downloads it."""
+    dataset, *series = load
+    with pytest.raises(NeverDownloaded, match=re.escape(f"`await download_{call}`")):
+        getattr(ares, f"load_{dataset}")(*series, *window, settings=filled)
 
 
 @pytest.mark.parametrize(

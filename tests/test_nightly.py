@@ -72,7 +72,10 @@ def night(exchange, settings, messages, monkeypatch, capsys) -> Night:
         end = f"2025-03-{day:02}"
         years = repr((day - 3) / 365.25)
         return {
-            "download": status("download", "BTCUSDT", "1h", "--years", years, "--end", end),
+            "download": status(
+                *("download", "BTCUSDT", "1h", "--years", years, "--end", end),
+                *("--datasets", "klines,agg_trades,futures"),
+            ),
             "audit": status("audit", "BTCUSDT", "--update"),
             "validate": status("validate", "BTCUSDT"),
         }

@@ -91,6 +91,14 @@ def test_no_output_needs_a_kernel(name):
 
 
 @every
+def test_no_picture_is_a_white_block_on_a_dark_page(name):
+    """No picture asks JupyterLab to paint a background behind it."""
+    metadata = [each.get("metadata", {}) for each in outputs(name)]
+
+    assert not [each for each in metadata if "needs_background" in json.dumps(each)]
+
+
+@every
 def test_some_output_is_compared(name):
     """At least one output is text, since pictures are never compared."""
     texts = [each.get("text") or each.get("data", {}).get("text/plain") for each in outputs(name)]

@@ -38,17 +38,17 @@ RUN = Run(
     ("ending", "event", "remedy"),
     [
         ("done", "finished", ""),
-        ("incomplete", "finished", "ares-notebook gaps BTCUSDT --cache-dir '/data/my cache'"),
+        ("incomplete", "finished", "ares-notebook gaps BTCUSDT 1h --cache-dir '/data/my cache'"),
         ("failed", "failed", "ares-notebook runs --cache-dir '/data/my cache'"),
         (
             "below threshold",
             "below threshold",
-            "ares-notebook repair BTCUSDT --cache-dir '/data/my cache'",
+            "ares-notebook repair BTCUSDT 1h --cache-dir '/data/my cache'",
         ),
         (
             "differs",
             "below threshold",
-            "ares-notebook audit --update --cache-dir '/data/my cache'",
+            "ares-notebook audit BTCUSDT 1h --update --cache-dir '/data/my cache'",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_several_symbols_are_one_command():
     everything = notification_of(replace(RUN, ending="below threshold", symbol=""), "", FOLDER)
 
     assert several is not None
-    assert "gaps BTCUSDT --" in several.body
+    assert "gaps BTCUSDT 1h --" in several.body
     assert everything is not None
     assert everything.title.startswith("ares-notebook: download of all ")
-    assert "repair SYMBOL --" in everything.body
+    assert "repair SYMBOL 1h --" in everything.body

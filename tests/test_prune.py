@@ -23,6 +23,7 @@ from ares_notebook.cache.prune import (
     mark_deletions,
 )
 from ares_notebook.cache.quarantine import quarantine, quarantine_of
+from ares_notebook.cache.spans import Scope
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded
 from ares_notebook.model.files import parse_file_name
@@ -251,8 +252,8 @@ def test_a_limit_that_is_named_is_the_only_one(cache):
     ("ask", "meant_are"),
     [
         (("ethusdt",), DAYS),
-        (("BTCUSDT", "1h"), [*HOURS, *FUNDING, *TRADES]),
-        ((None, "1d"), [*DAYS, *FUNDING, *TRADES]),
+        (("BTCUSDT", "1h"), HOURS),
+        ((None, "1d"), DAYS),
     ],
 )
 def test_only_what_is_meant_goes(cache, ask, meant_are):
@@ -448,6 +449,7 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
+HOURLY = Scope.of("BTCUSDT", "1h")
 CHANGES = {
     "rewritten": lambda folder: rewrite(folder / HOURS[0]),
     "longer": lambda folder: (folder / HOURS[0]).write_text("x"),
@@ -461,7 +463,7 @@ CHANGES = {
 def test_what_has_changed_since_it_was_looked_at_stays(cache, change):
     """A younger download's file is not deleted on the word of an older look."""
     store = Store(cache)
-    [found] = [each for each in _candidates(store, "BTCUSDT", "1h") if each.item.file == HOURS[0]]
+    [found] = [each for each in _candidates(store, HOURLY) if each.item.file == HOURS[0]]
     change(cache.cache_dir)
     before = tree(cache)
     [goes] = mark_deletions([found], NOW, max_bytes=0)
@@ -476,7 +478,7 @@ def test_what_has_changed_since_it_was_looked_at_stays(cache, change):
 def test_what_went_meanwhile_is_gone(cache):
     """What another pruning was quicker to delete is told of as gone, and as no failure."""
     store = Store(cache)
-    [found] = [each for each in _candidates(store, "BTCUSDT", "1h") if each.item.file == HOURS[0]]
+    [found] = [each for each in _candidates(store, HOURLY) if each.item.file == HOURS[0]]
     [goes] = mark_deletions([found], NOW, max_bytes=0)
     first, second = _delete(store, goes), _delete(store, goes)
 
@@ -603,7 +605,7 @@ def test_a_file_in_place_of_the_folder_is_reported(cache):
         ({"max_bytes": True}, "max_bytes=True"),
         ({"max_bytes": "1,5 GB"}, "max_bytes='1,5 GB'"),
         ({"keep": 1, "dry_run": None}, "dry_run=None"),
-        ({"keep": 1, "symbol": "BTC/USDT"}, "without a slash"),
+        ({"keep": 1, "symbol": "BTC/USDT"}, "did you mean BTCUSDT"),
         ({"keep": 1, "interval": "7m"}, "7m"),
     ],
 )
@@ -624,7 +626,7 @@ def report_of(count: int, **changes: object) -> PruneReport:
     return PruneReport((*items, PruneItem("new.csv", "file", 500)), **changes)
 
 
-HINT = "Pass dry_run=False (in the shell --yes) to do it."
+HINT = "Pass dry_run=False to do it."
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def other_line_ends(text: bytes) -> bytes:
     return text.replace(b"\n", b"\r\n")
 
 
+EVERY = ("klines", "agg_trades", "futures")
 DAMAGES = [other_line_ends, cut_line, rubbish, wrong_header, doubled, unsorted, a_word]
 
 
@@ -93,7 +94,7 @@ async def test_damage_is_found_put_aside_and_made_good(settings, name, damage):
     spoiled = damage(whole)
     path.write_bytes(spoiled)
     entry = Store(settings).entry(parse_file_name(name))
-    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings, datasets=EVERY)
 
     moved, note = kept(settings)
     quarantine = settings.cache_dir / ".ares/quarantine"
@@ -119,7 +120,7 @@ async def test_prices_of_another_symbol_are_found(settings, name, factor):
         lines[at] = ",".join(cells)
     path.write_text("".join(lines))
     problem = Store(settings).entry(parse_file_name(name)).problem
-    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings, datasets=EVERY)
 
     assert "another scale" in problem
     assert report.complete
@@ -211,7 +212,7 @@ async def test_a_digit_that_was_changed_in_a_final_file_is_set_right(settings, n
     cells[1] = cells[1][:-1] + ("1" if cells[1][-1] != "1" else "2")
     lines[20] = ",".join(cells) + "\n"
     path.write_text("".join(lines))
-    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings, datasets=EVERY)
 
     assert path.read_bytes() == whole
     assert [step.reason for step in report.steps if step.action != "skip"] == [

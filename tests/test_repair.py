@@ -118,7 +118,7 @@ async def test_the_last_trades_of_a_day_come_back_because_the_next_day_tells(exc
     gap = ares.find_gaps("BTCUSDT", settings=settings)
     receipt.write_bytes(noted)
     exchange.requests.clear()
-    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    report = await ares.repair_gaps("BTCUSDT", settings=settings, datasets=["agg_trades"])
 
     pages = pages_of(exchange)
     assert gap["missing"].sum() == 7
@@ -260,9 +260,10 @@ async def test_a_torn_seam_is_confirmed_once(exchange, settings, vouch):
     vouch(settings, path.name)
     cut_off = without(range(last_id - 6, last_id + 1))
     fault = exchange.fail("/api/v3/aggTrades", times=None, replace_body=cut_off)
-    first = await ares.repair_gaps("BTCUSDT", settings=settings)
+    trades = {"settings": settings, "datasets": ["agg_trades"]}
+    first = await ares.repair_gaps("BTCUSDT", **trades)
     exchange.requests.clear()
-    second = await ares.repair_gaps("BTCUSDT", settings=settings)
+    second = await ares.repair_gaps("BTCUSDT", **trades)
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
     assert fault.seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,62 @@ def test_a_misspelt_variable_is_reported(monkeypatch, caplog):
     assert [each.getMessage() for each in caplog.records] == [
         "ARES_CACHEDIR is not a setting; did you mean ARES_CACHE_DIR?"
     ]
+
+
+WITH_PASSWORD = [
+    "https://user:PW@host",
+    "https://:PW@host",
+    "https://PW@host",
+    "https://user:P/W@host",
+    "https://user:a@PW@host",
+    "https://user:#PW@host",
+    "https://user:?PW@host/path",
+    "https://user:PW%40host",
+    "https://user:PW",
+    "https://user:PW@ho\u2100st",
+    "https://user:PW@[::1",
+    "https://host/?key=PW",
+    "https://host/#PW",
+    "user:PW@host",
+    "ftp://user:PW@host",
+    "http://user:PW@api.binance.com",
+    "https://user:P W@host",
+]
+
+
+@pytest.mark.parametrize("url", WITH_PASSWORD)
+@pytest.mark.parametrize("name", URLS)
+def test_a_password_in_a_url_is_refused_and_not_shown(monkeypatch, name, url):
+    """A URL with a password is refused, from argument, environment and copy, and nobody reads it in the error."""
+    monkeypatch.setenv(f"ARES_{name.upper()}", url)
+    with pytest.raises(BadArgument, match=f"{name}=") as by_environment:
+        Settings()
+    monkeypatch.delenv(f"ARES_{name.upper()}")
+    with pytest.raises(BadArgument, match=f"{name}=") as by_argument:
+        Settings(**{name: url})
+    with pytest.raises(BadArgument, match=f"{name}=") as by_copy:
+        Settings().model_copy(update={name: url})
+
+    for caught in (by_environment, by_argument, by_copy):
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "PW" not in shown.replace("P W", "PW").replace("P/W", "PW")
+    if "@" in url:
+        assert "must hold no user and no password" in str(by_argument.value)
+        assert "***@" in str(by_argument.value)
+
+
+@pytest.mark.parametrize("name", ["cache_dir", "symbol", "interval", "notify_on", "source"])
+def test_a_password_in_the_wrong_setting_is_not_shown(name):
+    """A URL that was set where none belongs shows no password either."""
+    with pytest.raises(BadArgument, match=name) as caught:
+        Settings(**{name: "mailto://user:PW@host.org\0"})
+
+    assert "PW" not in str(caught.value)
+
+
+def test_a_validation_error_of_pydantic_shows_no_input():
+    """Pydantic's own error, which a caller may get of `model_validate_json`, holds no value."""
+    with pytest.raises((ValidationError, BadArgument)) as caught:
+        Settings.model_validate_json('{"spot_url": "https://user:PW@host"}')
+
+    assert "PW" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry, Source
-from ares_notebook.download.decide import COUNTED, STATES, TABLE, decide
+from ares_notebook.download.decide import COUNTED, STATES, TABLE, decide, source_instead
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.gaps import Absence
 from ares_notebook.model.measure import Measure
@@ -163,3 +163,17 @@ def test_the_page_shows_the_table():
 
     assert "\n".join(lines) in page
     assert [kind for kind in KINDS if f"*{kind}*" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "instead"),
+    [
+        ("aggtrades_BTCUSDT_2025-01-15.csv", "daily archive", ("monthly archive",)),
+        ("aggtrades_BTCUSDT_2025-01-15.csv", "monthly archive", ()),
+        ("klines_BTCUSDT_1h_2025-01.csv", "daily archive", ()),
+        ("futures_BTCUSDT_2025-01.csv", "monthly archive", ()),
+    ],
+)
+def test_what_is_asked_instead_of_a_zip_that_is_not_published(name, source, instead):
+    """Only for a day of trades another zip is asked for where its own is not published: that of its month."""
+    assert source_instead(parse_file_name(name), source) == instead

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.symbols import hint, suggested, validate_symbol
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,73 @@ def test_a_symbol_is_upper_cased(given_text, symbol):
     assert validate_symbol(given_text) == symbol
 
 
-@pytest.mark.parametrize("pair", ["BTC/USDT", "btc/usdt"])
-def test_a_slash_gets_a_hint(pair):
-    """Who writes the pair with a slash is told how Binance writes it."""
-    with pytest.raises(BadArgument, match="'BTCUSDT'"):
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "BTC/USDT", "btc/usdt", "BTC-USDT", "BTC_USDT", "BTC–USDT", "BTC.USDT", "btc usdt", "BTC / USDT",
+        "BTC/USDT:USDT", "BTC-USDT-SWAP", "BTC/USDT-PERP", "BTCUSDT.P", "BINANCE:BTCUSDT",
+        "BINANCE:BTCUSDT.P", "ＢＴＣＵＳＤＴ", "ＢＴＣ／ＵＳＤＴ", "BTC\u200bUSDT", "\ufeffBTCUSDT",
+    ],
+)  # fmt: skip
+def test_a_pair_as_others_write_it_gets_a_hint(pair):
+    """Who writes a pair as other programs do is told how Binance writes it, and nothing is changed."""
+    with pytest.raises(BadArgument, match=r"symbol=.*did you mean BTCUSDT\? .*'BTCUSDT'"):
         validate_symbol(pair)
+
+
+@pytest.mark.parametrize("name", ["BTCUSD_PERP", "BTCUSDT_250328", "BTC-250328-100000-C"])
+def test_names_of_contracts_are_legal(name):
+    """The separators that Binance itself uses in names are kept."""
+    assert validate_symbol(name) == name
+
+
+@pytest.mark.parametrize("names", ["BTCUSDT ETHUSDT", "BTCUSDT/ETHUSDT", "BTCUSDT,ETHUSDT"])
+def test_two_symbols_are_no_pair(names):
+    """Of two symbols no third one is made."""
+    with pytest.raises(BadArgument, match="is not a trading symbol"):
+        validate_symbol(names)
+
+
+KNOWN = ("BTCUSDT", "BTCUSDC", "BTCFDUSD", "ETHUSDT", "ETHBTC", "LTCUSDT", "ETCUSDT", "LTCBTC")
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("ETHUSTD", ["ETHUSDT"]),  # swapped
+        ("BTCUSTD", ["BTCUSDT"]),
+        ("ETHUSD", ["ETHUSDT"]),  # a letter less
+        ("ETHUSDTT", ["ETHUSDT"]),  # a letter more
+        ("EHTUSDT", ["ETHUSDT"]),
+        ("ETHUSFT", ["ETHUSDT"]),  # another letter
+        ("THUSDT", ["ETHUSDT"]),
+        ("BTCUSD", ["BTCUSDT", "BTCUSDC"]),  # the usual coin to quote in first
+        ("ATCUSDT", ["BTCUSDT", "ETCUSDT", "LTCUSDT"]),  # else by name, and three at most
+        ("BTC", ["BTCUSDT", "BTCUSDC", "BTCFDUSD"]),  # the coin alone
+        ("BTCUSDT_PERP", ["BTCUSDT"]),
+        ("BTC-PERP", ["BTCUSDT", "BTCUSDC", "BTCFDUSD"]),
+        ("EHTUSTD", []),  # two slips
+        ("NOSUCHUSDT", []),
+    ],
+)
+def test_one_slip_is_recognised(slip, meant):
+    """A listed symbol is suggested for one that is one slip away from it, and for its coin alone."""
+    assert suggested(slip, KNOWN) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("BTCUSD_PERP", "a COIN-M perpetual"),
+        ("BTCUSD_250328", "a COIN-M delivery contract"),
+        ("BTCUSDT_250328", "a USD-M delivery contract"),
+        ("BTC-250328-100000-C", "an option"),
+    ],
+)
+def test_a_contract_is_told_what_it_is(name, kind):
+    """The name of a contract says which kind it is, and which listed pair is near to it."""
+    assert f"the name is that of {kind}, and this version downloads none" in hint(name, KNOWN)
+    assert "did you mean BTCUSDT" in hint(name, KNOWN)
 
 
 @pytest.mark.parametrize(

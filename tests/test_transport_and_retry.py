@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from io import BytesIO
 
 import pytest
@@ -372,6 +375,69 @@ async def test_a_long_ban_is_told_and_never_sat_out(exchange, open_transport):
         for _ in range(2):
             with pytest.raises(RateLimited, match=r"7,?200 seconds"):
                 await transport.get(ask(exchange, counter="spot"), bytes)
+
+
+def ban(until_s, status=418, **fields):
+    """A refusal that names the end of a ban only in its text."""
+    words = f"Way too much request weight used; IP banned until {int(until_s * 1000)}. Please use"
+    body = json.dumps({"code": -1003, "msg": f"{words} WebSocket Streams to avoid bans."})
+    return {"status": status, "body": body, **fields}
+
+
+@pytest.mark.parametrize("status", [418, 429])
+async def test_a_short_ban_without_retry_after_is_waited_for(exchange, open_transport, status):
+    """No request is sent before the end of a ban that only the text of the answer names."""
+    until_s = time.time() + 1.2
+    exchange.fail("klines", **ban(until_s, status))
+
+    async with open_transport() as transport:
+        await transport.get(ask(exchange, counter="spot"), bytes)
+
+    assert time.time() >= until_s
+    assert statuses(exchange) == [status, 200]
+
+
+async def test_a_long_ban_without_retry_after_is_an_error_at_once(exchange, open_transport):
+    """A ban of over ten minutes fails at once with its end in UTC, and nothing is asked of the host in it."""
+    until_s = time.time() + 3600
+    exchange.fail("klines", times=None, **ban(until_s))
+    told = f"{datetime.fromtimestamp(until_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    async with open_transport() as transport, asyncio.timeout(3):
+        with pytest.raises(RateLimited, match=f"IP banned until {told}") as first:
+            await transport.get(ask(exchange, counter="spot"), bytes)
+        for counter in ("spot", "futures"):
+            with pytest.raises(RateLimited, match=r"another 3,[56]\d\d seconds, until 20.* UTC"):
+                await transport.get(ask(exchange, counter=counter), bytes)
+
+    assert str(int(until_s * 1000)) not in str(first.value)
+    assert 3590 < first.value.retry_after_seconds <= 3601
+    assert statuses(exchange) == [418]
+
+
+@pytest.mark.parametrize("after_s", [-3600, -1, 30 * 86_400, 10**9])
+async def test_a_ban_with_an_absurd_end_is_a_refusal_as_any(exchange, open_transport, after_s):
+    """An end that is past, or later than any ban's, says nothing: the request is tried again as after any refusal."""
+    exchange.fail("klines", **ban(time.time() + after_s))
+
+    async with open_transport() as transport, asyncio.timeout(3):
+        await transport.get(ask(exchange, counter="spot"), bytes)
+
+    assert statuses(exchange) == [418, 200]
+
+
+@pytest.mark.parametrize("ahead_s", [-7_200, 86_400])
+async def test_a_ban_ends_by_the_clock_of_the_host(exchange, open_transport, ahead_s):
+    """How long a ban takes is counted by the host's clock, whatever this machine's shows."""
+    host_s = time.time() + ahead_s
+    date = {"Date": format_datetime(datetime.fromtimestamp(host_s, UTC), usegmt=True)}
+    exchange.fail("klines", times=None, **ban(host_s + 3600, headers=date))
+
+    async with open_transport() as transport, asyncio.timeout(3):
+        with pytest.raises(RateLimited) as caught:
+            await transport.get(ask(exchange, counter="spot"), bytes)
+
+    assert 3590 < caught.value.retry_after_seconds <= 3602
 
 
 async def test_a_silent_host_is_told_after_how_long(exchange, open_transport):

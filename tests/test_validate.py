@@ -265,7 +265,9 @@ def test_a_failed_download_is_no_open_end(cache, sound):
     assert (error.file, error.check) == ("klines_BTCUSDT_1h_2025-03.csv", "holes")
     assert error.example.startswith("2025-03-16 00:00:00 to ")
     assert error.example.endswith(")")
-    with pytest.raises(PoorQuality, match=r"1 error in 1 file: .*\. repair_gaps"):
+    with pytest.raises(
+        PoorQuality, match=r'1 error in 1 file: .*\. `await repair_gaps\("BTCUSDT", "1h"\)`'
+    ):
         report.raise_for_errors()
 
 
@@ -374,10 +376,13 @@ def test_nothing_is_repaired_and_nothing_asked(cache, sound):
 
 
 def test_symbol_and_interval_choose(cache):
-    """Only what was asked for is looked at; trades and funding belong to any interval."""
-    assert validate_cache("btcusdt", "1h", settings=cache).files == 6
-    with pytest.raises(NeverDownloaded, match=r"no k-lines of 1m of BTCUSDT; there are 1h"):
-        validate_cache("BTCUSDT", "1m", settings=cache)
+    """Only what was asked for is looked at, and what is there of a missing interval is named."""
+    both = ("klines", "futures")
+    assert validate_cache("btcusdt", settings=cache).files == 6
+    assert validate_cache("btcusdt", "1h", settings=cache).files == 2
+    for datasets in (None, both):
+        with pytest.raises(NeverDownloaded, match=r"BTCUSDT 1m klines .* it holds .*USDT_1h"):
+            validate_cache("BTCUSDT", "1m", settings=cache, datasets=datasets)
 
 
 def test_what_is_not_there_is_named(cache, tmp_path):
@@ -411,9 +416,7 @@ def test_the_share_of_a_jump_comes_from_the_settings(cache):
     """With a small enough share, sound candles jump; with none of it, no setting is taken."""
     small = cache.model_copy(update={"price_jump_share": 1e-9})
 
-    assert checks(validate_cache("BTCUSDT", "1h", settings=small), "warning")[TRADES] == {
-        "price jumps"
-    }
+    assert checks(validate_cache("BTCUSDT", settings=small), "warning")[TRADES] == {"price jumps"}
     with pytest.raises(BadArgument, match="price_jump_share"):
         Settings(price_jump_share=0)
 
@@ -444,7 +447,7 @@ def test_errors_raise_with_names_and_remedy(cache):
     validate_cache(settings=cache).raise_for_errors()
     (cache.cache_dir / FEBRUARY).unlink()
     report = validate_cache(settings=cache)
-    with pytest.raises(PoorQuality, match=rf"{FEBRUARY}: bytes.*download_all_data") as caught:
+    with pytest.raises(PoorQuality, match=rf"{FEBRUARY}: bytes.*repair_gaps") as caught:
         report.raise_for_errors()
 
     assert caught.value.report is report

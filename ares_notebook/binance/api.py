@@ -41,6 +41,7 @@ class Api:
         # Where the API of a market is asked now.
         self._urls: dict[Market, str] = {}
         self._listings: Memoized[dict[str, Listing]] = Memoized()
+        self._symbols: Memoized[tuple[str, ...]] = Memoized()
         self.notes: list[str] = []
 
     @property
@@ -69,12 +70,17 @@ class Api:
         """The listing of the symbol of *series* today; None if there is none."""
         return (await self._listings_of(series.market, series.symbol)).get(series.symbol)
 
-    async def symbols(self) -> tuple[str, ...]:
-        """All spot symbols that trade today, sorted."""
+    async def symbols(self, market: Market) -> tuple[str, ...]:
+        """All symbols that a market lists today, sorted; asked for once."""
+        return await self._symbols.get(market, partial(self._sorted_symbols, market))
+
+    async def _sorted_symbols(self, market: Market) -> tuple[str, ...]:
+        if not market.is_info_by_symbol:
+            return tuple(sorted(await self._listings_of(market, "")))
         # Without the permission sets the answer is a fraction of its ten MB.
         params = {"symbolStatus": "TRADING", "showPermissionSets": "false"}
-        ask = _info_ask(SPOT, "the list of symbols", **params)
-        return tuple(sorted((await self.ask(SPOT, "exchangeInfo", ask, read_info)).symbols))
+        ask = _info_ask(market, "the list of symbols", **params)
+        return tuple(sorted((await self.ask(market, "exchangeInfo", ask, read_info)).symbols))
 
     async def _listings_of(self, market: Market, symbol: str) -> dict[str, Listing]:
         """The symbols of a market by name: all, or at least this one."""

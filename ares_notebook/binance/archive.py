@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -24,10 +25,10 @@ from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages
 from ares_notebook.binance.parse import lines_of_csv
-from ares_notebook.errors import BadAnswer, ChecksumMismatch, NotFound, TransportError
+from ares_notebook.errors import BadAnswer, ChecksumMismatch, DataError, NotFound, TransportError
 from ares_notebook.formatting import refused
 from ares_notebook.model.files import Series
-from ares_notebook.model.rows import Lines
+from ares_notebook.model.rows import MICROSECONDS_FROM, Lines
 from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
 
@@ -153,6 +154,7 @@ def _pieces(archive: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 _LOGGER = logging.getLogger("DataDownloader")
+_HOUR_MS = 3_600_000
 _HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
 
 
@@ -172,8 +174,12 @@ class Zip:
     # valid; those after them must be fetched elsewhere, and their absence here proves nothing.
     is_cut: bool = field(default=False, init=False)
 
-    def lines(self) -> Iterator[Lines]:
-        """The rows as lines of a cache file, block by block; CPU work, for a thread."""
+    def lines(self, near: tuple[int, int] | None = None) -> Iterator[Lines]:
+        """
+        The rows as lines of a cache file, block by block; CPU work, for a thread.
+
+        With *near*, in milliseconds, blocks that lie an hour or more outside of it are not parsed.
+        """
         last = Lines.none()
         member = self.name.removesuffix(".zip") + ".csv"
         blocks = lines_of(self.data, member, self.url)
@@ -187,13 +193,28 @@ class Zip:
                 # All rows are as wide as the first.
                 width = whole[: whole.find(b"\n")].count(b",") + 1
                 expected = replace(expected, width=width)
-            lines = lines_of_csv(self.series.dataset, whole, self.url, expected)
-            self._check_period(lines)
-            yield lines.after(last)
-            last = lines if len(lines) else last
+            if near is None or self._is_near(whole, *near):
+                lines = lines_of_csv(self.series.dataset, whole, self.url, expected)
+                self._check_period(lines)
+                yield lines.after(last)
+                last = lines if len(lines) else last
             expected = replace(expected, first=expected.first + whole.count(b"\n"))
         if self.is_cut and expected.width is None:
             raise BadAnswer(refused(self.url, "it ends inside its first row"))
+
+    def _is_near(self, block: bytes, start_ms: int, end_ms: int) -> bool:
+        """Whether rows of a block may lie in ``[start_ms, end_ms)``; stamps ascend but for moments."""
+        at = [column.name for column in self.series.dataset.published].index("timestamp")
+        edges = (block[: block.find(b"\n")], block[block.rfind(b"\n", 0, -1) + 1 :])
+        try:
+            first, last = (int(line.split(b",")[at]) for line in edges)
+        except (ValueError, IndexError):
+            # Whoever parses it says what is wrong.
+            return True
+        first_ms, last_ms = (
+            each // 1000 if each >= MICROSECONDS_FROM else each for each in (first, last)
+        )
+        return first_ms < end_ms + _HOUR_MS and start_ms - _HOUR_MS <= last_ms
 
     def _without_cut_line(self, text: bytes) -> bytes:
         """The whole lines: a number that was cut short is still a number."""
@@ -227,6 +248,23 @@ _NEVER_MS = 1 << 52
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 
 
+_MOST_SHARED = 3
+
+
+@dataclass(slots=True, eq=False)
+class _SharedZip:
+    """A zip that is read by several, one after the other."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fetched: Zip | None = None
+
+    def close(self) -> None:
+        """Remove its temporary file."""
+        if self.fetched is not None:
+            self.fetched.data.close()
+            self.fetched = None
+
+
 class Archive:
     """Binance's bulk archive."""
 
@@ -235,6 +273,9 @@ class Archive:
         self._folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
+
+        # Zips of months from which days are cut, the latest used last.
+        self._shared: dict[str, _SharedZip] = {}
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """Bytes of the zip that begins at *start*; None if the listing fails."""
@@ -303,15 +344,53 @@ class Archive:
     @asynccontextmanager
     async def fetch(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
         """Fetch a zip and verify its checksum; it is open while the context is."""
+        fetched = await self._fetched(series, cut, start)
+        with fetched.data:
+            yield fetched
+
+    @asynccontextmanager
+    async def fetch_shared(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
+        """
+        The same for a zip of which each caller reads a part: it is fetched once and kept.
+
+        Callers read one after the other. The last three are kept, until `close`.
+        """
+        key = series.archive_key(cut, start)
+        shared = self._shared.pop(key) if key in self._shared else _SharedZip()
+        self._shared[key] = shared
+        async with shared.lock:
+            if shared.fetched is None:
+                idle = [each for each in self._shared.values() if not each.lock.locked()]
+                for each in idle[: 1 - _MOST_SHARED]:
+                    each.close()
+                shared.fetched = await self._fetched(series, cut, start)
+            try:
+                # Whether it ends inside a line each reader finds out for himself.
+                yield replace(shared.fetched)
+            except DataError:
+                shared.close()
+                raise
+
+    def close(self) -> None:
+        """Remove the temporary files of shared zips."""
+        for shared in self._shared.values():
+            shared.close()
+
+    async def _fetched(self, series: Series, cut: Cut, start: datetime) -> Zip:
+        """A verified zip in an open temporary file without a name, which a cancel removes too."""
         key = series.archive_key(cut, start)
         url, name = self._url(key), PurePosixPath(key).name
         # The checksum first: where nothing is published that costs 91 bytes.
         wanted = await self.checksum(series, cut, start)
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder)) as spool:
-            data = cast("BinaryIO", spool)
+        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder))  # noqa: SIM115 - the caller closes it
+        data = cast("BinaryIO", spool)
+        try:
             check = partial(_verify, wanted, url)
             await self._transport.download(Ask(url, f"archive {name}"), data, check)
-            yield Zip(name, url, wanted, data, series, period_of(cut, start))
+        except BaseException:
+            data.close()
+            raise
+        return Zip(name, url, wanted, data, series, period_of(cut, start))
 
     def _url(self, key: str) -> str:
         return f"{self._transport.settings.archive_url}/{quote(key)}"

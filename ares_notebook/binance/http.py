@@ -35,7 +35,7 @@ from ares_notebook.errors import (
 )
 from ares_notebook.model.hosts import is_loopback
 from ares_notebook.model.markets import MARKETS
-from ares_notebook.model.time import utc
+from ares_notebook.model.time import DAY_MS, utc
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
@@ -47,6 +47,11 @@ _UNKNOWN_SYMBOL_CODES = {-1121, -1122}
 _RESTRICTED = re.compile(rb"restricted location|block(ed)? access from your country", re.IGNORECASE)
 # The standard allows a date, too, which Binance never sends.
 _SECONDS = re.compile(r"[0-9]{1,9}")
+_BANNED_UNTIL = re.compile(r"(?<=banned until )[0-9]{13}(?![0-9])")
+# A ban lasts three days at most [rest-api.md, "IP Limits"]; a later end is an error.
+_LONGEST_BAN_MS = 7 * DAY_MS
+# The last second of the year 9999.
+_LAST_MS = 253_402_300_799_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,21 @@ class Ask:
     most_bytes: int = 4 << 20
 
 
-def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
-    """The error for a status other than 200, by the status first, the body second."""
+def refusal(
+    ask: Ask, answer: aiohttp.ClientResponse, body: bytes, host_ms: float | None = None
+) -> AresError:
+    """
+    The error for a status other than 200, by the status first, the body second.
+
+    *host_ms* is the time by the clock of the host; by default that of this machine.
+    """
     status, what = answer.status, f"{ask.description}: {answer.status} from {ask.url}"
     code, said = _said(body)
     if status in (429, 418):
-        named = answer.headers.get("Retry-After", "")
-        seconds = float(named) if _SECONDS.fullmatch(named) else None
-        wait = "for a while" if seconds is None else f"for {named} seconds"
+        now_ms = time.time() * 1000 if host_ms is None else host_ms
+        seconds = _seconds_to_wait(answer.headers.get("Retry-After", ""), said, now_ms)
+        wait = "for a while" if seconds is None else f"for {seconds:,.0f} seconds"
+        said = _BANNED_UNTIL.sub(lambda found: _time_text(int(found[0])), said)
         msg = f"{what}: asked too often{said}; the exchange wants no request {wait}, then run again"
         return RateLimited(msg, ask.url, seconds)
     if status == 404:  # noqa: PLR2004 - not found
@@ -98,6 +110,19 @@ def refusal(ask: Ask, answer: aiohttp.ClientResponse, body: bytes) -> AresError:
         f"{what}{said} for {dict(ask.params)}; asking again will not help, check what was asked for",
         ask.url,
     )
+
+
+def _seconds_to_wait(named: str, said: str, now_ms: float) -> float | None:
+    """How long no request may be sent: by ``Retry-After``, or else until the end of the ban that is *said*."""
+    if _SECONDS.fullmatch(named):
+        return float(named)
+    found = _BANNED_UNTIL.search(said)
+    left_ms = int(found[0]) - now_ms if found else 0.0
+    return left_ms / 1000 if 0 < left_ms <= _LONGEST_BAN_MS else None
+
+
+def _time_text(moment_ms: float) -> str:
+    return f"{utc(int(min(moment_ms, _LAST_MS))):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _said(body: bytes) -> tuple[int | None, str]:
@@ -222,7 +247,16 @@ class Transport:
         key = (_host(url), counter)
         if key not in self._budgets:
             self._budgets[key] = self._new_budget(counter)
+            self._budgets[key].pause(max(each.paused_seconds for each in self._alike(*key)))
         return self._budgets[key]
+
+    def _alike(self, host: str, counter: str) -> list[Budget]:
+        """The budgets of a host that pause together: all of its API, or the one of its archive."""
+        return [
+            budget
+            for (other, theirs), budget in self._budgets.items()
+            if other == host and bool(theirs) == bool(counter)
+        ]
 
     def apply_limits(self, limits: Mapping[str, Limit]) -> None:
         """Apply limits that the exchange has stated, here or to another process."""
@@ -313,7 +347,7 @@ class Transport:
                     "%s: %d from %s %s", ask.description, answer.status, ask.url, dict(ask.params)
                 )
                 if answer.status != 200:  # noqa: PLR2004 - OK
-                    await _raise_refusal(ask, answer, budget)
+                    await self._raise_refusal(ask, answer, budget)
                 yield answer
 
     def _sent(
@@ -345,6 +379,18 @@ class Transport:
             allow_redirects=False,
             middlewares=(each_time,),
         )
+
+    async def _raise_refusal(
+        self, ask: Ask, answer: aiohttp.ClientResponse, budget: Budget
+    ) -> NoReturn:
+        """Raise the error for a status other than 200; a named wait pauses the host."""
+        body = await answer.content.read(4096)
+        error = refusal(ask, answer, body, budget.host_seconds * 1000)
+        if isinstance(error, RateLimited):
+            count(rate_limited=1)
+            for each in self._alike(_host(ask.url), ask.counter):
+                each.pause(error.retry_after_seconds or 0.0)
+        raise error
 
     def _key_header(self, url: str) -> dict[str, str]:
         """The header with the API key, for hosts of the API only."""
@@ -399,29 +445,21 @@ def _check_ban(budget: Budget, ask: Ask) -> None:
     """Raise at once during a ban that is too long to wait for."""
     seconds = budget.paused_seconds
     if seconds > LONGEST_BAN_SECONDS:
+        until = _time_text((budget.host_seconds + seconds) * 1000)
         msg = (
-            f"{ask.description}: {_host(ask.url)} has banned this address for another "
-            f"{seconds:,.0f} seconds; run again after that"
+            f"{ask.description}: {_host(ask.url)} has banned this IP address for another "
+            f"{seconds:,.0f} seconds, until {until}; run again after that"
         )
         raise RateLimited(msg, ask.url, seconds)
 
 
-async def _raise_refusal(ask: Ask, answer: aiohttp.ClientResponse, budget: Budget) -> NoReturn:
-    """Raise the error for a status other than 200; a ``Retry-After`` pauses the host."""
-    error = refusal(ask, answer, await answer.content.read(4096))
-    if isinstance(error, RateLimited):
-        count(rate_limited=1)
-        if error.retry_after_seconds:
-            budget.pause(error.retry_after_seconds)
-    raise error
-
-
-def _without_headers(error: aiohttp.ClientError) -> None:
-    """Remove the request's headers, and so the API key, from an error."""
+def _without_secrets(error: aiohttp.ClientError) -> None:
+    """Remove the request's headers with the API key, and the login of a proxy's URL, from an error."""
     if isinstance(error, aiohttp.ClientResponseError):
         asked = error.request_info
         nothing: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-        error.request_info = aiohttp.RequestInfo(asked.url, asked.method, nothing, asked.real_url)
+        url, real_url = asked.url.with_user(None), asked.real_url.with_user(None)
+        error.request_info = aiohttp.RequestInfo(url, asked.method, nothing, real_url)
         error.args = (error.request_info, *error.args[1:])
 
 
@@ -445,7 +483,7 @@ def _as_transport_errors(ask: Ask, seconds: float) -> Iterator[None]:
         )
         raise Unreachable(msg, ask.url) from error
     except aiohttp.ClientError as error:
-        _without_headers(error)
+        _without_secrets(error)
         # Its text may quote what the server sent, at any length.
         said = " ".join(str(error).split())[:300] or type(error).__name__
         msg = (

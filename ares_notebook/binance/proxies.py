@@ -1,4 +1,4 @@
-"""The proxy that the environment names for an address; `~/.netrc` is never read."""
+"""The proxy that the environment names for a URL; `~/.netrc` is never read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.hosts import is_loopback
+from ares_notebook.model.hosts import is_loopback, masked
 
 __all__ = ["proxy_of"]
 
 
 def proxy_of(url: str) -> str | None:
-    """The address of the proxy that a request to *url* goes through; None without one."""
+    """The URL of the proxy that a request to *url* goes through; None without one."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxies = getproxies()
@@ -21,14 +21,15 @@ def proxy_of(url: str) -> str | None:
     if not value or is_loopback(host) or proxy_bypass(host):
         return None
     text = value if "://" in value else f"http://{value}"
-    proxy = urlsplit(text)
-    try:
-        is_address = bool(proxy.hostname) and proxy.port != 0
-    except ValueError:
-        is_address = False
-    if proxy.scheme.startswith("socks"):
+    if text.startswith("socks"):
         raise _refused(value, parts.scheme, "SOCKS proxies are not supported; name an HTTP proxy")
-    if proxy.scheme not in ("http", "https") or not is_address:
+    try:
+        proxy = urlsplit(text)
+        # A path would be the rest of a password with a slash in it.
+        is_valid = bool(proxy.hostname) and proxy.port != 0 and proxy.path in ("", "/")
+    except ValueError:
+        is_valid = False
+    if not is_valid or proxy.scheme not in ("http", "https"):
         raise _refused(value, parts.scheme, "write http://host:port, or unset it")
     return text
 
@@ -38,6 +39,5 @@ def _refused(value: str, scheme: str, remedy: str) -> BadArgument:
         each for part in (scheme, "all") for each in (f"{part}_proxy", f"{part}_proxy".upper())
     ]
     said_by = next((each for each in names if os.environ.get(each) == value), "the system's proxy")
-    # A proxy's password is shown nowhere.
-    shown = value.rpartition("@")[2]
+    shown = masked(value)
     return BadArgument(f"{said_by} is {shown!r}, which is no proxy that can be used: {remedy}")

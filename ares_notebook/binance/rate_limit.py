@@ -120,7 +120,7 @@ class Budget:
 
     @property
     def paused_seconds(self) -> float:
-        """How long no request may be sent, after a ``Retry-After``."""
+        """How long no request may be sent, after a ``Retry-After`` or during a ban."""
         return max(0.0, self._paused_until - time.monotonic())
 
     def wait_seconds(self, weight: int) -> float:
@@ -129,7 +129,7 @@ class Budget:
             return self.paused_seconds
         if self.limit is None or weight == 0:
             return 0.0
-        now = self._host_seconds()
+        now = self.host_seconds
         if now // self.window_seconds > self._window:
             self._window, self._used = int(now // self.window_seconds), 0
         # A single request is always allowed, or a small limit would block for ever.
@@ -147,7 +147,7 @@ class Budget:
         """Apply the limit and the window that the host has stated."""
         if window_seconds != self.window_seconds:
             # The number of a window depends on its length; the used weight stays.
-            self._window = int(self._host_seconds() // window_seconds)
+            self._window = int(self.host_seconds // window_seconds)
         self.limit, self.window_seconds = limit, window_seconds
 
     def learn(self, headers: Mapping[str, str], weight: int) -> None:
@@ -166,7 +166,7 @@ class Budget:
             self._used = max(self._used, int(used))
 
     def pause(self, seconds: float) -> None:
-        """Send no request to this host for *seconds*, its ``Retry-After``."""
+        """Send no request for *seconds*."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def _window_of(self, headers: Mapping[str, str]) -> int:
@@ -177,6 +177,8 @@ class Budget:
         self._ahead_seconds = max(self._ahead_seconds, host_seconds - time.monotonic())
         return int(host_seconds // self.window_seconds)
 
-    def _host_seconds(self) -> float:
+    @property
+    def host_seconds(self) -> float:
+        """The time by the host's clock, in seconds since the epoch; before its first answer by ours."""
         ahead = self._ahead_seconds
         return time.monotonic() + ahead if ahead > float("-inf") else time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,31 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.gap_reasons import NOT_PUBLISHED, QUIET, REASONS, state_of, why_open
-from ares_notebook.cache.spans import Span, by_series, cached_files, nothing_cached, spans
+from ares_notebook.cache.gap_reasons import (
+    COMPLETE,
+    NOT_PUBLISHED,
+    QUIET,
+    REASONS,
+    state_of,
+    why_open,
+)
+from ares_notebook.cache.spans import Scope, Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Gap, grid_rows
+from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.markets import SPOT
 from ares_notebook.model.time import as_utc, to_ms
+from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["REASONS", "coverage", "find_gaps"]
+
+_SERIES_NAMES = ["dataset", "symbol", "interval"]
+_GAP_NAMES = [*_SERIES_NAMES, "start", "end", "missing", "reason", "note"]
 
 
 def coverage(
@@ -32,23 +45,28 @@ def coverage(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List the files of the cache and what is missing in them, by series and time.
 
-    Reads the disk only; a file whose receipt matches is not opened.
+    Asks no network. A file whose receipt matches is not opened. A file without a receipt is
+    read once: what was measured is noted in ``.ares/measured.jsonl``, where that can be
+    written, and holds while size and time of the file match.
 
     Parameters
     ----------
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``; rows at or after *end* are
         not expected. Defaults to all files, up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -64,6 +82,7 @@ def coverage(
         missing, as in `find_gaps`: ``confirmed absent upstream``, ``before listing``, ``after
         delisting``, ``between listings``, ``unconfirmed``, ``not downloaded``, ``not yet
         published``, ``failed`` or ``corrupt, quarantined``. Times are aware UTC.
+        ``attrs["gaps"]`` is JSON text with the gaps of these files, for `plot_coverage`.
 
     Raises
     ------
@@ -87,16 +106,40 @@ def coverage(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    settings = settings or Settings()
+    store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
-    files = cached_files(store, symbol, interval, start, end)
-    entries = [entry for _, group in by_series(files) for entry in store.entries(group)]
+    files = cached_files(store, scope, start, end)
+    groups = [group for _, group in by_series(files)]
+    entries = [entry for found in _measured(store, groups, settings) for entry in found]
     if not any(_is_known(entry) for entry in entries):
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     # A file that was requested and failed has a row too, which says why.
-    rows = [_row(entry, until_ms, now_ms) for entry in entries if entry.trouble or _is_known(entry)]
-    return table_of(list(rows[0]), rows)
+    entries = [entry for entry in entries if entry.trouble or _is_known(entry)]
+    rows = [_row(entry, until_ms, now_ms) for entry in entries]
+    table = table_of(list(rows[0]), rows)
+    gaps = [
+        (*_series_names(entry.file.series), *gap.cells)
+        for entry, row in zip(entries, rows, strict=True)
+        if row["state"] != COMPLETE
+        for gap in _entry_gaps(entry, _end_of(entry, until_ms), now_ms)
+    ]
+    # As text: pandas copies the values of attrs at each selection, and a text costs nothing.
+    table.attrs["gaps"] = json.dumps(gaps)
+    return table
+
+
+def _measured(
+    store: Store, groups: Sequence[Sequence[CacheFile]], settings: Settings
+) -> Iterator[list[CacheEntry]]:
+    """The entries of each group; progress is shown while files without a receipt are read."""
+    unmeasured = store.unmeasured(file for group in groups for file in group)
+    progress = tracked(unmeasured, settings, "without a receipt") if unmeasured else iter(())
+    for group in groups:
+        yield store.entries(group, lambda: next(progress, None))
+    # Ends the bar.
+    next(progress, None)
 
 
 def _is_known(entry: CacheEntry) -> bool:
@@ -107,16 +150,13 @@ def _is_known(entry: CacheEntry) -> bool:
 def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> dict[str, Any]:
     """One row of the coverage, with times in milliseconds."""
     file, facts, proven = entry.file, entry.facts, entry.proven
-    # Rows after the end exist all the same, and are then expected too.
-    until_ms = max(until_ms, facts.covered_until_ms or 0)
+    until_ms = _end_of(entry, until_ms)
     gaps = entry.gaps(until_ms)
     left = entry.unexplained(until_ms)
     missing, good = entry.missing(gaps), proven.rows - proven.off_grid
     expected = len(file.opens(until_ms)) if file.dataset.has_interval else good + missing
     return {
-        "dataset": file.dataset.name,
-        "symbol": file.series.symbol,
-        "interval": file.series.interval or "",
+        **dict(zip(_SERIES_NAMES, _series_names(file.series), strict=True)),
         "file": file.name,
         "start": file.start_ms,
         "end": file.end_ms,
@@ -131,6 +171,16 @@ def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> dict[str, Any]:
         "final": not left and (entry.final or _is_final(entry)),
         "state": state_of(entry, gaps, left, now_ms),
     }
+
+
+def _series_names(series: Series) -> tuple[str, str, str]:
+    """The cells of a series in a table."""
+    return series.dataset.name, series.symbol, series.interval or ""
+
+
+def _end_of(entry: CacheEntry, until_ms: int) -> int:
+    """Up to where rows are expected: rows after the end exist all the same, and count too."""
+    return max(until_ms, entry.facts.covered_until_ms or 0)
 
 
 def _is_final(entry: CacheEntry) -> bool:
@@ -157,6 +207,7 @@ def find_gaps(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List where rows are missing in the cache, and why, by series and time.
@@ -168,12 +219,14 @@ def find_gaps(
     symbol : str
         The symbol.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         The window ``[start, end)``. Defaults to what the cache spans, in whole files,
         up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -208,24 +261,18 @@ def find_gaps(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    store = Store(settings or Settings())
+    settings = settings or Settings()
+    store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now_ms = to_ms(datetime.now(UTC))
+    found = spans(store, scope, start, end)
     rows = [
-        {
-            "dataset": span.series.dataset.name,
-            "symbol": span.series.symbol,
-            "interval": span.series.interval or "",
-            "start": gap.start_ms,
-            "end": gap.end_ms,
-            "missing": gap.missing,
-            "reason": gap.reason,
-            "note": ", ".join(filter(None, (gap.note, gap.at))),
-        }
-        for span in spans(store, symbol, interval, start, end)
-        for gap in _merged(_gaps_of(span, store, now_ms))
+        dict(zip(_GAP_NAMES, (*_series_names(span.series), *gap.cells), strict=True))
+        for span, entries in zip(
+            found, _measured(store, [each.files for each in found], settings), strict=True
+        )
+        for gap in _merged(_gaps_of(span, entries, now_ms))
     ]
-    names = ["dataset", "symbol", "interval", "start", "end", "missing", "reason", "note"]
-    table = table_of(names, rows)
+    table = table_of(_GAP_NAMES, rows)
     table["missing"] = table["missing"].astype("Int64")
     return table
 
@@ -240,20 +287,30 @@ class _ExplainedGap(Struct, frozen=True, gc=False):
     note: str
     at: str = ""
 
+    @property
+    def cells(self) -> tuple[int, int, int | None, str, str]:
+        """Its cells in a table: start, end, missing, reason, note."""
+        note = ", ".join(filter(None, (self.note, self.at)))
+        return self.start_ms, self.end_ms, self.missing, self.reason, note
 
-def _gaps_of(span: Span, store: Store, now_ms: int) -> Iterator[_ExplainedGap]:
+
+def _gaps_of(span: Span, entries: Iterable[CacheEntry], now_ms: int) -> Iterator[_ExplainedGap]:
     """The gaps of one series, file by file."""
-    for entry in store.entries(span.files):
-        until_ms = min(span.end_ms, entry.file.grid_end_ms)
-        gaps = entry.gaps(until_ms)
-        if not gaps and not entry.facts.quiet:
-            continue
-        left = entry.unexplained(until_ms)
-        found = [*_open(entry, left, now_ms), *_explained(entry, gaps), *_quiet(entry)]
-        for gap in sorted(found, key=lambda each: each.start_ms):
+    for entry in entries:
+        for gap in _entry_gaps(entry, min(span.end_ms, entry.file.grid_end_ms), now_ms):
             start_ms, end_ms = max(gap.start_ms, span.start_ms), min(gap.end_ms, span.end_ms)
             if start_ms < end_ms:
                 yield replace(gap, start_ms=start_ms, end_ms=end_ms)
+
+
+def _entry_gaps(entry: CacheEntry, until_ms: int, now_ms: int) -> list[_ExplainedGap]:
+    """The gaps of one file, in order of time."""
+    gaps = entry.gaps(until_ms)
+    if not gaps and not entry.facts.quiet:
+        return []
+    left = entry.unexplained(until_ms)
+    found = [*_open(entry, left, now_ms), *_explained(entry, gaps), *_quiet(entry)]
+    return sorted(found, key=lambda each: each.start_ms)
 
 
 def _open(entry: CacheEntry, left: Sequence[Gap], now_ms: int) -> Iterator[_ExplainedGap]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec.json import Decoder
 from msgspec.structs import asdict as struct_as_dict
 
-from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.disk import add_lines, cannot_access
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.spans import cached_files
+from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
+from ares_notebook.formatting import in_words_of
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ Ending = Literal["done", "incomplete", "failed", "cancelled", "below threshold",
 
 
 def download_history(
-    symbol: str | None = None, interval: str | None = None, *, settings: Settings | None = None
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """
     List when the rows of each file were downloaded and from where, oldest first.
@@ -47,9 +52,11 @@ def download_history(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -81,8 +88,8 @@ def download_history(
     >>> sorted(zip(table["file"], table["road"]))
     [('klines_BTCUSDT_1d_2025-01.csv', 'monthly archive'), ('klines_BTCUSDT_1d_2025-02.csv', 'rest')]
     """
-    store = Store(settings or Settings())
-    entries = (store.entry(file) for file in cached_files(store, symbol, interval))
+    store, scope = Store(settings or Settings()), Scope.of(symbol, interval, datasets)
+    entries = (store.entry(file) for file in cached_files(store, scope))
     # A stable sort: sources of one time stay in order of the files.
     return sources_of(entries).sort_values("at", kind="stable", ignore_index=True)
 
@@ -175,14 +182,7 @@ def note_run(folder: Path, run: Run) -> None:
     line = json.dumps(asdict(run), default=_time_text, ensure_ascii=False) + "\n"
     path = folder / ".ares" / "runs.jsonl"
     try:
-        with path.open("ab+", buffering=0) as stream:
-            if stream.tell() and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n":
-                # The last line was cut short by a power failure and must not spoil this one.
-                line = "\n" + line
-            data = line.encode()
-            if stream.write(data) < len(data):
-                # A full disk takes a part of it and raises nothing.
-                _LOGGER.warning("the run is not in the history: no space left to write %s", path)
+        add_lines(path, line)
     except OSError as error:
         _LOGGER.warning("the run is not in the history: %s", cannot_access(path, error))
 
@@ -238,7 +238,7 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         msg = (
             f"there is no run history in {path.parent.parent}; a download begins it, "
-            f"or name another folder with cache_dir"
+            f"or name another folder with {in_words_of('cache_dir', '--cache-dir')}"
         )
         raise NeverDownloaded(msg) from None
     except OSError as error:

@@ -12,7 +12,7 @@ from shlex import quote
 
 from filelock import FileLock, Timeout
 
-from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.disk import cannot_access, remove_part
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
@@ -55,7 +55,7 @@ async def locked(store: Store, file: CacheFile) -> AsyncIterator[None]:
         # Another process may have changed the file before we had the lock.
         store.refresh_file(file)
         for part in store.parts(file) if is_waiting else ():
-            _remove(part)
+            remove_part(part)
         yield
     finally:
         lock.release()
@@ -83,17 +83,9 @@ def sweep(store: Store) -> None:
         try:
             with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
                 if is_ours:
-                    _remove(part)
+                    remove_part(part)
         except CacheError as error:
             _LOGGER.warning("a temporary file stays: %s", error)
-
-
-def _remove(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError as error:
-        # It may be another user's; it only takes space.
-        _LOGGER.warning("a temporary file stays: %s", cannot_access(part, error))
 
 
 def _lock(path: Path) -> FileLock:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, remove_part, rename
 from ares_notebook.errors import CacheUnavailable, WrongMarket
 from ares_notebook.model.files import CacheFile
 
@@ -55,9 +55,9 @@ def claim(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) ->
             try:
                 part.write_text(json.dumps({"market": market}) + "\n", encoding="utf-8")
                 flush_to_disk(part)
-                part.replace(note)
+                rename(part, note)
             finally:
-                part.unlink(missing_ok=True)
+                remove_part(part)
             flush_to_disk(note.parent)
     # Another process may have been first; now there is a note, and no file has to be read.
     refuse_another(folder, market, ())

@@ -12,14 +12,14 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, delete, rename
 from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
-from ares_notebook.cache.spans import meant, nothing_cached
+from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CacheError
-from ares_notebook.formatting import block, line, many, size_in_words, table
+from ares_notebook.formatting import block, in_words_of, line, many, size_in_words, table
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.tasks import check_cancelled
@@ -32,7 +32,6 @@ __all__ = ["PruneCandidate", "PruneItem", "PruneReport", "mark_deletions", "prun
 
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_LINES = 12
-_HINT = "Pass dry_run=False (in the shell --yes) to do it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,11 @@ class PruneReport:
 
     def _omitted(self) -> list[str]:
         more = len(self._listed) - _MOST_LINES
-        return [f"… and {more} more; see report.to_frame()"] if more > 0 else []
+        return (
+            [f"… and {more} more; see {in_words_of('report.to_frame()', '--json')}"]
+            if more > 0
+            else []
+        )
 
     def _headline(self) -> str:
         state = f"{len(self.failed)} FAILED: " if self.failed else ""
@@ -167,7 +170,8 @@ class PruneReport:
             f"{state}{self._deleted_in_words()}; "
             f"{many(left, 'file')}, {size_in_words(self.bytes_left)} stay{'s' if left == 1 else ''}."
         )
-        return f"{words} {_HINT}" if self.dry_run and self.gone else words
+        option = in_words_of("dry_run=False", "--yes")
+        return f"{words} Pass {option} to do it." if self.dry_run and self.gone else words
 
     def _deleted_in_words(self) -> str:
         if not self.gone:
@@ -200,6 +204,7 @@ def prune_cache(
     max_bytes: int | str | None = None,
     dry_run: bool = True,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> PruneReport:
     """
     Delete what is older than *keep*, then the oldest of what exceeds *max_bytes*.
@@ -215,7 +220,7 @@ def prune_cache(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        Only k-lines of this interval, with trades and funding, as in `coverage`.
+        The interval of the k-lines; without *datasets* only these k-lines.
     keep : float or timedelta, optional
         Delete a file whose period ended this long ago or longer; a number counts days, and
         ``float("inf")`` keeps all. The age of a quarantined file counts from its quarantine.
@@ -231,6 +236,8 @@ def prune_cache(
         checked when the file is deleted.
     settings : Settings, optional
         The cache folder and the default limits. Defaults to the environment's.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -257,7 +264,7 @@ def prune_cache(
     ...     would = prune_cache(max_bytes="10 KB", settings=settings)
     ...     report = prune_cache(max_bytes="10 KB", dry_run=False, settings=settings)
     >>> print(would)
-    would delete 1 file, 4.9 KB; 2 files, 9.3 KB stay. Pass dry_run=False (in the shell --yes) to do it.
+    would delete 1 file, 4.9 KB; 2 files, 9.3 KB stay. Pass dry_run=False to do it.
       klines_BTCUSDT_1d_2025-01.csv  4.9 KB  it is among the oldest, and 10.0 KB are kept
     >>> print(report)
     deleted 1 file, 4.9 KB; 2 files, 9.3 KB stay.
@@ -269,15 +276,17 @@ def prune_cache(
         msg = f"dry_run={dry_run!r} is neither True nor False"
         raise BadArgument(msg)
     store = Store(chosen)
-    candidates = list(_candidates(store, symbol, interval))
+    scope = Scope.of(symbol, interval, datasets)
+    candidates = list(_candidates(store, scope))
     if not candidates:
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     began = datetime.now(UTC)
     marked = mark_deletions(candidates, began, keep_days, most_bytes)
     if dry_run:
         return PruneReport(tuple(each.item for each in marked), dry_run)
     items: list[PruneItem] = []
-    run = Run(began, "prune", (symbol or "").upper(), interval or "", ending="cancelled")
+    about = (scope.symbol or "", scope.interval or "", ",".join(scope.names))
+    run = Run(began, "prune", *about, ending="cancelled")
     try:
         for each in marked:
             check_cancelled()
@@ -311,10 +320,10 @@ def _limits(
     if keep is None and size is None:
         keep, size = settings.keep_days, settings.max_cache_bytes
     if keep is None and size is None:
-        msg = (
-            "what is to stay? Pass keep=30 (days) or max_bytes='20 GB', on the command line "
-            "--keep-days or --max-bytes, or set ARES_KEEP_DAYS or ARES_MAX_CACHE_BYTES"
+        options = in_words_of(
+            "keep=30 (days) or max_bytes='20 GB'", "--keep-days 30 or --max-bytes '20 GB'"
         )
+        msg = f"what is to stay? Pass {options}, or set ARES_KEEP_DAYS or ARES_MAX_CACHE_BYTES"
         raise BadArgument(msg)
     days = None if keep is None else _in_days(keep)
     return days, None if size is None else bytes_of(size, "max_bytes")
@@ -416,10 +425,9 @@ def _lone_receipts(candidates: Sequence[PruneCandidate], reasons: dict[str, str]
     }
 
 
-def _candidates(store: Store, symbol: str | None, interval: str | None) -> Iterator[PruneCandidate]:
-    is_meant = meant(symbol, interval)
+def _candidates(store: Store, scope: Scope) -> Iterator[PruneCandidate]:
     try:
-        for file in filter(lambda each: is_meant(each.series), store.files()):
+        for file in filter(lambda each: scope.has(each.series), store.files()):
             # The receipt first: a file without one is measured again, but rows that only a receipt
             # lists are an error. The compressed form before the plain one, which wins where both
             # exist. So a process killed in between leaves nothing wrong.
@@ -432,7 +440,7 @@ def _candidates(store: Store, symbol: str | None, interval: str | None) -> Itera
                 item = PruneItem(file.name, "receipt" if is_lone else "file", size)
                 yield PruneCandidate(file, item, file.end_ms, paths, states)
         for each in quarantined(quarantine_of(store.folder)):
-            if is_meant(each.file.series):
+            if scope.has(each.file.series):
                 paths = (each.note, each.path)
                 states = _states(paths)
                 name = each.path.relative_to(store.folder).as_posix()
@@ -478,13 +486,10 @@ def _unlink(paths: Sequence[Path]) -> None:
     """Delete in this order; if one cannot be deleted, the first (the receipt) stays too."""
     first, *others = paths
     aside = first.with_name(f".{first.name}.{os.getpid()}{PART_SUFFIX}")
+    rename(first, aside)
     try:
-        first.replace(aside)
-        try:
-            for path in (*others, aside):
-                path.unlink()
-        except OSError:
-            aside.replace(first)
-            raise
-    except OSError as error:
-        raise cannot_access(Path(error.filename or first), error) from error
+        for path in (*others, aside):
+            delete(path)
+    except CacheError:
+        rename(aside, first)
+        raise

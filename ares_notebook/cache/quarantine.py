@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ares_notebook.cache.disk import cannot_access, file_sha256, flush_to_disk, put_text
+from ares_notebook.cache.disk import (
+    cannot_access,
+    file_sha256,
+    flush_to_disk,
+    put_text,
+    rename,
+)
 from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError, CorruptFile
@@ -153,7 +159,7 @@ def quarantine(folder: Path, path: Path, why: str, *, keep: bool = False) -> Pat
         shutil.copy2(path, target)
         flush_to_disk(target)
     else:
-        path.replace(target)
+        rename(path, target)
     flush_to_disk(folder)
     return target
 

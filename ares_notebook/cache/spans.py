@@ -2,36 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
+from typing import Self
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
+from ares_notebook.formatting import call, in_words_of, named, python_call
+from ares_notebook.model.datasets import (
+    AGG_TRADES,
+    DATASETS,
+    FUTURES,
+    KLINES,
+    Dataset,
+    datasets_named,
+)
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.symbols import contract_of, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
+from ares_notebook.settings import Settings
 
 __all__ = [
     "Moment",
+    "Scope",
     "Span",
     "Spans",
     "by_series",
     "cached_files",
     "common_spans",
-    "meant",
+    "download_call",
     "missing_spans",
     "nothing_cached",
     "series_span",
     "spans",
+    "symbols_in_cache",
 ]
 
 Moment = datetime | date | str | None
 Spans = list[tuple[datetime, datetime]]
 _ALMOST_A_MS = timedelta(microseconds=999)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The series that a call is about; None means all, but an interval alone means k-lines."""
+
+    symbol: str | None
+    interval: str | None
+    datasets: tuple[Dataset, ...] | None
+
+    @classmethod
+    def of(
+        cls,
+        symbol: str | None = None,
+        interval: str | None = None,
+        datasets: Sequence[str] | None = None,
+    ) -> Self:
+        """A scope of checked parts."""
+        kinds = None if datasets is None else datasets_named(datasets)
+        if kinds is None and interval is not None:
+            kinds = tuple(each for each in DATASETS if each.has_interval)
+        grid = None if interval is None else validate_interval(interval)
+        return cls(None if symbol is None else validate_symbol(symbol), grid, kinds)
+
+    @classmethod
+    def about(cls, series: Series) -> Self:
+        """The scope of one series."""
+        return cls(series.symbol, series.interval, (series.dataset,))
+
+    def has(self, series: Series) -> bool:
+        """Whether a call is about this series; one without an interval belongs to any interval."""
+        return (
+            self.symbol in (None, series.symbol)
+            and (self.datasets is None or series.dataset in self.datasets)
+            and (self.interval is None or series.interval in (None, self.interval))
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its datasets; none means all."""
+        return tuple(each.name for each in self.datasets or ())
+
+    @property
+    def arguments(self) -> tuple[tuple[str | None, str | None], tuple[str, ...] | None]:
+        """Symbol and interval, and the datasets if they must be named, of the shortest call."""
+        if self.interval is not None and self.datasets == (KLINES,):
+            return (self.symbol, self.interval), None
+        interval = self.interval if KLINES in (self.datasets or (KLINES,)) else None
+        return (self.symbol, interval), self.names or None
+
+    def __str__(self) -> str:
+        parts = (self.symbol, self.interval, " and ".join(self.names))
+        return " ".join(filter(None, parts)) or "market data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +112,55 @@ class Span:
     files: tuple[CacheFile, ...]
 
 
+def symbols_in_cache(*, settings: Settings | None = None) -> list[str]:
+    """
+    List the symbols of which the cache has files.
+
+    Reads the names in the folder and opens no file.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        Its ``cache_dir`` is the cache to list. Defaults to the environment's.
+
+    Returns
+    -------
+    list of str
+        Sorted, in upper case; empty if there is no such folder, or no cache file in it.
+
+    Raises
+    ------
+    CacheUnavailable
+        If the cache folder cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     for symbol in ("ETHUSDT", "BTCUSDT"):
+    ...         report = run(download_klines_data(symbol, "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     symbols_in_cache(settings=settings)
+    ['BTCUSDT', 'ETHUSDT']
+    """
+    return Store(settings or Settings()).symbols()
+
+
 def cached_files(
-    store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
+    store: Store, scope: Scope, start: Moment = None, end: Moment = None
 ) -> list[CacheFile]:
-    """The selected files that are on disk or have a receipt; raises if there is none."""
+    """The files of a scope that are on disk or have a receipt; raises if there is none."""
     first, last = _window(start, end)
-    is_meant = meant(symbol, interval)
     files = [
         file
-        for file in store.files(symbol and validate_symbol(symbol))
-        if is_meant(file.series)
+        for file in store.files(scope.symbol)
+        if scope.has(file.series)
         and file.period.start < last
         and (first is None or first < file.period.end)
     ]
     if not files:
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     return files
 
 
@@ -69,49 +169,33 @@ def by_series(files: Iterable[CacheFile]) -> Iterable[tuple[Series, list[CacheFi
     return ((series, list(group)) for series, group in groupby(files, key=attrgetter("series")))
 
 
-def meant(symbol: str | None, interval: str | None) -> Callable[[Series], bool]:
-    """
-    Whether a series is selected by a *symbol* and an *interval*; None selects all.
-
-    Trades and funding have no interval and are selected by any.
-    """
-    only = None if symbol is None else validate_symbol(symbol)
-    grid = None if interval is None else validate_interval(interval)
-
-    def is_meant(series: Series) -> bool:
-        return only in (None, series.symbol) and (grid is None or series.interval in (None, grid))
-
-    return is_meant
-
-
-def spans(
-    store: Store, symbol: str | None, interval: str | None, start: Moment = None, end: Moment = None
-) -> list[Span]:
+def spans(store: Store, scope: Scope, start: Moment = None, end: Moment = None) -> list[Span]:
     """The window of each cached series, with the files that are missing inside it."""
     first, last = _window(start, end)
     found = []
-    for series, files in by_series(cached_files(store, symbol, interval)):
+    for series, files in by_series(cached_files(store, scope)):
         begin = first or files[0].period.start
         stop = last if end is not None else min(last, files[-1].period.end)
         if begin < stop:
             wanted = tuple(files_between(series, begin, stop))
             found.append(Span(series, to_ms(begin), to_ms(stop), wanted))
     if not found:
-        raise nothing_cached(store, symbol, interval)
+        raise nothing_cached(store, scope)
     return found
 
 
 def series_span(store: Store, series: Series, start: Moment = None, end: Moment = None) -> Span:
     """The window of one series, by default from its first file to where its rows end."""
     first, last = _window(start, end)
+    scope = Scope.about(series)
     files = [file for file in store.files(series.symbol) if file.series == series]
     if not files:
-        raise nothing_cached(store, series.symbol, series.interval)
+        raise nothing_cached(store, scope, first, last if end is not None else None)
     start_ms = to_ms(first or files[0].period.start)
     # Rounded up: `load_klines` cuts the rows to the microsecond.
     end_ms = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if start_ms >= end_ms:
-        raise nothing_cached(store, series.symbol, series.interval)
+        raise nothing_cached(store, scope, first, last if end is not None else None)
     wanted = files_between(series, utc(start_ms), utc(end_ms))
     return Span(series, start_ms, end_ms, tuple(wanted))
 
@@ -134,18 +218,69 @@ def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:
     return first, last
 
 
-def nothing_cached(store: Store, symbol: str | None, interval: str | None) -> NeverDownloaded:
-    """The error that says what is missing: the folder, all files, or this selection."""
+def nothing_cached(
+    store: Store, scope: Scope, start: datetime | None = None, end: datetime | None = None
+) -> NeverDownloaded:
+    """The error that says what is missing: the folder, all files, or this scope in a window."""
+    another = f"or name another {in_words_of('cache_dir', '--cache-dir')}"
+    advice = f"such as with `{download_call(scope, start, end)}`"
     if not store.folder.is_dir():
-        msg = f"there is no cache folder {store.folder}; download something first, or name another cache_dir"
+        msg = f"there is no cache folder {store.folder}; download something first, {advice}, {another}"
     elif not store.files():
-        msg = f"{store.folder} holds no cache file; download something first, or name another cache_dir"
+        msg = f"{store.folder} holds no cache file; download something first, {advice}, {another}"
     else:
-        name = symbol.strip().upper() if symbol else None
-        what = " ".join(filter(None, (name, interval))) or "market data"
-        advice = f'`await download_all_data("{name or "BTCUSDT"}", "{interval or "1h"}", 1)`'
-        msg = f"{store.folder} holds nothing of {what} in that window; download it first, such as with {advice}"
+        there = sorted({file.series.stem for file in store.files(scope.symbol)})
+        held = f"; of {scope.symbol} it holds {named(there)}" if scope.symbol and there else ""
+        meant = hint(scope.symbol, store.symbols()) if scope.symbol and not there else ""
+        msg = (
+            f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
+        )
+        if scope.symbol is None or contract_of(scope.symbol) is None:
+            msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
+
+
+_FUNCTIONS: dict[tuple[Dataset, ...], str] = {
+    (KLINES,): "await download_klines_data",
+    (AGG_TRADES,): "await download_agg_trades_data",
+    (FUTURES,): "await download_funding_data",
+}
+
+
+def download_call(scope: Scope, start: datetime | None = None, end: datetime | None = None) -> str:
+    """
+    The narrowest call that downloads something of a scope.
+
+    Without a start, or with one in the future, it downloads the latest rows: a year, of trades a
+    day.
+    """
+    now = datetime.now(UTC)
+    kinds = scope.datasets or (KLINES,)
+    names = tuple(each.name for each in kinds)
+    # A year of trades may be 35 GB.
+    symbol, lookback = scope.symbol or "BTCUSDT", "1d" if kinds == (AGG_TRADES,) else 1
+    interval = scope.interval or "1h" if KLINES in kinds or len(kinds) > 1 else None
+    # A download refuses an end in the future, and without one ends now.
+    window = {
+        "start": _iso(start) if start is not None and start < now else None,
+        "end": _iso(end) if end is not None and end < now else None,
+    }
+    years = lookback if window["start"] is None else None
+    function = _FUNCTIONS.get(kinds, "await download_all_data")
+    only = None if kinds in _FUNCTIONS else names
+    return call(
+        python_call(function, symbol, interval, years, **window, datasets=only),
+        "download",
+        *(symbol, interval),
+        years=years,
+        **window,
+        datasets=names,
+    )
+
+
+def _iso(moment: datetime) -> str:
+    """ISO text without a zone, which means UTC; of a midnight, the date."""
+    return moment.replace(tzinfo=None).isoformat().removesuffix("T00:00:00")
 
 
 def missing_spans(entries: Iterable[CacheEntry], start_ms: int, end_ms: int) -> Spans:

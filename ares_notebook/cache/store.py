@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +19,16 @@ from msgspec.structs import replace
 from ares_notebook.cache.disk import (
     PART_SUFFIX,
     cannot_access,
+    delete,
     file_sha256,
     flush_to_disk,
     put_text,
     read_small,
+    rename,
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
-from ares_notebook.cache.market_guard import claim, refuse_another
+from ares_notebook.cache.market_guard import claim, market_of, refuse_another
+from ares_notebook.cache.measured import MeasuredFiles
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
@@ -146,6 +149,7 @@ class Store:
         self._receipts = self._own / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
+        self._measured = MeasuredFiles(self.folder)
         self._names: CacheListing | None = None
         self._is_own_listing = False
         self._lock = threading.RLock()
@@ -159,7 +163,13 @@ class Store:
             TemporaryFile(dir=self._own).close()
             self.refuse_another()
         except OSError as error:
-            raise cannot_access(self.folder, error) from error
+            # One of our folders may be in the way, where the cache folder is not.
+            raise cannot_access(Path(error.filename or self.folder), error) from error
+
+    @property
+    def market(self) -> str:
+        """The market that filled the folder; that of the settings where no note names it."""
+        return market_of(self.folder) or self._market
 
     def refuse_another(self) -> None:
         """Raise if another market filled the cache."""
@@ -183,6 +193,16 @@ class Store:
         # A longer symbol may begin with this one.
         return [file for file in found if symbol in (None, file.series.symbol)]
 
+    def symbols(self) -> list[str]:
+        """The symbols of which there are files on disk, sorted."""
+        found: dict[str, str] = {}
+        for name in self._listing().on_disk:
+            stem = name.rpartition("_")[0]
+            # Thousands of files are of a few series.
+            if stem not in found and (file := parse_file_name(name)):
+                found[stem] = file.series.symbol
+        return sorted(set(found.values()))
+
     def stamps_of(self, stem: str) -> list[str]:
         """The periods, as names carry them, of a series' files on disk; in order of time."""
         listing = self._listing()
@@ -201,6 +221,11 @@ class Store:
 
         Never raises for a file that cannot be read: that is a finding.
         """
+        return self._entry(file, lambda on_disk, _: _examined(file, on_disk))
+
+    def _entry(
+        self, file: CacheFile, examine: Callable[[str, os.stat_result], CacheEntry]
+    ) -> CacheEntry:
         name = self._listing().on_disk.get(file.name)
         receipt = self.receipt(file)
         known: dict[str, Any] = {}
@@ -238,11 +263,21 @@ class Store:
         is_altered = receipt is not None and (receipt.sha256 is not None or receipt.final)
         if is_altered:
             _warn_of_change(on_disk, status.st_mtime_ns)
-        return replace(_examined(file, on_disk), is_altered=is_altered, **known)
+        return replace(examine(on_disk, status), is_altered=is_altered, **known)
 
-    def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
-        """The entries of consecutive *files* of one series, each with its neighbours."""
-        entries = [self.entry(file) for file in files]
+    def entries(
+        self, files: Sequence[CacheFile], on_measured: Callable[[], object] = lambda: None
+    ) -> list[CacheEntry]:
+        """
+        The entries of consecutive *files* of one series, each with its neighbours.
+
+        What an earlier reader has measured is not measured again. *on_measured* is called after
+        each file that was.
+        """
+        try:
+            entries = [self._entry(file, self._measuring(file, on_measured)) for file in files]
+        finally:
+            self._measured.save(self._listing().on_disk.values())
         if not entries or entries[0].file.dataset.key != "id":
             return entries
         stem = files[0].series.stem
@@ -256,6 +291,33 @@ class Store:
             )
         )
         return with_neighbours(entries, before, after)
+
+    def unmeasured(self, files: Iterable[CacheFile]) -> list[CacheFile]:
+        """Those of *files* that nothing is noted of: they have to be read."""
+        listing, known = self._listing(), self._measured
+        return [
+            file
+            for file in files
+            if file.name not in listing.receipts
+            and (name := listing.on_disk.get(file.name))
+            and not known.has(name)
+        ]
+
+    def _measuring(
+        self, file: CacheFile, on_measured: Callable[[], object]
+    ) -> Callable[[str, os.stat_result], CacheEntry]:
+        def examine(on_disk: str, status: os.stat_result) -> CacheEntry:
+            entry = self._measured.get(file, on_disk, status)
+            if entry is not None:
+                return entry
+            entry = _examined(file, on_disk)
+            # A change within a tick of the file system's clock would not be visible.
+            if entry.problem is None and time.time_ns() - status.st_mtime_ns > _TICK_NS:
+                self._measured.add(entry, status)
+            on_measured()
+            return entry
+
+        return examine
 
     def rows(self, file: CacheFile) -> Iterator[Table]:
         """Read the rows of *file*, block by block; none when it is absent."""
@@ -296,10 +358,10 @@ class Store:
             if facts.rows:
                 # Its bytes reach the disk before its name, and its name before the receipt.
                 flush_to_disk(writer.path)
-                writer.path.replace(target)
+                rename(writer.path, target)
                 flush_to_disk(self.folder)
             if old is not None and (old != target or not facts.rows):
-                old.unlink(missing_ok=True)
+                delete(old)
         except OSError as error:
             raise cannot_access(target, error) from error
         path = target if facts.rows else None

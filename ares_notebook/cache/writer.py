@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ares_notebook.cache.disk import PART_SUFFIX, cannot_access
+from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, remove_part
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import Dataset
@@ -82,7 +82,7 @@ class FileWriter:
             if error is None:
                 raise
         finally:
-            self.path.unlink(missing_ok=True)
+            remove_part(self.path)
 
     @property
     def facts(self) -> Facts:

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import typer
 
+from ares_notebook.cache.gap_reasons import EXPLAINED, REASONS
 from ares_notebook.cache.prune import PruneReport
+from ares_notebook.cli.options import Given
+from ares_notebook.download.plan import Plan
+from ares_notebook.download.repair import repair_call
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.formatting import size_in_words
+from ares_notebook.download.universe import UniversePlan
+from ares_notebook.formatting import call, many, python_call, size_in_words
+from ares_notebook.model.files import Series
+from ares_notebook.model.window import window_in_words, window_of
 from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
 
 if TYPE_CHECKING:
@@ -19,11 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
+    "print_audit_plan",
     "print_coverage",
+    "print_gaps",
     "print_json",
+    "print_plan",
     "print_report",
     "print_runs",
-    "print_table",
     "run_command",
     "stop",
 ]
@@ -72,16 +81,79 @@ def print_table(table: pd.DataFrame, columns: str) -> None:
     typer.echo(in_words(table, columns.split()).to_string(index=False, max_colwidth=100))
 
 
-def print_coverage(table: pd.DataFrame) -> None:
-    """Print one line per cache file."""
+def print_coverage(table: pd.DataFrame, given: Given) -> None:
+    """Print one line per cache file, and below them what the columns mean."""
     print_table(
         table.rename(columns={"confirmed_absent": "absent"}),
         "file rows expected absent holes share first last source state",
     )
+    words = (given.symbol or "SYMBOL", given.interval)
+    why = call(python_call("find_gaps", *words), "gaps", *words, datasets=given.names)
     typer.echo(
-        "\nabsent: proven that the exchange has no such rows; gaps: gaps that are not proven; "
-        "`ares-notebook gaps` says why"
+        "\nabsent: rows that the exchange is proven not to have; holes: gaps that are not proven; "
+        f"`{why}` says why"
     )
+    _print_window(given)
+
+
+def print_gaps(table: pd.DataFrame, given: Given) -> None:
+    """Print one line per gap, and below them what the reasons mean and what closes open gaps."""
+    if table.empty:
+        typer.echo(f"Nothing is missing of {str(given.symbol).upper()}.")
+        return
+    print_table(table, "dataset interval start end missing reason note")
+    typer.echo("")
+    for reason in table["reason"].unique():
+        typer.echo(f"{reason}: {REASONS[reason]}")
+    left = table[~table["reason"].isin(EXPLAINED)]
+    if len(left):
+        names = zip(left["dataset"], left["symbol"], left["interval"], strict=True)
+        series = {Series.of(dataset, symbol, grid or None) for dataset, symbol, grid in names}
+        typer.echo(f"\nTo close what is open: {repair_call(series)}")
+    _print_window(given)
+
+
+def print_audit_plan(table: pd.DataFrame) -> None:
+    """Print one line per file, and below them how much would be fetched whole."""
+    print_table(table, "file compared_with rows")
+    whole = table[table["compared_with"] != "checksum"]
+    typer.echo(
+        f"\n{many(len(table), 'file')} to compare; {many(int(whole['rows'].sum()), 'row')} of "
+        f"{many(len(whole), 'file')} would be fetched, of the others only a checksum"
+    )
+
+
+def _print_window(given: Given) -> None:
+    """Print the window, if it was limited at its start."""
+    if given.begin is not None:
+        typer.echo(f"\n{window_in_words(*window_of(None, given.begin, given.end))}")
+
+
+def print_plan(made: Plan | UniversePlan, *, as_json: bool) -> None:
+    """Print a plan; as JSON that of a symbol is an object with its steps, of many a list of symbols."""
+    if not as_json:
+        typer.echo(made)
+    elif isinstance(made, Plan):
+        print_json(_plan_data(made))
+    else:
+        print_json(made.to_frame())
+
+
+def _plan_data(made: Plan) -> dict[str, Any]:
+    return {
+        "symbol": made.symbol,
+        "interval": made.interval,
+        "start": made.start.isoformat(),
+        "end": made.end.isoformat(),
+        "cache_dir": made.settings.cache_dir,
+        "files": len(made),
+        "to_do": len(made.to_do),
+        "rows": made.rows,
+        "requests": made.requests,
+        "bytes_received": made.bytes_received,
+        "bytes_stored": made.bytes_stored,
+        "steps": _records(made.to_frame()),
+    }
 
 
 def print_runs(table: pd.DataFrame) -> None:

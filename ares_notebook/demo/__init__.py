@@ -5,3 +5,7 @@ from ares_notebook.demo.faults import Fault
 from ares_notebook.demo.server import Request
 
 __all__ = ["DemoExchange", "Fault", "Request"]
+
+
+def __dir__() -> list[str]:
+    return __all__

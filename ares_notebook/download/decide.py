@@ -31,7 +31,17 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import evidence_of, unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
 
-__all__ = ["COUNTED", "STATES", "TABLE", "Action", "SourceName", "Step", "decide", "whole_days"]
+__all__ = [
+    "COUNTED",
+    "STATES",
+    "TABLE",
+    "Action",
+    "SourceName",
+    "Step",
+    "decide",
+    "source_instead",
+    "whole_days",
+]
 
 Action = Literal["skip", "extend", "fetch"]
 SourceName = Literal["monthly archive", "daily archive", "rest"]
@@ -260,14 +270,20 @@ def _sources(step: Step, allowed: str) -> tuple[SourceName, ...]:
     return tuple(each for each in sources if allowed == "auto" or each != "rest")
 
 
+def source_instead(file: CacheFile, source: SourceName) -> tuple[SourceName, ...]:
+    """What is asked next where *source* has not published *file*: for a day, the zip of its month."""
+    has_spare = source == "daily archive" and file.dataset.archive_spare_cut == "month"
+    return ("monthly archive",) if has_spare else ()
+
+
 def _days_are_cheaper(step: Step, *, over: bool) -> bool:
     """Whether zips of days bring what is missing in fewer requests than REST."""
     pages = sum(
         math.ceil(_rows_in(step.file, gap) / step.file.dataset.rest_rows) for gap in step.gaps
     )
     if step.file.dataset.cut == "day":
-        # A day that came from its zip has all that the zip has.
-        known = any(source.road == "daily archive" for source in step.entry.sources)
+        # A day that came from a zip has all that the zip has.
+        known = any(source.road.endswith("archive") for source in step.entry.sources)
         return over and not known and (step.action == "fetch" or pages > _MOST_PAGES_TO_EXTEND)
     days = sum(whole_days(gap) for gap in step.gaps)
     return days > 0 and pages > _REQUESTS_PER_ZIP * days

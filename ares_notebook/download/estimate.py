@@ -18,7 +18,7 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     from ares_notebook.binance.archive import Archive
 
-__all__ = ["Cost", "check_disk", "sized", "trades_in_words"]
+__all__ = ["Cost", "check_disk", "free_bytes", "needed_bytes", "sized", "trades_in_words"]
 
 # What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
 # besides rows: whether it knows the symbol.
@@ -138,13 +138,27 @@ async def sized(step: Step, archive: Archive) -> Step:
     return replace(step, bytes_received=size, rows=rows, bytes_stored=stored)
 
 
+def needed_bytes(steps: Iterable[Step], settings: Settings) -> int:
+    """The room on the disk that *steps* will take; of trades a share if they are compressed."""
+    share = _COMPRESSED_SHARE if settings.compression else 1.0
+    return sum(
+        round(step.bytes_stored * (share if step.file.dataset.key == "id" else 1.0))
+        for step in steps
+    )
+
+
+def free_bytes(settings: Settings) -> int:
+    """What may be written into the cache folder, which need not exist; a spare is left free."""
+    folder = settings.cache_dir.absolute()
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    return max(0, shutil.disk_usage(existing).free - _SPARE_BYTES)
+
+
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
     """Make sure that the trades among *steps* fit the free disk beside the others."""
-    share = _COMPRESSED_SHARE if settings.compression else 1.0
     trades = [step for step in steps if step.file.dataset.key == "id"]
-    needed = round(sum(step.bytes_stored for step in trades) * share)
-    others = sum(step.bytes_stored for step in steps if step.file.dataset.key != "id")
-    free = shutil.disk_usage(settings.cache_dir).free - others - _SPARE_BYTES
+    needed = needed_bytes(trades, settings)
+    free = free_bytes(settings) - (needed_bytes(steps, settings) - needed)
     if trades and needed > free:
         msg = (
             f"{len(trades):,} days of trades need about {needed / 1e9:.1f} GB, and "

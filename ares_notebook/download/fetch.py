@@ -21,7 +21,7 @@ from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
-from ares_notebook.download.decide import Step, decide
+from ares_notebook.download.decide import Step, decide, source_instead
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.report import StepReport, why_incomplete
 from ares_notebook.errors import (
@@ -35,7 +35,7 @@ from ares_notebook.errors import (
 from ares_notebook.model.facts import Gap, Trouble
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.rows import Lines
-from ares_notebook.model.time import DAY_MS, Cut, utc
+from ares_notebook.model.time import DAY_MS, Cut, period_of, utc
 from ares_notebook.runtime.tasks import in_order, uninterrupted
 
 __all__ = ["Exchange", "fetch_file", "fetch_rows", "remember"]
@@ -74,6 +74,7 @@ async def fetch_rows(file_update: FileUpdate, step: Step, exchange: Exchange) ->
             if isinstance(error, NotFound) and source != "rest":
                 _LOGGER.info("%s: %s; the next source is asked", file_update.file.name, error)
                 file_update.is_unpublished = True
+                left_to_ask[:0] = source_instead(file_update.file, source)
                 continue
             _LOGGER.info("%s: %s failed: %s", file_update.file.name, source, error)
             is_gone = isinstance(error, UnknownSymbol) and await _is_unlisted(file_update, exchange)
@@ -110,12 +111,14 @@ def _wanted_of_rest(file_update: FileUpdate, step: Step) -> list[Gap]:
 
 async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
     del step
-    series, start = file_update.file.series, file_update.file.period.start
+    series = file_update.file.series
+    start = period_of("month", file_update.file.period.start).start
     # The listing, asked once a run, spares a request for each month that is not there.
     await exchange.archive.size_of(series, "month", start)
     # What is there already stays: a month has been published cut short, too.
     gaps = file_update.unasked() if file_update.facts.rows else [file_update.wanted]
     await file_update.splice(await _unzipped(file_update, exchange.archive, "month", start, gaps))
+    file_update.is_unpublished = False
     _refuse_cut(file_update)
     file_update.record(file_update.unasked(), "archive")
 
@@ -166,11 +169,17 @@ async def _unzipped(
     replaced, and zip and checksum come one after the other.
     """
     tries_left = 2
+    # The zip of a month is kept for the other days of it.
+    is_shared = cut == "month" and file_update.file.dataset.cut == "day"
+    fetch = archive.fetch_shared if is_shared else archive.fetch
     while True:
         tries_left -= 1
         try:
-            async with archive.fetch(file_update.file.series, cut, start) as fetched:
-                parts = [await file_update.write(_inside(fetched, gap)) for gap in gaps]
+            async with fetch(file_update.file.series, cut, start) as fetched:
+                parts = [
+                    await file_update.write(_inside(fetched, gap, is_shared=is_shared))
+                    for gap in gaps
+                ]
         except DataError as error:
             if not tries_left:
                 raise
@@ -253,9 +262,9 @@ async def _ask(
     return Patch(gap, part), problem
 
 
-def _inside(archive: Zip, gap: Gap) -> Iterator[Lines]:
+def _inside(archive: Zip, gap: Gap, *, is_shared: bool) -> Iterator[Lines]:
     """The rows of a zip that lie in a gap: between two ids the ids alone decide."""
-    for lines in archive.lines():
+    for lines in archive.lines((gap.start_ms, gap.end_ms) if is_shared else None):
         if gap.after_id is not None and gap.before_id is not None:
             yield lines.only((lines.keys > gap.after_id) & (lines.keys < gap.before_id))
         else:

@@ -17,7 +17,7 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.estimate import Cost, sized, trades_in_words
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, table
-from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.datasets import datasets_named
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.markets import SPOT, Market, market_named
 from ares_notebook.model.symbols import Listed, Universe, validate_symbol
@@ -271,18 +271,13 @@ def make_plan(
     """The plan for *window*; *store* if the cache is looked at already, else as `plan_downloads`."""
     start, end = window
     checked = validate_symbol(symbol)
-    names = [datasets] if isinstance(datasets, str) else list(datasets)
-    wanted = {dataset_named(name) for name in names}
-    if not wanted:
-        msg = "datasets is empty; name at least one of 'klines', 'agg_trades', 'futures'"
-        raise BadArgument(msg)
+    wanted = datasets_named(datasets)
     store = store or Store(settings)
     steps: list[Step] = []
-    for dataset in DATASETS:
-        if dataset in wanted:
-            series = Series.of(dataset, checked, interval)
-            entries = store.entries(files_between(series, start, end))
-            steps += [decide(entry, to_ms(end), settings.source) for entry in entries]
+    for dataset in wanted:
+        series = Series.of(dataset, checked, interval)
+        entries = store.entries(files_between(series, start, end))
+        steps += [decide(entry, to_ms(end), settings.source) for entry in entries]
     shown = validate_interval(interval) if interval is not None else None
     return Plan(settings, checked, shown, start, end, tuple(steps))
 

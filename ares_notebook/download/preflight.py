@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
+from ares_notebook.binance.listing import symbols_of
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.store import Store
@@ -17,10 +21,12 @@ from ares_notebook.errors import AresError, CacheError, DataError, TransportErro
 from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
+from ares_notebook.model.symbols import hint, suggested
 from ares_notebook.model.time import utc
 
 __all__ = ["by_their_clock", "preflight"]
 
+_LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)
 # So much clocks differ by themselves, and time passes while a plan is made.
@@ -127,11 +133,33 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
         return
     if known or (source != "rest" and await exchange.archive.holds(series) is not False):
         return
-    msg = (
-        f"{plan.symbol} is not known to the exchange, and its archive has nothing of it; "
-        f"check the spelling, such as BTCUSDT"
-    )
+    proof = {
+        "auto": f"{plan.symbol} is not known to the exchange, and its archive has nothing of it",
+        "archive": f"the exchange's archive has nothing of {plan.symbol}",
+        "rest": f"{plan.symbol} is not known to the exchange",
+    }
+    advice = await _hint(plan, exchange) or "check the spelling, such as BTCUSDT"
+    msg = f"{proof[source]}; {advice}"
     raise UnknownSymbol(msg)
+
+
+async def _hint(plan: Plan, exchange: Exchange) -> str:
+    """What may be meant by a symbol that nobody knows, from the lists of those that there are."""
+    source, rest = plan.settings.source, exchange.rest
+    lists = [] if source == "archive" else [partial(rest.symbols, each) for each in (SPOT, UM)]
+    # What trades today comes before what was delisted.
+    lists += [] if source == "rest" else [partial(symbols_of, rest.transport, SPOT)]
+    known: set[str] = set()
+    for symbols in lists:
+        try:
+            known.update(await symbols())
+        except (TransportError, DataError) as error:
+            _LOGGER.info("no list of symbols, so none is suggested from it: %s", error)
+        if suggested(plan.symbol, known):
+            break
+    else:
+        known.update(await asyncio.to_thread(Store(plan.settings).symbols))
+    return hint(plan.symbol, known)
 
 
 async def _without_lacking_contract(

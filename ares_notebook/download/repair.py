@@ -1,27 +1,31 @@
-"""Repair: close the gaps inside what is there, and nothing else."""
+"""Close the gaps inside what the cache holds, and download nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
+from operator import attrgetter
 
 from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Span, spans
+from ares_notebook.cache.spans import Scope, Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, plan_and_run
+from ares_notebook.formatting import call, python_call
+from ares_notebook.model.datasets import DEFAULT_DATASETS
+from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
 
-__all__ = ["plan_repair", "repair_gaps"]
+__all__ = ["plan_repair", "repair_call", "repair_gaps"]
 
 
 async def repair_gaps(
@@ -33,36 +37,42 @@ async def repair_gaps(
     settings: Settings | None = None,
     recheck: bool = False,
     on_progress: ProgressListener | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> DownloadReport:
     """
-    Close the gaps of what the cache has of *symbol*; bring nothing beyond its last rows.
+    Close the gaps in what the cache holds of *symbol*; download nothing beyond its last rows.
 
-    Asks for exactly the missing spans. Damaged files are put into quarantine and
-    replaced. What the exchange has confirmed as absent is not asked for again.
+    Only the missing spans are requested. Damaged files are put into quarantine and replaced.
+    Rows that the exchange has confirmed as absent are not requested again. Trades are repaired
+    only if *datasets* names them. `plan_repair` shows beforehand what would be requested.
 
     Parameters
     ----------
     symbol : str
+        Such as ``"BTCUSDT"``.
     interval : str, optional
-        Only k-lines of this interval, beside trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines are repaired.
     start, end : datetime, date or str, optional
-        Only files of ``[start, end)``; by default from the first row of a series to
-        its last.
+        Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series,
+        from its first row to its last.
     settings : Settings, optional
+        Defaults to the environment's.
     recheck : bool
-        Ask once more for what the exchange once said it does not have.
+        Request again what the exchange has confirmed as absent.
     on_progress : callable, optional
         As in `download_all_data`.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to k-lines if *interval* is given, else to k-lines and funding.
 
     Returns
     -------
     DownloadReport
-        One entry a file of the window; true when nothing failed.
+        One entry per file of the window; true when nothing failed.
 
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of that.
+        If the cache holds nothing of the selection.
     BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
         As `download_all_data`.
 
@@ -80,11 +90,17 @@ async def repair_gaps(
     """
     chosen = settings or Settings()
     make = partial(
-        plan_repair, symbol, interval, start=start, end=end, settings=chosen, recheck=recheck
+        plan_repair,
+        symbol,
+        interval,
+        start=start,
+        end=end,
+        settings=chosen,
+        recheck=recheck,
+        datasets=datasets,
     )
-    return await plan_and_run(
-        RunInfo("repair", chosen, str(symbol), interval or ""), make, on_progress
-    )
+    scope = _scope(symbol, interval, datasets)
+    return await plan_and_run(RunInfo.about("repair", chosen, scope), make, on_progress)
 
 
 def plan_repair(
@@ -95,19 +111,73 @@ def plan_repair(
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
     recheck: bool = False,
+    datasets: Sequence[str] | None = None,
 ) -> Plan:
-    """What `repair_gaps` would do, file by file; reads the cache, touches no network."""
-    chosen = settings or Settings()
+    """
+    Return what `repair_gaps` would do, file by file; the dry run of a repair.
+
+    Reads the cache only. The bytes of each file are compared with its receipt.
+
+    Parameters
+    ----------
+    symbol, interval, start, end, settings, recheck, datasets
+        As in `repair_gaps`.
+
+    Returns
+    -------
+    Plan
+        As `plan_downloads` returns it; ``plan.to_do`` are the files with something to repair.
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of the selection.
+    BadArgument
+        If an argument is invalid.
+    CacheUnavailable
+        If the cache folder cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1h", 0.2, end="2025-03-01", settings=settings))
+    ...     (settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv").unlink()
+    ...     plan = plan_repair("BTCUSDT", "1h", settings=settings)
+    >>> [step.file.name for step in plan.to_do], plan.rows
+    (['klines_BTCUSDT_1h_2025-01.csv'], 744)
+    """
+    chosen, scope = settings or Settings(), _scope(symbol, interval, datasets)
     store = Store(chosen)
-    found = spans(store, validate_symbol(symbol), interval, start, end)
+    found = spans(store, scope, start, end)
     steps = [step for span in found for step in _steps(span, store, chosen, recheck=recheck)]
     first = utc(min(span.start_ms for span in found))
     last = utc(max(span.end_ms for span in found))
-    return Plan(chosen, validate_symbol(symbol), interval, first, last, tuple(steps))
+    return Plan(chosen, validate_symbol(symbol), scope.interval, first, last, tuple(steps))
+
+
+def _scope(symbol: str, interval: str | None, datasets: Sequence[str] | None) -> Scope:
+    if datasets is None and interval is None:
+        datasets = DEFAULT_DATASETS
+    return Scope.of(validate_symbol(symbol), interval, datasets)
+
+
+def repair_call(series: Iterable[Series]) -> str:
+    """The narrowest call that repairs some series, at least one; of several symbols the first."""
+    every = sorted(series, key=attrgetter("symbol"))
+    own = [each for each in every if each.symbol == every[0].symbol]
+    intervals = {each.interval for each in own if each.interval}
+    names = tuple(dict.fromkeys(each.dataset.name for each in own))
+    only = intervals.pop() if len(intervals) == 1 else None
+    arguments, needed = Scope.of(own[0].symbol, only, names).arguments
+    repair = python_call("await repair_gaps", *arguments, datasets=needed)
+    return call(repair, "repair", *arguments, datasets=needed)
 
 
 def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
-    # What rots on the disk keeps its size and time: the bytes themselves are looked at here.
+    # A damaged disk changes neither size nor time of a file, so the bytes are compared here.
     entries = [verified(store, entry) for entry in store.entries(span.files)]
     end_ms = min(span.end_ms, _end_ms(entries, store))
     for entry in entries:
@@ -118,15 +188,15 @@ def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> It
 
 
 def _end_ms(entries: Sequence[CacheEntry], store: Store) -> int:
-    """Where the rows of a series end, or did when the last receipt that knew some was written."""
+    """Where the rows of a series end, or ended when its last receipt with rows was written."""
     for entry in reversed(entries):
         receipt = store.receipt(entry.file)
         if entry.final or (receipt is not None and receipt.final):
             return entry.file.grid_end_ms
         if entry.end_ms is not None:
-            # What was asked for behind the last row, and is not proven, is a gap too.
+            # What was requested after the last row, and is not proven, is a gap too.
             return max(entry.end_ms, *(each.end_ms for each in entry.absences), 0)
         if entry.problem is not None and receipt is None:
-            # Nobody has noted how far it went, and what is readable may end before it did.
+            # No receipt says where its rows ended, and the readable ones may end earlier.
             return entry.file.grid_end_ms
     return entries[0].file.start_ms

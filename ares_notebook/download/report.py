@@ -12,7 +12,7 @@ from ares_notebook.cache.gap_reasons import why_open
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import AresError, IncompleteDownload
-from ares_notebook.formatting import block, line, table
+from ares_notebook.formatting import block, in_words_of, line, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,4 +306,7 @@ def _shortened(lines: list[str]) -> list[str]:
     if len(lines) <= _MOST_LINES:
         return lines
     more = len(lines) - _MOST_LINES
-    return [*lines[:_MOST_LINES], f"  … and {more} more; see report.to_frame()"]
+    return [
+        *lines[:_MOST_LINES],
+        f"  … and {more} more; see {in_words_of('report.to_frame()', '--json')}",
+    ]

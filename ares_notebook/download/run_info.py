@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from ares_notebook.cache.history import Ending, Run, RunOutcome, note_run
+from ares_notebook.cache.spans import Scope
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_plans import run_plan
 from ares_notebook.errors import AresError, BadArgument
-from ares_notebook.formatting import named
+from ares_notebook.formatting import named, shell_call
 from ares_notebook.runtime.notify import notify
 from ares_notebook.runtime.progress import Meter, ProgressListener, metered
 from ares_notebook.runtime.tasks import cancellable, uninterrupted
@@ -42,12 +42,13 @@ _EVENTS: dict[Ending, Event] = {
     "below threshold": "below threshold",
     "differs": "below threshold",
 }
-_REMEDIES: dict[Ending, str] = {
-    "incomplete": "Where rows are missing, and why: ares-notebook gaps {symbol} --cache-dir {folder}",
-    "failed": "What is done is kept: run it again, and only the rest is asked for.\n"
-    "What has happened before: ares-notebook runs --cache-dir {folder}",
-    "below threshold": "To close gaps: ares-notebook repair {symbol} --cache-dir {folder}",
-    "differs": "To take over what was replaced: ares-notebook audit --update --cache-dir {folder}",
+_RUN_AGAIN = "What is done is kept: run it again, and only the rest is asked for."
+# Of each ending the purpose of a command, and its verb.
+_REMEDIES: dict[Ending, tuple[str, str]] = {
+    "incomplete": ("Where rows are missing, and why", "gaps"),
+    "failed": (f"{_RUN_AGAIN}\nWhat has happened before", "runs"),
+    "below threshold": ("To close gaps", "repair"),
+    "differs": ("To take over what was replaced", "audit"),
 }
 
 
@@ -70,11 +71,23 @@ def notification_of(run: Run, words: str, folder: Path) -> Notification | None:
     # The report comes last: a service that takes only so much cuts off the end.
     lines = [*filter(None, [run.error]), f"Cache: {place} on {socket.gethostname()}"]
     if run.ending in _REMEDIES:
-        symbol = run.symbol.split(",")[0] or "SYMBOL"
-        remedy = _REMEDIES[run.ending]
-        lines.append(remedy.format(symbol=shlex.quote(symbol), folder=shlex.quote(str(place))))
+        purpose, verb = _REMEDIES[run.ending]
+        lines.append(f"{purpose}: {_command(verb, run, place)}")
     body = "\n\n".join([*lines, *([words] if words != run.error else [])])
     return Notification(event, f"ares-notebook: {what}: {run.ending}{counts}", body)
+
+
+def _command(verb: str, run: Run, folder: Path) -> str:
+    """The narrowest shell command of *verb* for what the run was about."""
+    if verb == "runs":
+        return shell_call(verb, cache_dir=folder)
+    # Of a run over several symbols the first.
+    symbol = run.symbol.split(",")[0] or (None if verb == "audit" else "SYMBOL")
+    interval = run.interval if run.interval and "," not in run.interval else None
+    datasets = run.datasets.split(",") if run.datasets else None
+    arguments, names = Scope.of(symbol, interval, datasets).arguments
+    is_update = True if verb == "audit" else None
+    return shell_call(verb, *arguments, datasets=names, update=is_update, cache_dir=folder)
 
 
 class _WithOutcome(Protocol):
@@ -102,6 +115,12 @@ class RunInfo:
     # The window, half-open.
     start: datetime | None = None
     end: datetime | None = None
+
+    @classmethod
+    def about(cls, what: str, settings: Settings, scope: Scope) -> Self:
+        """What a run is about that looks at what is in the cache."""
+        names = ",".join(scope.names)
+        return cls(what, settings, scope.symbol or "", scope.interval or "", names)
 
     @classmethod
     def of(cls, what: str, *plans: Plan) -> Self:

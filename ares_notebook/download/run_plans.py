@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["run_plan", "run_plans"]
 
 _LOGGER = logging.getLogger("DataDownloader")
-_COUNTS = ("steps_done", "steps_total", "rows", "bytes_received", "bytes_expected")
+_COUNTS = (
+    *("steps_done", "steps_total", "steps_failed"),
+    *("rows", "bytes_received", "bytes_expected"),
+)
 
 
 async def run_plan(

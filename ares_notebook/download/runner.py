@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -148,7 +149,11 @@ class _PlanRun:
     async def do(self, rest: Rest) -> None:
         """Learn what must be known first, then carry out the steps side by side."""
         source = self.plan.settings.source
-        exchange = Exchange(Archive(rest.transport, self.store.folder), rest, source)
+        with closing(Archive(rest.transport, self.store.folder)) as archive:
+            await self._do(Exchange(archive, rest, source))
+
+    async def _do(self, exchange: Exchange) -> None:
+        rest, source = exchange.rest, exchange.source
         executor = self.others or LocalExecutor(self.plan.settings, exchange, self.store)
         self._tell_of_weaker_evidence(source)
         with metered(self.overhead):
@@ -333,6 +338,7 @@ class _PlanRun:
             bytes_expected=self.plan.bytes_received,
             seconds=time.monotonic() - self.began,
             parts=parts,
+            steps_failed=sum(part.steps_failed for part in parts),
         )
 
     def _part(self, dataset: str) -> DatasetProgress:
@@ -347,6 +353,7 @@ class _PlanRun:
             sum(each.rows for each in results),
             sum(each.bytes_received for each in meters),
             sum(each.bytes_received for each in steps),
+            sum(each.error is not None for each in results),
         )
 
 

@@ -17,8 +17,8 @@ from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, prepared, record_run
 from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import block, line, many, named, size_in_words, table
-from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.formatting import block, in_words_of, line, many, named, size_in_words, table
+from ares_notebook.model.datasets import DEFAULT_DATASETS, datasets_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import market_named
 from ares_notebook.model.symbols import Listed, Universe
@@ -174,7 +174,11 @@ class UniversePlan:
 
     def _rest(self) -> list[str]:
         more = len(self) - _MOST_LINES
-        lines = [f"  … and {more:,} more; see plan.to_frame()"] if more > 0 else []
+        lines = (
+            [f"  … and {more:,} more; see {in_words_of('plan.to_frame()', '--json')}"]
+            if more > 0
+            else []
+        )
         return [*lines, f"  {self.left_out}"] if self.outside else lines
 
 
@@ -200,7 +204,7 @@ def plan_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = ("klines", "futures"),
+    datasets: Sequence[str] = DEFAULT_DATASETS,
 ) -> UniversePlan:
     """
     Say what a download of many symbols would do; reads the cache, touches no network.
@@ -244,18 +248,14 @@ def plan_universe(
     """
     wanted, chosen = Wanted.of(symbols), settings or Settings()
     window = window_of(lookback_years, start, end)
-    names = [datasets] if isinstance(datasets, str) else list(datasets)
-    kinds = {dataset_named(name) for name in names}
-    if not kinds:
-        msg = "datasets is empty; name at least one of 'klines', 'agg_trades', 'futures'"
-        raise BadArgument(msg)
+    kinds = datasets_named(datasets)
     shown = validate_interval(interval) if interval is not None else None
     # One look at the cache for all: of a million files each would be a long one.
     make = partial(make_plan, settings=chosen, store=Store(chosen))
     plans: list[Plan] = []
     for each in wanted.listed:
         check_cancelled()
-        every = (Series.of(kind, each.symbol, shown) for kind in DATASETS if kind in kinds)
+        every = (Series.of(kind, each.symbol, shown) for kind in kinds)
         parts = [part for series in every if (part := _part(wanted, each, series, window, make))]
         plans += [_together(parts)] if parts else []
     asked = {plan.symbol for plan in plans}
@@ -378,7 +378,7 @@ async def download_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = ("klines", "futures"),
+    datasets: Sequence[str] = DEFAULT_DATASETS,
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """

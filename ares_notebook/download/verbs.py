@@ -9,6 +9,7 @@ from functools import partial
 from ares_notebook.download.plan import plan_downloads
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, plan_and_run
+from ares_notebook.extras import also_named
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.model.window import Lookback
 from ares_notebook.runtime.progress import ProgressListener
@@ -17,6 +18,7 @@ from ares_notebook.settings import Settings
 __all__ = [
     "download_agg_trades_data",
     "download_all_data",
+    "download_funding_data",
     "download_futures_data",
     "download_klines_data",
 ]
@@ -62,6 +64,7 @@ async def download_all_data(
     settings : Settings, optional
         Defaults to the environment's.
     datasets : sequence of {"klines", "agg_trades", "futures"}
+        Also by the names ``"trades"`` and ``"funding"``.
     on_progress : callable, optional
         Called with a `Progress`, at most ten times a second.
 
@@ -256,6 +259,9 @@ async def download_futures_data(
         datasets=(FUTURES.name,),
         on_progress=on_progress,
     )
+
+
+download_funding_data = also_named("download_funding_data", download_futures_data)
 
 
 async def _downloaded(

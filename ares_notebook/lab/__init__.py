@@ -6,3 +6,7 @@ from __future__ import annotations
 from ares_notebook.runtime.loop import allow_nested_loops
 
 __all__ = ["allow_nested_loops"]
+
+
+def __dir__() -> list[str]:
+    return __all__

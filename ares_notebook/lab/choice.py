@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
-from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any, Literal
+from datetime import date
+from typing import Any
 
-from ares_notebook.download.plan import Plan, plan_downloads
+from ares_notebook.cache.store import Store
+from ares_notebook.download.plan import Plan, make_plan
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.datasets import DATASETS
+from ares_notebook.formatting import many
+from ares_notebook.model.datasets import KLINES
 from ares_notebook.model.symbols import validate_symbol
-from ares_notebook.model.time import validate_interval
+from ares_notebook.model.time import Period, validate_interval
+from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
-__all__ = ["UNITS", "Choice", "Unit", "code_of_call", "lookback_of", "symbols_in"]
+__all__ = [
+    "NO_DATASET",
+    "NO_SYMBOL",
+    "Choice",
+    "code_of_call",
+    "lookback_text",
+    "symbols_in",
+    "window_in",
+]
 
-Unit = Literal["years", "months", "days"]
-UNITS: tuple[Unit, ...] = ("years", "months", "days")
-"""What a lookback is counted in."""
+NO_SYMBOL = "name a symbol, such as BTCUSDT; several are separated by commas"
+NO_DATASET = "tick at least one of K-lines, Trades and Funding"
 
 _YEAR_DAYS = 365.25
 _MONTHS = 12
 _LINE = 88
+_DATE = re.compile(r"\d{4}-\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +45,8 @@ class Choice:
     symbols: tuple[str, ...]
     # Of the k-lines.
     interval: str
-    # How many *unit* to look back; years and months step by the calendar.
-    count: int
-    unit: Unit
+    # As typed: a number of years, a text such as "6 months" or "90d", or the date of the start.
+    lookback: str
     # Nothing at or after its midnight (UTC); None is now.
     end: date | None
     datasets: tuple[str, ...]
@@ -50,73 +58,74 @@ class Choice:
 
     def __post_init__(self) -> None:
         if not self.symbols:
-            msg = "name a symbol, such as BTCUSDT; several are separated by commas"
-            raise BadArgument(msg)
+            raise BadArgument(NO_SYMBOL)
         if not self.datasets:
-            msg = "tick at least one of K-lines, Trades and Funding"
-            raise BadArgument(msg)
+            raise BadArgument(NO_DATASET)
         for symbol in self.symbols:
             validate_symbol(symbol)
         validate_interval(self.interval)
 
-    def plans(self) -> list[Plan]:
-        """The plan of each symbol; reads the cache and sends no request."""
-        years, _ = self._lookback()
+    def __str__(self) -> str:
+        interval = [self.interval] if KLINES.name in self.datasets else []
+        return " ".join([", ".join(self.symbols), *interval])
+
+    @property
+    def window(self) -> Period:
+        """The window that is asked for, aware UTC, half-open."""
+        return window_in(self.lookback, self.end)
+
+    def plans(self, datasets: Sequence[str] = ()) -> list[Plan]:
+        """The plan of each symbol, of its own datasets or *datasets*; sends no request."""
+        window, store = self.window, Store(self.settings)
+        names = datasets or self.datasets
         return [
-            plan_downloads(
-                symbol,
-                self.interval,
-                years,
-                end=self.end,
-                settings=self.settings,
-                datasets=self.datasets,
-            )
+            make_plan(symbol, self.interval, window, self.settings, names, store=store)
             for symbol in self.symbols
         ]
 
     def code(self) -> str:
         """Python for a cell of a notebook that downloads the same."""
         imports = ["import ares_notebook as ares"]
-        function = "report = await ares.download_all_data"
+        is_one = len(self.symbols) == 1
+        function = "report = await ares.download_" + ("all_data" if is_one else "universe")
+        after = ["report"]
         if self.on_cluster:
             imports.append("from ares_notebook import scale")
-            function = "plan = ares.plan_downloads"
-        before, symbol, indent, last = [], _literal(self.symbols[0]), "", "report"
-        if len(self.symbols) > 1:
-            before = [f"for symbol in {_literal(self.symbols)}:"]
-            symbol, indent, last = "symbol", "    ", "print(report)"
-        arguments = [symbol, _literal(self.interval), self._lookback()[1], *self._keywords()]
-        lines = [_call(function, arguments, _LINE - len(indent))]
-        if self.on_cluster:
-            lines.append("report = scale.download(plan, client)  # that of the panel")
-        download = textwrap.indent("\n".join([*lines, last]), indent)
-        return "\n".join([*imports, "", *self.settings_code, *before, download])
+            function = f"plan = ares.plan_{'downloads' if is_one else 'universe'}"
+            after = ["report = scale.download(plan, client)  # that of the panel", *after]
+        symbols = self.symbols[0] if is_one else self.symbols
+        arguments = [_literal(symbols), _literal(self.interval), *self._arguments()]
+        return "\n".join([*imports, "", *self.settings_code, _call(function, arguments), *after])
 
-    def _keywords(self) -> list[str]:
-        parts = [f"end={_literal(self.end)}"] if self.end is not None else []
+    def _arguments(self) -> list[str]:
+        start, lookback = _start_or_lookback(self.lookback)
+        parts = [_literal(lookback) if start is None else f"start={_literal(start)}"]
+        if self.end is not None:
+            parts.append(f"end={_literal(self.end)}")
         if self.settings_code:
             parts.append("settings=settings")
-        if len(self.datasets) < len(DATASETS):
-            parts.append(f"datasets={_literal(self.datasets)}")
-        return parts
-
-    def _lookback(self) -> tuple[float, str]:
-        """The lookback in years, and the Python expression for it; months by the calendar."""
-        if self.unit == "years":
-            return self.count, str(self.count)
-        days = self.count
-        if self.unit == "months":
-            end = self.end or datetime.now(UTC).date()
-            days = (end - _months_before(end, self.count)).days
-        return days / _YEAR_DAYS, f"{days} / {_YEAR_DAYS}"
+        return [*parts, f"datasets={_literal(self.datasets)}"]
 
 
-def _months_before(end: date, months: int) -> date:
-    year, month = divmod(end.year * _MONTHS + end.month - 1 - months, _MONTHS)
-    if year < 1:
-        msg = f"{months} months reach back before the first year"
+def window_in(lookback: str, end: date | None) -> Period:
+    """The window of a lookback or a start, as it is typed, and an end; None is now."""
+    start, length = _start_or_lookback(lookback)
+    return window_of(length, start, end)
+
+
+def _start_or_lookback(text: str) -> tuple[str | None, Lookback | None]:
+    """The start that a text names, else the lookback."""
+    stripped = text.strip()
+    if not stripped:
+        msg = 'say how far back: "6 months", "90d", a number of years, or a date: "2024-09-01"'
         raise BadArgument(msg)
-    return date(year, month + 1, min(end.day, monthrange(year, month + 1)[1]))
+    if _DATE.match(stripped):
+        return stripped, None
+    try:
+        years = float(stripped)
+    except ValueError:
+        return None, stripped
+    return None, int(years) if years.is_integer() else years
 
 
 def symbols_in(text: str) -> tuple[str, ...]:
@@ -125,25 +134,23 @@ def symbols_in(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(validate_symbol, words)))
 
 
-def lookback_of(years: float) -> tuple[int, Unit]:
+def lookback_text(years: float) -> str:
     """A lookback in the largest unit of which it is a whole number."""
-    if years == int(years):
-        return int(years), "years"
-    months = years * _MONTHS
-    if months == int(months):
-        return int(months), "months"
-    return max(1, round(years * _YEAR_DAYS)), "days"
+    for unit, count in (("year", years), ("month", years * _MONTHS)):
+        if count == int(count):
+            return many(int(count), unit)
+    return many(max(1, round(years * _YEAR_DAYS)), "day")
 
 
 def code_of_call(function: str, keywords: Mapping[str, Any]) -> str:
     """Python that calls *function* with *keywords*."""
-    return _call(function, [f"{key}={_literal(value)}" for key, value in keywords.items()], _LINE)
+    return _call(function, [f"{key}={_literal(value)}" for key, value in keywords.items()])
 
 
-def _call(function: str, arguments: Sequence[str], width: int) -> str:
-    """A call on one line, or with one argument per line where it is wider than *width*."""
+def _call(function: str, arguments: Sequence[str]) -> str:
+    """A call on one line, or with one argument per line where it is too wide."""
     flat = f"{function}({', '.join(arguments)})"
-    if len(flat) <= width:
+    if len(flat) <= _LINE:
         return flat
     inner = "".join(f"    {argument},\n" for argument in arguments)
     return f"{function}(\n{inner})"

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import ipywidgets as widgets
 
+from ares_notebook.cache.disk import cannot_access
+from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
-from ares_notebook.errors import BadArgument
-from ares_notebook.lab.choice import UNITS, Choice, code_of_call, lookback_of, symbols_in
-from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.errors import AresError, BadArgument
+from ares_notebook.formatting import line
+from ares_notebook.lab.choice import (
+    NO_DATASET,
+    NO_SYMBOL,
+    Choice,
+    code_of_call,
+    lookback_text,
+    symbols_in,
+    window_in,
+)
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
 from ares_notebook.model.time import INTERVALS, as_utc
+from ares_notebook.model.window import window_in_words
 from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
 
-__all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "Form", "MarketSources"]
+__all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "Form", "MarketSources", "problem_html"]
 
 BINANCE = "Binance"
 DEMO = "Demo (made up, offline)"
@@ -44,6 +57,8 @@ _HINTS = {
 }
 # Where a server of all of Binance's hosts keeps the archive's listing.
 _LISTING = "/data.binance.vision"
+# The controls of one value, as they are shown.
+_FIELDS = ("symbols", "interval", "lookback", "end", "source", "address", "folder")
 
 
 class MarketSources:
@@ -117,11 +132,8 @@ def _urls_at(address: str) -> dict[str, str]:
     return {**dict.fromkeys(_URLS, url), "archive_listing_url": url + _LISTING}
 
 
-_MOST_COUNT = 9_999
-
-
 class Form:
-    """The controls of a choice."""
+    """The controls of a choice, each with its problem below it."""
 
     def __init__(
         self,
@@ -138,12 +150,24 @@ class Form:
         self._make_fields(given)
         self._make_ticks(datasets)
         self.end.value = None if end is None else as_utc(end).date()
+        self.window = widgets.HTML()
+        self.window.add_class("ares-window")
+        # By field; an error stands at the field that can mend it.
+        self.problems = {name: widgets.HTML() for name in (*_FIELDS, "datasets")}
+        fields = {name: _with_problem(getattr(self, name), self.problems[name]) for name in _FIELDS}
+        # Shown where it is needed.
+        self.address_box = fields["address"]
+        self.address_box.layout.display = "none"
         ticks = widgets.HBox([*self.ticks.values()])
         ticks.add_class("ares-ticks")
+        own = ("symbols", "interval", "lookback", "end")
+        others = [field for name, field in fields.items() if name not in own]
         self.box = widgets.VBox(
             [
-                _row([self.symbols, self.interval, self.count, self.unit, self.end]),
-                _row([self.source, self.address, self.folder, ticks]),
+                _row([fields[name] for name in own]),
+                self.window,
+                _row(others),
+                _row([_with_problem(ticks, self.problems["datasets"])]),
             ]
         )
         self.source.observe(self._source_changed, "value")
@@ -155,7 +179,6 @@ class Form:
         self.symbols.observe(self._offer, "value")
 
     def _make_fields(self, given: Settings) -> None:
-        count, unit = lookback_of(given.lookback_years)
         names = self._sources.names
         self.symbols = _field(
             widgets.Combobox(value=given.symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
@@ -163,17 +186,19 @@ class Form:
         self.interval = _field(
             widgets.Dropdown(options=tuple(INTERVALS), value=given.interval), "Interval", 6
         )
-        self.count = _field(
-            widgets.BoundedIntText(value=count, min=1, max=_MOST_COUNT), "Lookback", 6
+        # Texts that are read when editing ends: half of one means something else.
+        lookback = widgets.Text(
+            value=lookback_text(given.lookback_years),
+            placeholder="6 months, 90d, 2 or 2024-09-01",
+            continuous_update=False,
         )
-        self.unit = _field(widgets.Dropdown(options=UNITS, value=unit), "Unit", 7)
+        self.lookback = _field(lookback, "Lookback, or start date (UTC)", 17)
         self.end = _field(widgets.DatePicker(), "End, exclusive (UTC; empty: now)", 17)
         self.source = _field(widgets.Dropdown(options=names, value=names[0]), "Source", 17)
-        # Read when editing ends: half an address is another host's.
         address = widgets.Text(placeholder="http://127.0.0.1:8900", continuous_update=False)
         self.address = _field(address, "Address", 17)
-        self.address.layout.display = "none"
-        self.folder = _field(widgets.Text(value=str(given.cache_dir)), "Cache folder", 17)
+        folder = widgets.Text(value=str(given.cache_dir), continuous_update=False)
+        self.folder = _field(folder, "Cache folder", 17)
 
     def _make_ticks(self, datasets: Sequence[str]) -> None:
         ticked = {dataset_named(name).name for name in datasets}
@@ -188,25 +213,47 @@ class Form:
         }
 
     def choice(self) -> Choice:
-        """What the form asks for; raises `BadArgument` where it cannot be meant."""
+        """What the form asks for; raises `BadArgument` if a field has a wrong value."""
         source = self.source.value
         settings = self._sources.settings(source, self.address.value, self.folder.value)
-        return Choice(
+        choice = Choice(
             symbols_in(self.symbols.value),
             self.interval.value,
-            self.count.value,
-            self.unit.value,
+            self.lookback.value,
             self.end.value,
             tuple(dataset.name for dataset in DATASETS if self.ticks[dataset.name].value),
             settings,
             self._sources.code(source, settings),
             on_cluster=self._on_cluster,
         )
+        # Raises where there is no such window.
+        _ = choice.window
+        return choice
+
+    def check(self) -> Choice | None:
+        """The choice, its window shown; None if a field has a wrong value, each error shown there."""
+        faults = dict(self._faults())
+        for name, problem in self.problems.items():
+            problem.value = problem_html(faults[name]) if name in faults else ""
+        self.window.value = ""
+        if faults:
+            return None
+        choice = self.choice()
+        self.window.value = line(window_in_words(*choice.window))
+        self.remark_unlisted(choice.symbols)
+        return choice
+
+    def show_fault(self, name: str, words: str) -> None:
+        """Show *words* at a field, until the form changes."""
+        self.problems[name].value = problem_html(words)
+
+    def show_trades_cost(self, words: str) -> None:
+        """Show at their checkbox how large the trades are."""
+        self.ticks[AGG_TRADES.name].description = f"{AGG_TRADES.title} ({words})"
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Call *call* whenever the choice may have changed."""
-        whole = (self.symbols, self.interval, self.count, self.unit, self.end, self.source)
-        for control in (*whole, *self.ticks.values(), self.address, self.folder):
+        for control in (*(getattr(self, name) for name in _FIELDS), *self.ticks.values()):
             control.observe(lambda _change: call(), "value")
 
     def offer(self, known: Iterable[str]) -> None:
@@ -214,13 +261,39 @@ class Form:
         self._known = tuple(known)
         self._offer(None)
 
-    def unknown(self, symbols: Sequence[str]) -> list[str]:
-        """Those of *symbols* that the exchange's list, where it has arrived, does not have."""
-        return [each for each in symbols if self._known and each not in self._known]
+    def remark_unlisted(self, symbols: Sequence[str]) -> None:
+        """Say which symbols the exchange's list lacks, if it has arrived; the archive may have them."""
+        remarks = []
+        for symbol in symbols:
+            if self._known and symbol not in self._known:
+                near = get_close_matches(symbol, self._known, n=3, cutoff=0.8)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                remarks.append(f"{symbol} is not among the symbols that trade there today{hint}")
+        if remarks and not self.problems["symbols"].value:
+            self.show_fault("symbols", ". ".join(remarks))
 
     def close(self) -> None:
         """Stop the demo exchange, if the form has started it."""
         self._sources.close()
+
+    def _faults(self) -> Iterator[tuple[str, str]]:
+        """The fields with a wrong value, and what is wrong with each."""
+        end = self.end.value
+        fault = _fault_of(window_in, "1 day", end)
+        checks = {
+            "symbols": _fault_of(_some_symbols, self.symbols.value),
+            "end": fault,
+            "lookback": None if fault else _fault_of(window_in, self.lookback.value, end),
+            "datasets": None if any(tick.value for tick in self.ticks.values()) else NO_DATASET,
+        }
+        source, address = self.source.value, self.address.value
+        if source == ADDRESS:
+            checks["address"] = _fault_of(_urls_at, address)
+        if not checks.get("address"):
+            checks["folder"] = _fault_of(
+                lambda: _check_folder(self._sources.settings(source, address, self.folder.value))
+            )
+        yield from ((name, words) for name, words in checks.items() if words)
 
     def _offer(self, _change: Any) -> None:
         """Offer the known symbols, each after those that are typed already."""
@@ -232,9 +305,32 @@ class Form:
 
     def _source_changed(self, change: Any) -> None:
         """Show the address where it is needed; change the folder unless the user has named one."""
-        self.address.layout.display = "" if change["new"] == ADDRESS else "none"
+        self.address_box.layout.display = "" if change["new"] == ADDRESS else "none"
         if self.folder.value == self._sources.folder(change["old"]):
             self.folder.value = self._sources.folder(change["new"])
+
+
+def _fault_of(check: Callable[..., object], *arguments: object) -> str | None:
+    """What *check* finds wrong with its arguments; None if it finds nothing."""
+    try:
+        check(*arguments)
+    except AresError as error:
+        return str(error)
+    return None
+
+
+def _some_symbols(typed: str) -> None:
+    if not symbols_in(typed):
+        raise BadArgument(NO_SYMBOL)
+
+
+def _check_folder(settings: Settings) -> None:
+    """Raise if the cache folder cannot be a folder, or holds the data of another market."""
+    folder = settings.cache_dir.absolute()
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not nearest.is_dir():
+        raise cannot_access(nearest, NotADirectoryError())
+    Store(settings).refuse_another()
 
 
 def _name_of(source: str) -> str:
@@ -253,7 +349,16 @@ def _field(control: Any, label: str, width_em: int) -> Any:
     return control
 
 
+def _with_problem(control: Any, problem: widgets.HTML) -> widgets.VBox:
+    return widgets.VBox([control, problem])
+
+
 def _row(controls: Sequence[Any]) -> widgets.HBox:
     box = widgets.HBox(controls)
     box.add_class("ares-row")
     return box
+
+
+def problem_html(words: str) -> str:
+    """Words as an alert, which a screen reader reads at once."""
+    return f'<div role="alert" class="ares-problem">{line(words)}</div>'

@@ -12,16 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
+from IPython.display import display
 
 from ares_notebook.download.plan import Plan
-from ares_notebook.download.repair import plan_repair
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.download.run_plans import run_plans
-from ares_notebook.errors import AresError, Busy
+from ares_notebook.errors import (
+    AresError,
+    Busy,
+    CacheUnavailable,
+    UnknownSymbol,
+    WrongMarket,
+)
+from ares_notebook.formatting import text
+from ares_notebook.lab.cache_state import CacheState, cached_steps, repair_plan
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
-from ares_notebook.lab.views import Preview, WorkView, choice_html, choice_text
+from ares_notebook.lab.views import Preview, choice_html, choice_text
+from ares_notebook.lab.work_view import WorkView
 from ares_notebook.load import load_agg_trades, load_futures, load_klines
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.quality.report import QualityReport
@@ -39,7 +48,23 @@ __all__ = ["DownloadPanel"]
 
 # Each rule of it begins with the panel's class.
 _CSS = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
-_DOING = {"Download": "Downloading", "Repair gaps": "Repairing", "Validate": "Validating"}
+# The keyboard, and where the focus goes; run when the style is loaded, since the browser runs no
+# script in the text of a widget.
+_JS = Path(__file__).with_name("panel.js").read_text(encoding="utf-8")
+# In the saved page: instead of the message that a widget is lost.
+_STATIC_CSS = (
+    ".jp-OutputArea-child:has(.ares-static)+.jp-OutputArea-child:not(:has(.ares-panel))"
+    "{display:none}"
+)
+_VIEW = "application/vnd.jupyter.widget-view+json"
+_FITTING = "Download what fits"
+_DOING = {
+    **dict.fromkeys(("Download", _FITTING), "Downloading"),
+    "Repair gaps": "Repairing",
+    "Validate": "Validating",
+}
+# The field that can mend an error.
+_FIELD_OF = ((UnknownSymbol, "symbols"), ((CacheUnavailable, WrongMarket), "folder"))
 _T = TypeVar("_T")
 
 
@@ -113,33 +138,39 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.quality: tuple[QualityReport, ...] = ()
         self._lock = threading.Lock()
         self._verb = ""
+        # After the last download or repair.
+        self._state: CacheState | None = None
         self.form = Form(
             settings or Settings(), source, end, datasets, on_cluster=client is not None
         )
         self._preview = Preview(self.form)
         self._parts = (self._preview, self.form)
         self._work = WorkView()
-        self.children = [widgets.HTML(f"<style>\n{_CSS}</style>"), *self._rows()]
+        self._is_displayed = False
+        head = widgets.HTML(f'<style onload="{text(_JS)}">\n{_CSS}</style>')
+        self.children = [head, *self._rows()]
         self.add_class("ares-panel")
+        self._preview.on_shown(self._follow)
         self._preview.begin()
 
     def _rows(self) -> list[widgets.Widget]:
         actions: dict[str, Callable[[], object]] = {
             "Download": lambda: self._begin("Download", self._download),
+            _FITTING: lambda: self._begin(_FITTING, self._download_fitting),
             "Cancel": self.cancel,
             "Repair gaps": lambda: self._begin("Repair gaps", self._repair),
             "Validate": lambda: self._begin("Validate", self._validate),
         }
         self.buttons = {name: self._button(name, action) for name, action in actions.items()}
         self.buttons["Download"].button_style = "primary"
-        self.buttons["Cancel"].disabled = True
+        for name in ("Download", "Cancel"):
+            self.buttons[name].add_class(f"ares-{name.lower()}")
         buttons = widgets.HBox([*self.buttons.values()])
         buttons.add_class("ares-row")
-        preview, work = self._preview, self._work
+        preview = self._preview
         return [
-            *(self.form.box, preview.hint, preview.estimate, buttons),
-            *(work.box, work.alert, work.result),
-            *(preview.picture, preview.gaps, preview.code),
+            *(self.form.box, preview.hint, preview.estimate),
+            *(buttons, self._work.box, preview.box),
         ]
 
     def _button(self, name: str, action: Callable[[], object]) -> widgets.Button:
@@ -147,7 +178,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             try:
                 action()
             except Exception as error:  # noqa: BLE001 - a border: an error in a callback is shown nowhere else
-                self._work.show_problem(name, error)
+                self._show_problem(name, error)
 
         button = widgets.Button(description=name)
         button.on_click(clicked)
@@ -279,30 +310,28 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             choice = self.form.choice()
             self._verb = verb
             self._set_busy(is_busy=True)
-            self._work.begin(_DOING[verb], ", ".join(choice.symbols))
-            # Without a progress bar in the output of some cell: the panel has its own.
-            quiet = choice.settings.model_copy(update={"progress": False})
-            self._job = job = start(work(replace(choice, settings=quiet)))
+            self._work.begin(_DOING[verb], choice)
+            self._job = job = start(work(choice))
         job.then(partial(self._ended, verb))
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
         return await self._run("download", choice, choice.plans)
 
+    async def _download_fitting(self, choice: Choice) -> DownloadReport:
+        fitting = self._preview.fitting
+        return await self._run("download", choice, partial(choice.plans, fitting))
+
     async def _repair(self, choice: Choice) -> DownloadReport:
         def plans() -> list[Plan]:
-            made = [
-                plan_repair(symbol, choice.interval, settings=choice.settings)
-                for symbol in choice.symbols
-            ]
-            return [_only(choice.datasets, plan) for plan in made]
+            return [repair_plan(plan) for plan in choice.plans()]
 
         return await self._run("repair", choice, plans)
 
     async def _run(
         self, what: str, choice: Choice, make: Callable[[], list[Plan]]
     ) -> DownloadReport:
-        plans = await asyncio.to_thread(make)
+        plans = [_quiet(plan) for plan in await asyncio.to_thread(make)]
         if self._client is None:
             work = run_plans(plans, on_progress=self._show_progress)
         else:
@@ -311,40 +340,90 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
             work = run_plans_on(self._client, plans, on_progress=self._show_progress)
         self.report = report = await record_run(RunInfo.of(what, *plans), work)
-        await self._preview.show(choice)
+        self._state = await self._preview.show(choice)
         return report
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
-        settings, interval = choice.settings, choice.interval
+        plans = [_quiet(plan) for plan in await asyncio.to_thread(choice.plans)]
+        counts = [len(await asyncio.to_thread(cached_steps, plan)) for plan in plans]
         reports = []
-        with heard_by(self._show_progress):
-            for symbol in choice.symbols:
-                work = cancellable(validate_cache, symbol, interval, settings=settings)
-                run_info = RunInfo("validate", settings, symbol, interval)
-                reports.append(await record_run(run_info, work))
+        for number, plan in enumerate(plans):
+            work = cancellable(
+                validate_cache,
+                *(plan.symbol, plan.interval),
+                start=plan.start,
+                end=plan.end,
+                settings=plan.settings,
+                datasets=choice.datasets,
+            )
+            with heard_by(partial(self._show_validated, sum(counts[:number]), sum(counts))):
+                reports.append(await record_run(RunInfo.of("validate", plan), work))
         self.quality = tuple(reports)
         return self.quality
 
     def _show_progress(self, progress: Progress) -> None:
         self._work.show_progress(progress, _DOING[self._verb])
 
+    def _show_validated(self, before: int, total: int, progress: Progress) -> None:
+        """Show how many files of all symbols are validated; *before*, those of earlier symbols."""
+        # Files are read again for fingerprints and comparisons, and not counted twice.
+        if progress.dataset == "validate":
+            done = before + progress.steps_done
+            self._show_progress(replace(progress, steps_done=done, steps_total=total))
+
     def _ended(self, verb: str, job: Job[Any]) -> None:
         """On the loop's thread, after clean-up; the state is shown last."""
-        self._set_busy(is_busy=False)
-        self._preview.renew()
         if job.state == "cancelled":
             self._work.show_cancelled(verb)
         elif job.error is not None:
-            self._work.show_problem(verb, job.error)
+            self._show_problem(verb, job.error)
         elif verb == "Validate":
             self._work.show_quality(verb, self.quality)
-        elif self.report is not None:
-            self._work.show_report(verb, self.report)
+        elif self.report is not None and self._state is not None:
+            is_at_field = self._show_at_field(*(step.error for step in self.report.failed))
+            self._work.show_report(verb, self.report, self._state, is_at_field=is_at_field)
+        if job.state != "done":
+            self._preview.refresh()
+        self._set_busy(is_busy=False)
+        self._follow()
+
+    def _show_problem(self, verb: str, error: BaseException) -> None:
+        self._work.show_problem(verb, error, is_at_field=self._show_at_field(error))
+
+    def _show_at_field(self, *errors: BaseException | None) -> bool:
+        """Show errors at the field that can mend all of them; whether there is one."""
+        for kinds, name in _FIELD_OF:
+            if errors and all(isinstance(error, kinds) for error in errors):
+                self.form.show_fault(name, ". ".join(dict.fromkeys(map(str, errors))))
+                return True
+        return False
 
     def _set_busy(self, *, is_busy: bool) -> None:
         self._is_busy = is_busy
-        for name, button in self.buttons.items():
-            button.disabled = is_busy if name != "Cancel" else not is_busy
+        self._enable()
+
+    def _enable(self) -> None:
+        """Turn on the buttons that can be meant now, then turn off the others."""
+        is_idle = not self._is_busy and self._preview.choice is not None
+        is_too_large = self._preview.is_too_large
+        enabled = {
+            "Download": is_idle and not is_too_large,
+            _FITTING: is_idle and bool(self._preview.fitting),
+            "Cancel": self._is_busy,
+            "Repair gaps": is_idle,
+            "Validate": is_idle,
+        }
+        self.buttons[_FITTING].layout.display = "" if is_too_large else "none"
+        # In this order, so that the focus can go from one to the other.
+        for name in sorted(enabled, key=enabled.__getitem__, reverse=True):
+            self.buttons[name].disabled = not enabled[name]
+
+    def _follow(self) -> None:
+        """Let buttons, result and static view follow the form."""
+        self._work.compare(self._preview.choice)
+        self._enable()
+        if self._is_displayed:
+            _display(self._static_view(), self.model_id, update=True)
 
     # --- how it is shown ---
 
@@ -356,18 +435,37 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """The live panel, and static HTML for pages where widgets do not run."""
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs) or {}
-        html = self._preview.estimate.value
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **self._static_view()}
+
+    def _ipython_display_(self) -> None:
+        """
+        Display the static view, and after it the live panel.
+
+        They are two outputs, since JupyterLab shows no other view of one whose widget is lost.
+        """
+        _display(self._static_view(), self.model_id)
+        self._is_displayed = True
+        live = super()._repr_mimebundle_() or {}
+        _display({_VIEW: live[_VIEW]}, None)
+
+    def _static_view(self) -> dict[str, str]:
+        """What the panel shows as static HTML, and as a line of text."""
+        preview, work = self._preview, self._work
+        shown = [preview.estimate, work.status, work.alert, work.result]
+        html = "".join(each.value for each in (*shown, preview.picture, preview.gaps))
         try:
-            shown = self._preview.picture.value + self._preview.gaps.value
-            html = choice_html(self.form.choice(), html, shown)
+            html = choice_html(self.form.choice(), html)
         except AresError:
-            # The estimate says what is wrong with the form.
-            pass
-        return {**bundle, "text/html": html}
+            html = "".join(each.value for each in self.form.problems.values()) + html
+        static = f'<div class="ares-static"><style>{_STATIC_CSS}</style>'
+        return {"text/plain": repr(self), "text/html": f"{static}{html}</div>"}
 
 
-def _only(datasets: Sequence[str], plan: Plan) -> Plan:
-    """The steps of *datasets*: days of trades are not repaired unless they are ticked."""
-    steps = tuple(step for step in plan.steps if step.file.dataset.name in datasets)
-    return replace(plan, steps=steps)
+def _display(view: dict[str, str], display_id: str | None, *, update: bool = False) -> None:
+    """Display *view* in the cell that runs, or where the display of this id is."""
+    display(view, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]  # IPython publishes no types
+
+
+def _quiet(plan: Plan) -> Plan:
+    """The plan without a progress bar in the output of some cell: the panel has its own."""
+    return replace(plan, settings=plan.settings.model_copy(update={"progress": False}))

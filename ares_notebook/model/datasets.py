@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Literal
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.time import Cut, to_ms
 
@@ -91,6 +93,8 @@ class Dataset:
     loaded_row_bytes: float
     # For estimates, where there is no grid (BTCUSDT: a million trades a day).
     rows_per_day: float
+    # The period of zips from which a file is cut where those of `archive_cuts` are not published.
+    archive_spare_cut: Cut | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
@@ -213,13 +217,14 @@ AGG_TRADES = Dataset(
     rest_weights=((1000, 4),),
     rest_pool="",
     writes_each_row=False,
-    # A month of BTCUSDT trades would be one zip of 450 MB.
     archive_cuts=("day",),
     archive_since_ms=0,
     zipped_row_bytes=17,
     stored_row_bytes=96,
     loaded_row_bytes=200,
     rows_per_day=1_000_000,
+    # A month of BTCUSDT trades is one zip of 450 MB.
+    archive_spare_cut="month",
 )
 """Spot trades, aggregated by the exchange; a file holds a day."""
 
@@ -420,15 +425,53 @@ DATASETS: tuple[Dataset, ...] = (
 )
 """All datasets, in the order in which users name them."""
 
+DEFAULT_DATASETS: tuple[str, ...] = (KLINES.name, FUTURES.name)
+"""What is meant where no dataset is named: trades are large, and come only where they are named."""
+
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
 
 
-def dataset_named(name: str) -> Dataset:
-    """The dataset that users call *name*."""
-    found = next((dataset for dataset in DATASETS if dataset.name == name), None)
-    if found is None:
+# The field's words for two of them.
+_ALIASES = {"trades": AGG_TRADES, "funding": FUTURES}
+
+
+def datasets_named(names: Sequence[str]) -> tuple[Dataset, ...]:
+    """The datasets of these names, each once, in the order of `DATASETS`; one name is enough."""
+    wanted = {dataset_named(name) for name in ([names] if isinstance(names, str) else names)}
+    if not wanted:
         known = ", ".join(repr(dataset.name) for dataset in DATASETS)
-        msg = f"datasets: {name!r} is none of {known}"
+        msg = f"datasets is empty; name at least one of {known}"
         raise BadArgument(msg)
-    return found
+    return tuple(dataset for dataset in DATASETS if dataset in wanted)
+
+
+def dataset_named(name: str) -> Dataset:
+    """The dataset that users call *name*, which may be one of its aliases."""
+    named = {dataset.name: dataset for dataset in DATASETS} | _ALIASES
+    if isinstance(name, str) and name in named:
+        return named[name]
+    msg = f"datasets: {name!r} is none of {', '.join(repr(each.name) for each in DATASETS)}"
+    if meant := _meant(name, named):
+        msg += f"; {did_you_mean(meant)}"
+    raise BadArgument(msg)
+
+
+def _meant(name: object, named: Mapping[str, Dataset]) -> list[str]:
+    """The name of the dataset that a slip, or a word of the exchange, may stand for."""
+    words = {_plain(each): dataset.name for each, dataset in named.items()}
+    # Of several datasets with one word the first is meant.
+    for dataset in reversed(DATASETS):
+        names = (dataset.label, dataset.title, dataset.path_name)
+        words |= dict.fromkeys(map(_plain, names), dataset.name)
+    words |= dict.fromkeys(("candles", "candlesticks", "ohlcv"), KLINES.name)
+    close = get_close_matches(_plain(name), words, n=1, cutoff=_CLOSE)
+    return [words[each] for each in close]
+
+
+# So much of two words is alike, where one may be a slip for the other.
+_CLOSE = 0.75
+
+
+def _plain(name: object) -> str:
+    return "".join(filter(str.isalnum, str(name).lower()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -46,20 +47,44 @@ _OTHERS = {
 _WITH_TLS = ("binance.com", "binance.vision", "amazonaws.com", *_OTHERS)
 
 
+def masked(text: str) -> str:
+    """*text* with ``***`` for what may be secret in a URL: user, password, query and fragment."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    if "@" in rest:
+        # A password may hold any letter, a slash or a question mark too.
+        rest = f"***@{rest.rpartition('@')[2]}"
+    elif separator:
+        # Of `user:password` without a host the second looks like a port.
+        rest = re.sub(r"^([^/?#:]*):(?!\d{1,5}(?:[/?#]|$))[^/?#]+", r"\1:***", rest)
+    return f"{scheme}{separator}{re.sub(r'[?#].+', '?***', rest, flags=re.DOTALL)}"
+
+
 def plain_url(value: object) -> str:
-    """An http(s) address without its trailing slash."""
+    """A URL of http or https without its trailing slash."""
     text = str(value).rstrip("/")
-    parts = urlsplit(text)
-    # `port` raises where it is invalid.
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.port == 0:
-        msg = 'is not an address such as "https://api.binance.com"'
+    if "@" in text:
+        msg = (
+            "must hold no user and no password: the exchange needs none, and URLs are shown in "
+            "errors, logs and receipts"
+        )
         raise ValueError(msg)
-    if set(text) & set("@?#\\ ") or not text.isprintable():
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        # Its text may quote a password.
+        host = None
+    if not host or parts.scheme not in ("https", "http"):
+        msg = 'is not a URL such as "https://api.binance.com"'
+        raise ValueError(msg)
+    if set(text) & set("?#\\ ") or not text.isprintable():
         # Line ends, control characters and marks of writing direction are not printable.
-        msg = "must be a plain address: no user, query or fragment in it, and nothing that is not seen"
+        msg = "must be a plain URL, without query, fragment, blanks and invisible characters"
         raise ValueError(msg)
-    if parts.scheme == "http" and any(_is_in(parts.hostname, domain) for domain in _WITH_TLS):
-        msg = "must begin with https: without TLS anybody on the way could write its answers"
+    if parts.scheme == "http" and any(_is_in(host, domain) for domain in _WITH_TLS):
+        msg = "must begin with https: without TLS its answers could be changed on the way"
         raise ValueError(msg)
     return text
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.markets import market_named
 from ares_notebook.model.time import as_utc
 
@@ -17,20 +20,107 @@ from ares_notebook.model.time import as_utc
 # single _ or - inside; never a path character, a dot, a space or a control.
 _SYMBOL = re.compile(r"[^\W_]+(?:[_-][^\W_]+)*")
 _LONGEST = 40
+# A pair as other programs write it: BTC-USDT, BTC/USDT:USDT (ccxt), BINANCE:BTCUSDT.P (TradingView).
+_PAIR = re.compile(
+    r"(?:BINANCE[^\W_]*:)?(?P<base>[^\W_]+)"
+    r"(?:(?:\s*[-‐–—−_/.]\s*|\s+)(?!(?:P|PERP|SWAP)\Z)(?P<quote>[^\W_]+)(?::[^\W_]+)?)?"
+    r"(?:[-_.\s](?:P|PERP|SWAP))?"
+)
+# What follows one of these is another symbol, and not its quote coin.
+_WHOLE_PAIR = re.compile(r".+(?:USDT|USDC|FDUSD)")
+# Names with a separator that Binance itself uses, and what they are.
+_CONTRACTS = {
+    "a COIN-M perpetual": re.compile(r"[^\W_]+USD_PERP"),
+    "a COIN-M delivery contract": re.compile(r"[^\W_]+USD_\d{6}"),
+    "a USD-M delivery contract": re.compile(r"[^\W_]+_\d{6}"),
+    "an option": re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"),
+}
+# A pair joined by a separator is no name of Binance.
+_JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))?")
+# Coins in which most is quoted come first.
+_QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR")
+_MOST_SUGGESTED = 3
 
 
 def validate_symbol(symbol: str) -> str:
     """Return *symbol* in upper case if it is fit for file names and URLs."""
     text = symbol.strip().upper() if isinstance(symbol, str) else ""
-    if text.count("/") == 1 and _SYMBOL.fullmatch(text.replace("/", "")):
-        hint = text.replace("/", "")
-        msg = f"symbol={symbol!r}: Binance writes this pair without a slash, {hint!r}"
-        raise BadArgument(msg)
-    if not _SYMBOL.fullmatch(text) or len(text) > _LONGEST:
+    if _is_symbol(text):
+        check_file_name(text, "symbol")
+        return text
+    meant = _as_one_word(text)
+    if meant is None:
         msg = f"symbol={symbol!r} is not a trading symbol; write one word of letters and digits, such as 'BTCUSDT'"
-        raise BadArgument(msg)
-    check_file_name(text, "symbol")
-    return text
+    else:
+        way = "without a slash" if "/" in text else "as one word"
+        msg = (
+            f"symbol={symbol!r}: {did_you_mean([meant])} Binance writes this pair {way}, {meant!r}"
+        )
+    raise BadArgument(msg)
+
+
+def _is_symbol(text: str) -> bool:
+    """Whether a name is written as Binance writes its names, in letters that it uses."""
+    is_word = _SYMBOL.fullmatch(text) is not None and len(text) <= _LONGEST
+    return is_word and not _JOINED.fullmatch(text) and unicodedata.is_normalized("NFKC", text)
+
+
+def _as_one_word(text: str) -> str | None:
+    """A pair that is written as other programs do, as Binance writes it; None if *text* is none."""
+    # Full-width letters are not those of Latin; zero-width characters cannot be seen.
+    plain = unicodedata.normalize("NFKC", text)
+    plain = "".join(each for each in plain if unicodedata.category(each) != "Cf").strip().upper()
+    match = _PAIR.fullmatch(plain)
+    if match is None or (match["quote"] and _WHOLE_PAIR.fullmatch(match["base"])):
+        return None
+    word = match["base"] + (match["quote"] or "")
+    return word if _is_symbol(word) else None
+
+
+def suggested(symbol: str, known: Iterable[str]) -> list[str]:
+    """At most three of *known* that *symbol* may stand for: one slip away, or quoting that coin."""
+    written, names = _as_one_word(symbol) or symbol, set(known) - {symbol}
+    if written in names:
+        return [written]
+    near = [each for each in names if _is_one_slip(written, each)]
+    near = near or [each for quote in _QUOTES if (each := written + quote) in names]
+    return sorted(near, key=lambda each: (_rank(each), each))[:_MOST_SUGGESTED]
+
+
+def contract_of(symbol: str) -> str | None:
+    """What a contract of this name is; None if the name is that of a pair."""
+    return next((kind for kind, form in _CONTRACTS.items() if form.fullmatch(symbol)), None)
+
+
+def hint(symbol: str, known: Iterable[str]) -> str:
+    """What *symbol* is if it is a contract, and which of *known* may be meant; empty if neither."""
+    kind, names = contract_of(symbol), set(known)
+    if kind is None:
+        found = suggested(symbol, names)
+        return did_you_mean(found) if found else ""
+    pair = re.split("[_-]", symbol)[0]
+    found = [pair] if pair in names else suggested(pair, names)
+    what = (
+        f"the name is that of {kind}, and this version downloads none: only spot candles, spot "
+        f"trades and the funding of USD-M perpetuals"
+    )
+    return f"{what}; {did_you_mean(found)}" if found else what
+
+
+def _is_one_slip(one: str, other: str) -> bool:
+    """Whether one letter more, less or other, or two neighbours swapped, make *one* of *other*."""
+    if abs(len(one) - len(other)) > 1:
+        return False
+    pairs = enumerate(zip(one, other, strict=False))
+    same = next((at for at, (each, its) in pairs if each != its), min(len(one), len(other)))
+    one, other = one[same:], other[same:]
+    is_swap = one[:2] == other[1::-1] and one[2:] == other[2:]
+    return is_swap or one[1:] in (other, other[1:]) or one == other[1:]
+
+
+def _rank(symbol: str) -> int:
+    """The place of its quote coin among the usual ones."""
+    return next((at for at, each in enumerate(_QUOTES) if symbol.endswith(each)), len(_QUOTES))
 
 
 def check_file_name(text: str, argument: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import did_you_mean
 
 __all__ = [
     "DAY_MS",
@@ -162,12 +164,53 @@ Weeks open on Mondays (the epoch was a Thursday); three-day candles count from 1
 """
 
 
+_MONTH, _MINUTE = "month", 60_000
+# Units as other programs and people write them, in milliseconds; a month has no fixed length.
+_UNITS: dict[str, int | str] = {
+    **dict.fromkeys(("s", "sec", "second"), 1_000),
+    **dict.fromkeys(("m", "t", "min", "minute"), _MINUTE),
+    **dict.fromkeys(("h", "hr", "hour"), 60 * _MINUTE),
+    **dict.fromkeys(("d", "day", "daily"), DAY_MS),
+    **dict.fromkeys(("w", "wk", "week"), 7 * DAY_MS),
+    **dict.fromkeys(("mo", "mon", "mth", "mn", "month"), _MONTH),
+}
+# A number and its unit, or (as MetaTrader has it) the unit first.
+_AMOUNT = re.compile(
+    r"(?P<count>\d*)\s*(?P<unit>[a-z]+)|(?P<first>[a-z]+)\s*(?P<behind>\d+)", re.IGNORECASE
+)
+
+
 def validate_interval(interval: str | None) -> str:
     """Return *interval* if Binance has it."""
-    if not isinstance(interval, str) or interval not in INTERVALS:
-        msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
-        raise BadArgument(msg)
-    return interval
+    if isinstance(interval, str) and interval in INTERVALS:
+        return interval
+    msg = f"interval={interval!r} is not one of Binance's: {', '.join(INTERVALS)} (1m is a minute, 1M a month)"
+    if meant := _meant(interval):
+        msg += f"; {did_you_mean([meant])}"
+    raise BadArgument(msg)
+
+
+def _meant(interval: object) -> str | None:
+    """The interval of the same length as one that is written otherwise; None if there is none."""
+    length = interval // _MILLISECOND if isinstance(interval, timedelta) else None
+    match = _AMOUNT.fullmatch(interval.strip()) if isinstance(interval, str) else None
+    if match is not None:
+        count, unit = match["count"] or match["behind"] or "1", match["unit"] or match["first"]
+        one = _MONTH if interval == "M" else _length_of(unit)
+        if one == _MONTH and int(count) == 1:
+            return "1M"
+        length = int(count) * one if isinstance(one, int) else None
+    return next((name for name, each in INTERVALS.items() if each and each == length), None)
+
+
+def _length_of(unit: str) -> int | str | None:
+    """The length of a unit in milliseconds, or that it is a month."""
+    # pandas: the start and the end of a month.
+    if unit in ("MS", "ME"):
+        return _MONTH
+    word = unit.lower()
+    singular = word.removesuffix("ly").removesuffix("s") if len(word) > len("ms") else word
+    return _UNITS.get(word, _UNITS.get(singular))
 
 
 def interval_text(interval: str) -> str:

@@ -3,53 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from itertools import accumulate
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from ares_notebook.cache.gap_reasons import REASONS
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
+    POINTS_AN_INCH,
+    add_text,
     axes_or_new,
     days_of,
     draw_boxes,
+    fit,
+    least_share,
     legend_below,
     message_only,
-    new_axes,
+    named_rows,
     padded,
-    set_text,
+    points_of,
     set_ticks,
+    size_inches,
     time_axis,
     widened,
 )
 from ares_notebook.quality.calendar import STYLES, Block, Line, calendar_of, states_in
 
-__all__ = ["draw_coverage", "gap_lanes", "plot_coverage", "plot_gaps"]
+__all__ = ["gap_lanes", "plot_coverage", "plot_gaps"]
 
 # Heights in lines: title of a series, its marks, a cell, the space below.
-_TITLE, _MARKS, _CELL, _FREE = 0.9, 0.9, 0.78, 0.7
-_WIDTH, _LINE = 9.0, 0.23
+_TITLE, _MARKS, _CELL, _FREE = 1.0, 0.9, 0.78, 0.5
+# In inches; a line is as high as its label, or higher.
+_WIDTH, _LINE, _TALLEST = 9.0, 0.23, 14.0
+_LINE_SPACING = 1.45
+_MORE = "and {} more series: use plot_universe"
 
 
-def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_coverage(
+    table: pd.DataFrame, *, gaps: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
     """
     Draw what the cache holds as a calendar.
 
     How to read it: a block is a series, a line a year (or a month of days), a cell a
-    file. The dark part of a cell is the share of its rows that is there; the rest has
-    the colour and the hatch of the reason why it is not. Dark all over is complete.
+    file, from left to right its time. Dark is where rows are; a gap has the colour and the
+    hatch of its reason and lies where it lies in time, a short one wider than it is, so
+    that none is invisible. Where nothing is drawn no row is due. Of more series than fit,
+    the first are drawn, and a line says how many are not: `plot_universe` has a line each.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `coverage` returns it, or some of its rows.
+    gaps : pandas.DataFrame, optional
+        As `find_gaps` returns it. Defaults to the gaps that *table* carries in its
+        ``attrs``, which ``pandas.concat`` of several tables loses; a file whose gaps are not
+        known has the style of its state all over.
     ax : Axes, optional
         Where to draw; by default on a new figure, which a notebook shows.
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
 
     Examples
     --------
@@ -63,10 +84,37 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
-    blocks = calendar_of(table)
-    ax = axes_or_new(ax, _size(blocks))
+    check_frame(table, "coverage", ("file", "end", "rows", "expected", "state"))
+    drawn = ax or axes_or_new(None, _size(calendar_of(table, gaps)))
+    extent = size_inches(drawn)
+    blocks = calendar_of(table, gaps, least=least_share(drawn))
     if not blocks:
-        return message_only(ax, "The cache holds nothing")
+        return message_only(drawn, "The cache holds nothing")
+    fitting = _fitting(blocks, extent.height, points_of(drawn))
+    _draw_blocks(drawn, blocks[:fitting], len(blocks) - fitting)
+    fit(drawn)
+    return drawn
+
+
+def _size(blocks: Sequence[Block]) -> tuple[float, float]:
+    legend = 0.12 + 0.17 * -(-len(states_in(blocks)) // 3)
+    return _WIDTH, min(_TALLEST, max(0.9, 0.1 + legend + _LINE * _height(blocks)))
+
+
+def _height(blocks: Sequence[Block]) -> float:
+    return sum(_TITLE + _MARKS + len(block.lines) + _FREE for block in blocks) - _FREE
+
+
+def _fitting(blocks: Sequence[Block], inches: float, points: float) -> int:
+    """How many of the series have room for readable lines; one at least."""
+    room = inches * POINTS_AN_INCH / (_LINE_SPACING * points)
+    if _height(blocks) <= room:
+        return len(blocks)
+    heights = accumulate(_height([block]) + _FREE for block in blocks)
+    return max(1, sum(height + 1 <= room for height in heights))
+
+
+def _draw_blocks(ax: Axes, blocks: Sequence[Block], more: int) -> None:
     lines = list(_lines(blocks))
     pieces = [(y, piece) for y, line in lines for piece in line.pieces]
     states = states_in(blocks)
@@ -77,24 +125,11 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         draw_boxes(ax, (x0, y0, width, _CELL), STYLES[state])
     _heads(ax, blocks)
     set_ticks(ax.yaxis, [y + _CELL / 2 for y, _ in lines], [line.label for _, line in lines])
-    _frame(ax, _height(blocks))
+    height = _height(blocks)
+    if more:
+        add_text(ax, (0, height + 0.1), _MORE.format(more), va="top", style="italic")
+    _frame(ax, height + (1.3 if more else 0))
     legend_below(ax, [(state, STYLES[state]) for state in states])
-    return ax
-
-
-def draw_coverage(table: pd.DataFrame) -> Figure:
-    """The same on a figure that pyplot does not know: for `as_svg`, from any thread."""
-    ax = new_axes(_size(calendar_of(table)))
-    return cast("Figure", plot_coverage(table, ax=ax).figure)
-
-
-def _size(blocks: Sequence[Block]) -> tuple[float, float]:
-    legend = 0.12 + 0.17 * -(-len(states_in(blocks)) // 3)
-    return _WIDTH, max(0.9, 0.1 + legend + _LINE * _height(blocks))
-
-
-def _height(blocks: Sequence[Block]) -> float:
-    return sum(_TITLE + _MARKS + len(block.lines) + _FREE for block in blocks) - _FREE
 
 
 def _lines(blocks: Sequence[Block]) -> Iterator[tuple[float, Line]]:
@@ -111,20 +146,20 @@ def _lines(blocks: Sequence[Block]) -> Iterator[tuple[float, Line]]:
 def _heads(ax: Axes, blocks: Sequence[Block]) -> None:
     y = 0.0
     for block in blocks:
-        set_text(ax.text(0, y + 0.1, "", va="top", weight="bold"), block.title)
+        add_text(ax, (0, y), block.title, va="top", weight="bold")
         for at, mark in block.marks:
-            ax.text(at, y + _TITLE + _MARKS - 0.15, mark, ha="center", fontsize="small")
+            add_text(ax, (at, y + _TITLE + _MARKS - 0.25), mark, ha="center")
         y += _TITLE + _MARKS + len(block.lines) + _FREE
 
 
 def _frame(ax: Axes, height: float) -> None:
     ax.set(xlim=(0, 1), ylim=(height, 0))
     ax.xaxis.set_visible(False)
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", length=0, labelsize=points_of(ax))
     ax.spines[:].set_visible(False)
 
 
-_WIDTH, _LANE, _REST = 9.0, 0.34, 0.7
+_LANE, _REST = 0.34, 0.7
 _LEGEND_LINE, _REASONS_A_LINE = 0.2, 3
 _BAR = 0.7
 # A gap of two hours in five years would be invisible.
@@ -151,6 +186,11 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *table* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> import tempfile
@@ -162,27 +202,33 @@ def plot_gaps(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['confirmed absent upstream (1)']
     """
+    check_frame(table, "find_gaps")
     lanes = gap_lanes(table)
+    if lanes.empty:
+        return message_only(axes_or_new(ax, (_WIDTH, _REST + _LANE)), "Nothing is missing")
     names = list(dict.fromkeys(lanes["name"]))
     # The lines of the legend need space, too.
     lines = -(-lanes["reason"].nunique() // _REASONS_A_LINE)
-    height = _REST + _LANE * max(len(names), 1) + _LEGEND_LINE * lines
-    ax = axes_or_new(ax, (_WIDTH, height))
-    if lanes.empty:
-        return message_only(ax, "Nothing is missing")
+    height = _REST + _LANE * len(names) + _LEGEND_LINE * lines
+    ax = axes_or_new(ax, (_WIDTH, min(_TALLEST, height)))
+    low, high = _window(lanes)
+    least = (high - low) * least_share(ax)
     counts = lanes["reason"].value_counts()
     reasons = sorted(counts.index, key=list(REASONS).index)
     for reason in reasons:
         bars = lanes[lanes["reason"] == reason]
         bottom = bars["lane"] - _BAR / 2
-        draw_boxes(ax, (bars["x0"], bottom, bars["width"], _BAR), STYLES[reason])
-    set_ticks(ax.yaxis, range(len(names)), names)
+        x0, width = widened(bars["x0"].to_numpy(), bars["width"].to_numpy(), least)
+        draw_boxes(ax, (x0, bottom, width, _BAR), STYLES[reason])
+    named = named_rows(ax, len(names))
+    set_ticks(ax.yaxis, named, [names[at] for at in named])
     ax.set_ylim(len(names) - 0.5, -0.5)
-    time_axis(ax, _window(lanes))
-    ax.hlines(range(len(names)), *ax.get_xlim(), color="#999999", linewidth=0.5, zorder=0)
-    ax.tick_params(axis="y", length=0)
+    time_axis(ax, (low, high))
+    ax.hlines(named, *ax.get_xlim(), color="#999999", linewidth=0.5, zorder=0)
+    ax.tick_params(axis="y", length=0, labelsize=points_of(ax))
     ax.spines[["left", "top", "right"]].set_visible(False)
     legend_below(ax, [(f"{reason} ({counts[reason]:,})", STYLES[reason]) for reason in reasons])
+    fit(ax)
     return ax
 
 

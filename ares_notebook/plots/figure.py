@@ -1,12 +1,8 @@
-"""Figures: axes, boxes, legends, text, and their export."""
+"""Figures: axes, boxes, legends and text."""
 
 from __future__ import annotations
 
-import hashlib
-import html
-import io
-import re
-import threading
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from functools import cache
@@ -18,61 +14,72 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib import dates, font_manager
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, ScaledTranslation
 
 from ares_notebook.quality.calendar import Style
 
 __all__ = [
-    "GID",
-    "as_svg",
+    "POINTS_AN_INCH",
+    "add_text",
     "axes_or_new",
     "days_of",
     "draw_boxes",
+    "fit",
     "in_time_order",
+    "ink_of",
+    "least_share",
     "legend_below",
     "message_only",
+    "named_rows",
     "new_axes",
     "padded",
+    "points_of",
     "set_text",
     "set_ticks",
+    "set_title",
     "show_times",
     "size_inches",
     "time_axis",
     "widened",
 ]
 
-GID = "words:"
-"""How the id of a text with boxes begins; its words follow."""
-# Shown for a character that no installed font has.
-_BOX = "□"
+POINTS_AN_INCH = 72
+# In pixels; axes may become narrower when the figure is laid out.
+_LEAST_PIXELS = 2.5
+# Readable on white (contrast 4.5) and on the black of JupyterLab's dark theme (4.1).
+_INK_ON_BOTH = "#767676"
+# The area around its axes in which a plot on given axes draws labels, in inches: left, bottom,
+# right, top.
+_AROUND = (0.4, 0.16, 0.05, 0.1)
 
 
 def set_text(text: Text, words: str) -> Text:
-    """
+    r"""
     Set *words* as the content of a text; a dollar begins no formula.
 
-    Characters that its font lacks come from another installed font; without one each becomes a box,
-    and `as_svg` restores the characters, since a browser has fonts of its own.
+    Characters that its font lacks come from another installed font; without one, and where they
+    cannot be printed, they are written as escapes, such as ``\u5e01``.
     """
     text.set_parse_math(False)
-    clean = "".join(each if each.isprintable() else _BOX for each in words)
     own = _letters(font_manager.findfont(text.get_fontproperties()))
-    foreign = frozenset(clean) - own
+    foreign = frozenset(each for each in words if each.isprintable()) - own
     family = _family_with(foreign, _number(text.get_fontweight())) if foreign else None
     if family is not None:
         text.set_fontfamily([*text.get_fontfamily(), family])
-    elif foreign:
-        text.set_gid(GID + clean)
-        clean = "".join(_BOX if each in foreign else each for each in clean)
-    text.set_text(clean)
+    known = own if family is None else own | foreign
+    text.set_text("".join(each if each in known else _escaped(each) for each in words))
     return text
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def set_ticks(axis: Axis, at: Iterable[float], words: Iterable[str]) -> None:
@@ -111,102 +118,93 @@ def _number(weight: str | float) -> int:
     return font_manager.weight_dict.get(weight, 400) if isinstance(weight, str) else int(weight)
 
 
-_PAGE_FONT = "system-ui,sans-serif"
-# How matplotlib writes text in SVG is a setting of the whole process.
-_SETTING = threading.Lock()
-_VIEW = re.compile(r'<svg [^>]*viewBox="0 0 (\S+) ([^\s"]+)"')
-_USE = re.compile(r'(?:(?<=url\(#)|(?<=href="#))[^)"]+')
-_MARK = "\0"
-_NAMED_TEXT = re.compile(rf'<g id="{GID}([^"]*)">(.*?<text [^>]*>)[^<]*(?=</text>)', re.DOTALL)
-
-
 def new_axes(size: tuple[float, float]) -> Axes:
-    """Axes on a figure that pyplot does not know: for a thread, a file, or `as_svg`."""
+    """Axes on a figure that pyplot does not know: for a thread, or a file."""
     return Figure(figsize=size, layout="constrained").subplots()
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The given axes, or those of a new figure of pyplot, which a notebook shows."""
+    """
+    The given axes, or those of a new figure of pyplot, which a notebook shows.
+
+    A new figure has no background and grey text, which suits a light and a dark page, unless the
+    user has chosen a style with a background of its own.
+    """
     if ax is not None:
         return ax
     # Not with axes given: pyplot keeps figures, and belongs to the main thread.
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    figure, new = plt.subplots(figsize=size, layout="constrained")
+    if to_hex(mpl.rcParams["figure.facecolor"]) == "#ffffff":
+        # Of a transparent colour a notebook would conclude that a white background is needed.
+        figure.set_frameon(False)
+        new.set_facecolor("none")
+        new.tick_params(colors=_INK_ON_BOTH)
+        new.spines[:].set_color(_INK_ON_BOTH)
+        for label in (new.xaxis.label, new.yaxis.label, new.title):
+            label.set_color(_INK_ON_BOTH)
+    return new
 
 
-def as_svg(figure: Figure, words: str) -> str:
+def ink_of(ax: Axes) -> str:
+    """The colour of text on these axes."""
+    return to_hex(ax.xaxis.label.get_color())
+
+
+def points_of(ax: Axes) -> float:
+    """The size of small text on these axes: less where they are narrow."""
+    share = min(1.0, 0.6 + size_inches(ax).width / 15)
+    return 0.85 * share * float(mpl.rcParams["font.size"])
+
+
+def add_text(ax: Axes, at: tuple[float, float], words: str, **options: Any) -> Text:
+    """Add a small text in the colour of the axes."""
+    style: dict[str, Any] = {"color": ink_of(ax), "fontsize": points_of(ax)} | options
+    return set_text(ax.text(*at, "", **style), words)
+
+
+def set_title(ax: Axes, parts: Iterable[str]) -> None:
+    """Set a title at the left, above the axes: as many of its parts as there is room for."""
+    left = [part for part in parts if part]
+    title = ax.set_title("", loc="left", fontsize=1.15 * points_of(ax), color=ink_of(ax))
+    set_text(title, ", ".join(left))
+    while len(left) > 1 and title.get_window_extent().width > ax.get_window_extent().width:
+        left.pop()
+        set_text(title, ", ".join(left))
+
+
+def fit(ax: Axes) -> None:
     """
-    A figure as an ``svg`` element to be put into a page of HTML.
+    Keep the labels of the axes and their legend in the area of the axes.
 
-    The background is transparent and text has the colour of the text around it, so it suits a dark
-    theme. It has no script, no style for the rest of the page, and ids of its own; the same figure
-    gives the same bytes. Any thread may call it, for a figure of its own.
+    A figure with a layout engine does that itself; in any other the axes become smaller.
     """
-    written = _written(figure)
-    text = _body(written)
-    text = _page_coloured(_NAMED_TEXT.sub(r'<g id="\1">\2\1', text))
-    [(width, height)] = _VIEW.findall(written)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(words)}" '
-        f'fill="currentColor" style="display:block;width:100%;max-width:{float(width) * 4 / 3:.0f}px;'
-        f'height:auto;font-family:{_PAGE_FONT};stroke-linejoin:round;stroke-linecap:butt">'
+    figure = ax.figure
+    if figure.get_layout_engine() is not None:
+        return
+    left, bottom, right, top = (each * float(figure.dpi) for each in _AROUND)
+    own, drawn = ax.get_window_extent(), ax.get_tightbbox()
+    if drawn is None:
+        return
+    room = Bbox.from_extents(own.x0 - left, own.y0 - bottom, own.x1 + right, own.y1 + top)
+    room = Bbox.intersection(room, figure.bbox) or own
+    inside = Bbox.from_extents(
+        own.x0 + max(room.x0 - drawn.x0, 0),
+        own.y0 + max(room.y0 - drawn.y0, 0),
+        own.x1 - max(drawn.x1 - room.x1, 0),
+        own.y1 - max(drawn.y1 - room.y1, 0),
     )
-    return _with_own_ids(f"{head}{text}</svg>")
+    if inside.width > 0 and inside.height > 0:
+        ax.set_position(inside.transformed(figure.transFigure.inverted()))
 
 
-def _written(figure: Figure) -> str:
-    stream = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _SETTING:
-        before = mpl.rcParams["svg.fonttype"]
-        mpl.rcParams["svg.fonttype"] = "none"
-        try:
-            figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
-        finally:
-            mpl.rcParams["svg.fonttype"] = before
-    return stream.getvalue()
-
-
-def _body(text: str) -> str:
-    """The content without metadata, style sheets, comments and fonts."""
-    inside = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
-    for superfluous in (
-        r"<metadata>.*?</metadata>",
-        r"<style\b.*?</style>",
-        r"<!--.*?-->",
-        r"font-family: [^\"]*?(?=[;\"])",
-    ):
-        inside = re.sub(superfluous, "", inside, flags=re.DOTALL)
-    return re.sub(r"\s*\n\s*", "\n", inside)
-
-
-def _page_coloured(text: str) -> str:
-    """Replace the colours of text and lines, as the user has set them, by the page's."""
-    style = mpl.rcParams
-    inks = (style["text.color"], style["axes.labelcolor"], style["axes.edgecolor"])
-    ticks = (style["xtick.color"], style["ytick.color"])
-    for ink in ("black", *inks, *ticks):
-        text = text.replace(to_hex(ink), "currentColor")
-    return text
-
-
-def _with_own_ids(text: str) -> str:
-    """Prefix the ids that are used with a hash of this picture; remove the others."""
-    # Matplotlib's own are by chance: numbers first, so that the mark is the picture's.
-    numbers = {name: f"{_MARK}{at}" for at, name in enumerate(dict.fromkeys(_USE.findall(text)))}
-
-    def named(match: re.Match[str]) -> str:
-        return f' id="{numbers[match[1]]}"' if match[1] in numbers else ""
-
-    text = re.sub(r' id="([^"]*)"', named, text)
-    text = _USE.sub(lambda match: numbers[match[0]], text)
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return text.replace(_MARK, f"p{mark}-")
-
-
-_ENTRY_INCHES = 2.2
+# The distance of a legend from the axes, where there are labels of times between them or not.
+_TIMES_EMS, _EMS = 4.0, 0.6
+_ENTRY_EMS = 18
+_TIME_INCHES, _MOST_TIMES = 0.45, 9
+# As `matplotlib.dates` calls them: a year of months, a month of days, and so on.
+_WHOLE_UNITS = {"MONTHLY": 12, "DAILY": 31, "HOURLY": 24, "MINUTELY": 60, "SECONDLY": 60}
 _DAY_NS = 86_400_000_000_000
 Numbers = npt.NDArray[np.float64]
 
@@ -239,20 +237,32 @@ def legend_below(ax: Axes, entries: Sequence[tuple[str, Any]]) -> None:
     """A legend below the axes, where it covers nothing: of styles, or of matplotlib's artists."""
     if not entries:
         return
+    entry_inches = _ENTRY_EMS * points_of(ax) / POINTS_AN_INCH
     has_times = ax.xaxis.get_visible() and ax.xaxis.get_ticks_position() != "top"
+    ems = _TIMES_EMS if has_times else _EMS
+    drop = -ems * points_of(ax) / POINTS_AN_INCH
+    below = ScaledTranslation(0, drop, ax.figure.dpi_scale_trans)
     legend = ax.legend(
         [Patch(**_options(each)) if isinstance(each, Style) else each for _, each in entries],
         ["" for _ in entries],
         loc="upper left",
         bbox_to_anchor=(0, 0),
-        borderaxespad=4.2 if has_times else 0.6,
+        bbox_transform=ax.transAxes + below,
+        borderaxespad=0,
         borderpad=0,
-        ncols=min(max(int(size_inches(ax).width / _ENTRY_INCHES), 1), 3),
+        ncols=min(max(int(size_inches(ax).width / entry_inches), 1), 3),
         frameon=False,
-        fontsize="small",
+        fontsize=points_of(ax),
+        labelcolor=ink_of(ax),
     )
     for label, (words, _) in zip(legend.get_texts(), entries, strict=True):
         set_text(label, words)
+
+
+def named_rows(ax: Axes, count: int) -> range:
+    """Which of *count* rows are labelled: all, or as many as there is room for, evenly spaced."""
+    label_inches = 1.5 * points_of(ax) / POINTS_AN_INCH
+    return range(0, count, max(1, math.ceil(count * label_inches / size_inches(ax).height)))
 
 
 def size_inches(ax: Axes) -> Bbox:
@@ -260,12 +270,28 @@ def size_inches(ax: Axes) -> Bbox:
     return ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
 
 
+def least_share(ax: Axes) -> float:
+    """The share of the width of the axes that can be seen: some pixels."""
+    return _LEAST_PIXELS / float(ax.get_window_extent().width)
+
+
 def show_times(axis: Axis) -> None:
     """Label an axis with times in UTC, as short as they are unambiguous."""
     untyped: Any = dates
-    locator = untyped.AutoDateLocator(tz=UTC, minticks=3, maxticks=9)
+    extent, points = size_inches(axis.axes), points_of(axis.axes)
+    inches = extent.width if isinstance(axis, XAxis) else 2 * extent.height
+    most = min(max(int(inches / _TIME_INCHES), 4), _MOST_TIMES)
+    locator = untyped.AutoDateLocator(
+        tz=UTC, minticks=3 if most == _MOST_TIMES else 2, maxticks=most
+    )
+    # Of few ticks matplotlib's intervals leave some spans without any.
+    for unit, whole in _WHOLE_UNITS.items():
+        intervals = locator.intervald[getattr(untyped, unit)]
+        locator.intervald[getattr(untyped, unit)] = [*intervals, whole]
     axis.set_major_locator(locator)
     axis.set_major_formatter(untyped.ConciseDateFormatter(locator, tz=UTC))
+    axis.set_tick_params(labelsize=points)
+    axis.get_offset_text().set_fontsize(points)
 
 
 def padded(low: float, high: float, share: float = 0.01, least: float = 0.0) -> tuple[float, float]:
@@ -278,7 +304,7 @@ def time_axis(ax: Axes, limits: tuple[float, float], label: str = "UTC") -> None
     """Make the x axis one of times."""
     ax.set_xlim(*limits)
     show_times(ax.xaxis)
-    ax.set_xlabel(label, loc="left", fontsize="small")
+    ax.set_xlabel(label, loc="left", fontsize=points_of(ax))
 
 
 def days_of(moments: pd.Series | pd.DatetimeIndex) -> Numbers:
@@ -296,7 +322,7 @@ def widened(x0: Numbers, width: Numbers, least: float) -> tuple[Numbers, Numbers
 def message_only(ax: Axes, words: str) -> Axes:
     """Show a message on axes that have nothing to draw."""
     ax.set_axis_off()
-    set_text(ax.text(0.5, 0.5, "", transform=ax.transAxes, ha="center", va="center"), words)
+    add_text(ax, (0.5, 0.5), words, transform=ax.transAxes, ha="center", va="center")
     return ax
 
 

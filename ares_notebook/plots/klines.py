@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED
+from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED, UNCONFIRMED
+from ares_notebook.errors import BadArgument
+from ares_notebook.frame_attrs import missing
+from ares_notebook.frame_checks import check_frame
 from ares_notebook.plots.figure import (
+    POINTS_AN_INCH,
     axes_or_new,
     days_of,
     draw_boxes,
+    fit,
     in_time_order,
+    ink_of,
+    least_share,
     legend_below,
     message_only,
     padded,
+    points_of,
     set_text,
+    set_title,
+    size_inches,
     time_axis,
     widened,
 )
 from ares_notebook.quality.calendar import STYLES, Style
 
-__all__ = ["band_of", "funding_bars", "gaps_of", "plot_funding", "plot_klines", "yearly_share"]
+__all__ = [
+    "assets_of",
+    "band_of",
+    "funding_bars",
+    "gaps_of",
+    "plot_funding",
+    "plot_klines",
+    "yearly_share",
+]
 
 _FUNDING_SIZE = (9.0, 3.2)
 _BASIS_POINTS = 10_000
@@ -58,6 +79,11 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
 
+    Raises
+    ------
+    BadArgument
+        If *frame* is of another kind; the error says what it lacks and what it seems to be.
+
     Examples
     --------
     >>> index = pd.date_range("2025-01-01", periods=3, freq="8h", tz="UTC", name="timestamp")
@@ -65,6 +91,7 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['longs pay shorts', 'shorts pay longs']
     """
+    check_frame(frame, "load_funding")
     ax = axes_or_new(ax, _FUNDING_SIZE)
     frame = in_time_order(frame)
     if frame.empty:
@@ -79,9 +106,13 @@ def plot_funding(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             shapes.set(edgecolor=style.colour, linewidth=0.6)
             entries.append((words, style))
     _frame(ax, bars)
-    words = f"mean {bars['height'].mean():+.2f} bp a payment, {yearly_share(frame):+.1%} a year"
-    set_text(ax.set_title("", loc="left", fontsize="medium"), words)
+    sums = (
+        f"mean {bars['height'].mean():+.2f} bp a payment",
+        f"{yearly_share(frame):+.1%} a year",
+    )
+    set_title(ax, [str(frame.attrs.get("symbol") or ""), *sums])
     legend_below(ax, entries)
+    fit(ax)
     return ax
 
 
@@ -108,45 +139,71 @@ def _frame(ax: Axes, bars: pd.DataFrame) -> None:
     room = 0.06 * (top - bottom) or 1.0
     ax.set_ylim(bottom - room if bottom else 0.0, top + room)
     ax.axhline(0, color="#999999", linewidth=0.8, zorder=0)
-    ax.set_ylabel("basis points")
+    ax.set_ylabel("basis points", fontsize=points_of(ax))
+    ax.tick_params(labelsize=points_of(ax))
     ax.spines[["top", "right"]].set_visible(False)
 
 
 _Span = tuple[pd.Timestamp, pd.Timestamp]
-_SIZE = (9.0, 4.0)
-_MOST_CANDLES = 200
+_SIZE = (9.0, 4.6)
+_MOST_CANDLES = 500
 # More points than a screen has columns only take time.
 _MOST_POINTS = 2000
 _BODY = 0.7
-_LEAST_SHARE = 0.003
 # The months of the calendar differ by less, a candle that is not there makes it two.
 _LARGER = 1.5
 _MISSING, _ABSENT = "missing", "no candle (confirmed absent)"
-_GAPS = {_MISSING: STYLES[NOT_DOWNLOADED], _ABSENT: STYLES[CONFIRMED]}
+_UNKNOWN = "no candle (missing or absent)"
+_GAPS = {
+    _MISSING: STYLES[NOT_DOWNLOADED],
+    _ABSENT: STYLES[CONFIRMED],
+    _UNKNOWN: STYLES[UNCONFIRMED],
+}
+# The height of the tick of a gap, as a share of the axes.
+_GAP_TICK = 0.05
 _UP, _DOWN = Style("#a8e6cf", ink="#0a7a58"), Style("#b34a00", ink="#b34a00")
-_CLOSE, _RANGE = "#0b62a4", "#cfcfcf"
+_VOLUME = Style("#8a8a8a")
+_CLOSE, _RANGE = "#1f7ac0", "#1f7ac055"
+_PRICES = ("open", "high", "low", "close")
+# The pane of the volume: its height and its distance from the price, as shares of the axes.
+_PANE_HEIGHT, _PANE_SPACE = 0.2, 0.04
+# The ticks of gaps are in front of it.
+_PANE_ORDER = 3
+_LEAST_LEGEND_INCHES, _LEAST_BODY_POINTS = 3.5, 4.0
 
 
-def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None, log: bool = False) -> Axes:
     """
-    Draw k-lines, and where they are missing.
+    Draw k-lines with their volume, and where they are missing.
 
-    How to read it: up to two hundred rows are candles, light where the price rose and
+    How to read it: up to five hundred rows are candles, light where the price rose and
     dark where it fell; more are the band between low and high with the close as a
-    line. A hatched stripe is missing and can be downloaded; a plain one has no candle
-    because the exchange has none there. Short stripes are
-    drawn wider than they are, so that none is invisible.
+    line. Ticks at the bottom are gaps: a hatched one is missing and can be
+    downloaded; a plain one has no candle because the exchange has none there. A
+    short tick is wider than its gap, so that none is invisible. Below is the volume of the
+    base asset, as far as there is room. The title and the unit of the price are those of
+    ``frame.attrs``, where it has them.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         As `load_klines` returns it.
     ax : Axes, optional
-        Where to draw; by default on a new figure, which a notebook shows.
+        Where to draw; by default on a new figure, which a notebook shows. The volume is
+        drawn on axes inside these.
+    log : bool, default False
+        Whether the axis of the price is logarithmic.
 
     Returns
     -------
     Axes
+        Those of the price.
+
+    Raises
+    ------
+    BadArgument
+        If *frame* is of another kind (the error says what it lacks and what it seems to be), or
+        *log* is wanted of prices that are not above zero.
 
     Examples
     --------
@@ -159,54 +216,173 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['low to high', 'close', 'no candle (confirmed absent)']
     """
+    check_frame(frame, "load_klines")
     ax = axes_or_new(ax, _SIZE)
     frame = in_time_order(frame)
     if frame.empty:
         return message_only(ax, "No k-lines")
-    entries = _candles(ax, frame) if len(frame) <= _MOST_CANDLES else _band(ax, frame)
-    ax.autoscale_view()
-    ax.margins(x=0.01)
-    low, high = _window(frame)
-    time_axis(ax, (low, high))
-    gaps = gaps_of(frame)
-    for what, style in _GAPS.items():
-        stripes = gaps[gaps["what"] == what]
-        if len(stripes):
-            x0 = days_of(stripes["start"])
-            x0, width = widened(x0, days_of(stripes["end"]) - x0, (high - low) * _LEAST_SHARE)
-            boxes = draw_boxes(ax, (x0, 0, width, 1), style)
-            boxes.set(transform=ax.get_xaxis_transform(), zorder=0.5)
-            entries.append((what, style))
-    ax.set_ylabel("price")
+    bars = frame[[*_PRICES, *frame.columns.intersection(["volume"])]].astype(float)
+    if log and not (bars[list(_PRICES)] > 0).all(axis=None):
+        msg = "prices that are not above zero have no logarithm; leave out log=True"
+        raise BadArgument(msg)
+    is_band = len(frame) > _MOST_CANDLES
+    bars = band_of(bars) if is_band else bars
+    entries = _band(ax, bars) if is_band else _candles(ax, bars, _usual_step(frame))
+    # What candles look like is well known, and there is no room for it.
+    entries = entries if size_inches(ax).width >= _LEAST_LEGEND_INCHES else []
+    entries += _draw_gaps(ax, frame)
+    floor = _PANE_HEIGHT + _PANE_SPACE if "volume" in bars else _GAP_TICK
+    _price_axis(ax, bars, floor, frame.attrs, log=log)
+    if "volume" in bars:
+        _volume_pane(ax, bars, frame.attrs)
+    _title(ax, frame)
     ax.spines[["top", "right"]].set_visible(False)
+    time_axis(ax, _window(frame))
     legend_below(ax, entries)
+    fit(ax)
     return ax
+
+
+def _draw_gaps(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
+    """Ticks at the bottom of the axes where candles are missing; what they are in a legend."""
+    low, high = _window(frame)
+    gaps = gaps_of(frame)
+    gaps = gaps[(days_of(gaps["end"]) > low) & (days_of(gaps["start"]) < high)]
+    least = (high - low) * least_share(ax)
+    entries: list[tuple[str, object]] = []
+    for what, style in _GAPS.items():
+        some = gaps[gaps["what"] == what]
+        if len(some):
+            x0 = days_of(some["start"])
+            x0, width = widened(x0, days_of(some["end"]) - x0, least)
+            ticks = draw_boxes(ax, (x0, 0, width, _GAP_TICK), style)
+            ticks.set(transform=ax.get_xaxis_transform(), zorder=_PANE_ORDER + 1)
+            entries.append((what, style))
+    return entries
+
+
+# Of spot and of futures; the longer ones first, since USD ends none of the others.
+_QUOTES = (
+    *("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USDS", "BIDR", "BVND", "IDRT", "BKRW"),
+    *("USD1", "EURI", "AEUR", "DOGE", "BTC", "ETH", "BNB", "XRP", "TRX", "SOL", "DOT", "DAI"),
+    *("PAX", "VAI", "UST", "NGN", "RUB", "TRY", "EUR", "ZAR", "UAH", "GBP", "BRL", "AUD"),
+    *("PLN", "RON", "ARS", "JPY", "MXN", "CZK", "COP", "USD"),
+)
+
+
+def assets_of(symbol: str) -> tuple[str, str]:
+    """The base and the quote asset of a symbol; empty where they cannot be told from its name."""
+    # Delivery futures: BTCUSD_PERP, BTCUSDT_250328.
+    name, _, _ = symbol.partition("_")
+    quote = next((each for each in _QUOTES if name.endswith(each) and name != each), "")
+    return (name.removesuffix(quote), quote) if quote else ("", "")
+
+
+def _title(ax: Axes, frame: pd.DataFrame) -> None:
+    """Symbol, interval, dataset, window and market, as far as they are known and there is room."""
+    attrs = frame.attrs
+    dataset = attrs.get("dataset")
+    names = [attrs.get("symbol"), attrs.get("interval"), None if dataset == "klines" else dataset]
+    first, last = _opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)
+    is_whole = all(each == each.normalize() for each in (first, last))
+    form = "%Y-%m-%d" if is_whole else "%Y-%m-%d %H:%M"
+    window = f"{first:{form}} to {last:{form}} UTC"
+    name = " ".join(str(each) for each in names if each)
+    set_title(ax, [name, window, str(attrs.get("market") or "")])
+
+
+def _price_axis(
+    ax: Axes, bars: pd.DataFrame, floor: float, attrs: Mapping[Hashable, Any], *, log: bool
+) -> None:
+    """The axis of the price, whose part below *floor*, a share of it, is left free."""
+    _, quote = assets_of(str(attrs.get("symbol") or ""))
+    words = f"price, {quote}" if quote else "price"
+    set_text(ax.set_ylabel("", loc="top", fontsize=points_of(ax)), words)
+    low, high = float(bars["low"].min()), float(bars["high"].max())
+    if log:
+        ax.set_yscale("log")
+        bottom, top = padded(np.log(low), np.log(high), 0.03, 1e-6)
+        ax.set_ylim(*np.exp([bottom - (top - bottom) * floor / (1 - floor), top]))
+    else:
+        bottom, top = padded(low, high, 0.03, abs(high) * 1e-6 or 1.0)
+        ax.set_ylim(bottom - (top - bottom) * floor / (1 - floor), top)
+    most = max(3, min(9, int(4 * size_inches(ax).height)))
+    is_wide = log and high > low * 10
+    ax.yaxis.set_major_locator(
+        ticker.LogLocator(subs=(1, 2, 5)) if is_wide else ticker.MaxNLocator(most)
+    )
+    ax.yaxis.set_minor_locator(ticker.NullLocator())
+    _with_separators(ax, np.exp(bottom) if log else bottom)
+
+
+def _with_separators(ax: Axes, least: float) -> None:
+    """Write the numbers of the y axis from *least* on, with separators of thousands."""
+
+    def words(value: float, _: int | None = None) -> str:
+        at = np.unique(ax.yaxis.get_majorticklocs())
+        step = np.diff(at).min() if len(at) > 1 else abs(value)
+        exponent = Decimal(f"{step:.2g}").normalize().as_tuple().exponent
+        digits = max(-int(exponent), 0) if step else 0
+        return f"{value:,.{digits}f}" if value >= least else ""
+
+    ax.yaxis.set_major_formatter(ticker.FuncFormatter(words))
+    # Ticks without a number, beside the volume, would mislead.
+    ax.tick_params(axis="y", length=0, labelsize=points_of(ax))
+
+
+def _volume_pane(ax: Axes, bars: pd.DataFrame, attrs: Mapping[Hashable, Any]) -> None:
+    """Axes inside these, at their bottom, with the volume."""
+    bounds = (0, 0, 1, _PANE_HEIGHT)
+    pane = ax.inset_axes(bounds, sharex=ax, facecolor="none", zorder=_PANE_ORDER)
+    width = _usual_step(bars) / pd.Timedelta(days=1)
+    # Of narrow bars the space between them would make a pattern.
+    body = _BODY if _points_a_row(ax, bars) > _LEAST_BODY_POINTS else 1.0
+    x0 = days_of(_opens(bars)) + (1 - body) / 2 * width
+    draw_boxes(pane, (x0, 0, body * width, bars["volume"].fillna(0)), _VOLUME)
+    pane.set_ylim(0, 1.1 * float(bars["volume"].max()) or 1.0)
+    pane.yaxis.set_major_locator(ticker.MaxNLocator(2, prune="lower"))
+    _with_separators(pane, 0)
+    pane.xaxis.set_visible(False)
+    pane.tick_params(axis="y", colors=ink_of(ax), labelsize=points_of(ax))
+    pane.spines[["left", "bottom", "right"]].set_visible(False)
+    pane.spines["top"].set(color=ink_of(ax), alpha=0.4, linewidth=0.5)
+    base, _ = assets_of(str(attrs.get("symbol") or ""))
+    label = pane.set_ylabel("", fontsize=points_of(ax), color=ink_of(ax))
+    # The name of the asset only where there is room for it.
+    for words in (f"volume, {base}" if base else "volume", "volume", ""):
+        set_text(label, words)
+        if label.get_window_extent().height <= pane.get_window_extent().height:
+            break
 
 
 def gaps_of(frame: pd.DataFrame) -> pd.DataFrame:
     """Where *frame* has no candle."""
-    missing = _missing(frame)
-    rows = [(start, end, _MISSING) for start, end in missing]
+    windows = _missing(frame)
+    rows = [(start, end, _MISSING) for start, end in windows]
+    # Without attrs nothing is known of why a candle is not there.
+    what = _ABSENT if "missing" in frame.attrs else _UNKNOWN
     for start, end in _larger_steps(frame):
-        rows += [(*left, _ABSENT) for left in _without(start, end, missing)]
+        rows += [(*left, what) for left in _without(start, end, windows)]
     table = pd.DataFrame(rows, columns=["start", "end", "what"])
     stamps = dict.fromkeys(("start", "end"), "datetime64[us, UTC]")
     return table.astype(stamps).sort_values("start", ignore_index=True)
 
 
 def band_of(frame: pd.DataFrame, most: int = _MOST_POINTS) -> pd.DataFrame:
-    """The highs, lows and closes of *frame* in no more than about *most* rows."""
+    """The highs, lows, closes and volumes of *frame* in no more than about *most* rows."""
     step = _usual_step(frame)
     span = frame.index[-1] - frame.index[0] + step
     grid = step * max(1, int(np.ceil(span / step / most)))
-    binned = frame[["high", "low", "close"]].resample(grid, origin="start")
-    return binned.agg({"high": "max", "low": "min", "close": "last"})
+    how = {"high": "max", "low": "min", "close": "last"}
+    how |= {"volume": "sum"} if "volume" in frame else {}
+    return frame[list(how)].resample(grid, origin="start").agg(how)
 
 
 def _missing(frame: pd.DataFrame) -> list[_Span]:
-    return [
-        (pd.Timestamp(start), pd.Timestamp(end)) for start, end in frame.attrs.get("missing", [])
-    ]
+    if "missing" not in frame.attrs:
+        return []
+    windows = missing(frame)
+    return list(zip(windows["start"], windows["end"], strict=True))
 
 
 def _opens(frame: pd.DataFrame) -> pd.DatetimeIndex:
@@ -244,17 +420,26 @@ def _without(start: pd.Timestamp, end: pd.Timestamp, others: Sequence[_Span]) ->
 
 
 def _window(frame: pd.DataFrame) -> tuple[float, float]:
-    """From the first candle, or gap before it, to the last, with a margin."""
-    edges = [_opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)]
-    edges += [moment for span in _missing(frame) for moment in span]
-    low, high = days_of(pd.DatetimeIndex([min(edges), max(edges)]))
-    return padded(low, high)
+    """From the first candle, or the gap that ends there, to the last, with a margin."""
+    first, last = _opens(frame)[0], _opens(frame)[-1] + _usual_step(frame)
+    missing = _missing(frame)
+    # Part of a frame lists the gaps of the whole one.
+    first = min([first, *(start for start, end in missing if start < first <= end)])
+    last = max([last, *(end for start, end in missing if start <= last < end)])
+    return padded(*days_of(pd.DatetimeIndex([first, last])))
 
 
-def _candles(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
+def _points_a_row(ax: Axes, frame: pd.DataFrame) -> float:
+    return float(size_inches(ax).width) * POINTS_AN_INCH / len(frame)
+
+
+def _candles(ax: Axes, frame: pd.DataFrame, step: pd.Timedelta) -> list[tuple[str, object]]:
     """Bodies and wicks; what they are in a legend."""
-    width = _usual_step(frame) / pd.Timedelta(days=1)
+    width = step / pd.Timedelta(days=1)
     middle = days_of(_opens(frame)) + width / 2
+    # So many candles on narrow axes would else be one block.
+    points = _points_a_row(ax, frame)
+    wick, edge = min(1.0, 0.4 * points), min(0.6, 0.15 * points)
     entries: list[tuple[str, object]] = []
     for words, style, chosen in (
         ("rose, or stayed", _UP, frame["close"] >= frame["open"]),
@@ -263,17 +448,16 @@ def _candles(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
         some, at = frame[chosen], middle[chosen.to_numpy()]
         if some.empty:
             continue
-        ax.vlines(at, some["low"], some["high"], colors=style.ink, linewidth=1)
+        ax.vlines(at, some["low"], some["high"], colors=style.ink, linewidth=wick)
         bottom, height = some[["open", "close"]].min(axis=1), (some["close"] - some["open"]).abs()
         bodies = draw_boxes(ax, (at - _BODY * width / 2, bottom, _BODY * width, height), style)
         # A candle whose price did not move is a line, not invisible.
-        bodies.set(linewidth=0.6, zorder=3)
+        bodies.set(linewidth=edge, zorder=3)
         entries.append((words, style))
     return entries
 
 
-def _band(ax: Axes, frame: pd.DataFrame) -> list[tuple[str, object]]:
-    band = band_of(frame)
+def _band(ax: Axes, band: pd.DataFrame) -> list[tuple[str, object]]:
     x = days_of(_opens(band))
     ax.fill_between(x, band["low"], band["high"], color=_RANGE, linewidth=0.5)
     [line] = ax.plot(x, band["close"], color=_CLOSE, linewidth=0.8)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import partial
@@ -24,7 +24,7 @@ from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.reader import read_rows
-from ares_notebook.cache.spans import cached_files
+from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import FileWriter
 from ares_notebook.download.decide import Step, decide
@@ -32,11 +32,11 @@ from ares_notebook.download.fetch import Exchange, fetch_rows
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import AresError, BadAnswer, CorruptFile, NotFound
-from ares_notebook.formatting import block, line
+from ares_notebook.formatting import block, in_words_of, line
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import between
-from ares_notebook.model.time import DAY_MS, Cut, to_ms
+from ares_notebook.model.time import DAY_MS, Cut, period_of, to_ms
 from ares_notebook.quality.findings import first_lines
 from ares_notebook.quality.row_difference import RowDifference, row_differences
 from ares_notebook.runtime.progress import Meter, counted, metered
@@ -46,7 +46,7 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AuditReport", "FileAudit", "audit_cache"]
+__all__ = ["AuditReport", "FileAudit", "audit_cache", "plan_audit"]
 
 _MOST_DIFFERENCES = 1000
 _MOST_LINES = 20
@@ -143,7 +143,11 @@ class AuditReport:
             for one in each.differences[:3]:
                 what = " ".join(filter(None, (one.row, one.kind, one.column)))
                 lines.append(f"  {what}: {one.cached or '-'} | {one.upstream or '-'}")
-        return first_lines(lines, _MOST_LINES, "report.to_frame() and report.differences")
+        return first_lines(
+            lines,
+            _MOST_LINES,
+            in_words_of("report.to_frame() and report.differences", "--json"),
+        )
 
 
 async def audit_cache(
@@ -154,6 +158,7 @@ async def audit_cache(
     end: Moment = None,
     settings: Settings | None = None,
     update: bool = False,
+    datasets: Sequence[str] | None = None,
 ) -> AuditReport:
     """
     Compare what is cached with what the exchange says today.
@@ -167,14 +172,18 @@ async def audit_cache(
 
     Parameters
     ----------
-    symbol, interval : str, optional
-        Only these. Defaults to all that is cached.
+    symbol : str, optional
+        Only this symbol. Defaults to all cached ones.
+    interval : str, optional
+        The interval of the k-lines; without *datasets* only these k-lines.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``.
     settings : Settings, optional
     update : bool
         Replace files that differ by what the exchange has now. The new file is written
         as a whole and verified first; one that would lose rows does not replace.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -204,10 +213,84 @@ async def audit_cache(
     (['unchanged', 'unchanged'], 2)
     """
     chosen = settings or Settings()
-    store = Store(chosen)
-    find = partial(cached_files, store, symbol, interval, start, end)
-    run_info = RunInfo("audit", chosen, str(symbol or "").upper(), interval or "")
+    store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
+    find = partial(cached_files, store, scope, start, end)
+    run_info = RunInfo.about("audit", chosen, scope)
     return await record_run(run_info, _audited(store, find, chosen, update=update))
+
+
+def plan_audit(
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    start: Moment = None,
+    end: Moment = None,
+    settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """
+    List what `audit_cache` would compare each file with; the dry run of an audit.
+
+    Reads the cache only. The bytes of each file are compared with its receipt.
+
+    Parameters
+    ----------
+    symbol, interval, start, end, settings, datasets
+        As in `audit_cache`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per file: ``file``, ``compared_with``, ``rows``. ``compared_with`` is
+        ``checksum`` (the rows are fetched only if it has changed), ``archive, else rest``,
+        ``rest``, ``archive and rest`` (all rows are fetched), or ``nothing`` (it cannot be read).
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of the selection.
+    BadArgument, CacheUnavailable, WrongMarket
+        As `audit_cache`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-02-20", settings=settings))
+    ...     table = plan_audit(settings=settings)
+    >>> table["compared_with"].tolist()
+    ['checksum', 'archive, else rest']
+    """
+    import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to audit
+
+    chosen = settings or Settings()
+    store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
+    files = cached_files(store, scope, start, end)
+    store.refuse_another()
+    entries = [verified(store, each) for each in store.entries(files) if each.path is not None]
+    rows = [
+        (each.file.name, _compared_with(each, chosen.source), each.facts.rows) for each in entries
+    ]
+    return pd.DataFrame(rows, columns=["file", "compared_with", "rows"])
+
+
+_CHECKSUM, _TODAY, _REST = "checksum", "archive, else rest", "rest"
+_WHOLE, _NOTHING = "archive and rest", "nothing"
+
+
+def _compared_with(entry: CacheEntry, source: str) -> str:
+    """What a file is compared with, by its sources and the one of the settings."""
+    if entry.problem is not None:
+        return _NOTHING
+    zips = sum(each.road.endswith("archive") for each in entry.sources)
+    if entry.is_altered or (source != "rest" and not zips):
+        return _TODAY
+    if source == "rest":
+        return _REST
+    # A checksum confirms nothing of the rows that came from elsewhere.
+    return _CHECKSUM if zips == len(entry.sources) else _WHOLE
 
 
 async def _audited(
@@ -220,12 +303,13 @@ async def _audited(
     await asyncio.to_thread(store.prepare if update else store.refuse_another)
     with metered(meter):
         async with Transport(chosen) as transport:
-            exchange = Exchange(Archive(transport, store.folder), Rest(transport), chosen.source)
-            audit = _Audit(
-                store, exchange, asyncio.Semaphore(chosen.max_concurrency), update=update
-            )
-            work = [audit.audit(entry) for entry in entries]
-            found = [each async for each in counted(work, chosen, "audit")]
+            with closing(Archive(transport, store.folder)) as archive:
+                exchange = Exchange(archive, Rest(transport), chosen.source)
+                audit = _Audit(
+                    store, exchange, asyncio.Semaphore(chosen.max_concurrency), update=update
+                )
+                work = [audit.audit(entry) for entry in entries]
+                found = [each async for each in counted(work, chosen, "audit")]
     seconds = time.monotonic() - began
     done = tuple(sorted(found, key=lambda each: each.file))
     return AuditReport(done, meter.requests, meter.bytes_received, seconds)
@@ -271,26 +355,21 @@ class _Audit:
             return found
 
     async def _compare(self, entry: CacheEntry) -> FileAudit:
-        name = entry.file.name
-        if entry.problem is not None:
-            return FileAudit(name, "cannot be read", note=entry.problem)
-        if entry.is_altered:
+        name, other = entry.file.name, _compared_with(entry, self._exchange.source)
+        if other == _NOTHING:
+            return FileAudit(name, "cannot be read", note=str(entry.problem))
+        if other == _TODAY:
             found = await self._compare_with_today(entry)
+            if not entry.is_altered:
+                return found
             return replace(found, verdict="differs", note="its bytes are not those of its receipt")
-        zips = [each for each in entry.sources if each.road.endswith("archive")]
-        if self._exchange.source == "rest":
-            opened = [self._rest(entry)]
-        elif not zips:
-            return await self._compare_with_today(entry)
-        elif len(zips) < len(entry.sources):
-            # A checksum confirms nothing of the rows that came from elsewhere.
-            opened = [self._fetched(entry)]
-        else:
-            changed = [each for each in zips if await self._has_changed(entry.file, each)]
-            opened = [self._zip(entry, each) for each in changed]
-        if not opened:
-            return FileAudit(name, "unchanged", zips[0].road)
-        return await self._compare_rows(entry, opened)
+        if other == _CHECKSUM:
+            changed = [each for each in entry.sources if await self._has_changed(entry.file, each)]
+            if not changed:
+                return FileAudit(name, "unchanged", entry.sources[0].road)
+            return await self._compare_rows(entry, [self._zip(entry, each) for each in changed])
+        whole = self._rest(entry) if other == _REST else self._fetched(entry)
+        return await self._compare_rows(entry, [whole])
 
     async def _has_changed(self, file: CacheFile, source: Source) -> bool:
         checksum = await self._exchange.archive.checksum(file.series, *_cut(file, source))
@@ -334,7 +413,9 @@ class _Audit:
                 start_ms = to_ms(start)
                 end_ms = min(end_ms, start_ms + DAY_MS)
             with self._store.writer(file) as part:
-                await asyncio.to_thread(part.write_all, fetched.lines())
+                # The zip of a month holds the other days too.
+                rows = (lines.between(start_ms, end_ms) for lines in fetched.lines())
+                await asyncio.to_thread(part.write_all, rows)
                 yield _Upstream(source.road, start_ms, end_ms, part)
 
     @asynccontextmanager
@@ -411,6 +492,6 @@ def _cut(file: CacheFile, source: Source) -> tuple[Cut, datetime]:
     """Whether a zip is of a month or a day, and when that begins, by its URL."""
     cut: Cut = "month" if source.road == "monthly archive" else "day"
     if cut == "month" or not source.url:
-        return cut, file.period.start
+        return cut, period_of(cut, file.period.start).start
     stamp = PurePosixPath(source.url).name.removesuffix(".zip")[-10:]
     return cut, datetime.fromisoformat(f"{stamp}T00:00+00:00")

@@ -17,6 +17,7 @@ from ares_notebook.settings import Settings
 
 __all__ = [
     "GAPS",
+    "NEVER_DOWNLOADED",
     "SEVERITIES",
     "Completeness",
     "Finding",
@@ -79,6 +80,8 @@ def first_lines(lines: Sequence[str], most: int, more_in: str) -> list[str]:
 
 GAPS = "holes"
 """The check whose errors count for the completeness, not for ``max_errors``."""
+NEVER_DOWNLOADED = "never downloaded"
+"""The check that finds files, or datasets that were named, of which the cache has nothing."""
 
 
 @dataclass(frozen=True, slots=True)

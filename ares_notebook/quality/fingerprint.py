@@ -23,14 +23,16 @@ import msgspec
 import numpy as np
 
 from ares_notebook.cache.disk import cannot_access, put_text
-from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
+from ares_notebook.formatting import call, in_words_of, python_call
+from ares_notebook.model.datasets import dataset_named
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
-from ares_notebook.model.time import DAY_MS, utc
+from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.time import DAY_MS, INTERVALS, utc
 from ares_notebook.quality.findings import first_lines
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings
@@ -209,7 +211,7 @@ def fingerprint(
     ----------
     symbol : str
     interval : str, optional
-        Of k-lines.
+        The interval of the k-lines. Defaults to the only one that is cached.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     dataset : {"klines", "agg_trades", "futures"}
@@ -228,7 +230,7 @@ def fingerprint(
     CacheUnavailable
         If the cache folder cannot be read.
     BadArgument
-        If an argument is not valid.
+        If an argument is not valid, or *interval* is left out and several are cached, or none.
 
     Examples
     --------
@@ -243,7 +245,7 @@ def fingerprint(
     """
     chosen = settings or Settings()
     store = Store(chosen)
-    series = Series.of(dataset, symbol, interval)
+    series = _series(store, dataset, symbol, interval)
     span = series_span(store, series, start, end)
     entries = [verified(store, entry) for entry in store.entries(span.files)]
     for entry in entries:
@@ -263,7 +265,7 @@ def fingerprint(
         series.dataset.name,
         series.symbol,
         series.interval or "",
-        market_of(store.folder) or chosen.market_name,
+        store.market,
         utc(span.start_ms).isoformat(),
         utc(span.end_ms).isoformat(),
         rows,
@@ -271,6 +273,26 @@ def fingerprint(
         whole.hexdigest(),
         tuple(part for part in parts if part.rows),
     )
+
+
+def _series(store: Store, dataset: str, symbol: str, interval: str | None) -> Series:
+    """The series that is meant; without an interval that of the only one in the cache."""
+    kind, name = dataset_named(dataset), validate_symbol(symbol)
+    if interval is not None or not kind.has_interval:
+        return Series.of(kind, name, interval)
+    files = store.files(name)
+    found = {file.series.interval for file in files if file.dataset is kind}
+    there = sorted((each for each in found if each), key=list(INTERVALS).index)
+    if len(there) == 1:
+        return Series.of(kind, name, there[0])
+    held = f"holds those of {', '.join(there)}" if there else "holds none"
+    example = call(
+        python_call("fingerprint", name, (there or ["1h"])[0]),
+        "fingerprint",
+        *(name, (there or ["1h"])[0]),
+    )
+    msg = f"which interval of the k-lines of {name}? {store.folder} {held}; name one, as in `{example}`"
+    raise BadArgument(msg)
 
 
 def _file_fingerprint(store: Store, file: CacheFile, span: Span, whole: Any) -> FileFingerprint:
@@ -361,7 +383,7 @@ class Verification:
         if self:
             return f"The same: {self.found}"
         lines = [f"{each.period}: {each.what}" for each in self.differences]
-        shown = first_lines(lines, _MOST_LINES, "to_frame()")
+        shown = first_lines(lines, _MOST_LINES, in_words_of("to_frame()", "--json"))
         return "\n  ".join(
             ["NOT the same:", f"saved  {self.saved}", f"here   {self.found}", *shown]
         )

@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.cache.history import Ending, RunOutcome
+from ares_notebook.download.repair import repair_call
 from ares_notebook.errors import PoorQuality
-from ares_notebook.formatting import block, line, many, table, text
+from ares_notebook.formatting import block, in_words_of, line, many, table, text
+from ares_notebook.model.files import parse_file_name
 from ares_notebook.quality.calendar import coverage_svg
-from ares_notebook.quality.findings import GAPS, SEVERITIES, Completeness, Finding, first_lines
+from ares_notebook.quality.findings import (
+    GAPS,
+    NEVER_DOWNLOADED,
+    SEVERITIES,
+    Completeness,
+    Finding,
+    first_lines,
+)
 from ares_notebook.quality.fingerprint import Fingerprint, save_text
 
 if TYPE_CHECKING:
@@ -115,7 +124,7 @@ class QualityReport:
             It names the first errors and the remedy, and carries this report.
         """
         if not self.ok:
-            msg = f"{self._first_errors()}. {self._remedy()}"
+            msg = f"{self._first_errors()}. {self.remedy}"
             raise PoorQuality(msg, self)
 
     def raise_below_thresholds(self) -> None:
@@ -130,7 +139,7 @@ class QualityReport:
         if not self.shortfalls:
             return
         errors = f". {self._first_errors()}" if self.errors else ""
-        msg = f"quality is below threshold: {'; '.join(self.shortfalls)}{errors}. {self._remedy()}"
+        msg = f"quality is below threshold: {'; '.join(self.shortfalls)}{errors}. {self.remedy}"
         raise PoorQuality(msg, self)
 
     @property
@@ -185,17 +194,24 @@ class QualityReport:
             f"{f'; and {more} more' if more > 0 else ''}"
         )
 
-    def _remedy(self) -> str:
-        if self.ok:
+    @property
+    def remedy(self) -> str:
+        """What to do about errors and missing rows, with a call that can be pasted."""
+        broken = [each for each in self.findings if each.severity == "error"]
+        lacking = [each for each in self.findings if each.check == NEVER_DOWNLOADED]
+        files = [parse_file_name(each.file) for each in (*broken, *lacking)]
+        series = {file.series for file in files if file is not None}
+        if not series:
             return (
-                "report.to_frame() lists the findings; the thresholds are set by "
+                f"{_all_findings()} lists the findings; the thresholds are set by "
                 "min_complete_share, max_errors and max_warnings"
             )
-        if all(each.check == GAPS for each in self.errors):
-            return "repair_gaps(symbol, interval) asks the exchange for what is missing"
+        repair = f"`{repair_call(series)}`"
+        if all(each.check == GAPS for each in broken):
+            return f"{repair} asks the exchange for what is missing"
         return (
-            "repair_gaps(symbol, interval) closes gaps and replaces what is damaged; a file that it "
-            "leaves as it is, move away, and download its period again with download_all_data"
+            f"{repair} closes gaps and replaces what is damaged; if it leaves a file as it is, move "
+            "the file away and download its period again"
         )
 
     def _headline(self) -> str:
@@ -204,6 +220,8 @@ class QualityReport:
         state = "sound"
         if not self.ok:
             state = many(counts["error"], "ERROR")
+        elif self.shortfalls:
+            state = "BELOW THRESHOLD, no error"
         elif unverified:
             state = f"no error, but {many(unverified, 'file')} unverified"
         return (
@@ -213,24 +231,28 @@ class QualityReport:
         )
 
     def _below_threshold(self) -> list[str]:
-        # With errors it is plain that something is wrong; without any it must be said.
+        # With errors the headline and the lines below it say what is wrong.
         return [f"below threshold: {each}" for each in self.shortfalls] if self.ok else []
 
     def _by_severity(self) -> list[Finding]:
         return sorted(self.findings, key=lambda each: SEVERITIES.index(each.severity))
 
     def __repr__(self) -> str:
-        lines = first_lines([*map(str, self._by_severity())], _MOST_LINES, "report.to_frame()")
+        lines = first_lines([*map(str, self._by_severity())], _MOST_LINES, _all_findings())
         return "\n  ".join([self._headline(), *self._below_threshold(), *lines])
 
     def _repr_html_(self) -> str:
         """The same for a notebook; all text from outside is escaped."""
         found = self._by_severity()
-        more = first_lines([*map(str, found)], _MOST_LINES, "report.to_frame()")[_MOST_LINES:]
+        more = first_lines([*map(str, found)], _MOST_LINES, _all_findings())[_MOST_LINES:]
         rows = [_finding_row(each) for each in found[:_MOST_LINES]]
         findings = table(_FINDING_COLUMNS, rows, numbers=("count",)) if rows else ""
         below = map(line, self._below_threshold())
         return block(self._headline(), *below, findings, *map(line, more))
+
+
+def _all_findings() -> str:
+    return in_words_of("report.to_frame()", "--json")
 
 
 _FINDING_COLUMNS = ("severity", "file", "check", "count", "first example")

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ares_notebook.cache.coverage import coverage, find_gaps
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import cached_files, spans
+from ares_notebook.cache.spans import Moment, Scope, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
-from ares_notebook.formatting import many
+from ares_notebook.formatting import in_words_of, many
+from ares_notebook.model.datasets import KLINES
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
-from ares_notebook.quality.findings import GAPS, Finding, MissingRows, shortfalls
+from ares_notebook.quality.findings import (
+    GAPS,
+    NEVER_DOWNLOADED,
+    Finding,
+    MissingRows,
+    shortfalls,
+)
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
 from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
@@ -40,6 +48,17 @@ _CHECK_OF = {
     "another period": "stamps inside the period",
     "another scale": "scale of prices",
 }
+
+
+class _Selection(TypedDict):
+    """What a validation is about, besides symbol and interval."""
+
+    start: Moment
+    end: Moment
+    settings: Settings
+    datasets: Sequence[str] | None
+
+
 _SOURCE_COLUMNS = ["file", "road", "url", "sha256", "at"]
 
 
@@ -47,7 +66,10 @@ def validate_cache(
     symbol: str | None = None,
     interval: str | None = None,
     *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> QualityReport:
     """
     Check every row and every byte of the cache; count what is wrong, repair nothing.
@@ -61,10 +83,14 @@ def validate_cache(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        Only k-lines of this interval, and trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
+    start, end : datetime, date or str, optional
+        Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -95,29 +121,34 @@ def validate_cache(
     import pandas as pd  # noqa: PLC0415 - slow to import
 
     chosen = settings or Settings()
-    store = Store(chosen)
-    files = _files(store, symbol, interval)
-    entries = [
-        each for span in spans(store, symbol, interval) for each in store.entries(span.files)
-    ]
+    store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
+    files = _files(store, scope, start, end)
+    found = spans(store, scope, start, end)
+    entries = [each for span in found for each in store.entries(span.files)]
     validation = _Validation(store, entries, chosen.price_jump_share)
     for entry in tracked(entries, chosen, "validate"):
         validation.check(entry)
     sound = [file for file in files if file not in validation.unreadable]
     compared = reconcile(store, sound, chosen)
-    findings = (*validation.findings, *_never_downloaded(store, entries), *_differences(compared))
+    findings = (
+        *validation.findings,
+        *_never_downloaded(store, entries),
+        *_without_files(scope, files),
+        *_differences(compared),
+    )
     completeness = validation.missing.completeness()
     symbols = sorted({file.series.symbol for file in files})
-    gaps = [find_gaps(each, interval, settings=chosen) for each in symbols]
+    selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
+    gaps = [find_gaps(each, interval, **selection) for each in symbols]
     return QualityReport(
         findings=findings,
         files=sum(entry.path is not None for entry in entries),
         rows=validation.rows,
-        coverage=coverage(symbol, interval, settings=chosen),
+        coverage=coverage(symbol, interval, **selection),
         gaps=pd.concat(gaps, ignore_index=True),
         sources=sources_of(entries)[_SOURCE_COLUMNS],
         reconciliation=compared,
-        fingerprints=tuple(_fingerprints(entries, validation.unreadable, chosen)),
+        fingerprints=tuple(_fingerprints(store, entries, validation.unreadable, chosen)),
         market=market_of(store.folder) or chosen.market_name,
         made_at=datetime.now(UTC),
         completeness=completeness,
@@ -125,23 +156,19 @@ def validate_cache(
     )
 
 
-def _files(store: Store, symbol: str | None, interval: str | None) -> list[CacheFile]:
+def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[CacheFile]:
     """The files to validate; raises where there are none."""
     if not store.files() and store.folder.is_dir() and any(store.folder.iterdir()):
         msg = (
             f"{store.folder} is not a cache: none of the files in it is ours; "
-            f"name another cache_dir, or download something into it"
+            f"name another {in_words_of('cache_dir', '--cache-dir')}, or download something into it"
         )
         raise NeverDownloaded(msg)
-    files = cached_files(store, symbol, interval)
-    if interval is not None and not any(file.series.interval for file in files):
-        # Trades and funding belong to any interval, and would pass for it.
-        there = {each.series.interval for each in cached_files(store, symbol, None)} - {None}
-        msg = (
-            f"{store.folder} holds no k-lines of {interval}"
-            f"{f' of {symbol}' if symbol else ''}; there are {', '.join(map(str, sorted(there, key=str))) or 'none'}"
-        )
-        raise NeverDownloaded(msg)
+    files = cached_files(store, scope, start, end)
+    wants_klines = scope.interval is not None and KLINES in (scope.datasets or ())
+    if wants_klines and not any(file.dataset is KLINES for file in files):
+        # Funding and trades belong to any interval, and would pass for it.
+        raise nothing_cached(store, replace(scope, datasets=(KLINES,)))
     return files
 
 
@@ -273,7 +300,16 @@ def _never_downloaded(store: Store, entries: Iterable[CacheEntry]) -> Iterator[F
         if unknown:
             names = [entry.file.name for entry in group]
             words = f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0]
-            yield Finding(names[0], "never downloaded", "warning", len(names), words)
+            yield Finding(names[0], NEVER_DOWNLOADED, "warning", len(names), words)
+
+
+def _without_files(scope: Scope, files: Sequence[CacheFile]) -> Iterator[Finding]:
+    """Datasets that were named, and of which the cache has nothing."""
+    there = {file.dataset for file in files}
+    for dataset in scope.datasets or ():
+        if dataset not in there:
+            words = f"the cache has nothing of {dataset.name}"
+            yield Finding(scope.symbol or dataset.name, NEVER_DOWNLOADED, "warning", 1, words)
 
 
 def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
@@ -286,21 +322,33 @@ def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _fingerprints(
-    entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
+    store: Store, entries: Iterable[CacheEntry], unreadable: set[CacheFile], settings: Settings
 ) -> Iterator[Fingerprint]:
-    """One a series that has rows and whose files can all be read."""
+    """One for the files of each series that has rows, if all of them can be read."""
     for series, group in groupby(entries, key=lambda entry: entry.file.series):
         files = [entry.file for entry in group if entry.path is not None]
         if files and not unreadable.intersection(files):
-            name = series.dataset.name
-            yield fingerprint(series.symbol, series.interval, dataset=name, settings=settings)
+            cached = [file for file in store.files(series.symbol) if file.series == series]
+            # The rows of the last file may end before its period does.
+            end = None if files[-1] == cached[-1] else files[-1].period.end
+            yield fingerprint(
+                series.symbol,
+                series.interval,
+                files[0].period.start,
+                end,
+                dataset=series.dataset.name,
+                settings=settings,
+            )
 
 
 async def assure_quality(
     symbol: str | None = None,
     interval: str | None = None,
     *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
     settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
 ) -> QualityReport:
     """
     Validate the cache and raise if a quality threshold is missed, which stops a pipeline.
@@ -314,10 +362,14 @@ async def assure_quality(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        Only k-lines of this interval, and trades and funding.
+        The interval of the k-lines; without *datasets* only these k-lines.
+    start, end : datetime, date or str, optional
+        Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
+    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
+        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
 
     Returns
     -------
@@ -345,9 +397,9 @@ async def assure_quality(
     1.0
     """
     chosen = settings or Settings()
-    run_info = RunInfo("validate", chosen, str(symbol or "").upper(), interval or "")
-    report = await record_run(
-        run_info, cancellable(validate_cache, symbol, interval, settings=chosen)
-    )
+    run_info = RunInfo.about("validate", chosen, Scope.of(symbol, interval, datasets))
+    selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
+    work = cancellable(validate_cache, symbol, interval, **selection)
+    report = await record_run(run_info, work)
     report.raise_below_thresholds()
     return report

@@ -206,7 +206,7 @@ def start(coroutine: Coroutine[Any, Any, _T]) -> Job[_T]:
     Parameters
     ----------
     coroutine : coroutine
-        Such as ``download_all_data("BTCUSDT", "1h", 1)``.
+        Such as ``download_klines_data("BTCUSDT", "1h", 1)``.
 
     Returns
     -------

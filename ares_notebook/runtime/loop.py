@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.metadata
+import inspect
 import math
 import os
 import re
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from ares_notebook.errors import UnfitEnvironment
@@ -244,6 +245,30 @@ async def _stopped(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks)
 
 
+def explain_unawaited() -> None:
+    """Let IPython, where it runs, show of a coroutine that was not awaited how to run it."""
+    shell = sys.modules["IPython.core.getipython"].get_ipython()
+    if shell is not None:
+        printers = shell.display_formatter.formatters["text/plain"]
+        printers.for_type(CoroutineType, _print_coroutine)
+
+
+def _print_coroutine(coroutine: CoroutineType[Any, Any, Any], printer: Any, _cycle: object) -> None:
+    printer.text(unawaited_text(coroutine) or repr(coroutine))
+
+
+def unawaited_text(coroutine: CoroutineType[Any, Any, Any]) -> str | None:
+    """What a coroutine of this package that has not begun needs to run; None for any other."""
+    frame = coroutine.cr_frame
+    if frame is None or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED:
+        return None
+    module = str(frame.f_globals.get("__name__"))
+    if module.partition(".")[0] != __name__.partition(".")[0]:
+        return None
+    call = f"{coroutine.__qualname__}(…)"
+    return f"{call} was not awaited, so nothing has run yet; write `await {call}` or `ares.run({call})`"
+
+
 _lock = threading.Lock()
 _thread: _LoopThread | None = None
 
@@ -353,7 +378,7 @@ def notes_of(task: asyncio.Task[Any]) -> list[str]:
 def checked(coroutine: Coroutine[Any, Any, _T]) -> Coroutine[Any, Any, _T]:
     """Return *coroutine* if it is one; an error on the loop's thread would go unnoticed."""
     if not asyncio.iscoroutine(coroutine):
-        msg = f'a coroutine was expected, such as download_all_data("BTCUSDT", "1h", 1), not {coroutine!r}'
+        msg = f'a coroutine was expected, such as download_klines_data("BTCUSDT", "1h", 1), not {coroutine!r}'
         raise TypeError(msg)
     return coroutine
 

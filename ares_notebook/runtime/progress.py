@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ares_notebook.formatting import size_in_words, time_in_words
 from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ def count(**more: int) -> None:
 
 _SECONDS_BETWEEN = 0.1
 _SECONDS_UNTIL_REPEATED = 1.0
+_BAR_AFTER_SECONDS = 0.5
 # A smaller share is no basis for an estimate of the rest.
 _LEAST_SHARE = 0.02
 _T = TypeVar("_T")
@@ -84,6 +88,7 @@ class DatasetProgress:
     rows: int = 0
     bytes_received: int = 0
     bytes_expected: int = 0
+    steps_failed: int = 0
 
     @property
     def share(self) -> float:
@@ -115,6 +120,8 @@ class Progress:
     # What has been waited for longer than a second, such as
     # ``no answer from api.binance.com, try 2 of 4``; empty while answers come.
     waiting: str = ""
+    # Files that failed, which are done too.
+    steps_failed: int = 0
 
     @property
     def share(self) -> float:
@@ -135,6 +142,8 @@ class Progress:
     def __str__(self) -> str:
         what = " ".join(filter(None, (self.symbol, self.dataset)))
         words = [f"{self.steps_done:,} of {self.steps_total:,} files ({self.share:.0%})"]
+        if self.steps_failed:
+            words.append(f"{self.steps_failed:,} failed")
         if self.rows:
             words.append(f"{self.rows:,} rows")
         if self.bytes_received:
@@ -237,22 +246,50 @@ def shown(
     if not somebody_looks(settings):
         yield listener
         return
-    from tqdm.auto import tqdm  # noqa: PLC0415 - slow to import, and only needed for a bar
+    bar = _LateBar()
 
-    with tqdm(total=0, unit="file", delay=0.5) as bar:
+    def show(progress: Progress) -> None:
+        bar.show(progress)
+        if listener is not None:
+            listener(progress)
 
-        def show(progress: Progress) -> None:
-            bar.total = progress.steps_total
-            bar.set_description(f"{progress.symbol} {progress.dataset}", refresh=False)
-            received = progress.bytes_received / 1e6
-            counts = f"{progress.rows:,} rows, {received:,.1f} MB"
-            bar.set_postfix_str(progress.waiting or counts, refresh=False)
-            # update() alone keeps the delay; a refresh would show at once.
-            bar.update(progress.steps_done - bar.n)
-            if listener is not None:
-                listener(progress)
-
+    try:
         yield show
+    finally:
+        bar.close()
+
+
+class _LateBar:
+    """A bar in a terminal or a notebook for work that takes over half a second."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+        self._began = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        """Show how far the work is."""
+        if self._bar is None:
+            seconds = time.monotonic() - self._began
+            if seconds < _BAR_AFTER_SECONDS:
+                return
+            from tqdm.auto import tqdm  # noqa: PLC0415 - slow to import, and only needed for a bar
+
+            # As wide as there is room for: a notebook's bar without a total is 20 pixels wide.
+            self._bar = tqdm(total=progress.steps_total, unit="file", dynamic_ncols=True)
+            self._bar.start_t -= seconds
+        if self._bar.total != progress.steps_total:
+            self._bar.reset(progress.steps_total)
+        self._bar.set_description_str(progress.symbol, refresh=False)
+        words = [f"{progress.rows:,} rows", size_in_words(progress.bytes_received)]
+        if progress.steps_failed:
+            words.append(f"{progress.steps_failed:,} failed")
+        self._bar.set_postfix_str(progress.waiting or ", ".join(words), refresh=False)
+        self._bar.update(progress.steps_done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
@@ -263,7 +300,15 @@ def tracked(items: Sequence[_T], settings: Settings, what: str) -> Iterator[_T]:
         return
     from tqdm.auto import tqdm  # noqa: PLC0415 - as above
 
-    yield from tqdm(listened, desc=what, total=len(items), unit="file", delay=0.5)
+    # As wide as there is room for, and only for work that takes so long.
+    yield from tqdm(
+        listened,
+        desc=what,
+        total=len(items),
+        unit="file",
+        delay=_BAR_AFTER_SECONDS,
+        dynamic_ncols=True,
+    )
 
 
 def _listened(items: Sequence[_T], what: str) -> Iterator[_T]:

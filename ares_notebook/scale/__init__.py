@@ -8,3 +8,7 @@ with needing("ares_notebook.scale"):
     from ares_notebook.scale.cluster import download
 
 __all__ = ["download"]
+
+
+def __dir__() -> list[str]:
+    return __all__

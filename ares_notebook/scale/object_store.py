@@ -11,7 +11,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ares_notebook.cache.disk import PART_SUFFIX
+from ares_notebook.cache.disk import PART_SUFFIX, rename
 from ares_notebook.cache.entry import Receipt
 from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
 from ares_notebook.model.files import CacheFile
@@ -89,7 +89,7 @@ class Destination:
             self._files.makedirs(folder, exist_ok=True)
             part = f"{folder}/.{name}.{os.getpid()}{PART_SUFFIX}"
             self._files.put_file(str(path), part)
-            Path(part).replace(target)
+            rename(Path(part), Path(target))
 
         self._ask(put)
 

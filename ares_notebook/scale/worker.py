@@ -268,6 +268,7 @@ async def _close(run_id: str) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     session = _SESSIONS.pop(run_id)
     if session is not None:
+        session.exchange.archive.close()
         await session.transport.__aexit__(None, None, None)
 
 

@@ -29,11 +29,16 @@ class Panel:
         self.estimate = self.root.locator(".ares-estimate")
         self.picture = self.root.locator(".ares-coverage").get_by_role("img")
         self.gaps = self.root.locator(".ares-gaps")
-        self.code = self.root.get_by_role("textbox", name="Code")
+        self.code = self.root.locator(".ares-code pre")
 
     def field(self, label: str) -> Locator:
         """A control by the beginning of its label."""
         return self.root.get_by_label(re.compile(f"^{label}"))
+
+    def set(self, label: str, text: str) -> None:
+        """Type a text into a control, and leave it."""
+        self.field(label).fill(text)
+        self.field(label).blur()
 
     def button(self, name: str) -> Locator:
         """A button by its name."""

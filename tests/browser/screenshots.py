@@ -1,5 +1,5 @@
 """
-Take pictures of the panel: idle, running, done and in error, light and dark, wide and narrow.
+Take pictures of the panel in each of its states, light and dark, wide and narrow.
 
 For looking, and for the README::
 
@@ -24,47 +24,110 @@ from .panel import Panel
 from .server import LabServer
 
 THEMES = ("Light", "Dark")
-WIDTHS = (1280, 800)
+WIDTHS = (1440, 800)
 CELL = """import ares_notebook as ares
 
 panel = ares.DownloadPanel(source="demo", end="2025-03-01")
 panel"""
 # The demo exchange is the panel's own, in the kernel.
-STALL = 'panel.form._sources._demo().fail(r"-(1\\d|0[1-4])\\.zip$", times=None, stall="body")'
-GO_ON = "panel.form._sources._demo().faults.clear()"
+EXCHANGE = "exchange = panel.form._sources._demo()\n"
+STALL = EXCHANGE + 'exchange.fail(r"-(1\\d|0[1-4])\\.zip$", times=None, stall="body")'
+FAIL = EXCHANGE + 'exchange.fail(r"fundingRate", times=None, status=400, body="{}")'
+GO_ON = EXCHANGE + "exchange.faults.clear()"
+DAMAGE = "(panel.settings.cache_dir / 'klines_BTCUSDT_1h_2024-09.csv').unlink()"
 
 
 def idle(_panel: Panel, _lab: Lab) -> None:
-    """Nothing was begun."""
+    """Nothing was begun; the cost is shown."""
+
+
+def too_large(panel: Panel, lab: Lab) -> None:
+    """Trades of eight years, whose true size nobody tells."""
+    lab.run_cell(EXCHANGE + 'exchange.fail("data.binance.vision", times=None, status=503)')
+    panel.set("Lookback", "8 years")
+    panel.field("Trades").check()
+    expect(panel.button("Download what fits")).to_be_visible()
+    expect(panel.estimate).to_contain_text("It does not fit")
+    lab.page.wait_for_timeout(1_000)
 
 
 def running(panel: Panel, lab: Lab) -> None:
     """A download is half-way, and stays there."""
+    lab.run_cell(GO_ON)
+    panel.field("Trades").uncheck()
+    panel.set("Lookback", "1 year")
     lab.run_cell(STALL)
     panel.press("Download")
     # Not of the status, which is renewed at every tenth of the way only.
     expect(panel.root).to_contain_text(re.compile(r"[1-9]\d* of \d+ files · "))
 
 
-def done(panel: Panel, lab: Lab) -> None:
-    """All of it came."""
+def cancelled(panel: Panel, _lab: Lab) -> None:
+    """It was cancelled."""
     panel.press("Cancel")
     panel.expect_state("cancelled")
+
+
+def failed(panel: Panel, lab: Lab) -> None:
+    """The k-lines came, the funding did not."""
+    lab.run_cell(GO_ON)
+    lab.run_cell(FAIL)
+    panel.press("Download")
+    panel.expect_state("failed")
+
+
+def done(panel: Panel, lab: Lab) -> None:
+    """All of it came."""
     lab.run_cell(GO_ON)
     panel.press("Download")
     panel.expect_state("complete")
     expect(panel.estimate).to_contain_text("Nothing to fetch")
 
 
-def error(panel: Panel, _lab: Lab) -> None:
-    """A symbol that is none."""
-    panel.field("Symbols").fill("NOSUCHUSDT")
+def changed(panel: Panel, _lab: Lab) -> None:
+    """The form has changed since, and its code is shown."""
+    panel.field("Interval").select_option("4h")
+    panel.press("Code that does the same")
+    expect(panel.root).to_contain_text("the form has changed")
+    expect(panel.estimate).to_contain_text("12 of")
+
+
+def repaired(panel: Panel, lab: Lab) -> None:
+    """A file was deleted, and a repair has brought it back."""
+    panel.press("Code that does the same")
+    panel.field("Interval").select_option("1h")
+    lab.run_cell(DAMAGE)
+    panel.press("Repair gaps")
+    panel.expect_state("Repair gaps: complete")
+
+
+def validated(panel: Panel, _lab: Lab) -> None:
+    """All of it was validated."""
+    panel.press("Validate")
+    panel.expect_state("Validate: ")
+    expect(panel.root).to_contain_text("no error found")
+
+
+def wrong_symbol(panel: Panel, _lab: Lab) -> None:
+    """A symbol that nobody knows."""
+    panel.field("Symbols").fill("BTCUSD")
     panel.press("Download")
     panel.expect_state("failed")
 
 
+def wrong_fields(panel: Panel, _lab: Lab) -> None:
+    """A symbol, a lookback and a folder that cannot be."""
+    panel.field("Symbols").fill("BTC/USDT")
+    panel.set("Lookback", "6m")
+    panel.set("Cache folder", "panel.ipynb")
+    expect(panel.alert.filter(has_text="folder")).to_be_visible()
+
+
 # In an order in which each follows from the one before.
-STATES: tuple[Callable[[Panel, Lab], None], ...] = (idle, running, done, error)
+STATES: tuple[Callable[[Panel, Lab], None], ...] = (
+    *(idle, too_large, running, cancelled, failed, done),
+    *(changed, repaired, validated, wrong_symbol, wrong_fields),
+)
 
 
 def take(folder: Path) -> None:
@@ -104,7 +167,7 @@ def written(folder: Path) -> str:
 
 def page_of(browser: Browser, width: int) -> Page:
     """A page so wide, twice as sharp as on an old screen."""
-    size = {"width": width, "height": 1400}
+    size = {"width": width, "height": 1600}
     return browser.new_context(viewport=size, device_scale_factor=2).new_page()
 
 

@@ -1,26 +1,19 @@
-"""The canvas: axes to draw on, and figures as inline SVG."""
+"""What plots draw on: new figures and given axes, light and dark, large and small."""
 
 from __future__ import annotations
 
-import re
-import threading
-import xml.etree.ElementTree as ET
+import io
 
-import matplotlib as mpl
+import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.patches import Rectangle
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
-from ares_notebook.plots.figure import as_svg, axes_or_new, new_axes, set_text
-
-
-def drawn(words: str = "title", colour: str = "#336699"):
-    """A figure with a title, ticks, a hatched box and a clipped line."""
-    ax = new_axes((4, 3))
-    set_text(ax.set_title(""), words)
-    ax.add_patch(Rectangle((0, 0), 1, 1, facecolor=colour, hatch="//"))
-    ax.plot([0, 1], [0, 1])
-    return ax.figure
+import ares_notebook as ares
+from ares_notebook.plots.figure import axes_or_new, new_axes
 
 
 def test_given_axes_are_drawn_on_and_nothing_is_made():
@@ -45,94 +38,166 @@ def test_without_axes_there_is_one_new_figure_of_pyplot():
         plt.close(ax.figure)
 
 
-def test_svg_is_one_element_without_what_a_page_would_suffer_from():
-    """There is no prolog, script, style sheet, outside address, and it is well-formed."""
-    text = as_svg(drawn(), "a picture")
-    root = ET.fromstring(text)  # noqa: S314 - our own text
-
-    assert root.tag.endswith("svg")
-    assert not re.search(r"<\?xml|<!DOCTYPE|<script|<style|<metadata|<!--", text)
-    assert set(re.findall(r'(?:href|src)="([^#][^"]*)"', text)) == set()
-    assert root.attrib["role"] == "img"
-    assert root.attrib["aria-label"] == "a picture"
-    assert "width" not in root.attrib
-    assert "max-width:384px" in root.attrib["style"]
-
-
-def test_lettering_takes_the_colour_of_the_page():
-    """No text and no line of the frame has a colour of its own; the box keeps its one."""
-    text = as_svg(drawn(), "")
-
-    assert "#000000" not in text
-    assert "#ffffff" not in text
-    assert "stroke: currentColor" in text
-    assert 'fill="currentColor"' in text
-    assert "#336699" in text
-    assert not any("fill:" in style for style in re.findall(r'<text style="([^"]*)"', text))
-
-
-def test_lettering_takes_it_in_a_dark_style_too():
-    """Whoever has set matplotlib's own letters to white gets those of the page all the same."""
-    with plt.style.context("dark_background"):
-        text = as_svg(drawn(), "")
-
-    assert "#ffffff" not in text
-    assert "#000000" not in text
-
-
-def test_same_figure_same_bytes():
-    """Two figures that are alike give the same bytes, today and in another process."""
-    assert as_svg(drawn(), "x") == as_svg(drawn(), "x")
-
-
-def test_names_of_two_pictures_do_not_meet():
-    """No name in one picture is in another, and every name that is used is there."""
-    one, other = as_svg(drawn(), "one"), as_svg(drawn(colour="#996633"), "other")
-    names = [set(re.findall(r' id="([^"]+)"', each)) for each in (one, other)]
-
-    assert names[0]
-    assert not names[0] & names[1]
-    for text, there in zip((one, other), names, strict=True):
-        assert set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text)) != set()
-        assert {a or b for a, b in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text)} == there
-
-
-def test_words_are_escaped():
-    """What the picture is said to show, and what is written in it, is text, never a tag."""
-    nasty = '"><script>alert(1)</script>&'
-    text = as_svg(drawn(nasty), nasty)
-
-    assert "<script" not in text
-    assert ET.fromstring(text).attrib["aria-label"] == nasty  # noqa: S314 - our own text
-
-
-def test_letters_of_any_script_are_in_the_svg():
-    """What this machine has no font for is still written as it is, for the browser's fonts."""
-    text = as_svg(drawn("币安人生USDT <1> $a_b$"), "")
-
-    assert "币安人生USDT &lt;1&gt; $a_b$</text>" in text
-    assert "□" not in text
-
-
-def test_the_settings_of_the_process_stay(monkeypatch):
-    """Matplotlib's setting of how text is written is afterwards what it was."""
-    monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "path")
-    as_svg(drawn(), "")
-
-    assert mpl.rcParams["svg.fonttype"] == "path"
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_thread_draws_without_pyplot():
-    """Threads draw at one time, get what the main thread gets, and leave no figure with pyplot."""
-    before, found = plt.get_fignums(), []
-    threads = [
-        threading.Thread(target=lambda: found.append(as_svg(drawn(), "x"))) for _ in range(4)
+def luminance(colour: str) -> float:
+    """The amount of light, from 0 to 1."""
+    linear = [
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4
+        for each in to_rgb(colour)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    assert found == [as_svg(drawn(), "x")] * 4
-    assert plt.get_fignums() == before
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG reckons it, from 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def months() -> pd.DataFrame:
+    """Coverage of two months of candles, one of which failed."""
+    starts = pd.date_range("2025-01-01", periods=3, freq="MS", tz="UTC")
+    return pd.DataFrame(
+        {
+            "dataset": "klines",
+            "symbol": "BTCUSDT",
+            "interval": "1h",
+            "file": "f.csv",
+            "start": starts[:-1],
+            "end": starts[1:],
+            "rows": 744,
+            "expected": 744,
+            "share": 1.0,
+            "state": ["complete", "failed"],
+        }
+    )
+
+
+def gaps() -> pd.DataFrame:
+    """A gap of an hour."""
+    at = pd.Timestamp("2025-01-01", tz="UTC")
+    names = {"dataset": "klines", "symbol": "BTCUSDT", "interval": "1h", "reason": "failed"}
+    return pd.DataFrame([{**names, "start": at, "end": at + pd.Timedelta(hours=1)}])
+
+
+def hours() -> pd.DataFrame:
+    """Two days of candles."""
+    index = pd.date_range("2025-01-01", periods=48, freq="h", tz="UTC", name="timestamp")
+    names = ("open", "high", "low", "close", "volume")
+    return pd.DataFrame(dict.fromkeys(names, 1.0), index=index)
+
+
+def payments() -> pd.DataFrame:
+    """Two days of funding."""
+    index = pd.date_range("2025-01-01", periods=6, freq="8h", tz="UTC", name="timestamp")
+    return pd.DataFrame({"fundingRate": 0.0001}, index=index)
+
+
+def sources() -> pd.DataFrame:
+    """Two sources of two files, a month apart."""
+    at = pd.date_range("2025-06-01", periods=2, freq="MS", tz="UTC")
+    start = pd.date_range("2023-01-01", periods=2, freq="MS", tz="UTC")
+    files = {"file": ["a", "b"], "road": ["rest", "monthly archive"]}
+    return pd.DataFrame({**files, "at": at, "start": start, "end": start + pd.Timedelta(days=28)})
+
+
+def runs() -> pd.DataFrame:
+    """Two runs, a month apart."""
+    at = pd.date_range("2025-06-01", periods=2, freq="MS", tz="UTC")
+    ends = {"what": ["download", "audit"], "ending": ["done", "failed"], "seconds": [1.0, 90.0]}
+    return pd.DataFrame({**ends, "at": at})
+
+
+PLOTS = {
+    "downloads": lambda ax=None: ares.plot_downloads(sources(), ax=ax),
+    "runs": lambda ax=None: ares.plot_runs(runs(), ax=ax),
+    "coverage": lambda ax=None: ares.plot_coverage(months(), ax=ax),
+    "universe": lambda ax=None: ares.plot_universe(months(), ax=ax),
+    "gaps": lambda ax=None: ares.plot_gaps(gaps(), ax=ax),
+    "klines": lambda ax=None: ares.plot_klines(hours(), ax=ax),
+    "funding": lambda ax=None: ares.plot_funding(payments(), ax=ax),
+    "nothing": lambda ax=None: ares.plot_coverage(months().iloc[:0], ax=ax),
+}
+every = pytest.mark.parametrize("name", PLOTS)
+
+
+def inks(ax) -> set[str]:
+    """The colours of all text that can be seen."""
+    ax.figure.canvas.draw()
+    return {to_hex(text.get_color()) for text in shown(ax)}
+
+
+@every
+def test_a_new_figure_is_legible_on_a_light_and_a_dark_page(name):
+    """A new figure is transparent, and its text stands out from white and from black."""
+    ax = PLOTS[name]()
+    try:
+        stream = io.BytesIO()
+        ax.figure.savefig(stream, facecolor=ax.figure.get_facecolor())
+        pixels = plt.imread(io.BytesIO(stream.getvalue()))
+        assert pixels[:, 0, 3].max() == pixels[0, :, 3].max() == 0
+        assert (pixels[..., 3] == 0).mean() > 0.2
+        assert min(contrast(ink, page) for ink in inks(ax) for page in ("#ffffff", "#111111")) >= 4
+    finally:
+        plt.close(ax.figure)
+
+
+@every
+@pytest.mark.parametrize("given", [False, True])
+def test_a_dark_style_is_followed(name, given):
+    """Whoever has chosen a dark style gets its background, and text that is legible on it."""
+    with plt.style.context("dark_background"):
+        ax = PLOTS[name](new_axes((6, 3)) if given else None)
+        try:
+            assert {to_hex(each.get_facecolor()) for each in (ax.figure, ax)} == {"#000000"}
+            assert min(contrast(ink, "#000000") for ink in inks(ax)) >= 4
+        finally:
+            plt.close(ax.figure)
+
+
+def axes_of(ax) -> list[Axes]:
+    """The axes and those inside them."""
+    return [ax, *ax.child_axes]
+
+
+@every
+def test_given_axes_keep_their_colours(name):
+    """On the white of the user's own figure text is black."""
+    ax = PLOTS[name](new_axes((6, 3)))
+
+    assert to_hex(ax.figure.get_facecolor()) == "#ffffff"
+    assert inks(ax) == {"#000000"}
+
+
+@every
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_small_axes_cut_nothing_off(name, layout):
+    """On three by two inches all text lies inside the figure, whoever lays it out."""
+    figure, ax = plt.subplots(figsize=(3, 2), layout=layout)
+    try:
+        PLOTS[name](ax)
+        figure.savefig(io.BytesIO())
+        inside = Bbox.from_extents(-1, -1, figure.bbox.x1 + 1, figure.bbox.y1 + 1)
+        outside = [each.get_text() for each in shown(ax) if not within(inside, each)]
+        assert shown(ax)
+        assert outside == []
+    finally:
+        plt.close(figure)
+
+
+def shown(ax) -> list[Text]:
+    """All text that can be seen: labels of ticks beyond the limits of an axis cannot."""
+    legend = ax.get_legend()
+    texts = [*ax.texts, ax.title, ax._left_title, *(legend.get_texts() if legend else ())]
+    for each in axes_of(ax):
+        for axis in (each.xaxis, each.yaxis) if each.axison else ():
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+            texts += [axis.label, axis.get_offset_text()] if axis.get_visible() else []
+            texts += [label for at, label in ticks if low <= at <= high and axis.get_visible()]
+    return [each for each in texts if each.get_text() and each.get_visible()]
+
+
+def within(outer: Bbox, text: Text) -> bool:
+    """Whether a text lies inside a box."""
+    own = text.get_window_extent()
+    return outer.x0 <= own.x0 and own.x1 <= outer.x1 and outer.y0 <= own.y0 and own.y1 <= outer.y1

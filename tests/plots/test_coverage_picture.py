@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 
 import pandas as pd
 import pytest
@@ -11,8 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 import ares_notebook as ares
-from ares_notebook.plots.coverage import draw_coverage
-from ares_notebook.plots.figure import as_svg, new_axes
+from ares_notebook.plots.figure import new_axes
 from ares_notebook.quality.calendar import STYLES
 
 DAY = 1 / 365.25
@@ -54,7 +52,8 @@ async def test_a_real_cache_is_drawn(settings):
 
     assert legend(ax) == ["complete", "confirmed absent upstream"]
     assert drawn(ax) == {
-        STYLES["complete"].colour: 5,
+        # March is one piece before its halt, and one after it.
+        STYLES["complete"].colour: 6,
         STYLES["confirmed absent upstream"].colour: 1,
     }
     assert [label.get_text() for label in ax.get_yticklabels()] == ["2025-03", "2025"]
@@ -62,24 +61,71 @@ async def test_a_real_cache_is_drawn(settings):
     assert titles == ["BTCUSDT agg_trades", "BTCUSDT klines 1h"]
 
 
-def test_a_cell_shows_its_share_and_its_reason():
-    """A month of which half is there is drawn as two pieces, the second hatched by its reason."""
-    ax = ares.plot_coverage(months(1, share=0.5, state="failed"), ax=new_axes((9, 2)))
+@pytest.mark.parametrize("size", [(9, 2), (3, 2)])
+async def test_forty_minutes_can_be_seen_where_they_are(settings, size):
+    """Forty minutes that are missing are drawn in the middle of their month, some pixels wide."""
+    await ares.download_klines_data("BTCUSDT", "1m", 0.05, end="2025-02-28", settings=settings)
+    path = settings.cache_dir / "klines_BTCUSDT_1m_2025-02.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:20161] + lines[20201:]), encoding="utf-8")
+    (settings.cache_dir / ".ares" / "receipts" / f"{path.name}.json").unlink()
+    ax = ares.plot_coverage(ares.coverage(end="2025-02-28", settings=settings), ax=new_axes(size))
+    ax.figure.savefig(io.BytesIO())
+    there, lacks = (
+        [path.get_extents(ax.transData) for path in shapes.get_paths()] for shapes in ax.collections
+    )
+    month = ax.transData.transform([[1 / 12, 0], [2 / 12, 0]])[:, 0]
+
+    assert len(there) == 2
+    [gap] = lacks
+    assert (gap.x0 + gap.x1) / 2 == pytest.approx(month.mean(), abs=2)
+    assert 1.5 <= gap.width <= 6
+
+
+def test_gaps_are_given_beside_tables_that_were_put_together():
+    """With the gaps of `find_gaps` each is drawn at its place, also where the table carries none."""
+    table = months(1, share=0.5, state="failed")
+    at = pd.Timestamp("2020-04-10", tz="UTC")
+    names = {"dataset": "klines", "symbol": "BTCUSDT", "interval": "1h"}
+    gap = {**names, "start": at, "end": at + pd.Timedelta(days=15), "missing": 360}
+    gaps = pd.DataFrame([{**gap, "reason": "failed", "note": ""}])
+    ax = ares.plot_coverage(table, gaps=gaps, ax=new_axes((9, 2)))
     there, lacks = ax.collections
 
     assert (there.get_hatch(), lacks.get_hatch()) == (None, "xxxx")
-    widths = [shapes.get_paths()[0].get_extents().width for shapes in (there, lacks)]
+    widths = [
+        sum(path.get_extents().width for path in shapes.get_paths()) for shapes in (there, lacks)
+    ]
     assert widths[0] == pytest.approx(widths[1])
     assert legend(ax) == ["complete", "failed"]
+
+
+@pytest.mark.parametrize("size", [(3, 2), (9, 4), None])
+def test_more_series_than_fit_are_counted_and_plot_universe_is_named(size):
+    """Of fifty series some are drawn, none over another, and the others are counted."""
+    table = pd.concat([months(60, symbol=f"S{at:02d}USDT") for at in range(50)])
+    ax = ares.plot_coverage(table, ax=size and new_axes(size))
+    try:
+        ax.figure.savefig(io.BytesIO())
+        titles = [text for text in ax.texts if text.get_weight() == "bold"]
+        more = f"and {50 - len(titles)} more series: use plot_universe"
+        assert more in [text.get_text() for text in ax.texts]
+        boxes = [each.get_window_extent() for each in (*ax.get_yticklabels(), *ax.texts)]
+        assert not any(
+            one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[at + 1 :]
+        )
+    finally:
+        plt.close(ax.figure)
 
 
 @pytest.mark.parametrize("series", [1, 3])
 def test_five_years_are_not_crowded(series):
     """Five years of one series or of three: no label touches another, nothing is outside the figure."""
     tables = [months(60, interval=name) for name in ("1h", "4h", "1d")[:series]]
-    figure = draw_coverage(pd.concat(tables))
+    ax = ares.plot_coverage(pd.concat(tables))
+    figure = ax.figure
     figure.savefig(io.BytesIO())
-    [ax] = figure.axes
+    plt.close(figure)
     boxes = [each.get_window_extent() for each in (*ax.get_yticklabels(), *ax.texts)]
 
     assert not any(one.overlaps(other) for at, one in enumerate(boxes) for other in boxes[at + 1 :])
@@ -90,14 +136,13 @@ def test_five_years_are_not_crowded(series):
 
 
 def test_many_days_are_few_shapes():
-    """Eighteen hundred days of trades make a picture of a few kilobytes."""
+    """Eighteen hundred days of trades are drawn as a shape a year."""
     starts = pd.date_range("2020-01-01", periods=1801, tz="UTC")
     table = months(1).loc[[0] * 1800].reset_index(drop=True)
     table = table.assign(dataset="agg_trades", interval="", start=starts[:-1], end=starts[1:])
-    figure = draw_coverage(table)
+    ax = ares.plot_coverage(table, ax=new_axes((9, 3)))
 
-    assert sum(len(shapes.get_paths()) for shapes in figure.axes[0].collections) == 5
-    assert len(as_svg(figure, "")) < 10_000
+    assert sum(len(shapes.get_paths()) for shapes in ax.collections) == 5
 
 
 def test_an_empty_table_says_so():
@@ -118,17 +163,3 @@ def test_given_axes_are_used_and_returned():
     made = ares.plot_coverage(months(3))
     assert len(plt.get_fignums()) == len(before) + 1
     plt.close(made.figure)
-
-
-def test_the_svg_names_a_symbol_of_any_script():
-    """A symbol without a Latin letter is in the picture as it is, and makes no warning."""
-    text = as_svg(draw_coverage(months(2, symbol="币安人生USDT")), "")
-
-    assert "币安人生USDT klines 1h</text>" in text
-
-
-def test_the_svg_has_a_pattern_for_each_hatch():
-    """A hatch of the picture is a pattern that is there, under a name that is used."""
-    text = as_svg(draw_coverage(months(2, state=["failed", "not downloaded"], share=0.5)), "")
-
-    assert len(set(re.findall(r'<pattern id="([^"]+)"', text))) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +18,7 @@ from ares_notebook.plots.figure import (
     message_only,
     new_axes,
     show_times,
+    time_axis,
     widened,
 )
 from ares_notebook.quality.calendar import STYLES
@@ -84,6 +86,40 @@ def test_times_are_written_in_utc(monkeypatch):
     ax.figure.savefig(io.BytesIO())
 
     assert [label.get_text() for label in ax.get_xticklabels()][:2] == ["Mar-14", "01:00"]
+
+
+@pytest.mark.parametrize("inches", [1.5, 3, 4.5, 6, 9])
+@pytest.mark.parametrize(
+    "span",
+    [
+        "3s",
+        "90s",
+        "100min",
+        "3h",
+        "40h",
+        "50h",
+        "16D",
+        "45D",
+        "61D",
+        "80D",
+        "400D",
+        "700D",
+        "1400D",
+        "4000D",
+    ],
+)
+def test_times_of_any_span_have_labels_that_stand_apart(inches, span):
+    """Two or more times are written, however long the span and short the axis, and none touches another."""
+    ax = new_axes((inches, 1.5))
+    begin = pd.Timestamp("2024-02-10T05:00Z")
+    time_axis(ax, tuple(days_of(pd.DatetimeIndex([begin, begin + pd.Timedelta(span)]))))
+    ax.figure.savefig(io.BytesIO())
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    boxes = [label.get_window_extent() for at, label in ticks if low <= at <= high]
+
+    assert len(boxes) >= 1 + (inches >= 3)
+    assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
 
 
 def test_say_only_says_it():

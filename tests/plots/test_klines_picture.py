@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 
 import ares_notebook as ares
+from ares_notebook.errors import BadArgument
 from ares_notebook.load import IncompleteData
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.klines import band_of, gaps_of
+from ares_notebook.plots.klines import assets_of, band_of, gaps_of
+from ares_notebook.quality.calendar import STYLES
 
 ABSENT = "no candle (confirmed absent)"
+UNKNOWN = "no candle (missing or absent)"
 
 
 def hours(count: int, without: slice = slice(0, 0)) -> pd.DataFrame:
@@ -65,12 +71,12 @@ def test_months_of_unlike_length_are_no_gaps():
     assert len(gaps_of(frame.drop(index=index[5]))) == 1
 
 
-def test_a_frame_without_attrs_is_drawn():
-    """A frame that lost its attrs on the way has gaps only where its index has."""
+def test_a_frame_without_attrs_confirms_nothing():
+    """A frame that lost its attrs on the way has gaps only where its index has, of unknown reason."""
     frame = hours(24, slice(3, 4))
     frame.attrs = {}
 
-    assert gaps_of(frame)["what"].tolist() == [ABSENT]
+    assert gaps_of(frame)["what"].tolist() == [UNKNOWN]
 
 
 @pytest.mark.parametrize("most", [7, 50, 1000])
@@ -93,9 +99,9 @@ def test_no_line_over_a_gap():
     assert all(math.isnan(each) for each in band.loc[at(100) : at(109), "high"])
 
 
-@pytest.mark.parametrize(("count", "words"), [(200, "fell"), (201, "close")])
-def test_up_to_two_hundred_are_candles(count, words):
-    """Two hundred rows are candles, one more is a band with the close."""
+@pytest.mark.parametrize(("count", "words"), [(500, "fell"), (501, "close")])
+def test_up_to_five_hundred_are_candles(count, words):
+    """Five hundred rows are candles, one more is a band with the close."""
     ax = ares.plot_klines(hours(count), ax=new_axes((9, 4)))
 
     assert words in legend(ax)
@@ -116,7 +122,7 @@ def test_each_row_is_a_candle():
 
 
 async def test_a_real_window_is_drawn(settings):
-    """A halt and a gap that somebody made are two looks, and only what occurs is explained."""
+    """A halt and a gap that somebody made are two ticks at the bottom, and only what occurs is explained."""
     await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-04-01", settings=settings)
     whole = ares.plot_klines(
         ares.load_klines("BTCUSDT", "1h", "2025-02-01", "2025-03-01", settings=settings),
@@ -130,6 +136,128 @@ async def test_a_real_window_is_drawn(settings):
     assert legend(whole) == ["low to high", "close"]
     assert legend(holed) == ["low to high", "close", "missing", ABSENT]
     assert [shapes.get_hatch() for shapes in holed.collections[1:]] == ["////", None]
+    tops = [path.get_extents().y1 for each in holed.collections[1:] for path in each.get_paths()]
+    assert max(tops) < 0.1
+
+
+async def test_the_part_of_a_frame_has_the_axis_of_its_own_rows(settings):
+    """Of some rows of a loaded frame, gaps elsewhere in that frame are neither drawn nor in the legend."""
+    await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-04-01", settings=settings)
+    (settings.cache_dir / "klines_BTCUSDT_1h_2025-02.csv").unlink()
+    with pytest.warns(IncompleteData):
+        frame = ares.load_klines("BTCUSDT", "1h", settings=settings)
+    ax = ares.plot_klines(frame.tail(24), ax=new_axes((9, 4)))
+    low, high = ax.get_xlim()
+
+    assert high - low == pytest.approx(1.02)
+    assert "missing" not in legend(ax)
+
+
+NAMES = {"symbol": "BTCUSDT", "interval": "1h", "dataset": "klines", "market": "demo"}
+
+
+def test_the_title_and_the_units_come_from_the_attrs():
+    """Symbol, interval, window and market are the title, the assets are the units of price and volume."""
+    frame = hours(48).assign(volume=5.0)
+    frame.attrs |= NAMES
+    ax = ares.plot_klines(frame, ax=new_axes((9, 6)))
+    [pane] = ax.child_axes
+
+    assert ax.get_title(loc="left") == "BTCUSDT 1h, 2025-01-01 to 2025-01-03 UTC, demo"
+    assert ax.get_ylabel() == "price, USDT"
+    assert pane.get_ylabel() == "volume, BTC"
+
+
+def test_a_halt_of_two_hours_in_two_years_can_be_seen():
+    """The tick of a short gap is in front of the volume, in its own colour."""
+    frame = hours(17_520, slice(8_000, 8_002)).assign(volume=5.0)
+    ax = ares.plot_klines(frame, ax=new_axes((9, 4)))
+    stream = io.BytesIO()
+    ax.figure.savefig(stream)
+    pixels = plt.imread(io.BytesIO(stream.getvalue()))[..., :3]
+    box = ax.get_window_extent()
+    bottom = len(pixels) - int(box.y0) - 6
+    row = pixels[bottom, int(box.x0) : int(box.x1)]
+    near = np.abs(row - to_rgb(STYLES["confirmed absent upstream"].colour)).max(axis=1) < 0.02
+
+    assert near.any()
+    assert np.flatnonzero(near).mean() / len(row) == pytest.approx(8_001 / 17_520, abs=0.02)
+
+
+def test_without_names_the_title_is_the_window():
+    """Of a frame that does not tell its symbol only the window is told, and no unit."""
+    ax = ares.plot_klines(hours(30), ax=new_axes((9, 4)))
+
+    assert ax.get_title(loc="left") == "2025-01-01 00:00 to 2025-01-02 06:00 UTC"
+    assert ax.get_ylabel() == "price"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "assets"),
+    [("BTCUSDT", ("BTC", "USDT")), ("BTCFDUSD", ("BTC", "FDUSD")), ("ETHBTC", ("ETH", "BTC")),
+     ("BTCUSD_PERP", ("BTC", "USD")), ("USDT", ("", "")), ("", ("", "")), ("币安人生USDT", ("币安人生", "USDT"))],
+)  # fmt: skip
+def test_assets_are_told_from_a_symbol(symbol, assets):
+    """The quote asset ends a symbol; where none is known there is none."""
+    assert assets_of(symbol) == assets
+
+
+def test_volume_is_below_the_price_and_summed_in_a_band():
+    """Each row has its volume, of many rows those of a bin are added, and no price lies in front of it."""
+    frame = hours(5_000).assign(volume=2.0)
+    ax = ares.plot_klines(frame, ax=new_axes((9, 4)))
+    [pane] = ax.child_axes
+    [bars] = pane.collections
+    heights = [path.get_extents().y1 for path in bars.get_paths()]
+
+    assert sum(heights) == pytest.approx(10_000)
+    bottom = ax.transData.transform((0, frame["low"].min()))[1]
+    assert bottom > pane.get_window_extent().y1
+    assert ares.plot_klines(hours(30), ax=new_axes((9, 4))).child_axes == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "log", "label"),
+    [(1000, False, "100,000"), (1000, True, "100,000"), (1e-7, False, "0.0000100"), (1, False, "100")],
+)  # fmt: skip
+def test_prices_are_written_out(factor, log, label):
+    """Prices have separators of thousands and all their digits, on either axis, and none below the price."""
+    frame = hours(48).assign(volume=5.0)
+    frame[["open", "high", "low", "close"]] *= factor
+    ax = ares.plot_klines(frame, ax=new_axes((9, 6)), log=log)
+    ax.figure.canvas.draw()
+    labels = {
+        text.get_text(): value
+        for text, value in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)
+    }
+
+    assert ax.get_yscale() == ("log" if log else "linear")
+    assert label in labels
+    assert all(
+        float(text.replace(",", "")) == pytest.approx(at) for text, at in labels.items() if text
+    )
+    assert min(at for text, at in labels.items() if text) > 0.95 * frame["low"].min()
+
+
+def test_no_logarithm_of_zero():
+    """A price of zero has no place on a logarithmic axis, and the message says what to leave out."""
+    frame = hours(10)
+    frame.iloc[3] = 0.0
+
+    with pytest.raises(BadArgument, match="leave out log=True"):
+        ares.plot_klines(frame, ax=new_axes((9, 4)), log=True)
+
+
+@pytest.mark.parametrize(
+    ("plot", "loader"), [(ares.plot_klines, "load_klines"), (ares.plot_funding, "load_funding")]
+)
+def test_a_frame_of_something_else_is_refused(plot, loader):
+    """A frame without the columns, or without times in UTC, is refused with the loader's name."""
+    naive = hours(3).assign(fundingRate=0.1).tz_localize(None)
+
+    for frame in (pd.DataFrame({"x": [1]}), naive):
+        with pytest.raises(BadArgument, match=rf"as {loader}\(\) returns it"):
+            plot(frame, ax=new_axes((4, 2)))
 
 
 def test_one_candle_and_none():
@@ -151,4 +279,4 @@ def test_candles_in_any_order_draw_the_same(count):
     for odd in (frame.iloc[::-1], frame.sample(frac=1, random_state=1)):
         legend = ares.plot_klines(odd, ax=new_axes((6, 3))).get_legend()
         words = [text.get_text() for text in legend.get_texts()] if legend else []
-        assert not any("confirmed" in each or "missing" in each for each in words)
+        assert not any("no candle" in each or "missing" in each for each in words)

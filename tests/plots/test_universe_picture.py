@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 import ares_notebook as ares
 from ares_notebook.errors import BadArgument
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.universe import month_shares
+from ares_notebook.plots.universe import month_shares, unlisted_months
+from ares_notebook.quality.calendar import STYLES
 
 
 def covered(*files: tuple[str, str, float], dataset: str = "klines") -> pd.DataFrame:
@@ -53,6 +55,42 @@ def test_days_make_up_a_month():
 
     assert shares.loc["A"].tolist()[0] == pytest.approx(16 / 31)
     assert shares.loc["B"].tolist() == pytest.approx([1.0, 0.75])
+
+
+async def test_months_around_a_listing_are_complete_or_light(settings):
+    """A month in which a symbol was listed is complete, and one before it is no share but not listed."""
+    await ares.download_klines_data("BTCFDUSD", "1h", 0.25, end="2023-10-01", settings=settings)
+    table = ares.coverage(settings=settings)
+    ax = ares.plot_universe(table, ax=new_axes((6, 2)))
+    shares = month_shares(table).loc["BTCFDUSD"]
+
+    assert table["share"].between(0.01, 0.99).sum() == 1
+    assert shares.tolist()[1:] == [1.0, 1.0]
+    assert shares.isna().tolist() == [True, False, False]
+    assert unlisted_months(table).to_numpy().tolist() == [[True, False, False]]
+    assert legend(ax) == ["all rows", "not listed, no rows exist"]
+    colours = [to_hex(shapes.get_facecolor()[0]) for shapes in ax.collections]
+    assert STYLES["before listing"].colour in colours
+
+
+async def test_days_before_a_listing_are_not_expected(settings):
+    """Of a month of trades the days before the listing count neither as there nor as missing."""
+    await ares.download_agg_trades_data(
+        "BTCFDUSD", start="2023-08-02", end="2023-08-07", settings=settings
+    )
+    table = ares.coverage(settings=settings)
+    shares = month_shares(table)
+    lacking = month_shares(table[table["start"] != "2023-08-05"])
+
+    assert (table["rows"] == 0).sum() >= 1
+    assert shares.to_numpy().tolist() == [[1.0]]
+    listed = int((table["rows"] > 0).sum())
+    assert lacking.to_numpy().tolist() == [[pytest.approx((listed - 1) / listed)]]
+
+
+def legend(ax) -> list[str]:
+    """What the legend says."""
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
 def test_two_series_of_a_symbol_are_refused():

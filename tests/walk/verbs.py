@@ -79,6 +79,7 @@ class Verbs(World):
             end=until,
             settings=self.settings(source),
             recheck=recheck,
+            datasets=[place.dataset],
         )
         report = self.done(verb)
         if report is not None and report.complete:

@@ -1,0 +1,341 @@
+"""Align candles with other rows as of the moment at which each of them is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ares_notebook.cache.spans import Spans
+from ares_notebook.errors import BadArgument
+from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed_windows
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES
+from ares_notebook.model.time import INTERVALS, as_utc, utc
+
+__all__ = ["align"]
+
+_Int64s = npt.NDArray[np.int64]
+# The length of a bar in nanoseconds, but for a month; None for events.
+_Length = int | Literal["1M"] | None
+_MS = 1_000_000
+_HOUR = 3_600_000 * _MS
+_MONTH = 31 * 24 * _HOUR
+# Rows on a regular grid of longer steps are sums or means over time: of BTCUSDT there are ten trades a
+# second, and the longest interval of funding is 8 hours.
+_LONGEST_EVENT_STEP = {AGG_TRADES.name: 999 * _MS, FUTURES.name: 8 * _HOUR}
+_EVENTS = "events"
+
+
+def align(
+    klines: pd.DataFrame, *others: pd.DataFrame, tolerance: timedelta | str | None = None
+) -> pd.DataFrame:
+    """
+    Join to each candle the last row of other frames that is known at the candle's close.
+
+    There is no look-ahead. A candle is known at its close, which is its open time (its index) plus its
+    interval, and that is also the moment for which values are looked up: the decision moment of its
+    row. A funding rate or a trade is known at its own time. A row that is known exactly at the decision
+    moment counts, one that is known a millisecond later does not. So a funding rate of 08:00:00.003 is
+    first seen in the hourly candle that opens at 08:00, and a 4h candle that opens at 00:00 in the
+    hourly candle that opens at 03:00.
+
+    Parameters
+    ----------
+    klines : pandas.DataFrame
+        Its index is kept. As `load_klines` returns it; or bars that somebody made, such as from
+        trades, with the start of each bar as the index; or trades, whose decision moments are their
+        own times.
+    *others : pandas.DataFrame
+        Funding, candles of any interval, bars or trades. All indexes are aware and ascending. The
+        length of a bar is ``attrs["interval"]`` (such as ``"4h"``), else the shortest step between two
+        rows, of which all other steps must be multiples. Trades and funding on a regular grid that is
+        too wide for them, such as daily sums, are bars. Of other events each row is known at its own
+        time if ``attrs["dataset"]`` is ``"events"``.
+    tolerance : timedelta or str, optional
+        The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
+        known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that
+        the last value is kept over a gap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each row of *klines*: its columns, then those of the others. A column whose name is
+        taken gets the dataset and interval of its frame as a suffix, such as ``close_klines_4h``, and
+        where that is taken too, the symbol: ``close_klines_4h_ETHUSDT``. Cells without a known row
+        are NaN; integers are float64 then. A row that is NaN itself, such as a bar without a trade,
+        counts as known: drop such rows before.
+
+        ``attrs`` are those of *klines*, but for ``complete``, which is True only if it is for each
+        frame and the window of each covers that of *klines*; ``missing``, which also has the windows
+        of the others, and the whole window if a frame does not state its own; ``missing_count``, for
+        which those windows that no ``attrs`` list are counted for each frame; and ``aligned``, which
+        lists dataset, symbol and interval of the others.
+
+    Raises
+    ------
+    BadArgument
+        If an index has no time zone, is not ascending or is not a time; if it is not known how long a
+        bar is, or the steps between rows contradict it, as after a resample; if the tolerance is no
+        length of time; if two frames bring a column of the same dataset, interval and symbol.
+
+    Examples
+    --------
+    >>> hours = pd.date_range("2025-01-01 06:00", periods=4, freq="h", tz="UTC", name="timestamp")
+    >>> candles = pd.DataFrame({"close": [1.0, 2.0, 3.0, 4.0]}, index=hours)
+    >>> events = pd.DatetimeIndex(["2025-01-01 08:00:00.003"], tz="UTC", name="timestamp")
+    >>> align(candles, pd.DataFrame({"fundingRate": [0.0001]}, index=events))["fundingRate"].tolist()
+    [nan, nan, 0.0001, 0.0001]
+    """
+    most = _tolerance_ns(tolerance)
+    base = _TimedFrame.of(klines, "the first frame")
+    timed = [_TimedFrame.of(frame, f"frame {at}") for at, frame in enumerate(others, 2)]
+    decisions = base.decision_moments()
+    parts = [klines]
+    names = list(klines.columns)
+    for other in timed:
+        known = other.known_moments()
+        places = np.searchsorted(known, decisions, side="right") - 1
+        if most is not None and len(known):
+            places[decisions - known[places] > most] = -1
+        # No row has the label -1, so that it becomes a row of NaN.
+        taken = other.frame.reset_index(drop=True).reindex(places).set_axis(klines.index)
+        own = _free_names(other, names)
+        parts.append(taken.set_axis(own, axis=1))
+        names += own
+    aligned = pd.concat(parts, axis=1)
+    aligned.attrs = _attrs_of(base, timed)
+    return aligned
+
+
+def _tolerance_ns(tolerance: timedelta | str | None) -> int | None:
+    if tolerance is None:
+        return None
+    length = _nanoseconds(tolerance) if isinstance(tolerance, str | timedelta) else None
+    if length is None or length < 0:
+        msg = (
+            f'tolerance={tolerance!r} is no length of time; pass a timedelta or a text such as "8h"'
+        )
+        raise BadArgument(msg)
+    return length
+
+
+def _nanoseconds(length: str | timedelta) -> int | None:
+    if isinstance(length, str) and length.endswith(("d", "w")):
+        # pandas deprecates small letters for days and weeks, which Binance uses.
+        length = length[:-1] + length[-1].upper()
+    try:
+        found = pd.Timedelta(length)
+        return None if pd.isna(found) else int(found.as_unit("ns").value)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedFrame:
+    """A frame, and how long after its stamp a row is known."""
+
+    frame: pd.DataFrame
+    # Nanoseconds since the epoch, UTC.
+    stamps: _Int64s
+    length: _Length
+    dataset: str
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, what: str) -> _TimedFrame:
+        """Check a frame, which messages call *what*."""
+        stamps = _stamps_of(frame, what)
+        dataset = frame.attrs.get("dataset") or dataset_of(frame).name
+        interval = frame.attrs.get("interval")
+        if interval is not None:
+            length = _stated_length(stamps, interval, what)
+        elif dataset == _EVENTS or _are_events(frame, stamps, dataset):
+            length = None
+        else:
+            length = _found_length(stamps, what)
+        return cls(frame, stamps, length, dataset)
+
+    def known_moments(self) -> _Int64s:
+        """When each row is known: an event at its stamp, a bar when its length is over."""
+        if self.length == "1M":
+            months: Any = self.stamps.view("M8[ns]").astype("M8[M]") + 1
+            ends: _Int64s = months.astype("M8[ns]").view(np.int64)
+            return ends
+        return self.stamps + (self.length or 0)
+
+    def decision_moments(self) -> _Int64s:
+        """The moments for which values are looked up; a bar ends where the next one begins."""
+        moments = self.known_moments().copy()
+        if self.length is not None:
+            # A candle that opens off the grid, after a halt, is shorter than its interval.
+            moments[:-1] = np.minimum(moments[:-1], self.stamps[1:])
+        return moments
+
+    @property
+    def interval(self) -> str:
+        """The length of a bar as text; empty for events."""
+        stated = self.frame.attrs.get("interval")
+        if stated is not None or self.length is None:
+            return stated or ""
+        known = {length * _MS: name for name, length in INTERVALS.items() if length}
+        seconds = 0 if self.length == "1M" else self.length / 1e9
+        return "1M" if self.length == "1M" else known.get(self.length, f"{seconds:g}s")
+
+    @property
+    def window(self) -> Spans:
+        """The window that was loaded, or where it is not stated, that of the rows."""
+        attrs = self.frame.attrs
+        if "start" in attrs:
+            return [(as_utc(attrs["start"]), as_utc(attrs["end"]))]
+        if not len(self.stamps):
+            return []
+        return [(_moment(int(self.stamps[0])), _moment(int(self.decision_moments()[-1])))]
+
+    def is_known_until(self, end: datetime) -> bool:
+        """Whether no row after its window is due, by its own steps, to be known before *end*."""
+        [(_, own_end)] = self.window or [(end, end)]
+        if self.dataset == FUTURES.name and self.length is None and len(self.stamps) > 1:
+            # A window without a stated end ends with the last event, and the next is due later.
+            hours = self.stamps[-2:] // _HOUR
+            due = hours[1] + min(hours[1] - hours[0], _LONGEST_EVENT_STEP[self.dataset] // _HOUR)
+            return end <= max(own_end, _moment(int(due) * _HOUR))
+        if self.length:
+            length = _MONTH if self.length == "1M" else self.length
+            return end < own_end + timedelta(microseconds=length // 1000)
+        return end <= own_end
+
+
+def _moment(nanoseconds: int) -> datetime:
+    return utc(nanoseconds // _MS)
+
+
+def _stamps_of(frame: pd.DataFrame, what: str) -> _Int64s:
+    """The index of a frame in nanoseconds, if it is aware and ascending."""
+    if not isinstance(frame, pd.DataFrame):
+        msg = f"{what} is a {type(frame).__name__}; pass a DataFrame, of a Series its to_frame()"
+        raise BadArgument(msg)
+    index = frame.index
+    if not isinstance(index, pd.DatetimeIndex):
+        msg = f"the index of {what} holds no times; pass a frame whose index is aware UTC"
+        raise BadArgument(msg)
+    if index.tz is None:
+        msg = (
+            f'the index of {what} has no time zone; if it is in UTC, pass frame.tz_localize("UTC")'
+        )
+        raise BadArgument(msg)
+    if not index.is_monotonic_increasing:
+        msg = f"the index of {what} is not ascending; pass frame.sort_index()"
+        raise BadArgument(msg)
+    stamps: _Int64s = index.tz_convert("UTC").as_unit("ns").asi8
+    return stamps
+
+
+def _are_events(frame: pd.DataFrame, stamps: _Int64s, dataset: str) -> bool:
+    """Whether rows are trades or funding events, and not sums or means of them over time."""
+    longest = _LONGEST_EVENT_STEP.get(dataset)
+    if longest is None or "close" in frame:
+        return False
+    return len(stamps) < 2 or int(np.gcd.reduce(stamps)) <= longest  # noqa: PLR2004 - one step
+
+
+def _steps(stamps: _Int64s) -> _Int64s:
+    steps = np.diff(stamps)
+    return steps[steps > 0]
+
+
+def _stated_length(stamps: _Int64s, interval: str, what: str) -> _Length:
+    """The length that ``attrs`` state, unless the rows contradict it."""
+    length: int | None = INTERVALS.get(interval, 0) * _MS or _nanoseconds(interval)
+    if interval == "1M":
+        length = _MONTH
+    if length is None or length <= 0:
+        msg = (
+            f'attrs["interval"] of {what} is {interval!r}, which is no length of time such as "4h"'
+        )
+        raise BadArgument(msg)
+    steps = _steps(stamps)
+    shortest = int(steps.min(initial=np.iinfo(np.int64).max))
+    # Two rows on either side of a halt are no contradiction.
+    is_sure = len(steps) > 1 or (len(steps) == 1 and not (stamps % shortest).any())
+    if is_sure and shortest > length:
+        msg = (
+            f'attrs["interval"] of {what} is {interval!r}, and no two rows are closer than '
+            f'{pd.Timedelta(shortest)}; after a resample set frame.attrs["interval"], or align '
+            f"before you select rows"
+        )
+        raise BadArgument(msg)
+    return "1M" if interval == "1M" else length
+
+
+def _found_length(stamps: _Int64s, what: str) -> _Length:
+    """The length of bars as the steps between them show it."""
+    steps = _steps(stamps)
+    if not len(stamps):
+        return 0
+    months: Any = stamps.view("M8[ns]").astype("M8[M]").astype("M8[ns]")
+    if len(steps) and (months.view(np.int64) == stamps).all():
+        return "1M"
+    if not len(steps) or (steps % steps.min()).any():
+        msg = (
+            f"the rows of {what} are on no regular grid, so it is not known how long a bar is; set "
+            f'frame.attrs["interval"], such as "4h", or frame.attrs["dataset"] = "events" if each '
+            f"row is known at its own time"
+        )
+        raise BadArgument(msg)
+    return int(steps.min())
+
+
+def _free_names(other: _TimedFrame, taken: Sequence[Any]) -> list[Any]:
+    """The names of its columns in the aligned frame."""
+    suffix = "_".join(filter(None, (other.dataset, other.interval)))
+    symbol = other.frame.attrs.get("symbol") or ""
+    names: list[Any] = []
+    for name in other.frame.columns:
+        choices = [name, f"{name}_{suffix}", f"{name}_{suffix}_{symbol}"]
+        free = [each for each in choices if each not in (*taken, *names)]
+        if not free:
+            msg = f"two frames have a column {choices[-1]!r}; rename it in one of them"
+            raise BadArgument(msg)
+        names.append(free[0])
+    return names
+
+
+def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any]:
+    """The attrs of the aligned frame, which is complete only if all frames are."""
+    frames = [each.frame.attrs for each in (base, *others)]
+    windows = [window for attrs in frames for window in listed_windows(attrs)]
+    unlisted = sum(attrs.get("missing_count", 0) for attrs in frames)
+    unlisted -= sum(len(attrs.get("missing", ())) for attrs in frames)
+    for start, end in base.window:
+        if any("complete" not in attrs for attrs in frames):
+            windows.append((start, end))
+        for other in others:
+            for other_start, other_end in other.window:
+                windows.append((start, min(other_start, end)))
+                if not other.is_known_until(end):
+                    windows.append((max(other_end, start), end))
+    merged = _merged(windows)
+    attrs = {key: value for key, value in frames[0].items() if key != "fingerprint"}
+    attrs["complete"] = not merged and all(each.get("complete") is True for each in frames)
+    attrs["missing"] = iso_pairs(merged)
+    attrs["missing_count"] = len(merged) + max(0, unlisted)
+    attrs["aligned"] = [
+        [each.dataset, each.frame.attrs.get("symbol"), each.interval or None] for each in others
+    ]
+    altered = sorted({name for each in frames for name in each.get("altered", ())})
+    return {**attrs, "altered": altered[:MOST_LISTED]} if altered else attrs
+
+
+def _merged(windows: Iterable[tuple[Any, Any]]) -> Spans:
+    """The windows in order of time, those that meet as one, empty ones left out."""
+    merged: Spans = []
+    for start, end in sorted(window for window in windows if window[0] < window[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged

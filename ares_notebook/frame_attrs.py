@@ -1,0 +1,253 @@
+"""What a frame states about itself in ``attrs``, and the windows that it lacks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from msgspec.structs import replace
+
+from ares_notebook.cache.entry import CacheEntry, with_neighbours
+from ares_notebook.cache.spans import Spans, missing_spans
+from ares_notebook.cache.store import Store
+from ares_notebook.cache.table import table_of
+from ares_notebook.errors import BadArgument, CacheError
+from ares_notebook.frame_merging import KeyedFrame
+from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, Dataset
+from ares_notebook.model.facts import Gap, grid_rows
+from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, to_ms, utc
+from ares_notebook.settings import Settings
+
+__all__ = ["MOST_LISTED", "attrs_of", "dataset_of", "iso_pairs", "listed_windows", "missing"]
+
+# pandas copies the attrs with every selection of a column.
+MOST_LISTED = 100
+
+
+def attrs_of(
+    series: Series, market: str | None, start_ms: int, end_ms: int, windows: Spans
+) -> dict[Any, Any]:
+    """The ``attrs`` of the rows of ``[start_ms, end_ms)`` that lack *windows*: JSON of bounded size."""
+    return {
+        "dataset": series.dataset.name,
+        "symbol": series.symbol,
+        "interval": series.interval,
+        "market": market,
+        "start": utc(start_ms).isoformat(),
+        "end": utc(end_ms).isoformat(),
+        "complete": not windows,
+        "missing": iso_pairs(windows),
+        "missing_count": len(windows),
+    }
+
+
+def iso_pairs(windows: Spans) -> list[list[str]]:
+    """The first hundred windows as they stand in ``attrs``."""
+    return [[start.isoformat(), end.isoformat()] for start, end in windows[:MOST_LISTED]]
+
+
+def listed_windows(attrs: Mapping[Any, Any]) -> Spans:
+    """The windows that ``attrs["missing"]`` lists: the first hundred."""
+    return [(as_utc(start), as_utc(end)) for start, end in attrs.get("missing", ())]
+
+
+def dataset_of(frame: pd.DataFrame) -> Dataset:
+    """The dataset of a frame as its columns show it; what is neither trades nor funding is candles."""
+    if "close" in frame:
+        return KLINES
+    if "agg_trade_id" in frame:
+        return AGG_TRADES
+    return FUTURES if "fundingRate" in frame else KLINES
+
+
+def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.DataFrame:
+    """
+    List all windows that a loaded frame lacks.
+
+    ``frame.attrs["missing"]`` lists the first hundred, so that ``attrs`` stay small; up to a hundred
+    windows are taken from there. Of more, all are read from the cache if it still lacks the same
+    windows; else those after the hundredth are derived from the rows of the frame: the grid of open
+    times, the trade ids or the interval of funding.
+
+    What is derived from rows includes windows in which the exchange is proven to have no row, since
+    rows alone do not show that. A frame without ``attrs`` (pandas drops them where frames with
+    different ones are concatenated) is derived from its rows alone, between the first and the last.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As the loaders, `fetch_missing_data` or `align` return it. Rows that were removed from it
+        later do not count as missing as long as ``attrs`` list all windows.
+    settings : Settings, optional
+        Its ``cache_dir`` is the cache to read where more than a hundred windows are missing. Defaults
+        to the environment's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each window, in order of time, with the columns ``start, end`` (aware UTC,
+        half-open) and ``rows`` (Int64): how many rows are missing there, NA where they cannot be
+        counted, such as trades after the last known id.
+
+    Raises
+    ------
+    BadArgument
+        If the windows cannot be derived: the rows are neither on a grid of Binance's intervals nor
+        trades or funding, ``agg_trade_id`` was not loaded, or more than a hundred windows of an
+        aligned frame are missing.
+
+    Examples
+    --------
+    >>> import tempfile, warnings
+    >>> from ares_notebook import DemoExchange, download_klines_data, load_klines, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1h", 0.05, end="2025-02-01", settings=settings))
+    ...     with warnings.catch_warnings(action="ignore"):
+    ...         frame = load_klines("BTCUSDT", "1h", "2025-01-31", "2025-02-02", settings=settings)
+    >>> frame.attrs["missing"]
+    [['2025-02-01T00:00:00+00:00', '2025-02-02T00:00:00+00:00']]
+    >>> print(*missing(frame).iloc[0])
+    2025-02-01 00:00:00+00:00 2025-02-02 00:00:00+00:00 24
+    """
+    attrs = frame.attrs
+    windows = listed_windows(attrs)
+    is_whole = "missing" in attrs and attrs.get("missing_count", len(windows)) == len(windows)
+    if not is_whole:
+        windows = _all_windows(frame, windows, settings)
+    counts = _Counts(frame) if windows else None
+    rows = [
+        {"start": to_ms(start), "end": to_ms(end), "rows": counts.rows(start, end)}
+        for start, end in windows
+        if counts is not None
+    ]
+    table = table_of(["start", "end", "rows"], rows)
+    table["rows"] = table["rows"].astype("Int64")
+    return table
+
+
+def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) -> Spans:
+    """Also those windows that ``attrs`` do not list."""
+    if "aligned" in frame.attrs:
+        msg = (
+            f"the aligned frame lacks {frame.attrs['missing_count']} windows, and lists only "
+            f"{len(listed)}; call missing() with each of the frames that were aligned"
+        )
+        raise BadArgument(msg)
+    series = _series_of(frame)
+    if series is None:
+        return []
+    start_ms, end_ms = _window_ms(frame, series)
+    if listed:
+        cached = _cached_windows(frame.attrs, series, settings)
+        if cached:
+            return cached
+        start_ms = max(start_ms, to_ms(listed[-1][1]))
+    return [*listed, *missing_spans(_measured(frame, series), start_ms, end_ms)]
+
+
+def _cached_windows(
+    attrs: Mapping[Any, Any], series: Series, settings: Settings | None
+) -> Spans | None:
+    """What the cache lacks of the window; None unless it is what the frame lacked when it was loaded."""
+    start, end = as_utc(attrs["start"]), as_utc(attrs["end"])
+    store = Store(settings or Settings())
+    try:
+        if store.market != attrs["market"]:
+            return None
+        entries = store.entries(files_between(series, start, end))
+    except CacheError:
+        # The rows of the frame are evidence, too.
+        return None
+    windows = missing_spans(entries, to_ms(start), to_ms(end))
+    is_same = len(windows) == attrs["missing_count"] and iso_pairs(windows) == attrs["missing"]
+    return windows if is_same else None
+
+
+def _series_of(frame: pd.DataFrame) -> Series | None:
+    """The series of a frame, from its ``attrs``, else from its columns and steps; None of too few rows."""
+    attrs = frame.attrs
+    if "dataset" in attrs:
+        return Series.of(attrs["dataset"], attrs["symbol"], attrs["interval"])
+    if len(frame) < 2:  # noqa: PLR2004 - a gap lies between two rows
+        return None
+    dataset = dataset_of(frame)
+    if not dataset.has_interval:
+        return Series(dataset, "", None)
+    steps = pd.Series(KeyedFrame.of(frame, KLINES).stamps_us).diff().iloc[1:] // 1000
+    step_ms = int(steps.mode().iloc[0])
+    names = [name for name, length in INTERVALS.items() if length == step_ms]
+    if not names and step_ms >= 28 * INTERVALS["1d"]:
+        names = ["1M"]
+    if not names:
+        msg = (
+            f"the rows of the frame are {step_ms / 1000:g} seconds apart, which is no interval of "
+            f"Binance's, so no grid shows what is missing; pass a frame as the loaders return it"
+        )
+        raise BadArgument(msg)
+    return Series(KLINES, "", names[0])
+
+
+def _window_ms(frame: pd.DataFrame, series: Series) -> tuple[int, int]:
+    """The window of a frame; where ``attrs`` do not state it, what lies between first and last row."""
+    if "start" in frame.attrs:
+        return to_ms(as_utc(frame.attrs["start"])), to_ms(as_utc(frame.attrs["end"]))
+    stamps_us = KeyedFrame.of(frame, series.dataset).stamps_us
+    first_ms, last_ms = int(stamps_us[0]) // 1000, int(stamps_us[-1]) // 1000
+    if series.interval is not None:
+        return first_ms, next_open_ms(series.interval, last_ms)
+    # A trade may be missing in the millisecond of another one.
+    return first_ms + 1, last_ms
+
+
+def _measured(frame: pd.DataFrame, series: Series) -> list[CacheEntry]:
+    """What the rows of a frame would prove if they were the cache files of its window."""
+    keyed = KeyedFrame.of(frame, series.dataset)
+    start_ms, end_ms = _window_ms(frame, series)
+    files = files_between(series, utc(start_ms), utc(end_ms))
+    altered = frame.attrs.get("altered", ())
+    entries = [
+        CacheEntry(file) if file.name in altered else CacheEntry(file, facts=keyed.facts_in(file))
+        for file in files
+    ]
+    return with_neighbours(entries) if series.dataset.key == "id" else entries
+
+
+class _Counts:
+    """Counts the rows that are missing in windows of a frame."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        is_one_series = "dataset" in frame.attrs or "missing" not in frame.attrs
+        self._series = None
+        self._gaps: list[Gap] = []
+        self._starts: list[int] = []
+        if not is_one_series or "aligned" in frame.attrs:
+            return
+        self._series = series = _series_of(frame)
+        if series is None or series.interval is not None:
+            return
+        if series.dataset.key == "id" and "agg_trade_id" not in frame:
+            return
+        _, end_ms = _window_ms(frame, series)
+        for entry in _measured(frame, series):
+            gaps = entry.gaps(min(end_ms, entry.file.end_ms))
+            self._gaps += [replace(gap, rows=entry.missing_in(gap)) for gap in gaps]
+        self._starts = [gap.start_ms for gap in self._gaps]
+
+    def rows(self, start: datetime, end: datetime) -> int | None:
+        """How many rows are missing in a window; None where they cannot be counted."""
+        if self._series is None:
+            return None
+        start_ms, end_ms = to_ms(start), to_ms(end)
+        if self._series.interval is not None:
+            files: Sequence[CacheFile] = files_between(self._series, start, end)
+            return sum(grid_rows(file, start_ms, end_ms) for file in files)
+        first, last = (bisect_left(self._starts, at) for at in (start_ms, end_ms))
+        gaps = self._gaps[first:last]
+        counts = [gap.rows for gap in gaps if gap.rows is not None]
+        is_covered = sum(gap.end_ms - gap.start_ms for gap in gaps) >= end_ms - start_ms
+        return sum(counts) if is_covered and len(counts) == len(gaps) else None
