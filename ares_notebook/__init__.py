@@ -40,7 +40,13 @@ if TYPE_CHECKING:
     )
     from ares_notebook.frame_attrs import missing
     from ares_notebook.lab.panel import DownloadPanel
-    from ares_notebook.load import load_agg_trades, load_funding, load_futures, load_klines
+    from ares_notebook.load import (
+        load_agg_trades,
+        load_funding,
+        load_futures,
+        load_klines,
+        load_rows,
+    )
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet import ParquetReport, to_parquet
@@ -107,6 +113,7 @@ __all__ = [
     "load_funding",
     "load_futures",
     "load_klines",
+    "load_rows",
     "load_runs",
     "missing",
     "plan_audit",
@@ -173,6 +180,7 @@ _HOMES = {
     "load_funding": "load",
     "load_futures": "load",
     "load_klines": "load",
+    "load_rows": "load",
     "load_runs": "cache.history",
     "missing": "frame_attrs",
     "plan_audit": "quality.audit",

@@ -26,6 +26,7 @@ __all__ = [
     "load_funding",
     "load_futures",
     "load_klines",
+    "load_rows",
     "read_window",
 ]
 
@@ -243,6 +244,76 @@ def load_futures(
 
 
 load_funding = also_named("load_funding", load_futures)
+
+
+def load_rows(
+    dataset: str,
+    symbol: str,
+    interval: str | None = None,
+    start: Moment = None,
+    end: Moment = None,
+    *,
+    columns: Sequence[str] | None = None,
+    decimal: bool = False,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """
+    Load rows of any dataset from the cache.
+
+    `load_klines`, `load_agg_trades` and `load_funding` are this for spot candles, spot trades and the
+    funding of USD-M; all promises of `load_klines` hold for all.
+
+    Parameters
+    ----------
+    dataset : str
+        One of ``ares_notebook.DATASETS``, such as ``"um_klines"`` or ``"mark_price_klines"``.
+    symbol : str
+        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``.
+    interval : str, optional
+        Of candles; of other datasets it says nothing.
+    start, end : datetime, date or str, optional
+        Half-open window of timestamps, UTC. Defaults to what the cache spans.
+    columns : sequence of str, optional
+        Only these, in this order. Defaults to all; docs/datasets.md lists them.
+    decimal : bool, default False
+        Numbers as `decimal.Decimal` instead of float64.
+    settings : Settings, optional
+        Its ``cache_dir`` is the cache to read. Defaults to the environment's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``timestamp`` (UTC-aware, ascending); ``attrs`` as of `load_klines`.
+
+    Warns
+    -----
+    IncompleteData
+        Once, if rows are missing.
+
+    Raises
+    ------
+    NeverDownloaded
+        If the cache holds nothing of the window.
+    CorruptFile
+        If a file of the window is damaged.
+    CacheUnavailable
+        If the cache folder cannot be read, or a file changes while it is read.
+    BadArgument
+        If an argument is invalid, or the symbol is not written as those of the dataset are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, download_klines_data, run
+    >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder)
+    ...     report = run(download_klines_data("BTCUSDT", "1d", 0.1, end="2025-03-01", settings=settings))
+    ...     frame = load_rows("klines", "BTCUSDT", "1d", start="2025-02-01", settings=settings)
+    >>> len(frame)
+    28
+    """
+    series = Series.of(dataset, symbol, interval)
+    return _load(series, start, end, columns, settings, decimal=decimal)
 
 
 def _load(

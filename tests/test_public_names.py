@@ -56,6 +56,7 @@ NAMES = [
     "load_funding",
     "load_futures",
     "load_klines",
+    "load_rows",
     "load_runs",
     "missing",
     "plan_audit",

@@ -15,7 +15,6 @@ from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.formatting import call, in_words_of, named, python_call
 from ares_notebook.model.datasets import (
     AGG_TRADES,
-    DATASETS,
     FUTURES,
     KLINES,
     Dataset,
@@ -65,7 +64,7 @@ class Scope:
         """A scope of checked parts."""
         kinds = None if datasets is None else datasets_named(datasets)
         if kinds is None and interval is not None:
-            kinds = tuple(each for each in DATASETS if each.has_interval)
+            kinds = (KLINES,)
         grid = None if interval is None else validate_interval(interval)
         return cls(None if symbol is None else validate_symbol(symbol), grid, kinds)
 
