@@ -38,16 +38,6 @@ from ares_notebook.plots.figure import (
 )
 from ares_notebook.quality.calendar import STYLES, Style
 
-__all__ = [
-    "assets_of",
-    "band_of",
-    "funding_bars",
-    "gaps_of",
-    "plot_funding",
-    "plot_klines",
-    "yearly_share",
-]
-
 _FUNDING_SIZE = (9.0, 3.2)
 _BASIS_POINTS = 10_000
 # Binance pays every 8, 4 or 1 hours: a longer wait is a gap, and earns nothing.

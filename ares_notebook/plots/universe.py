@@ -31,8 +31,6 @@ from ares_notebook.quality.calendar import STYLES, Style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["month_shares", "plot_universe", "unlisted_months"]
-
 # The least share of each class with its style, in the order of the legend.
 _CLASSES = (
     (1.0, "all rows", Style("#0b62a4")),

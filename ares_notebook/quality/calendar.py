@@ -21,18 +21,6 @@ from ares_notebook.model.time import Cut, Period, cut_periods, next_open_ms, to_
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "STYLES",
-    "Block",
-    "Cell",
-    "Line",
-    "Piece",
-    "Style",
-    "calendar_of",
-    "coverage_svg",
-    "states_in",
-]
-
 Hatch = Literal["", "/", "\\", "x", "-", "."]
 
 
