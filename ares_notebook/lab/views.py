@@ -186,7 +186,7 @@ def _gaps_html(state: CacheState) -> str:
 
 def _gap_table(gaps: pd.DataFrame) -> str:
     # The symbol stands above the picture, unless there are several.
-    names = _GAP_NAMES if gaps["symbol"].nunique() > 1 else _GAP_NAMES[1:]
+    names = _GAP_NAMES if len(gaps["symbol"].unique()) > 1 else _GAP_NAMES[1:]
     rows = in_words(gaps.head(_MOST_GAPS), names).to_numpy().tolist()
     rows = [[*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")] for *cells, note in rows]
     more = len(gaps) - _MOST_GAPS
