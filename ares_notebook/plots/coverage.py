@@ -69,7 +69,7 @@ def plot_coverage(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
-    check_frame(table, "coverage", ("file", "end", "rows", "expected", "state"))
+    check_frame(table, "coverage", ("file", "start", "end", "rows", "expected", "state", "share"))
     blocks = calendar_of(table)
     ax = axes_or_new(ax, _size(blocks))
     if not blocks:
