@@ -93,7 +93,7 @@ def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['BTCUSDT', 'ETHUSDT']
     """
-    check_frame(table, "coverage")
+    check_frame(table, "coverage", ("start", "share"))
     shares = month_shares(table)
     height = min(_TALLEST, _LINE * len(shares))
     ax = axes_or_new(ax, (_WIDTH, height + _AROUND))
