@@ -17,8 +17,6 @@ from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
-__all__ = ["align"]
-
 _Int64s = npt.NDArray[np.int64]
 # The length of a bar in nanoseconds, but for a month; None for events.
 _Length = int | Literal["1M"] | None

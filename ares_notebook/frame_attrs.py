@@ -22,8 +22,6 @@ from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, to_ms, utc
 from ares_notebook.settings import Settings
 
-__all__ = ["MOST_LISTED", "attrs_of", "dataset_of", "iso_pairs", "listed_windows", "missing"]
-
 # pandas copies the attrs with every selection of a column.
 MOST_LISTED = 100
 

@@ -11,8 +11,6 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import named
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 
-__all__ = ["check_frame", "frame_in_words"]
-
 # What each function returns, and the columns by which that is recognised.
 _KINDS = {
     "load_klines": (KLINES.label, ("open", "high", "low", "close")),

@@ -18,8 +18,6 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import time_keys
 
-__all__ = ["KeyedFrame"]
-
 Int64s = npt.NDArray[np.int64]
 
 

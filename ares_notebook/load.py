@@ -20,15 +20,6 @@ from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, utc
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "IncompleteData",
-    "load_agg_trades",
-    "load_funding",
-    "load_futures",
-    "load_klines",
-    "read_window",
-]
-
 
 class IncompleteData(UserWarning):
     """A loaded window has gaps; ``ares_notebook.missing(frame)`` lists them."""

@@ -40,18 +40,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "ORIGIN",
-    "Origin",
-    "ParquetItem",
-    "ParquetReport",
-    "object_name",
-    "prove",
-    "receipt_in",
-    "to_parquet",
-    "write",
-]
-
 ORIGIN = "_ares_origin.json"
 """The name of the note on what a dataset holds; readers ignore names that begin with ``_``."""
 _MOST_LINES = 12

@@ -38,8 +38,6 @@ from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
 from ares_notebook.settings import Settings
 
-__all__ = ["fetch_missing_data"]
-
 # Less than this fits any machine.
 _SMALL_BYTES = 256 << 20
 _YEAR_9999_MS = 253_370_764_800_000

@@ -20,8 +20,6 @@ from ares_notebook.errors import (
 )
 from ares_notebook.runtime.progress import count
 
-__all__ = ["Breaker"]
-
 _REST_SECONDS = 60.0
 _WITHOUT_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 

@@ -9,8 +9,6 @@ from urllib.request import getproxies, proxy_bypass
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.hosts import is_loopback, masked
 
-__all__ = ["proxy_of"]
-
 
 def proxy_of(url: str) -> str | None:
     """The URL of the proxy that a request to *url* goes through; None without one."""

@@ -20,8 +20,6 @@ from ares_notebook.errors import (
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
-__all__ = ["LONGEST_BAN_SECONDS", "download_with_retry", "retried", "seconds_before_retry"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
 

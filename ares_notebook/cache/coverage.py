@@ -15,7 +15,6 @@ from ares_notebook.cache.gap_reasons import (
     COMPLETE,
     NOT_PUBLISHED,
     QUIET,
-    REASONS,
     state_of,
     why_open,
 )
@@ -30,8 +29,6 @@ from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["REASONS", "coverage", "find_gaps"]
 
 _SERIES_NAMES = ["dataset", "symbol", "interval"]
 _GAP_NAMES = [*_SERIES_NAMES, "start", "end", "missing", "reason", "note"]

@@ -17,19 +17,6 @@ from stat import S_ISVTX
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
 from ares_notebook.runtime.tasks import check_cancelled
 
-__all__ = [
-    "PART_SUFFIX",
-    "add_lines",
-    "cannot_access",
-    "delete",
-    "file_sha256",
-    "flush_to_disk",
-    "put_text",
-    "read_small",
-    "remove_part",
-    "rename",
-]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _HASH_BLOCK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 13

@@ -18,8 +18,6 @@ from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, Trouble
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 
-__all__ = ["CacheEntry", "Receipt", "Source", "with_neighbours"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _FORMAT = 1
 

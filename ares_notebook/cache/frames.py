@@ -38,8 +38,6 @@ from ares_notebook.model.datasets import Column, Dataset
 from ares_notebook.model.rows import Table, between, empty_rows, header_of, keys_of
 from ares_notebook.model.time import to_ms
 
-__all__ = ["Selection", "chosen", "decimals", "frame_of", "read_cells"]
-
 # Small enough for the cache of a core, together with the parsed cells.
 _BLOCK_BYTES = 1 << 20
 # Trades are ordered by id, and nearly always by stamp: in 105,280 recorded ones no stamp goes

@@ -17,26 +17,6 @@ from ares_notebook.model.gaps import (
     meets,
 )
 
-__all__ = [
-    "AFTER_DELISTING",
-    "BEFORE_LISTING",
-    "BETWEEN_LISTINGS",
-    "COMPLETE",
-    "CONFIRMED",
-    "CORRUPT",
-    "EXPLAINED",
-    "FAILED",
-    "NOT_DOWNLOADED",
-    "NOT_PUBLISHED",
-    "QUIET",
-    "REASONS",
-    "STATES",
-    "UNCONFIRMED",
-    "state_of",
-    "unconfirmed_by",
-    "why_open",
-]
-
 COMPLETE = "complete"
 NOT_DOWNLOADED = "not downloaded"
 NOT_PUBLISHED = "not yet published"

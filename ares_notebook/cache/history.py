@@ -25,8 +25,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ending", "Run", "RunOutcome", "download_history", "load_runs", "note_run", "sources_of"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _COLUMNS = ["at", "dataset", "symbol", "interval", "file", "start", "end", "road", "url", "sha256"]
 _COUNTS = ("files", "rows", "bytes_received", "requests", "retries", "rate_limited", "failures")

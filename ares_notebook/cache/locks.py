@@ -18,8 +18,6 @@ from ares_notebook.errors import CacheError, CacheUnavailable
 from ares_notebook.model.files import CacheFile
 from ares_notebook.runtime.progress import count
 
-__all__ = ["held", "locked", "sweep"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _POLL_SECONDS = 0.1
 

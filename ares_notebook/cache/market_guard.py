@@ -10,8 +10,6 @@ from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, flush_to_disk, 
 from ares_notebook.errors import CacheUnavailable, WrongMarket
 from ares_notebook.model.files import CacheFile
 
-__all__ = ["claim", "market_of", "refuse_another"]
-
 
 def refuse_another(folder: Path, market: str, files: Iterable[tuple[CacheFile, Path]]) -> None:
     """Raise if *folder* was filled from another market than *market*."""

@@ -17,8 +17,6 @@ from ares_notebook.errors import CacheError
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile
 
-__all__ = ["MeasuredFiles"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _NAME = "measured.jsonl"
 # So many lines more than files are kept before the file is written anew.

@@ -28,8 +28,6 @@ from ares_notebook.settings import Settings, bytes_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PruneCandidate", "PruneItem", "PruneReport", "mark_deletions", "prune_cache"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_LINES = 12
 

@@ -30,17 +30,6 @@ from ares_notebook.model.files import CacheFile, parse_file_name
 if TYPE_CHECKING:
     from ares_notebook.model.rows import Table
 
-__all__ = [
-    "Quarantined",
-    "quarantine",
-    "quarantine_copy",
-    "quarantine_entry",
-    "quarantine_of",
-    "quarantined",
-    "salvage",
-    "verified",
-]
-
 _LOGGER = logging.getLogger("DataDownloader")
 # A colon is not allowed in a file name on Windows.
 _STAMP = "%Y%m%dT%H%M%S%f"

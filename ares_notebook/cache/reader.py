@@ -37,19 +37,6 @@ from ares_notebook.runtime.tasks import check_cancelled
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "check_last_line",
-    "csv_options",
-    "examined",
-    "is_compressed",
-    "is_ours",
-    "last_in_order",
-    "open_text",
-    "read_legacy",
-    "read_rows",
-    "unreadable",
-]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _BLOCK_BYTES = 4 << 20
 # As Python prints floats. pandas accepts more: inf, blanks around, a sign before.

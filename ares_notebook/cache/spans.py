@@ -26,22 +26,6 @@ from ares_notebook.model.symbols import contract_of, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "Moment",
-    "Scope",
-    "Span",
-    "Spans",
-    "by_series",
-    "cached_files",
-    "common_spans",
-    "download_call",
-    "missing_spans",
-    "nothing_cached",
-    "series_span",
-    "spans",
-    "symbols_in_cache",
-]
-
 Moment = datetime | date | str | None
 Spans = list[tuple[datetime, datetime]]
 _ALMOST_A_MS = timedelta(microseconds=999)

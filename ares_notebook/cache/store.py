@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from ares_notebook.cache.writer import FileWriter
     from ares_notebook.model.rows import Table
 
-__all__ = ["CacheListing", "Store", "list_cache"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 # The tick of the coarsest file system clock (FAT); a change within a tick is not visible.
 _TICK_NS = 2_000_000_000

@@ -10,8 +10,6 @@ import pandas as pd
 
 from ares_notebook.formatting import block, line, many, table
 
-__all__ = ["CacheTable", "in_words", "table_of"]
-
 _TIMES = ("start", "end", "first", "last", "at")
 _COUNTS = ("rows", "expected", "holes", "confirmed_absent", "missing")
 # The file's name or its state says the same.

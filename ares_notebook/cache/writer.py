@@ -24,8 +24,6 @@ from ares_notebook.model.measure import Measure
 from ares_notebook.model.rows import Lines, Table, keys_of
 from ares_notebook.model.time import next_open_ms
 
-__all__ = ["FileWriter", "Patch", "spliced"]
-
 _HOUR_MS = 3_600_000
 
 

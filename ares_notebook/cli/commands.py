@@ -38,8 +38,6 @@ from ares_notebook.runtime.progress import somebody_looks
 from ares_notebook.runtime.tasks import cancellable
 from ares_notebook.settings import Settings
 
-__all__ = ["app", "serve"]
-
 _USAGE = 2
 GET, LOOK, PROVE, KEEP = "Get", "Look", "Prove", "Keep"
 # The demo's end is pinned, so that everybody sees the same numbers.

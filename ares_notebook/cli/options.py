@@ -24,8 +24,6 @@ from ares_notebook.model.datasets import DEFAULT_DATASETS
 from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
-__all__ = ["FROM_SETTINGS", "Given", "Verb", "verb"]
-
 FROM_SETTINGS = {
     "symbol": "BTCUSDT",
     "interval": "1h",

@@ -24,19 +24,6 @@ from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "FAILED",
-    "print_audit_plan",
-    "print_coverage",
-    "print_gaps",
-    "print_json",
-    "print_plan",
-    "print_report",
-    "print_runs",
-    "run_command",
-    "stop",
-]
-
 FAILED = 1
 _T = TypeVar("_T")
 

@@ -14,8 +14,6 @@ from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import DAY_MS
 
-__all__ = ["confirm", "confirm_unasked", "confirm_unlisted"]
-
 _CONTRADICTED = "contradicted"
 _HOUR_MS = 3_600_000
 _FUNDING_MS = 8 * _HOUR_MS

@@ -31,18 +31,6 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import evidence_of, unasked, unexplained
 from ares_notebook.model.time import DAY_MS, utc
 
-__all__ = [
-    "COUNTED",
-    "STATES",
-    "TABLE",
-    "Action",
-    "SourceName",
-    "Step",
-    "decide",
-    "source_instead",
-    "whole_days",
-]
-
 Action = Literal["skip", "extend", "fetch"]
 SourceName = Literal["monthly archive", "daily archive", "rest"]
 

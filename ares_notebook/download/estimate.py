@@ -18,8 +18,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     from ares_notebook.binance.archive import Archive
 
-__all__ = ["Cost", "check_disk", "free_bytes", "needed_bytes", "sized", "trades_in_words"]
-
 # What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
 # besides rows: whether it knows the symbol.
 _WEIGHT_A_MINUTE, _INFO_WEIGHT = 6000, 20

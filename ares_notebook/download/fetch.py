@@ -38,8 +38,6 @@ from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, period_of, utc
 from ares_notebook.runtime.tasks import in_order, uninterrupted
 
-__all__ = ["Exchange", "fetch_file", "fetch_rows", "remember"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
 _ARCHIVES: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}

@@ -24,8 +24,6 @@ from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.tasks import uninterrupted
 
-__all__ = ["FileUpdate"]
-
 _PASSING_MS = 10_000
 
 # More files at once than cores would only take more memory, and no less time. Who

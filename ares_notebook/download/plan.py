@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from ares_notebook.binance.archive import Archive
 
-__all__ = ["Plan", "Wanted", "make_plan", "plan_downloads"]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

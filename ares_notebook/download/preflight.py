@@ -23,8 +23,6 @@ from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import hint, suggested
 from ares_notebook.model.time import utc
 
-__all__ = ["by_their_clock", "preflight"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
 _CLOCK_DOUBT = timedelta(days=1)

@@ -25,8 +25,6 @@ from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
 
-__all__ = ["plan_repair", "repair_call", "repair_gaps"]
-
 
 async def repair_gaps(
     symbol: str,

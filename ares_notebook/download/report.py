@@ -17,8 +17,6 @@ from ares_notebook.formatting import block, in_words_of, line, table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DownloadReport", "StepReport", "skipped", "why_incomplete"]
-
 _MOST_LINES = 12
 
 

@@ -24,16 +24,6 @@ from ares_notebook.runtime.progress import Meter, ProgressListener, metered
 from ares_notebook.runtime.tasks import cancellable, uninterrupted
 from ares_notebook.settings import Event, Settings
 
-__all__ = [
-    "Notification",
-    "RunInfo",
-    "notification_of",
-    "plan_and_run",
-    "planned",
-    "prepared",
-    "record_run",
-]
-
 # Who has cancelled a run knows that he has.
 _EVENTS: dict[Ending, Event] = {
     "done": "finished",

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ares_notebook.binance.rest import Rest
     from ares_notebook.download.runner import Executor
 
-__all__ = ["run_plan", "run_plans"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _COUNTS = (
     *("steps_done", "steps_total", "steps_failed"),

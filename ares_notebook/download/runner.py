@@ -38,8 +38,6 @@ from ares_notebook.runtime.progress import (
 )
 from ares_notebook.settings import Settings
 
-__all__ = ["Executor", "LocalExecutor", "run_steps"]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _MOST_LOGGED = 3
 # Trades of this size are a warning, which is shown where nobody has set up logging.

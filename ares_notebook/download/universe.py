@@ -30,15 +30,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "UniversePlan",
-    "download_universe",
-    "list_symbols",
-    "plan_universe",
-    "planned_universe",
-    "run_universe",
-]
-
 _MOST_LINES = 10
 
 

@@ -15,14 +15,6 @@ from ares_notebook.model.window import Lookback
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "download_agg_trades_data",
-    "download_all_data",
-    "download_funding_data",
-    "download_futures_data",
-    "download_klines_data",
-]
-
 
 async def download_all_data(
     symbol: str,

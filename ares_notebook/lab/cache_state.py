@@ -21,8 +21,6 @@ from ares_notebook.lab.choice import Choice
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CacheState", "cached_steps", "only", "repair_plan"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CacheState:

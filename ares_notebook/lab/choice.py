@@ -19,16 +19,6 @@ from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "NO_DATASET",
-    "NO_SYMBOL",
-    "Choice",
-    "code_of_call",
-    "lookback_text",
-    "symbols_in",
-    "window_in",
-]
-
 NO_SYMBOL = "name a symbol, such as BTCUSDT; several are separated by commas"
 NO_DATASET = "tick at least one of K-lines, Trades and Funding"
 

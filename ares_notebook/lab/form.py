@@ -30,8 +30,6 @@ from ares_notebook.model.time import INTERVALS, as_utc
 from ares_notebook.model.window import window_in_words
 from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
 
-__all__ = ["ADDRESS", "BINANCE", "DEMO", "GIVEN", "Form", "MarketSources", "problem_html"]
-
 BINANCE = "Binance"
 DEMO = "Demo (made up, offline)"
 ADDRESS = "Another address"

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-__all__ = ["DownloadPanel"]
-
 # Each rule of it begins with the panel's class.
 _CSS = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
 # The keyboard, and where the focus goes; run when the style is loaded, since the browser runs no

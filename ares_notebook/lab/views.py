@@ -41,8 +41,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Preview", "choice_html", "choice_text", "error_html", "titles"]
-
 # --- the choice, in words ---
 
 

@@ -16,8 +16,6 @@ from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import DatasetProgress, Progress
 
-__all__ = ["WorkView"]
-
 _FULL = 1_000
 _TENTHS = 10
 _WAITS = "Waiting for the first answer of the exchange …"

@@ -10,24 +10,6 @@ from typing import Literal, NamedTuple
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import did_you_mean
 
-__all__ = [
-    "DAY_MS",
-    "GRID_ORIGIN_MS",
-    "INTERVALS",
-    "Cut",
-    "Period",
-    "as_utc",
-    "cut_periods",
-    "interval_text",
-    "month_of",
-    "next_open_ms",
-    "opens_between",
-    "period_of",
-    "to_ms",
-    "utc",
-    "validate_interval",
-]
-
 DAY_MS = 86_400_000
 
 Cut = Literal["month", "day"]

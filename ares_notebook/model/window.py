@@ -9,15 +9,6 @@ from numbers import Real
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, utc
 
-__all__ = [
-    "Lookback",
-    "get_daily_periods",
-    "get_monthly_periods",
-    "lookback_start",
-    "window_in_words",
-    "window_of",
-]
-
 Lookback = float | str | timedelta
 """How far back: years as a number; ``"6 months"`` or ``"90d"``; or a timedelta."""
 

@@ -30,8 +30,6 @@ from ares_notebook.plots.figure import (
 )
 from ares_notebook.quality.calendar import STYLES, Block, Line, calendar_of, states_in
 
-__all__ = ["gap_lanes", "plot_coverage", "plot_gaps"]
-
 # Heights in lines: title of a series, its marks, a cell, the space below.
 _TITLE, _MARKS, _CELL, _FREE = 1.0, 0.9, 0.78, 0.5
 # In inches; a line is as high as its label, or higher.

@@ -29,8 +29,6 @@ from ares_notebook.plots.figure import (
     time_axis,
 )
 
-__all__ = ["download_marks", "plot_downloads", "plot_runs", "run_marks"]
-
 _SIZE = (9.0, 4.0)
 
 

@@ -25,31 +25,6 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 
 from ares_notebook.quality.calendar import Style
 
-__all__ = [
-    "POINTS_AN_INCH",
-    "add_text",
-    "axes_or_new",
-    "days_of",
-    "draw_boxes",
-    "fit",
-    "in_time_order",
-    "ink_of",
-    "least_share",
-    "legend_below",
-    "message_only",
-    "named_rows",
-    "new_axes",
-    "padded",
-    "points_of",
-    "set_text",
-    "set_ticks",
-    "set_title",
-    "show_times",
-    "size_inches",
-    "time_axis",
-    "widened",
-]
-
 POINTS_AN_INCH = 72
 # In pixels; axes may become narrower when the figure is laid out.
 _LEAST_PIXELS = 2.5

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ares_notebook.cache.gap_reasons import BEFORE_LISTING, EXPLAINED
+from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
 from ares_notebook.frame_checks import check_frame
 from ares_notebook.model.datasets import DATASETS
+from ares_notebook.model.gaps import BEFORE_LISTING
 from ares_notebook.plots.figure import (
     Boxes,
     axes_or_new,
@@ -30,8 +31,6 @@ from ares_notebook.quality.calendar import STYLES, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["month_shares", "plot_universe", "unlisted_months"]
 
 # The least share of each class with its style, in the order of the legend.
 _CLASSES = (

@@ -46,8 +46,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AuditReport", "FileAudit", "audit_cache", "plan_audit"]
-
 _MOST_DIFFERENCES = 1000
 _MOST_LINES = 20
 _BAD = ("differs", "not replaced", "cannot be read", "failed")

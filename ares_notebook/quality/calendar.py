@@ -14,24 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ares_notebook.cache import gap_reasons
 from ares_notebook.cache.gap_reasons import COMPLETE, NOT_DOWNLOADED, STATES
+from ares_notebook.model.gaps import 
 from ares_notebook.formatting import many
 from ares_notebook.model.datasets import dataset_named
 from ares_notebook.model.time import Cut, Period, cut_periods, next_open_ms, to_ms, utc
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "STYLES",
-    "Block",
-    "Cell",
-    "Line",
-    "Piece",
-    "Style",
-    "calendar_of",
-    "coverage_svg",
-    "states_in",
-]
 
 Hatch = Literal["", "/", "\\", "x", "-", "."]
 

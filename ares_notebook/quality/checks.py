@@ -19,8 +19,6 @@ from ares_notebook.model.time import INTERVALS
 from ares_notebook.quality.findings import Finding, Severity, moment_in_words, row_in_words
 from ares_notebook.runtime.tasks import check_cancelled
 
-__all__ = ["ROW_CHECKS", "Check", "RowTally", "Rows", "Runs", "any_of"]
-
 # Any: PyArrow publishes no types of its own.
 Cells = Any
 Mask = npt.NDArray[np.bool_]

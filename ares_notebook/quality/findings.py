@@ -15,20 +15,6 @@ from ares_notebook.model.rows import Table
 from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "GAPS",
-    "NEVER_DOWNLOADED",
-    "SEVERITIES",
-    "Completeness",
-    "Finding",
-    "MissingRows",
-    "Severity",
-    "first_lines",
-    "moment_in_words",
-    "row_in_words",
-    "shortfalls",
-]
-
 Severity = Literal["error", "warning", "information"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "information")

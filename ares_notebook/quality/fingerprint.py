@@ -40,16 +40,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Difference",
-    "FileFingerprint",
-    "Fingerprint",
-    "Verification",
-    "fingerprint",
-    "save_text",
-    "verify_fingerprint",
-]
-
 _FORMAT = "ares-fingerprint 1"
 _PIECE_DIGITS = 8
 _MOST_BYTES = 64 << 20

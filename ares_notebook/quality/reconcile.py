@@ -26,8 +26,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "candles_of_candles", "candles_of_trades", "compare", "reconcile"]
-
 _NUMBER = pa.decimal256(30, 8)
 _EXACT = pa.decimal256(60, 16)
 _SUMS = (

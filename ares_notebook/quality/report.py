@@ -31,8 +31,6 @@ from ares_notebook.quality.fingerprint import Fingerprint, save_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["QualityReport", "page"]
-
 _MOST_LINES = 12
 _MOST_NAMED = 3
 _UNVERIFIED = ("receipt", "legacy format")

@@ -12,8 +12,6 @@ import pyarrow.compute as pc
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import Table, empty_rows, keys_of, text_of
 
-__all__ = ["RowDifference", "row_differences"]
-
 _CHANGED, _UPSTREAM, _CACHED = "changed", "only upstream", "only in the cache"
 
 

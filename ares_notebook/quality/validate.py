@@ -40,8 +40,6 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["assure_quality", "validate_cache"]
-
 # The check that an error of reading belongs to, by words of its message; else it is the schema.
 _CHECK_OF = {
     "doubled or out of order": "order and uniqueness",

@@ -38,9 +38,6 @@ from ares_notebook.scale.monitor import (
 )
 from ares_notebook.scale.worker import RunSpec, close_session, run_spec_of, upload
 
-__all__ = ["download", "run_plans_on"]
-
-
 _LOGGER = logging.getLogger("DataDownloader")
 _CLOSE_SECONDS = 5.0
 

@@ -24,8 +24,6 @@ from ares_notebook.runtime.progress import count
 from ares_notebook.scale.monitor import WorkerMonitor
 from ares_notebook.scale.worker import FILES_A_JOB, RunSpec, StepResult, fetch_files, read_receipts
 
-__all__ = ["DaskExecutor"]
-
 _RECEIPTS_A_JOB = 200
 # A worker that has died may have died of another file.
 _TRANSIENT = (RateLimited, ServerFault, WorkerLost)

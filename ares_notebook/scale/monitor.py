@@ -22,15 +22,6 @@ from ares_notebook.scale.worker import (
 )
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "WorkerMonitor",
-    "answers_of",
-    "programs_of",
-    "refuse_other_folders",
-    "refuse_other_versions",
-    "workers_of",
-]
-
 _LOGGER = logging.getLogger("DataDownloader")
 _MARGIN_SECONDS = 5.0
 _MOST_PAUSE_SECONDS = 2.0

@@ -17,8 +17,6 @@ from ares_notebook.errors import AresError, BadArgument, CacheUnavailable
 from ares_notebook.model.files import CacheFile
 from ares_notebook.parquet import ORIGIN, Origin, object_name, receipt_in
 
-__all__ = ["Destination"]
-
 _T = TypeVar("_T")
 
 

@@ -40,23 +40,6 @@ from ares_notebook.runtime.tasks import Memoized, uninterrupted
 from ares_notebook.scale.object_store import Destination
 from ares_notebook.settings import Settings
 
-__all__ = [
-    "FILES_A_JOB",
-    "RunSpec",
-    "StepResult",
-    "close_session",
-    "fetch_files",
-    "heartbeat_topic",
-    "make_frames_safe",
-    "not_shared_with",
-    "prepare_worker",
-    "read_receipts",
-    "run_spec_of",
-    "sees",
-    "set_shared_by",
-    "upload",
-]
-
 # Of glibc's malloc.h, and the largest value that it sets by itself on 64 bits.
 _M_MMAP_THRESHOLD = -3
 _MOST_MAPPED_BYTES = 32 << 20
