@@ -20,6 +20,7 @@ from ares_notebook.model.gaps import (
     AFTER_DELISTING,
     BEFORE_LISTING,
     BETWEEN_LISTINGS,
+    CONFIRMED,
     UNCONFIRMED,
 )
 from ares_notebook.model.time import Cut, Period, cut_periods, next_open_ms, to_ms, utc
@@ -43,7 +44,7 @@ class Style:
 
 STYLES = {
     COMPLETE: Style("#0b62a4"),
-    gap_reasons.CONFIRMED: Style("#56b0e4"),
+    CONFIRMED: Style("#56b0e4"),
     BEFORE_LISTING: Style("#dcdcdc"),
     AFTER_DELISTING: Style("#b9b9b9", "\\", "#5c5c5c"),
     BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
