@@ -16,10 +16,11 @@ _KINDS = {
     "load_klines": (KLINES.label, ("open", "high", "low", "close")),
     "load_agg_trades": (AGG_TRADES.label, ("price", "quantity")),
     "load_funding": (FUTURES.label, ("fundingRate",)),
-    "coverage": ("cache coverage", ("dataset", "symbol", "interval", "start", "share")),
     "find_gaps": ("gaps", ("dataset", "symbol", "interval", "start", "end", "reason")),
     "download_history": ("downloads", ("at", "file", "start", "end")),
     "load_runs": ("runs", ("at", "what", "ending", "seconds")),
+    # Others have these columns and more, so it is the last.
+    "coverage": ("cache coverage", ("dataset", "symbol", "interval")),
 }
 _LOADERS = ("load_klines", "load_agg_trades", "load_funding")
 
@@ -28,8 +29,8 @@ def check_frame(frame: object, maker: str, columns: Collection[str] = ()) -> Non
     """
     Raise `BadArgument` unless *frame* is a frame as *maker* returns it.
 
-    Needed are the columns by which the kind is recognised, *columns*, and for rows that a loader
-    returns an index of aware timestamps.
+    Needed are the columns by which the kind is recognised, for rows also *columns*, and for those
+    that a loader returns an index of aware timestamps.
     """
     words, own = _KINDS[maker]
     needed = f"a frame of {words} is needed, as {maker}() returns it"
@@ -38,7 +39,7 @@ def check_frame(frame: object, maker: str, columns: Collection[str] = ()) -> Non
         msg = f"{needed}, not {given}"
         raise BadArgument(msg)
     missing = [each for each in (*own, *columns) if each not in frame.columns]
-    if missing:
+    if missing and (len(frame) or _maker_of(frame) != maker):
         lacks = f"the columns {', '.join(missing)}" if missing[1:] else f"the column {missing[0]}"
         msg = f"{needed}; this frame lacks {lacks}: {frame_in_words(frame)}"
         raise BadArgument(msg)
@@ -57,11 +58,17 @@ def _check_index(frame: pd.DataFrame, needed: str) -> None:
         raise BadArgument(msg)
 
 
+def _maker_of(frame: pd.DataFrame) -> str | None:
+    """The function that returns such a frame; None if there is none."""
+    kinds = ((maker, columns) for maker, (_, columns) in _KINDS.items())
+    return next((maker for maker, own in kinds if set(own) <= set(frame.columns)), None)
+
+
 def frame_in_words(frame: pd.DataFrame) -> str:
     """What a frame seems to be, by its columns."""
-    for maker, (words, columns) in _KINDS.items():
-        if set(columns) <= set(frame.columns):
-            return f"it seems to hold {words}, as {maker}() returns them"
+    maker = _maker_of(frame)
+    if maker is not None:
+        return f"it seems to hold {_KINDS[maker][0]}, as {maker}() returns them"
     if not len(frame.columns):
         return "it has no column" if len(frame) else "it has no column and no row"
     return f"it has the columns {named([str(each) for each in frame.columns])}"

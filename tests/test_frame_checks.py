@@ -63,8 +63,9 @@ def test_a_plot_says_what_another_frame_seems_to_be(frames, plot):
         words = (
             rf"as {PLOTS[plot]}\(\) returns it; this frame lacks .* as {maker}\(\) returns them$"
         )
-        with pytest.raises(BadArgument, match=words):
-            getattr(ares, plot)(frame)
+        for given in (frame, frame.iloc[:0]):
+            with pytest.raises(BadArgument, match=words):
+                getattr(ares, plot)(given)
 
     assert plt.get_fignums() == []
 

@@ -117,7 +117,9 @@ async def test_a_symbol_that_the_cache_has_is_no_slip(settings):
     """Where only the interval is not in the cache, no other symbol is suggested."""
     for symbol in ("ETHUSDT", "ETCUSDT"):
         await ares.download_klines_data(symbol, "1d", **WINDOW, settings=settings)
-    with pytest.raises(NeverDownloaded, match="nothing of ETHUSDT 1h in that window; download"):
+    with pytest.raises(
+        NeverDownloaded, match="nothing of ETHUSDT 1h klines in that window; of ETHUSDT it holds"
+    ):
         ares.load_klines("ETHUSDT", "1h", settings=settings)
 
 

@@ -82,7 +82,7 @@ def plot_coverage(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['complete']
     """
-    check_frame(table, "coverage", ("file", "end", "rows", "expected", "state"))
+    check_frame(table, "coverage", ("file", "start", "end", "rows", "expected", "state", "share"))
     drawn = ax or axes_or_new(None, _size(calendar_of(table, gaps)))
     extent = size_inches(drawn)
     blocks = calendar_of(table, gaps, least=least_share(drawn))

@@ -13,10 +13,11 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from ares_notebook.cache.gap_reasons import CONFIRMED, NOT_DOWNLOADED, UNCONFIRMED
+from ares_notebook.cache.gap_reasons import NOT_DOWNLOADED
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_attrs import missing
 from ares_notebook.frame_checks import check_frame
+from ares_notebook.model.gaps import CONFIRMED, UNCONFIRMED
 from ares_notebook.plots.figure import (
     POINTS_AN_INCH,
     axes_or_new,

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ares_notebook.cache.gap_reasons import BEFORE_LISTING, EXPLAINED
+from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
 from ares_notebook.frame_checks import check_frame
 from ares_notebook.model.datasets import DATASETS
+from ares_notebook.model.gaps import BEFORE_LISTING
 from ares_notebook.plots.figure import (
     Boxes,
     axes_or_new,
@@ -91,7 +92,7 @@ def plot_universe(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['BTCUSDT', 'ETHUSDT']
     """
-    check_frame(table, "coverage")
+    check_frame(table, "coverage", ("start", "share"))
     shares = month_shares(table)
     height = min(_TALLEST, _LINE * len(shares))
     ax = axes_or_new(ax, (_WIDTH, height + _AROUND))

@@ -16,6 +16,13 @@ from ares_notebook.cache import gap_reasons
 from ares_notebook.cache.gap_reasons import COMPLETE, NOT_DOWNLOADED, STATES
 from ares_notebook.formatting import many
 from ares_notebook.model.datasets import dataset_named
+from ares_notebook.model.gaps import (
+    AFTER_DELISTING,
+    BEFORE_LISTING,
+    BETWEEN_LISTINGS,
+    CONFIRMED,
+    UNCONFIRMED,
+)
 from ares_notebook.model.time import Cut, Period, cut_periods, next_open_ms, to_ms, utc
 
 if TYPE_CHECKING:
@@ -37,11 +44,11 @@ class Style:
 
 STYLES = {
     COMPLETE: Style("#0b62a4"),
-    gap_reasons.CONFIRMED: Style("#56b0e4"),
-    gap_reasons.BEFORE_LISTING: Style("#dcdcdc"),
-    gap_reasons.AFTER_DELISTING: Style("#b9b9b9", "\\", "#5c5c5c"),
-    gap_reasons.BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
-    gap_reasons.UNCONFIRMED: Style("#e4d4fb", ".", "#4a2a6b"),
+    CONFIRMED: Style("#56b0e4"),
+    BEFORE_LISTING: Style("#dcdcdc"),
+    AFTER_DELISTING: Style("#b9b9b9", "\\", "#5c5c5c"),
+    BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
+    UNCONFIRMED: Style("#e4d4fb", ".", "#4a2a6b"),
     NOT_DOWNLOADED: Style("#f5e663", "/", "#8a6d00"),
     gap_reasons.NOT_PUBLISHED: Style("#d58ab4", ".", "#5e1f45"),
     gap_reasons.FAILED: Style("#d95f02", "x", "#ffe3cc"),
