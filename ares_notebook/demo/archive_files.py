@@ -298,7 +298,7 @@ def _size(key: str, trades_per_day: int) -> int:
 @lru_cache(maxsize=4_096)
 def _row_bytes(source: TradeGenerator | PriceSeries, interval: str, year: int, rows: int) -> float:
     """Compressed size of a k-line, in a file of so many rows, or without an interval of a trade."""
-    day = _sample_day_ms(source.instrument, year)
+    day = _sample_day_ms(source, year)
     if interval or isinstance(source, PriceSeries):
         length = max(rows * INTERVALS[interval], MINUTE)
         # Seconds differ by the hour: most are flat at night. Longer ones do not.
@@ -314,11 +314,11 @@ def _row_bytes(source: TradeGenerator | PriceSeries, interval: str, year: int, r
 @lru_cache(maxsize=256)
 def _metrics_bytes(source: CandleSource, year: int) -> int:
     """Compressed size of a day of metrics."""
-    day_ms = _sample_day_ms(source.instrument, year)
+    day_ms = _sample_day_ms(source, year)
     return len(zlib.compress(metrics.metrics_csv(source, day_ms // DAY), 1))
 
 
-def _sample_day_ms(instrument: Instrument, year: int) -> int:
-    """A day in the middle of that part of a year in which there were trades."""
+def _sample_day_ms(source: CandleSource, year: int) -> int:
+    """A day in the middle of that part of a year of which there are data."""
     first, end = (ms_of(moment_of(0).replace(year=each)) for each in (year, year + 1))
-    return (max(first, instrument.first_ms) + min(end, instrument.end_ms)) // 2 // DAY * DAY
+    return (max(first, source.first_ms) + min(end, source.instrument.end_ms)) // 2 // DAY * DAY
