@@ -64,10 +64,10 @@ _TRADES_HEADER = (
     b"agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
 )
 
-# Days that lack in monthly files of USD-M candles, of these intervals; daily files have them.
+# Days missing from monthly files of USD-M candles, of these intervals; daily files have them.
 _DAYS_NOT_IN_MONTHS = [_start_ms(day) for day in ("2022-04-17", "2022-04-27", "2022-06-09")]
 _INTERVALS_WITHOUT_DAYS = ("1m", "5m")
-# Daily files that there never were: first and last day.
+# Daily files that were never published: first and last day.
 _NO_PREMIUMS_OF = "BTCUSDT"
 _NO_PREMIUMS_MS = (_start_ms("2021-01-24"), _start_ms("2021-02-21"))
 
@@ -88,7 +88,7 @@ class SyntheticFiles:
         folder = self._folders[path]
         first, last = _lifetime(folder)
         for key in folder.keys(first, min(last, until)):
-            if not _may_lack(folder) or _is_there(folder, key):
+            if not _has_missing_files(folder) or _is_there(folder, key):
                 yield key
 
     def size(self, key: str) -> int:
@@ -171,16 +171,16 @@ def _source(folder: Folder, trades_per_day: int) -> TradeGenerator | PriceSeries
     return TradeGenerator(instrument, trades_per_day)
 
 
-def _may_lack(folder: Folder) -> bool:
-    """Whether some of a folder's files were never made."""
+def _has_missing_files(folder: Folder) -> bool:
+    """Whether some of a folder's files were never published."""
     has_gap = folder.kind == "premiumIndexKlines" and folder.symbol == _NO_PREMIUMS_OF
     return folder.kind == "metrics" or (has_gap and folder.cadence == "daily")
 
 
 def _is_there(folder: Folder, key: str) -> bool:
-    """Whether a file was ever made."""
+    """Whether a file was ever published."""
     period = period_of(key)
-    if not _may_lack(folder) or period is None:
+    if not _has_missing_files(folder) or period is None:
         return True
     day_ms = ms_of(period[0])
     if folder.kind == "metrics":
@@ -214,10 +214,13 @@ def _chunks(folder: Folder, trades_per_day: int, first_ms: int, end_ms: int) -> 
 def _parts_of_months(
     folder: Folder, source: CandleSource, first_ms: int, end_ms: int
 ) -> Iterator[bytes]:
-    """Text of a k-line file, without the days that lack in it."""
+    """Text of a k-line file, without the days that are missing from it."""
     interval, borders = folder.rest_interval, [first_ms]
-    is_lacking = folder.cadence == "monthly" and (folder.product, folder.kind) == ("um", "klines")
-    if is_lacking and interval in _INTERVALS_WITHOUT_DAYS:
+    has_missing_days = folder.cadence == "monthly" and (folder.product, folder.kind) == (
+        "um",
+        "klines",
+    )
+    if has_missing_days and interval in _INTERVALS_WITHOUT_DAYS:
         for day_ms in _DAYS_NOT_IN_MONTHS:
             if first_ms < day_ms < end_ms:
                 borders += [day_ms, day_ms + DAY]

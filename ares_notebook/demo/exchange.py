@@ -1,4 +1,4 @@
-"""The demo exchange: a Binance that lives on this machine and can be told to misbehave."""
+"""The demo exchange: a local Binance server, with faults on request."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ _MOST_TRADES = 10_000_000
 
 class DemoExchange:
     """
-    A local Binance: spot and futures API, archive and its listing, on loopback.
+    A local Binance: APIs of spot, USD-M and COIN-M futures, archive and its listing, on loopback.
 
-    A context manager. The market is a pure function of symbol and time, so that any page
-    of any request agrees with any other, and trades add up exactly to candles; or it is a
-    replay of recorded files. Weights, limits, error bodies and delays are Binance's own.
+    A context manager. The market is a pure function of symbol and time: any page of any
+    request agrees with any other, trades add up exactly to candles, and the prices of spot,
+    index, premium and contracts and the funding rates fit together. Or it is a replay of
+    recorded files. Weights, limits, error bodies and delays are Binance's own.
 
     Parameters
     ----------
@@ -55,23 +56,23 @@ class DemoExchange:
     trades_per_day : int
         Aggregate trades of a symbol on an ordinary day; fewer than 5,760 become that many.
     latency_seconds : float
-        Every answer comes so much later.
+        Added to the time of every answer.
     weight_limit : int
         Request weight of spot that a window holds; by default that of Binance's "General
         API information", 6,000 a minute.
     window_seconds : int
-        Length of a window; it starts at multiples of itself, by the time in the answers' head.
+        Length of a window; it starts at multiples of itself, by the ``Date`` header of the answers.
     archive_memory_bytes : int
-        How much of the archive is kept once it was made; what was not asked for longest goes.
+        How much of the archive is kept in memory; the least recently requested files are dropped.
     port : int
         0: any that is free.
 
     Attributes
     ----------
     requests : list of Request
-        All that it was asked: ``method``, ``path``, ``query``, ``status``, ``weight``.
+        The requests that it received: ``method``, ``path``, ``query``, ``status``, ``weight``.
     faults : list of Fault
-        What is still to go wrong; see `fail`.
+        The faults of the requests to come; see `fail`.
 
     Raises
     ------
@@ -184,7 +185,7 @@ class DemoExchange:
         RuntimeError
             If it is not running.
         BadArgument
-            If a change cannot be meant.
+            If a change is not a valid value of its field.
         """
         here: dict[str, Any] = {
             "spot_url": self.url,
@@ -285,7 +286,7 @@ class DemoExchange:
 
     def warm(self, pattern: str) -> int:
         """
-        Make archive files ahead of time, so that serving them costs nothing.
+        Make archive files ahead of time.
 
         Parameters
         ----------

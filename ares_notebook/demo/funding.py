@@ -154,7 +154,7 @@ _BITCOIN_LEVELS = np.array([price / 50_000 for _, price in BITCOIN_PRICES])
 _PREMIUM_NOISE = 3_000
 _DELIVERY_PREMIUM = 11_000
 _DAY_MINUTES = 1_440
-# The futures' computed prices begin there, though the oldest contracts are older.
+# Computed prices of futures begin there; the oldest contracts are older.
 _PRICES_FROM_MINUTE = minute_of("2019-12-23T11:58")
 _SAMPLES = 60
 
@@ -188,8 +188,8 @@ def mark_prices(instrument: Instrument, minutes: Ints) -> Ints:
     """
     Mark price in units of the eighth decimal.
 
-    That of a perpetual is the index and what is still to be paid of the last funding rate: at the
-    time of a payment it is the index itself.
+    That of a perpetual is the index times one plus the last funding rate, which shrinks with the
+    time to the next payment: at a payment it is the index itself.
     """
     if instrument.is_delivery:
         return _on_index(instrument, minutes, _delivery_premiums(instrument, minutes))
@@ -229,7 +229,7 @@ def premiums(instrument: Instrument, minutes: Ints) -> Ints:
 
 
 def _delivery_premiums(instrument: Instrument, minutes: Ints) -> Ints:
-    """Premium of a delivery contract, which is gone on its last day."""
+    """Premium of a delivery contract: it shrinks with the time to the delivery."""
     return (instrument.end_minute - minutes) * _DELIVERY_PREMIUM // _DAY_MINUTES
 
 

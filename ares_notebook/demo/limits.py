@@ -90,7 +90,7 @@ class RateLimiter:
         self._interval = "MINUTE" if is_minute else "SECOND"
 
     def headers(self, account: Account) -> dict[str, str]:
-        """The headers that tell the weight that is used."""
+        """The headers with the weight that is used."""
         used = str(self.counters["um" if account in _POOLS else account].used)
         suffix = f"{self._interval_number}{self._interval[0].lower()}"
         return {"x-mbx-used-weight": used, f"x-mbx-used-weight-{suffix}": used}

@@ -54,7 +54,7 @@ class PageQuery:
     limit: int
     # What is later does not exist yet.
     now_us: int
-    # Whether the page tells times in microseconds.
+    # Whether the times of the page are in microseconds.
     in_micros: bool = False
     # With a start, the oldest rows from there; without, the newest up to the end.
     start_us: int | None = None

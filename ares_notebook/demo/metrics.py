@@ -18,7 +18,7 @@ HEADER = (
     "count_long_short_ratio,sum_taker_long_short_vol_ratio\n"
 )
 TAKER_KINDS = ("takerlongshortRatio", "takerBuySellVol")
-"""Their rows bear the start of the time that they are of; all other rows are of a moment."""
+"""The timestamps of these are the start of a period; those of all others a moment."""
 
 REST_DAYS = 30
 """So many days back REST has rows."""
@@ -44,7 +44,7 @@ def _day(text: str) -> int:
 _LABELS_START_FROM = _day("2026-06-25")
 # Open interest has sixteen decimals from then on, eight before.
 _SIXTEEN_DECIMALS_FROM = _day("2024-01-01")
-# From then on the labels of some files are some seconds late, and the rows of some are not in order.
+# From these days on the labels of some files are seconds late, and the rows of some are not in order.
 _DRIFTS_FROM, _DRIFT_ONE_IN = _day("2024-09-01"), 11
 _UNSORTED_FROM, _UNSORTED_ONE_IN = _day("2026-01-01"), 3
 
@@ -84,7 +84,7 @@ def has_file(instrument: Instrument, day: int) -> bool:
 
 
 def metrics_csv(source: CandleSource, day: int) -> bytes:
-    """The file of a day of the epoch, with its manners: labels, order, decimals, rows that lack."""
+    """The file of a day of the epoch: labels, order, decimals and missing rows as Binance has them."""
     instrument = source.instrument
     starts_ms = day * DAY + np.arange(_DAY_ROWS, dtype=np.int64) * _ROW_MS
     texts = _row_texts(source, starts_ms, day)
@@ -121,7 +121,7 @@ def _row_texts(source: CandleSource, starts_ms: Ints, day: int) -> list[str]:
 
 
 def _labels_start(product: Product, day: int) -> bool:
-    """Whether the labels of a file tell the start of each five minutes, or the end."""
+    """Whether the labels of a file are the start of each five minutes, or else the end."""
     return product == "cm" or day >= _LABELS_START_FROM
 
 
@@ -140,7 +140,7 @@ def _late_ms(instrument: Instrument, starts_ms: Ints, day: int) -> Ints:
 
 
 def _words_of(instrument: Instrument, places: Ints) -> np.typing.NDArray[np.uint64]:
-    """Random bits for the manners of the files of a symbol."""
+    """Random bits for the order and the labels in the files of a symbol."""
     return random_words(seed_of("metrics", instrument.product, instrument.symbol), places)
 
 

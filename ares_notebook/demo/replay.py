@@ -281,7 +281,7 @@ _RATIO_COLUMNS = {
 
 
 def _symbol_info(product: Product, symbol: str, *, is_trading: bool) -> SymbolInfo:
-    """What the name of a symbol tells of it."""
+    """What is known of a symbol by its name."""
     pair, _, _ = symbol.partition("_")
     quote = next((quote for quote in _QUOTES if pair.endswith(quote)), "")
     base = pair.removesuffix(quote)

@@ -224,8 +224,8 @@ def test_raw_ids_of_trades_have_gaps(ask: Ask) -> None:
     assert sum(step == 2 for _, step in steps) == len(rows) // 4_096
 
 
-def test_months_lack_days_that_the_daily_files_have(ask: Ask) -> None:
-    """The monthly 1m file of 2022-04 lacks two days, which are there as daily files; 1h is whole."""
+def test_days_missing_from_a_month_are_in_daily_files(ask: Ask) -> None:
+    """In the monthly 1m file of 2022-04 two days are missing, which are there as daily files; 1h is whole."""
     folder = "um/{}/klines/BTCUSDT/{}/BTCUSDT-{}-2022-04{}"
     month = text_of(ask, folder.format("monthly", "1m", "1m", "")).splitlines()
     day = text_of(ask, folder.format("daily", "1m", "1m", "-17")).splitlines()
@@ -237,7 +237,7 @@ def test_months_lack_days_that_the_daily_files_have(ask: Ask) -> None:
     assert len(hours) == 30 * 24
 
 
-def test_daily_premiums_that_never_were(ask: Ask) -> None:
+def test_daily_premiums_that_were_never_published(ask: Ask) -> None:
     """The premium of BTCUSDT has no daily files from 2021-01-24 to 2021-02-21, listed or not."""
     folder = "data/futures/um/daily/premiumIndexKlines/BTCUSDT/1h/"
     names = listed(ask, folder)
@@ -249,7 +249,7 @@ def test_daily_premiums_that_never_were(ask: Ask) -> None:
 
 
 def test_labels_of_metrics_change_their_meaning(ask: Ask) -> None:
-    """Metrics tell the end of five minutes until 2026-06-24, the start later; one label is in two files."""
+    """Labels of metrics are the end of five minutes until 2026-06-24, then the start; one label is in two files."""
     before, after = metrics_of(ask, "2026-06-24"), metrics_of(ask, "2026-06-25")
     labels = [sorted(row[0] for row in rows) for rows in (before, after)]
 
@@ -328,7 +328,7 @@ def test_ratios_of_coin_margined_metrics_are_quoted_and_empty(ask: Ask) -> None:
     assert 10_000 < held * 100 / value < 60_000
 
 
-def test_metrics_that_never_were(ask: Ask) -> None:
+def test_metrics_that_were_never_published(ask: Ask) -> None:
     """Days of metrics that the archive never got are 404 and not listed; a short one ends at 13:30."""
     um, cm = "data/futures/um/daily/metrics/", "data/futures/cm/daily/metrics/BTCUSD_PERP/"
     for path in (
@@ -400,7 +400,7 @@ def test_lines_look_like_recorded_ones(ask: Ask, name: str) -> None:
     home = os.environ.get("ARES_TEST_DATA")
     folder = Path(home or "").parent / "futures/archive"
     if not home or not folder.is_dir():
-        pytest.skip("no recorded futures beside ARES_TEST_DATA")
+        pytest.skip("no folder ../futures of recorded data at ARES_TEST_DATA")
     recorded = (folder / f"{name}.csv").read_text().splitlines()
     made = text_of(ask, RECORDED[name]).splitlines()
 

@@ -177,7 +177,7 @@ def test_the_candle_in_progress_grows(ask: Ask, futures: DemoExchange) -> None:
 
 
 def test_gaps_in_prices_are_empty_at_rest(ask: Ask) -> None:
-    """Minutes that lack in mark price and index are [] at REST, and no error."""
+    """Minutes missing from mark price and index are [] at REST, and no error."""
     window = {"startTime": ms("2024-08-12T06:03"), "endTime": ms("2024-08-12T06:20")}
     um = {"interval": "1m", **window}
 

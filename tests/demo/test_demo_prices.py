@@ -172,8 +172,8 @@ def test_turnover_of_coin_margined_contracts_is_in_coins() -> None:
 
 
 @pytest.mark.parametrize("kind", [MARK, INDEX])
-def test_minutes_that_lack_are_in_no_source(kind: str) -> None:
-    """Mark price and index lack the minutes of each gap; the premium has them."""
+def test_price_gaps_are_in_no_source(kind: str) -> None:
+    """The minutes of each gap are missing from mark price and index, not from the premium."""
     for start, end in PRICE_GAPS:
         first, last = (start - 1) * MINUTE, end * MINUTE
         rows = candles_between(PriceSeries("um", kind, "BTCUSDT"), "1m", first, last).rows

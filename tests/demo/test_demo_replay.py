@@ -208,7 +208,7 @@ def futures(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Replays what Binance served of futures, and made rows of the kinds that were not recorded."""
     source, folder = recorded.parent / "futures/archive", tmp_path_factory.mktemp("futures")
     if not source.is_dir():
-        pytest.skip("no recorded futures beside ARES_TEST_DATA")
+        pytest.skip("no folder ../futures of recorded data at ARES_TEST_DATA")
     for key, name in FUTURES.items():
         put(folder, key, (source / f"{name}.csv").read_bytes())
     for key in (
