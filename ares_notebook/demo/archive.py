@@ -1,10 +1,12 @@
-"""The archive: keys of its files, when they are published, and S3's responses for them."""
+"""The archive: keys of its files, when they are published, zip files, and S3's responses for them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,15 +17,16 @@ from typing import Protocol
 from xml.sax.saxutils import escape
 
 from ares_notebook.demo.server import XML, Response, error
-from ares_notebook.demo.symbols import Product, moment_of, ms_of
+from ares_notebook.demo.symbols import ARCHIVE_PATHS, Product, moment_of, ms_of
 from ares_notebook.demo.tables import advance, open_of
 
 CHECKSUM = ".CHECKSUM"
 
 _DATE = re.compile(r"-(\d{4}-\d{2})(-\d{2})?\.zip$")
 _KEY = re.compile(
-    r"data/(spot|futures/um)/(daily|monthly)/([A-Za-z]+)/([^/]+)/(?:([^/]+)/)?([^/]+)\.zip"
+    r"data/(spot|futures/um|futures/cm)/(daily|monthly)/([A-Za-z]+)/([^/]+)/(?:([^/]+)/)?([^/]+)\.zip"
 )
+_PRODUCTS = {path: product for product, path in ARCHIVE_PATHS.items()}
 _DATE_LENGTHS = {"monthly": len("2017-08"), "daily": len("2017-08-17")}
 _DAILY_DELAY = timedelta(hours=4)
 _MONTHLY_DELAY = timedelta(hours=2, minutes=1)
@@ -42,8 +45,9 @@ class Folder:
     product: Product
     # ``daily`` or ``monthly``: what time a file covers.
     cadence: str
-    # ``klines``, ``aggTrades`` or ``fundingRate``.
+    # ``klines``, ``aggTrades``, ``fundingRate``, ``metrics`` or one of `PRICE_KINDS`.
     kind: str
+    # Or the pair of an index.
     symbol: str
     # Of k-lines, as the archive spells it: the month is ``1mo``.
     interval: str | None = None
@@ -51,8 +55,8 @@ class Folder:
     @property
     def path(self) -> str:
         """The folder's keys begin with this."""
-        product = "spot" if self.product == "spot" else "futures/um"
         interval = f"{self.interval}/" if self.interval else ""
+        product = ARCHIVE_PATHS[self.product]
         return f"data/{product}/{self.cadence}/{self.kind}/{self.symbol}/{interval}"
 
     @property
@@ -81,8 +85,7 @@ def parse(key: str) -> tuple[Folder, datetime, datetime] | None:
     found, period = _KEY.fullmatch(key), period_of(key)
     if found is None or period is None:
         return None
-    product: Product = "spot" if found[1] == "spot" else "um"
-    folder = Folder(product, found[2], found[3], found[4], found[5])
+    folder = Folder(_PRODUCTS[found[1]], found[2], found[3], found[4], found[5])
     return (folder, *period) if folder.key(period[0]) == key else None
 
 
@@ -151,6 +154,61 @@ def _next_month(moment: datetime) -> datetime:
 def _midnight(moment: datetime) -> datetime:
     """Start of a day."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+# --- zip files ---
+
+Chunks = Callable[[], Iterable[bytes]]
+"""Makes the text of a file, a piece at a time, as often as it is called."""
+
+_COMPRESSION_LEVELS = (1, 6, 9)
+# A stored block of no bytes: what zlib writes to reach a byte border, and legal any number of times.
+_EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
+_FINAL_BLOCK = b"\x01\x00\x00\xff\xff"
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_MIDNIGHT, _FIRST_OF_1980 = 0, 0x21
+_UTF8 = 0x800
+_REGULAR_FILE = 0o100644 << 16
+
+
+def pack(member: str, chunks: Chunks, size: int | None = None) -> bytes:
+    """Make a zip file of one deflated member: the same bytes every time, padded to *size*."""
+    headers = _LOCAL.size + _CENTRAL.size + _END.size + 2 * len(member.encode()) + len(_FINAL_BLOCK)
+    for level in _COMPRESSION_LEVELS:
+        body, crc, length = _deflate(chunks(), level)
+        spare = 0 if size is None else size - headers - len(body)
+        if spare >= 0:
+            blocks, comment = divmod(spare, len(_EMPTY_BLOCK))
+            body += _EMPTY_BLOCK * blocks + _FINAL_BLOCK
+            return _wrap(member, body, crc, length, b" " * comment)
+    msg = f"{member}: {-spare} bytes more than the {size} that were announced"
+    raise ValueError(msg)
+
+
+def _deflate(chunks: Iterable[bytes], level: int) -> tuple[bytes, int, int]:
+    """Compress: the stream without its final block, the checksum, the length of the text."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
+    parts, crc, length = [], 0, 0
+    for chunk in chunks:
+        parts.append(compressor.compress(chunk))
+        crc = zlib.crc32(chunk, crc)
+        length += len(chunk)
+    parts.append(compressor.flush(zlib.Z_SYNC_FLUSH))
+    return b"".join(parts), crc, length
+
+
+def _wrap(member: str, body: bytes, crc: int, length: int, comment: bytes) -> bytes:
+    """Put headers around a deflated stream."""
+    name = member.encode()
+    sizes = (crc, len(body), length, len(name), 0)
+    fields = (20, _UTF8, zlib.DEFLATED, _MIDNIGHT, _FIRST_OF_1980, *sizes)
+    local = _LOCAL.pack(b"PK\x03\x04", *fields) + name
+    central = _CENTRAL.pack(b"PK\x01\x02", 0x314, *fields, 0, 0, 0, _REGULAR_FILE, 0) + name
+    ends = (len(central), len(local) + len(body), len(comment))
+    return b"".join((local, body, central, _END.pack(b"PK\x05\x06", 0, 0, 1, 1, *ends), comment))
 
 
 # --- responses ---

@@ -1,35 +1,50 @@
-"""The demo exchange: a Binance that lives on this machine and can be told to misbehave."""
+"""The demo exchange: a local Binance server, with faults on request."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Self
 
 from ares_notebook.demo.archive import ArchiveFiles, S3Archive
 from ares_notebook.demo.archive_files import SyntheticFiles
 from ares_notebook.demo.faults import Fault, first_fault
-from ares_notebook.demo.limits import RateLimiter
+from ares_notebook.demo.limits import Account, RateLimiter
 from ares_notebook.demo.market import DemoMarket, SyntheticMarket
 from ares_notebook.demo.replay import Recording, ReplayMarket
-from ares_notebook.demo.router import FALLBACK, LISTING, Router
-from ares_notebook.demo.server import Delivery, HttpRequest, Request, Response, Server
+from ares_notebook.demo.rest import ENDPOINTS, ApiCall, prepare, product_of
+from ares_notebook.demo.server import HTML, Delivery, HttpRequest, Request, Response, Server
 from ares_notebook.demo.symbols import moment_of, ms_of
 from ares_notebook.settings import Settings
 
-_FUTURES_LIMIT = 2_400
+FALLBACK = "/data-api"
+LISTING = "/data.binance.vision"
+
+_API_HEADERS = {
+    "Server": "nginx",
+    "Strict-Transport-Security": "max-age=31536000; includeSubdomains",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Expires": "0",
+}
 _MOST_TRADES = 10_000_000
 
 
 class DemoExchange:
     """
-    A local Binance: spot and futures API, archive and its listing, on loopback.
+    A local Binance: APIs of spot, USD-M and COIN-M futures, archive and its listing, on loopback.
 
-    A context manager. The market is a pure function of symbol and time, so that any page
-    of any request agrees with any other, and trades add up exactly to candles; or it is a
-    replay of recorded files. Weights, limits, error bodies and delays are Binance's own.
+    A context manager. The market is a pure function of symbol and time: any page of any
+    request agrees with any other, trades add up exactly to candles, and the prices of spot,
+    index, premium and contracts and the funding rates fit together. Or it is a replay of
+    recorded files. Weights, limits, error bodies and delays are Binance's own.
 
     Parameters
     ----------
@@ -41,23 +56,23 @@ class DemoExchange:
     trades_per_day : int
         Aggregate trades of a symbol on an ordinary day; fewer than 5,760 become that many.
     latency_seconds : float
-        Every answer comes so much later.
+        Added to the time of every answer.
     weight_limit : int
         Request weight of spot that a window holds; by default that of Binance's "General
         API information", 6,000 a minute.
     window_seconds : int
-        Length of a window; it starts at multiples of itself, by the time in the answers' head.
+        Length of a window; it starts at multiples of itself, by the ``Date`` header of the answers.
     archive_memory_bytes : int
-        How much of the archive is kept once it was made; what was not asked for longest goes.
+        How much of the archive is kept in memory; the least recently requested files are dropped.
     port : int
         0: any that is free.
 
     Attributes
     ----------
     requests : list of Request
-        All that it was asked: ``method``, ``path``, ``query``, ``status``, ``weight``.
+        The requests that it received: ``method``, ``path``, ``query``, ``status``, ``weight``.
     faults : list of Fault
-        What is still to go wrong; see `fail`.
+        The faults of the requests to come; see `fail`.
 
     Raises
     ------
@@ -104,7 +119,7 @@ class DemoExchange:
         self._archive = S3Archive(
             files, self._published_until, f"{trades_per_day}", archive_memory_bytes
         )
-        self._limiter = RateLimiter(weight_limit, _FUTURES_LIMIT, window_seconds)
+        self._limiter = RateLimiter(weight_limit, window_seconds)
         self._router = Router(market, self._archive, self._limiter, self.market_us, self.ticking_s)
         self._port = port
         self._server: Server | None = None
@@ -170,7 +185,7 @@ class DemoExchange:
         RuntimeError
             If it is not running.
         BadArgument
-            If a change cannot be meant.
+            If a change is not a valid value of its field.
         """
         here: dict[str, Any] = {
             "spot_url": self.url,
@@ -271,7 +286,7 @@ class DemoExchange:
 
     def warm(self, pattern: str) -> int:
         """
-        Make archive files ahead of time, so that serving them costs nothing.
+        Make archive files ahead of time.
 
         Parameters
         ----------
@@ -329,3 +344,82 @@ class DemoExchange:
     def _published_until(self) -> datetime | None:
         """The time that decides what is published; None: all that was recorded is."""
         return None if self._is_replay and self._now_ms is None else self.now
+
+
+# --- routes ---
+
+
+class Router:
+    """Has the archive or the API respond to requests."""
+
+    def __init__(
+        self,
+        market: DemoMarket,
+        archive: S3Archive,
+        limiter: RateLimiter,
+        market_us: Callable[[], int],
+        server_s: Callable[[], float],
+    ) -> None:
+        self.market = market
+        self._archive = archive
+        self._limiter = limiter
+        # Microseconds since the epoch; may stand still.
+        self._market_us = market_us
+        # Seconds since the epoch, which never stand still; windows of request weight go by it.
+        self._server_s = server_s
+
+    def respond(self, request: HttpRequest, fault_status: int | None) -> Response:
+        """Respond to a request; with *fault_status* nothing is made that a fault replaces."""
+        if request.path.startswith("/data/"):
+            if fault_status is not None:
+                return Response(fault_status, b"", headers={"Server": "AmazonS3"})
+            return self._archive.get_object(request.path[1:], request.headers.get("range", ""))
+        if request.path == LISTING:
+            return self._archive.list_objects(dict(request.parameters))
+        if request.path == "/":
+            return _index_page(request.headers.get("host", ""))
+        return self._api_response(request, fault_status)
+
+    def _api_response(self, request: HttpRequest, fault_status: int | None) -> Response:
+        """A response of the API, with the weight that is used in its headers."""
+        account, weight, respond = self._understand(request)
+        refusal = self._limiter.charge(account, weight, self._server_s())
+        # Read at once: requests that are answered meanwhile spend too.
+        headers = {
+            **_API_HEADERS,
+            "Date": formatdate(self._server_s(), usegmt=True),
+            "x-mbx-uuid": str(uuid.uuid4()),
+            **self._limiter.headers(account),
+        }
+        if refusal is not None:
+            return replace(refusal, headers={**headers, **refusal.headers})
+        response = respond() if fault_status is None else Response(fault_status, b"")
+        return replace(response, headers={**headers, **response.headers}, weight=weight)
+
+    def _understand(self, request: HttpRequest) -> tuple[Account, int, Callable[[], Response]]:
+        """Which account pays for a request, what it weighs, and what makes the response."""
+        # The data-only host serves spot alone.
+        spot_path = request.path.removeprefix(FALLBACK)
+        path = spot_path if spot_path.startswith("/api/") else request.path
+        sent = dict(request.parameters)
+        product = product_of(path, sent)
+        endpoint = ENDPOINTS.get((product, path))
+        if endpoint is None or request.method not in ("GET", "HEAD"):
+            return product, 1, _no_such_path
+        # Futures know no microseconds.
+        unit = request.headers.get("x-mbx-time-unit", "").lower()
+        in_micros = unit == "microsecond" and product == "spot"
+        call = ApiCall(self.market, self._limiter, product, self._market_us(), in_micros, sent)
+        return endpoint.account, *prepare(endpoint, call, request.parameters)
+
+
+def _no_such_path() -> Response:
+    """The response of the API to a path that it does not have."""
+    return Response(404, b"<html><body><h2>404 Not found</h2></body></html>", HTML)
+
+
+def _index_page(host: str) -> Response:
+    """The page for browsers; its script, and some programs, learn from it where the listing is."""
+    listing = f"<script>var BUCKET_URL = 'http://{host}{LISTING}';</script>"
+    page = f"<!DOCTYPE html><title>Binance Data Collection</title>{listing}"
+    return Response(200, page.encode(), HTML)

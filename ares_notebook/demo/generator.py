@@ -14,9 +14,20 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ares_notebook.demo.noise import Floats, UInts, bits, fractal_noise, random_words, seed_of
-from ares_notebook.demo.symbols import BITCOIN_PRICES, MINUTE, Instrument, minute_of
-from ares_notebook.demo.tables import NO_TRADES, Candles, Ints, Trades, first_raw_id, join_trades
+from ares_notebook.demo.funding import contract_prices, index_ticks
+from ares_notebook.demo.noise import UInts, bits, random_words, seed_of
+from ares_notebook.demo.symbols import MINUTE, Instrument, minute_of
+from ares_notebook.demo.tables import (
+    CLOSE,
+    NO_CANDLES,
+    NO_TRADES,
+    Candles,
+    Ints,
+    Trades,
+    first_raw_id,
+    join_trades,
+    turnover_of,
+)
 
 DAY_MINUTES = 1_440
 DAY_US = 86_400_000_000
@@ -37,9 +48,6 @@ _FIRST, _EARLY, _LATE, _FINAL = 0, 2, 5, 7
 # Each of these levels has a trade in any minute: open, both extremes, close.
 _CERTAIN = np.isin(_LEVEL, (_FIRST, _EARLY, _LATE, _FINAL)).astype(np.int64)
 
-_BITCOIN_MINUTES = np.array([minute_of(day) for day, _ in BITCOIN_PRICES], dtype=np.int64)
-_BITCOIN_LEVELS = np.array([price / 50_000 for _, price in BITCOIN_PRICES])
-
 
 @dataclass(frozen=True, slots=True)
 class TradeGenerator:
@@ -58,6 +66,28 @@ class TradeGenerator:
     def first_day(self) -> int:
         """Day of the epoch of the first trade."""
         return self.instrument.first_minute // DAY_MINUTES
+
+    @property
+    def first_ms(self) -> int:
+        """When it begins to trade."""
+        return self.instrument.first_ms
+
+    def minute_candles(self, day: int) -> Candles:
+        """The 1m candles of a whole day of the epoch."""
+        return minute_candles(self, day)
+
+    def hour_candles(self, day: int) -> Candles:
+        """The 1h candles of a whole day of the epoch."""
+        return hour_candles(self, day)
+
+    def running_candle(self, now_us: int) -> Candles:
+        """The 1m candle in progress, if there was a trade."""
+        trades = self.trades_until(now_us // MINUTE_US * MINUTE_US, now_us)
+        return trades.candles("1m", self.instrument)
+
+    def trades_until(self, first_us: int, last_us: int) -> Trades:
+        """Trades from one time to another, both inclusive."""
+        return trades_between(self, id_at(self, first_us), id_at(self, last_us + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +123,7 @@ def _first_ids(source: TradeGenerator) -> Ints:
     totals = _extra_trades(source, days) + _MIN_DAY_TRADES
     # Days on which not all minutes are open.
     partial = {source.first_day, instrument.end_minute // DAY_MINUTES}
-    for start, end in instrument.halts:
+    for start, end in (*instrument.halts, *instrument.quiet):
         partial.update(range(start // DAY_MINUTES, (end - 1) // DAY_MINUTES + 1))
     for day in partial:
         if source.first_day <= day < _LAST_DAY:
@@ -115,10 +145,15 @@ def _extra_trades(source: TradeGenerator, days: Ints) -> Ints:
     return extra * (bits(_random_words(source, "days", days), 8, 16) + 32_768) >> 16
 
 
+def _listed_minutes(instrument: Instrument, minutes: Ints) -> NDArray[np.bool_]:
+    """Tell in which minutes of the epoch an instrument is listed."""
+    return (minutes >= instrument.first_minute) & (minutes < instrument.end_minute)
+
+
 def _open_minutes(instrument: Instrument, minutes: Ints) -> NDArray[np.bool_]:
     """Tell in which minutes of the epoch an instrument trades."""
-    is_open = (minutes >= instrument.first_minute) & (minutes < instrument.end_minute)
-    for start, end in instrument.halts:
+    is_open = _listed_minutes(instrument, minutes)
+    for start, end in (*instrument.halts, *instrument.quiet):
         if start <= minutes[-1] and minutes[0] < end:
             is_open &= (minutes < start) | (minutes >= end)
     return is_open
@@ -141,28 +176,12 @@ def _minute_counts(source: TradeGenerator, day: int) -> Ints:
     return counts
 
 
-# --- prices ---
-
-
 def prices(source: TradeGenerator, minutes: Ints) -> Ints:
     """Price in ticks at the start of each of some minutes of the epoch, ascending."""
     instrument = source.instrument
-    level = _bitcoin_level(minutes) if instrument.follows_bitcoin else np.ones(len(minutes))
-    # Spot and futures have the same prices: only their trades differ.
-    noise = fractal_noise(seed_of("price", instrument.symbol), minutes)
-    ticks = (level * instrument.usual_price) * (noise + 1.0)
-    return np.maximum(ticks.astype(np.int64), 2)
-
-
-def _bitcoin_level(minutes: Ints) -> Floats:
-    """Price of bitcoin in units of 50,000 dollars."""
-    last = len(_BITCOIN_MINUTES) - 2
-    left = np.clip(np.searchsorted(_BITCOIN_MINUTES, minutes, side="right") - 1, 0, last)
-    spans = _BITCOIN_MINUTES[left + 1] - _BITCOIN_MINUTES[left]
-    done = np.clip((minutes - _BITCOIN_MINUTES[left]) / spans, 0.0, 1.0)
-    rise = _BITCOIN_LEVELS[left + 1] - _BITCOIN_LEVELS[left]
-    level: Floats = _BITCOIN_LEVELS[left] + rise * done
-    return level
+    if instrument.product == "spot":
+        return index_ticks(instrument, minutes)
+    return np.maximum(contract_prices(instrument, minutes) // instrument.tick, 2)
 
 
 # --- price levels and candles ---
@@ -228,8 +247,22 @@ def _level_quantities(source: TradeGenerator, words: UInts, trade_counts: Ints) 
 @lru_cache(maxsize=768)
 def minute_candles(source: TradeGenerator, day: int) -> Candles:
     """The 1m candles of a whole day of the epoch."""
+    traded = _traded_candles(source, day)
+    minutes = _minutes_of(day)
+    minutes = minutes[_listed_minutes(source.instrument, minutes)]
+    if not source.instrument.writes_each_candle or len(traded) == len(minutes):
+        return traded
+    is_first_traded = len(traded) and traded.opened[0] == minutes[0] * MINUTE
+    last_close = 0 if is_first_traded else int(minute_candles(source, day - 1).rows[CLOSE][-1])
+    return traded.with_flat_minutes(minutes, last_close)
+
+
+def _traded_candles(source: TradeGenerator, day: int) -> Candles:
+    """The 1m candles of a day of those minutes that have trades."""
     levels = _levels(source, day)
-    quote = levels.price * levels.quantity
+    if not len(levels.minute):
+        return NO_CANDLES
+    turnover = turnover_of(source.instrument, levels.price, levels.quantity)
     taker = 1 - levels.maker
     # The extremes are levels of their own; the other levels lie between them.
     extremes = levels.price[:, [_FIRST, _EARLY, _LATE, _FINAL]]
@@ -240,10 +273,10 @@ def minute_candles(source: TradeGenerator, day: int) -> Candles:
         extremes.min(axis=1),
         levels.price[:, _FINAL],
         levels.quantity.sum(axis=1),
-        quote.sum(axis=1),
+        turnover.sum(axis=1),
         first_raw_id(levels.first_id + levels.count) - first_raw_id(levels.first_id),
         (levels.quantity * taker).sum(axis=1),
-        (quote * taker).sum(axis=1),
+        (turnover * taker).sum(axis=1),
     ]
     return Candles(np.stack(rows))
 

@@ -10,11 +10,14 @@ from typing import Any, Literal
 from ares_notebook.demo.server import Response, error
 from ares_notebook.demo.symbols import Product
 
-Account = Literal["spot", "um", "funding"]
+Account = Literal["spot", "um", "cm", "funding", "statistics"]
 Verdict = Literal["ok", "slow_down", "banned"]
 
 _REFUSALS_BEFORE_BAN = 3
-_FUNDING_LIMIT, _FUNDING_SECONDS = 500, 300
+_FUTURES_LIMIT = 2_400
+# Requests of these are counted apart, and show the weight of the others of USD-M.
+_POOL_SECONDS = 300
+_POOLS: dict[Account, int] = {"funding": 500, "statistics": 1_000}
 
 
 @dataclass(slots=True)
@@ -75,20 +78,20 @@ class WeightCounter:
 class RateLimiter:
     """The weight counters of all accounts."""
 
-    def __init__(self, spot_limit: int, um_limit: int, window_seconds: int) -> None:
+    def __init__(self, spot_limit: int, window_seconds: int) -> None:
         self.counters: dict[Account, WeightCounter] = {
             "spot": WeightCounter(spot_limit, window_seconds),
-            "um": WeightCounter(um_limit, window_seconds),
-            "funding": WeightCounter(_FUNDING_LIMIT, _FUNDING_SECONDS),
+            "um": WeightCounter(_FUTURES_LIMIT, window_seconds),
+            "cm": WeightCounter(_FUTURES_LIMIT, window_seconds),
+            **{pool: WeightCounter(most, _POOL_SECONDS) for pool, most in _POOLS.items()},
         }
         is_minute = window_seconds == 60  # noqa: PLR2004 - seconds of a minute
         self._interval_number = 1 if is_minute else window_seconds
         self._interval = "MINUTE" if is_minute else "SECOND"
 
     def headers(self, account: Account) -> dict[str, str]:
-        """The headers that tell the weight that is used."""
-        # Requests for funding are counted apart, and show the weight of all others.
-        used = str(self.counters["um" if account == "funding" else account].used)
+        """The headers with the weight that is used."""
+        used = str(self.counters["um" if account in _POOLS else account].used)
         suffix = f"{self._interval_number}{self._interval[0].lower()}"
         return {"x-mbx-used-weight": used, f"x-mbx-used-weight-{suffix}": used}
 
@@ -106,7 +109,8 @@ class RateLimiter:
     def charge(self, account: Account, weight: int, now_s: float) -> Response | None:
         """Spend *weight*, or return the response to a request beyond the limit."""
         counter = self.counters[account]
-        verdict = counter.charge(weight, now_s)
+        # A pool counts requests.
+        verdict = counter.charge(1 if account in _POOLS else weight, now_s)
         if verdict == "ok":
             return None
         banned_until_ms = int(counter.banned_until_s * 1_000)

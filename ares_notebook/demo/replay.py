@@ -8,23 +8,28 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ares_notebook.demo.archive import CHECKSUM, Folder, member_name, parse, period_of
-from ares_notebook.demo.archive_files import pack
+from ares_notebook.demo import metrics
+from ares_notebook.demo.archive import CHECKSUM, Folder, member_name, pack, parse, period_of
 from ares_notebook.demo.market import PageQuery, SymbolInfo
 from ares_notebook.demo.symbols import DAY, Product, moment_of, ms_of
 from ares_notebook.demo.tables import Ints, microseconds, opens_of
 
 _KEY = re.compile(r"(?:^|/)(data/(?:spot|futures)/.+\.zip(?:\.CHECKSUM)?)$")
-_MEMBER = re.compile(r"(?:^|/)klines/(spot|um)/([^/]+)/([^/]+)/([^/]+)\.csv$")
+_MEMBER = re.compile(r"(?:^|/)klines/(spot|um|cm)/([^/]+)/([^/]+)/([^/]+)\.csv$")
 _FUNDING = re.compile(r"(?:^|/)funding/([^/]+)-fundingRate-[^/]*\.csv$")
 # A running recording ends with the last day that the archive has, a day or so ago.
 _LATEST_END_MS = 2 * DAY
+_PRODUCTS: dict[str, Product] = {"spot": "spot", "um": "um", "cm": "cm"}
+_DELIVERY = re.compile(r".+_(\d{2})(\d{2})(\d{2})")
+_DELIVERY_HOUR = 8
 _QUOTES = ("USDT", "FDUSD", "USDC", "BUSD", "BTC", "ETH", "BNB", "USD")
 
 Row = list[bytes]
@@ -46,7 +51,7 @@ class Recording:
     Recorded archive files, by their keys in the archive.
 
     Zip files below ``data/spot`` or ``data/futures`` stand for themselves; the CSV files in
-    ``klines/{spot|um}/SYMBOL/INTERVAL`` for the members of monthly zip files; those in ``funding``
+    ``klines/{spot|um|cm}/SYMBOL/INTERVAL`` for the members of monthly zip files; those in ``funding``
     for all the months that they cover.
     """
 
@@ -73,8 +78,7 @@ class Recording:
             key = found[1]
             self._files[key[max(key.rfind("data/spot/"), key.rfind("data/futures/"), 0) :]] = path
         elif found := _MEMBER.search(name):
-            product: Product = "spot" if found[1] == "spot" else "um"
-            folder = Folder(product, "monthly", "klines", found[2], found[3])
+            folder = Folder(_PRODUCTS[found[1]], "monthly", "klines", found[2], found[3])
             self._members[f"{folder.path}{found[4]}.zip"] = path
         elif found := _FUNDING.search(name):
             self._funding.setdefault(found[1], []).append(path)
@@ -136,12 +140,23 @@ class Recording:
     @cached_property
     def ends_ms(self) -> dict[Product, dict[str, int]]:
         """Symbols of which there is anything, and when the last file of each ends."""
-        found: dict[Product, dict[str, int]] = {"spot": {}, "um": {}}
+        found: dict[Product, dict[str, int]] = {"spot": {}, "um": {}, "cm": {}}
         for keys in self._keys.values():
             for folder, _, end in filter(None, map(parse, keys)):
-                ends = found[folder.product]
-                ends[folder.symbol] = max(ms_of(end), ends.get(folder.symbol, 0))
+                if folder.kind != "indexPriceKlines":
+                    ends = found[folder.product]
+                    ends[folder.symbol] = max(ms_of(end), ends.get(folder.symbol, 0))
         return {product: dict(sorted(ends.items())) for product, ends in found.items()}
+
+    def pairs(self, product: Product) -> list[str]:
+        """Names of the indices of which there is anything."""
+        folders = (parsed[0] for keys in self._keys.values() if (parsed := parse(keys[0])))
+        named = {
+            one.symbol
+            for one in folders
+            if one.kind == "indexPriceKlines" and one.product == product
+        }
+        return sorted(named)
 
     def _text(self, key: str) -> bytes:
         """The text of a zip file's member."""
@@ -158,7 +173,7 @@ class Recording:
 
         Where a monthly and a daily file disagree the daily one holds, as on the real API.
         """
-        has_ids = kind == "aggTrades"
+        has_ids, is_metrics = kind == "aggTrades", kind == "metrics"
         found: dict[int, Row] = {}
         for cadence in ("monthly", "daily"):
             spelt = "1mo" if interval == "1M" else interval or None
@@ -167,9 +182,10 @@ class Recording:
                 for line in self._text(key).splitlines():
                     cells = line.split(b",")
                     # Some files have a header, others have none.
-                    if cells[0].isdigit():
-                        number = int(cells[0])
-                        found[number if has_ids else microseconds(number)] = cells
+                    if not cells[0][:1].isdigit():
+                        continue
+                    number = _metrics_us(product, key, cells[0]) if is_metrics else int(cells[0])
+                    found[number if has_ids else microseconds(number)] = cells
         keys = sorted(found)
         rows = [found[key] for key in keys]
         times = [microseconds(int(cells[5])) for cells in rows] if has_ids else keys
@@ -185,17 +201,24 @@ class ReplayMarket:
     def symbols(self, product: Product, now_us: int) -> list[SymbolInfo]:
         """Symbols of which anything was recorded; one whose recording is over trades no more."""
         over_ms = now_us // 1_000 - _LATEST_END_MS
-        found = []
-        for symbol, end_ms in self._recording.ends_ms[product].items():
-            # Base and quote as well as the name tells them.
-            quote = next((quote for quote in _QUOTES if symbol.endswith(quote)), "")
-            base = symbol.removesuffix(quote)
-            found.append(SymbolInfo(symbol, base, quote, is_trading=end_ms > over_ms))
-        return found
+        return [
+            _symbol_info(product, symbol, is_trading=end_ms > over_ms)
+            for symbol, end_ms in self._recording.ends_ms[product].items()
+        ]
+
+    def price_pairs(self, product: Product, now_us: int) -> list[str]:  # noqa: ARG002 - all are known always
+        """Names of the indices of which anything was recorded."""
+        return self._recording.pairs(product)
 
     def klines(self, product: Product, symbol: str, interval: str, query: PageQuery) -> bytes:
         """A page of k-lines."""
-        found = self._recording.rows(product, "klines", symbol, interval)
+        return self.price_klines(product, "klines", symbol, interval, query)
+
+    def price_klines(
+        self, product: Product, kind: str, name: str, interval: str, query: PageQuery
+    ) -> bytes:
+        """A page of k-lines of any kind; all are recorded alike."""
+        found = self._recording.rows(product, kind, name, interval)
         chosen = query.rows(found.times_us)
         opens_us = found.keys[chosen]
         # The archive has candles off the grid (2018-02), and REST never has.
@@ -217,12 +240,84 @@ class ReplayMarket:
 
     def funding(self, symbol: str, query: PageQuery) -> bytes:
         """A page of funding events."""
-        found = self._recording.rows("um", "fundingRate", symbol)
+        product: Product = "cm" if symbol in self._recording.ends_ms["cm"] else "um"
+        found = self._recording.rows(product, "fundingRate", symbol)
         form = b'{"symbol":"%b","fundingTime":%b,"fundingRate":"%b","markPrice":""}'
         return _json_array(
-            form % (symbol.encode(), cells[0], cells[2])
+            form % (symbol.encode(), cells[0], _plain(cells[2]))
             for cells in found.rows[query.rows(found.times_us)]
         )
+
+    def statistics(
+        self, product: Product, symbol: str, kind: str, period_ms: int, query: PageQuery
+    ) -> list[dict[str, Any]]:
+        """A page of open interest or ratios; of takers the recordings lack the volumes."""
+        if kind in metrics.TAKER_KINDS:
+            return []
+        found = self._recording.rows(product, "metrics", symbol)
+        is_on_grid = found.times_us % (period_ms * 1_000) == 0
+        times_us = found.times_us[is_on_grid]
+        chosen = query.rows(times_us)
+        page = list(itertools.compress(found.rows, is_on_grid))[chosen]
+        rows = zip(page, (times_us[chosen] // 1_000).tolist(), strict=True)
+        if kind == "openInterestHist":
+            return [
+                metrics.open_interest_row(_units(cells[2]), _units(cells[3]), time_ms)
+                for cells, time_ms in rows
+            ]
+        column = _RATIO_COLUMNS[kind]
+        return [
+            metrics.ratio_row(_units(cells[column]), time_ms)
+            for cells, time_ms in rows
+            if cells[column].strip(b'"')
+        ]
+
+
+_RATIO_COLUMNS = {
+    "topLongShortAccountRatio": 4,
+    "topLongShortPositionRatio": 5,
+    "globalLongShortAccountRatio": 6,
+}
+
+
+def _symbol_info(product: Product, symbol: str, *, is_trading: bool) -> SymbolInfo:
+    """What is known of a symbol by its name."""
+    pair, _, _ = symbol.partition("_")
+    quote = next((quote for quote in _QUOTES if pair.endswith(quote)), "")
+    base = pair.removesuffix(quote)
+    if product == "spot":
+        return SymbolInfo(symbol, base, quote, is_trading=is_trading)
+    delivery = _DELIVERY.fullmatch(symbol)
+    year, month, day = map(int, delivery.groups()) if delivery else (0, 0, 0)
+    end = datetime(2000 + year, month, day, _DELIVERY_HOUR, tzinfo=UTC) if delivery else None
+    return SymbolInfo(
+        symbol,
+        base,
+        quote,
+        is_trading=is_trading,
+        pair=pair,
+        end_ms=ms_of(end) if end else 0,
+        is_delivery=delivery is not None,
+        contract_usd=(100 if base == "BTC" else 10) if product == "cm" else 0,
+    )
+
+
+def _metrics_us(product: Product, key: str, label: bytes) -> int:
+    """The moment that a row of metrics is of, from its label."""
+    label_ms = ms_of(datetime.fromisoformat(label.decode()).replace(tzinfo=UTC))
+    period = period_of(key)
+    day = ms_of(period[0]) // DAY if period else 0
+    return metrics.moment_ms(product, day, label_ms) * 1_000
+
+
+def _units(number: bytes) -> int:
+    """A number in units of the eighth decimal."""
+    return int(Decimal(number.decode()).scaleb(8))
+
+
+def _plain(number: bytes) -> bytes:
+    """A number without an exponent: REST writes none."""
+    return f"{Decimal(number.decode()):f}".encode() if b"E" in number else number
 
 
 def _kline(cells: Row, *, in_micros: bool) -> bytes:

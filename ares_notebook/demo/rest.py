@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ares_notebook.demo.limits import Account, RateLimiter
 from ares_notebook.demo.market import DemoMarket, PageQuery, SymbolInfo
+from ares_notebook.demo.metrics import REST_DAYS
 from ares_notebook.demo.server import Response, error
-from ares_notebook.demo.symbols import Product
+from ares_notebook.demo.symbols import DAY, HOUR, PRICE_KINDS, Product
 from ares_notebook.demo.tables import INTERVALS, microseconds
 
 _NUMBER = r"^[0-9]{1,20}$"
@@ -23,6 +24,12 @@ _SYMBOL_LETTERS = re.compile(r"[^\W a-z]+(?:[\-._]|[^\W a-z])*")
 _SYMBOL_MAX = 50
 _NUMBER_NAMES = frozenset({"startTime", "endTime", "limit", "fromId"})
 _NUMBER_MAX = 1 << 61
+_DAY_US, _HOUR_US = DAY * 1_000, HOUR * 1_000
+# Windows of the futures: a page of COIN-M k-lines, aggregate trades by time, how far back USD-M
+# finds them by time.
+_CM_KLINES_DAYS = 200
+_TRADES_HOURS = 1
+_UM_TRADES_DAYS = 2
 
 
 class Refused(Exception):
@@ -69,6 +76,20 @@ class ApiCall:
             raise Refused(-1121, "Invalid symbol.")
         return symbol
 
+    def pair(self) -> str:
+        """The index asked for, if there is one of that name."""
+        pair = self.text("pair")
+        if pair not in self.market.price_pairs(self.product, self.now_us):
+            raise Refused(-1121, "Invalid symbol.")
+        return pair
+
+    def interval(self) -> str:
+        """The interval asked for, if there is one of that name; futures have no 1s."""
+        interval = self.text("interval")
+        if interval not in INTERVALS or (self.product != "spot" and interval == "1s"):
+            raise Refused(-1120, "Invalid interval.")
+        return interval
+
     def page(self, default: int, largest: int) -> PageQuery:
         """The rows that are asked for; a limit beyond the largest is cut down in silence."""
         limit = self.number("limit")
@@ -89,7 +110,7 @@ class ApiCall:
         """Whether a page ends before it starts: nothing on spot, an error on futures."""
         if page.start_us is None or page.end_us is None or page.start_us <= page.end_us:
             return False
-        if self.product == "um":
+        if self.product != "spot":
             raise Refused(-1023, "Start time is greater than end time.")
         return True
 
@@ -159,7 +180,9 @@ def _check_value(name: str, value: str) -> None:
     # Only the digits of ASCII: \d would let others pass.
     if name in _NUMBER_NAMES and not re.fullmatch(r"[0-9]{1,20}", value):
         raise Refused(-1100, _illegal(name, _NUMBER))
-    if name == "symbol" and not (_SYMBOL_LETTERS.fullmatch(value) and len(value) <= _SYMBOL_MAX):
+    if name in ("symbol", "pair") and not (
+        _SYMBOL_LETTERS.fullmatch(value) and len(value) <= _SYMBOL_MAX
+    ):
         raise Refused(-1100, _illegal(name, _SYMBOL))
 
 
@@ -194,17 +217,35 @@ def _time(call: ApiCall) -> Response:
 
 def _klines(call: ApiCall) -> Response:
     """Respond a page of k-lines."""
-    interval = call.text("interval")
-    if interval not in INTERVALS or (call.product == "um" and interval == "1s"):
-        raise Refused(-1120, "Invalid interval.")
+    interval = call.interval()
     if call.text("timeZone", "0") not in ("0", "+0", "-0", "+0:00", "0:00", "00:00"):
         # The demo's candles are on the grid of UTC only.
         raise Refused(-1130, "Data sent for parameter 'timeZone' is not valid.")
     symbol = call.symbol()
-    page = call.page(500, 1_000 if call.product == "spot" else 1_500)
+    page = _klines_page(call)
     if call.is_backwards(page):
         return Response(200, b"[]")
     return Response(200, call.market.klines(call.product, symbol, interval, page))
+
+
+def _price_klines(kind: str, call: ApiCall) -> Response:
+    """Respond a page of k-lines of a computed price."""
+    interval = call.interval()
+    name = call.pair() if kind == "indexPriceKlines" else call.symbol()
+    page = _klines_page(call)
+    call.is_backwards(page)
+    return Response(200, call.market.price_klines(call.product, kind, name, interval, page))
+
+
+def _klines_page(call: ApiCall) -> PageQuery:
+    """The k-lines that are asked for; COIN-M has the newest ones of a window of 200 days."""
+    page = call.page(500, 1_000 if call.product == "spot" else 1_500)
+    if call.product != "cm" or page.start_us is None:
+        return page
+    widest_us = page.start_us + _CM_KLINES_DAYS * _DAY_US
+    if page.end_us is not None and page.end_us // 1_000 > widest_us // 1_000:
+        raise Refused(-4088, f"Maximum time interval is {_CM_KLINES_DAYS} days.")
+    return replace(page, end_us=page.end_us or widest_us, has_newest=True)
 
 
 def _agg_trades(call: ApiCall) -> Response:
@@ -215,7 +256,19 @@ def _agg_trades(call: ApiCall) -> Response:
         raise Refused(-1128, "Combination of optional parameters invalid.")
     if call.is_backwards(page):
         return Response(200, b"[]")
+    if call.product != "spot":
+        _check_trade_times(call, page)
     return Response(200, call.market.agg_trades(call.product, symbol, page))
+
+
+def _check_trade_times(call: ApiCall, page: PageQuery) -> None:
+    """Refuse times that futures do not look for trades by."""
+    times = [time_us for time_us in (page.start_us, page.end_us) if time_us is not None]
+    if len(times) > 1 and (times[1] - times[0]) // 1_000 > _TRADES_HOURS * HOUR:
+        raise Refused(-1127, f"More than {_TRADES_HOURS} hours between startTime and endTime.")
+    if call.product == "um" and times and min(times) < call.now_us - _UM_TRADES_DAYS * _DAY_US:
+        text = f"Search window is restricted to recent {_UM_TRADES_DAYS} days only"
+        raise Refused(-4166, text)
 
 
 def _funding_rate(call: ApiCall) -> Response:
@@ -248,6 +301,47 @@ def _funding_info(call: ApiCall) -> Response:
     )
 
 
+def _statistics(kind: str, call: ApiCall) -> Response:
+    """Respond a page of open interest, ratios or volumes of takers."""
+    period_ms = INTERVALS.get(call.text("period"), 0)
+    if call.text("period") not in _PERIODS:
+        return _invalid_parameter("period")
+    symbol, names = _contract_and_names(kind, call)
+    page = call.page(30, 500)
+    call.is_backwards(page)
+    floor_us = call.now_us - REST_DAYS * _DAY_US
+    for name, time_us in (("startTime", page.start_us), ("endTime", page.end_us)):
+        if time_us is not None and time_us < floor_us:
+            return _invalid_parameter(name)
+    if not symbol:
+        return _json([])
+    rows = call.market.statistics(call.product, symbol, kind, period_ms, page)
+    return _json([{**names, **row} for row in rows])
+
+
+def _contract_and_names(kind: str, call: ApiCall) -> tuple[str, dict[str, str]]:
+    """The contract that statistics are asked of, empty if there is none, and names for its rows."""
+    if call.product == "um":
+        symbol = call.symbol()
+        return symbol, {} if kind == "takerlongshortRatio" else {"symbol": symbol}
+    pair, wanted = call.pair(), call.text("contractType", "ALL")
+    # The perpetual stands for all: it has nearly all of the open interest.
+    wanted_type = "PERPETUAL" if wanted == "ALL" else wanted
+    symbols = (
+        one.symbol
+        for one in call.symbols().values()
+        if one.pair == pair and one.contract_type(call.now_us // 1_000) == wanted_type
+    )
+    has_type = kind in ("openInterestHist", "takerBuySellVol")
+    return next(symbols, ""), {"pair": pair, **({"contractType": wanted} if has_type else {})}
+
+
+def _invalid_parameter(name: str) -> Response:
+    """The response of statistics to a parameter: the message comes before the code."""
+    text = f"parameter '{name}' is invalid."
+    return replace(_json({"msg": text, "code": -1130}), status=400, weight=1)
+
+
 def _exchange_info(call: ApiCall) -> Response:
     """Respond which symbols and limits there are."""
     symbols = call.symbols()
@@ -261,59 +355,15 @@ def _exchange_info(call: ApiCall) -> Response:
     shown = [symbols[symbol] for symbol in wanted or symbols]
     if status := call.text("symbolStatus"):
         shown = [one for one in shown if (status == "TRADING") == one.is_trading]
-    described = _spot_symbol if call.product == "spot" else _futures_symbol
     return _json(
         {
             "timezone": "UTC",
             "serverTime": call.server_time,
             "rateLimits": call.limiter.rate_limits(call.product),
             "exchangeFilters": [],
-            "symbols": [described(one) for one in shown],
+            "symbols": [one.described(call.now_us // 1_000) for one in shown],
         }
     )
-
-
-def _spot_symbol(one: SymbolInfo) -> dict[str, Any]:
-    """A symbol as spot describes it."""
-    return {
-        "symbol": one.symbol,
-        "status": "TRADING" if one.is_trading else "BREAK",
-        "baseAsset": one.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": one.quote,
-        "quotePrecision": 8,
-        "quoteAssetPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-        "isSpotTradingAllowed": one.is_trading,
-        "isMarginTradingAllowed": False,
-        "filters": _filters(one),
-        "permissions": [],
-        "permissionSets": [["SPOT"]],
-    }
-
-
-def _futures_symbol(one: SymbolInfo) -> dict[str, Any]:
-    """A symbol as futures describes it."""
-    return {
-        "symbol": one.symbol,
-        "pair": one.symbol,
-        "contractType": "PERPETUAL",
-        "deliveryDate": 4_133_404_800_000,
-        "onboardDate": one.onboard_ms,
-        "status": "TRADING" if one.is_trading else "SETTLING",
-        "baseAsset": one.base,
-        "quoteAsset": one.quote,
-        "marginAsset": one.quote,
-        "filters": _filters(one),
-    }
-
-
-def _filters(one: SymbolInfo) -> list[dict[str, str]]:
-    """The grid that prices and quantities lie on."""
-    tick, step = (f"{units // 10**8}.{units % 10**8:08d}" for units in (one.tick, one.step))
-    price = {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000"}
-    lot = {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000.00000000"}
-    return [{**price, "tickSize": tick}, {**lot, "stepSize": step}]
 
 
 def _json(value: object) -> Response:
@@ -333,20 +383,66 @@ _PAGE = ("startTime", "endTime", "limit")
 _KLINE = ("symbol", "interval")
 _KLINES = Endpoint(_klines, 2, "spot", _KLINE, (*_PAGE, "timeZone"))
 _INFO = ("symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus")
+_PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+_RATIOS = ("topLongShortAccountRatio", "topLongShortPositionRatio", "globalLongShortAccountRatio")
 
-ENDPOINTS = {
-    "/api/v3/ping": Endpoint(_ping),
-    "/api/v3/time": Endpoint(_time),
-    "/api/v3/exchangeInfo": Endpoint(_exchange_info, 20, "spot", (), _INFO),
-    "/api/v3/klines": _KLINES,
-    "/api/v3/uiKlines": _KLINES,
-    "/api/v3/aggTrades": Endpoint(_agg_trades, 4, "spot", ("symbol",), (*_PAGE, "fromId")),
-    "/fapi/v1/ping": Endpoint(_ping, account="um"),
-    "/fapi/v1/time": Endpoint(_time, account="um"),
-    "/fapi/v1/exchangeInfo": Endpoint(_exchange_info, account="um"),
-    "/fapi/v1/klines": Endpoint(_klines, _futures_klines_weight, "um", _KLINE, _PAGE),
-    "/fapi/v1/aggTrades": Endpoint(_agg_trades, 20, "um", ("symbol",), (*_PAGE, "fromId")),
-    "/fapi/v1/fundingRate": Endpoint(_funding_rate, 1, "funding", (), ("symbol", *_PAGE)),
-    "/fapi/v1/fundingInfo": Endpoint(_funding_info, 1, "funding"),
+
+def _futures_endpoints(product: Product, api: str) -> dict[tuple[Product, str], Endpoint]:
+    """What USD-M and COIN-M have alike."""
+    weight = _futures_klines_weight
+    found = {
+        "ping": Endpoint(_ping, account=product),
+        "time": Endpoint(_time, account=product),
+        "exchangeInfo": Endpoint(_exchange_info, account=product),
+        "klines": Endpoint(_klines, weight, product, _KLINE, _PAGE),
+        "aggTrades": Endpoint(_agg_trades, 20, product, ("symbol",), (*_PAGE, "fromId")),
+    }
+    for kind in PRICE_KINDS:
+        required = ("pair" if kind == "indexPriceKlines" else "symbol", "interval")
+        found[kind] = Endpoint(partial(_price_klines, kind), weight, product, required, _PAGE)
+    return {(product, api + name): endpoint for name, endpoint in found.items()}
+
+
+def _statistics_endpoints() -> dict[tuple[Product, str], Endpoint]:
+    """Open interest and the like, by symbol on USD-M and by pair on COIN-M."""
+    by_symbol, by_pair = ("symbol", "period"), ("pair", "period")
+    found: dict[tuple[Product, str], Endpoint] = {}
+    for kind in (*_RATIOS, "openInterestHist", "takerlongshortRatio"):
+        respond = partial(_statistics, kind)
+        found["um", kind] = Endpoint(respond, 0, "statistics", by_symbol, _PAGE)
+    for kind in _RATIOS:
+        found["cm", kind] = Endpoint(partial(_statistics, kind), 1, "cm", by_pair, _PAGE)
+    for kind in ("openInterestHist", "takerBuySellVol"):
+        required = (*by_pair, "contractType")
+        found["cm", kind] = Endpoint(partial(_statistics, kind), 1, "cm", required, _PAGE)
+    return {(product, _STATISTICS + kind): each for (product, kind), each in found.items()}
+
+
+_STATISTICS = "/futures/data/"
+
+ENDPOINTS: dict[tuple[Product, str], Endpoint] = {
+    ("spot", "/api/v3/ping"): Endpoint(_ping),
+    ("spot", "/api/v3/time"): Endpoint(_time),
+    ("spot", "/api/v3/exchangeInfo"): Endpoint(_exchange_info, 20, "spot", (), _INFO),
+    ("spot", "/api/v3/klines"): _KLINES,
+    ("spot", "/api/v3/uiKlines"): _KLINES,
+    ("spot", "/api/v3/aggTrades"): Endpoint(
+        _agg_trades, 4, "spot", ("symbol",), (*_PAGE, "fromId")
+    ),
+    **_futures_endpoints("um", "/fapi/v1/"),
+    **_futures_endpoints("cm", "/dapi/v1/"),
+    ("um", "/fapi/v1/fundingRate"): Endpoint(_funding_rate, 1, "funding", (), ("symbol", *_PAGE)),
+    ("um", "/fapi/v1/fundingInfo"): Endpoint(_funding_info, 1, "funding"),
+    ("cm", "/dapi/v1/fundingRate"): Endpoint(_funding_rate, 1, "cm", ("symbol",), _PAGE),
+    **_statistics_endpoints(),
 }
-"""All paths of the API, without the prefix of the data-only host."""
+"""All paths of the API, without the prefix of the data-only host, by product."""
+
+
+def product_of(path: str, parameters: Container[str]) -> Product:
+    """The product of a path; statistics, which two hosts have, are by symbol or by pair."""
+    if path.startswith("/dapi"):
+        return "cm"
+    if path.startswith(_STATISTICS):
+        return "cm" if "pair" in parameters else "um"
+    return "um" if path.startswith("/fapi") else "spot"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
-Product = Literal["spot", "um"]
-"""Spot, or USD-M perpetual futures."""
+Product = Literal["spot", "um", "cm"]
+"""Spot, USD-M futures, or COIN-M futures."""
+
+ARCHIVE_PATHS: dict[Product, str] = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
+"""The folder of each product in the archive, below ``data/``."""
+
+PRICE_KINDS = ("markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
+"""K-lines of prices that are computed, not traded; REST and the archive name them alike."""
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 """In milliseconds."""
@@ -45,7 +52,7 @@ def moment_of(time_ms: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A symbol of spot or of futures."""
+    """A symbol of spot or a contract of futures."""
 
     symbol: str
     base: str
@@ -55,16 +62,32 @@ class Instrument:
     # of these units too, so that quote volumes have no ninth decimal.
     tick: int
     step: int
-    # Price in ticks, around which it moves, while bitcoin is at 50,000 dollars.
+    # Price in ticks of the index, around which it moves, while bitcoin is at 50,000 dollars.
     usual_price: int
     # Steps that change hands on an ordinary day.
     day_volume: int
     # Minutes of the epoch between which it trades, end exclusive.
     first_minute: int
     end_minute: int = _NEVER
-    # Minutes of the epoch from which to which nothing trades, ends exclusive.
+    # Minutes of the epoch from which to which nothing trades, ends exclusive: in a halt there is
+    # no candle, in a quiet time there are candles without volume.
     halts: tuple[tuple[int, int], ...] = ()
+    quiet: tuple[tuple[int, int], ...] = ()
     follows_bitcoin: bool = True
+    # Of a contract: the name of its index, and the spot symbol whose price the index is.
+    pair: str = ""
+    spot_symbol: str = ""
+    # Smallest price of the index, in units of the eighth decimal.
+    index_tick: int = 0
+    # US dollars of a COIN-M contract; 0 for all whose quantity is in coins.
+    contract_usd: int = 0
+    # Whether it ends on a day that is known when it begins.
+    is_delivery: bool = False
+
+    @property
+    def writes_each_candle(self) -> bool:
+        """Whether a minute without a trade has a candle."""
+        return self.product != "spot"
 
     @property
     def quote_unit(self) -> int:
@@ -108,6 +131,23 @@ _HALTS = (
 )  # fmt: skip
 HALTS = tuple((minute_of(start), minute_of(end)) for start, end in _HALTS)
 
+_QUIET = (
+    ("2021-04-18T05:02", "2021-04-18T05:05"), ("2022-04-30T14:10", "2022-04-30T14:12"),
+    ("2023-09-05T03:00", "2023-09-05T03:41"), ("2024-09-12T04:10", "2024-09-12T04:31"),
+    ("2025-03-03T17:21", "2025-03-03T17:24"), ("2025-08-29T06:14", "2025-08-29T06:22"),
+    ("2026-05-20T11:07", "2026-05-20T11:12"),
+)  # fmt: skip
+QUIET = tuple((minute_of(start), minute_of(end)) for start, end in _QUIET)
+"""Minutes of the epoch in which no contract was traded."""
+
+_PRICE_GAPS = (
+    ("2020-01-19T02:15", "2020-01-19T02:30"), ("2020-12-17T13:30", "2020-12-17T13:41"),
+    ("2022-07-12T23:55", "2022-07-13T00:10"), ("2024-08-12T06:03", "2024-08-12T06:21"),
+    ("2025-02-20T04:10", "2025-02-20T04:31"), ("2026-05-20T11:00", "2026-05-20T11:25"),
+)  # fmt: skip
+PRICE_GAPS = tuple((minute_of(start), minute_of(end)) for start, end in _PRICE_GAPS)
+"""Minutes of the epoch in which there are no mark and index prices, in no source."""
+
 # symbol: base, quote, price decimals, quantity decimals, price while bitcoin is at 50,000,
 # daily volume in coins, first minute on spot, first minute of the perpetual or None
 _COINS: tuple[tuple[str, str, int, int, float, int, str, str | None], ...] = (
@@ -141,32 +181,118 @@ _COINS: tuple[tuple[str, str, int, int, float, int, str, str | None], ...] = (
 _DELISTED = {"MATICUSDT": minute_of("2024-09-10T03:00")}
 
 
-def _instruments() -> dict[Product, dict[str, Instrument]]:
+class _Contract(NamedTuple):
+    """What is different from one contract to another."""
+
+    symbol: str
+    base: str
+    quote: str
+    pair: str
+    spot_symbol: str
+    price_decimals: int
+    quantity_decimals: int
+    index_decimals: int
+    # While bitcoin is at 50,000 dollars.
+    price: float
+    # A day, in coins, or in contracts of COIN-M.
+    volume: int
+    # First minute, and the one in which it is delivered.
+    start: str
+    end: str | None = None
+
+
+_CONTRACTS = (
+    _Contract("1000SHIBUSDT", "1000SHIB", "USDT", "1000SHIBUSDT", "SHIBUSDT", 6, 0, 6,
+              0.02, 5_000_000_000, "2021-05-10T07:00"),
+    _Contract("BTCUSDT_250627", "BTC", "USDT", "BTCUSDT", "BTCUSDT", 1, 3, 2,
+              50_000, 300, "2024-12-27T08:00", "2025-06-27T08:00"),
+    _Contract("BTCUSDT_261225", "BTC", "USDT", "BTCUSDT", "BTCUSDT", 1, 3, 2,
+              50_000, 300, "2026-06-26T08:00", "2026-12-25T08:00"),
+    _Contract("BTCUSD_PERP", "BTC", "USD", "BTCUSD", "BTCUSDT", 1, 0, 2,
+              50_000, 4_000_000, "2020-08-10T07:00"),
+    _Contract("ETHUSD_PERP", "ETH", "USD", "ETHUSD", "ETHUSDT", 2, 0, 2,
+              2_500, 9_000_000, "2020-08-18T07:00"),
+    _Contract("BTCUSD_250627", "BTC", "USD", "BTCUSD", "BTCUSDT", 1, 0, 2,
+              50_000, 200_000, "2024-12-27T08:00", "2025-06-27T08:00"),
+    _Contract("BTCUSD_261225", "BTC", "USD", "BTCUSD", "BTCUSDT", 1, 0, 2,
+              50_000, 200_000, "2026-06-26T08:00", "2026-12-25T08:00"),
+)  # fmt: skip
+# The quantity of a contract has no more decimals than these.
+_MOST_QUANTITY_DECIMALS = 3
+
+
+def _spot_instruments() -> Iterator[Instrument]:
+    """All symbols of spot."""
+    for base, quote, price_decimals, quantity_decimals, price, volume, start, _ in _COINS:
+        yield Instrument(
+            symbol=base + quote,
+            base=base,
+            quote=quote,
+            product="spot",
+            tick=10 ** (8 - price_decimals),
+            step=10 ** (8 - quantity_decimals),
+            usual_price=round(price * 10**price_decimals),
+            day_volume=int(volume * 10**quantity_decimals),
+            first_minute=minute_of(start),
+            end_minute=_DELISTED.get(base + quote, _NEVER),
+            halts=HALTS,
+            # A coin priced in bitcoin does not rise and fall with it.
+            follows_bitcoin=quote != "BTC",
+        )
+
+
+def _contracts() -> Iterator[Instrument]:
+    """All contracts of futures: the perpetuals of the coins, and those that have a row of their own."""
+    for base, quote, price_decimals, quantity_decimals, price, volume, _, start in _COINS:
+        if start is not None:
+            name, decimals = base + quote, min(quantity_decimals, _MOST_QUANTITY_DECIMALS)
+            names = (name, base, quote, name, name)
+            digits = (price_decimals, decimals, price_decimals)
+            yield _contract(_Contract(*names, *digits, price, volume, start))
+    yield from map(_contract, _CONTRACTS)
+
+
+def _contract(row: _Contract) -> Instrument:
+    """A contract of futures."""
+    is_coin_margined = row.quote == "USD"
+    return Instrument(
+        symbol=row.symbol,
+        base=row.base,
+        quote=row.quote,
+        product="cm" if is_coin_margined else "um",
+        tick=10 ** (8 - row.price_decimals),
+        step=10 ** (8 - row.quantity_decimals),
+        usual_price=round(row.price * 10**row.index_decimals),
+        day_volume=int(row.volume * 10**row.quantity_decimals),
+        first_minute=minute_of(row.start),
+        end_minute=minute_of(row.end) if row.end else _DELISTED.get(row.symbol, _NEVER),
+        quiet=QUIET,
+        pair=row.pair,
+        spot_symbol=row.spot_symbol,
+        index_tick=10 ** (8 - row.index_decimals),
+        contract_usd=(100 if row.base == "BTC" else 10) if is_coin_margined else 0,
+        is_delivery=row.end is not None,
+    )
+
+
+def _by_product() -> dict[Product, dict[str, Instrument]]:
     """All instruments, by product and symbol."""
-    found: dict[Product, dict[str, Instrument]] = {"spot": {}, "um": {}}
-    for base, quote, price_decimals, quantity_decimals, price, volume, *starts in _COINS:
-        products: tuple[Product, Product] = ("spot", "um")
-        for product, start in zip(products, starts, strict=True):
-            if start is None:
-                continue
-            symbol = base + quote
-            found[product][symbol] = Instrument(
-                symbol=symbol,
-                base=base,
-                quote=quote,
-                product=product,
-                tick=10 ** (8 - price_decimals),
-                step=10 ** (8 - quantity_decimals),
-                usual_price=round(price * 10**price_decimals),
-                day_volume=int(volume * 10**quantity_decimals),
-                first_minute=minute_of(start),
-                end_minute=_DELISTED.get(symbol, _NEVER),
-                # Futures go on while spot stands still.
-                halts=HALTS if product == "spot" else (),
-                # A coin priced in bitcoin does not rise and fall with it.
-                follows_bitcoin=quote != "BTC",
-            )
+    found: dict[Product, dict[str, Instrument]] = {"spot": {}, "um": {}, "cm": {}}
+    for one in (*_spot_instruments(), *_contracts()):
+        found[one.product][one.symbol] = one
     return found
 
 
-INSTRUMENTS = _instruments()
+INSTRUMENTS = _by_product()
+
+PAIRS: dict[Product, dict[str, Instrument]] = {
+    product: {one.pair: one for one in sorted(them.values(), key=lambda one: -one.first_minute)}
+    for product, them in INSTRUMENTS.items()
+    if product != "spot"
+}
+"""Of the contracts with one index the first one, by the pair that names the index."""
+
+
+def instrument_of(product: Product, kind: str, name: str) -> Instrument:
+    """The instrument that data of a kind are of; *name* is a symbol, or the pair of an index."""
+    return (PAIRS if kind == "indexPriceKlines" else INSTRUMENTS)[product][name]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,14 @@ def _groups_of_four() -> NDArray[np.uint32]:
 
 
 _GROUPS = _groups_of_four()
+_GROUP = 4
+# The first so many digits of each group.
+_FIRST_DIGITS = {
+    width: np.array([b"%04d" % number for number in range(10_000)]).astype(f"S{width}")
+    for width in range(1, _GROUP + 1)
+}
+_TRIMMED_LAST = np.array([(b"%04d" % number).rstrip(b"0") for number in range(10_000)])
+_TRIMMED = np.where(_TRIMMED_LAST == b"", b"0", _TRIMMED_LAST)
 _LEADING, _LAST = 10_000, 20_000
 _CSV_FLAGS = np.array([b"False", b"True"])
 _JSON_FLAGS = np.array([b"false", b"true"])
@@ -111,11 +120,36 @@ def whole(values: Ints) -> Column:
 
 def decimal(values: Ints, unit: int) -> Column:
     """Text of non-negative decimals, always with eight digits after the point."""
+    above, high, low = _groups_around_point(values, unit)
+    return [*whole(above), b".", _GROUPS.take(high), _GROUPS.take(low)]
+
+
+def padded(values: Ints, unit: int) -> Column:
+    """Text of non-negative decimals with as many digits after the point as one *unit* has."""
+    digits = len(str(ONE // unit)) - 1
+    above, high, low = _groups_around_point(values, unit)
+    cells: list[Cells] = [*whole(above)]
+    if digits:
+        cells += [b".", _FIRST_DIGITS[min(digits, _GROUP)].take(high)]
+    if digits > _GROUP:
+        cells.append(_FIRST_DIGITS[digits - _GROUP].take(low))
+    return cells
+
+
+def trimmed(values: Ints, unit: int) -> Column:
+    """Text of non-negative decimals without trailing zeros, but with one digit after the point."""
+    above, high, low = _groups_around_point(values, unit)
+    ends = np.where(low == 0, _TRIMMED.take(high), _GROUPS.take(high).view("S4"))
+    return [*whole(above), b".", ends, _TRIMMED_LAST.take(low)]
+
+
+def _groups_around_point(values: Ints, unit: int) -> tuple[Ints, Ints, Ints]:
+    """What is before the point, and the two groups of four digits after it."""
     # The product values * unit may leave 64 bits (a month of quote volume), its parts do not.
     above = values // (ONE // unit)
     below = (values - above * (ONE // unit)) * unit
     high = below // 10_000
-    return [*whole(above), b".", _GROUPS.take(high), _GROUPS.take(below - high * 10_000)]
+    return above, high, below - high * 10_000
 
 
 def signed(values: Ints) -> Column:
@@ -146,10 +180,11 @@ OPENED, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, COUNT, TAKER, TAKER_QUOTE = range
 
 @dataclass(frozen=True, slots=True)
 class Candles:
-    """Candles in integers: ms, ticks, steps, products of both, and counts."""
+    """Candles in integers: ms, ticks, steps, turnover (see `turnover_of`), and counts."""
 
-    # By first index: opened (ms), open, high, low, close (ticks), volume (steps), quote volume
-    # (ticks x steps), number of raw trades, taker volume, taker quote volume.
+    # By first index: opened (ms), open, high, low, close (ticks), volume (steps), turnover,
+    # number of raw trades, taker volume, taker turnover. Of computed prices: prices in units of
+    # the eighth decimal, number of samples, no volume.
     rows: Ints
 
     def __len__(self) -> int:
@@ -196,9 +231,29 @@ class Candles:
         rows[OPENED] = seconds
         return Candles(rows)
 
+    def with_flat_minutes(self, minutes: Ints, last_close: int) -> Candles:
+        """Candles of all these minutes; one without a trade repeats the last price."""
+        opens = minutes * MINUTE
+        latest = np.searchsorted(self.opened, opens, side="right") - 1
+        rows = self.rows[:, np.maximum(latest, 0)]
+        is_flat = rows[OPENED] != opens
+        closes = np.where(latest < 0, last_close, rows[CLOSE])
+        rows[OPEN : CLOSE + 1, is_flat] = closes[is_flat]
+        rows[VOLUME:, is_flat] = 0
+        rows[OPENED] = opens
+        return Candles(rows)
+
     def csv(self, instrument: Instrument, interval: str, *, in_micros: bool) -> bytes:
         """Write the rows as an archive member has them."""
-        first, *cells = self._cells(instrument, interval, in_micros=in_micros)
+        return self._csv(self._cells(instrument, interval, in_micros=in_micros))
+
+    def price_csv(self, interval: str) -> bytes:
+        """Write the rows as an archive member of computed prices has them."""
+        return self._csv(self._price_cells(interval))
+
+    def _csv(self, all_cells: Sequence[Column]) -> bytes:
+        """Write rows of cells with commas between them."""
+        first, *cells = all_cells
         columns = [first]
         for cell in cells:
             columns += [[b","], cell]
@@ -206,8 +261,16 @@ class Candles:
 
     def json(self, instrument: Instrument, interval: str, *, in_micros: bool) -> bytes:
         """Write the rows as a REST response has them."""
+        return self._json(self._cells(instrument, interval, in_micros=in_micros))
+
+    def price_json(self, interval: str) -> bytes:
+        """Write the rows as a REST response with computed prices has them."""
+        return self._json(self._price_cells(interval))
+
+    def _json(self, cells: Sequence[Column]) -> bytes:
+        """Write rows of cells as JSON arrays."""
         columns: list[Column | bytes] = [b"["]
-        for index, cell in enumerate(self._cells(instrument, interval, in_micros=in_micros)):
+        for index, cell in enumerate(cells):
             is_number = index in (0, 6, 8)
             columns += [cell, b","] if is_number else [b'"', cell, b'",']
         return json_array([*columns, b'"0"],'], len(self))
@@ -215,17 +278,60 @@ class Candles:
     def _cells(self, instrument: Instrument, interval: str, *, in_micros: bool) -> list[Column]:
         """The eleven columns of a k-line as text, from open time to taker quote volume."""
         scale = 1_000 if in_micros else 1
-        _, *prices, volume, quote, count, taker, taker_quote = self.rows
+        _, *prices, volume, turnover, count, taker, taker_turnover = self.rows
+        number = _number_text(instrument)
         return [
             whole(self.opened * scale),
-            *(decimal(price, instrument.tick) for price in prices),
-            decimal(volume, instrument.step),
+            *(number(price, instrument.tick) for price in prices),
+            number(volume, instrument.step),
             whole(next_opens(interval, self.opened) * scale - 1),
-            decimal(quote, instrument.quote_unit),
+            _turnover_text(instrument, turnover),
             whole(count),
-            decimal(taker, instrument.step),
-            decimal(taker_quote, instrument.quote_unit),
+            number(taker, instrument.step),
+            _turnover_text(instrument, taker_turnover),
         ]
+
+    def _price_cells(self, interval: str) -> list[Column]:
+        """The eleven columns of a k-line of computed prices: what it does not have is 0."""
+        nothing: Column = [b"0"]
+        return [
+            whole(self.opened),
+            *(signed(price) for price in self.rows[OPEN : CLOSE + 1]),
+            nothing,
+            whole(next_opens(interval, self.opened) - 1),
+            nothing,
+            whole(self.rows[COUNT]),
+            nothing,
+            nothing,
+        ]
+
+
+# Turnover of COIN-M is counted in the twelfth decimal of a coin.
+_COIN_UNITS = 10**12
+
+
+def turnover_of(instrument: Instrument, price: Ints, quantity: Ints) -> Ints:
+    """
+    What changes hands: ticks x steps of the quote, of COIN-M coins in the twelfth decimal.
+
+    It adds up exactly: that of two trades at one price is that of one trade of both quantities.
+    """
+    if not instrument.contract_usd:
+        return price * quantity
+    contract_units = instrument.contract_usd * _COIN_UNITS * ONE // instrument.tick
+    return contract_units // price * quantity
+
+
+def _turnover_text(instrument: Instrument, turnover: Ints) -> Column:
+    """Text of a turnover."""
+    if instrument.contract_usd:
+        return decimal(turnover // (_COIN_UNITS // ONE), 1)
+    return _number_text(instrument)(turnover, instrument.quote_unit)
+
+
+def _number_text(instrument: Instrument) -> Callable[[Ints, int], Column]:
+    """How numbers are written: spot has eight decimals, a contract as many as its unit."""
+    return decimal if instrument.product == "spot" else padded
 
 
 NO_CANDLES = Candles(np.zeros((10, 0), dtype=np.int64))
@@ -236,11 +342,36 @@ def join_candles(parts: Iterable[Candles]) -> Candles:
     return Candles(np.concatenate([NO_CANDLES.rows, *(part.rows for part in parts)], axis=1))
 
 
+class CandleSource(Protocol):
+    """What candles are made from: the trades of an instrument, or a computed price."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """The instrument."""
+
+    @property
+    def first_ms(self) -> int:
+        """When it begins."""
+
+    def minute_candles(self, day: int) -> Candles:
+        """The 1m candles of a whole day of the epoch."""
+
+    def hour_candles(self, day: int) -> Candles:
+        """The 1h candles of a whole day of the epoch."""
+
+    def running_candle(self, now_us: int) -> Candles:
+        """The 1m candle in progress, if there is one."""
+
+
 # --- trades ---
 
 # How many raw trades the aggregate trades consist of, over and over.
 _RAW_COUNTS = (1, 1, 2, 1, 1, 1, 3, 1)
 _RAW_BEFORE = np.cumsum((0, *_RAW_COUNTS[:-1]), dtype=np.int64)
+# Of futures the raw ids leave one out so often: a trade of the insurance fund is in no aggregate.
+_IDS_BETWEEN_GAPS = 4_096
+# Fields of a trade that are newer than the API.
+_NQ_SINCE_US = 1_767_225_600_000_000
 
 
 def first_raw_id(ids: Ints) -> Ints:
@@ -279,45 +410,56 @@ class Trades:
         """The rows from *low* to before *high*."""
         return Trades(self.first_id + low, *(column[low:high] for column in self.columns))
 
-    def candles(self, interval: str) -> Candles:
-        """Candles of these trades alone."""
-        quote = self.price * self.quantity
+    def candles(self, interval: str, instrument: Instrument | None = None) -> Candles:
+        """Candles of these trades alone; without an instrument turnover is price x quantity."""
+        price, quantity = self.price, self.quantity
+        turnover = turnover_of(instrument, price, quantity) if instrument else price * quantity
         raw_count = first_raw_id(self.ids + 1) - first_raw_id(self.ids)
         taker = 1 - self.maker
-        prices = [self.price] * 4
-        columns = [self.time_us // 1_000, *prices, self.quantity, quote, raw_count]
-        rows = np.stack([*columns, self.quantity * taker, quote * taker])
+        columns = [self.time_us // 1_000, *[price] * 4, quantity, turnover, raw_count]
+        rows = np.stack([*columns, quantity * taker, turnover * taker])
         return Candles(rows).fold(interval)
 
-    def csv(self, instrument: Instrument, *, in_micros: bool) -> bytes:
-        """Write the rows as a spot archive member has them."""
-        number, price, quantity, first, last, time = self._cells(instrument, in_micros=in_micros)
+    def csv(self, instrument: Instrument, *, in_micros: bool, is_trimmed: bool = False) -> bytes:
+        """Write the rows as an archive member has them."""
+        number = trimmed if is_trimmed else _number_text(instrument)
+        price = number(self.price, instrument.tick)
+        quantity = number(self.quantity, instrument.step)
+        first, last = self._raw_ids(instrument)
+        is_spot = instrument.product == "spot"
+        flags, ending = (_CSV_FLAGS, b",True\n") if is_spot else (_JSON_FLAGS, b"\n")
         columns: list[Column | bytes] = [
-            number, b",", price, b",", quantity, b",", first, b",", last, b",", time, b",",
-            [_CSV_FLAGS.take(self.maker)], b",True\n",
+            whole(self.ids), b",", price, b",", quantity, b",", first, b",", last, b",",
+            self._times(in_micros=in_micros), b",", [flags.take(self.maker)], ending,
         ]  # fmt: skip
         return render(columns, len(self))
 
-    def json(self, instrument: Instrument, *, in_micros: bool) -> bytes:
+    def json(self, instrument: Instrument, *, in_micros: bool, now_us: int = 0) -> bytes:
         """Write the rows as a REST response has them."""
-        number, price, quantity, first, last, time = self._cells(instrument, in_micros=in_micros)
+        number = _number_text(instrument)
+        price = number(self.price, instrument.tick)
+        quantity = number(self.quantity, instrument.step)
+        first, last = self._raw_ids(instrument)
+        # The quantity without retail price improvement, of which there is none here.
+        has_nq = instrument.product == "um" and now_us >= _NQ_SINCE_US
         columns: list[Column | bytes] = [
-            b'{"a":', number, b',"p":"', price, b'","q":"', quantity, b'","f":', first,
-            b',"l":', last, b',"T":', time, b',"m":', [_JSON_FLAGS.take(self.maker)],
+            b'{"a":', whole(self.ids), b',"p":"', price, b'","q":"', quantity,
+            *((b'","nq":"', quantity) if has_nq else ()),
+            b'","f":', first, b',"l":', last, b',"T":', self._times(in_micros=in_micros),
+            b',"m":', [_JSON_FLAGS.take(self.maker)],
             b',"M":true},' if instrument.product == "spot" else b"},",
         ]  # fmt: skip
         return json_array(columns, len(self))
 
-    def _cells(self, instrument: Instrument, *, in_micros: bool) -> list[Column]:
-        """Text of id, price, quantity, first and last raw id, and time."""
-        return [
-            whole(self.ids),
-            decimal(self.price, instrument.tick),
-            decimal(self.quantity, instrument.step),
-            whole(first_raw_id(self.ids)),
-            whole(first_raw_id(self.ids + 1) - 1),
-            whole(self.time_us if in_micros else self.time_us // 1_000),
-        ]
+    def _raw_ids(self, instrument: Instrument) -> tuple[Column, Column]:
+        """Text of the ids of the first and the last raw trade."""
+        skipped = 0 if instrument.product == "spot" else self.ids // _IDS_BETWEEN_GAPS
+        first, last = first_raw_id(self.ids) + skipped, first_raw_id(self.ids + 1) - 1 + skipped
+        return whole(first), whole(last)
+
+    def _times(self, *, in_micros: bool) -> Column:
+        """Text of the times."""
+        return whole(self.time_us if in_micros else self.time_us // 1_000)
 
 
 NO_TRADES = Trades(0, *[np.zeros(0, dtype=np.int64)] * 4)

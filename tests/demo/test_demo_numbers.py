@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from ares_notebook.demo.tables import decimal, render, signed, whole
+from ares_notebook.demo.tables import decimal, padded, render, signed, trimmed, whole
 
 EDGES = [0, 1, 9, 10, 99, 9_999, 10_000, 10_001, 99_999_999, 10**8, 10**8 + 1, 10**12, 2**62]
 
@@ -27,6 +27,29 @@ def test_decimals(unit: int) -> None:
     expected = [f"{Decimal(n) * unit / 10**8:.8f}" for n in EDGES]
 
     assert expected == lines(decimal(np.array(EDGES), unit), len(EDGES))
+
+
+@pytest.mark.parametrize("digits", range(9))
+def test_padded_decimals(digits: int) -> None:
+    """Padded decimals have as many digits after the point as their unit, and no point without one."""
+    expected = [f"{Decimal(n) / 10**digits:.{digits}f}" for n in EDGES]
+
+    assert expected == lines(padded(np.array(EDGES), 10 ** (8 - digits)), len(EDGES))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0.0"), (100, "1.0"), (1_020, "10.2"), (5, "0.05"), (123_456_789_000, "1234567890.0")],
+)
+def test_trimmed_decimals(number: int, text: str) -> None:
+    """Trimmed decimals lose their trailing zeros but for the first digit after the point."""
+    assert lines(trimmed(np.array([number]), 10**6), 1) == [text]
+    # The same with zeros between the digits, and digits in both groups after the point.
+    assert lines(trimmed(np.array([10**8 + 1, 10**8 + 10_000, 10**8 + 20_010]), 1), 3) == [
+        "1.00000001",
+        "1.0001",
+        "1.0002001",
+    ]
 
 
 def test_signed() -> None:

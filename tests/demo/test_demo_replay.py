@@ -183,6 +183,122 @@ def test_trades_are_answered_by_id_and_time(tmp_path: Path) -> None:
     assert json.dumps(fine[1]["T"]) == "1735689600000600"
 
 
+FUTURES = {
+    "um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2026-09-30": "um_klines/BTCUSDT-1m-2026-09-30",
+    "um/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2026-09-30": "um_aggTrades/BTCUSDT-aggTrades-2026-09-30",
+    "um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2026-09-30": "um_metrics/BTCUSDT-metrics-2026-09-30",
+    "um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2025-10": "um_fundingRate/BTCUSDT-fundingRate-exponent",
+    "cm/daily/aggTrades/BTCUSD_PERP/BTCUSD_PERP-aggTrades-2023-06-25": "cm_aggTrades/BTCUSD_PERP-aggTrades-2023-06-25",
+    "cm/daily/metrics/BTCUSD_PERP/BTCUSD_PERP-metrics-2023-06-25": "cm_metrics/BTCUSD_PERP-metrics-2023-06-25",
+    "cm/monthly/fundingRate/BTCUSD_PERP/BTCUSD_PERP-fundingRate-2023-06": "cm_fundingRate/BTCUSD_PERP-fundingRate-2023-06",
+}
+PRICES = "1727654400000,63000.10,63010.00,62990.00,-0.00001234,0,1727654459999,0,60,0,0,0\n"
+
+
+def put(folder: Path, key: str, text: bytes) -> None:
+    """Write a zip file with one member below a folder of recorded data."""
+    path = folder / f"data/futures/{key}.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{path.stem}.csv", text)
+
+
+@pytest.fixture(scope="module")
+def futures(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoExchange]:
+    """Replays what Binance served of futures, and made rows of the kinds that were not recorded."""
+    source, folder = recorded.parent / "futures/archive", tmp_path_factory.mktemp("futures")
+    if not source.is_dir():
+        pytest.skip("no folder ../futures of recorded data at ARES_TEST_DATA")
+    for key, name in FUTURES.items():
+        put(folder, key, (source / f"{name}.csv").read_bytes())
+    for key in (
+        "um/daily/premiumIndexKlines/BTCUSDT/1m/BTCUSDT-1m-2024-09-30",
+        "cm/daily/markPriceKlines/BTCUSD_PERP/1m/BTCUSD_PERP-1m-2024-09-30",
+        "cm/daily/indexPriceKlines/BTCUSD/1m/BTCUSD-1m-2024-09-30",
+        "cm/monthly/klines/BTCUSD_241227/1m/BTCUSD_241227-1m-2024-09",
+    ):
+        put(folder, key, PRICES.encode())
+    with DemoExchange(folder, now=datetime(2026, 10, 9, tzinfo=UTC)) as running:
+        yield running
+
+
+def test_rest_gives_the_recorded_rows_of_futures(futures: DemoExchange, recorded: Path) -> None:
+    """K-lines and trades of futures come from recorded files, with the digits that were recorded."""
+    source = recorded.parent / "futures/archive"
+    _, first, *_ = (source / "um_klines/BTCUSDT-1m-2026-09-30.csv").read_text().splitlines()
+    _, trade, *_ = (
+        (source / "cm_aggTrades/BTCUSD_PERP-aggTrades-2023-06-25.csv").read_text().splitlines()
+    )
+    window = {"interval": "1m", "startTime": 1790726400000, "limit": 1}
+    [row] = get(futures, "/fapi/v1/klines", symbol="BTCUSDT", **window).json
+    [sent] = get(
+        futures, "/dapi/v1/aggTrades", symbol="BTCUSD_PERP", fromId=261091940, limit=1
+    ).json
+
+    assert ",".join(map(str, row)) == first
+    assert (
+        ",".join(str(sent[name]) for name in ("a", "p", "q", "f", "l", "T", "m")).lower() == trade
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/fapi/v1/premiumIndexKlines", {"symbol": "BTCUSDT"}),
+        ("/dapi/v1/markPriceKlines", {"symbol": "BTCUSD_PERP"}),
+        ("/dapi/v1/indexPriceKlines", {"pair": "BTCUSD"}),
+        ("/dapi/v1/klines", {"symbol": "BTCUSD_241227"}),
+    ],
+)
+def test_rest_gives_recorded_klines_of_each_kind(
+    futures: DemoExchange, path: str, query: dict[str, str]
+) -> None:
+    """Each kind of k-lines that was recorded is answered, an index by its pair."""
+    start = 1727654400000
+    page = get(futures, path, **query, interval="1m", startTime=start, endTime=start).json
+
+    assert [",".join(map(str, row)) + "\n" for row in page] == [PRICES]
+
+
+def test_recorded_rates_lose_their_exponent_at_rest(futures: DemoExchange) -> None:
+    """A rate that the archive writes as -1.8E-7 is -0.00000018 at REST; COIN-M has its own rows."""
+    start = 1760976000000
+    page = get(futures, "/fapi/v1/fundingRate", symbol="BTCUSDT", startTime=start).json
+    coin = get(futures, "/dapi/v1/fundingRate", symbol="BTCUSD_PERP", startTime=0).json
+
+    assert page[0]["fundingRate"] == "-0.00000018"
+    assert all(len(row["fundingRate"].partition(".")[2]) == 8 for row in page)
+    assert [row["fundingTime"] for row in coin] == [1685577600011, 1685606400000, 1685635200001]
+
+
+def test_recorded_metrics_are_statistics_at_rest(futures: DemoExchange, recorded: Path) -> None:
+    """A recorded row of metrics is open interest and ratio at REST, five minutes after its label."""
+    path = recorded.parent / "futures/archive/um_metrics/BTCUSDT-metrics-2026-09-30.csv"
+    cells = path.read_text().splitlines()[1].split(",")
+    at = int(datetime.fromisoformat(cells[0] + "+00:00").timestamp() * 1000) + 300_000
+    query = {"symbol": "BTCUSDT", "period": "5m", "startTime": at, "limit": 1}
+    [held] = get(futures, "/futures/data/openInterestHist", **query).json
+    [ratio] = get(futures, "/futures/data/globalLongShortAccountRatio", **query).json
+
+    assert held["timestamp"] == ratio["timestamp"] == at
+    assert held["sumOpenInterest"] + "0" * 8 == cells[2]
+    assert ratio["longShortRatio"] == f"{float(cells[6]):.4f}"
+
+
+def test_exchange_info_has_the_recorded_contracts(futures: DemoExchange) -> None:
+    """Contracts are named as their files: a quarter has the delivery date of its name."""
+    info = {one["symbol"]: one for one in get(futures, "/dapi/v1/exchangeInfo").json["symbols"]}
+
+    assert sorted(info) == ["BTCUSD_241227", "BTCUSD_PERP"]
+    quarter = info["BTCUSD_241227"]
+    assert quarter["deliveryDate"] == 1735286400000
+    assert (quarter["pair"], quarter["baseAsset"], quarter["contractSize"]) == (
+        "BTCUSD",
+        "BTC",
+        100,
+    )
+
+
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     """An empty or missing folder is an error at once, not an empty market later."""
     with pytest.raises(FileNotFoundError, match="no recorded"):
