@@ -179,7 +179,16 @@ def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | Non
     starts = [first, *(end + 1 for end in ends[:-1])]
     if len(signs) and not _are_signs(signs, text, columns, starts):
         return None
-    return _Cells(text, columns, starts, ends)
+    return _Cells(_with_capitals(text, columns, starts), columns, starts, ends)
+
+
+def _with_capitals(text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]) -> _Bytes:
+    """The text with flags as the cache writes them: archives of futures have lower case."""
+    for column, start in zip(columns, starts, strict=True):
+        if column.kind == "flag" and np.any(is_lower := text[start] >= _LOWER_A):
+            text = text.copy()
+            text[start[is_lower]] -= _TO_CAPITAL
+    return text
 
 
 def _are_signs(
@@ -210,6 +219,8 @@ def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
     return ((high + low) >> np.uint64(32)).astype(np.int64)
 
 
+_LOWER_A = ord("a")
+_TO_CAPITAL = _LOWER_A - ord("A")
 _TRUE, _FALS = np.frombuffer(b"TrueFals", "<u4")
 _E = ord("e")
 _EIGHT_ZEROS = np.uint64(0x3030303030303030)
