@@ -85,6 +85,16 @@ def test_klines_of_both_sources_agree(
         assert [[str(cell) for cell in row] for row in page] == rows
 
 
+def test_rest_begins_before_the_archive(ask: Ask) -> None:
+    """REST has the first hours of BTCUSD_PERP, the file of that month begins a day later."""
+    rows = archived(ask, "cm/monthly/klines/BTCUSD_PERP/1h/BTCUSD_PERP-1h-2020-08")
+    query = {**CM, "startTime": ms("2020-08-01"), "endTime": ms("2020-08-12"), "limit": 1_500}
+    page = ask("/dapi/v1/klines", **query).json
+
+    assert int(rows[0][0]) == ms("2020-08-11")
+    assert page[0][0] == ms("2020-08-10T07:00")
+
+
 @pytest.mark.parametrize(
     ("api", "product", "symbol"), [("fapi", "um", "ETHUSDT"), ("dapi", "cm", "ETHUSD_PERP")]
 )

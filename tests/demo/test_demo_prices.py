@@ -114,6 +114,17 @@ def test_at_a_payment_the_mark_price_is_the_index() -> None:
     assert np.array_equal(mark_prices(instrument, minutes), index)
 
 
+def test_before_the_first_payment_the_mark_price_is_the_index() -> None:
+    """From the listing to the first funding payment there is no rate in the mark price."""
+    instrument = INSTRUMENTS["um"]["1000SHIBUSDT"]
+    first_payment = funding_of(instrument).time_ms[0] // MINUTE
+    minutes = np.arange(instrument.first_minute, first_payment)
+    index = PriceSeries("um", INDEX, "1000SHIBUSDT").values(minutes)
+
+    assert len(minutes) == 60
+    assert np.array_equal(mark_prices(instrument, minutes), index)
+
+
 @pytest.mark.parametrize("kind", PRICE_KINDS)
 def test_computed_prices_have_no_jumps(kind: str) -> None:
     """A minute of mark price, index or premium opens where the one before closed, within its extremes."""
