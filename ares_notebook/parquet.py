@@ -29,10 +29,10 @@ from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CorruptFile, WrongMarket
 from ares_notebook.formatting import block, in_words_of, line, many, size_in_words
-from ares_notebook.model.datasets import Dataset, Kind
+from ares_notebook.model.columns import Kind
+from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.rows import Table, empty_rows
-from ares_notebook.model.time import interval_text
+from ares_notebook.model.rows import Table, empty_rows, null_where_empty
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings
@@ -345,7 +345,7 @@ def _typed(dataset: Dataset, rows: Table, *, decimal: bool) -> Table:
         cells = rows[column.name]
         if column.kind == "flag":
             cells = pc.equal(cells, "True")
-        columns.append(pc.cast(cells, field.type))
+        columns.append(pc.cast(null_where_empty(column, cells), field.type))
     return pa.table(columns, schema=schema)
 
 
@@ -364,7 +364,7 @@ def _in_groups(dataset: Dataset, tables: Iterable[Table]) -> Iterator[Table]:
 def object_name(file: CacheFile) -> str:
     """The path of a cache file's Parquet file in a dataset, with Hive partitions."""
     series = file.series
-    suffix = f"_{interval_text(series.interval)}" if series.interval else ""
+    suffix = f"_{series.interval_word}" if series.interval_word else ""
     return (
         f"{series.dataset.name}{suffix}/symbol={series.symbol}/month={file.period.start:%Y-%m}/"
         f"{file.name.removesuffix('.csv')}.parquet"

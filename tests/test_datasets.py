@@ -21,6 +21,7 @@ from ares_notebook.model.datasets import (
     INDEX_PRICE_KLINES,
     KLINES,
     MARK_PRICE_KLINES,
+    METRICS,
     PREMIUM_INDEX_KLINES,
     UM_AGG_TRADES,
     UM_KLINES,
@@ -46,6 +47,8 @@ _HEADERS = {
     MARK_PRICE_KLINES: "timestamp,open,high,low,close",
     INDEX_PRICE_KLINES: "timestamp,open,high,low,close",
     PREMIUM_INDEX_KLINES: "timestamp,open,high,low,close",
+    METRICS: "timestamp,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+    "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio",
 }
 
 

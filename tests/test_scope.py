@@ -218,6 +218,16 @@ CALLS: list[tuple[Scope, str, str]] = [
         "ares-notebook download BTCUSDT 1d --years 1 --datasets klines,futures",
     ),
     (
+        Scope.of("BTCUSDT", None, ["metrics"]),
+        'await download_all_data("BTCUSDT", "1h", 1, datasets=("metrics",))',
+        "ares-notebook download BTCUSDT 1h --years 1 --datasets metrics",
+    ),
+    (
+        Scope.of("BTCUSDT", "4h", ["um_klines"]),
+        'await download_all_data("BTCUSDT", "4h", 1, datasets=("um_klines",))',
+        "ares-notebook download BTCUSDT 4h --years 1 --datasets um_klines",
+    ),
+    (
         Scope.of(),
         'await download_klines_data("BTCUSDT", "1h", 1)',
         "ares-notebook download BTCUSDT 1h --years 1 --datasets klines",

@@ -184,7 +184,13 @@ class Zip:
         member = self.name.removesuffix(".zip") + ".csv"
         blocks = lines_of(self.data, member, self.url)
         header, block = _header_and_rows(next(blocks, b""))
-        expected = Expected(self.series.interval, first=1 + header.count(b"\n"))
+        shift_ms = 0 if self.period is None else self.series.label_shift_ms(self.period.start_ms)
+        expected = Expected(
+            self.series.interval,
+            first=1 + header.count(b"\n"),
+            symbol=self.series.symbol,
+            label_shift_ms=shift_ms,
+        )
         for text in chain([block], blocks):
             whole = self._without_cut_line(text)
             if not whole:
@@ -273,20 +279,51 @@ class Archive:
         self._folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
-
+        # For each series the last key that is known to be listed, and whether a zip behind the end of
+        # its listing is published.
+        self._listed_until: dict[Series, str] = {}
+        self._is_ahead: Memoized[bool] = Memoized()
         # Zips of months from which days are cut, the latest used last.
         self._shared: dict[str, _SharedZip] = {}
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
-        """Bytes of the zip that begins at *start*; None if the listing fails."""
+        """Bytes of the zip that begins at *start*; None where no listing tells."""
         key = series.archive_key(cut, start)
         listing = await self._listing(self._prefix(series, cut, start))
         if listing is None:
             return None
         if key not in listing:
+            if not series.dataset.has_rest and await self._is_behind(series, cut, start):
+                return None
             msg = f"{self._url(key)} is not published"
             raise NotFound(msg, self._url(key))
         return listing[key]
+
+    async def _is_behind(self, series: Series, cut: Cut, start: datetime) -> bool:
+        """
+        Whether the listing may end before the zip that begins at *start* was published.
+
+        That of metrics once ended two years early. The first zip behind its end is asked for, and
+        stands for all later ones: where the API has the rows, too, no listing is doubted.
+        """
+        key = series.archive_key(cut, start)
+        try:
+            if self._listed_until.get(series, "") <= key:
+                page = await list_page(self._transport, series.archive_folder(cut), key, most=1)
+                self._listed_until[series] = max(page.sizes, default=key)
+        except (TransportError, BadAnswer):
+            return True
+        if self._listed_until[series] > key:
+            return False
+        return await self._is_ahead.get(series, partial(self._has, series, cut, start))
+
+    async def _has(self, series: Series, cut: Cut, start: datetime) -> bool:
+        """Whether a zip is published, by its checksum."""
+        try:
+            await self.checksum(series, cut, start)
+        except NotFound:
+            return False
+        return True
 
     async def holds(self, series: Series) -> bool | None:
         """Whether the archive holds anything of *series*; None when its listing fails."""

@@ -13,7 +13,8 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
-from ares_notebook.model.datasets import Column, Dataset
+from ares_notebook.model.columns import Column, Kind
+from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import (
     MICROSECONDS_FROM,
     UNUSUAL_NUMBER,
@@ -48,6 +49,10 @@ class Expected:
     # The number of the first row in error messages, and what it counts.
     first: int = 1
     unit: str = "line"
+    # The symbol that rows must have where they have one; None where it is not known.
+    symbol: str | None = None
+    # From the label of a row to its start, in milliseconds.
+    label_shift_ms: int = 0
 
     def position(self, at: int) -> str:
         """The number of row *at* of the block (from 0) for messages."""
@@ -176,19 +181,10 @@ def _converted(
     for column in published:
         cells = table[column.name]
         _check_pattern(cells, column, origin, expected)
-        match column.kind:
-            case "flag":
-                # Archives of futures write flags in lower case.
-                cells = pc.if_else(pc.equal(pc.ascii_lower(cells), "true"), "True", "False")
-            case "number":
-                cells = _plain(cells, trimmed=column.trimmed)
-            case "time":
-                stamps = cells.cast(pa.int64()).to_numpy()
-                cells = pa.array(microseconds_of(dataset, stamps, origin))
-            case _:
-                cells = cells.cast(pa.int64())
-        columns[column.name] = cells
+        columns[column.name] = _in_cache(dataset, column, cells, origin, expected)
     rows = pa.table({name: columns[name] for name in dataset.column_names}, schema_of(dataset))
+    if any(each.is_label for each in published):
+        rows = _measured_rows(dataset, rows).sort_by("timestamp")
     if "close_time" in columns:
         opens_us, closes = columns["timestamp"].to_numpy(), columns["close_time"].to_numpy()
         expected.check_closes(opens_us, closes, origin)
@@ -201,6 +197,29 @@ def _converted(
     return rows.filter(pa.array(kept)), hours if hours is None else hours[kept]
 
 
+def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expected: Expected) -> Any:
+    """The cells of a column as the cache has them."""
+    match column.kind:
+        case "flag":
+            # Archives of futures write flags in lower case.
+            return pc.if_else(pc.equal(pc.ascii_lower(cells), "true"), "True", "False")
+        case "number":
+            return _plain(column, cells)
+        case "time" if column.is_label:
+            return pa.array(_starts_us(dataset, cells, origin, expected))
+        case "symbol":
+            _check_symbol(cells, origin, expected)
+            return cells
+        case "time":
+            stamps = cells.cast(pa.int64()).to_numpy()
+            return pa.array(microseconds_of(dataset, stamps, origin))
+        case _:
+            return cells.cast(pa.int64())
+
+
+_WORDS: dict[Kind, str] = {"flag": "flag", "symbol": "symbol"}
+
+
 def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) -> None:
     """Refuse text that the exchange does not write, even if it is a number elsewhere."""
     fits = pc.match_substring_regex(cells, f"^(?:{pattern_of(column)})$")
@@ -208,18 +227,58 @@ def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) 
         return
     at = pc.index(fits, value=False).as_py()
     cell = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
-    what = "flag" if column.kind == "flag" else "number"
+    what = "label" if column.is_label else _WORDS.get(column.kind, "number")
     where = f"the {column.name} in {expected.position(at)}"
     fault = f"{where} is {cell!r}, which is no {what} as the exchange writes them"
     raise BadAnswer(refused(origin, fault))
 
 
-def _plain(cells: Any, *, trimmed: bool) -> Any:
+# Labels are up to five seconds late.
+_LATEST_LABEL_US = 60_000_000
+
+
+def _starts_us(dataset: Dataset, labels: Any, origin: str, expected: Expected) -> _Int64s:
+    """The starts of the intervals of rows, in microseconds since the epoch, from their labels."""
+    stamps_us = labels.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    late_us = stamps_us % (INTERVALS[dataset.fixed_interval or ""] * 1000)
+    if np.any(is_off := late_us >= _LATEST_LABEL_US):
+        at = int(np.argmax(is_off))
+        fault = f"the label {labels[at].as_py()} in {expected.position(at)} is not on the grid"
+        raise BadAnswer(refused(origin, fault))
+    return microseconds_of(dataset, stamps_us - late_us + expected.label_shift_ms * 1000, origin)
+
+
+def _check_symbol(cells: Any, origin: str, expected: Expected) -> None:
+    """Refuse rows of another symbol."""
+    if expected.symbol is None:
+        return
+    is_own = pc.equal(cells, expected.symbol)
+    if pc.all(is_own).as_py() is False:
+        at = pc.index(is_own, value=False).as_py()
+        fault = (
+            f"{expected.position(at)} is of another symbol, {cells[at].as_py()!r}, "
+            f"than {expected.symbol}"
+        )
+        raise BadAnswer(refused(origin, fault))
+
+
+def _measured_rows(dataset: Dataset, rows: Table) -> Table:
+    """The rows without those that the exchange wrote although it had measured nothing."""
+    for column in dataset.columns:
+        if column.proves_row:
+            rows = rows.filter(pc.invert(pc.is_in(rows[column.name], pa.array(["0", ""]))))
+    return rows
+
+
+def _plain(column: Column, cells: Any) -> Any:
     """Numbers as the cache writes them; nearly all already are."""
+    if column.may_be_empty or column.proves_row:
+        # Files of COIN-M write an empty cell with quotes.
+        cells = pc.if_else(pc.equal(cells, '""'), "", cells)
     unusual = pc.match_substring_regex(cells, UNUSUAL_NUMBER)
     if pc.any(unusual).as_py():
         cells = pa.array([plain_number(cell) for cell in cells.to_pylist()], pa.string())
-    if not trimmed:
+    if not column.trimmed:
         return cells
     without_zeros = pc.utf8_rtrim(pc.utf8_rtrim(cells, "0"), ".")
     return pc.if_else(pc.match_substring(cells, "."), without_zeros, cells)

@@ -16,7 +16,8 @@ from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
 from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
-from ares_notebook.model.datasets import Column, Dataset, Kind
+from ares_notebook.model.columns import Column, Kind
+from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import (
     LONGEST_PART,

@@ -18,7 +18,7 @@ from ares_notebook.binance.api import Api
 from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import lines_of_json
-from ares_notebook.errors import BadAnswer
+from ares_notebook.errors import BadAnswer, NotFound
 from ares_notebook.formatting import refused
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
@@ -138,6 +138,8 @@ class Rest(Api):
 
     def lines(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
         """The rows in *gap* as lines of a cache file, page by page, ascending."""
+        if not series.dataset.has_rest:
+            raise NotFound(series.dataset.archive_alone)
         match series.dataset.key:
             case "open_time":
                 return self._klines(series, gap)

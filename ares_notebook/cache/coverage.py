@@ -151,7 +151,7 @@ def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> dict[str, Any]:
     gaps = entry.gaps(until_ms)
     left = entry.unexplained(until_ms)
     missing, good = entry.missing(gaps), proven.rows - proven.off_grid
-    expected = len(file.opens(until_ms)) if file.dataset.has_interval else good + missing
+    expected = len(file.opens(until_ms)) if file.dataset.has_grid else good + missing
     return {
         **dict(zip(_SERIES_NAMES, _series_names(file.series), strict=True)),
         "file": file.name,
@@ -351,7 +351,7 @@ def _common(entry: CacheEntry, gap: Gap, absence: Absence) -> Gap | None:
     # How many rows lie in a part of a gap is known on a grid only.
     is_whole = (start_ms, end_ms) == (gap.start_ms, gap.end_ms)
     rows = entry.missing_in(gap) if is_whole else None
-    if entry.file.dataset.has_interval:
+    if entry.file.dataset.has_grid:
         rows = grid_rows(entry.file, start_ms, end_ms)
     return replace(gap, start_ms=start_ms, end_ms=end_ms, rows=rows)
 

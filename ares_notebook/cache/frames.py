@@ -34,8 +34,16 @@ from ares_notebook.cache.reader import (
     unreadable,
 )
 from ares_notebook.errors import BadArgument, CacheUnavailable
-from ares_notebook.model.datasets import Column, Dataset
-from ares_notebook.model.rows import Table, between, empty_rows, header_of, keys_of
+from ares_notebook.model.columns import Column
+from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.rows import (
+    Table,
+    between,
+    empty_rows,
+    header_of,
+    keys_of,
+    null_where_empty,
+)
 from ares_notebook.model.time import to_ms
 
 # Small enough for the cache of a core, together with the parsed cells.
@@ -119,12 +127,28 @@ def _parsed(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
     if dataset.key == "id":
         names["agg_trade_id"] = None
     types = {each.name: wanted.type_of(each) for each in dataset.columns}
+    # Where no cell may be empty, an empty one is found as what is no number.
+    empty = [""] if any(each.may_be_empty for each in dataset.columns) else []
     # Text that is no number is found when it is converted.
-    options = csv_options(types, names, _BLOCK_BYTES, check_utf8=False)
+    options = csv_options(types, names, _BLOCK_BYTES, check_utf8=False, null_values=empty)
     with _text(path, entry, wanted) as stream:
         table = arrow_csv.read_csv(stream, **options)
+    if empty:
+        table = _with_nulls(table, dataset)
     table = table.set_column(0, "timestamp", table["timestamp"].cast(pa.int64()))
     last_in_order(path, keys_of(dataset, table), -1)
+    return table
+
+
+def _with_nulls(table: Table, dataset: Dataset) -> Table:
+    """The cells with null where one is empty; raises for one that must not be."""
+    columns = {each.name: each for each in dataset.columns}
+    for at, name in enumerate(table.column_names):
+        if table[name].null_count and not columns[name].may_be_empty:
+            msg = f"a cell of {name} is empty"
+            raise ValueError(msg)
+        if table[name].type == pa.string():
+            table = table.set_column(at, name, null_where_empty(columns[name], table[name]))
     return table
 
 
@@ -174,7 +198,7 @@ def _parsed_legacy(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
         if column.kind == "flag":
             cells[column.name] = pc.equal(text, "True")
         else:
-            cells[column.name] = text.cast(wanted.type_of(column))
+            cells[column.name] = null_where_empty(column, text).cast(wanted.type_of(column))
     return pa.table(cells)
 
 

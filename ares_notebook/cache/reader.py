@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def read_legacy(path: Path, dataset: Dataset) -> Table:
             good &= frame[column.name].isin(["True", "False"])
         else:
             pattern = _INTEGER if column.kind == "integer" else _NUMBER
+            pattern = f"(?:{pattern})?" if column.may_be_empty else pattern
             good &= frame[column.name].str.fullmatch(pattern)
     frame = frame[good]
     for column in columns:
@@ -192,7 +193,12 @@ def check_last_line(path: Path) -> None:
 
 
 def csv_options(
-    types: dict[str, Any], names: Iterable[str], block_bytes: int, *, check_utf8: bool = True
+    types: dict[str, Any],
+    names: Iterable[str],
+    block_bytes: int,
+    *,
+    check_utf8: bool = True,
+    null_values: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The options with which PyArrow reads the columns *names* of our files."""
     return {
@@ -201,7 +207,7 @@ def csv_options(
         "convert_options": arrow_csv.ConvertOptions(
             column_types=types,
             include_columns=list(names),
-            null_values=[],
+            null_values=list(null_values),
             true_values=["True"],
             false_values=["False"],
             check_utf8=check_utf8,

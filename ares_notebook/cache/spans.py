@@ -62,7 +62,11 @@ class Scope:
         return (
             self.symbol in (None, series.symbol)
             and (self.datasets is None or series.dataset in self.datasets)
-            and (self.interval is None or series.interval in (None, self.interval))
+            and (
+                self.interval is None
+                or not series.dataset.has_interval
+                or series.interval == self.interval
+            )
         )
 
     @property
@@ -242,7 +246,8 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     names = tuple(each.name for each in kinds)
     # A year of trades may be 35 GB.
     symbol, lookback = scope.symbol or "BTCUSDT", "1d" if kinds == (AGG_TRADES,) else 1
-    interval = scope.interval or "1h" if KLINES in kinds or len(kinds) > 1 else None
+    # Only the functions of trades and of funding take none.
+    interval = None if kinds in ((AGG_TRADES,), (FUTURES,)) else scope.interval or "1h"
     # A download refuses an end in the future, and without one ends now.
     window = {
         "start": _iso(start) if start is not None and start < now else None,

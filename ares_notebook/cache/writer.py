@@ -215,7 +215,7 @@ class _Rows:
 def _overlaid(patch: Patch, base: Sequence[Table]) -> Iterator[Table]:
     """The rows of the patch, with the rows of *base* in its range that it does not replace."""
     file = patch.writer.file
-    if not file.dataset.has_interval or not any(table.num_rows for table in base):
+    if not file.dataset.has_grid or not any(table.num_rows for table in base):
         yield from patch.rows()
         return
     # Candles off the grid (February 2018) are replaced by one that opens in their slot, and stay

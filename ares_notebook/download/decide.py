@@ -65,7 +65,7 @@ class Step(Struct, frozen=True, gc=False):
     until_ms: int
     # What is there; without its sources where nothing is to be done.
     entry: CacheEntry
-    # What is to be asked for.
+    # What is to be asked for; of a step in which nothing is done, what no source that is allowed has.
     gaps: tuple[Gap, ...] = ()
     # The ways to it, best first.
     sources: tuple[SourceName, ...] = ()
@@ -169,6 +169,8 @@ TABLE: dict[State, dict[Missing, tuple[Action, str]]] = {
 def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", "rest"]) -> Step:
     """Decide about one file: look its state and what is missing up in `TABLE`."""
     file = entry.file
+    if source == "auto" and not file.dataset.has_rest:
+        source = "archive"
     entry = _lasting(entry, source)
     until_ms = min(until_ms, file.grid_end_ms)
     restore_until_ms = None
@@ -183,6 +185,9 @@ def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", 
     is_open = unasked if source == "archive" and state != "restorable" else unexplained
     left = is_open(file, gaps, entry.absences)
     action, reason = TABLE[state][_missing(counted, gaps, left)]
+    if left and source == "rest" and not file.dataset.has_rest:
+        reason, entry = file.dataset.archive_alone, replace(entry, sources=())
+        return Step(file, "skip", reason, until_ms, entry, tuple(left))
     if action == "skip":
         # Where its rows came from is not needed, and a quarter of a large plan's memory.
         return Step(
@@ -242,6 +247,8 @@ def _filled(reason: str, counted: CacheEntry, left: Sequence[Gap]) -> str:
 
 def _sources(step: Step, allowed: str) -> tuple[SourceName, ...]:
     """The sources of a step's rows that are allowed by the setting, best first."""
+    if allowed == "rest":
+        return ("rest",)
     cuts = step.file.series.archive_cuts
     over = step.until_ms >= step.file.period.end_ms
     sources: list[SourceName] = []
@@ -253,8 +260,6 @@ def _sources(step: Step, allowed: str) -> tuple[SourceName, ...]:
     if "day" in cuts and (sources or allowed == "archive" or _days_are_cheaper(step, over=over)):
         sources.append("daily archive")
     sources.append("rest")
-    if allowed == "rest":
-        return ("rest",)
     return tuple(each for each in sources if allowed == "auto" or each != "rest")
 
 
@@ -292,11 +297,12 @@ def _rows_in(file: CacheFile, gap: Gap) -> int:
 def _estimated(step: Step) -> Step:
     dataset = step.file.dataset
     rows = sum(_rows_in(step.file, gap) for gap in step.gaps)
-    requests = sum(
-        max(1, math.ceil(_rows_in(step.file, gap) / dataset.rest_rows)) for gap in step.gaps
-    )
     received = round(rows * dataset.stored_row_bytes)
-    if step.sources and step.sources[0] != "rest":
+    if step.sources[:1] in ((), ("rest",)):
+        requests = sum(
+            max(1, math.ceil(_rows_in(step.file, gap) / dataset.rest_rows)) for gap in step.gaps
+        )
+    else:
         days = sum(whole_days(gap) for gap in step.gaps)
         zips = 1 if step.sources[0] == "monthly archive" else max(1, days)
         requests, received = _REQUESTS_PER_ZIP * zips, round(rows * dataset.zipped_row_bytes)

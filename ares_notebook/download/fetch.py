@@ -118,7 +118,7 @@ async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> N
     await file_update.splice(await _unzipped(file_update, exchange.archive, "month", start, gaps))
     file_update.is_unpublished = False
     _refuse_cut(file_update)
-    file_update.record(file_update.unasked(), "archive")
+    _record_silence(file_update, file_update.unasked())
 
 
 async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
@@ -133,10 +133,16 @@ async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> Non
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
             silent = [gap for gap in file_update.unasked() if _overlap(gap, part)]
-            file_update.record([_clipped(gap, part) for gap in silent], "archive")
+            _record_silence(file_update, [_clipped(gap, part) for gap in silent])
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
+
+
+def _record_silence(file_update: FileUpdate, gaps: list[Gap]) -> None:
+    """Remember that the archive has no rows in *gaps*."""
+    has_rest = file_update.file.dataset.has_rest
+    file_update.record(gaps, "archive" if has_rest else "only source")
 
 
 def _refuse_cut(file_update: FileUpdate) -> None:

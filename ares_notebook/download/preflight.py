@@ -18,7 +18,7 @@ from ares_notebook.download.fetch import Exchange
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
-from ares_notebook.model.datasets import FUTURES
+from ares_notebook.model.datasets import DATASETS, FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.symbols import hint, suggested
@@ -213,6 +213,8 @@ async def _has_contract(plan: Plan, series: Series, exchange: Exchange, note: No
     it: its rows are asked for once before it is believed.
     """
     source = plan.settings.source
+    if not series.dataset.has_rest:
+        series = _candles_of(series)
     if source != "rest" and await exchange.archive.holds(series) is not False:
         return True
     if source == "archive":
@@ -227,3 +229,9 @@ async def _has_contract(plan: Plan, series: Series, exchange: Exchange, note: No
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked for a perpetual {series.symbol}", error)
         return None
+
+
+def _candles_of(series: Series) -> Series:
+    """The daily candles of the same contract: by those API and archive tell whether there was one."""
+    candles = (each for each in DATASETS if each.has_interval and series.market in each.markets)
+    return Series.of(next(candles), series.symbol, "1d")

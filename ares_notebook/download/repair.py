@@ -166,7 +166,7 @@ def repair_call(series: Iterable[Series]) -> str:
     """The narrowest call that repairs some series, at least one; of several symbols the first."""
     every = sorted(series, key=attrgetter("symbol"))
     own = [each for each in every if each.symbol == every[0].symbol]
-    intervals = {each.interval for each in own if each.interval}
+    intervals = {each.interval for each in own if each.dataset.has_interval}
     names = tuple(dict.fromkeys(each.dataset.name for each in own))
     only = intervals.pop() if len(intervals) == 1 else None
     arguments, needed = Scope.of(own[0].symbol, only, names).arguments

@@ -185,7 +185,9 @@ class _PlanRun:
         weak = [
             step
             for step in self.plan.to_do
-            if source != "archive" and not all(each.is_proof for each in step.entry.absences)
+            if source != "archive"
+            and step.file.dataset.has_rest
+            and not all(each.is_proof for each in step.entry.absences)
         ]
         if weak:
             more = f" and {len(weak) - 1} others" if len(weak) > 1 else ""

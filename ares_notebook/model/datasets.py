@@ -10,29 +10,23 @@ from typing import Literal
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import did_you_mean
+from ares_notebook.model.columns import (
+    CANDLE,
+    FUNDING,
+    FUTURES_TRADE,
+    ID,
+    ID_RANGE,
+    IS_BUYER_MAKER,
+    METRIC,
+    PRICE,
+    PRICE_AND_QUANTITY,
+    TIMESTAMP,
+    Column,
+    kept,
+    trimmed,
+)
 from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.time import Cut, to_ms
-
-Kind = Literal["time", "number", "integer", "flag", "close", "hours", "ignored"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """
-    One column: its name in the cache, and the kind of its text.
-
-    ``time`` is a timestamp, ``number`` a decimal kept as the exchange's text, ``integer`` a count or
-    an id, ``flag`` True or False. ``close`` (a candle's close time) and ``hours`` (between two
-    events) are checked but not kept.
-    """
-
-    name: str
-    kind: Kind
-    # Whether a number may be negative; an integer may then be -1, the id of no trade.
-    signed: bool = False
-    # Whether zeros at the end of a number are dropped: those of futures are padded in one source and
-    # not in another, and in files of one year and not of another.
-    trimmed: bool = False
 
 
 # Compared by identity: to compare and hash 20 fields would be slow.
@@ -72,7 +66,7 @@ class Dataset:
     rest_fields: tuple[str, ...]
     # Key of a REST row that holds its symbol; empty without one.
     rest_symbol: str
-    # The most rows on a page.
+    # The most rows on a page; 0 where the API has no such rows, so that the archive is the only source.
     rest_rows: int
     # The cost of a page by its most rows, ascending: request weight, or requests of a pool of its own.
     rest_weights: tuple[tuple[int, int], ...]
@@ -95,15 +89,35 @@ class Dataset:
     rows_per_day: float
     # The period of zips from which a file is cut where those of `archive_cuts` are not published.
     archive_spare_cut: Cut | None = None
+    # The interval of rows on a grid that have only this one; names of files do not show it.
+    fixed_interval: str | None = None
+    # The market whose zips of days before a moment (in milliseconds since the epoch) label a row by
+    # the end of its interval; all others label it by the start.
+    end_labels: tuple[Market, int] | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
         return dataset_named, (self.name,)
 
     @property
+    def has_grid(self) -> bool:
+        """Whether its rows are on a grid of open times."""
+        return self.key == "open_time"
+
+    @property
     def has_interval(self) -> bool:
         """Whether its files differ by a k-line interval."""
-        return self.key == "open_time"
+        return self.has_grid and self.fixed_interval is None
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the API has its rows, too."""
+        return self.rest_rows > 0
+
+    @property
+    def archive_alone(self) -> str:
+        """Why nothing is asked of the API where `has_rest` is false."""
+        return f'{self.label} are in the archive alone, which source="rest" leaves out'
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -128,48 +142,15 @@ class Dataset:
         return self.column_names[: self.original_columns]
 
 
-def _decimals(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, "number") for name in names)
-
-
-def _kept(published: tuple[Column, ...]) -> tuple[Column, ...]:
-    return tuple(each for each in published if each.kind not in ("close", "hours", "ignored"))
-
-
-_TIMESTAMP = Column("timestamp", "time")
-_CANDLE = (
-    _TIMESTAMP,
-    *_decimals("open", "high", "low", "close", "volume"),
-    # A candle cut by a halt has a wrong close time (in old files even before its open time), so it
-    # is not kept; those of most candles show the interval.
-    Column("close_time", "close"),
-    *_decimals("quote_asset_volume"),
-    Column("number_of_trades", "integer"),
-    *_decimals("taker_buy_base_asset_volume", "taker_buy_quote_asset_volume"),
-    Column("ignore", "ignored"),
-)
-_ID = Column("agg_trade_id", "integer")
-_ID_RANGE = (
-    Column("first_trade_id", "integer", signed=True),
-    Column("last_trade_id", "integer", signed=True),
-)
-_PRICE_AND_QUANTITY = _decimals("price", "quantity")
-_IS_BUYER_MAKER = Column("is_buyer_maker", "flag")
-_FUNDING = (
-    _TIMESTAMP,
-    Column("funding_interval_hours", "hours"),
-    Column("fundingRate", "number", signed=True),
-)
-
 KLINES = Dataset(
     name="klines",
     label="k-lines",
     title="K-lines",
     file_prefix="klines",
     cut="month",
-    columns=_kept(_CANDLE),
+    columns=kept(CANDLE),
     original_columns=6,
-    published=_CANDLE,
+    published=CANDLE,
     stamp_digits=0,
     key="open_time",
     markets=(SPOT,),
@@ -196,14 +177,14 @@ AGG_TRADES = Dataset(
     title="Trades",
     file_prefix="aggtrades",
     cut="day",
-    columns=(_TIMESTAMP, *_PRICE_AND_QUANTITY, _IS_BUYER_MAKER, _ID, *_ID_RANGE),
+    columns=(TIMESTAMP, *PRICE_AND_QUANTITY, IS_BUYER_MAKER, ID, *ID_RANGE),
     original_columns=5,
     published=(
-        _ID,
-        *_PRICE_AND_QUANTITY,
-        *_ID_RANGE,
-        _TIMESTAMP,
-        _IS_BUYER_MAKER,
+        ID,
+        *PRICE_AND_QUANTITY,
+        *ID_RANGE,
+        TIMESTAMP,
+        IS_BUYER_MAKER,
         Column("is_best_match", "ignored"),
     ),
     stamp_digits=6,
@@ -234,9 +215,9 @@ FUTURES = Dataset(
     title="Funding",
     file_prefix="futures",
     cut="month",
-    columns=_kept(_FUNDING),
+    columns=kept(FUNDING),
     original_columns=2,
-    published=_FUNDING,
+    published=FUNDING,
     stamp_digits=3,
     key="event_time",
     markets=(UM,),
@@ -264,10 +245,6 @@ _FUTURES_SINCE_MS = to_ms(datetime(2020, 1, 1, tzinfo=UTC))
 _COIN_SINCE_MS = to_ms(datetime(2020, 9, 1, tzinfo=UTC))
 
 
-def _trimmed(published: tuple[Column, ...]) -> tuple[Column, ...]:
-    return tuple(replace(each, trimmed=each.kind == "number") for each in published)
-
-
 def _futures_candles(
     name: str, label: str, title: str, published: tuple[Column, ...], market: Market
 ) -> Dataset:
@@ -278,8 +255,8 @@ def _futures_candles(
         label=label,
         title=title,
         file_prefix=name.replace("_", ""),
-        columns=_kept(published),
-        original_columns=len(_kept(published)),
+        columns=kept(published),
+        original_columns=len(kept(published)),
         published=published,
         markets=(market,),
         rest_weights=_CANDLE_WEIGHTS,
@@ -290,7 +267,7 @@ def _futures_candles(
     )
 
 
-UM_KLINES = _futures_candles("um_klines", "USD-M k-lines", "USD-M k-lines", _trimmed(_CANDLE), UM)
+UM_KLINES = _futures_candles("um_klines", "USD-M k-lines", "USD-M k-lines", trimmed(CANDLE), UM)
 """Candles of USD-M perpetuals and delivery contracts; a file holds a month of one interval."""
 
 # The volume of COIN-M counts contracts, and what the archive's header calls quote volume is in the
@@ -304,18 +281,16 @@ CM_KLINES = _futures_candles(
     "cm_klines",
     "COIN-M k-lines",
     "COIN-M k-lines",
-    tuple(replace(each, name=_COIN_NAMES.get(each.name, each.name)) for each in _trimmed(_CANDLE)),
+    tuple(replace(each, name=_COIN_NAMES.get(each.name, each.name)) for each in trimmed(CANDLE)),
     CM,
 )
 """Candles of COIN-M perpetuals and delivery contracts; ``volume`` counts contracts."""
 
-_FUTURES_TRADE = _trimmed((_ID, *_PRICE_AND_QUANTITY, *_ID_RANGE, _TIMESTAMP, _IS_BUYER_MAKER))
-
 
 def _futures_trades(name: str, label: str, title: str, market: Market, zipped: float) -> Dataset:
     """Trades on a market of futures, aggregated by the exchange."""
-    number = _trimmed(_PRICE_AND_QUANTITY)
-    columns = (_TIMESTAMP, *number, _IS_BUYER_MAKER, _ID, *_ID_RANGE)
+    number = trimmed(PRICE_AND_QUANTITY)
+    columns = (TIMESTAMP, *number, IS_BUYER_MAKER, ID, *ID_RANGE)
     return replace(
         AGG_TRADES,
         name=name,
@@ -324,7 +299,7 @@ def _futures_trades(name: str, label: str, title: str, market: Market, zipped: f
         file_prefix=name.replace("_", ""),
         columns=columns,
         original_columns=len(columns),
-        published=_FUTURES_TRADE,
+        published=FUTURES_TRADE,
         stamp_digits=3,
         markets=(market,),
         rest_weights=((1000, 20),),
@@ -354,29 +329,11 @@ CM_FUNDING = replace(
 )
 """Funding rates of COIN-M perpetuals; a file holds a month."""
 
-# Their other columns are zero, or count samples and not trades.
-_PRICE = (
-    _TIMESTAMP,
-    *_decimals("open", "high", "low", "close"),
-    Column("volume", "ignored"),
-    Column("close_time", "close"),
-    *(
-        Column(name, "ignored")
-        for name in (
-            "quote_asset_volume",
-            "number_of_samples",
-            "taker_buy_base_asset_volume",
-            "taker_buy_quote_asset_volume",
-            "ignore",
-        )
-    ),
-)
-
 
 def _price_candles(name: str, label: str, path_name: str, *, signed: bool = False) -> Dataset:
     """Candles of a price that is calculated, of both markets of futures."""
     published = tuple(
-        replace(each, signed=signed and each.kind == "number") for each in _trimmed(_PRICE)
+        replace(each, signed=signed and each.kind == "number") for each in trimmed(PRICE)
     )
     return replace(
         KLINES,
@@ -384,8 +341,8 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         label=label,
         title=label[0].upper() + label[1:],
         file_prefix=name.replace("_", ""),
-        columns=_kept(published),
-        original_columns=len(_kept(published)),
+        columns=kept(published),
+        original_columns=len(kept(published)),
         published=published,
         # The first whose symbols are written so.
         markets=(CM, UM),
@@ -410,6 +367,39 @@ PREMIUM_INDEX_KLINES = _price_candles(
 )
 """Candles of the premium of a contract over its index; a file holds a month of one interval."""
 
+METRICS = Dataset(
+    name="metrics",
+    label="open interest and ratios",
+    title="Open interest and ratios",
+    file_prefix="metrics",
+    cut="month",
+    columns=kept(METRIC),
+    original_columns=len(kept(METRIC)),
+    published=METRIC,
+    stamp_digits=0,
+    key="open_time",
+    markets=(CM, UM),
+    path_name="metrics",
+    rest_symbol_parameter="symbol",
+    # The API rounds ratios to four digits, and reaches back 30 days.
+    rest_fields=(),
+    rest_symbol="",
+    rest_rows=0,
+    rest_weights=(),
+    rest_pool="",
+    writes_each_row=True,
+    archive_cuts=("day",),
+    archive_since_ms=to_ms(datetime(2021, 12, 1, tzinfo=UTC)),
+    zipped_row_bytes=32,
+    stored_row_bytes=100,
+    loaded_row_bytes=130,
+    rows_per_day=288,
+    fixed_interval="5m",
+    # [binance-public-data#491]
+    end_labels=(UM, to_ms(datetime(2026, 6, 25, tzinfo=UTC))),
+)
+"""Open interest and long/short ratios of a contract, each five minutes; a file holds a month."""
+
 DATASETS: tuple[Dataset, ...] = (
     KLINES,
     AGG_TRADES,
@@ -422,6 +412,7 @@ DATASETS: tuple[Dataset, ...] = (
     MARK_PRICE_KLINES,
     INDEX_PRICE_KLINES,
     PREMIUM_INDEX_KLINES,
+    METRICS,
 )
 """All datasets, in the order in which users name them."""
 

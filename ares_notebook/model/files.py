@@ -26,7 +26,7 @@ from ares_notebook.model.time import (
 
 
 class Series(Struct, frozen=True, dict=True):
-    """One history: a dataset of one symbol and, for k-lines, one interval."""
+    """One history: a dataset of one symbol and, where its rows are on a grid, one interval."""
 
     dataset: Dataset
     symbol: str
@@ -34,7 +34,7 @@ class Series(Struct, frozen=True, dict=True):
 
     @classmethod
     def of(cls, dataset: str | Dataset, symbol: str, interval: str | None = None) -> Series:
-        """A series of checked parts; the interval is dropped where the dataset has none."""
+        """A series of checked parts; *interval* says nothing where the dataset has none to choose."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         checked = validate_symbol(symbol)
         if not any(market.has(checked) for market in kind.markets):
@@ -43,7 +43,8 @@ class Series(Struct, frozen=True, dict=True):
                 f"symbol={symbol!r} is not written as symbols of {of} are, which have {kind.label}"
             )
             raise BadArgument(msg)
-        return cls(kind, checked, validate_interval(interval) if kind.has_interval else None)
+        own = validate_interval(interval) if kind.has_interval else kind.fixed_interval
+        return cls(kind, checked, own)
 
     @cached_property
     def market(self) -> Market:
@@ -53,8 +54,15 @@ class Series(Struct, frozen=True, dict=True):
     @cached_property
     def stem(self) -> str:
         """The beginning of the names of its cache files."""
-        parts = [self.dataset.file_prefix, self.symbol]
-        return "_".join(parts + ([interval_text(self.interval)] if self.interval else []))
+        parts = (self.dataset.file_prefix, self.symbol, self.interval_word)
+        return "_".join(filter(None, parts))
+
+    @property
+    def interval_word(self) -> str:
+        """Its interval in names of files and folders; empty where the dataset has none to choose."""
+        if self.interval is None or not self.dataset.has_interval:
+            return ""
+        return interval_text(self.interval)
 
     @property
     def rest_path(self) -> str:
@@ -70,14 +78,22 @@ class Series(Struct, frozen=True, dict=True):
 
     def archive_folder(self, cut: Cut) -> str:
         """Its folder in the archive."""
-        parts = ["monthly" if cut == "month" else "daily", self.dataset.path_name, self.symbol]
-        parts += [interval_text(self.interval)] if self.interval else []
-        return f"{self.market.archive}{'/'.join(parts)}/"
+        period = "monthly" if cut == "month" else "daily"
+        parts = (period, self.dataset.path_name, self.symbol, self.interval_word)
+        return f"{self.market.archive}{'/'.join(filter(None, parts))}/"
 
     def archive_key(self, cut: Cut, start: datetime) -> str:
         """The key of the zip that begins at *start*."""
-        word = interval_text(self.interval) if self.interval else self.dataset.path_name
+        word = self.interval_word or self.dataset.path_name
         return f"{self.archive_folder(cut)}{self.symbol}-{word}-{_stamp(cut, start)}.zip"
+
+    def label_shift_ms(self, start_ms: int) -> int:
+        """From the label of a row to its start, in the zip of the day that begins at *start_ms*."""
+        if self.dataset.end_labels is None or self.interval is None:
+            return 0
+        market, until_ms = self.dataset.end_labels
+        is_end = self.market is market and start_ms < until_ms
+        return -INTERVALS[self.interval] if is_end else 0
 
 
 class CacheFile(Struct, frozen=True, gc=False):

@@ -93,6 +93,9 @@ EVIDENCE = {
         'the archive has none, and it alone was asked; source="auto" asks the API, too',
         is_proof=False,
     ),
+    "only source": Evidence(
+        UNCONFIRMED, "the archive, which is the only source of such rows, has none", is_proof=False
+    ),
     "early end": Evidence(
         UNCONFIRMED,
         "the API's history ends earlier, although the symbol trades, so that its silence proves "
@@ -274,7 +277,8 @@ def unexplained(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence
 
 def unasked(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
     """Those of the `unexplained` gaps about which the archive has not been asked either."""
-    answers = [each for each in absences if each.is_proof or each.evidence == "archive"]
+    of_archive = ("archive", "only source")
+    answers = [each for each in absences if each.is_proof or each.evidence in of_archive]
     return _without(file, gaps, answers)
 
 

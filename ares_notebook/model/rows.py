@@ -16,7 +16,8 @@ import pyarrow.csv as arrow_csv
 
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
-from ares_notebook.model.datasets import MICROSECONDS_SINCE_MS, Column, Dataset, Kind
+from ares_notebook.model.columns import Column, Kind
+from ares_notebook.model.datasets import MICROSECONDS_SINCE_MS, Dataset
 
 _COMMA, _LINE_END = b",\n"
 _HOUR_US = 3_600_000_000
@@ -109,7 +110,10 @@ _OF_ANOTHER_KIND = {
     # Archives of futures write flags in lower case.
     "flag": "(?i:true|false)",
     "hours": "(?:0|[1-9][0-9]?)",
+    "symbol": r"\w+",
 }
+
+_LABEL = "20[0-9]{2}(?:-[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2}"
 
 UNUSUAL_NUMBER = r"E|^-0(?:\.0+)?$"
 """Matches valid numbers that `plain_number` changes."""
@@ -118,14 +122,18 @@ UNUSUAL_NUMBER = r"E|^-0(?:\.0+)?$"
 def pattern_of(column: Column) -> str:
     """The regular expression of valid cells of *column* in answers."""
     if column.kind == "number":
-        return f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
+        number = f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
+        return f'(?:{number}|"")?' if column.may_be_empty or column.proves_row else number
+    if column.is_label:
+        return _LABEL
     return plain_pattern_of(column)
 
 
 def plain_pattern_of(column: Column) -> str:
     """The regular expression of valid cells of *column* in cache files: without exponents."""
     if column.kind == "number":
-        return f"{'-?' if column.signed else ''}(?:{_PLAIN})"
+        number = f"{'-?' if column.signed else ''}(?:{_PLAIN})"
+        return f"(?:{number})?" if column.may_be_empty else number
     if column.kind == "integer":
         # -1 is the id of no trade.
         return f"(?:{_INTEGER}|-1)" if column.signed else _INTEGER
@@ -258,6 +266,13 @@ def keys_of(dataset: Dataset, table: Table) -> npt.NDArray[np.int64]:
     return time_keys(dataset, _numbers(table, "timestamp"))
 
 
+def null_where_empty(column: Column, cells: Any) -> Any:
+    """The text of a column, null in place of the empty cells that it may have."""
+    if not column.may_be_empty:
+        return cells
+    return pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+
+
 def stamps_ms(table: Table) -> npt.NDArray[np.int64]:
     """Timestamps in whole milliseconds, rounded down."""
     return _numbers(table, "timestamp") // 1000
@@ -328,7 +343,7 @@ class Scale:
         for column in self._dataset.columns:
             if column.kind == "number":
                 # Raises where a decimal, which is kept as text, is no number.
-                table[column.name].cast(pa.float64())
+                null_where_empty(column, table[column.name]).cast(pa.float64())
         names = self._dataset.price_names
         if names is None or not table.num_rows:
             return None

@@ -241,7 +241,8 @@ def plan_audit(
     pandas.DataFrame
         One row per file: ``file``, ``compared_with``, ``rows``. ``compared_with`` is
         ``checksum`` (the rows are fetched only if it has changed), ``archive, else rest``,
-        ``rest``, ``archive and rest`` (all rows are fetched), or ``nothing`` (it cannot be read).
+        ``rest``, ``archive and rest`` (all rows are fetched), or ``nothing`` (it cannot be read,
+        or only the archive has such rows and may not be asked).
 
     Raises
     ------
@@ -280,7 +281,7 @@ _WHOLE, _NOTHING = "archive and rest", "nothing"
 
 def _compared_with(entry: CacheEntry, source: str) -> str:
     """What a file is compared with, by its sources and the one of the settings."""
-    if entry.problem is not None:
+    if entry.problem is not None or (source == "rest" and not entry.file.dataset.has_rest):
         return _NOTHING
     zips = sum(each.road.endswith("archive") for each in entry.sources)
     if entry.is_altered or (source != "rest" and not zips):
@@ -354,8 +355,8 @@ class _Audit:
 
     async def _compare(self, entry: CacheEntry) -> FileAudit:
         name, other = entry.file.name, _compared_with(entry, self._exchange.source)
-        if other == _NOTHING:
-            return FileAudit(name, "cannot be read", note=str(entry.problem))
+        if entry.problem is not None:
+            return FileAudit(name, "cannot be read", note=entry.problem)
         if other == _TODAY:
             found = await self._compare_with_today(entry)
             if not entry.is_altered:
@@ -366,7 +367,7 @@ class _Audit:
             if not changed:
                 return FileAudit(name, "unchanged", entry.sources[0].road)
             return await self._compare_rows(entry, [self._zip(entry, each) for each in changed])
-        whole = self._rest(entry) if other == _REST else self._fetched(entry)
+        whole = self._fetched(entry) if other == _WHOLE else self._rest(entry)
         return await self._compare_rows(entry, [whole])
 
     async def _has_changed(self, file: CacheFile, source: Source) -> bool:
@@ -383,7 +384,8 @@ class _Audit:
             except NotFound:
                 if self._exchange.source == "archive":
                     raise
-        return await self._compare_rows(entry, [self._rest(entry)])
+        whole = self._rest(entry) if entry.file.dataset.has_rest else self._fetched(entry)
+        return await self._compare_rows(entry, [whole])
 
     async def _compare_rows(
         self, entry: CacheEntry, opened: Sequence[AbstractAsyncContextManager[_Upstream]]
@@ -428,7 +430,7 @@ class _Audit:
 
     @asynccontextmanager
     async def _fetched(self, entry: CacheEntry) -> AsyncIterator[_Upstream]:
-        """A whole file of archive and REST, as a download would write it today."""
+        """A whole file of all its sources, as a download would write it today."""
         file = entry.file
         step = self._step(entry, _end_ms(entry))
         with FileUpdate(step, self._store, self._now_ms) as file_update:
@@ -436,7 +438,8 @@ class _Audit:
             if problem is not None or file_update.writer is None:
                 msg = f"nothing of {file.name} came from the exchange"
                 raise problem or BadAnswer(msg)
-            yield _Upstream("archive and rest", file.start_ms, step.until_ms, file_update.writer)
+            source = "archive and rest" if file.dataset.has_rest else "daily archive"
+            yield _Upstream(source, file.start_ms, step.until_ms, file_update.writer)
 
     async def _replace(self, entry: CacheEntry, found: FileAudit) -> FileAudit:
         """Replace a file by what the exchange has now, written as a whole and verified first."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ares_notebook.model.datasets import DATASETS, Dataset
 from ares_notebook.model.files import CacheFile
-from ares_notebook.model.rows import Table
+from ares_notebook.model.rows import Table, null_where_empty
 from ares_notebook.model.time import INTERVALS
 from ares_notebook.quality.findings import Finding, Severity, moment_in_words, row_in_words
 from ares_notebook.runtime.tasks import check_cancelled
@@ -63,8 +63,11 @@ class Rows:
 
     def _cells(self, name: str) -> Cells:
         if name not in self._columns:
-            cells = self._rows[name]
-            self._columns[name] = _decimals(cells) if cells.type == pa.string() else cells
+            cells, columns = self._rows[name], self.file.dataset.columns
+            if cells.type == pa.string():
+                column = next(each for each in columns if each.name == name)
+                cells = _decimals(null_where_empty(column, cells))
+            self._columns[name] = cells
         return self._columns[name]
 
 
@@ -229,7 +232,7 @@ _VOLUMES = tuple(
     dict.fromkeys(
         column.name
         for dataset in DATASETS
-        if dataset.key == "open_time"
+        if "open" in dataset.column_names
         for column in dataset.columns[len(_PRICES) + 1 :]
     )
 )
@@ -247,7 +250,15 @@ def _any(_: Dataset) -> bool:
 
 
 def _candles(dataset: Dataset) -> bool:
-    return dataset.key == "open_time"
+    return "open" in dataset.column_names
+
+
+def _grid(dataset: Dataset) -> bool:
+    return dataset.has_grid
+
+
+def _measured(dataset: Dataset) -> bool:
+    return "sum_open_interest" in dataset.column_names
 
 
 def _volumes(dataset: Dataset) -> bool:
@@ -277,6 +288,7 @@ def _no_numbers(rows: Rows) -> Mask:
     for column in rows.file.dataset.columns:
         text = rows.table[column.name]
         if column.kind == "number":
+            text = null_where_empty(column, text)
             conditions.append(pc.and_(pc.is_valid(text), pc.is_null(rows.column(column.name))))
         elif column.kind == "flag":
             conditions.append(pc.invert(pc.is_in(text, pa.array(["True", "False"]))))
@@ -306,9 +318,9 @@ def _used_twice(rows: Rows) -> Mask:
 
 
 # 43 hours of February 2018 opened at 28:14.789.
-@_check("grid", "warning", _candles)
+@_check("grid", "warning", _grid)
 def _off_grid(rows: Rows) -> Mask:
-    """Every candle opens on the grid of its interval."""
+    """Every candle opens, and every row of metrics starts, on the grid of its interval."""
     grid, stamps = rows.file.opens(rows.file.grid_end_ms), rows.stamps_us()
     if isinstance(grid, range):
         off: Mask = (stamps - grid.start * 1000) % (grid.step * 1000) != 0
@@ -367,6 +379,13 @@ def _jumps(rows: Rows) -> Mask:
     last = rows.previous(names[1]).cast(pa.float64())
     step = pc.abs(pc.subtract(price, last))
     return any_of(pc.greater(step, pc.multiply(last, rows.price_jump_share)))
+
+
+# The exchange writes it where it has measured nothing (BTCUSDT, 2022-03-07); the cache leaves that out.
+@_check("open interest above zero", "error", _measured, ("sum_open_interest",))
+def _without_open_interest(rows: Rows) -> Mask:
+    """Open interest is above zero."""
+    return any_of(pc.less_equal(rows.column("sum_open_interest"), 0))
 
 
 # Futures leave out insurance and liquidation trades.

@@ -229,7 +229,7 @@ _COLUMNS = ["symbol", "what", *Comparison.__slots__]
 
 def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> pd.DataFrame:
     """
-    Rebuild candles from trades, and large ones from small ones, and compare to the last digit.
+    Rebuild spot candles from trades, and large ones from small ones, and compare to the last digit.
 
     Trades make up the finest interval that is stored (up to a day); each other interval is added up
     from the finest that divides it. Only what is complete on both sides is compared.
@@ -237,7 +237,8 @@ def reconcile(store: Store, files: Sequence[CacheFile], settings: Settings) -> p
     import pandas as pd  # noqa: PLC0415 - the rest does without it
 
     by_series: dict[Series, list[CacheFile]] = {}
-    for file in sorted(files, key=lambda each: each.name):
+    spot = [each for each in files if each.dataset in (KLINES, AGG_TRADES)]
+    for file in sorted(spot, key=lambda each: each.name):
         by_series.setdefault(file.series, []).append(file)
     whole = {
         series: {entry.file: entry for entry in store.entries(group) if _is_whole(entry)}

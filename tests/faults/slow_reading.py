@@ -13,7 +13,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ares_notebook.model.datasets import Column, Dataset
+from ares_notebook.model.columns import Column
+from ares_notebook.model.datasets import Dataset
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGER = re.compile(r"-?[0-9]+")
