@@ -497,6 +497,17 @@ async def test_a_listing_that_ends_early_hides_no_file(settings, market):
     assert report.rows_written == 7 * 288
 
 
+async def test_of_days_behind_a_listing_one_is_asked_for(settings, market):
+    """Where the first day behind the end of the listing is not there, no later one is asked for by itself."""
+    late = r"BTCUSDT-metrics-2026-(?:09-[23]|10)"
+    market.withhold(late)
+    report = await download(settings, "2026-09-15", "2026-10-01")
+    market.release(late)
+
+    assert report.rows_written == 19 * 288
+    assert len([each for each in market.requests if re.search(f"{late}.*CHECKSUM", each.path)]) == 1
+
+
 async def test_the_listing_spares_requests_before_the_first_file(settings, market):
     """Of months before the first file no day is asked for by itself."""
     report = await download(settings, "2021-06-01", "2021-12-03")

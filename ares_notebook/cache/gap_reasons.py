@@ -32,7 +32,7 @@ REASONS = {
     BETWEEN_LISTINGS: "the symbol did not trade between two listings of the same name",
     CONFIRMED: "the exchange was asked and has nothing there; the note has the time of its answer",
     UNCONFIRMED: "what was asked has nothing there, and cannot prove that there is nothing; "
-    "the note says why, and a download with every source asks further",
+    "the note says why, and a download with every source asks those that have such rows",
     CORRUPT: "the file is damaged or altered; the note says how; a download puts it into quarantine and replaces it",
     FAILED: "it was asked for and did not come; the note says why",
     QUIET: "hours without a trade over which the ids run on: nothing is missing",
