@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import zipfile
 from datetime import UTC, datetime
@@ -380,15 +381,20 @@ async def test_ratios_of_coin_m_are_not_a_number(settings):
     assert ",,,," in contents(settings)[name].decode().splitlines()[1]
 
 
-async def test_an_empty_open_interest_in_the_cache_is_damage(settings):
+@pytest.mark.parametrize("is_seen", [True, False], ids=["another size", "the same size and time"])
+async def test_an_empty_open_interest_in_the_cache_is_damage(settings, is_seen):
     """A cell that must not be empty is refused by loaders where it is, and the next download replaces the file."""
     start, end = "2026-09-01", "2026-09-02"
     await download(settings, start, end)
     [(name, whole)] = contents(settings).items()
     path = settings.cache_dir / name
+    was = path.stat()
     head, first, *rest = whole.decode().splitlines(keepends=True)
-    cells = first.split(",")
-    path.write_text("".join([head, ",".join([cells[0], "", *cells[2:]]), *rest]))
+    stamp, held, value, *others = first.split(",")
+    longer = value if is_seen else value + "0" * len(held)
+    path.write_text("".join([head, ",".join([stamp, "", longer, *others]), *rest]))
+    if not is_seen:
+        os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
     with pytest.raises(CorruptFile, match="sum_open_interest"):
         load(settings, start, end)
