@@ -216,7 +216,7 @@ def nothing_cached(
         there = sorted({file.series.stem for file in store.files(scope.symbol)})
         held = f"; of {scope.symbol} it holds {named(there)}" if scope.symbol and there else ""
         symbol, kinds = scope.symbol or "", scope.datasets or ()
-        meant = hint(symbol, store.symbols(), kinds) if symbol and not there else ""
+        meant = contract_hint(symbol, kinds) if there else hint(symbol, store.symbols(), kinds)
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
