@@ -85,6 +85,11 @@ def in_words_of(python: str, shell: str) -> str:
     return python if _SHELL.get() is None else shell
 
 
+def datasets_argument(name: str) -> str:
+    """The argument that names this dataset, in Python or in the shell."""
+    return in_words_of(f'datasets=("{name}",)', f"--datasets {name}")
+
+
 def call(python: str, verb: str, *arguments: str | None, **options: object) -> str:
     """A call that can be pasted where it is shown: *python*, or in the shell the command of *verb*."""
     common = _SHELL.get()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import named
-from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
 
 # What each function returns, and the columns by which that is recognised.
 _KINDS = {
@@ -67,6 +67,9 @@ def _maker_of(frame: pd.DataFrame) -> str | None:
 def frame_in_words(frame: pd.DataFrame) -> str:
     """What a frame seems to be, by its columns."""
     maker = _maker_of(frame)
+    told = next((each for each in DATASETS if each.name == frame.attrs.get("dataset")), KLINES)
+    if maker in _LOADERS and told not in (KLINES, AGG_TRADES, FUTURES):
+        return f'it seems to hold {told.label}, as load_rows("{told.name}", …) returns them'
     if maker is not None:
         return f"it seems to hold {_KINDS[maker][0]}, as {maker}() returns them"
     if not len(frame.columns):

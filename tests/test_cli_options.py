@@ -407,3 +407,59 @@ def test_a_fingerprint_without_an_interval(ares):
     assert "holds those of 1h, 1d; name one, as in `ares-notebook fingerprint BTCUSDT 1h`" in (
         several.err
     )
+
+
+COIN = ("--datasets", "cm_klines,cm_funding,mark_price_klines")
+TWO_DAYS = ("--start", "2025-02-01", "--end", "2025-02-03")
+
+
+@pytest.mark.parametrize(
+    ("market", "there", "elsewhere"),
+    [
+        ("um", ["BTCUSDT_250627 2024-12-27 2025-06-27", "MATICUSDT 2020-10-22 2024-09-10"], "PERP"),
+        ("futures", ["BTCUSDT_250627 2024-12-27 2025-06-27"], "PERP"),
+        ("cm", ["BTCUSD_PERP 2020-08-11", "BTCUSD_250627 2024-12-27 2025-06-27"], "USDT"),
+    ],
+)
+def test_symbols_of_a_market_are_listed(ares, market, there, elsewhere):
+    """The list of a market has its settled perpetuals and its delivery contracts, and no other market's symbols."""
+    done = ares("symbols", "--market", market, "--demo")
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+
+    assert done.status == 0
+    assert all(any(line.startswith(words) for line in lines) for words in there)
+    assert elsewhere not in done.out
+
+
+def test_a_universe_of_coin_m_is_downloaded_and_shown(ares):
+    """All perpetuals of COIN-M come by one command, each file is complete, and its fingerprint is that of candles."""
+    of_market = ("1d", "--market", "cm", "--quote", "USD_PERP", *TWO_DAYS, *COIN, "--demo")
+    plan = ares("universe", *of_market, "--dry-run")
+    done = ares("universe", *of_market)
+    coverage = ares("coverage", *TWO_DAYS, "--demo", "--json")
+    made = ares("fingerprint", "ETHUSD_PERP", "--dataset", "cm_klines", "--demo")
+
+    assert "BTCUSD_PERP" in plan.out
+    assert (done.status, made.status) == (0, 0)
+    rows = json.loads(coverage.out)
+    assert {(row["symbol"], row["dataset"]) for row in rows} == {
+        (symbol, dataset)
+        for symbol in ("BTCUSD_PERP", "ETHUSD_PERP")
+        for dataset in COIN[1].split(",")
+    }
+    assert {row["state"] for row in rows} == {"complete"}
+    assert "cm_klines ETHUSD_PERP 1d" in made.out
+    # An interval alone means candles of spot, which a contract does not have.
+    assert "--datasets cm_klines" in ares("gaps", "ETHUSD_PERP", "1d", "--demo").err
+    assert "--dataset um_klines" in ares("fingerprint", "BTCUSDT", "--dataset", "um_klines").err
+
+
+@pytest.mark.parametrize("option", ["datasets", "dataset", "market"])
+def test_the_help_names_all_that_an_option_takes(option):
+    """The help of an option lists each dataset, or each market, by the name that is to be written."""
+    help_text = next(
+        each.help for verb in COMMANDS.values() for each in verb.params if each.name == option
+    )
+    names = ["spot", "um", "cm"] if option == "market" else ares_notebook.DATASETS
+
+    assert [name for name in names if not re.search(rf"\b{name}\b", help_text)] == []

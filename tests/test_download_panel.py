@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ import ipywidgets as widgets
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.errors import Busy
+from ares_notebook.errors import BadArgument, Busy
 from ares_notebook.lab.panel import DownloadPanel
 
 END = "2025-03-01"
@@ -124,6 +125,80 @@ def test_the_symbol_is_offered_from_the_exchanges_list(panel):
     form.symbols.value = "BTCUSDT, S"
 
     assert "BTCUSDT, SOLUSDT" in form.symbols.options
+
+
+# --- the market ---
+
+PRICES = ["mark_price_klines", "index_price_klines", "premium_index_klines"]
+
+
+@pytest.mark.parametrize(
+    ("market", "its", "ticked"),
+    [
+        ("spot", ["klines", "agg_trades", "futures"], ["klines", "futures"]),
+        ("um", ["futures", "um_klines", "um_agg_trades", *PRICES], ["futures", "um_klines"]),
+        ("cm", ["cm_klines", "cm_agg_trades", "cm_funding", *PRICES], ["cm_klines", "cm_funding"]),
+    ],
+)
+def test_the_datasets_are_those_of_the_market(panel, market, its, ticked):
+    """A market shows the checkboxes of its own datasets alone, its candles and its funding ticked."""
+    panel.form.market.value = market
+    ticks = panel.form.ticks
+
+    assert list(ticks)[: len(its)] == its
+    assert not {"klines", "um_klines", "cm_klines"}.difference(its) & set(ticks)
+    assert list(panel.form._ticks_box.children) == list(ticks.values())
+    assert [name for name, tick in ticks.items() if tick.value] == ticked
+
+
+def test_the_symbol_follows_the_market_unless_it_was_named(panel):
+    """The example of one market becomes that of the next; a symbol that was typed stays, with its fault."""
+    panel.form.market.value = "cm"
+    assert panel.form.symbols.value == "BTCUSD_PERP"
+    panel.form.market.value = "um"
+    assert panel.form.symbols.value == "BTCUSDT"
+    panel.form.symbols.value = "ETHUSDT"
+    panel.form.market.value = "cm"
+
+    assert panel.form.symbols.value == "ETHUSDT"
+    assert "such as &#x27;BTCUSD_PERP&#x27;" in fault(panel, "symbols", "COIN-M")
+    assert panel.buttons["Download"].disabled
+
+
+def test_symbols_are_offered_from_the_list_of_the_market(panel):
+    """The type-ahead of a market has its contracts and their pairs, and none of another market."""
+    panel.form.market.value = "cm"
+    shown(panel.form.symbols, lambda options: "BTCUSD_PERP" in options, of="options")
+
+    assert "BTCUSD" in panel.form.symbols.options
+    assert "SOLUSDT" not in panel.form.symbols.options
+    assert panel.form.problems["symbols"].value == ""
+
+
+def test_a_panel_of_futures_downloads_and_shows_them(panel, settings):
+    """Candles and funding of COIN-M come by a click, the frame is the candles, and the code does the same."""
+    panel.form.market.value = "cm"
+    shown(panel._preview.estimate, lambda value: "COIN-M k-lines" in value)
+    click(panel, "Download")
+    status(panel, "Download: complete (BTCUSD_PERP 1d)")
+
+    assert {name.split("_")[0] for name in files(settings)} == {"cmklines", "cmfunding"}
+    assert panel.frame.attrs["dataset"] == "cm_klines"
+    assert 'datasets=("cm_klines", "cm_funding")' in panel.form.choice().code()
+    assert "COIN-M trades (about " in panel.form.ticks["cm_agg_trades"].description
+    assert "BTCUSD_PERP" in panel._static_view()["text/html"]
+
+
+def test_the_first_market_is_that_of_the_datasets(settings):
+    """Datasets of futures that are given choose their market; those of two markets are refused."""
+    with contextlib.closing(DownloadPanel(settings, end=END, datasets=["klines"])) as made:
+        assert made.form.choice().datasets == ("klines",)
+    with contextlib.closing(DownloadPanel(settings, end=END, datasets=["cm_klines"])) as made:
+        assert made.form.market.value == "cm"
+        assert made.form.symbols.value == "BTCUSD_PERP"
+        assert [name for name, tick in made.form.ticks.items() if tick.value] == ["cm_klines"]
+    with pytest.raises(BadArgument, match="no one market has all of um_klines, cm_klines"):
+        DownloadPanel(settings, datasets=["um_klines", "cm_klines"])
 
 
 def test_the_cost_follows_the_form(panel):
@@ -792,9 +867,10 @@ async def asked(url: str) -> object:
     """One question to an exchange."""
     from ares_notebook.binance.http import Transport  # noqa: PLC0415
     from ares_notebook.binance.rest import Rest  # noqa: PLC0415
+    from ares_notebook.model.markets import SPOT  # noqa: PLC0415
 
     async with Transport(ares.Settings(spot_url=url, market="demo", max_retries=0)) as transport:
-        return await Rest(transport).symbols()
+        return await Rest(transport).symbols(SPOT)
 
 
 def test_another_address_serves_as_well(exchange, tmp_path):

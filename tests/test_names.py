@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.errors import NeverDownloaded, UnknownSymbol
+from ares_notebook.errors import BadArgument, NeverDownloaded, UnknownSymbol
 
 WINDOW = {"start": "2025-02-01", "end": "2025-02-03"}
 SOURCES = pytest.mark.parametrize("source", ["auto", "archive", "rest"])
@@ -90,16 +90,53 @@ async def test_where_no_list_comes_the_cache_tells(exchange, settings):
 @SOURCES
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("BTCUSDT_250328", "USD-M delivery"), ("BTCUSD_PERP", "COIN-M"), ("BTCUSD_250328", "COIN-M")],
+    [
+        ("BTCUSDT_250328", "USD-M delivery.*um_klines"),
+        ("BTCUSD_PERP", "COIN-M perpetual.*cm_klines"),
+        ("BTCUSD_250328", "COIN-M delivery.*cm_klines"),
+    ],
 )
 async def test_a_contract_says_what_it_is(settings, source, name, kind):
-    """The name of a contract that this version does not have says so, and what there is."""
+    """The name of a contract that spot does not have says so, and which datasets have it."""
     own = settings.model_copy(update={"source": source})
-    words = rf"{kind}.*this version downloads none.*did you mean BTCUSDT\?"
-    with pytest.raises(UnknownSymbol, match=words):
+    with pytest.raises(UnknownSymbol, match=rf"{kind}.*did you mean BTCUSDT\?"):
+        await ares.download_klines_data(name, "1h", **WINDOW, settings=own)
+    with pytest.raises((UnknownSymbol, BadArgument), match=kind):
+        await ares.download_funding_data(name, **WINDOW, settings=own)
+
+
+@pytest.mark.parametrize(
+    ("slip", "dataset", "meant"),
+    [
+        ("BTXUSD_PERP", "cm_klines", "BTCUSD_PERP"),
+        ("BTCUSD", "cm_klines", "BTCUSD_PERP"),
+        ("BTCUSTD", "um_klines", "BTCUSDT"),
+        ("BTCUSDT_261226", "um_klines", "BTCUSDT_261225"),
+    ],
+)
+async def test_a_slip_is_looked_up_in_the_market_that_is_asked(settings, slip, dataset, meant):
+    """The name that is suggested is one of the market whose dataset is asked for."""
+    with pytest.raises(UnknownSymbol, match=rf"; did you mean {meant}\?$"):
+        await ares.download_all_data(slip, "1h", **WINDOW, settings=settings, datasets=[dataset])
+
+
+async def test_an_unknown_name_gets_an_example_of_its_market(settings):
+    """Where nothing is near, the example is a symbol of the market that is asked for."""
+    with pytest.raises(UnknownSymbol, match=r"check the spelling, such as BTCUSD_PERP$"):
         await ares.download_all_data(
-            name, "1h", **WINDOW, settings=own, datasets=("klines", "funding")
+            "NOSUCHUSD_PERP", "1h", **WINDOW, settings=settings, datasets=["cm_klines"]
         )
+
+
+async def test_a_contract_comes_beside_spot_datasets_that_it_lacks(settings):
+    """A delivery contract has no spot candles, which is a note and no failure."""
+    report = await ares.download_all_data(
+        "BTCUSDT_250627", "1d", **WINDOW, settings=settings, datasets=["klines", "um_klines"]
+    )
+
+    assert report.complete
+    assert left(settings) == ["umklines_BTCUSDT_250627_1d_2025-02.csv"]
+    assert any("no spot candles" in note for note in report.notes)
 
 
 async def test_a_reader_suggests_what_the_cache_has(settings):
@@ -109,7 +146,9 @@ async def test_a_reader_suggests_what_the_cache_has(settings):
         ares.load_klines("BTCUSD", "1d", settings=settings)
     with pytest.raises(NeverDownloaded, match=r"did you mean BTCUSDT\?"):
         ares.coverage("BTCUSTD", settings=settings)
-    with pytest.raises(NeverDownloaded, match=r"a COIN-M perpetual.*did you mean BTCUSDT\?\)$"):
+    with pytest.raises(
+        NeverDownloaded, match=r"a COIN-M perpetual.*cm_klines.*did you mean BTCUSDT\?\)$"
+    ):
         ares.load_klines("BTCUSD_PERP", "1d", settings=settings)
 
 
@@ -144,7 +183,8 @@ async def test_symbols_in_cache(settings):
 
 def test_lists_of_names():
     """The constants name all that datasets= and interval= take, in their order."""
-    assert ares.DATASETS == ("klines", "agg_trades", "futures")
+    assert ares.DATASETS[:3] == ("klines", "agg_trades", "futures")
+    assert {"um_klines", "cm_klines", "premium_index_klines"} < set(ares.DATASETS)
     assert ares.INTERVALS[0] == "1s"
     assert ares.INTERVALS[-2:] == ("1w", "1M")
     assert len(ares.INTERVALS) == 16

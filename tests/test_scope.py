@@ -228,6 +228,11 @@ CALLS: list[tuple[Scope, str, str]] = [
         "ares-notebook download BTCUSDT 4h --years 1 --datasets um_klines",
     ),
     (
+        Scope.of("BTCUSDT", None, ["um_agg_trades"]),
+        'await download_all_data("BTCUSDT", "1h", "1d", datasets=("um_agg_trades",))',
+        "ares-notebook download BTCUSDT 1h --years 1d --datasets um_agg_trades",
+    ),
+    (
         Scope.of(),
         'await download_klines_data("BTCUSDT", "1h", 1)',
         "ares-notebook download BTCUSDT 1h --years 1 --datasets klines",
@@ -256,6 +261,11 @@ REPAIR_CALLS = [
         [("klines", "1h"), ("klines", "1d")],
         '"BTCUSDT", datasets=("klines",)',
         "BTCUSDT --datasets klines",
+    ),
+    (
+        [("um_klines", "1h")],
+        '"BTCUSDT", "1h", datasets=("um_klines",)',
+        "BTCUSDT 1h --datasets um_klines",
     ),
 ]
 

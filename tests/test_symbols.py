@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.model.files import parse_file_name
-from ares_notebook.model.symbols import hint, suggested, validate_symbol
+from ares_notebook.formatting import speaking_shell
+from ares_notebook.model.datasets import KLINES, dataset_named
+from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.symbols import contract_hint, hint, suggested, validate_symbol
 
 
 @pytest.mark.parametrize(
@@ -80,19 +82,65 @@ def test_one_slip_is_recognised(slip, meant):
     assert suggested(slip, KNOWN) == meant
 
 
+CONTRACTS = [
+    ("BTCUSD_PERP", "a COIN-M perpetual", "cm_klines"),
+    ("BTCUSD_250328", "a COIN-M delivery contract", "cm_klines"),
+    ("BTCUSDT_250328", "a USD-M delivery contract", "um_klines"),
+    ("BTCBUSD_210129", "a USD-M delivery contract", "um_klines"),
+    ("BTC-250328-100000-C", "an option", None),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "dataset"), CONTRACTS)
+def test_a_contract_is_told_what_it_is(name, kind, dataset):
+    """The name of a contract says which kind it is, which datasets have it, and which pair is near to it."""
+    words = hint(name, KNOWN, [KLINES])
+
+    assert words.startswith(f"the name is that of {kind}, ")
+    assert (f'datasets=("{dataset}",)' in words) == (dataset is not None)
+    assert ("no dataset" in words) == (dataset is None)
+    assert ("did you mean BTCUSDT" in words) == ("BUSD" not in name)
+
+
+@pytest.mark.parametrize(("name", "dataset"), [(name, own) for name, _, own in CONTRACTS if own])
+def test_a_contract_in_its_own_dataset_is_not_explained(name, dataset):
+    """Where a dataset of its market is asked for, only another contract may be meant."""
+    own = [dataset_named(dataset)]
+
+    assert contract_hint(name, own) == ""
+    assert hint("BTX" + name[3:], {name}, own) == f"did you mean {name}?"
+
+
+def test_only_a_perpetual_has_funding():
+    """The datasets of a delivery contract are named without funding, and never those of a pair's index."""
+    assert "cm_funding" in contract_hint("BTCUSD_PERP", [])
+    assert "cm_funding" not in contract_hint("BTCUSD_250328", [])
+    assert "futures" not in contract_hint("BTCUSDT_250328", [])
+    assert "index_price" not in contract_hint("BTCUSD_PERP", [])
+
+
+def test_the_shell_names_its_own_option():
+    """In the shell the dataset of a contract is named by the option of a command."""
+    with speaking_shell():
+        assert contract_hint("BTCUSD_PERP", []).endswith(": --datasets cm_klines")
+
+
+def test_a_symbol_of_another_market_is_refused_with_one_that_fits():
+    """A dataset refuses the symbol of another market, and names one of its own and the dataset that has it."""
+    with pytest.raises(BadArgument, match=r"USD-M futures are, such as 'BTCUSDT'.*cm_klines"):
+        Series.of("um_klines", "BTCUSD_PERP", "1h")
+    with pytest.raises(BadArgument, match=r"COIN-M futures are, such as 'BTCUSD_PERP'"):
+        Series.of("cm_klines", "BTCUSDT", "1h")
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("BTCUSD_PERP", "a COIN-M perpetual"),
-        ("BTCUSD_250328", "a COIN-M delivery contract"),
-        ("BTCUSDT_250328", "a USD-M delivery contract"),
-        ("BTC-250328-100000-C", "an option"),
-    ],
+    ("name", "pair"),
+    [("BTCUSD_PERP", "BTCUSD"), ("BTCUSD_250328", "BTCUSD"), ("BTCUSDT_250328", "BTCUSDT")],
 )
-def test_a_contract_is_told_what_it_is(name, kind):
-    """The name of a contract says which kind it is, and which listed pair is near to it."""
-    assert f"the name is that of {kind}, and this version downloads none" in hint(name, KNOWN)
-    assert "did you mean BTCUSDT" in hint(name, KNOWN)
+def test_an_index_is_that_of_a_pair(name, pair):
+    """A contract has no index of its own, so its name is refused with that of its pair."""
+    with pytest.raises(BadArgument, match=rf"index price.*write '{pair}'$"):
+        Series.of("index_price_klines", name, "1h")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ares_notebook.model.datasets import (
     datasets_named,
 )
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.symbols import contract_of, hint, validate_symbol
+from ares_notebook.model.symbols import contract_hint, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
 from ares_notebook.settings import Settings
 
@@ -79,7 +79,8 @@ class Scope:
         """Symbol and interval, and the datasets if they must be named, of the shortest call."""
         if self.interval is not None and self.datasets == (KLINES,):
             return (self.symbol, self.interval), None
-        interval = self.interval if KLINES in (self.datasets or (KLINES,)) else None
+        needs_interval = any(each.has_interval for each in self.datasets or (KLINES,))
+        interval = self.interval if needs_interval else None
         return (self.symbol, interval), self.names or None
 
     def __str__(self) -> str:
@@ -218,11 +219,12 @@ def nothing_cached(
     else:
         there = sorted({file.series.stem for file in store.files(scope.symbol)})
         held = f"; of {scope.symbol} it holds {named(there)}" if scope.symbol and there else ""
-        meant = hint(scope.symbol, store.symbols()) if scope.symbol and not there else ""
+        symbol, kinds = scope.symbol or "", scope.datasets or ()
+        meant = contract_hint(symbol, kinds) if there else hint(symbol, store.symbols(), kinds)
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
-        if scope.symbol is None or contract_of(scope.symbol) is None:
+        if not contract_hint(symbol, kinds):
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
 
@@ -245,16 +247,17 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     kinds = scope.datasets or (KLINES,)
     names = tuple(each.name for each in kinds)
     # A year of trades may be 35 GB.
-    symbol, lookback = scope.symbol or "BTCUSDT", "1d" if kinds == (AGG_TRADES,) else 1
-    # Only the functions of trades and of funding take none.
-    interval = None if kinds in ((AGG_TRADES,), (FUTURES,)) else scope.interval or "1h"
+    is_all_trades = all(each.cut == "day" for each in kinds)
+    symbol, lookback = scope.symbol or "BTCUSDT", "1d" if is_all_trades else 1
+    function = _FUNCTIONS.get(kinds, "await download_all_data")
+    needs_interval = kinds not in _FUNCTIONS or kinds == (KLINES,)
+    interval = scope.interval or "1h" if needs_interval else None
     # A download refuses an end in the future, and without one ends now.
     window = {
         "start": _iso(start) if start is not None and start < now else None,
         "end": _iso(end) if end is not None and end < now else None,
     }
     years = lookback if window["start"] is None else None
-    function = _FUNCTIONS.get(kinds, "await download_all_data")
     only = None if kinds in _FUNCTIONS else names
     return call(
         python_call(function, symbol, interval, years, **window, datasets=only),

@@ -20,7 +20,8 @@ from typer.core import TyperCommand
 import ares_notebook as ares
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import speaking_shell
-from ares_notebook.model.datasets import DEFAULT_DATASETS
+from ares_notebook.model.datasets import DATASETS, DEFAULT_DATASETS
+from ares_notebook.model.markets import MARKETS
 from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
@@ -31,6 +32,9 @@ FROM_SETTINGS = {
     "datasets": ",".join(DEFAULT_DATASETS),
 }
 """Defaults to show for verbs that take what is not given from the settings."""
+# As written in help; docs/datasets.md describes them.
+_DATASETS = ", ".join(each.name for each in DATASETS)
+_MARKETS = ", ".join(f"{each.name} ({each.label})" for each in MARKETS)
 _EVERY_VERB = "cache_dir demo json verbose"
 
 
@@ -43,11 +47,11 @@ def _option(help_text: str, *, default: str | bool = False) -> Any:
 class Given:
     """What was given on the command line: a field an option."""
 
-    symbol: Annotated[str | None, typer.Argument(help="Such as BTCUSDT.", show_default="all")] = (
-        None
-    )
+    symbol: Annotated[
+        str | None, typer.Argument(help="Such as BTCUSDT or BTCUSD_PERP.", show_default="all")
+    ] = None
     interval: Annotated[
-        str | None, typer.Argument(help="Of the k-lines, 1s to 1M.", show_default="all")
+        str | None, typer.Argument(help="Of candles, 1s to 1M.", show_default="all")
     ] = None
     folder: Annotated[str, typer.Argument(help="The folder of the Parquet dataset.")] = ""
     path: Annotated[str, typer.Argument(help="The file that `fingerprint --save` wrote.")] = ""
@@ -65,13 +69,13 @@ class Given:
     datasets: Annotated[
         str | None,
         _option(
-            "Some of klines,agg_trades,futures; trades are large.",
+            f"Some, with commas between, of {_DATASETS}; trades are large.",
             default="all, of an interval its k-lines",
         ),
     ] = None
-    dataset: Annotated[str, _option("One of klines, agg_trades, futures.", default=True)] = "klines"
+    dataset: Annotated[str, _option(f"One of {_DATASETS}.", default=True)] = "klines"
     symbols: Annotated[str | None, _option("Names with commas between: BTCUSDT,ETHUSDT.")] = None
-    market: Annotated[str, _option("spot or futures.", default=True)] = "spot"
+    market: Annotated[str, _option(f"One of {_MARKETS}; futures is um.", default=True)] = "spot"
     quote: Annotated[str | None, _option("Only symbols quoted in this, such as USDT.")] = None
     listed_on: Annotated[str | None, _option("Only symbols listed on this day (UTC).")] = None
     source: Annotated[str | None, _option("auto, archive or rest.", default="auto")] = None

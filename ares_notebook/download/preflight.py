@@ -21,7 +21,7 @@ from ares_notebook.errors import AresError, CacheError, DataError, TransportErro
 from ares_notebook.model.datasets import DATASETS, FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
-from ares_notebook.model.symbols import hint, suggested
+from ares_notebook.model.symbols import contract_of, hint, suggested, whose_datasets
 from ares_notebook.model.time import utc
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -92,14 +92,18 @@ async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> P
     try:
         await _check_symbol(plan, spot[0].file.series, exchange, note)
     except UnknownSymbol as error:
-        if not await _has_contract(plan, Series.of(FUTURES, plan.symbol), exchange, note):
+        kept = tuple(step for step in plan.steps if step.file.series.market is not SPOT)
+        if contract_of(plan.symbol) is not None:
+            # Whether it exists is asked together with the steps of its own market.
+            if not kept:
+                raise
+        elif not await _has_contract(plan, Series.of(FUTURES, plan.symbol), exchange, note):
             # A perpetual that cannot be asked for does not make a wrong name right.
             raise
-        kept = tuple(step for step in plan.steps if step.file.series.market is not SPOT)
-        if not kept:
+        elif not kept:
             msg = (
                 f"{plan.symbol} is a perpetual, and there is no spot symbol of this name, so it has "
-                f'no spot candles and no spot trades; its funding is there: datasets=["futures"]'
+                f"no spot candles and no spot trades; it is one {whose_datasets(plan.symbol, UM)}"
             )
             raise UnknownSymbol(msg) from error
         note(
@@ -136,17 +140,25 @@ async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: No
         "archive": f"the exchange's archive has nothing of {plan.symbol}",
         "rest": f"{plan.symbol} is not known to the exchange",
     }
-    advice = await _hint(plan, exchange) or "check the spelling, such as BTCUSDT"
+    example = plan.steps[0].file.series.market.example
+    advice = await _hint(plan, exchange) or f"check the spelling, such as {example}"
     msg = f"{proof[source]}; {advice}"
     raise UnknownSymbol(msg)
+
+
+# Whose lists tell what may be meant, after those of the markets that are asked for.
+_USUAL: dict[Market, None] = {SPOT: None, UM: None}
 
 
 async def _hint(plan: Plan, exchange: Exchange) -> str:
     """What may be meant by a symbol that nobody knows, from the lists of those that there are."""
     source, rest = plan.settings.source, exchange.rest
-    lists = [] if source == "archive" else [partial(rest.symbols, each) for each in (SPOT, UM)]
+    datasets = {step.file.dataset: None for step in plan.steps}
+    own = {step.file.series.market: None for step in plan.steps}
+    lists = [] if source == "archive" else [partial(rest.symbols, each) for each in own | _USUAL]
     # What trades today comes before what was delisted.
-    lists += [] if source == "rest" else [partial(symbols_of, rest.transport, SPOT)]
+    if source != "rest":
+        lists += [partial(symbols_of, rest.transport, each) for each in own | {SPOT: None}]
     known: set[str] = set()
     for symbols in lists:
         try:
@@ -157,7 +169,7 @@ async def _hint(plan: Plan, exchange: Exchange) -> str:
             break
     else:
         known.update(await asyncio.to_thread(Store(plan.settings).symbols))
-    return hint(plan.symbol, known)
+    return hint(plan.symbol, known, datasets)
 
 
 async def _without_lacking_contract(

@@ -211,11 +211,11 @@ def plan_universe(
     symbols : sequence of str or pandas.DataFrame
         Names, or a table of `list_symbols`, or some of its rows.
     interval : str or None
-        Needed where *datasets* holds ``"klines"``.
+        Needed where *datasets* has candles.
     lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of {"klines", "agg_trades", "futures"}
-        Trades come only where they are named: a year of them is some 35 GB a symbol.
+    datasets : sequence of str
+        Of ``ares_notebook.DATASETS``, such as ``"cm_klines"`` for symbols of COIN-M. Trades come only where they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
@@ -294,8 +294,9 @@ async def list_symbols(
     Parameters
     ----------
     market : {"spot", "um", "cm"}
-        Futures are those margined in USD. Their archive begins on 2019-12-31, a few
-        perpetuals are some months older.
+        Futures that are margined in USD (``"um"``, also ``"futures"``) or in the coin
+        (``"cm"``): perpetuals, settled ones included, and delivery contracts. The archive
+        of the former begins on 2019-12-31, a few perpetuals are some months older.
     quote : str, optional
         Only those whose name ends so, such as ``"USDT"``; the others are not asked for.
     listed_on : date, datetime or str, optional
@@ -386,7 +387,7 @@ async def download_universe(
         asked for; or which symbols are meant, to be listed first.
     interval, lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of {"klines", "agg_trades", "futures"}
+    datasets : sequence of str
         As in `plan_universe`: trades come only where they are named.
     on_progress : callable, optional
         As in `download_all_data`.

@@ -13,14 +13,22 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.plan import Plan, make_plan
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import many
-from ares_notebook.model.datasets import KLINES
+from ares_notebook.model.datasets import (
+    DATASETS,
+    DEFAULT_DATASETS,
+    Dataset,
+    dataset_named,
+    datasets_named,
+)
+from ares_notebook.model.files import Series
+from ares_notebook.model.markets import MARKETS, SPOT, Market
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
 NO_SYMBOL = "name a symbol, such as BTCUSDT; several are separated by commas"
-NO_DATASET = "tick at least one of K-lines, Trades and Funding"
+NO_DATASET = "tick at least one dataset"
 
 _YEAR_DAYS = 365.25
 _MONTHS = 12
@@ -28,12 +36,32 @@ _LINE = 88
 _DATE = re.compile(r"\d{4}-\d")
 
 
+def datasets_of(market: Market) -> tuple[Dataset, ...]:
+    """The datasets of a market; beside those of spot stands the funding of the perpetual of that name."""
+    return tuple(
+        each
+        for each in DATASETS
+        if market in each.markets or (market is SPOT and each.name in DEFAULT_DATASETS)
+    )
+
+
+def market_of(datasets: Sequence[str]) -> Market:
+    """The first market that has all *datasets*."""
+    wanted = set(datasets_named(datasets)) if datasets else set()
+    found = next((each for each in MARKETS if wanted <= set(datasets_of(each))), None)
+    if found is None:
+        names = ", ".join(each.name for each in DATASETS if each in wanted)
+        msg = f"datasets: no one market has all of {names}; name those of one, and use another panel for others"
+        raise BadArgument(msg)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is to be downloaded, and where from."""
 
     symbols: tuple[str, ...]
-    # Of the k-lines.
+    # Of candles.
     interval: str
     # As typed: a number of years, a text such as "6 months" or "90d", or the date of the start.
     lookback: str
@@ -41,6 +69,8 @@ class Choice:
     end: date | None
     datasets: tuple[str, ...]
     settings: Settings
+    # Whose datasets and symbols are offered.
+    market: Market = SPOT
     # Lines of Python that define ``settings``; empty where these are the defaults.
     settings_code: tuple[str, ...] = ()
     # Whether a cluster downloads, whose ``client`` the code has.
@@ -51,13 +81,17 @@ class Choice:
             raise BadArgument(NO_SYMBOL)
         if not self.datasets:
             raise BadArgument(NO_DATASET)
-        for symbol in self.symbols:
-            validate_symbol(symbol)
         validate_interval(self.interval)
+        check_symbols(self.symbols, self.datasets)
 
     def __str__(self) -> str:
-        interval = [self.interval] if KLINES.name in self.datasets else []
-        return " ".join([", ".join(self.symbols), *interval])
+        has_interval = any(dataset_named(name).has_interval for name in self.datasets)
+        return " ".join([", ".join(self.symbols), *([self.interval] if has_interval else [])])
+
+    @property
+    def trades(self) -> Dataset:
+        """The trades of its market, whose cost is shown before they are ticked."""
+        return trades_of(self.market)
 
     @property
     def window(self) -> Period:
@@ -95,6 +129,18 @@ class Choice:
         if self.settings_code:
             parts.append("settings=settings")
         return [*parts, f"datasets={_literal(self.datasets)}"]
+
+
+def trades_of(market: Market) -> Dataset:
+    """The trades of a market."""
+    return next(each for each in datasets_of(market) if each.key == "id")
+
+
+def check_symbols(symbols: Sequence[str], datasets: Sequence[str]) -> None:
+    """Raise `BadArgument` for a symbol that is not written as those of one of the datasets are."""
+    for symbol in symbols:
+        for name in datasets:
+            Series.of(name, symbol, "1d")
 
 
 def window_in(lookback: str, end: date | None) -> Period:

@@ -20,12 +20,18 @@ from ares_notebook.lab.choice import (
     NO_DATASET,
     NO_SYMBOL,
     Choice,
+    check_symbols,
     code_of_call,
+    datasets_of,
     lookback_text,
+    market_of,
     symbols_in,
+    trades_of,
     window_in,
 )
-from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
+from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.markets import MARKETS, Market, market_named
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import INTERVALS, as_utc
 from ares_notebook.model.window import window_in_words
 from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
@@ -56,7 +62,7 @@ _HINTS = {
 # Where a server of all of Binance's hosts keeps the archive's listing.
 _LISTING = "/data.binance.vision"
 # The controls of one value, as they are shown.
-_FIELDS = ("symbols", "interval", "lookback", "end", "source", "address", "folder")
+_FIELDS = ("symbols", "interval", "lookback", "end", "market", "source", "address", "folder")
 
 
 class MarketSources:
@@ -144,8 +150,9 @@ class Form:
     ) -> None:
         self._on_cluster = on_cluster
         self._sources = MarketSources(given)
-        self._known: tuple[str, ...] = ()
-        self._make_fields(given)
+        # The symbols of a market, by the exchange's list.
+        self._listed: dict[str, tuple[str, ...]] = {}
+        self._make_fields(given, market_of(datasets))
         self._make_ticks(datasets)
         self.end.value = None if end is None else as_utc(end).date()
         self.window = widgets.HTML()
@@ -156,8 +163,8 @@ class Form:
         # Shown where it is needed.
         self.address_box = fields["address"]
         self.address_box.layout.display = "none"
-        ticks = widgets.HBox([*self.ticks.values()])
-        ticks.add_class("ares-ticks")
+        self._ticks_box = widgets.HBox([*self.ticks.values()])
+        self._ticks_box.add_class("ares-ticks")
         own = ("symbols", "interval", "lookback", "end")
         others = [field for name, field in fields.items() if name not in own]
         self.box = widgets.VBox(
@@ -165,9 +172,10 @@ class Form:
                 _row([fields[name] for name in own]),
                 self.window,
                 _row(others),
-                _row([_with_problem(ticks, self.problems["datasets"])]),
+                _row([_with_problem(self._ticks_box, self.problems["datasets"])]),
             ]
         )
+        self.market.observe(self._market_changed, "value")
         self.source.observe(self._source_changed, "value")
         if source is not None:
             self.source.value = _name_of(source)
@@ -176,11 +184,15 @@ class Form:
                 self.folder.value = str(given.cache_dir)
         self.symbols.observe(self._offer, "value")
 
-    def _make_fields(self, given: Settings) -> None:
+    def _make_fields(self, given: Settings, market: Market) -> None:
         names = self._sources.names
+        is_usual = given.symbol == _DEFAULTS["symbol"]
+        symbol = market.example if is_usual else given.symbol
         self.symbols = _field(
-            widgets.Combobox(value=given.symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
+            widgets.Combobox(value=symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
         )
+        markets = [(each.label[0].upper() + each.label[1:], each.name) for each in MARKETS]
+        self.market = _field(widgets.Dropdown(options=markets, value=market.name), "Market", 11)
         self.interval = _field(
             widgets.Dropdown(options=tuple(INTERVALS), value=given.interval), "Interval", 6
         )
@@ -199,16 +211,36 @@ class Form:
         self.folder = _field(folder, "Cache folder", 17)
 
     def _make_ticks(self, datasets: Sequence[str]) -> None:
-        ticked = {dataset_named(name).name for name in datasets}
-        self.ticks = {
-            dataset.name: widgets.Checkbox(
-                value=dataset.name in ticked,
+        ticked = {dataset_named(name) for name in datasets}
+        for market in MARKETS:
+            # In a market that is chosen later: its candles, and funding.
+            its = datasets_of(market)
+            candles = next(each for each in its if each.has_interval)
+            usual = {candles, *(each for each in its if each.key == "event_time")}
+            ticked |= usual.difference(datasets_of(self.chosen_market))
+        self._ticks = {
+            dataset: widgets.Checkbox(
+                value=dataset in ticked,
                 description=dataset.title,
                 indent=False,
                 layout={"width": "auto"},
             )
             for dataset in DATASETS
         }
+
+    @property
+    def chosen_market(self) -> Market:
+        """The market whose datasets and symbols are offered."""
+        return market_named(self.market.value)
+
+    @property
+    def ticks(self) -> dict[str, widgets.Checkbox]:
+        """The checkboxes of the datasets of the chosen market, by the datasets' names."""
+        return {each.name: self._ticks[each] for each in datasets_of(self.chosen_market)}
+
+    @property
+    def _ticked(self) -> tuple[str, ...]:
+        return tuple(name for name, tick in self.ticks.items() if tick.value)
 
     def choice(self) -> Choice:
         """What the form asks for; raises `BadArgument` if a field has a wrong value."""
@@ -219,8 +251,9 @@ class Form:
             self.interval.value,
             self.lookback.value,
             self.end.value,
-            tuple(dataset.name for dataset in DATASETS if self.ticks[dataset.name].value),
+            self._ticked,
             settings,
+            self.chosen_market,
             self._sources.code(source, settings),
             on_cluster=self._on_cluster,
         )
@@ -246,18 +279,25 @@ class Form:
         self.problems[name].value = problem_html(words)
 
     def show_trades_cost(self, words: str) -> None:
-        """Show at their checkbox how large the trades are."""
-        self.ticks[AGG_TRADES.name].description = f"{AGG_TRADES.title} ({words})"
+        """Show at their checkbox how large the trades of the market are."""
+        trades = trades_of(self.chosen_market)
+        self._ticks[trades].description = f"{trades.title} ({words})"
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Call *call* whenever the choice may have changed."""
-        for control in (*(getattr(self, name) for name in _FIELDS), *self.ticks.values()):
+        for control in (*(getattr(self, name) for name in _FIELDS), *self._ticks.values()):
             control.observe(lambda _change: call(), "value")
 
-    def offer(self, known: Iterable[str]) -> None:
-        """Let the completion of the symbol field offer *known*."""
-        self._known = tuple(known)
+    def offer(self, market: Market, known: Iterable[str]) -> None:
+        """Let the completion of the symbol field offer the *known* of a market, and their pairs."""
+        names = tuple(known)
+        self._listed = {market.name: tuple(dict.fromkeys((*names, *map(pair_of, names))))}
         self._offer(None)
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """The symbols of the chosen market; none until the list has come."""
+        return self._listed.get(self.market.value, ())
 
     def remark_unlisted(self, symbols: Sequence[str]) -> None:
         """Say which symbols the exchange's list lacks, if it has arrived; the archive may have them."""
@@ -279,10 +319,10 @@ class Form:
         end = self.end.value
         fault = _fault_of(window_in, "1 day", end)
         checks = {
-            "symbols": _fault_of(_some_symbols, self.symbols.value),
+            "symbols": _fault_of(_some_symbols, self.symbols.value, self._ticked),
             "end": fault,
             "lookback": None if fault else _fault_of(window_in, self.lookback.value, end),
-            "datasets": None if any(tick.value for tick in self.ticks.values()) else NO_DATASET,
+            "datasets": None if self._ticked else NO_DATASET,
         }
         source, address = self.source.value, self.address.value
         if source == ADDRESS:
@@ -301,6 +341,13 @@ class Form:
         if self.symbols.options != options:
             self.symbols.options = options
 
+    def _market_changed(self, change: Any) -> None:
+        """Offer the datasets of the market; change the symbol unless the user has named another."""
+        self._ticks_box.children = [*self.ticks.values()]
+        self._offer(None)
+        if self.symbols.value == market_named(change["old"]).example:
+            self.symbols.value = self.chosen_market.example
+
     def _source_changed(self, change: Any) -> None:
         """Show the address where it is needed; change the folder unless the user has named one."""
         self.address_box.layout.display = "" if change["new"] == ADDRESS else "none"
@@ -317,9 +364,11 @@ def _fault_of(check: Callable[..., object], *arguments: object) -> str | None:
     return None
 
 
-def _some_symbols(typed: str) -> None:
-    if not symbols_in(typed):
+def _some_symbols(typed: str, datasets: Sequence[str]) -> None:
+    symbols = symbols_in(typed)
+    if not symbols:
         raise BadArgument(NO_SYMBOL)
+    check_symbols(symbols, datasets)
 
 
 def _check_folder(settings: Settings) -> None:

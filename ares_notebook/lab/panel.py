@@ -31,8 +31,8 @@ from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.views import Preview, choice_html, choice_text
 from ares_notebook.lab.work_view import WorkView
-from ares_notebook.load import load_agg_trades, load_futures, load_klines
-from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
+from ares_notebook.load import load_rows
+from ares_notebook.model.datasets import DEFAULT_DATASETS, datasets_named
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.quality.validate import validate_cache
 from ares_notebook.runtime.job import Job, start
@@ -68,7 +68,7 @@ _T = TypeVar("_T")
 
 class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes no types
     """
-    Choose symbol, interval and lookback, see the cost, download, and see what the cache holds.
+    Choose market, symbol, interval and lookback, see the cost, download, and see what the cache holds.
 
     At each change of the form the panel shows what a download would cost, from the cache
     alone. The work runs in the background, so that the kernel stays free; what the buttons
@@ -83,9 +83,9 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         *settings*.
     end : date or str, optional
         The first end: nothing at or after its midnight (UTC). Defaults to now.
-    datasets : sequence of {"klines", "agg_trades", "futures"}
-        The datasets that are ticked at first; trades are a thousand times larger than the
-        others.
+    datasets : sequence of str
+        The datasets that are ticked at first, of ``ares_notebook.DATASETS`` and of one market,
+        which is the first one of the form. Trades are a thousand times larger than the others.
     client : distributed.Client, optional
         A client of a cluster whose workers see the cache folder, and that then downloads and
         repairs.
@@ -127,7 +127,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         *,
         source: Literal["binance", "demo"] | None = None,
         end: date | str | None = None,
-        datasets: Sequence[str] = (KLINES.name, FUTURES.name),
+        datasets: Sequence[str] = DEFAULT_DATASETS,
         client: Client | None = None,
     ) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     @property
     def frame(self) -> pd.DataFrame:
         """
-        The chosen window of the first symbol in the cache: k-lines, else trades, else funding.
+        The chosen window of the first symbol in the cache: candles, else trades, else funding.
 
         Raises
         ------
@@ -216,12 +216,12 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             If the form holds a wrong value.
         """
         choice = self.form.choice()
-        symbol, start_at = choice.symbols[0], choice.plans()[0].start
-        end, settings = choice.end, choice.settings
-        if KLINES.name in choice.datasets:
-            return load_klines(symbol, choice.interval, start_at, end, settings=settings)
-        load = load_agg_trades if AGG_TRADES.name in choice.datasets else load_futures
-        return load(symbol, start_at, end, settings=settings)
+        ticked = datasets_named(choice.datasets)
+        dataset = min(ticked, key=lambda each: (not each.has_interval, each.key != "id"))
+        window, settings = (choice.plans()[0].start, choice.end), choice.settings
+        return load_rows(
+            dataset.name, choice.symbols[0], choice.interval, *window, settings=settings
+        )
 
     # --- what the buttons do ---
 

@@ -32,8 +32,8 @@ from ares_notebook.formatting import (
 from ares_notebook.lab.cache_state import CacheState, only
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form, problem_html
-from ares_notebook.model.datasets import AGG_TRADES, DATASETS, dataset_named
-from ares_notebook.model.markets import SPOT
+from ares_notebook.model.datasets import dataset_named
+from ares_notebook.model.markets import Market
 from ares_notebook.model.window import window_in_words
 from ares_notebook.quality.calendar import coverage_svg
 from ares_notebook.runtime.job import Job, start
@@ -55,6 +55,7 @@ def choice_text(choice: Choice) -> str:
 def choice_html(choice: Choice, *shown: str) -> str:
     """The panel as static HTML, for pages where widgets do not run."""
     rows = [
+        ("Market", choice.market.label),
         ("Symbols", ", ".join(choice.symbols)),
         ("Interval", choice.interval),
         ("Window", window_in_words(*choice.window)),
@@ -219,7 +220,11 @@ def _code_html(code: str) -> str:
 _PAUSE_SECONDS = 0.25
 # What only makes typing easier, or an estimate better, is not worth a long wait.
 _IMPATIENT = {"max_retries": 0, "request_timeout_seconds": 10.0, "progress": False}
-_ALL = tuple(dataset.name for dataset in DATASETS)
+
+
+def _with_trades(choice: Choice) -> tuple[str, ...]:
+    """The datasets to plan: those of the choice, and the trades, whose cost is always shown."""
+    return (*choice.datasets, choice.trades.name)
 
 
 class Preview:
@@ -229,7 +234,7 @@ class Preview:
         self._form = form
         self._renewal: Job[None] | None = None
         self._listing: Job[None] | None = None
-        self._listed_url = ""
+        self._listed: tuple[str, str] | None = None
         self._calls: list[Callable[[], object]] = []
         # None while a field has a wrong value.
         self.choice: Choice | None = None
@@ -259,12 +264,12 @@ class Preview:
         self._check()
         if self.choice is not None:
             try:
-                plans = self.choice.plans(_ALL)
+                plans = self.choice.plans(_with_trades(self.choice))
                 self._show_cost(self.choice, plans)
                 self._show_state(CacheState.of(self.choice, only(self.choice.datasets, plans)))
             except AresError as error:
                 self.estimate.value = error_html(error)
-            self._list_symbols(self.choice.settings)
+            self._list_symbols(self.choice)
         self._form.on_change(self.renew)
         self._tell()
 
@@ -301,7 +306,7 @@ class Preview:
 
         It is shown unless the form has changed since.
         """
-        plans = await asyncio.to_thread(choice.plans, _ALL)
+        plans = await asyncio.to_thread(choice.plans, _with_trades(choice))
         state = await asyncio.to_thread(CacheState.of, choice, only(choice.datasets, plans))
         if choice == self.choice:
             self._show_cost(choice, plans)
@@ -326,9 +331,9 @@ class Preview:
 
     async def _renew(self, choice: Choice) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
-        self._list_symbols(choice.settings)
+        self._list_symbols(choice)
         await self.show(choice)
-        if AGG_TRADES.name in choice.datasets:
+        if choice.trades.name in choice.datasets:
             # Their estimate may be wrong by a factor of a thousand, so the archive is asked.
             plans = await asyncio.to_thread(choice.plans)
             hurried = [
@@ -351,7 +356,7 @@ class Preview:
         self.fitting = _fitting(own)
         self.estimate.value = _cost_html(own, self.fitting)
         steps = [step for plan in plans for step in plan.steps]
-        trades = Cost.of(_by_dataset(steps)[AGG_TRADES.name], choice.settings)
+        trades = Cost.of(_by_dataset(steps)[choice.trades.name], choice.settings)
         self._form.show_trades_cost(
             f"about {size_in_words(trades.bytes_stored)}" if trades.files_to_do else "all there"
         )
@@ -371,25 +376,27 @@ class Preview:
         for call in self._calls:
             call()
 
-    def _list_symbols(self, settings: Settings) -> None:
-        """Ask the exchange which symbols it trades, once per source."""
-        if settings.spot_url == self._listed_url:
+    def _list_symbols(self, choice: Choice) -> None:
+        """Ask the exchange which symbols the market has today, once per source and market."""
+        market, settings = choice.market, choice.settings
+        url = str(getattr(settings, market.url_field))
+        if (market.name, url) == self._listed:
             return
-        self._listed_url = settings.spot_url
+        self._listed = (market.name, url)
         if self._listing is not None:
             self._listing.cancel()
-        self._form.offer(())
-        self._listing = start(self._offer_symbols(settings))
+        self._form.offer(market, ())
+        self._listing = start(self._offer_symbols(market, settings))
 
-    async def _offer_symbols(self, settings: Settings) -> None:
+    async def _offer_symbols(self, market: Market, settings: Settings) -> None:
         self.hint.value = ""
         try:
             async with Transport(settings.model_copy(update=_IMPATIENT)) as transport:
-                self._form.offer(await Rest(transport).symbols(SPOT))
+                self._form.offer(market, await Rest(transport).symbols(market))
             if self.choice is not None:
                 self._form.remark_unlisted(self.choice.symbols)
         except AresError as error:
             # Asked again at the next change: the exchange may answer then.
-            self._listed_url = ""
+            self._listed = None
             words = f"The list of symbols could not be had, so type yours: {error}"
             self.hint.value = f'<div class="ares-hint">{text(words)}</div>'

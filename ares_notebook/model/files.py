@@ -12,7 +12,7 @@ from msgspec import Struct
 from ares_notebook.errors import BadArgument
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
 from ares_notebook.model.markets import Market
-from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.symbols import contract_hint, pair_of, validate_symbol
 from ares_notebook.model.time import (
     INTERVALS,
     Cut,
@@ -40,8 +40,12 @@ class Series(Struct, frozen=True, dict=True):
         if not any(market.has(checked) for market in kind.markets):
             of = " or ".join(market.label for market in kind.markets)
             msg = (
-                f"symbol={symbol!r} is not written as symbols of {of} are, which have {kind.label}"
+                f"symbol={symbol!r} is not written as symbols of {of} are, such as "
+                f"{kind.markets[0].example!r}, which have {kind.label}"
             )
+            raise BadArgument("; ".join(filter(None, (msg, contract_hint(checked, [kind])))))
+        if kind.rest_symbol_parameter == "pair" and (pair := pair_of(checked)) != checked:
+            msg = f"symbol={symbol!r} is a contract, and {kind.label} are those of a pair; write {pair!r}"
             raise BadArgument(msg)
         own = validate_interval(interval) if kind.has_interval else kind.fixed_interval
         return cls(kind, checked, own)

@@ -18,6 +18,8 @@ class Market:
     name: str
     # In a sentence.
     label: str
+    # One of its symbols.
+    example: str
     # The settings with the URL of its API, and of the host that is asked where that one is closed;
     # empty without one.
     url_field: str
@@ -61,6 +63,7 @@ _COIN = r"\w+USD_PERP|(?:BNB|\w*[^\WB])USD(?:_\d{6})?"
 SPOT = Market(
     name="spot",
     label="spot",
+    example="BTCUSDT",
     url_field="spot_url",
     fallback_field="spot_fallback_url",
     api="/api/v3/",
@@ -80,6 +83,7 @@ SPOT = Market(
 UM = Market(
     name="um",
     label="USD-M futures",
+    example="BTCUSDT",
     url_field="futures_url",
     fallback_field="",
     api="/fapi/v1/",
@@ -99,6 +103,7 @@ UM = Market(
 CM = Market(
     name="cm",
     label="COIN-M futures",
+    example="BTCUSD_PERP",
     url_field="coin_futures_url",
     fallback_field="",
     api="/dapi/v1/",

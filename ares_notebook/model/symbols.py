@@ -12,8 +12,9 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import did_you_mean
-from ares_notebook.model.markets import market_named
+from ares_notebook.formatting import datasets_argument, did_you_mean
+from ares_notebook.model.datasets import DATASETS, Dataset
+from ares_notebook.model.markets import CM, UM, Market, market_named
 from ares_notebook.model.time import as_utc
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
@@ -28,17 +29,18 @@ _PAIR = re.compile(
 )
 # What follows one of these is another symbol, and not its quote coin.
 _WHOLE_PAIR = re.compile(r".+(?:USDT|USDC|FDUSD)")
-# Names with a separator that Binance itself uses, and what they are.
-_CONTRACTS = {
-    "a COIN-M perpetual": re.compile(r"[^\W_]+USD_PERP"),
-    "a COIN-M delivery contract": re.compile(r"[^\W_]+USD_\d{6}"),
-    "a USD-M delivery contract": re.compile(r"[^\W_]+_\d{6}"),
-    "an option": re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"),
+# Names with a separator that Binance itself uses: what they are, and the market that has them, if any
+# dataset is of it. COIN-M quotes in USD itself, USD-M had BTCBUSD_210129.
+_CONTRACTS: dict[str, tuple[re.Pattern[str], Market | None]] = {
+    "a COIN-M perpetual": (re.compile(r"[^\W_]+USD_PERP"), CM),
+    "a COIN-M delivery contract": (re.compile(rf"(?:{CM.symbols.pattern})(?<=_\d{{6}})"), CM),
+    "a USD-M delivery contract": (re.compile(r"[^\W_]+_\d{6}"), UM),
+    "an option": (re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"), None),
 }
 # A pair joined by a separator is no name of Binance.
 _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))?")
-# Coins in which most is quoted come first.
-_QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR")
+# Coins in which most is quoted come first; those of COIN-M perpetuals come last.
+_QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR", "USD_PERP", "_PERP")
 _MOST_SUGGESTED = 3
 
 
@@ -79,7 +81,8 @@ def _as_one_word(text: str) -> str | None:
 
 def suggested(symbol: str, known: Iterable[str]) -> list[str]:
     """At most three of *known* that *symbol* may stand for: one slip away, or quoting that coin."""
-    written, names = _as_one_word(symbol) or symbol, set(known) - {symbol}
+    written = symbol if contract_of(symbol) else _as_one_word(symbol) or symbol
+    names = set(known) - {symbol}
     if written in names:
         return [written]
     near = [each for each in names if _is_one_slip(written, each)]
@@ -89,22 +92,56 @@ def suggested(symbol: str, known: Iterable[str]) -> list[str]:
 
 def contract_of(symbol: str) -> str | None:
     """What a contract of this name is; None if the name is that of a pair."""
-    return next((kind for kind, form in _CONTRACTS.items() if form.fullmatch(symbol)), None)
+    return next((kind for kind, (form, _) in _CONTRACTS.items() if form.fullmatch(symbol)), None)
 
 
-def hint(symbol: str, known: Iterable[str]) -> str:
-    """What *symbol* is if it is a contract, and which of *known* may be meant; empty if neither."""
-    kind, names = contract_of(symbol), set(known)
+def pair_of(symbol: str) -> str:
+    """The pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``; of another name the name itself."""
+    return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
+
+
+def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
+    """What *symbol* is, and in which datasets, if it is a contract that no one of *datasets* has."""
+    kind = contract_of(symbol)
     if kind is None:
-        found = suggested(symbol, names)
-        return did_you_mean(found) if found else ""
-    pair = re.split("[_-]", symbol)[0]
-    found = [pair] if pair in names else suggested(pair, names)
-    what = (
-        f"the name is that of {kind}, and this version downloads none: only spot candles, spot "
-        f"trades and the funding of USD-M perpetuals"
-    )
-    return f"{what}; {did_you_mean(found)}" if found else what
+        return ""
+    market = _CONTRACTS[kind][1]
+    if market is None:
+        return f"the name is that of {kind}, of which no dataset is downloaded"
+    its = _datasets_of(symbol, market)
+    if not set(its).isdisjoint(datasets):
+        return ""
+    return f"the name is that of {kind}, {whose_datasets(symbol, market)}"
+
+
+def whose_datasets(symbol: str, market: Market) -> str:
+    """The datasets of a contract in words, and the argument that names the first of them."""
+    names = [each.name for each in _datasets_of(symbol, market)]
+    return f"whose datasets are {', '.join(names)}: {datasets_argument(names[0])}"
+
+
+def _datasets_of(symbol: str, market: Market) -> list[Dataset]:
+    """The datasets of a contract; an index is of a pair, and a delivery contract has no funding."""
+    is_delivery = symbol[-6:].isdecimal()
+    return [
+        each
+        for each in DATASETS
+        if market in each.markets
+        and each.rest_symbol_parameter == "symbol"
+        and not (is_delivery and each.key == "event_time")
+    ]
+
+
+def hint(symbol: str, known: Iterable[str], datasets: Iterable[Dataset] = ()) -> str:
+    """
+    What *symbol* is if it is a contract that no one of *datasets* has, and which of *known* may be
+    meant; empty if neither.
+    """
+    what, names = contract_hint(symbol, datasets), set(known)
+    # Of a contract that they may have, another of its kind is meant.
+    written = pair_of(symbol) if what else symbol
+    found = [written] if written in names - {symbol} else suggested(written, names)
+    return "; ".join(filter(None, (what, did_you_mean(found) if found else "")))
 
 
 def _is_one_slip(one: str, other: str) -> bool:

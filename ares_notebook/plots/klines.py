@@ -17,7 +17,9 @@ from ares_notebook.cache.gap_reasons import NOT_DOWNLOADED
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_attrs import missing
 from ares_notebook.frame_checks import check_frame
+from ares_notebook.model.datasets import DATASETS, KLINES, Dataset
 from ares_notebook.model.gaps import CONFIRMED, UNCONFIRMED
+from ares_notebook.model.markets import CM
 from ares_notebook.plots.figure import (
     POINTS_AN_INCH,
     axes_or_new,
@@ -155,6 +157,7 @@ _GAP_TICK = 0.05
 _UP, _DOWN = Style("#a8e6cf", ink="#0a7a58"), Style("#b34a00", ink="#b34a00")
 _VOLUME = Style("#8a8a8a")
 _CLOSE, _RANGE = "#1f7ac0", "#1f7ac055"
+_PERCENT = 100
 _PRICES = ("open", "high", "low", "close")
 # The pane of the volume: its height and its distance from the price, as shares of the axes.
 _PANE_HEIGHT, _PANE_SPACE = 0.2, 0.04
@@ -171,14 +174,15 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None, log: bool = Fals
     dark where it fell; more are the band between low and high with the close as a
     line. Ticks at the bottom are gaps: a hatched one is missing and can be
     downloaded; a plain one has no candle because the exchange has none there. A
-    short tick is wider than its gap, so that none is invisible. Below is the volume of the
-    base asset, as far as there is room. The title and the unit of the price are those of
+    short tick is wider than its gap, so that none is invisible. Below is the volume, where the
+    frame has one and there is room: of COIN-M it counts contracts, else it is in the base
+    asset. A premium is drawn in percent. The title and the unit of the price are those of
     ``frame.attrs``, where it has them.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        As `load_klines` returns it.
+        As `load_klines` returns it, or `load_rows` candles of any dataset.
     ax : Axes, optional
         Where to draw; by default on a new figure, which a notebook shows. The volume is
         drawn on axes inside these.
@@ -213,6 +217,8 @@ def plot_klines(frame: pd.DataFrame, *, ax: Axes | None = None, log: bool = Fals
     if frame.empty:
         return message_only(ax, "No k-lines")
     bars = frame[[*_PRICES, *frame.columns.intersection(["volume"])]].astype(float)
+    if _is_share(frame.attrs):
+        bars[list(_PRICES)] *= _PERCENT
     if log and not (bars[list(_PRICES)] > 0).all(axis=None):
         msg = "prices that are not above zero have no logarithm; leave out log=True"
         raise BadArgument(msg)
@@ -263,10 +269,26 @@ _QUOTES = (
 
 def assets_of(symbol: str) -> tuple[str, str]:
     """The base and the quote asset of a symbol; empty where they cannot be told from its name."""
-    # Delivery futures: BTCUSD_PERP, BTCUSDT_250328.
+    # Contracts: BTCUSD_PERP, BTCUSDT_250328.
     name, _, _ = symbol.partition("_")
     quote = next((each for each in _QUOTES if name.endswith(each) and name != each), "")
     return (name.removesuffix(quote), quote) if quote else ("", "")
+
+
+def _dataset_of(attrs: Mapping[Hashable, Any]) -> Dataset:
+    """The dataset of a frame; that of spot where its attrs do not tell."""
+    return next((each for each in DATASETS if each.name == attrs.get("dataset")), KLINES)
+
+
+def _is_share(attrs: Mapping[Hashable, Any]) -> bool:
+    """Whether the candles are those of a share, which may be negative, and not of a price."""
+    return _dataset_of(attrs).price_names is None
+
+
+def _volume_unit(attrs: Mapping[Hashable, Any]) -> str:
+    """What the volume counts; empty where it cannot be told."""
+    is_coin_m = CM in _dataset_of(attrs).markets
+    return "contracts" if is_coin_m else assets_of(str(attrs.get("symbol") or ""))[0]
 
 
 def _title(ax: Axes, frame: pd.DataFrame) -> None:
@@ -287,7 +309,7 @@ def _price_axis(
 ) -> None:
     """The axis of the price, whose part below *floor*, a share of it, is left free."""
     _, quote = assets_of(str(attrs.get("symbol") or ""))
-    words = f"price, {quote}" if quote else "price"
+    words = "premium, %" if _is_share(attrs) else f"price, {quote}" if quote else "price"
     set_text(ax.set_ylabel("", loc="top", fontsize=points_of(ax)), words)
     low, high = float(bars["low"].min()), float(bars["high"].max())
     if log:
@@ -337,10 +359,11 @@ def _volume_pane(ax: Axes, bars: pd.DataFrame, attrs: Mapping[Hashable, Any]) ->
     pane.tick_params(axis="y", colors=ink_of(ax), labelsize=points_of(ax))
     pane.spines[["left", "bottom", "right"]].set_visible(False)
     pane.spines["top"].set(color=ink_of(ax), alpha=0.4, linewidth=0.5)
-    base, _ = assets_of(str(attrs.get("symbol") or ""))
+    unit = _volume_unit(attrs)
     label = pane.set_ylabel("", fontsize=points_of(ax), color=ink_of(ax))
-    # The name of the asset only where there is room for it.
-    for words in (f"volume, {base}" if base else "volume", "volume", ""):
+    # Both words only where there is room for them; contracts are no asset, which must not be lost.
+    short = "contracts" if unit == "contracts" else "volume"
+    for words in (f"volume, {unit}" if unit else "volume", short, ""):
         set_text(label, words)
         if label.get_window_extent().height <= pane.get_window_extent().height:
             break

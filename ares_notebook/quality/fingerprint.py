@@ -28,7 +28,7 @@ from ares_notebook.cache.spans import Span, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
 from ares_notebook.formatting import call, in_words_of, python_call
-from ares_notebook.model.datasets import dataset_named
+from ares_notebook.model.datasets import KLINES, dataset_named
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
 from ares_notebook.model.symbols import validate_symbol
@@ -201,10 +201,11 @@ def fingerprint(
     ----------
     symbol : str
     interval : str, optional
-        The interval of the k-lines. Defaults to the only one that is cached.
+        The interval of candles. Defaults to the only one that is cached.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
-    dataset : {"klines", "agg_trades", "futures"}
+    dataset : str, default "klines"
+        One of ``ares_notebook.DATASETS``.
     settings : Settings, optional
 
     Returns
@@ -276,12 +277,13 @@ def _series(store: Store, dataset: str, symbol: str, interval: str | None) -> Se
     if len(there) == 1:
         return Series.of(kind, name, there[0])
     held = f"holds those of {', '.join(there)}" if there else "holds none"
+    first, named = (there or ["1h"])[0], None if kind is KLINES else kind.name
     example = call(
-        python_call("fingerprint", name, (there or ["1h"])[0]),
-        "fingerprint",
-        *(name, (there or ["1h"])[0]),
+        python_call("fingerprint", name, first, dataset=named),
+        *("fingerprint", name, first),
+        dataset=named,
     )
-    msg = f"which interval of the k-lines of {name}? {store.folder} {held}; name one, as in `{example}`"
+    msg = f"which interval of the {kind.label} of {name}? {store.folder} {held}; name one, as in `{example}`"
     raise BadArgument(msg)
 
 
