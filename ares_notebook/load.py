@@ -339,7 +339,7 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
         )
     first, last = (each.replace(tzinfo=None) for each in windows[0])
     where = f"{first} to {last}{_more(count)}"
-    return f"{series.stem} lacks {where} (ares_notebook.missing(frame) lists all); {advice}"
+    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
 
 
 def _more(count: int) -> str:

@@ -139,6 +139,7 @@ def _said(body: bytes) -> tuple[int | None, str]:
 # Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
 _LIMITS: Mapping[str, Limit] = {"spot": (6000, 60.0), "futures": (2400, 60.0)}
 _SECONDS_UNTIL_SHOWN = 1.0
+_FIRST_DELAY_SECONDS = 1.0
 _CHUNK_BYTES = 1 << 18
 # The largest archive, a day of trades, has 0.2 GB.
 _MOST_ARCHIVE_BYTES = 4 << 30
@@ -298,6 +299,10 @@ class Transport:
         settings = self.settings
         if self.breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
+        elif not self.breaker.has_answers:
+            # Whether anybody is there shows soon.
+            delay_seconds = min(settings.retry_delay_seconds, _FIRST_DELAY_SECONDS)
+            settings = settings.model_copy(update={"retry_delay_seconds": delay_seconds})
 
         wait = _Wait(_host(ask.url), settings.max_retries + 1)
 

@@ -192,11 +192,17 @@ class DownloadReport:
         """
         if not self.failed:
             return
+        raise IncompleteDownload(self.failed_in_words, self) from self.failed[0].error
+
+    @property
+    def failed_in_words(self) -> str:
+        """How many files failed, and the first reason; empty if none did."""
+        if not self.failed:
+            return ""
         first, *others = self._failures()
         reasons = "reason" if len(others) == 1 else "reasons"
         more = f" (and for {len(others)} other {reasons})" if others else ""
-        msg = f"{len(self.failed)} of {len(self.steps)} files failed: {first}{more}"
-        raise IncompleteDownload(msg, self) from self.failed[0].error
+        return f"{len(self.failed)} of {len(self.steps)} files failed: {first}{more}"
 
     def to_frame(self) -> pd.DataFrame:
         """

@@ -156,7 +156,10 @@ def validate_cache(
 
 def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[CacheFile]:
     """The files to validate; raises where there are none."""
-    if not store.files() and store.folder.is_dir() and any(store.folder.iterdir()):
+    has_others = store.folder.is_dir() and any(
+        each.name != ".ares" for each in store.folder.iterdir()
+    )
+    if not store.files() and has_others:
         msg = (
             f"{store.folder} is not a cache: none of the files in it is ours; "
             f"name another {in_words_of('cache_dir', '--cache-dir')}, or download something into it"

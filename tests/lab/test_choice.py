@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.choice import Choice, lookback_of, symbols_in
+from ares_notebook.lab.choice import Choice, symbols_in
 from ares_notebook.settings import Settings
 
 
@@ -119,9 +119,3 @@ def test_symbols_are_read_as_people_write_them():
         "币安人生USDT",
     )
     assert symbols_in(" , ") == ()
-
-
-def test_a_lookback_is_said_in_the_largest_unit_that_is_whole():
-    """Whole years, then whole months, then days; never nothing."""
-    assert lookback_of(1.5) == (18, "months")
-    assert lookback_of(1 / 366) == (1, "days")
