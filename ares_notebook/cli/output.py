@@ -42,8 +42,7 @@ def run_command(work: Coroutine[Any, Any, _T]) -> _T:
     except asyncio.CancelledError as error:
         if not signals:
             raise
-        # A download says how far it is, and what to do.
-        stop("\n".join(getattr(error, "__notes__", [STOPPED])), status_of(signals[0]))
+        stop("\n".join([STOPPED, *getattr(error, "__notes__", ())]), status_of(signals[0]))
 
 
 async def _cancelled_by_signals(work: Coroutine[Any, Any, _T], signals: list[int]) -> _T:

@@ -569,7 +569,7 @@ def test_no_variable_turns_the_proof_off(signed_by_itself):
     )
 
     assert done.returncode == 1
-    assert "could not prove that it is who it says" in done.stderr
+    assert "could not prove its identity" in done.stderr
 
 
 def test_ssl_cert_file_names_who_is_believed(signed_by_itself, certificate):
