@@ -39,7 +39,7 @@ _NEEDED = {
     ("no connection", False): _Needed(2, 1, 3.0),
     ("no connection", True): _Needed(2, 1, 30.0),
     ("forbidden", False): _Needed(2, 1, 3.0),
-    ("forbidden", True): _Needed(2, 2, 3.0),
+    ("forbidden", True): _Needed(4, 3, 30.0),
     ("fault", False): _Needed(4, 3, 3.0),
     ("fault", True): _Needed(4, 3, 30.0),
 }

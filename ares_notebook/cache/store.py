@@ -29,7 +29,6 @@ from ares_notebook.cache.disk import (
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.cache.measured import MeasuredFiles
-from ares_notebook.errors import CacheUnavailable
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Facts, Trouble
 from ares_notebook.model.files import CacheFile, parse_file_name
@@ -167,11 +166,8 @@ class Store:
 
     @property
     def market(self) -> str:
-        """The market that filled the folder, or that of the settings; empty if its note is closed to us."""
-        try:
-            return market_of(self.folder) or self._market
-        except CacheUnavailable:
-            return ""
+        """The market that filled the folder; that of the settings where no note names it."""
+        return market_of(self.folder) or self._market
 
     def refuse_another(self) -> None:
         """Raise if another market filled the cache."""

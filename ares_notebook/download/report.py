@@ -258,14 +258,15 @@ class DownloadReport:
             f"gaps left: {sum(step.missing for step in steps)}{why and f' ({why})'}"
             for why, steps in by_reason.items()
         ]
-        # A note that gives the reason of a failure once more is left out.
-        reasons = {str(step.error) for step in self.failed}
-        notes = [
-            f"  note   {note}"
-            for note in self.notes
-            if not any(reason in note for reason in reasons)
-        ]
+        notes = [f"  note   {note}" for note in self._notes_without_reasons()]
         return [*_shortened(failed), *_shortened(waiting), *notes]
+
+    def _notes_without_reasons(self) -> list[str]:
+        """The notes; a reason that a failure gives already is left out of them."""
+        notes = list(self.notes)
+        for reason in {str(step.error) for step in self.failed}:
+            notes = [note.replace(f": {reason}", "") for note in notes]
+        return notes
 
     def _failures(self) -> list[str]:
         """What failed and why; files that failed for one reason are one line."""
