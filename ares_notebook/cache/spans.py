@@ -219,7 +219,7 @@ def nothing_cached(
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
-        if scope.symbol is None or contract_of(scope.symbol) is None:
+        if not meant and (scope.symbol is None or contract_of(scope.symbol) is None):
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
 

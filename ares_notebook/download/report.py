@@ -12,7 +12,7 @@ from ares_notebook.cache.gap_reasons import why_open
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import AresError, IncompleteDownload
-from ares_notebook.formatting import block, in_words_of, line, table
+from ares_notebook.formatting import block, in_words_of, line, many, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +243,7 @@ class DownloadReport:
         )
         counts = ", ".join(f"{count} {_PAST[action]}" for action, count in self.actions.items())
         return (
-            f"{state}: {len(self.steps)} files ({counts or ('none done' if self.steps else 'none wanted')}), {self.rows_written:,} new rows, "
+            f"{state}: {many(len(self.steps), 'file')} ({counts or ('none done' if self.steps else 'none wanted')}), {self.rows_written:,} new rows, "
             f"{self.requests:,} requests, {self.bytes_received / 1e6:,.1f} MB in {self.seconds:.1f} s"
         )
 
