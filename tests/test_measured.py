@@ -224,6 +224,8 @@ def rotten(tmp_path, original_trades, exchange):
     """Settings of three noted days of trades, of which the middle one was damaged since, unseen."""
     for name, data in original_trades.items():
         put(tmp_path / name, data)
+    (tmp_path / ".ares").mkdir()
+    (tmp_path / ".ares" / "origin.json").write_text('{"market": "demo"}')
     settings = exchange.settings(cache_dir=tmp_path, progress=False)
     assert set(ares.coverage(settings=settings)["source"]) == {"legacy"}
     middle = sorted(tmp_path.glob("*.csv"))[1]

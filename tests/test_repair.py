@@ -14,6 +14,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.download.repair import plan_repair
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.model.time import as_utc, to_ms
 
@@ -300,5 +301,5 @@ def test_a_dry_run_writes_nothing(exchange, tmp_path, verb):
 
     assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
     if verb == "repair":
-        assert ares.run(ares.download_plan(plan)).complete
+        assert ares.run(run_plan(plan)).complete
         assert path.read_bytes() == data
