@@ -283,6 +283,7 @@ def read_window(
     entries = store.entries(files)
     for entry in entries:
         if entry.problem is not None:
+            verified(store, entry)
             raise CorruptFile(entry.problem)
     wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms)
     try:

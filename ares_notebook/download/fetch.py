@@ -361,9 +361,15 @@ async def _once(entry: CacheEntry, step: Step, exchange: Exchange, store: Store)
 
 
 async def _have(step: Step, exchange: Exchange, store: Store) -> CacheEntry:
-    """What is there now; a file that is to be added to is read first, as its rows go into the next."""
+    """
+    What is there now, after its bytes were read where that matters.
+
+    They are if rows are to be added to them, or if the plan found them altered. A file without
+    a matching receipt has just been read.
+    """
     entry = _known(step, await asyncio.to_thread(store.entry, step.file))
-    if decide(entry, step.until_ms, exchange.source).action == "extend":
+    is_extended = decide(entry, step.until_ms, exchange.source).action == "extend"
+    if is_extended or step.entry.is_altered or not entry.is_remembered:
         entry = _known(step, await asyncio.to_thread(verified, store, entry))
     return entry
 
@@ -394,7 +400,7 @@ def _trouble(
 async def remember(step: Step, store: Store) -> None:
     """Write the receipt of a file that had to be looked into, so that the next run need not."""
     async with locked(store, step.file):
-        entry = await asyncio.to_thread(store.entry, step.file)
+        entry = await asyncio.to_thread(lambda: verified(store, store.entry(step.file)))
         if entry.path is None or entry.problem is not None:
             return
         if entry.legacy and not entry.has_provenance:

@@ -21,7 +21,7 @@ from ares_notebook.errors import AresError, CacheError, DataError, TransportErro
 from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import hint, suggested
-from ares_notebook.model.time import utc
+from ares_notebook.model.time import to_ms, utc
 
 _LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
@@ -78,7 +78,8 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
             f"is taken for closed; run again for the rest",
             error,
         )
-        return plan.ending(now) if now < plan.end else plan
+        is_cut_short = any(step.until_ms > to_ms(now) for step in plan.to_do)
+        return replace(plan.ending(now), is_cut_short=is_cut_short) if now < plan.end else plan
     return by_their_clock(plan, rest, note)
 
 

@@ -95,7 +95,8 @@ class DownloadReport:
     overhead_bytes : int
         What came over the line for these.
     is_cut_short : bool
-        Whether less was asked for than was wanted, since the exchange's clock is not there yet.
+        Whether less was asked for than was wanted, since the exchange's clock is not there yet, or
+        could not be asked.
 
     Examples
     --------
