@@ -248,7 +248,7 @@ class Settings(BaseSettings):
         Requests under way at once.
     spot_url, spot_fallback_url, futures_url, archive_url, archive_listing_url : str
         The URLs of the exchange: all of one market, without user and password. The fallback
-        is used when the spot API answers 451.
+        is used where the spot API is closed to this place, or does not answer.
     source : {"auto", "archive", "rest"}
         Archive and REST as the plan decides, or one of them only.
     weight_share : float
