@@ -31,6 +31,8 @@ from ares_notebook.model.time import INTERVALS as _LENGTHS_MS
 from ares_notebook.model.time import validate_interval
 
 _LOGGER = logging.getLogger("DataDownloader")
+# Left free on the disk of the cache, for other programs.
+SPARE_BYTES = 256 << 20
 
 NAME_OF_HOST = {
     "symbol": 'src.config.CONFIG["SYMBOL"]',

@@ -280,13 +280,16 @@ class Transport:
 
         return await self._get(once, ask)
 
-    async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
-        """Stream the answer into *sink*, overwriting earlier tries, and *check* it in a thread."""
+    async def download(
+        self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T], fits: Callable[[int], None]
+    ) -> _T:
+        """Stream an answer that *fits* by its stated bytes into *sink* anew, and *check* it in a thread."""
 
         async def once(wait: _Wait) -> _T:
             sink.seek(0)
             sink.truncate()
             async with self._answer(ask, wait) as answer:
+                fits(answer.content_length or 0)
                 async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES, wait):
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
