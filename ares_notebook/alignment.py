@@ -166,7 +166,9 @@ class _TimedFrame:
     @property
     def length(self) -> int:
         """The length of the longest bar in nanoseconds; 0 for events."""
-        return int((self.known - self.stamps).max(initial=0))
+        # Without rows there is only the length that attrs state.
+        stated = INTERVALS.get(self.frame.attrs.get("interval") or "") or 0
+        return int((self.known - self.stamps).max(initial=stated * _MS))
 
     def decision_moments(self) -> _Int64s:
         """The moments for which values are looked up; a bar ends where the next one begins."""

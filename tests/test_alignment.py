@@ -245,16 +245,20 @@ def test_a_day_of_candles_is_seen_when_its_attrs_say_that_it_is_a_day(filled):
 
 
 def test_the_only_row_of_a_loaded_window_is_a_bar(filled):
-    """A window of one 4h candle has one row, whose interval the window confirms, with both edges."""
+    """A window of one 4h candle has one row, whose interval the window confirms, and one without a row is complete."""
     hours = ares.load_klines("BTCUSDT", "1h", "2025-02-01", "2025-02-01T06:00", settings=filled)
     one = ares.load_klines("BTCUSDT", "4h", "2025-02-01", "2025-02-01T04:00", settings=filled)
 
+    later = ares.load_klines(
+        "BTCUSDT", "1h", "2025-02-01T01:00", "2025-02-01T06:00", settings=filled
+    )
     none = ares.load_klines(
         "BTCUSDT", "4h", "2025-02-01T01:00", "2025-02-01T03:00", settings=filled
     )
 
     assert ares.align(hours, one)["close_klines_4h"].isna().tolist() == [True] * 3 + [False] * 3
-    assert ares.align(hours, none)["close_klines_4h"].isna().all()
+    assert ares.align(later, none)["close_klines_4h"].isna().all()
+    assert ares.align(later, none).attrs["complete"]
 
 
 def test_candles_spread_over_shorter_steps_are_refused():
