@@ -317,6 +317,9 @@ def test_business_days_are_known_when_the_next_one_begins():
     seen = ares.align(hours, days)["last"]
 
     assert same(seen.iloc[[70, 71]], [NAN, 71])
+    days.attrs["interval"] = "1d"
+    with pytest.raises(BadArgument, match="frame 2 is '1d', and its index does not show it"):
+        ares.align(hours, days)
 
 
 @pytest.mark.parametrize("zone_day", ["2025-03-08", "2025-11-01"])
