@@ -448,7 +448,7 @@ class Archive:
         try:
             check = partial(_verify, wanted, url)
             fits = partial(self._check_room, spare_bytes=spare_bytes)
-            await self._transport.download(Ask(url, f"archive {name}"), data, check, fits)
+            await self._transport.download(Ask(url, f"archive {name}"), data, check, fits=fits)
         except BaseException:
             data.close()
             raise

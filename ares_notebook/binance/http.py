@@ -281,7 +281,12 @@ class Transport:
         return await self._get(once, ask)
 
     async def download(
-        self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T], fits: Callable[[int], None]
+        self,
+        ask: Ask,
+        sink: BinaryIO,
+        check: Callable[[BinaryIO], _T],
+        *,
+        fits: Callable[[int], None],
     ) -> _T:
         """Stream an answer that *fits* by its stated bytes into *sink* anew, and *check* it in a thread."""
 
