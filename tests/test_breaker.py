@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.binance import breaker, http
+from ares_notebook.binance import breaker, retry
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.proxies import proxy_of
 from ares_notebook.errors import BadArgument, Forbidden, HostResting, ServerFault
@@ -256,7 +256,7 @@ def test_a_proxys_password_is_not_told(monkeypatch, value):
 
 async def test_what_is_waited_for_is_shown_meanwhile(exchange, eager, monkeypatch):
     """While a host is silent the progress says which one, and at which try of how many it is."""
-    monkeypatch.setattr(http, "_SECONDS_UNTIL_SHOWN", 0.05)
+    monkeypatch.setattr(retry, "_SECONDS_UNTIL_SHOWN", 0.05)
     monkeypatch.setattr(progress, "_SECONDS_UNTIL_REPEATED", 0.05)
     exchange.fail("/api/v3/exchangeInfo", times=1, stall="head")
     shown: list[str] = []
