@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,17 @@ from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
 _Int64s = npt.NDArray[np.int64]
-# The length of a bar in nanoseconds, but for a month; None for events.
-_Length = int | Literal["1M"] | None
 _MS = 1_000_000
 _HOUR = 3_600_000 * _MS
-_MONTH = 31 * 24 * _HOUR
+_MONTH = np.timedelta64(1, "M")
 # Rows on a regular grid of longer steps are sums or means over time: of BTCUSDT there are ten trades a
 # second, and the longest interval of funding is 8 hours.
 _LONGEST_EVENT_STEP = {AGG_TRADES.name: 999 * _MS, FUTURES.name: 8 * _HOUR}
+# The exchange stamps half of all funding events some milliseconds late, and trades to the millisecond:
+# rows on a grid of longer steps than these were moved to it.
+_FINEST_STEP = {AGG_TRADES.name: _MS, FUTURES.name: _HOUR - 1}
+# From this number of rows on, it is no chance that all of them are on such a grid.
+_CERTAIN_ROWS = 50
 _EVENTS = "events"
 
 
@@ -50,10 +53,12 @@ def align(
         own times.
     *others : pandas.DataFrame
         Funding, candles of any interval, bars or trades. All indexes are aware and ascending. The
-        length of a bar is ``attrs["interval"]`` (such as ``"4h"``), else the shortest step between two
-        rows, of which all other steps must be multiples. Trades and funding on a regular grid that is
-        too wide for them, such as daily sums, are bars. Of other events each row is known at its own
-        time if ``attrs["dataset"]`` is ``"events"``.
+        length of a bar is ``attrs["interval"]`` (such as ``"4h"``), which the index must confirm. Else
+        a bar ends where the next label of ``index.freq`` is; without one, its length is the shortest
+        step between two rows, of which all other steps must be multiples. Rows that all begin a month
+        are bars of whole months, whose steps must all be equal. Trades and funding on a regular grid
+        that is too wide for them, such as daily sums, are bars. Of other events each row is known at
+        its own time if ``attrs["dataset"]`` is ``"events"``.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that
@@ -78,8 +83,9 @@ def align(
     ------
     BadArgument
         If an index has no time zone, is not ascending or is not a time; if it is not known how long a
-        bar is, or the steps between rows contradict it, as after a resample; if the tolerance is no
-        length of time; if two frames bring a column of the same dataset, interval and symbol.
+        bar of another frame is, or the index contradicts it, as after a resample; if trades or funding
+        of another frame may be sums over time; if the tolerance is no length of time; if two frames
+        bring a column of the same dataset, interval and symbol.
 
     Examples
     --------
@@ -95,8 +101,9 @@ def align(
     decisions = base.decision_moments()
     parts = [klines]
     names = list(klines.columns)
-    for other in timed:
-        known = other.known_moments()
+    for at, other in enumerate(timed, 2):
+        _refuse_ambiguous(other, f"frame {at}")
+        known = other.known
         places = np.searchsorted(known, decisions, side="right") - 1
         if most is not None and len(known):
             places[decisions - known[places] > most] = -1
@@ -135,12 +142,12 @@ def _nanoseconds(length: str | timedelta) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _TimedFrame:
-    """A frame, and how long after its stamp a row is known."""
+    """A frame, and when each of its rows is known."""
 
     frame: pd.DataFrame
-    # Nanoseconds since the epoch, UTC.
+    # Nanoseconds since the epoch, UTC. An event is known at its stamp, a bar at its end.
     stamps: _Int64s
-    length: _Length
+    known: _Int64s
     dataset: str
 
     @classmethod
@@ -148,27 +155,25 @@ class _TimedFrame:
         """Check a frame, which messages call *what*."""
         stamps = _stamps_of(frame, what)
         dataset = frame.attrs.get("dataset") or dataset_of(frame).name
-        interval = frame.attrs.get("interval")
-        if interval is not None:
-            length = _stated_length(stamps, interval, what)
+        if frame.attrs.get("interval") is not None:
+            known = _stated_ends(frame, stamps, what)
         elif dataset == _EVENTS or _are_events(frame, stamps, dataset):
-            length = None
+            known = stamps
         else:
-            length = _found_length(stamps, what)
-        return cls(frame, stamps, length, dataset)
+            known = _found_ends(frame, stamps, what)
+        return cls(frame, stamps, known, dataset)
 
-    def known_moments(self) -> _Int64s:
-        """When each row is known: an event at its stamp, a bar when its length is over."""
-        if self.length == "1M":
-            months: Any = self.stamps.view("M8[ns]").astype("M8[M]") + 1
-            ends: _Int64s = months.astype("M8[ns]").view(np.int64)
-            return ends
-        return self.stamps + (self.length or 0)
+    @property
+    def length(self) -> int:
+        """The length of the longest bar in nanoseconds; 0 for events."""
+        # Without rows there is only the length that attrs state.
+        stated = INTERVALS.get(self.frame.attrs.get("interval") or "") or 0
+        return int((self.known - self.stamps).max(initial=stated * _MS))
 
     def decision_moments(self) -> _Int64s:
         """The moments for which values are looked up; a bar ends where the next one begins."""
-        moments = self.known_moments().copy()
-        if self.length is not None:
+        moments = self.known.copy()
+        if self.length:
             # A candle that opens off the grid, after a halt, is shorter than its interval.
             moments[:-1] = np.minimum(moments[:-1], self.stamps[1:])
         return moments
@@ -177,11 +182,12 @@ class _TimedFrame:
     def interval(self) -> str:
         """The length of a bar as text; empty for events."""
         stated = self.frame.attrs.get("interval")
-        if stated is not None or self.length is None:
+        if stated is not None or not self.length:
             return stated or ""
+        if _begin_months(self.stamps) and _begin_months(self.known):
+            return f"{int((_months(self.known) - _months(self.stamps)).max())}M"
         known = {length * _MS: name for name, length in INTERVALS.items() if length}
-        seconds = 0 if self.length == "1M" else self.length / 1e9
-        return "1M" if self.length == "1M" else known.get(self.length, f"{seconds:g}s")
+        return known.get(self.length, f"{self.length / 1e9:g}s")
 
     @property
     def window(self) -> Spans:
@@ -196,14 +202,16 @@ class _TimedFrame:
     def is_known_until(self, end: datetime) -> bool:
         """Whether no row after its window is due, by its own steps, to be known before *end*."""
         [(_, own_end)] = self.window or [(end, end)]
-        if self.dataset == FUTURES.name and self.length is None and len(self.stamps) > 1:
+        if self.dataset == FUTURES.name and not self.length and len(self.stamps) > 1:
             # A window without a stated end ends with the last event, and the next is due later.
             hours = self.stamps[-2:] // _HOUR
             due = hours[1] + min(hours[1] - hours[0], _LONGEST_EVENT_STEP[self.dataset] // _HOUR)
             return end <= max(own_end, _moment(int(due) * _HOUR))
         if self.length:
-            length = _MONTH if self.length == "1M" else self.length
-            return end < own_end + timedelta(microseconds=length // 1000)
+            # The next month may be longer than those before.
+            days = 31 if self.interval == "1M" else 0
+            length = max(timedelta(days), timedelta(microseconds=self.length // 1000))
+            return end < own_end + length
         return end <= own_end
 
 
@@ -240,51 +248,137 @@ def _are_events(frame: pd.DataFrame, stamps: _Int64s, dataset: str) -> bool:
     return len(stamps) < 2 or int(np.gcd.reduce(stamps)) <= longest  # noqa: PLR2004 - one step
 
 
+def _refuse_ambiguous(other: _TimedFrame, what: str) -> None:
+    """Refuse rows that may be known later than it seems; as decision moments they are only early."""
+    frame, stamps = other.frame, other.stamps
+    labels, interval = _label_ends(frame, stamps), frame.attrs.get("interval")
+    if not len(stamps):
+        return
+    if interval is not None:
+        is_shown = (np.diff(stamps) > 0) & (stamps[1:] <= other.known[:-1])
+        is_sure = is_shown.any() or _fills_window(other)
+        if labels is not None:
+            is_sure = np.array_equal(labels, other.known)
+        if not is_sure:
+            msg = (
+                f'attrs["interval"] of {what} is {interval!r}, and its index does not show it, so '
+                f'rows may be longer bars; after a resample set frame.attrs["interval"], align '
+                f'before you select rows, or set frame.index.freq, such as "4h", if it is right'
+            )
+            raise BadArgument(msg)
+    elif not other.length and other.dataset in _FINEST_STEP:
+        is_on_grid = int(np.gcd.reduce(stamps)) > _FINEST_STEP[other.dataset]
+        if labels is not None or (is_on_grid and len(stamps) >= _CERTAIN_ROWS):
+            msg = (
+                f"the rows of {what} are on a regular grid, so they may be sums or means over time; "
+                f'set frame.attrs["interval"], such as "8h", or frame.attrs["dataset"] = "events" '
+                f"if each row is known at its own time"
+            )
+            raise BadArgument(msg)
+
+
+def _fills_window(other: _TimedFrame) -> bool:
+    """Whether the bars are as many as the window that was loaded holds."""
+    attrs = other.frame.attrs
+    if "start" not in attrs:
+        return False
+    window = as_utc(attrs["end"]) - as_utc(attrs["start"])
+    return window <= timedelta(microseconds=int((other.known - other.stamps).sum()) // 1000)
+
+
 def _steps(stamps: _Int64s) -> _Int64s:
     steps = np.diff(stamps)
     return steps[steps > 0]
 
 
-def _stated_length(stamps: _Int64s, interval: str, what: str) -> _Length:
-    """The length that ``attrs`` state, unless the rows contradict it."""
+def _months(stamps: _Int64s) -> _Int64s:
+    """The months since the epoch in which the stamps are."""
+    months: Any = stamps.view("M8[ns]").astype("M8[M]")
+    found: _Int64s = months.view(np.int64)
+    return found
+
+
+def _begin_months(stamps: _Int64s) -> bool:
+    """Whether each stamp is the beginning of a month, UTC."""
+    return bool((_ends(stamps, 0 * _MONTH) == stamps).all())
+
+
+def _ends(stamps: _Int64s, length: np.timedelta64) -> _Int64s:
+    """When bars of one length end; those of months end where a month begins."""
+    if np.datetime_data(length)[0] != "M":
+        return stamps + length.astype(np.int64)
+    ends: Any = (_months(stamps) + length.astype(np.int64)).view("M8[M]")
+    found: _Int64s = ends.astype("M8[ns]").view(np.int64)
+    return found
+
+
+def _stated_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
+    """The ends of bars of the length that ``attrs`` state, unless the index contradicts it."""
+    interval = frame.attrs["interval"]
     length: int | None = INTERVALS.get(interval, 0) * _MS or _nanoseconds(interval)
-    if interval == "1M":
-        length = _MONTH
-    if length is None or length <= 0:
+    if interval != "1M" and (length is None or length <= 0):
         msg = (
             f'attrs["interval"] of {what} is {interval!r}, which is no length of time such as "4h"'
         )
         raise BadArgument(msg)
-    steps = _steps(stamps)
-    shortest = int(steps.min(initial=np.iinfo(np.int64).max))
-    # Two rows on either side of a halt are no contradiction.
-    is_sure = len(steps) > 1 or (len(steps) == 1 and not (stamps % shortest).any())
-    if is_sure and shortest > length:
+    ends = _ends(stamps, _MONTH if interval == "1M" else np.timedelta64(length or 0, "ns"))
+    found = _contradiction(frame, stamps, ends)
+    if interval == "1M" and not found and not _begin_months(stamps):
+        found = "not all rows begin a month in UTC"
+    if found:
         msg = (
-            f'attrs["interval"] of {what} is {interval!r}, and no two rows are closer than '
-            f'{pd.Timedelta(shortest)}; after a resample set frame.attrs["interval"], or align '
-            f"before you select rows"
+            f'attrs["interval"] of {what} is {interval!r}, and {found}; after a resample set '
+            f'frame.attrs["interval"], or align before you select rows'
         )
         raise BadArgument(msg)
-    return "1M" if interval == "1M" else length
+    return ends
 
 
-def _found_length(stamps: _Int64s, what: str) -> _Length:
-    """The length of bars as the steps between them show it."""
-    steps = _steps(stamps)
-    if not len(stamps):
-        return 0
-    months: Any = stamps.view("M8[ns]").astype("M8[M]").astype("M8[ns]")
-    if len(steps) and (months.view(np.int64) == stamps).all():
-        return "1M"
-    if not len(steps) or (steps % steps.min()).any():
+def _contradiction(frame: pd.DataFrame, stamps: _Int64s, ends: _Int64s) -> str | None:
+    """What in an index shows that the bars do not have the length that is stated for them."""
+    lengths, steps, labels = ends - stamps, _steps(stamps), _label_ends(frame, stamps)
+    if labels is not None and (labels - stamps).max() < lengths.min():
+        return f"its index has steps of {pd.Timedelta((labels - stamps).max())}"
+    # Two rows on either side of a halt are no contradiction, and neither is one row off the grid.
+    if not len(steps) or ((steps if len(steps) > 1 else stamps) % steps.min()).any():
+        return None
+    step = pd.Timedelta(steps.min())
+    if steps.min() > lengths.max():
+        return f"no two rows are closer than {step}"
+    return f"its index has steps of {step}" if np.median(steps) < lengths.min() else None
+
+
+def _label_ends(frame: pd.DataFrame, stamps: _Int64s) -> _Int64s | None:
+    """Where the next label of ``index.freq`` is, in any time zone; None of an index without one."""
+    index: Any = frame.index
+    if index.freq is None or index.freq.n <= 0 or index.empty:
+        return None
+    after = pd.DatetimeIndex([index[-1] + index.freq]).tz_convert("UTC").as_unit("ns").asi8
+    return np.concatenate([stamps[1:], after])
+
+
+def _found_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
+    """The ends of bars as the index shows them."""
+    ends = _label_ends(frame, stamps)
+    if ends is not None or not len(stamps):
+        return stamps if ends is None else ends
+    length = np.timedelta64(0, "ns")
+    if _begin_months(stamps) and len(_steps(stamps)):
+        months = np.diff(_months(stamps))
+        if months.min() == months.max():
+            length = np.timedelta64(months[0], "M")
+    else:
+        steps = _steps(stamps)
+        if len(steps) and not (steps % steps.min()).any():
+            length = np.timedelta64(steps.min(), "ns")
+    if not length:
         msg = (
             f"the rows of {what} are on no regular grid, so it is not known how long a bar is; set "
             f'frame.attrs["interval"], such as "4h", or frame.attrs["dataset"] = "events" if each '
             f"row is known at its own time"
         )
         raise BadArgument(msg)
-    return int(steps.min())
+    return _ends(stamps, length)
 
 
 def _free_names(other: _TimedFrame, taken: Sequence[Any]) -> list[Any]:

@@ -97,10 +97,11 @@ def call(python: str, verb: str, *arguments: str | None, **options: object) -> s
 
 
 def python_call(function: str, *arguments: object, **options: object) -> str:
-    """A call in Python, such as ``await repair_gaps("BTCUSDT", "1h")``; what is None is left out."""
+    """A call in Python, such as ``await ares.repair_gaps("BTCUSDT", "1h")``; what is None is left out."""
     words = [_literal(each) for each in arguments if each is not None]
     words += [f"{name}={_literal(each)}" for name, each in options.items() if each is not None]
-    return f"{function}({', '.join(words)})"
+    verb = function.removeprefix("await ")
+    return f"{function.removesuffix(verb)}ares.{verb}({', '.join(words)})"
 
 
 def _literal(value: object) -> str:

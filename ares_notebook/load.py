@@ -13,7 +13,7 @@ from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.reader import is_compressed
 from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import CorruptFile, NeverDownloaded
+from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
 from ares_notebook.extras import also_named
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
@@ -353,6 +353,7 @@ def read_window(
     entries = store.entries(files)
     for entry in entries:
         if entry.problem is not None:
+            verified(store, entry)
             raise CorruptFile(entry.problem)
     wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms)
     try:
@@ -364,7 +365,7 @@ def read_window(
             verified(store, entry)
         raise
     missing = missing_spans(entries, start_ms, end_ms)
-    frame.attrs = attrs_of(series, store.market, start_ms, end_ms, missing)
+    frame.attrs = attrs_of(series, _market_of(store), start_ms, end_ms, missing)
     if altered := [entry.file.name for entry in entries if entry.is_altered]:
         frame.attrs["altered"] = altered[:MOST_LISTED]
     if sha256 := _known_fingerprint(store, entries, len(frame)):
@@ -383,6 +384,14 @@ def _known_fingerprint(store: Store, entries: Sequence[CacheEntry], rows: int) -
         return None
     receipt = store.receipt(entry.file)
     return receipt.sha256 if receipt else None
+
+
+def _market_of(store: Store) -> str | None:
+    """The market of the rows; None where its note cannot be read, which makes no row wrong."""
+    try:
+        return store.market
+    except CacheUnavailable:
+        return None
 
 
 def _nothing_of(span: Span, store: Store) -> str:
@@ -409,7 +418,7 @@ def _incomplete(series: Series, frame: pd.DataFrame) -> str:
         )
     first, last = (each.replace(tzinfo=None) for each in windows[0])
     where = f"{first} to {last}{_more(count)}"
-    return f"{series.stem} lacks {where} (ares_notebook.missing(frame) lists all); {advice}"
+    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
 
 
 def _more(count: int) -> str:

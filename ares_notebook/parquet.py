@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -25,13 +25,14 @@ from ares_notebook.cache.disk import (
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.market_guard import market_of
+from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument, CorruptFile, WrongMarket
 from ares_notebook.formatting import block, in_words_of, line, many, size_in_words
 from ares_notebook.model.columns import Kind
 from ares_notebook.model.datasets import Dataset
-from ares_notebook.model.files import CacheFile
+from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, null_where_empty
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import check_cancelled
@@ -58,11 +59,11 @@ _GROUP_ROWS = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class ParquetItem:
-    """The export of one cache file."""
+    """The export of one cache file, or a Parquet file that has none."""
 
     file: str
-    # Skipped if the Parquet file was made from the same bytes.
-    action: Literal["skip", "write", "fail"]
+    # Skipped if the Parquet file was made from the same bytes; stale if the cache has no such file.
+    action: Literal["skip", "write", "fail", "stale"]
     # Of the Parquet file.
     rows: int = 0
     bytes: int = 0
@@ -82,7 +83,7 @@ class ParquetReport:
     folder : Path
         The folder of the dataset.
     items : tuple of ParquetItem
-        One for each cache file.
+        One for each cache file, and for each Parquet file of the selection that has none.
 
     Examples
     --------
@@ -138,18 +139,24 @@ class ParquetReport:
     def _headline(self) -> str:
         counts = Counter(each.action for each in self.items)
         size = size_in_words(sum(each.bytes for each in self.items))
-        failed = f", {counts['fail']} failed" if counts["fail"] else ""
+        others = f", {counts['fail']} failed" if counts["fail"] else ""
+        others += f", {counts['stale']} stale" if counts["stale"] else ""
         return (
             f"{self.folder}: {many(counts['write'], 'file')} written, {counts['skip']} there "
-            f"already{failed}; {self.rows:,} rows, {size}"
+            f"already{others}; {self.rows:,} rows, {size}"
         )
 
     def _lines(self) -> Iterator[str]:
-        failed = self.failed
-        for each in failed[:_MOST_LINES]:
-            yield f"  failed {each.file}: {each.error}"
-        if len(failed) > _MOST_LINES:
-            yield f"  … and {len(failed) - _MOST_LINES} more; see {in_words_of('report.to_frame()', '--json')}"
+        lines = [f"  failed {each.file}: {each.error}" for each in self.failed]
+        lines += [
+            f"  stale  {each.file}: the cache has no such file, so its {each.rows:,} rows "
+            f"stay as they are; download its period again, or delete the Parquet file"
+            for each in self.items
+            if each.action == "stale"
+        ]
+        yield from lines[:_MOST_LINES]
+        if len(lines) > _MOST_LINES:
+            yield f"  … and {len(lines) - _MOST_LINES} more; see {in_words_of('report.to_frame()', '--json')}"
 
 
 def to_parquet(
@@ -168,7 +175,9 @@ def to_parquet(
     ``symbol=BTCUSDT/month=2025-01`` that hold one file for each cache file: zstd, ascending,
     with statistics, and with the receipt in the metadata. Only new and changed files are
     written; each is read back and compared with the cache row by row before it is renamed into
-    place. Gaps of the cache are gaps of the dataset: see `coverage` and `find_gaps`.
+    place. A cache file whose bytes are not those of its receipt fails. Gaps of the cache are gaps
+    of the dataset: see `coverage` and `find_gaps`. A Parquet file without a cache file stays, and
+    the report names it as stale.
 
     Parameters
     ----------
@@ -234,7 +243,7 @@ def to_parquet(
         _export(store, entry, target, decimal=decimal)
         for entry in tracked(cached, chosen, "Parquet")
     ]
-    return ParquetReport(target, tuple(items))
+    return ParquetReport(target, (*items, *_stale(target, scope, {each.file for each in items})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,17 +315,35 @@ def _export(store: Store, entry: CacheEntry, folder: Path, *, decimal: bool) -> 
     return ParquetItem(file.name, "fail", error=failure)
 
 
+def _stale(folder: Path, scope: Scope, exported: Collection[str]) -> Iterator[ParquetItem]:
+    """The Parquet files of the selection that have no cache file."""
+    for path in sorted(folder.glob("*/symbol=*/month=*/*.parquet")):
+        file = parse_file_name(f"{path.stem}.csv")
+        if file is None or file.name in exported or not scope.has(file.series):
+            continue
+        if path != folder / object_name(file):
+            # Another program's.
+            continue
+        try:
+            rows, size = pq.read_metadata(path).num_rows, path.stat().st_size
+        except (OSError, pa.ArrowInvalid) as error:
+            msg = f"{path} is not readable as Parquet ({error}), and has no cache file; delete it"
+            yield ParquetItem(file.name, "fail", error=CorruptFile(msg))
+            continue
+        yield ParquetItem(file.name, "stale", rows, size)
+
+
 def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bool:
     """Whether the Parquet file had to be written."""
-    if entry.problem is not None:
-        raise CorruptFile(entry.problem)
-    if entry.is_altered:
-        msg = f"the bytes of {entry.path} are not those of its receipt; download its period again"
-        raise CorruptFile(msg)
+    if entry.is_untrue:
+        store.strike_note(entry)
+        _refuse_untrue(entry)
     file, receipt = entry.file, store.receipt_of(entry)
     found = receipt_in(path, file, decimal=decimal) if path.exists() else None
     if found is not None and found.sha256 == receipt.sha256:
         return False
+    # The Parquet file carries the receipt for good, so the bytes must be those of the receipt.
+    _refuse_untrue(verified(store, entry))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may export into one folder; readers ignore dot-files.
     part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
@@ -329,6 +356,15 @@ def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bo
     finally:
         remove_part(part)
     return True
+
+
+def _refuse_untrue(entry: CacheEntry) -> None:
+    if entry.is_altered:
+        why = f" ({entry.problem})" if entry.problem else ""
+        msg = f"the bytes of {entry.path} are not those of its receipt{why}; download its period again"
+        raise CorruptFile(msg)
+    if entry.problem is not None:
+        raise CorruptFile(entry.problem)
 
 
 def _schema(dataset: Dataset, *, decimal: bool) -> Any:

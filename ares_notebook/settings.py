@@ -31,6 +31,8 @@ from ares_notebook.model.time import INTERVALS as _LENGTHS_MS
 from ares_notebook.model.time import validate_interval
 
 _LOGGER = logging.getLogger("DataDownloader")
+# Left free on the disk of the cache, for other programs.
+SPARE_BYTES = 256 << 20
 
 NAME_OF_HOST = {
     "symbol": 'src.config.CONFIG["SYMBOL"]',
@@ -257,7 +259,7 @@ class Settings(BaseSettings):
         Requests under way at once.
     spot_url, spot_fallback_url, futures_url, coin_futures_url, archive_url, archive_listing_url : str
         The URLs of the exchange: all of one market, without user and password. The fallback
-        is used when the spot API answers 451.
+        is used where the spot API is closed to this place, or does not answer.
     source : {"auto", "archive", "rest"}
         Archive and REST as the plan decides, or one of them only.
     weight_share : float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +64,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ARES_ variable of the machine reaches a test, but the one that is meant for it."""
+    """No ARES_ variable of the machine reaches a test but one, and no level that a command has set."""
+    logging.getLogger("DataDownloader").setLevel(logging.NOTSET)
     for name in os.environ:
         if name.startswith("ARES_") and name != "ARES_TEST_DATA":
             monkeypatch.delenv(name)

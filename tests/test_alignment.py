@@ -214,6 +214,181 @@ def test_a_stale_interval_is_refused(method):
     assert same(ares.align(candles(4), right)["close_klines_4h"], [NAN, NAN, NAN, 3])
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda frame: frame.resample("1D").last(),
+        lambda frame: frame.groupby(frame.index.floor("D")).last(),
+        lambda frame: frame.resample("15h", origin="start").last(),
+        lambda frame: frame.resample("MS").last(),
+        lambda frame: frame.iloc[[0, 9]],
+    ],
+)
+def test_too_few_rows_to_show_a_stale_interval_are_refused(filled, method):
+    """One row, or two, of a day's candles that keep attrs of 1h are refused, since they may be the day."""
+    klines = ares.load_klines("BTCUSDT", "1h", "2025-02-01T00:00", "2025-02-02", settings=filled)
+    few = method(klines)
+
+    assert few.attrs["interval"] == "1h"
+    with pytest.raises(BadArgument, match=r"of frame 2 is '1h'.*set frame\.(attrs|index)"):
+        ares.align(klines, few)
+
+
+def test_a_day_of_candles_is_seen_when_its_attrs_say_that_it_is_a_day(filled):
+    """The close of a resampled day with attrs of 1d is seen at midnight, and not an hour before."""
+    klines = ares.load_klines("BTCUSDT", "1h", "2025-02-01", "2025-02-02", settings=filled)
+    day = klines[["close"]].resample("1D").last()
+    day.attrs["interval"] = "1d"
+    seen = ares.align(klines, day)["close_klines_1d"]
+
+    assert same(seen, [NAN] * 23 + [klines["close"].iloc[-1]])
+
+
+def test_the_only_row_of_a_loaded_window_is_a_bar(filled):
+    """A window of one 4h candle has one row, whose interval the window confirms, and one without a row is complete."""
+    hours = ares.load_klines("BTCUSDT", "1h", "2025-02-01", "2025-02-01T06:00", settings=filled)
+    one = ares.load_klines("BTCUSDT", "4h", "2025-02-01", "2025-02-01T04:00", settings=filled)
+
+    later = ares.load_klines(
+        "BTCUSDT", "1h", "2025-02-01T01:00", "2025-02-01T06:00", settings=filled
+    )
+    none = ares.load_klines(
+        "BTCUSDT", "4h", "2025-02-01T01:00", "2025-02-01T03:00", settings=filled
+    )
+
+    assert ares.align(hours, one)["close_klines_4h"].isna().tolist() == [True] * 3 + [False] * 3
+    assert ares.align(later, none)["close_klines_4h"].isna().all()
+    assert ares.align(later, none).attrs["complete"]
+
+
+def test_candles_spread_over_shorter_steps_are_refused():
+    """Rows of 4h candles that are repeated each hour have no decision moments four hours later."""
+    spread = candles(3, "4h").resample("1h").ffill()
+
+    for frame in (spread, spread.set_axis(pd.DatetimeIndex(spread.index, freq=None))):
+        with pytest.raises(BadArgument, match=r"'4h', and its index has steps of 0 days 01:00:00"):
+            ares.align(frame, events("2025-01-01 09:30"))
+
+
+@pytest.mark.parametrize(("step", "ends"), [("QS", 90), ("YS", 365), ("2MS", 59)])
+@pytest.mark.parametrize("has_freq", [True, False])
+def test_bars_that_begin_with_a_month_are_known_when_all_their_months_are_over(
+    step, ends, has_freq
+):
+    """Quarters and years, which all begin with a month, are seen on their last day and not before."""
+    days = candles(800, "1d", "2023-01-01")
+    days.attrs = {}
+    bars = days.resample(step).last().rename(columns={"close": "last"})
+    if not has_freq:
+        bars = bars.set_axis(pd.DatetimeIndex(bars.index, freq=None))
+    seen = ares.align(days, bars)["last"]
+
+    assert seen.iloc[: ends - 1].isna().all()
+    assert seen.iloc[ends - 1] == ends - 1
+    assert (seen.dropna() <= days["close"][seen.notna()]).all()
+
+
+def test_bars_of_different_numbers_of_months_are_refused():
+    """Of rows that begin a month and are one and two months apart it is not known how long each lasts."""
+    stamps = pd.DatetimeIndex(["2025-01-01", "2025-02-01", "2025-04-01"], tz="UTC")
+    bars = pd.DataFrame({"close": [0.0, 1.0, 2.0]}, index=stamps)
+
+    with pytest.raises(BadArgument, match="frame 2 are on no regular grid"):
+        ares.align(candles(120, "1d"), bars)
+    bars.attrs["interval"] = "1M"
+    seen = ares.align(candles(120, "1d"), bars)["close_klines_1M"]
+    assert same(seen.iloc[[29, 30, 57, 58]], [NAN, 0, 0, 1])
+
+
+@pytest.mark.parametrize("step", ["30D", "ME", "QS"])
+def test_a_stale_month_is_refused(step):
+    """Monthly candles that were resampled keep attrs of 1M, which their rows do not confirm."""
+    months = candles(5, "1M").resample(step).last().iloc[:2]
+
+    with pytest.raises(BadArgument, match="frame 2 is '1M'"):
+        ares.align(candles(120, "1d"), months)
+
+
+def test_business_days_are_known_when_the_next_one_begins():
+    """A bar of Friday that holds the weekend is seen on Sunday evening, and not on Saturday."""
+    hours = candles(24 * 5, start="2025-01-03")
+    hours.attrs = {}
+    days = hours.resample("B").last().rename(columns={"close": "last"})
+    seen = ares.align(hours, days)["last"]
+
+    assert same(seen.iloc[[70, 71]], [NAN, 71])
+    days.attrs["interval"] = "1d"
+    with pytest.raises(BadArgument, match="frame 2 is '1d', and its index does not show it"):
+        ares.align(hours, days)
+
+
+@pytest.mark.parametrize("zone_day", ["2025-03-08", "2025-11-01"])
+def test_days_of_another_zone_are_as_long_as_they_are(zone_day):
+    """Days in New York that last 23 or 25 hours end at the next midnight there."""
+    index = pd.date_range(zone_day, periods=72, freq="h", tz="America/New_York")
+    hours = pd.DataFrame({"close": np.arange(72.0)}, index=index)
+    days = hours.resample("D").last().rename(columns={"close": "last"})
+    seen = ares.align(hours, days)["last"]
+    over = seen.notna() & (seen != seen.shift())
+
+    assert (seen[over] == hours["close"][over]).all()
+    assert over.sum() >= 2
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda frame: frame.resample("8h").sum(),
+        lambda frame: frame.resample("4h").last(),
+        lambda frame: frame.resample("1h").last(),
+        lambda frame: frame.iloc[:4].resample("8h").sum(),
+        lambda frame: frame.groupby(frame.index.floor("8h")).sum(),
+    ],
+)
+@pytest.mark.parametrize("attrs", [{}, {"dataset": "futures", "interval": None}])
+def test_sums_of_funding_are_no_events(method, attrs):
+    """Sums of hourly funding are refused until attrs state their length, or that they are events."""
+    stamps = pd.date_range("2025-01-01", periods=500, freq="h", tz="UTC") + timedelta(
+        milliseconds=3
+    )
+    funding = pd.DataFrame({"fundingRate": 1.0}, index=pd.DatetimeIndex(stamps, freq=None))
+    funding.attrs = attrs
+    sums = method(funding)
+
+    assert ares.align(candles(9), funding)["fundingRate"].notna().all()
+    with pytest.raises(BadArgument, match=r'frame 2 are on a regular grid.*"8h".*"events"'):
+        ares.align(candles(9), sums)
+
+
+def test_a_sum_of_eight_hours_is_seen_when_they_are_over():
+    """With attrs of 8h the sum is seen at 08:00 and not at 07:00, as events at its own time."""
+    stamps = pd.date_range("2025-01-01", periods=24, freq="h", tz="UTC")
+    sums = pd.DataFrame({"fundingRate": 1.0}, index=stamps).resample("8h").sum()
+    sums.attrs["interval"] = "8h"
+    assert same(ares.align(candles(9), sums)["fundingRate"], [NAN] * 7 + [8.0] * 2)
+    sums.attrs = {"dataset": "events"}
+    assert same(ares.align(candles(2), sums)["fundingRate"], [8.0, 8.0])
+
+
+def test_funding_stamped_at_full_hours_is_funding():
+    """A few events that happen to lie on full hours, as half of all do, are known at their own times."""
+    funding = events("2025-01-01 00:00", "2025-01-01 08:00", "2025-01-01 16:00")
+
+    assert same(ares.align(candles(9), funding)["fundingRate"], [0.0] * 7 + [1.0] * 2)
+
+
+@pytest.mark.parametrize("step", ["500ms", "50ms"])
+def test_sums_of_trades_over_less_than_a_second_are_no_events(filled, step):
+    """Trades that were summed over a part of a second are refused, with a frequency and without one."""
+    trades = ares.load_agg_trades("BTCUSDT", "2025-03-13", "2025-03-13T01:00", settings=filled)
+    seconds = candles(60, "1s", "2025-03-13")
+    columns = trades[["quantity", "agg_trade_id"]]
+    for sums in (columns.resample(step).sum(), columns.groupby(columns.index.floor(step)).sum()):
+        with pytest.raises(BadArgument, match="frame 2 are on a regular grid"):
+            ares.align(seconds, sums)
+    assert ares.align(sums, trades)["agg_trade_id_agg_trades"].notna().any()
+
+
 def test_two_rows_around_a_halt_are_no_resample():
     """Two hourly candles with a halt between them do not contradict their interval."""
     klines = candles(5, start="2025-01-01 01:00").iloc[[0, 4]]

@@ -87,7 +87,7 @@ def test_a_whole_process_is_measured(tmp_path):
 
     taken = run([sys.executable, "-c", program], folder=tmp_path, environment={})
 
-    assert taken.reported == {"rows": 5}
+    assert taken.told == {"rows": 5}
     assert taken.peak_bytes > 200 << 20
     assert taken.cpu_seconds > 0
 

@@ -245,10 +245,10 @@ async def test_trades_of_another_day_are_refused(exchange, settings, publish_ane
         kinds[source] = {path.name: path.read_bytes() for path in own.cache_dir.glob("*.csv")}
 
     assert kinds["auto"] == kinds["rest"]
-    assert not any("daily" in source for source in _sources(settings))
+    assert not any("daily" in source for source in _sources_of_trades(settings))
 
 
-def _sources(settings):
+def _sources_of_trades(settings):
     """The sources that the receipt of the day of trades names."""
     [path] = (settings.cache_dir / "auto/.ares/receipts").glob("aggtrades*2025-01-31*.json")
     return [source["road"] for source in json.loads(path.read_text())["sources"]]

@@ -295,7 +295,7 @@ def test_a_universe_is_downloaded(ares):
     failed = ares("universe", "1d", "--symbols", "BTCFDUSD,XYZUSDT", "--json", *wanted)
 
     assert done.returncode == 0
-    assert done.stdout.startswith("complete: 1 files (1 fetched), 31 new rows")
+    assert done.stdout.startswith("complete: 1 file (1 fetched), 31 new rows")
     assert failed.returncode == 1
     assert [step["file"] for step in json.loads(failed.stdout)["steps"]] == [
         "klines_BTCFDUSD_1d_2025-01.csv",

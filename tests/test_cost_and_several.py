@@ -14,6 +14,7 @@ import ares_notebook as ares
 from ares_notebook.download.estimate import Cost
 from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument, UnknownSymbol
+from ares_notebook.runtime import progress
 from ares_notebook.runtime.progress import heard_by
 
 END = "2025-03-01"
@@ -211,8 +212,9 @@ async def test_the_report_is_in_the_order_of_the_plans(settings, exchange):
     ]  # fmt: skip
 
 
-async def test_plans_of_many_files_wait_for_places(settings):
+async def test_plans_of_many_files_wait_for_slots(settings, monkeypatch):
     """Where each of three plans fills all places, two are under way at once and not the third."""
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN", 0.0)
     few = settings.model_copy(update={"max_concurrency": 2})
     names = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     plans = [plan_of(symbol, few, datasets=("klines",)) for symbol in names]

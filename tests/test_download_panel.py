@@ -263,7 +263,7 @@ def test_a_symbol_that_does_not_trade_gets_a_suggestion(panel):
     [
         ("lookback", "", "say how far back"),
         ("lookback", "6m", "write months as"),
-        ("lookback", "0", "must be above zero"),
+        ("lookback", "0", "is no lookback"),
         ("lookback", "2025-03-01", "is not before the end"),
         ("lookback", "2025-13-01", "is not an ISO date"),
         ("end", date(2999, 1, 1), "is in the future"),
@@ -712,6 +712,18 @@ def test_repair_closes_a_gap_and_nothing_else(panel, settings):
     assert "2024-12-01 00:00" in panel._preview.gaps.value
     panel.form.lookback.value = "59 days"
     shown(panel._preview.gaps, lambda value: "No gap is left to close" in value)
+
+
+def test_repair_of_two_symbols_repairs_the_one_that_is_there(panel, settings):
+    """A symbol that was never downloaded does not keep another from being repaired."""
+    ares.run(panel.download())
+    lost = settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv"
+    lost.unlink()
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+
+    assert ares.run(panel.repair()).complete
+    assert lost.exists()
+    assert not any("ETHUSDT" in name for name in files(settings))
 
 
 def test_repair_leaves_alone_what_is_not_ticked(panel, settings, exchange):

@@ -15,8 +15,8 @@ from reading import facts_of
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
-from ares_notebook.cache.coverage import REASONS
 from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.gap_reasons import REASONS
 from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.model.facts import Neighbours
 from ares_notebook.model.files import parse_file_name

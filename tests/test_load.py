@@ -138,7 +138,7 @@ def test_gap_is_reported(filled):
 def test_window_beyond_the_cache_is_reported(filled):
     """What lies beyond the last download is missing, and the warning names the call that downloads just that."""
     call = re.escape(
-        '`await download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16")`'
+        '`await ares.download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16")`'
     )
     with pytest.warns(IncompleteData, match=call):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)
@@ -184,7 +184,7 @@ def test_a_hint_has_no_end_in_the_future(filled):
 def test_no_data_is_not_an_empty_frame(filled, load, window, call):
     """What was never downloaded raises, with the narrowest call that downloads it."""
     dataset, *series = load
-    with pytest.raises(NeverDownloaded, match=re.escape(f"`await download_{call}`")):
+    with pytest.raises(NeverDownloaded, match=re.escape(f"`await ares.download_{call}`")):
         getattr(ares, f"load_{dataset}")(*series, *window, settings=filled)
 
 

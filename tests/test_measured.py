@@ -13,6 +13,7 @@ from nobody import as_nobody, reachable_folder
 import ares_notebook as ares
 from ares_notebook import DemoExchange
 from ares_notebook.cache import measured
+from ares_notebook.errors import CorruptFile
 from ares_notebook.runtime.progress import heard_by
 
 AT = 1_700_000_000
@@ -198,3 +199,124 @@ def test_progress_is_told_while_files_are_read(place):
 
     assert (heard[first - 1].steps_done, heard[first - 1].steps_total) == (2, 2)
     assert len(heard) == first
+
+
+@pytest.fixture(scope="module")
+def original_trades():
+    """The bytes of three days of trades as the original downloader stored them."""
+    with DemoExchange() as exchange, reachable_folder() as folder:
+        settings = exchange.settings(cache_dir=folder, progress=False)
+        ares.run(
+            ares.download_agg_trades_data(
+                "BTCUSDT", start="2025-01-07", end="2025-01-10", settings=settings
+            )
+        )
+        return {
+            path.name: b"".join(
+                b",".join(line.split(b",")[:5]) + b"\n" for line in path.read_bytes().splitlines()
+            )
+            for path in folder.glob("*.csv")
+        }
+
+
+@pytest.fixture
+def rotten(tmp_path, original_trades, exchange):
+    """Settings of three noted days of trades, of which the middle one was damaged since, unseen."""
+    for name, data in original_trades.items():
+        put(tmp_path / name, data)
+    (tmp_path / ".ares").mkdir()
+    (tmp_path / ".ares" / "origin.json").write_text('{"market": "demo"}')
+    settings = exchange.settings(cache_dir=tmp_path, progress=False)
+    assert set(ares.coverage(settings=settings)["source"]) == {"legacy"}
+    middle = sorted(tmp_path.glob("*.csv"))[1]
+    put(middle, b"x" * middle.stat().st_size)
+    return settings
+
+
+MIDDLE = {"start": "2025-01-08", "end": "2025-01-09"}
+
+
+@pytest.mark.parametrize("verb", ["download", "repair"])
+def test_a_run_believes_no_note(rotten, verb):
+    """A day that was damaged after it was noted is fetched by a download and by a repair of it."""
+    if verb == "download":
+        work = ares.download_agg_trades_data("BTCUSDT", **MIDDLE, settings=rotten)
+    else:
+        work = ares.repair_gaps("BTCUSDT", datasets=["agg_trades"], **MIDDLE, settings=rotten)
+    report = ares.run(work)
+
+    assert report.complete
+    assert [step.action for step in report.steps] == ["fetch"]
+    assert ares.coverage(settings=rotten)["source"].tolist()[1] == "archive"
+    assert len(ares.load_agg_trades("BTCUSDT", "2025-01-08", "2025-01-09", settings=rotten))
+
+
+def test_plans_find_what_was_damaged_after_it_was_noted(rotten):
+    """The plan of a download and that of a repair want the damaged day."""
+    asked = {"datasets": ("agg_trades",), **MIDDLE, "settings": rotten}
+
+    assert [each.action for each in ares.plan_downloads("BTCUSDT", None, **asked).steps] == [
+        "fetch"
+    ]
+    assert [each.action for each in ares.plan_repair("BTCUSDT", **asked).steps] == ["fetch"]
+
+
+@pytest.mark.parametrize("verb", ["load", "validate", "fingerprint", "to_parquet"])
+def test_whoever_reads_other_bytes_strikes_the_note(rotten, tmp_path, verb):
+    """After a reader of the bytes has found the damage coverage states it, and keeps the other notes."""
+    if verb == "load":
+        with pytest.raises(CorruptFile):
+            ares.load_agg_trades("BTCUSDT", "2025-01-08", "2025-01-09", settings=rotten)
+    elif verb == "validate":
+        assert not ares.validate_cache(settings=rotten).ok
+    elif verb == "fingerprint":
+        with pytest.raises(CorruptFile):
+            ares.fingerprint("BTCUSDT", dataset="agg_trades", **MIDDLE, settings=rotten)
+    else:
+        assert not ares.to_parquet(tmp_path / "lake", settings=rotten)
+
+    assert ares.coverage(settings=rotten)["state"].tolist()[1] == "corrupt, quarantined"
+    noted = {json.loads(line)["file"] for line in notes(tmp_path).read_text().splitlines()}
+    assert noted == {path.name for path in tmp_path.glob("*.csv")} - {
+        "aggtrades_BTCUSDT_2025-01-08.csv"
+    }
+
+
+FORGED = [
+    ("klines", {"last_ms": 10**18}),
+    ("klines", {"first_ms": -(10**18)}),
+    ("klines", {"covered_until_ms": 2**62}),
+    ("klines", {"first_ms": None}),
+    ("klines", {"rows": 10**12}),
+    ("klines", {"off_grid": -1}),
+    ("klines", {"rows": "NaN"}),
+    ("klines", {"gaps": [{"start_ms": 5, "end_ms": 1}]}),
+    ("klines", {"quiet": [{"start_ms": -(2**60), "end_ms": 2**60, "rows": -3}]}),
+    ("klines", {"pace_ms": 2**62}),
+    ("klines", {"last_id": 5}),
+    ("aggtrades", {"last_id": 2**70}),
+    ("aggtrades", {"first_id": None}),
+    ("aggtrades", {"first_id": -(2**40)}),
+    ("aggtrades", {"last_ms": 2**62}),
+]
+
+
+@pytest.mark.parametrize(("kind", "forged"), FORGED)
+def test_a_note_that_no_rows_of_its_file_could_prove_is_left_out(
+    place, original_trades, kind, forged
+):
+    """A number outside of the file's period, or of another type, changes no answer and raises nothing."""
+    for name, data in original_trades.items():
+        put(place / name, data)
+    settings = ares.Settings(cache_dir=place, progress=False)
+    first, gaps = covered(place), ares.find_gaps("BTCUSDT", end="2025-03-01", settings=settings)
+    lines = [json.loads(line) for line in notes(place).read_text().splitlines()]
+    for line in lines:
+        if line["file"].startswith(kind):
+            line["facts"] |= forged
+    notes(place).write_text(
+        "".join(json.dumps(line) + "\n" for line in lines).replace('"NaN"', "NaN")
+    )
+
+    assert covered(place).equals(first)
+    assert ares.find_gaps("BTCUSDT", end="2025-03-01", settings=settings).equals(gaps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from decimal import Decimal
 
@@ -246,3 +247,41 @@ def test_the_shell_does_the_same(settings, tmp_path, damage):
         ares.to_parquet(folder, "ETHUSDT", decimal=True, settings=settings).items[0].action
         == "skip"
     )
+
+
+def test_bytes_that_no_receipt_describes_are_not_exported(settings, tmp_path):
+    """A digit changed under the same size and time fails, strikes the receipt, and is right after a download."""
+    name = "klines_BTCUSDT_1h_2025-02.csv"
+    path = settings.cache_dir / name
+    status, whole = path.stat(), path.read_bytes()
+    at = whole.index(b".", len(whole) // 2) + 1
+    path.write_bytes(whole[:at] + (b"1" if whole[at : at + 1] != b"1" else b"2") + whole[at + 1 :])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = ares.to_parquet(tmp_path / "lake", settings=settings)
+
+    assert [each.file for each in report.failed] == [name]
+    assert "not those of its receipt" in str(report)
+    assert "download its period again" in str(report)
+    assert not (tmp_path / "lake" / NAMES[name]).exists()
+    with DemoExchange(trades_per_day=6_000) as exchange:
+        again = exchange.settings(cache_dir=settings.cache_dir, progress=False)
+        ares.run(
+            ares.download_klines_data("BTCUSDT", "1h", 28 * DAY, end="2025-03-01", settings=again)
+        )
+    assert path.read_bytes() == whole
+    assert actions(ares.to_parquet(tmp_path / "lake", settings=settings))[name] == "write"
+
+
+def test_a_month_without_a_cache_file_is_stale(settings, destination):
+    """It stays, its rows are counted, and the report of its selection names it and no other one."""
+    name = "klines_BTCUSDT_1h_2025-02.csv"
+    (settings.cache_dir / name).unlink()
+    report = ares.to_parquet(destination, settings=settings)
+    other = ares.to_parquet(destination, "ETHUSDT", settings=settings)
+
+    assert report
+    assert actions(report)[name] == "stale"
+    assert "1 stale" in str(report)
+    assert f"stale  {name}: the cache has no such file" in str(report)
+    assert report.rows == sum(pq.read_metadata(p).num_rows for p in destination.rglob("*.parquet"))
+    assert set(actions(other).values()) == {"skip"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+import ares_notebook as ares
 from ares_notebook.download.report import DownloadReport, StepReport
 from ares_notebook.errors import IncompleteDownload, NotFound, ServerFault
 from ares_notebook.runtime.progress import (
@@ -336,3 +337,17 @@ async def test_of_work_side_by_side_nothing_is_left_when_one_fails(settings):
         [each async for each in counted([fail(), asyncio.sleep(60)], settings, "work")]
 
     assert asyncio.all_tasks() == before
+
+
+def test_what_an_unasked_clock_cuts_off_is_not_complete(exchange, tmp_path):
+    """While the exchange's clock cannot be asked a report of a window up to now is incomplete."""
+    settings = exchange.settings(cache_dir=tmp_path, progress=False, retry_delay_seconds=0.02)
+    exchange.fail("/api/v3/time", times=None, status=503)
+
+    report = ares.run(ares.download_klines_data("BTCUSDT", "1d", 0.05, settings=settings))
+
+    assert report
+    assert report.is_cut_short
+    assert not report.complete
+    assert str(report).startswith("incomplete")
+    assert "clock could not be asked" in str(report)

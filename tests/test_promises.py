@@ -47,6 +47,7 @@ def started(settings: Settings, **environment: str) -> subprocess.Popen[str]:
         )
     }
     command = [sys.executable, "-m", "ares_notebook", "download", "BTCUSDT", "1h"]
+    command += ["--datasets", "klines,agg_trades,futures"]
     return subprocess.Popen(  # noqa: S603 - our own command
         [*command, "--years", str(YEARS), "--end", END],
         env={**os.environ, **reported, **environment},

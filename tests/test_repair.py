@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 
@@ -13,6 +14,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.download.repair import plan_repair
+from ares_notebook.download.run_plans import run_plan
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.model.time import as_utc, to_ms
 
@@ -275,3 +277,29 @@ async def test_a_torn_seam_is_confirmed_once(exchange, settings, vouch):
     assert json.loads(
         (settings.cache_dir / ".ares/receipts/aggtrades_BTCUSDT_2025-03-01.csv.json").read_text()
     )["absences"]
+
+
+@pytest.mark.parametrize("verb", ["repair", "audit"])
+def test_a_dry_run_writes_nothing(exchange, tmp_path, verb):
+    """A plan that finds altered and unknown files wants them, and leaves every byte of the cache as it was."""
+    settings = exchange.settings(cache_dir=tmp_path, progress=False)
+    ares.run(ares.download_klines_data("BTCUSDT", "1d", 0.2, end="2025-03-01", settings=settings))
+    path = tmp_path / "klines_BTCUSDT_1d_2025-01.csv"
+    status, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-4] + (b"111\n" if data[-4:] != b"111\n" else b"222\n"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    unknown = tmp_path / "klines_BTCUSDT_1d_2025-02.csv"
+    (tmp_path / f".ares/receipts/{unknown.name}.json").unlink()
+    os.utime(unknown, (1_700_000_000, 1_700_000_000))
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+
+    if verb == "audit":
+        ares.plan_audit("BTCUSDT", "1d", settings=settings)
+    else:
+        plan = plan_repair("BTCUSDT", "1d", settings=settings)
+        assert {path.name, unknown.name} <= {step.file.name for step in plan.to_do}
+
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
+    if verb == "repair":
+        assert ares.run(run_plan(plan)).complete
+        assert path.read_bytes() == data

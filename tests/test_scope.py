@@ -199,22 +199,22 @@ def test_a_named_dataset_without_files_is_a_finding(cache):
 CALLS: list[tuple[Scope, str, str]] = [
     (
         Scope.of("BTCUSDT", "1h"),
-        'await download_klines_data("BTCUSDT", "1h", 1)',
+        'await ares.download_klines_data("BTCUSDT", "1h", 1)',
         "ares-notebook download BTCUSDT 1h --years 1 --datasets klines",
     ),
     (
         Scope.of("BTCUSDT", None, ["futures"]),
-        'await download_funding_data("BTCUSDT", 1)',
+        'await ares.download_funding_data("BTCUSDT", 1)',
         "ares-notebook download BTCUSDT --years 1 --datasets futures",
     ),
     (
         Scope.of("BTCUSDT", None, ["agg_trades"]),
-        'await download_agg_trades_data("BTCUSDT", "1d")',
+        'await ares.download_agg_trades_data("BTCUSDT", "1d")',
         "ares-notebook download BTCUSDT --years 1d --datasets agg_trades",
     ),
     (
         Scope.of("BTCUSDT", "1d", ["klines", "futures"]),
-        'await download_all_data("BTCUSDT", "1d", 1, datasets=("klines", "futures"))',
+        'await ares.download_all_data("BTCUSDT", "1d", 1, datasets=("klines", "futures"))',
         "ares-notebook download BTCUSDT 1d --years 1 --datasets klines,futures",
     ),
     (
@@ -234,7 +234,7 @@ CALLS: list[tuple[Scope, str, str]] = [
     ),
     (
         Scope.of(),
-        'await download_klines_data("BTCUSDT", "1h", 1)',
+        'await ares.download_klines_data("BTCUSDT", "1h", 1)',
         "ares-notebook download BTCUSDT 1h --years 1 --datasets klines",
     ),
 ]
@@ -279,7 +279,7 @@ def test_a_repair_is_named_for_just_the_series_with_gaps(kinds, python, shell):
 
     words = shell.split(" --")
     command_words = " --".join([f"{words[0]} --cache-dir 'my cache'", *words[1:]])
-    assert repair_call(series) == f"await repair_gaps({python})"
+    assert repair_call(series) == f"await ares.repair_gaps({python})"
     assert command == f"ares-notebook repair {command_words}"
 
 
@@ -289,7 +289,7 @@ def test_poor_quality_names_the_call_that_repairs_it(cache):
     path = settings.cache_dir / FUNDING[0]
     path.unlink()
     with pytest.raises(
-        PoorQuality, match=r'`await repair_gaps\("BTCUSDT", datasets=\("futures",\)\)`'
+        PoorQuality, match=r'`await ares.repair_gaps\("BTCUSDT", datasets=\("futures",\)\)`'
     ):
         ares.run(ares.assure_quality("BTCUSDT", settings=settings))
 
@@ -307,7 +307,7 @@ def test_missing_months_are_not_called_sound(tmp_path):
     assert report.ok
     assert report.shortfalls
     assert str(report).startswith("BELOW THRESHOLD, no error: 2 files")
-    assert report.remedy.startswith('`await repair_gaps("BTCUSDT", "1d")`')
+    assert report.remedy.startswith('`await ares.repair_gaps("BTCUSDT", "1d")`')
 
 
 def test_a_fingerprint_takes_the_only_interval(cache):

@@ -42,6 +42,42 @@ def test_a_pair_as_others_write_it_gets_a_hint(pair):
         validate_symbol(pair)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("BTCU\u017fDT", "BTCUSDT"),  # long s
+        ("btcu\ufb06", "BTCUST"),  # the ligature st
+        ("\u00dfTCUSDT", "SSTCUSDT"),  # sharp s
+        ("\ufb03USDT", "FFIUSDT"),  # the ligature ffi
+        ("\u0131nchusdt", "INCHUSDT"),  # i without a dot
+        ("\u212aAVAUSDT", "KAVAUSDT"),  # the sign of kelvin
+        ("\u00b5USDT", "\u039cUSDT"),  # the sign of micro
+        ("\u01c5USDT", "D\u017dUSDT"),  # a digraph
+        ("\u00e9usdt", "\u00c9USDT"),  # a small letter that is not of ASCII
+        ("BTC\u00b2USDT", "BTC2USDT"),  # a superscript
+    ],
+)
+def test_a_letter_is_not_replaced_in_silence(written, meant):
+    """A letter whose capital or plain form is another one is refused, and the plain name is suggested."""
+    with pytest.raises(BadArgument, match=f"did you mean {meant}\\?.*plain capital letters"):
+        validate_symbol(written)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=6) | st.text("bT9_-\u017f\u00df\ufb06\u0131\u0130\u5e01 \n", max_size=8))
+def test_what_passes_is_what_was_written(text):
+    """Whatever passes is its input but for the case of ASCII letters and the blanks around it."""
+    try:
+        symbol = validate_symbol(text)
+    except BadArgument:
+        return
+
+    written = text.strip()
+    pairs = zip(symbol, written, strict=True)
+    assert all(new == old or (old.isascii() and new == old.upper()) for new, old in pairs)
+    assert validate_symbol(symbol) == symbol
+
+
 @pytest.mark.parametrize("name", ["BTCUSD_PERP", "BTCUSDT_250328", "BTC-250328-100000-C"])
 def test_names_of_contracts_are_legal(name):
     """The separators that Binance itself uses in names are kept."""

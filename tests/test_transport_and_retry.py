@@ -294,9 +294,9 @@ async def test_a_download_begins_anew_at_each_try(exchange, open_transport, faul
     whole, torn = BytesIO(), BytesIO()
 
     async with open_transport() as transport:
-        await transport.download(ask(exchange, key), whole, lambda _: None)
+        await transport.download(ask(exchange, key), whole, lambda _: None, fits=lambda _: None)
         exchange.fail(r"\.zip$", **fault)
-        await transport.download(ask(exchange, key), torn, lambda _: None)
+        await transport.download(ask(exchange, key), torn, lambda _: None, fits=lambda _: None)
 
     assert torn.getvalue() == whole.getvalue()
     assert len(whole.getvalue()) > 1_000

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import re
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -25,12 +27,20 @@ from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.listing import FEW_KEYS, first_days, list_page, pages
 from ares_notebook.binance.parse import lines_of_csv
-from ares_notebook.errors import BadAnswer, ChecksumMismatch, DataError, NotFound, TransportError
-from ares_notebook.formatting import refused
+from ares_notebook.errors import (
+    AresError,
+    BadAnswer,
+    ChecksumMismatch,
+    DataError,
+    NotFound,
+    TransportError,
+)
+from ares_notebook.formatting import refused, size_in_words
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import MICROSECONDS_FROM, Lines
 from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
+from ares_notebook.settings import SPARE_BYTES
 
 _COMPRESSED_BLOCK_BYTES = 1 << 19
 _TEXT_BLOCK_BYTES = 4 << 20
@@ -178,7 +188,8 @@ class Zip:
         """
         The rows as lines of a cache file, block by block; CPU work, for a thread.
 
-        With *near*, in milliseconds, blocks that lie an hour or more outside of it are not parsed.
+        With *near*, in milliseconds, blocks that lie an hour or more outside of it are not parsed;
+        of these only the first and the last row are checked to lie in the period of the zip.
         """
         last = Lines.none()
         member = self.name.removesuffix(".zip") + ".csv"
@@ -201,7 +212,9 @@ class Zip:
                 expected = replace(expected, width=width)
             if near is None or self._is_near(whole, *near):
                 lines = lines_of_csv(self.series.dataset, whole, self.url, expected)
-                self._check_period(lines)
+                if len(lines):
+                    first_us, last_us = lines.stamps_us.min(), lines.stamps_us.max()
+                    self._check_period(int(first_us) // 1000, int(last_us) // 1000)
                 yield lines.after(last)
                 last = lines if len(lines) else last
             expected = replace(expected, first=expected.first + whole.count(b"\n"))
@@ -209,17 +222,18 @@ class Zip:
             raise BadAnswer(refused(self.url, "it ends inside its first row"))
 
     def _is_near(self, block: bytes, start_ms: int, end_ms: int) -> bool:
-        """Whether rows of a block may lie in ``[start_ms, end_ms)``; stamps ascend but for moments."""
+        """Whether rows of a block may lie in ``[start_ms, end_ms)``: stamps ascend, a few are seconds late."""
         at = [column.name for column in self.series.dataset.published].index("timestamp")
         edges = (block[: block.find(b"\n")], block[block.rfind(b"\n", 0, -1) + 1 :])
         try:
             first, last = (int(line.split(b",")[at]) for line in edges)
         except (ValueError, IndexError):
-            # Whoever parses it says what is wrong.
+            # The parser reports what is wrong.
             return True
         first_ms, last_ms = (
             each // 1000 if each >= MICROSECONDS_FROM else each for each in (first, last)
         )
+        self._check_period(first_ms, last_ms)
         return first_ms < end_ms + _HOUR_MS and start_ms - _HOUR_MS <= last_ms
 
     def _without_cut_line(self, text: bytes) -> bytes:
@@ -229,15 +243,13 @@ class Zip:
             _LOGGER.warning("%s ends inside a line; what it lacks is asked for elsewhere", self.url)
         return text[: text.rfind(b"\n") + 1]
 
-    def _check_period(self, lines: Lines) -> None:
-        if self.period is None:
-            return
-        start_us, end_us = self.period.start_ms * 1000, self.period.end_ms * 1000
-        outside = (lines.stamps_us < start_us) | (lines.stamps_us >= end_us)
-        if outside.any():
-            stamp = utc(int(lines.stamps_us[outside][0]) // 1000)
-            fault = f"it holds a row of {stamp:%Y-%m-%d %H:%M:%S}, which is not in its period"
-            raise BadAnswer(refused(self.url, fault))
+    def _check_period(self, *stamps_ms: int) -> None:
+        """Refuse the zip if one of these stamps is not in its period."""
+        period = self.period
+        for stamp_ms in stamps_ms:
+            if period is not None and not period.start_ms <= stamp_ms < period.end_ms:
+                fault = f"it holds a row of {utc(stamp_ms):%Y-%m-%d %H:%M:%S}, which is not in its period"
+                raise BadAnswer(refused(self.url, fault))
 
 
 def _header_and_rows(block: bytes) -> tuple[bytes, bytes]:
@@ -259,10 +271,21 @@ _MOST_SHARED = 3
 
 @dataclass(slots=True, eq=False)
 class _SharedZip:
-    """A zip that is read by several, one after the other."""
+    """A zip of which several callers read a part, one after the other."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     fetched: Zip | None = None
+    # How often it may still be fetched and found unsound.
+    tries_left: int = 2
+    # Why it is not fetched again in this run.
+    failure: AresError | OSError | None = None
+
+    def failed(self, error: AresError | OSError) -> None:
+        """Remove it; only one that is not sound is fetched again, while tries are left."""
+        self.close()
+        self.tries_left -= 1
+        if not self.tries_left or not isinstance(error, DataError):
+            self.failure = error
 
     def close(self) -> None:
         """Remove its temporary file."""
@@ -276,15 +299,17 @@ class Archive:
 
     def __init__(self, transport: Transport, folder: Path) -> None:
         self._transport = transport
-        self._folder = folder
+        # Where temporary files are.
+        self.folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
         # For each series the last key that is known to be listed, and whether a zip behind the end of
         # its listing is published.
         self._listed_until: dict[Series, str] = {}
         self._is_ahead: Memoized[bool] = Memoized()
-        # Zips of months from which days are cut, the latest used last.
+        # Zips of months from which days are cut, the latest used last; one of them is fetched at a time.
         self._shared: dict[str, _SharedZip] = {}
+        self._fetching = asyncio.Lock()
 
     async def size_of(self, series: Series, cut: Cut, start: datetime) -> int | None:
         """Bytes of the zip that begins at *start*; None where no listing tells."""
@@ -388,42 +413,79 @@ class Archive:
     @asynccontextmanager
     async def fetch_shared(self, series: Series, cut: Cut, start: datetime) -> AsyncIterator[Zip]:
         """
-        The same for a zip of which each caller reads a part: it is fetched once and kept.
+        Fetch a zip of which each caller reads a part, and keep it for the next callers.
 
-        Callers read one after the other. The last three are kept, until `close`.
+        Callers read one after the other. At most three zips are in the folder at once, and fewer where
+        the disk has no room for so many; the others are removed, the longest unused first, and all
+        of them by `close`. A failure is raised to all later callers without a request; only a zip that is
+        not sound is fetched a second time, once.
+
+        Raises `OSError` if the disk has no room for it.
         """
         key = series.archive_key(cut, start)
         shared = self._shared.pop(key) if key in self._shared else _SharedZip()
         self._shared[key] = shared
         async with shared.lock:
-            if shared.fetched is None:
-                idle = [each for each in self._shared.values() if not each.lock.locked()]
-                for each in idle[: 1 - _MOST_SHARED]:
-                    each.close()
-                shared.fetched = await self._fetched(series, cut, start)
+            if shared.failure is not None:
+                raise shared.failure.with_traceback(None)
             try:
-                # Whether it ends inside a line each reader finds out for himself.
+                if shared.fetched is None:
+                    async with self._fetching:
+                        listing = await self._listing(self._prefix(series, cut, start))
+                        await self._make_room(shared, (listing or {}).get(key))
+                        shared.fetched = await self._fetched(series, cut, start, SPARE_BYTES)
+                # Each caller sets `is_cut` for itself.
                 yield replace(shared.fetched)
-            except DataError:
-                shared.close()
+            except (DataError, TransportError, OSError) as error:
+                shared.failed(error)
                 raise
+
+    def has_given_up(self, series: Series, cut: Cut, start: datetime) -> bool:
+        """Whether a shared zip is not fetched again."""
+        shared = self._shared.get(series.archive_key(cut, start))
+        return shared is not None and shared.failure is not None
+
+    async def _make_room(self, wanted: _SharedZip, size_bytes: int | None) -> None:
+        """Remove shared zips, unused ones first, until *wanted* may be fetched; without a size all."""
+        kept = [each for each in self._shared.values() if each.fetched and each is not wanted]
+        for each in sorted(kept, key=lambda each: each.lock.locked()):
+            if size_bytes is not None and len(kept) < _MOST_SHARED and self._has_room(size_bytes):
+                break
+            # A caller that reads it waits for no other zip, so there is no deadlock.
+            async with each.lock:
+                each.close()
+            kept.remove(each)
+        self._check_room(size_bytes or 0)
+
+    def _has_room(self, size_bytes: int, spare_bytes: int = SPARE_BYTES) -> bool:
+        """Whether the folder's disk has room for a temporary file of this size."""
+        free_bytes = shutil.disk_usage(self.folder).free
+        return size_bytes <= max(_IN_MEMORY_BYTES, free_bytes - spare_bytes)
+
+    def _check_room(self, size_bytes: int, spare_bytes: int = SPARE_BYTES) -> None:
+        if not self._has_room(size_bytes, spare_bytes):
+            msg = f"a zip of {size_in_words(size_bytes)} does not fit the free space of"
+            raise OSError(errno.ENOSPC, msg, str(self.folder))
 
     def close(self) -> None:
         """Remove the temporary files of shared zips."""
         for shared in self._shared.values():
             shared.close()
 
-    async def _fetched(self, series: Series, cut: Cut, start: datetime) -> Zip:
+    async def _fetched(
+        self, series: Series, cut: Cut, start: datetime, spare_bytes: int = 0
+    ) -> Zip:
         """A verified zip in an open temporary file without a name, which a cancel removes too."""
         key = series.archive_key(cut, start)
         url, name = self._url(key), PurePosixPath(key).name
         # The checksum first: where nothing is published that costs 91 bytes.
         wanted = await self.checksum(series, cut, start)
-        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self._folder))  # noqa: SIM115 - the caller closes it
+        spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=str(self.folder))  # noqa: SIM115 - the caller closes it
         data = cast("BinaryIO", spool)
         try:
             check = partial(_verify, wanted, url)
-            await self._transport.download(Ask(url, f"archive {name}"), data, check)
+            fits = partial(self._check_room, spare_bytes=spare_bytes)
+            await self._transport.download(Ask(url, f"archive {name}"), data, check, fits=fits)
         except BaseException:
             data.close()
             raise

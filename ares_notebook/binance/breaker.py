@@ -18,6 +18,7 @@ from ares_notebook.errors import (
     TransportError,
     Unreachable,
 )
+from ares_notebook.model.hosts import is_loopback
 from ares_notebook.runtime.progress import count
 
 _REST_SECONDS = 60.0
@@ -38,7 +39,7 @@ _NEEDED = {
     ("no connection", False): _Needed(2, 1, 3.0),
     ("no connection", True): _Needed(2, 1, 30.0),
     ("forbidden", False): _Needed(2, 1, 3.0),
-    ("forbidden", True): _Needed(2, 2, 3.0),
+    ("forbidden", True): _Needed(4, 3, 30.0),
     ("fault", False): _Needed(4, 3, 3.0),
     ("fault", True): _Needed(4, 3, 30.0),
 }
@@ -85,6 +86,11 @@ class Breaker:
             self._answered(host)
             raise
         self._answered(host)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether any host has answered."""
+        return bool(self._answering)
 
     @property
     def resting(self) -> dict[str, str]:
@@ -145,10 +151,14 @@ class Breaker:
             others = "" if self._answering else ", and no other host has answered"
             said = f"{name} cannot be reached{cause and f' ({cause})'}{others}"
             remedy = "check the connection, the DNS and the proxy"
+            if is_loopback(name.rpartition(":")[0] or name):
+                remedy = (
+                    "start the server there; a demo exchange answers inside its `with` block only"
+                )
         else:
             said = f"{name} refuses what is asked of it (the last time: {error})"
             remedy = "it may pass"
-        return f"{said}; it is not asked again for a minute: {remedy}, then run again: what is done is kept"
+        return f"{said}; this run does not ask it again for a minute: {remedy}, then run again: what is done is kept"
 
 
 def _kind(error: ServerFault) -> str:

@@ -19,7 +19,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ares_notebook.binance.breaker import Breaker
 from ares_notebook.binance.proxies import proxy_of
 from ares_notebook.binance.rate_limit import Budget, ExchangeClock, Limit
-from ares_notebook.binance.retry import LONGEST_BAN_SECONDS, retried
+from ares_notebook.binance.retry import LONGEST_BAN_SECONDS, Wait, retried
 from ares_notebook.errors import (
     AresError,
     BadAnswer,
@@ -139,53 +139,10 @@ def _said(body: bytes) -> tuple[int | None, str]:
 
 # Limits until the exchange states its own (exchangeInfo) [rest-api.md, "Limits"].
 _LIMITS: Mapping[str, Limit] = {market.name: market.limit for market in MARKETS}
-_SECONDS_UNTIL_SHOWN = 1.0
+_FIRST_DELAY_SECONDS = 1.0
 _CHUNK_BYTES = 1 << 18
 # The largest archive, a day of trades, has 0.2 GB.
 _MOST_ARCHIVE_BYTES = 4 << 30
-
-
-@dataclass(slots=True)
-class _Wait:
-    """A request without a whole answer yet, and what it waits for."""
-
-    host: str
-    tries: int
-    attempt: int = 1
-    # Of the last byte that went out or came in; None before the request is sent.
-    since: float | None = None
-    problem: str = ""
-
-    def progressed(self) -> None:
-        """A byte went out or came in."""
-        self.since = time.monotonic()
-
-    def seconds_until_allowed(self, seconds: float) -> None:
-        """The request limit allows it only in so many *seconds*."""
-        self.since = None
-        if seconds > _SECONDS_UNTIL_SHOWN:
-            until = utc(int((time.time() + seconds) * 1000))
-            self.problem = f"the request limit of {self.host} is used up until {until:%H:%M:%S} UTC"
-
-    def failed(self, error: AresError) -> None:
-        """A try failed, and another may follow."""
-        self.attempt, self.since = self.attempt + 1, time.monotonic()
-        if isinstance(error, RateLimited):
-            self.problem = f"{self.host} refuses requests for a while"
-        elif isinstance(error, Unreachable):
-            self.problem = f"no answer from {self.host}"
-        else:
-            self.problem = f"an error from {self.host}"
-
-    @property
-    def text(self) -> str:
-        """What has been waited for longer than a second; empty if nothing."""
-        is_long = self.since is None or time.monotonic() - self.since > _SECONDS_UNTIL_SHOWN
-        if self.attempt > 1:
-            return f"{self.problem}, try {min(self.attempt, self.tries)} of {self.tries}"
-        if self.since is None:
-            return self.problem
-        return f"waiting for {self.host}" if is_long else ""
 
 
 class Transport:
@@ -206,7 +163,7 @@ class Transport:
         self._failing: set[str] = set()
         self.breaker = Breaker()
         self._slots = asyncio.Semaphore(settings.max_concurrency)
-        self._waits: dict[int, _Wait] = {}
+        self._waits: dict[int, Wait] = {}
         fields = {each for market in MARKETS for each in (market.url_field, market.fallback_field)}
         apis = [str(getattr(settings, each)) for each in sorted(fields) if each]
         self._api_hosts = {_host(url) for url in apis}
@@ -274,7 +231,7 @@ class Transport:
     async def get(self, ask: Ask, read: Callable[[bytes], _T]) -> _T:
         """Send a request and *read* the answer in a thread; a `BadAnswer` is tried again too."""
 
-        async def once(wait: _Wait) -> _T:
+        async def once(wait: Wait) -> _T:
             async with self._answer(ask, wait) as answer:
                 chunks = _chunks(answer, ask, ask.most_bytes, wait)
                 body = b"".join([chunk async for chunk in chunks])
@@ -282,27 +239,39 @@ class Transport:
 
         return await self._get(once, ask)
 
-    async def download(self, ask: Ask, sink: BinaryIO, check: Callable[[BinaryIO], _T]) -> _T:
-        """Stream the answer into *sink*, overwriting earlier tries, and *check* it in a thread."""
+    async def download(
+        self,
+        ask: Ask,
+        sink: BinaryIO,
+        check: Callable[[BinaryIO], _T],
+        *,
+        fits: Callable[[int], None],
+    ) -> _T:
+        """Stream an answer that *fits* by its stated bytes into *sink* anew, and *check* it in a thread."""
 
-        async def once(wait: _Wait) -> _T:
+        async def once(wait: Wait) -> _T:
             sink.seek(0)
             sink.truncate()
             async with self._answer(ask, wait) as answer:
+                fits(answer.content_length or 0)
                 async for chunk in _chunks(answer, ask, _MOST_ARCHIVE_BYTES, wait):
                     sink.write(chunk)
             return await asyncio.to_thread(check, sink)
 
         return await self._get(once, ask)
 
-    async def _get(self, once: Callable[[_Wait], Awaitable[_T]], ask: Ask) -> _T:
+    async def _get(self, once: Callable[[Wait], Awaitable[_T]], ask: Ask) -> _T:
         # At one host the archive may answer where a firewall closes the API.
         host = f"{_host(ask.url)}{_prefix(ask.url)}{ask.counter and ' '}{ask.counter}"
         settings = self.settings
         if self.breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
             settings = settings.model_copy(update={"max_retries": 0})
+        elif not self.breaker.has_answers:
+            # Whether anybody is there shows soon.
+            delay_seconds = min(settings.retry_delay_seconds, _FIRST_DELAY_SECONDS)
+            settings = settings.model_copy(update={"retry_delay_seconds": delay_seconds})
 
-        wait = _Wait(_host(ask.url), settings.max_retries + 1)
+        wait = Wait(_host(ask.url), settings.max_retries + 1)
 
         async def tried() -> _T:
             async with self.breaker.watching(host, ask.url):
@@ -325,7 +294,7 @@ class Transport:
         return answer
 
     @asynccontextmanager
-    async def _answer(self, ask: Ask, wait: _Wait) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, ask: Ask, wait: Wait) -> AsyncIterator[aiohttp.ClientResponse]:
         """One try: an answer of status 200, or an error of ours."""
         budget = self.budget(ask.url, ask.counter)
         _check_ban(budget, ask)
@@ -351,7 +320,7 @@ class Transport:
                 yield answer
 
     def _sent(
-        self, ask: Ask, headers: dict[str, str], budget: Budget, wait: _Wait
+        self, ask: Ask, headers: dict[str, str], budget: Budget, wait: Wait
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """The request, counted whether or not an answer comes."""
 
@@ -427,7 +396,7 @@ def _is_loopback(url: str) -> bool:
 
 
 async def _chunks(
-    answer: aiohttp.ClientResponse, ask: Ask, most: int, wait: _Wait
+    answer: aiohttp.ClientResponse, ask: Ask, most: int, wait: Wait
 ) -> AsyncIterator[bytes]:
     """The body in chunks, up to *most* bytes, so that an endless answer fills neither memory nor disk."""
     size = 0

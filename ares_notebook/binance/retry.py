@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
 
 from ares_notebook.errors import (
+    AresError,
     BadAnswer,
     ChecksumMismatch,
     RateLimited,
     ServerFault,
     Unreachable,
 )
+from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import count
 from ares_notebook.settings import Settings
 
@@ -37,6 +41,52 @@ _PASSING = (
     ConnectionError,
     TimeoutError,
 )
+
+
+_SECONDS_UNTIL_SHOWN = 1.0
+
+
+@dataclass(slots=True)
+class Wait:
+    """A request without a whole answer yet, and what it waits for."""
+
+    host: str
+    tries: int
+    attempt: int = 1
+    # Of the last byte that went out or came in; None before the request is sent.
+    since: float | None = None
+    problem: str = ""
+
+    def progressed(self) -> None:
+        """A byte went out or came in."""
+        self.since = time.monotonic()
+
+    def seconds_until_allowed(self, seconds: float) -> None:
+        """The request limit allows it only in so many *seconds*."""
+        self.since = None
+        if seconds > _SECONDS_UNTIL_SHOWN:
+            until = utc(int((time.time() + seconds) * 1000))
+            self.problem = f"the request limit of {self.host} is used up until {until:%H:%M:%S} UTC"
+
+    def failed(self, error: AresError) -> None:
+        """A try failed, and another may follow."""
+        self.attempt, self.since = self.attempt + 1, time.monotonic()
+        if isinstance(error, RateLimited):
+            self.problem = f"{self.host} refuses requests for a while"
+        elif isinstance(error, Unreachable):
+            self.problem = f"no answer from {self.host}"
+        else:
+            self.problem = f"an error from {self.host}"
+
+    @property
+    def text(self) -> str:
+        """What has been waited for longer than a second; empty if nothing."""
+        is_long = self.since is None or time.monotonic() - self.since > _SECONDS_UNTIL_SHOWN
+        if self.attempt > 1:
+            return f"{self.problem}, try {min(self.attempt, self.tries)} of {self.tries}"
+        if self.since is None:
+            return self.problem
+        return f"waiting for {self.host}" if is_long else ""
 
 
 def seconds_before_retry(error: BaseException, attempt: int, settings: Settings) -> float | None:

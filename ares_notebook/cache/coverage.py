@@ -49,7 +49,8 @@ def coverage(
 
     Asks no network. A file whose receipt matches is not opened. A file without a receipt is
     read once: what was measured is noted in ``.ares/measured.jsonl``, where that can be
-    written, and holds while size and time of the file match.
+    written, and holds while size and time of the file match. Only this table and `find_gaps`
+    use these notes; whatever reads the file and finds something else removes its note.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def _measured(
     unmeasured = store.unmeasured(file for group in groups for file in group)
     progress = tracked(unmeasured, settings, "without a receipt") if unmeasured else iter(())
     for group in groups:
-        yield store.entries(group, lambda: next(progress, None))
+        yield store.noted_entries(group, lambda: next(progress, None))
     # Ends the bar.
     next(progress, None)
 

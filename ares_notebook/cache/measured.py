@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +14,15 @@ from msgspec.json import Decoder, Encoder
 from ares_notebook.cache.disk import add_lines, put_text
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError
-from ares_notebook.model.facts import Facts
+from ares_notebook.model.facts import Facts, could_be_of
 from ares_notebook.model.files import CacheFile
 
 _LOGGER = logging.getLogger("DataDownloader")
 _NAME = "measured.jsonl"
 # So many lines more than files are kept before the file is written anew.
 _SPARE_LINES = 1000
+# A writer holds the lock for milliseconds.
+_STRIKE_WAIT_SECONDS = 2.0
 
 
 class _Measured(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -59,6 +61,8 @@ class MeasuredFiles:
         found = self._all().get(os.path.basename(on_disk))  # noqa: PTH119 - of 100,000 files
         if found is None or (found.size, found.mtime_ns) != (status.st_size, status.st_mtime_ns):
             return None
+        if not could_be_of(file, found.facts):
+            return None
         return CacheEntry(file, on_disk, found.facts, legacy=found.legacy)
 
     def has(self, name: str) -> bool:
@@ -75,15 +79,39 @@ class MeasuredFiles:
         """Write what is new, if this process may; *names* are those of the files on disk."""
         if not self._new or not self._may_write:
             return
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - few files have no receipt
-
         new, self._new = self._new, {}
         known = self._all()
         known |= new
+
+        def write() -> None:
+            if self._lines + len(new) > len(known) + _SPARE_LINES:
+                self._rewrite(new, names)
+                return
+            add_lines(self._own / _NAME, _text(new))
+            self._lines += len(new)
+
+        self._under_lock(write, wait_seconds=0)
+
+    def strike(self, entry: CacheEntry) -> None:
+        """Remove the note on a file if it differs from *entry*, which its bytes gave."""
+        name = os.path.basename(entry.on_disk or "")  # noqa: PTH119 - as above
+        noted = self._all().get(name)
+        if noted is None:
+            return
+        if entry.problem is None and (noted.facts, noted.legacy) == (entry.facts, entry.legacy):
+            return
+        names = self._all().keys() - {name}
+        self._under_lock(lambda: self._rewrite({}, names), wait_seconds=_STRIKE_WAIT_SECONDS)
+
+    def _under_lock(self, write: Callable[[], None], wait_seconds: float) -> None:
+        """Write the notes; what cannot be written is left out, with a line in the log."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - few files have no receipt
+
         try:
             (self._own / "locks").mkdir(parents=True, exist_ok=True)
-            with FileLock(self._own / "locks" / f"{_NAME}.lock", timeout=0, thread_local=False):
-                self._write(known, new, names)
+            path = self._own / "locks" / f"{_NAME}.lock"
+            with FileLock(path, timeout=wait_seconds, thread_local=False):
+                write()
         except Timeout:
             _LOGGER.debug("another process writes %s; what was measured is not noted", _NAME)
         except (OSError, CacheError) as error:
@@ -91,16 +119,11 @@ class MeasuredFiles:
             self._may_write = False
             _LOGGER.debug("what was measured is not noted: %s", error)
 
-    def _write(
-        self, known: dict[str, _Measured], new: Mapping[str, _Measured], names: Collection[str]
-    ) -> None:
-        path = self._own / _NAME
-        if self._lines + len(new) <= len(known) + _SPARE_LINES:
-            add_lines(path, _text(new))
-            self._lines += len(new)
-            return
-        self._known = {name: each for name, each in known.items() if name in names}
-        put_text(path, _text(self._known))
+    def _rewrite(self, new: Mapping[str, _Measured], names: Collection[str]) -> None:
+        """Write the notes on *names* anew; another process may have removed some since."""
+        self._known = None
+        self._known = {name: each for name, each in {**self._all(), **new}.items() if name in names}
+        put_text(self._own / _NAME, _text(self._known))
         self._lines = len(self._known)
 
     def _all(self) -> dict[str, _Measured]:

@@ -35,12 +35,12 @@ _LOGGER = logging.getLogger("DataDownloader")
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 
-def verified(store: Store, entry: CacheEntry) -> CacheEntry:
+def compared(store: Store, entry: CacheEntry) -> CacheEntry:
     """
-    The entry after its bytes were compared with its receipt.
+    The entry after its bytes were compared with its receipt; writes nothing.
 
     A change that left size and time as they were is found only here. The file then counts as
-    altered, and the next download replaces it.
+    altered.
     """
     receipt = store.receipt(entry.file)
     if entry.path is None or receipt is None or not entry.is_remembered:
@@ -54,6 +54,32 @@ def verified(store: Store, entry: CacheEntry) -> CacheEntry:
         return replace(store.entry(entry.file), neighbours=entry.neighbours)
     except OSError as error:
         raise cannot_access(entry.path, error) from error
+    from ares_notebook.cache.reader import examined  # noqa: PLC0415 - few files are altered
+
+    return replace(
+        examined(entry.file, entry.path),
+        is_altered=True,
+        absences=entry.absences,
+        trouble=entry.trouble,
+        recorded_end_ms=entry.recorded_end_ms,
+        recorded_rows=entry.recorded_rows,
+        neighbours=entry.neighbours,
+    )
+
+
+def verified(store: Store, entry: CacheEntry) -> CacheEntry:
+    """
+    The entry as `compared` returns it; a receipt or note that differs from the bytes is struck.
+
+    Everyone then finds the file altered, and the next download replaces it.
+    """
+    found = compared(store, entry)
+    if not entry.is_remembered:
+        store.strike_note(found)
+        return found
+    receipt = store.receipt(entry.file)
+    if receipt is None or not found.is_altered:
+        return found
     _LOGGER.warning(
         "%s differs from its receipt, although size and time agree; the next download of its "
         "period replaces it",
@@ -64,7 +90,7 @@ def verified(store: Store, entry: CacheEntry) -> CacheEntry:
         store.write_receipt(replace(receipt, mtime_ns=None))
     except CacheError as error:
         _LOGGER.warning("that could not be recorded, so others may still trust it: %s", error)
-    return replace(store.entry(entry.file), neighbours=entry.neighbours, is_altered=True)
+    return found
 
 
 def quarantine_copy(store: Store, entry: CacheEntry) -> None:

@@ -224,7 +224,7 @@ def nothing_cached(
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
-        if not contract_hint(symbol, kinds):
+        if not meant and not contract_hint(symbol, kinds):
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
 

@@ -263,24 +263,31 @@ class Store:
             _warn_of_change(on_disk, status.st_mtime_ns)
         return replace(examine(on_disk, status), is_altered=is_altered, **known)
 
-    def entries(
-        self, files: Sequence[CacheFile], on_measured: Callable[[], object] = lambda: None
+    def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """The entries of consecutive *files* of one series, each with its neighbours."""
+        return self._beside_neighbours([self.entry(file) for file in files])
+
+    def noted_entries(
+        self, files: Sequence[CacheFile], on_measured: Callable[[], object]
     ) -> list[CacheEntry]:
         """
-        The entries of consecutive *files* of one series, each with its neighbours.
+        The same for tables that change nothing: a file that has been noted is not read again.
 
-        What an earlier reader has measured is not measured again. *on_measured* is called after
-        each file that was.
+        What is measured here is noted. *on_measured* is called after each file that was read.
         """
         try:
             entries = [self._entry(file, self._measuring(file, on_measured)) for file in files]
         finally:
             self._measured.save(self._listing().on_disk.values())
+        return self._beside_neighbours(entries)
+
+    def _beside_neighbours(self, entries: list[CacheEntry]) -> list[CacheEntry]:
         if not entries or entries[0].file.dataset.key != "id":
             return entries
-        stem = files[0].series.stem
+        stem = entries[0].file.series.stem
         stamps = self.stamps_of(stem)
-        first, last = bisect_left(stamps, files[0].stamp), bisect_right(stamps, files[-1].stamp)
+        first = bisect_left(stamps, entries[0].file.stamp)
+        last = bisect_right(stamps, entries[-1].file.stamp)
         before, after = (
             [self.entry(file) for file in map(parse_file_name, names) if file]
             for names in (
@@ -300,6 +307,10 @@ class Store:
             and (name := listing.on_disk.get(file.name))
             and not known.has(name)
         ]
+
+    def strike_note(self, entry: CacheEntry) -> None:
+        """Remove the note on a file if it differs from *entry*, which its bytes gave."""
+        self._measured.strike(entry)
 
     def _measuring(
         self, file: CacheFile, on_measured: Callable[[], object]

@@ -239,7 +239,7 @@ def _parameter(name: str, needs: list[str], shown: Mapping[str, str]) -> Paramet
     if name in shown:
         info.show_default = shown[name]
     if name in needs:
-        default = Parameter.empty
+        default, info.show_default = Parameter.empty, False
     annotation = cast("Any", Annotated)[kind, info]
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

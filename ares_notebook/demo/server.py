@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import struct
 import threading
@@ -16,6 +17,9 @@ from aiohttp import web
 
 JSON, XML, HTML = "application/json;charset=UTF-8", "application/xml", "text/html"
 
+_SILENT = logging.getLogger("ares_notebook.demo")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost"})
 _WRITE_BYTES = 1 << 18
 # SO_LINGER on, for zero seconds: closing resets the connection.
@@ -141,7 +145,13 @@ class Server:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=0.1, keepalive_timeout=600
+            app,
+            access_log=None,
+            # It logs answers to clients that have gone, as those of a download that was stopped.
+            logger=_SILENT,
+            handle_signals=False,
+            shutdown_timeout=0.1,
+            keepalive_timeout=600,
         )
         await runner.setup()
         try:

@@ -74,6 +74,8 @@ class Step(Struct, frozen=True, gc=False):
     bytes_received: int = 0
     bytes_stored: int = 0
     requests: int = 0
+    # Size of the zip of its month, where its day is cut from that: a temporary file that days share.
+    spool_bytes: int = 0
     # Whether what the exchange once said is asked for again.
     is_recheck: bool = False
     # Whether the edges of a day of trades are left alone until the days beside it are there: where

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ares_notebook.download.decide import Step
+from ares_notebook.download.decide import Step, source_instead
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.formatting import many, size_in_words, time_in_words
 from ares_notebook.model.markets import SPOT
-from ares_notebook.settings import Settings
+from ares_notebook.model.time import period_of
+from ares_notebook.settings import SPARE_BYTES, Settings
 
 if TYPE_CHECKING:
     from ares_notebook.binance.archive import Archive
@@ -111,8 +112,6 @@ def trades_in_words(trades: Sequence[Step]) -> str:
 
 
 _COMPRESSED_SHARE = 0.25
-# Left free, so that the researcher's machine goes on working.
-_SPARE_BYTES = 256 << 20
 
 
 async def sized(step: Step, archive: Archive) -> Step:
@@ -126,7 +125,7 @@ async def sized(step: Step, archive: Archive) -> Step:
             step.file.series, step.file.dataset.cut, step.file.period.start
         )
     except NotFound:
-        return step
+        return await _with_spool(step, archive)
     if size is None:
         return step
     dataset = step.file.dataset
@@ -134,6 +133,18 @@ async def sized(step: Step, archive: Archive) -> Step:
     rows = step.rows if dataset.has_grid else round(size / dataset.zipped_row_bytes)
     stored = round(rows * dataset.stored_row_bytes)
     return replace(step, bytes_received=size, rows=rows, bytes_stored=stored)
+
+
+async def _with_spool(step: Step, archive: Archive) -> Step:
+    """The step with the size of the zip of its month, if that is what its day is cut from."""
+    if not source_instead(step.file, step.sources[0]):
+        return step
+    month = period_of("month", step.file.period.start).start
+    try:
+        size = await archive.size_of(step.file.series, "month", month)
+    except NotFound:
+        return step
+    return replace(step, spool_bytes=size or 0)
 
 
 def needed_bytes(steps: Iterable[Step], settings: Settings) -> int:
@@ -149,7 +160,7 @@ def free_bytes(settings: Settings) -> int:
     """What may be written into the cache folder, which need not exist; a spare is left free."""
     folder = settings.cache_dir.absolute()
     existing = next(each for each in (folder, *folder.parents) if each.exists())
-    return max(0, shutil.disk_usage(existing).free - _SPARE_BYTES)
+    return max(0, shutil.disk_usage(existing).free - SPARE_BYTES)
 
 
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
@@ -157,6 +168,9 @@ def check_disk(steps: Sequence[Step], settings: Settings) -> None:
     trades = [step for step in steps if step.file.dataset.key == "id"]
     needed = needed_bytes(trades, settings)
     free = free_bytes(settings) - (needed_bytes(steps, settings) - needed)
+    # Without REST a day may come only from the zip of its month; one of these fits or none.
+    if settings.source == "archive":
+        needed += max((step.spool_bytes for step in trades), default=0)
     if trades and needed > free:
         msg = (
             f"{len(trades):,} days of trades need about {needed / 1e9:.1f} GB, and "

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ares_notebook.binance.archive import Archive, Zip
 from ares_notebook.binance.rest import Rest
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.locks import locked
 from ares_notebook.cache.quarantine import quarantine_entry, verified
@@ -57,7 +58,7 @@ async def fetch_rows(file_update: FileUpdate, step: Step, exchange: Exchange) ->
     """
     Close the gaps of *file_update*: ask the sources of *step*, one after the other.
 
-    What a source lacks, or fails to answer, is left for the next one.
+    What a source lacks, or fails to answer, is left for the next one; so is a zip that does not fit the disk.
     """
     problem: AresError | None = None
     left_to_ask = [*step.sources]
@@ -79,6 +80,10 @@ async def fetch_rows(file_update: FileUpdate, step: Step, exchange: Exchange) ->
             problem = None if is_gone else error
             if source == "rest" and _has_days_to_ask(file_update, step, exchange):
                 left_to_ask.append("daily archive")
+        except OSError as error:
+            # Files of the cache raise a CacheError; this one is of a zip for which the disk has no room.
+            _LOGGER.info("%s: %s failed: %s", file_update.file.name, source, error)
+            problem = cannot_access(exchange.archive.folder, error)
     left = _wanted_of_rest(file_update, step) if "rest" in step.sources else file_update.unasked()
     return problem if left else None
 
@@ -185,7 +190,8 @@ async def _unzipped(
                     for gap in gaps
                 ]
         except DataError as error:
-            if not tries_left:
+            is_last = is_shared and archive.has_given_up(file_update.file.series, cut, start)
+            if is_last or not tries_left:
                 raise
             _LOGGER.info("%s: %s; asking for it once more", file_update.file.name, error)
         else:
@@ -367,9 +373,15 @@ async def _once(entry: CacheEntry, step: Step, exchange: Exchange, store: Store)
 
 
 async def _have(step: Step, exchange: Exchange, store: Store) -> CacheEntry:
-    """What is there now; a file that is to be added to is read first, as its rows go into the next."""
+    """
+    What is there now, after its bytes were read where that matters.
+
+    They are if rows are to be added to them, or if the plan found them altered. A file without
+    a matching receipt has just been read.
+    """
     entry = _known(step, await asyncio.to_thread(store.entry, step.file))
-    if decide(entry, step.until_ms, exchange.source).action == "extend":
+    is_extended = decide(entry, step.until_ms, exchange.source).action == "extend"
+    if is_extended or step.entry.is_altered or not entry.is_remembered:
         entry = _known(step, await asyncio.to_thread(verified, store, entry))
     return entry
 
@@ -400,7 +412,7 @@ def _trouble(
 async def remember(step: Step, store: Store) -> None:
     """Write the receipt of a file that had to be looked into, so that the next run need not."""
     async with locked(store, step.file):
-        entry = await asyncio.to_thread(store.entry, step.file)
+        entry = await asyncio.to_thread(lambda: verified(store, store.entry(step.file)))
         if entry.path is None or entry.problem is not None:
             return
         if entry.legacy and not entry.has_provenance:

@@ -46,7 +46,8 @@ class Plan:
     start: datetime
     end: datetime
     steps: tuple[Step, ...]
-    # Whether it ends earlier than was asked for, since the exchange's clock is not there yet.
+    # Whether it ends earlier than was asked for, since the exchange's clock is not there yet, or
+    # could not be asked.
     is_cut_short: bool = False
 
     def __len__(self) -> int:

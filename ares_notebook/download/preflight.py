@@ -22,7 +22,7 @@ from ares_notebook.model.datasets import DATASETS, FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
 from ares_notebook.model.symbols import contract_of, hint, suggested, whose_datasets
-from ares_notebook.model.time import utc
+from ares_notebook.model.time import to_ms, utc
 
 _LOGGER = logging.getLogger("DataDownloader")
 # An end this near to now may be later than the exchange's own now.
@@ -80,7 +80,8 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
             f"is taken for closed; run again for the rest",
             error,
         )
-        return plan.ending(now) if now < plan.end else plan
+        is_cut_short = any(step.until_ms > to_ms(now) for step in plan.to_do)
+        return replace(plan.ending(now), is_cut_short=is_cut_short) if now < plan.end else plan
     return by_their_clock(plan, rest, note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
 from operator import attrgetter
@@ -10,7 +10,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.quarantine import verified
+from ares_notebook.cache.quarantine import compared, verified
 from ares_notebook.cache.spans import Scope, Span, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
@@ -88,7 +88,8 @@ async def repair_gaps(
     """
     chosen = settings or Settings()
     make = partial(
-        plan_repair,
+        _plan,
+        verified,
         symbol,
         interval,
         start=start,
@@ -114,7 +115,8 @@ def plan_repair(
     """
     Return what `repair_gaps` would do, file by file; the dry run of a repair.
 
-    Reads the cache only. The bytes of each file are compared with its receipt.
+    Reads the cache only, and writes nothing into it. The bytes of each file are compared with
+    its receipt.
 
     Parameters
     ----------
@@ -147,13 +149,44 @@ def plan_repair(
     >>> [step.file.name for step in plan.to_do], plan.rows
     (['klines_BTCUSDT_1h_2025-01.csv'], 744)
     """
-    chosen, scope = settings or Settings(), _scope(symbol, interval, datasets)
-    store = Store(chosen)
+    return _plan(
+        compared,
+        symbol,
+        interval,
+        start=start,
+        end=end,
+        settings=settings or Settings(),
+        recheck=recheck,
+        datasets=datasets,
+    )
+
+
+# Compares the bytes of a file with its receipt.
+_Compare = Callable[[Store, CacheEntry], CacheEntry]
+
+
+def _plan(
+    compare: _Compare,
+    symbol: str,
+    interval: str | None,
+    *,
+    start: datetime | date | str | None,
+    end: datetime | date | str | None,
+    settings: Settings,
+    recheck: bool,
+    datasets: Sequence[str] | None,
+) -> Plan:
+    store, scope = Store(settings), _scope(symbol, interval, datasets)
     found = spans(store, scope, start, end)
-    steps = [step for span in found for step in _steps(span, store, chosen, recheck=recheck)]
+    entries = [[compare(store, each) for each in store.entries(span.files)] for span in found]
+    steps = [
+        step
+        for span, known in zip(found, entries, strict=True)
+        for step in _steps(span, known, store, settings, recheck=recheck)
+    ]
     first = utc(min(span.start_ms for span in found))
     last = utc(max(span.end_ms for span in found))
-    return Plan(chosen, validate_symbol(symbol), scope.interval, first, last, tuple(steps))
+    return Plan(settings, validate_symbol(symbol), scope.interval, first, last, tuple(steps))
 
 
 def _scope(symbol: str, interval: str | None, datasets: Sequence[str] | None) -> Scope:
@@ -174,9 +207,9 @@ def repair_call(series: Iterable[Series]) -> str:
     return call(repair, "repair", *arguments, datasets=needed)
 
 
-def _steps(span: Span, store: Store, settings: Settings, *, recheck: bool) -> Iterator[Step]:
-    # A damaged disk changes neither size nor time of a file, so the bytes are compared here.
-    entries = [verified(store, entry) for entry in store.entries(span.files)]
+def _steps(
+    span: Span, entries: Sequence[CacheEntry], store: Store, settings: Settings, *, recheck: bool
+) -> Iterator[Step]:
     end_ms = min(span.end_ms, _end_ms(entries, store))
     for entry in entries:
         if entry.file.period.start_ms < end_ms:

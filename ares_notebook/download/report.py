@@ -12,7 +12,7 @@ from ares_notebook.cache.gap_reasons import why_open
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.download.decide import Step
 from ares_notebook.errors import AresError, IncompleteDownload
-from ares_notebook.formatting import block, in_words_of, line, table
+from ares_notebook.formatting import block, in_words_of, line, many, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,8 @@ class DownloadReport:
     overhead_bytes : int
         What came over the line for these.
     is_cut_short : bool
-        Whether less was asked for than was wanted, since the exchange's clock is not there yet.
+        Whether less was asked for than was wanted, since the exchange's clock is not there yet, or
+        could not be asked.
 
     Examples
     --------
@@ -193,11 +194,17 @@ class DownloadReport:
         """
         if not self.failed:
             return
+        raise IncompleteDownload(self.failed_in_words, self) from self.failed[0].error
+
+    @property
+    def failed_in_words(self) -> str:
+        """How many files failed, and the first reason; empty if none did."""
+        if not self.failed:
+            return ""
         first, *others = self._failures()
         reasons = "reason" if len(others) == 1 else "reasons"
         more = f" (and for {len(others)} other {reasons})" if others else ""
-        msg = f"{len(self.failed)} of {len(self.steps)} files failed: {first}{more}"
-        raise IncompleteDownload(msg, self) from self.failed[0].error
+        return f"{len(self.failed)} of {len(self.steps)} files failed: {first}{more}"
 
     def to_frame(self) -> pd.DataFrame:
         """
@@ -238,7 +245,7 @@ class DownloadReport:
         )
         counts = ", ".join(f"{count} {_PAST[action]}" for action, count in self.actions.items())
         return (
-            f"{state}: {len(self.steps)} files ({counts or ('none done' if self.steps else 'none wanted')}), {self.rows_written:,} new rows, "
+            f"{state}: {many(len(self.steps), 'file')} ({counts or ('none done' if self.steps else 'none wanted')}), {self.rows_written:,} new rows, "
             f"{self.requests:,} requests, {self.bytes_received / 1e6:,.1f} MB in {self.seconds:.1f} s"
         )
 
@@ -253,14 +260,15 @@ class DownloadReport:
             f"gaps left: {sum(step.missing for step in steps)}{why and f' ({why})'}"
             for why, steps in by_reason.items()
         ]
-        # A note that gives the reason of a failure once more is left out.
-        reasons = {str(step.error) for step in self.failed}
-        notes = [
-            f"  note   {note}"
-            for note in self.notes
-            if not any(reason in note for reason in reasons)
-        ]
+        notes = [f"  note   {note}" for note in self._notes_without_reasons()]
         return [*_shortened(failed), *_shortened(waiting), *notes]
+
+    def _notes_without_reasons(self) -> list[str]:
+        """The notes; a reason that a failure gives already is left out of them."""
+        notes = list(self.notes)
+        for reason in {str(step.error) for step in self.failed}:
+            notes = [note.replace(f": {reason}", "") for note in notes]
+        return notes
 
     def _failures(self) -> list[str]:
         """What failed and why; files that failed for one reason are one line."""

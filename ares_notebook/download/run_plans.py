@@ -49,6 +49,7 @@ async def run_plan(
     [result] = await _results([plan], on_progress, executor)
     if isinstance(result, AresError):
         raise result
+    _log_failures(result)
     return result
 
 
@@ -73,7 +74,15 @@ async def run_plans(
         _failed(plan, result) if isinstance(result, AresError) else result
         for plan, result in zip(plans, results, strict=True)
     ]
-    return replace(DownloadReport.joined(reports), seconds=time.monotonic() - began)
+    report = replace(DownloadReport.joined(reports), seconds=time.monotonic() - began)
+    _log_failures(report)
+    return report
+
+
+def _log_failures(report: DownloadReport) -> None:
+    """Log how many files failed: where nobody prints the report, this is all that is seen of it."""
+    if report.failed:
+        _LOGGER.error("%s", report.failed_in_words)
 
 
 def _failed(plan: Plan, error: AresError) -> DownloadReport:

@@ -280,12 +280,12 @@ class _PlanRun:
             except AresError as error:
                 result = _failed(step, error)
             except OSError as error:
-                # A disk that is full while a zip waits to be checked.
+                # Such as a file of the cache that cannot be read.
                 result = _failed(step, cannot_access(self.store.folder, error))
         if result.error is not None:
             # A host that is down fails a thousand files; the report names all.
             self.failures += 1
-            is_new = self._is_new(result.error) and self.failures <= _MOST_LOGGED
+            is_new = self.failures <= _MOST_LOGGED and self._is_new(result.error)
             level = logging.ERROR if is_new else logging.DEBUG
             _LOGGER.log(level, "%s failed: %s", step.file.name, result.error)
         requests, received = meter.requests, meter.bytes_received

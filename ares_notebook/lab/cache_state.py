@@ -107,7 +107,7 @@ def cached_steps(plan: Plan) -> list[Step]:
     return [step for step in plan.steps if step.file.series in cached]
 
 
-def repair_plan(plan: Plan) -> Plan:
+def _repair_plan(plan: Plan) -> Plan:
     """
     What closes the gaps of what is there of *plan*, from the first file of each series to its last.
 
@@ -127,6 +127,23 @@ def repair_plan(plan: Plan) -> Plan:
         datasets=_names(plan),
     )
     return replace(made, steps=tuple(step for step in made.steps if step.file.name in names))
+
+
+def repair_plans(plans: Sequence[Plan]) -> list[Plan]:
+    """
+    The repairs of all symbols of which anything is there.
+
+    Raises `NeverDownloaded` if there is nothing of any.
+    """
+    found, lacking = [], []
+    for plan in plans:
+        try:
+            found.append(_repair_plan(plan))
+        except NeverDownloaded as error:
+            lacking.append(error)
+    if not found:
+        raise lacking[0]
+    return found
 
 
 def _names(plan: Plan) -> list[str]:

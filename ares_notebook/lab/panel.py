@@ -26,7 +26,7 @@ from ares_notebook.errors import (
     WrongMarket,
 )
 from ares_notebook.formatting import text
-from ares_notebook.lab.cache_state import CacheState, cached_steps, repair_plan
+from ares_notebook.lab.cache_state import CacheState, cached_steps, repair_plans
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.views import Preview, choice_html, choice_text
@@ -322,7 +322,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     async def _repair(self, choice: Choice) -> DownloadReport:
         def plans() -> list[Plan]:
-            return [repair_plan(plan) for plan in choice.plans()]
+            return repair_plans(choice.plans())
 
         return await self._run("repair", choice, plans)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from msgspec import Struct
 
 from ares_notebook.model.files import CacheFile
@@ -88,3 +90,50 @@ def grid_rows(file: CacheFile, start_ms: int, end_ms: int) -> int:
         first, last = (min(max(step, 0), len(grid)) for step in steps)
         return max(0, last - first)
     return sum(start_ms <= at < end_ms for at in grid)
+
+
+_LARGEST_INT64 = 2**63 - 1
+_DAY_MS = 86_400_000
+
+
+def could_be_of(file: CacheFile, facts: Facts) -> bool:
+    """Whether rows of *file* could prove *facts*, by its period and by the numbers themselves."""
+    start_ms, end_ms = file.start_ms, max(file.end_ms, file.grid_end_ms)
+    pairs = [
+        (facts.first_ms, facts.last_ms),
+        (facts.covered_from_ms, facts.covered_until_ms),
+    ]
+    if facts.first_id is not None or file.dataset.key == "id":
+        most = (facts.last_id or 0) - (facts.first_id or 0) + 1
+        is_sound = _is_pair(facts.first_id, facts.last_id, 0, _LARGEST_INT64)
+        is_sound &= (facts.first_id is None) == (facts.rows == 0)
+    else:
+        # No dataset has more than one row a second.
+        most, is_sound = (end_ms - start_ms) // 1000, facts.last_id is None
+    return (
+        is_sound
+        and (facts.first_ms is None) == (facts.rows == 0)
+        and 0 <= facts.off_grid <= facts.rows <= most
+        and all(_is_pair(*pair, start_ms, end_ms) for pair in pairs)
+        and all(
+            pace is None or 0 < pace <= _DAY_MS for pace in (facts.pace_ms, facts.first_pace_ms)
+        )
+        and all(_are_spans(gaps, start_ms, end_ms, most) for gaps in (facts.gaps, facts.quiet))
+    )
+
+
+def _is_pair(first: int | None, last: int | None, least: int, most: int) -> bool:
+    """Whether both are absent, or in order and within bounds."""
+    if first is None or last is None:
+        return first is last
+    return least <= first <= last <= most
+
+
+def _are_spans(gaps: tuple[Gap, ...], start_ms: int, end_ms: int, most: int) -> bool:
+    """Whether gaps are in order, in the period, and of possible numbers of rows and ids."""
+    return all(
+        start_ms <= gap.start_ms < gap.end_ms <= end_ms
+        and (gap.rows is None or 0 <= gap.rows <= most)
+        and _is_pair(gap.after_id, gap.before_id, 0, _LARGEST_INT64)
+        for gap in gaps
+    ) and all(before.start_ms <= after.start_ms for before, after in pairwise(gaps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from ares_notebook.model.time import as_utc
 # single _ or - inside; never a path character, a dot, a space or a control.
 _SYMBOL = re.compile(r"[^\W_]+(?:[_-][^\W_]+)*")
 _LONGEST = 40
+# str.upper would replace letters: "ſ" by "S", "ß" by "SS", "ﬁ" by "FI".
+_ASCII_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 # A pair as other programs write it: BTC-USDT, BTC/USDT:USDT (ccxt), BINANCE:BTCUSDT.P (TradingView).
 _PAIR = re.compile(
     r"(?:BINANCE[^\W_]*:)?(?P<base>[^\W_]+)"
@@ -45,8 +48,8 @@ _MOST_SUGGESTED = 3
 
 
 def validate_symbol(symbol: str) -> str:
-    """Return *symbol* in upper case if it is fit for file names and URLs."""
-    text = symbol.strip().upper() if isinstance(symbol, str) else ""
+    """Return *symbol* with ASCII letters in upper case if it is fit for file names and URLs."""
+    text = symbol.strip().translate(_ASCII_UPPER) if isinstance(symbol, str) else ""
     if _is_symbol(text):
         check_file_name(text, "symbol")
         return text
@@ -54,7 +57,7 @@ def validate_symbol(symbol: str) -> str:
     if meant is None:
         msg = f"symbol={symbol!r} is not a trading symbol; write one word of letters and digits, such as 'BTCUSDT'"
     else:
-        way = "without a slash" if "/" in text else "as one word"
+        way = "without a slash" if "/" in text else "as one word in plain capital letters"
         msg = (
             f"symbol={symbol!r}: {did_you_mean([meant])} Binance writes this pair {way}, {meant!r}"
         )
@@ -62,9 +65,10 @@ def validate_symbol(symbol: str) -> str:
 
 
 def _is_symbol(text: str) -> bool:
-    """Whether a name is written as Binance writes its names, in letters that it uses."""
+    """Whether a name is written as Binance writes its names, in capital letters of their plain form."""
     is_word = _SYMBOL.fullmatch(text) is not None and len(text) <= _LONGEST
-    return is_word and not _JOINED.fullmatch(text) and unicodedata.is_normalized("NFKC", text)
+    is_plain = text == text.upper() and unicodedata.is_normalized("NFKC", text)
+    return is_word and is_plain and not _JOINED.fullmatch(text)
 
 
 def _as_one_word(text: str) -> str | None:

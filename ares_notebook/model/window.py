@@ -132,7 +132,7 @@ def _months_before(end: datetime, months: int) -> datetime:
 
 
 def _no_lookback(lookback: object) -> str:
-    return f"lookback_years={lookback!r} is none; it must be above zero: {_WAYS}"
+    return f"lookback_years={lookback!r} is no lookback; write {_WAYS}"
 
 
 def _too_far(lookback: object) -> str:

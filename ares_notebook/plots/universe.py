@@ -130,7 +130,9 @@ def month_shares(table: pd.DataFrame) -> pd.DataFrame:
     series = table[["dataset", "interval"]].drop_duplicates()
     if len(series) > 1:
         names = ", ".join(" ".join(filter(None, each)) for each in series.to_numpy().tolist())
-        msg = f'the table is of {names}; take one, such as table[table["dataset"] == "klines"]'
+        column = "dataset" if len(series["dataset"].unique()) > 1 else "interval"
+        one = series[column].iloc[0]
+        msg = f'the table is of {names}; take one, such as table[table["{column}"] == "{one}"]'
         raise BadArgument(msg)
     if table.empty:
         return pd.DataFrame()

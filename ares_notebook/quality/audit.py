@@ -22,7 +22,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.quarantine import quarantine_entry, verified
+from ares_notebook.cache.quarantine import compared, quarantine_entry, verified
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
@@ -268,7 +268,7 @@ def plan_audit(
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
     files = cached_files(store, scope, start, end)
     store.refuse_another()
-    entries = [verified(store, each) for each in store.entries(files) if each.path is not None]
+    entries = [compared(store, each) for each in store.entries(files) if each.path is not None]
     rows = [
         (each.file.name, _compared_with(each, chosen.source), each.facts.rows) for each in entries
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ares_notebook.cache.coverage import coverage, find_gaps
@@ -156,7 +157,7 @@ def validate_cache(
 
 def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[CacheFile]:
     """The files to validate; raises where there are none."""
-    if not store.files() and store.folder.is_dir() and any(store.folder.iterdir()):
+    if not store.files() and _has_others(store.folder):
         msg = (
             f"{store.folder} is not a cache: none of the files in it is ours; "
             f"name another {in_words_of('cache_dir', '--cache-dir')}, or download something into it"
@@ -168,6 +169,11 @@ def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[Cache
         # Funding and trades belong to any interval, and would pass for it.
         raise nothing_cached(store, replace(scope, datasets=(KLINES,)))
     return files
+
+
+def _has_others(folder: Path) -> bool:
+    """Whether a folder without a file of a cache has files of something else."""
+    return folder.is_dir() and any(each.name != ".ares" for each in folder.iterdir())
 
 
 class _Validation:

@@ -189,6 +189,9 @@ class Job(Generic[_T]):
             f", {self._progress.share:.0%}" if self._progress and self.state == "running" else ""
         )
         why = f": {self.error}" if self.state == "failed" else ""
+        # A download ends, and says in its report which files failed.
+        if failures := getattr(self.result, "failed_in_words", ""):
+            why = f": {failures}"
         return f"<Job {self.state}{share}{why}>"
 
     def _repr_html_(self) -> str:

@@ -78,8 +78,15 @@ class Case:
     def once(self) -> str:
         """What becomes of it once: of a refusal that is final a second way of the same source may be left."""
         has_days = self.source == "archive" and self.dataset == "klines"
+        # A day of trades that is not published is cut from its month.
+        has_month = (self.source, self.dataset) == ("archive", "agg_trades")
+        is_lacking = self.trouble.name in ("404 of a zip", "checksum missing")
         has_other_host = self.source == "rest" and self.dataset != "futures"
-        is_left = has_days or (has_other_host and self.trouble.name == "451")
+        is_left = (
+            has_days
+            or (has_month and is_lacking)
+            or (has_other_host and self.trouble.name == "451")
+        )
         return "survived" if is_left else self.trouble.once
 
     def script(self) -> Script:

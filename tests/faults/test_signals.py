@@ -223,7 +223,9 @@ def test_a_script_that_ends_before_its_job(exchange, settings, tmp_path):
     exchange.fail("2025-02.zip$", stall="body", stall_seconds=600, times=None)
     program = tmp_path / "program.py"
     # Ends in the middle of the download, at the latest when nothing else is left of it.
-    program.write_text(JOB.format(waiting="while job.progress is None:\n    pass"))
+    program.write_text(
+        JOB.format(waiting="while not (job.progress and job.progress.requests):\n    pass")
+    )
     with running(settings, str(program)) as process:
         status, said = ended(process)
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.choice import Choice, lookback_of, symbols_in
+from ares_notebook.lab.choice import Choice, symbols_in
 from ares_notebook.settings import Settings
 
 
@@ -15,8 +15,7 @@ def choice(**changes) -> Choice:
     fields = {
         "symbols": ("BTCUSDT",),
         "interval": "1h",
-        "count": 1,
-        "unit": "years",
+        "lookback": "1",
         "end": date(2025, 4, 1),
         "datasets": ("klines",),
         "settings": Settings(),
@@ -25,25 +24,25 @@ def choice(**changes) -> Choice:
 
 
 @pytest.mark.parametrize(
-    ("count", "unit", "end", "start"),
+    ("lookback", "end", "start"),
     [
-        (2, "years", date(2025, 4, 1), datetime(2023, 4, 1, tzinfo=UTC)),
-        (3, "months", date(2025, 4, 1), datetime(2025, 1, 1, tzinfo=UTC)),
-        (1, "months", date(2025, 3, 31), datetime(2025, 2, 28, tzinfo=UTC)),
-        (14, "months", date(2024, 3, 1), datetime(2023, 1, 1, tzinfo=UTC)),
-        (10, "days", date(2025, 3, 5), datetime(2025, 2, 23, tzinfo=UTC)),
+        ("2 years", date(2025, 4, 1), datetime(2023, 4, 1, tzinfo=UTC)),
+        ("3 months", date(2025, 4, 1), datetime(2025, 1, 1, tzinfo=UTC)),
+        ("1 month", date(2025, 3, 31), datetime(2025, 2, 28, tzinfo=UTC)),
+        ("14 months", date(2024, 3, 1), datetime(2023, 1, 1, tzinfo=UTC)),
+        ("10 days", date(2025, 3, 5), datetime(2025, 2, 23, tzinfo=UTC)),
     ],
 )
-def test_months_step_by_the_calendar_and_days_are_days(count, unit, end, start):
+def test_months_step_by_the_calendar_and_days_are_days(lookback, end, start):
     """A lookback reaches exactly as far back as a calendar says."""
-    [plan] = choice(count=count, unit=unit, end=end).plans()
+    [plan] = choice(lookback=lookback, end=end).plans()
 
     assert plan.start == start
 
 
 def test_three_months_to_the_first_are_three_files():
     """No file of a fourth month is asked for because months have unequal lengths."""
-    [plan] = choice(count=3, unit="months").plans()
+    [plan] = choice(lookback="3 months").plans()
 
     assert [step.file.stamp for step in plan.steps] == ["2025-01", "2025-02", "2025-03"]
 
@@ -73,18 +72,22 @@ def test_what_cannot_be_meant_is_refused(changes, words):
 
 def test_months_before_the_first_year_are_refused():
     """A lookback of thousands of months is told to be too long, not computed."""
-    with pytest.raises(BadArgument, match="before the first year"):
-        choice(count=9_999 * 12, unit="months").plans()
+    with pytest.raises(BadArgument, match="1970"):
+        choice(lookback=f"{9_999 * 12} months").plans()
 
 
 def test_the_code_leaves_out_what_is_the_default():
-    """All datasets, no end and the default settings are not written down."""
+    """No end and the default settings are not written down."""
     code = choice(end=None, datasets=("klines", "agg_trades", "futures")).code()
+    lines = code.splitlines()
 
-    assert code.splitlines()[-2:] == [
-        'report = await ares.download_all_data("BTCUSDT", "1h", 1)',
-        "report",
+    assert lines[lines.index("report = await ares.download_all_data(") + 1 : -2] == [
+        '    "BTCUSDT",',
+        '    "1h",',
+        "    1,",
+        '    datasets=("klines", "agg_trades", "futures"),',
     ]
+    assert lines[-1] == "report"
 
 
 def test_a_long_call_is_a_line_an_argument():
@@ -95,18 +98,18 @@ def test_a_long_call_is_a_line_an_argument():
     assert max(map(len, code.splitlines())) <= 88
 
 
-def test_of_several_symbols_the_code_is_a_loop():
-    """Each symbol is asked for in turn, by a cluster as without one, and no line is too long."""
+def test_of_several_symbols_the_code_is_one_call():
+    """Several symbols are one call, by a cluster as without one, and no line is too long."""
     two = {"symbols": ("BTCUSDT", "ETHUSDT"), "datasets": ("klines", "futures")}
     alone = choice(**two).code().splitlines()
     shared = choice(**two, on_cluster=True).code().splitlines()
 
-    loop = 'for symbol in ("BTCUSDT", "ETHUSDT"):'
-    assert alone[alone.index(loop) + 1] == "    report = await ares.download_all_data("
-    assert shared[shared.index(loop) + 1] == "    plan = ares.plan_downloads("
+    called = alone.index("report = await ares.download_universe(")
+    assert alone[called + 1] == '    ("BTCUSDT", "ETHUSDT"),'
+    assert "plan = ares.plan_universe(" in shared
     assert shared[-2:] == [
-        "    report = scale.download(plan, client)  # that of the panel",
-        "    print(report)",
+        "report = scale.download(plan, client)  # that of the panel",
+        "report",
     ]
     assert max(map(len, [*alone, *shared])) <= 88
 
@@ -119,9 +122,3 @@ def test_symbols_are_read_as_people_write_them():
         "币安人生USDT",
     )
     assert symbols_in(" , ") == ()
-
-
-def test_a_lookback_is_said_in_the_largest_unit_that_is_whole():
-    """Whole years, then whole months, then days; never nothing."""
-    assert lookback_of(1.5) == (18, "months")
-    assert lookback_of(1 / 366) == (1, "days")
