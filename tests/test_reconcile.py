@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -151,3 +152,45 @@ async def test_a_number_that_is_none_is_told_and_does_not_stop_the_rest(settings
     assert bitcoin[1:5] == ("1d from 1h", 1, 0, 0)
     assert "volume cannot be added up" in bitcoin[5]
     assert ether[2:5] == (31, 31, 0)
+
+
+# --- futures ---
+
+TWO_DAYS = {"start": "2025-02-01", "end": "2025-02-03"}
+
+
+async def futures(settings: Settings, interval: str, *names: str, symbol: str = "BTCUSDT"):
+    """Bring two days of datasets of futures."""
+    await ares.download_all_data(symbol, interval, **TWO_DAYS, datasets=names, settings=settings)
+
+
+async def test_candles_of_futures_are_compared_within_their_market(settings):
+    """Candles of USD-M add up to their own large ones, and none of another dataset is taken for them."""
+    await futures(settings, "1h", "klines", "um_klines", "mark_price_klines")
+    await futures(settings, "15m", "um_klines", "mark_price_klines", "premium_index_klines")
+    for interval in ("1h", "4h"):
+        await futures(settings, interval, "cm_klines", symbol="BTCUSD_PERP")
+
+    assert found(settings) == [("BTCUSDT", "1h of USD-M futures from 15m", 48, 48, 0, "")]
+    assert ares.validate_cache(settings=settings).ok
+
+
+async def test_where_usd_m_itself_differs_is_information_with_its_share(exchange, settings):
+    """A minute of USD-M that is not that of its trades is neither an error nor a warning, and its share is told."""
+
+    def with_more_volume(body: bytes) -> bytes:
+        rows = json.loads(body)
+        rows[10][5] = str(float(rows[10][5]) + 1)
+        return json.dumps(rows).encode()
+
+    exchange.fail("fapi/v1/klines", times=1, replace_body=with_more_volume)
+    own = settings.model_copy(update={"source": "rest"})
+    await futures(own, "1m", "um_klines")
+    await futures(settings, "1m", "um_agg_trades")
+    report = ares.validate_cache(settings=settings)
+    [finding] = [each for each in report.findings if each.check == "reconciliation"]
+
+    assert (finding.severity, finding.count) == ("information", 1)
+    assert "1m of USD-M futures from trades" in finding.example
+    assert "0.0% of the candles differ" in finding.example
+    assert report.ok

@@ -29,10 +29,11 @@ from ares_notebook.quality.findings import (
     NEVER_DOWNLOADED,
     Finding,
     MissingRows,
+    Severity,
     shortfalls,
 )
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
-from ares_notebook.quality.reconcile import reconcile
+from ares_notebook.quality.reconcile import UPSTREAM, reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import cancellable
@@ -322,7 +323,14 @@ def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
         different = int(row["compared"]) - int(row["equal"])
         if different:
             words = f"{row['what']}: first at {row['first_difference']}"
-            yield Finding(str(row["symbol"]), "reconciliation", "warning", different, words)
+            is_upstream = str(row["what"]).endswith(UPSTREAM)
+            if is_upstream:
+                share = different / int(row["compared"])
+                words += (
+                    f"; {share:.1%} of the candles differ, as the exchange's own do in about 10%"
+                )
+            severity: Severity = "information" if is_upstream else "warning"
+            yield Finding(str(row["symbol"]), "reconciliation", severity, different, words)
 
 
 def _fingerprints(
