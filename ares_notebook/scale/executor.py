@@ -30,7 +30,6 @@ _TRANSIENT = (RateLimited, ServerFault, WorkerLost)
 # A step, and the future of its result.
 _Waiting = tuple[Step, asyncio.Future[StepResult]]
 
-
 # The exchange's clock, by which sources are stamped, is known to the second and may lag by one.
 _CLOCK_LAG = timedelta(seconds=2)
 
