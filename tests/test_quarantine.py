@@ -10,6 +10,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import Settings
+from ares_notebook.cache.market_guard import refuse_another
 from ares_notebook.cache.store import Store
 from ares_notebook.model.files import parse_file_name
 
@@ -271,6 +272,17 @@ async def test_an_event_that_was_moved_onto_another_is_set_right(settings):
     assert report.complete
     assert path.read_bytes() == whole
     assert len(kept(settings)) == 2
+
+
+async def test_a_file_that_goes_while_the_market_is_looked_up_stops_nobody(settings):
+    """A file that another step has put aside since the folder was listed decides no market."""
+    await filled(settings, CANDLES)
+    shutil.rmtree(settings.cache_dir / ".ares")
+    paths = [settings.cache_dir / name for name in ("klines_BTCUSDT_1h_2025-01.csv", CANDLES)]
+    listed = [(parse_file_name(path.name), path) for path in paths]
+
+    assert not paths[0].exists()
+    refuse_another(settings.cache_dir, "demo", listed)
 
 
 async def test_an_empty_file_does_not_make_a_cache_binance_s(settings):

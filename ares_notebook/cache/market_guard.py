@@ -84,9 +84,14 @@ def _market_of_old(files: Iterable[tuple[CacheFile, Path]]) -> str | None:
         # Slow to import, and few folders lack the note.
         from ares_notebook.cache.reader import is_ours  # noqa: PLC0415
 
-        if is_ours(path, file.dataset):
-            return None
-        if path.stat().st_size:
-            # An empty file proves nothing.
-            found = "binance"
+        try:
+            if is_ours(path, file.dataset):
+                return None
+            if path.stat().st_size:
+                # An empty file proves nothing.
+                found = "binance"
+        except (CacheUnavailable, FileNotFoundError):
+            # Another step may have moved it to the quarantine since the folder was listed.
+            if path.exists():
+                raise
     return found

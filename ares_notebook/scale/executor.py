@@ -7,7 +7,7 @@ import math
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from distributed import Client, Future, KilledWorker
@@ -29,6 +29,9 @@ _RECEIPTS_A_JOB = 200
 _TRANSIENT = (RateLimited, ServerFault, WorkerLost)
 # A step, and the future of its result.
 _Waiting = tuple[Step, asyncio.Future[StepResult]]
+
+# The exchange's clock, by which sources are stamped, is known to the second and may lag by one.
+_CLOCK_LAG = timedelta(seconds=2)
 
 
 class DaskExecutor:
@@ -79,7 +82,7 @@ class DaskExecutor:
         """As `Executor` says; a transient failure is repeated once."""
         async with self._slots:
             # In the format of receipts, so that both compare as text.
-            began = datetime.now(UTC).isoformat(timespec="seconds")
+            began = (datetime.now(UTC) - _CLOCK_LAG).isoformat(timespec="seconds")
             result = await self._result_of_step(step)
         report = result.report
         if result.receipt is not None:

@@ -246,6 +246,8 @@ def test_a_reopened_notebook_shows_the_panel_as_it_was(panel, lab, server):
     panel.press("Download")
     panel.expect_state("complete")
     expect(panel.estimate).to_contain_text("Nothing to fetch")
+    # The static view is a message of its own, which comes after those of the widgets.
+    expect(static).to_contain_text("Download: complete")
     lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     name = lab.page.evaluate("window.jupyterapp.shell.currentWidget.context.path")
     lab.page.wait_for_function(
