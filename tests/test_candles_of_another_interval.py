@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.binance.archive import Zip
 from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.parse import lines_of_json
+from ares_notebook.binance.zips import Zip
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import FUTURES, KLINES
 from ares_notebook.model.files import Series

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.binance.archive import Zip, lines_of
+from ares_notebook.binance.zips import Zip, lines_of
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, dataset_named
 from ares_notebook.model.files import Series

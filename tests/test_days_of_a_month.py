@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.binance import archive
+from ares_notebook.binance import archive, zips
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import NotEnoughDisk
@@ -131,14 +131,14 @@ async def test_an_audit_reads_the_month_of_a_day(exchange, settings):
 
 async def test_only_the_day_is_parsed(exchange, settings, monkeypatch):
     """Of the zip of a month the blocks of other days are not parsed, and the day is whole."""
-    monkeypatch.setattr(archive, "_TEXT_BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(zips, "_TEXT_BLOCK_BYTES", 1 << 16)
     parsed = []
 
     def parse(dataset, text, *rest):
         parsed.append(len(text))
         return lines_of_csv(dataset, text, *rest)
 
-    monkeypatch.setattr(archive, "lines_of_csv", parse)
+    monkeypatch.setattr(zips, "lines_of_csv", parse)
     withheld(exchange)
 
     report = await download(settings, days=1, end="2025-01-20")

@@ -9,7 +9,7 @@ from io import BytesIO
 
 import pytest
 
-from ares_notebook.binance.archive import lines_of
+from ares_notebook.binance.zips import lines_of
 from ares_notebook.errors import BadAnswer
 
 NAME = "BTCUSDT-1h-2024-01.csv"

@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from reading import facts_of, table_of
 
-from ares_notebook.binance.archive import Zip
 from ares_notebook.binance.csv_tables import rows_of_csv
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json
+from ares_notebook.binance.zips import Zip
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.files import Series, parse_file_name

@@ -13,8 +13,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from ares_notebook.binance.archive import Archive, Zip
+from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.rest import Rest
+from ares_notebook.binance.zips import Zip
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import CacheEntry, Source
 from ares_notebook.cache.locks import locked

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ares_notebook.binance.archive import lines_of
 from ares_notebook.binance.csv_tables import rows_of_csv
 from ares_notebook.binance.parse import read_fast
+from ares_notebook.binance.zips import lines_of
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
 from ares_notebook.model.rows import text_of
 

@@ -27,11 +27,12 @@ from slow_reading import Unclear, Wrong, archive_lines, cached_rows, page_lines
 from spoiling import TOKENS, spoilt
 
 import ares_notebook as ares
-from ares_notebook.binance.archive import _read_checksum, lines_of
+from ares_notebook.binance.archive import _read_checksum
 from ares_notebook.binance.http import Ask, refusal
 from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
 from ares_notebook.binance.rate_limit import Budget
+from ares_notebook.binance.zips import lines_of
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source
 from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of

@@ -22,9 +22,10 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import Settings
-from ares_notebook.binance.archive import Archive, lines_of
+from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.rest import Rest
+from ares_notebook.binance.zips import lines_of
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, Unreachable
 from ares_notebook.model.files import Series
 
