@@ -81,7 +81,9 @@ def test_trades_and_funding_are_names_too():
     [
         ("kline", "klines"), ("K-lines", "klines"), ("candles", "klines"), ("klinse", "klines"),
         ("aggTrades", "agg_trades"), ("trade", "agg_trades"), ("TRADES", "agg_trades"),
-        ("future", "futures"), ("fundingRate", "futures"), ("funding rates", "futures"),
+        ("open_interest", "metrics"), ("markPriceKlines", "mark_price_klines"),
+        ("index_price", "index_price_klines"), ("premiumIndex", "premium_index_klines"),
+        ("um_trades", "um_agg_trades"), ("future", "futures"), ("fundingRate", "futures"), ("funding rates", "futures"),
     ],
 )  # fmt: skip
 def test_a_slip_gets_a_hint(slip, meant):

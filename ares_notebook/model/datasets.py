@@ -30,7 +30,7 @@ from ares_notebook.model.time import Cut, to_ms
 
 
 # Compared by identity: to compare and hash 20 fields would be slow.
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:
     """One kind of market history; every other module treats all of them alike."""
 
@@ -98,6 +98,9 @@ class Dataset:
     def __reduce__(self) -> tuple[Callable[[str], Dataset], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
         return dataset_named, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}>"
 
     @property
     def has_grid(self) -> bool:
@@ -456,6 +459,7 @@ def _meant(name: object, named: Mapping[str, Dataset]) -> list[str]:
         names = (dataset.label, dataset.title, dataset.path_name)
         words |= dict.fromkeys(map(_plain, names), dataset.name)
     words |= dict.fromkeys(("candles", "candlesticks", "ohlcv"), KLINES.name)
+    words |= dict.fromkeys(("openinterest", "longshortratio"), METRICS.name)
     close = get_close_matches(_plain(name), words, n=1, cutoff=_CLOSE)
     return [words[each] for each in close]
 

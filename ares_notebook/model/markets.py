@@ -10,7 +10,7 @@ from ares_notebook.errors import BadArgument
 
 
 # Compared by identity, as datasets are.
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Market:
     """One market of the exchange: its symbols, its API, and its folder in the archive."""
 
@@ -49,6 +49,9 @@ class Market:
     def __reduce__(self) -> tuple[Callable[[str], Market], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
         return market_named, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<Market {self.name}>"
 
     def has(self, symbol: str) -> bool:
         """Whether *symbol* is written as those of this market are."""
