@@ -158,9 +158,9 @@ MAX_RETRIES = 3
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
 DATASETS = tuple(dataset.name for dataset in _DATASETS)
-"""The names of all datasets; each may also be called by its alias, trades or funding."""
+"""The names of all datasets; ``trades`` and ``funding`` are accepted for ``agg_trades`` and ``futures``."""
 INTERVALS = tuple(_LENGTHS_MS)
-"""The intervals of k-lines, ascending; 1m is a minute, 1M a month."""
+"""The intervals of candles, ascending; 1m is a minute, 1M a month."""
 
 Event = Literal["finished", "failed", "below threshold"]
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
         The part of the exchange's request budget that we allow ourselves.
     address_shared_by : int
         How many programs of ours ask from this address at once. Up to four need not say so,
-        but for funding rates, whose limit no answer tells. A cluster counts its workers.
+        but for funding rates of USD-M, whose limit no answer states. A cluster counts its workers.
     api_key : SecretStr, optional
         Never needed for market data; never shown.
     compression : {None, "zstd"}

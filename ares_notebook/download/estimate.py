@@ -41,7 +41,7 @@ class Cost:
     bytes_received: int
     bytes_stored: int
     requests: int
-    # Of the spot API's request weight; archive and funding cost none of it.
+    # Of the spot API's request weight; archive and futures cost none of it.
     weight: int
     seconds: float
 

@@ -221,15 +221,15 @@ def plan_downloads(
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
 ) -> Plan:
     """
-    Say for each file of a download whether it would be skipped, extended or fetched, and why.
+    Return for each file of a download whether it would be skipped, extended or fetched, and why.
 
-    Reads the cache, touches no network, changes nothing.
+    Reads the cache only, and writes nothing into it.
 
     Parameters
     ----------
     symbol : str
     interval : str or None
-        Needed where *datasets* holds ``"klines"``.
+        Needed where *datasets* has candles.
     lookback_years, start, end, settings, datasets
         As in `download_all_data`.
 

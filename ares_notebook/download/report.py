@@ -90,7 +90,7 @@ class DownloadReport:
     seconds : float
         How long it took.
     notes : tuple of str
-        What one should know besides: a symbol without a perpetual, a road that was closed.
+        What one should know besides: a symbol without a contract, a source that refused.
     overhead_requests : int
         Requests that belong to no file: the exchange's clock, its limits, listings.
     overhead_bytes : int

@@ -158,8 +158,8 @@ class _PlanRun:
             self.plan = await preflight(self.plan, exchange, self.store, self._note)
             refused = await self._check_size(exchange, executor)
             executor.apply_limits(rest.transport.limits, rest.transport.breaker.resting)
-        # K-lines and funding go first, trades follow as slots become free; of each
-        # the newest first, so that a mistake in what was asked for shows at once.
+        # Trades are large and come last. Of all files the newest come first, so that a mistake
+        # in the arguments shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
         steps = sorted(ready, key=lambda step: step.file.dataset.key == "id")
         for step in steps:

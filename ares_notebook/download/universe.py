@@ -215,7 +215,8 @@ def plan_universe(
     lookback_years, start, end, settings
         As in `download_all_data`.
     datasets : sequence of str
-        Of ``ares_notebook.DATASETS``, such as ``"cm_klines"`` for symbols of COIN-M. Trades come only where they are named: a year of them is some 35 GB a symbol.
+        Of ``ares_notebook.DATASETS``, those of the market of the symbols. Trades come only where
+        they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
