@@ -19,7 +19,6 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.formatting import in_words_of, many
-from ares_notebook.model.datasets import KLINES
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
@@ -166,10 +165,11 @@ def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[Cache
         )
         raise NeverDownloaded(msg)
     files = cached_files(store, scope, start, end)
-    wants_klines = scope.interval is not None and KLINES in (scope.datasets or ())
-    if wants_klines and not any(file.dataset is KLINES for file in files):
+    there = {file.dataset for file in files}
+    candles = (each for each in scope.datasets or () if each.has_interval and scope.interval)
+    if lacking := tuple(each for each in candles if each not in there):
         # Datasets without an interval belong to any, and would pass for it.
-        raise nothing_cached(store, replace(scope, datasets=(KLINES,)))
+        raise nothing_cached(store, replace(scope, datasets=lacking))
     return files
 
 
