@@ -50,17 +50,17 @@ def align(
     Parameters
     ----------
     klines : pandas.DataFrame
-        Its index is kept. As `load_klines` returns it; or bars that somebody made, such as from
-        trades, with the start of each bar as the index; or trades, whose decision moments are their
-        own times.
+        Its index is kept. Candles as a loader returns them; or other bars, such as made from trades,
+        with the start of each bar as the index; or trades, whose decision moments are their own
+        times.
     *others : pandas.DataFrame
-        Funding, candles of any interval, bars or trades. All indexes are aware and ascending. The
-        length of a bar is ``attrs["interval"]`` (such as ``"4h"``), which the index must confirm. Else
-        a bar ends where the next label of ``index.freq`` is; without one, its length is the shortest
-        step between two rows, of which all other steps must be multiples. Rows that all begin a month
-        are bars of whole months, whose steps must all be equal. Trades and funding on a regular grid
-        that is too wide for them, such as daily sums, are bars. Of other events each row is known at
-        its own time if ``attrs["dataset"]`` is ``"events"``.
+        Rows of any dataset, or other bars. All indexes are aware and ascending. The length of a bar
+        is ``attrs["interval"]`` (such as ``"4h"``), which the index must confirm. Else a bar ends
+        where the next label of ``index.freq`` is; without one, its length is the shortest step
+        between two rows, of which all other steps must be multiples. Rows that all begin a month
+        are bars of whole months, whose steps must all be equal. Trades and funding on a regular
+        grid that is too wide for them, such as daily sums, are bars. Of other events each row is
+        known at its own time if ``attrs["dataset"]`` is ``"events"``.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that

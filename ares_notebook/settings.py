@@ -283,8 +283,8 @@ class Settings(BaseSettings):
         Quality threshold of `assure_quality`: how much of what is expected must be there,
         in each series; what the exchange has confirmed as absent is not expected.
     max_errors, max_warnings : int, optional
-        Quality thresholds: how many findings of the validation are borne; None: any
-        number. Missing rows are the affair of ``min_complete_share`` and not counted here.
+        Quality thresholds: how many findings of the validation are allowed; None: any
+        number. Missing rows count for ``min_complete_share`` and not here.
     keep_days : float, optional
         Retention: what `prune_cache` keeps, in days; None: all.
     max_cache_bytes : int or str, optional
@@ -294,12 +294,12 @@ class Settings(BaseSettings):
         Apprise URLs that are notified of runs, such as ``mailto://…``; secret. In the
         environment with blanks between.
     notify_on : sequence of {"finished", "failed", "below threshold"}
-        Of what they are told. In the environment with commas between.
+        Which events they are notified of. In the environment with commas between.
 
     Raises
     ------
     BadArgument
-        If a value cannot be meant, or the addresses are of several markets; the message names them.
+        If a value is invalid, or the addresses are of several markets; the message names them.
 
     Examples
     --------
