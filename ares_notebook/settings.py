@@ -158,7 +158,7 @@ MAX_RETRIES = 3
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
 DATASETS = tuple(dataset.name for dataset in _DATASETS)
-"""The names of all datasets; ``trades`` and ``funding`` are accepted for ``agg_trades`` and ``futures``."""
+"""The names of all datasets; trades and funding are accepted for agg_trades and futures."""
 INTERVALS = tuple(_LENGTHS_MS)
 """The intervals of candles, ascending; 1m is a minute, 1M a month."""
 
