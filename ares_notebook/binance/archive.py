@@ -328,8 +328,8 @@ class Archive:
         """
         Whether the listing may end before the zip that begins at *start* was published.
 
-        A listing once ended two years before the last zip. The first zip after its end is asked
-        for, and stands for all later ones. Where the API has the rows too, no listing is doubted.
+        That of metrics once ended two years early. The first zip behind its end is asked for, and
+        stands for all later ones: where the API has the rows, too, no listing is doubted.
         """
         key = series.archive_key(cut, start)
         try:
