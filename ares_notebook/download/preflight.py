@@ -39,7 +39,7 @@ class Note(Protocol):
 
 
 async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) -> Plan:
-    """Ask for clock, symbol and contracts, where the plan depends on them."""
+    """Ask for clock, symbol and perpetual, where the plan depends on them."""
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, exchange.rest, note)
     plan = await _without_lacking_spot(plan, exchange, note)
