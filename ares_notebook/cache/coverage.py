@@ -72,10 +72,10 @@ def coverage(
     pandas.DataFrame
         One row for each file, with the columns ``dataset, symbol, interval, file, start, end,
         rows, expected, share, first, last, holes, confirmed_absent, source, final, state``.
-        ``expected`` is the number of rows that belong into the file: open times of a grid, ids of
-        trades, or funding events; ``share``, from 0 to 1, is the part of them that is there. ``holes`` is the number of
-        gaps that the exchange has not confirmed, ``confirmed_absent`` the number of rows that it
-        has confirmed as absent. ``source`` is ``archive``, ``rest``, both, ``legacy`` (a file of
+        ``expected`` is the number of rows that belong in the file: times of a grid, ids of trades, or
+        funding events; ``share``, from 0 to 1, is the part of them that is there. ``holes`` is the
+        number of gaps that the exchange has not confirmed, ``confirmed_absent`` the number of rows
+        that it has confirmed as absent. ``source`` is ``archive``, ``rest``, both, ``legacy`` (a file of
         the original downloader), ``unknown`` (no receipt) or ``none`` (no file). ``final`` is
         whether no more rows will come. ``state`` is ``complete`` or the reason why rows are
         missing, as in `find_gaps`: ``confirmed absent upstream``, ``before listing``, ``after

@@ -41,8 +41,8 @@ async def repair_gaps(
     Close the gaps in what the cache holds of *symbol*; download nothing beyond its last rows.
 
     Only the missing spans are requested. Damaged files are put into quarantine and replaced.
-    Rows that the exchange has confirmed as absent are not requested again. Other
-    datasets than the default are repaired only if *datasets* names them. `plan_repair` shows beforehand what would be requested.
+    Rows that the exchange has confirmed as absent are not requested again. `plan_repair` shows
+    beforehand what would be requested.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ async def repair_gaps(
         As in `download_all_data`.
     datasets : sequence of str, optional
         Only these of ``ares_notebook.DATASETS``. Defaults to ``klines`` if *interval* is given, else
-        to ``klines`` and ``futures``.
+        to ``klines`` and ``futures``; all others are repaired only where they are named.
 
     Returns
     -------
