@@ -156,7 +156,7 @@ def universe(given: Given, settings: Settings) -> None:
     f"{_WANTED} recheck dry_run",
     example="repair BTCUSDT 1h --dry-run",
     needs="symbol",
-    shown={"datasets": f"{','.join(DEFAULT_DATASETS)}; of an interval its k-lines"},
+    shown={"datasets": f"{','.join(DEFAULT_DATASETS)}; klines if an interval is given"},
 )
 def repair(given: Given, settings: Settings) -> None:
     """Close the gaps inside what the cache holds, and download nothing else."""

@@ -41,7 +41,7 @@ class Cost:
     bytes_received: int
     bytes_stored: int
     requests: int
-    # Of the spot API's request weight; archive and funding cost none of it.
+    # Of the spot API's request weight; archive and futures cost none of it.
     weight: int
     seconds: float
 
@@ -164,7 +164,7 @@ def free_bytes(settings: Settings) -> int:
 
 
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
-    """Make sure that the trades among *steps* fit the free disk beside the others."""
+    """Make sure that the trades among *steps* fit the free disk together with the others."""
     trades = [step for step in steps if step.file.dataset.key == "id"]
     needed = needed_bytes(trades, settings)
     free = free_bytes(settings) - (needed_bytes(steps, settings) - needed)

@@ -74,7 +74,7 @@ class UniversePlan:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What is asked for."""
+        """The symbols that are requested."""
         return tuple(plan.symbol for plan in self.plans)
 
     @property
@@ -89,7 +89,7 @@ class UniversePlan:
 
     @property
     def left_out(self) -> str:
-        """Which symbols are not asked for, in words."""
+        """Which symbols are not requested, in words."""
         return (
             f"not listed between {self.start:%Y-%m-%d} and {self.end:%Y-%m-%d}, so nothing is "
             f"asked for: {named(self.outside)}"
@@ -97,7 +97,7 @@ class UniversePlan:
 
     def noted(self, report: DownloadReport) -> DownloadReport:
         """
-        The report of carrying it out, with a note of who was not listed: no failure, and no secret.
+        The report with a note of the symbols that were not listed, which is no failure.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class UniversePlan:
         Returns
         -------
         DownloadReport
-            The same, and the note where somebody was left out.
+            The same, with a note if symbols were left out.
         """
         notes = (self.left_out,) if self.outside else ()
         return replace(report, notes=(*report.notes, *notes))
@@ -177,7 +177,7 @@ _TOLD = ("symbol", "days", "files", "to fetch")
 
 
 def _cells(plan: Plan) -> tuple[str, str, str, str]:
-    """What a line tells of a symbol; see `_TOLD`."""
+    """The cells of the line of one symbol; see `_TOLD`."""
     cost = plan.cost
     days = f"{plan.start:%Y-%m-%d} to {plan.end:%Y-%m-%d}"
     files = many(cost.files, "file")
@@ -198,13 +198,12 @@ def plan_universe(
     datasets: Sequence[str] = DEFAULT_DATASETS,
 ) -> UniversePlan:
     """
-    Say what a download of many symbols would do; reads the cache, touches no network.
+    Return what a download of many symbols would do; reads the cache only.
 
-    Where a table of `list_symbols` tells the days of a symbol, months before it was listed
-    and after it was delisted are not asked for, in whole files. That is so for the
-    datasets of the market that was listed (``attrs["market"]``): a perpetual may be
-    older than its spot symbol, and live longer. What was traded when the table was made
-    is asked for up to *end*.
+    Where a table of `list_symbols` has the days of a symbol, files before it was listed and
+    after it was delisted are not requested. That holds for the datasets of the market that
+    was listed (``attrs["market"]``): a perpetual may be older than its spot symbol, and trade
+    longer. What was traded when the table was made is requested up to *end*.
 
     Parameters
     ----------
@@ -215,17 +214,18 @@ def plan_universe(
     lookback_years, start, end, settings
         As in `download_all_data`.
     datasets : sequence of str
-        Of ``ares_notebook.DATASETS``, such as ``"cm_klines"`` for symbols of COIN-M. Trades come only where they are named: a year of them is some 35 GB a symbol.
+        Of ``ares_notebook.DATASETS``, those of the market of the symbols. Trades come only where
+        they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
     UniversePlan
-        A plan a symbol, and what they cost together.
+        One plan per symbol, and what they cost together.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant, or no symbol is.
+        If an argument is invalid, or no symbol is given.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -316,7 +316,7 @@ async def list_symbols(
     TransportError, BadAnswer
         If any part of the listing does not come, or is none: half a universe is none.
     BadArgument
-        If an argument cannot be meant; if the archive does not reach to *listed_on* yet.
+        If an argument is invalid; if the archive does not reach to *listed_on* yet.
 
     Examples
     --------
@@ -374,10 +374,10 @@ async def download_universe(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring many symbols into the cache, as `download_all_data` does one.
+    Download many symbols, as `download_all_data` does one.
 
-    One plan over all, and one line: one session, one budget a host, one progress, one
-    report, one entry in the run history. A symbol that fails does not stop the others;
+    It is one run: one session, one request budget per host, one progress, one report, one
+    entry in the run history. A symbol that fails does not stop the others;
     what is done is kept, so that the same call goes on where it was stopped.
 
     Parameters
@@ -401,7 +401,7 @@ async def download_universe(
     Raises
     ------
     BadArgument
-        If an argument cannot be meant, or no symbol is.
+        If an argument is invalid, or no symbol is given.
     TransportError, BadAnswer
         If the symbols of a `Universe` cannot be listed.
     CacheUnavailable

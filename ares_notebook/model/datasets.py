@@ -1,4 +1,4 @@
-"""The datasets as data: columns, key, period, names and addresses of k-lines, trades and funding."""
+"""The datasets as data: columns, key, period, names and addresses of each."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.formatting import in_words_of, many
-from ares_notebook.model.datasets import KLINES
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.time import to_ms, utc
@@ -83,14 +82,15 @@ def validate_cache(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------
@@ -165,10 +165,11 @@ def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[Cache
         )
         raise NeverDownloaded(msg)
     files = cached_files(store, scope, start, end)
-    wants_klines = scope.interval is not None and KLINES in (scope.datasets or ())
-    if wants_klines and not any(file.dataset is KLINES for file in files):
-        # Funding and trades belong to any interval, and would pass for it.
-        raise nothing_cached(store, replace(scope, datasets=(KLINES,)))
+    there = {file.dataset for file in files}
+    candles = (each for each in scope.datasets or () if each.has_interval and scope.interval)
+    if lacking := tuple(each for each in candles if each not in there):
+        # Datasets without an interval belong to any, and would pass for it.
+        raise nothing_cached(store, replace(scope, datasets=lacking))
     return files
 
 
@@ -374,14 +375,15 @@ async def assure_quality(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------
