@@ -137,6 +137,8 @@ def universe(given: Given, settings: Settings) -> None:
         msg = "--market chooses among all that were listed; beside --symbols it says nothing"
         raise BadArgument(msg)
     lookback, keywords = _window(given, settings)
+    # Without names, those of the market of the symbols.
+    keywords["datasets"] = given.names
     wanted = (
         ares.Universe(given.quote, given.listed_on, given.market)
         if given.symbols is None

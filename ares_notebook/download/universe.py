@@ -18,7 +18,7 @@ from ares_notebook.download.run_info import RunInfo, planned, prepared, record_r
 from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, in_words_of, line, many, named, size_in_words, table
-from ares_notebook.model.datasets import DEFAULT_DATASETS, datasets_named
+from ares_notebook.model.datasets import datasets_named, default_datasets
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import market_named
 from ares_notebook.model.symbols import Listed, Universe
@@ -195,7 +195,7 @@ def plan_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = DEFAULT_DATASETS,
+    datasets: Sequence[str] | None = None,
 ) -> UniversePlan:
     """
     Return what a download of many symbols would do; reads the cache only.
@@ -213,8 +213,9 @@ def plan_universe(
         Needed where *datasets* has candles.
     lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of str
-        Of ``ares_notebook.DATASETS``, those of the market of the symbols. Trades come only where
+    datasets : sequence of str, optional
+        Of ``ares_notebook.DATASETS``, those of the market of the symbols. Defaults to candles and
+        funding of the market of a table of `list_symbols`, else of spot. Trades come only where
         they are named: a year of them is some 35 GB a symbol.
 
     Returns
@@ -239,7 +240,7 @@ def plan_universe(
     """
     wanted, chosen = Wanted.of(symbols), settings or Settings()
     window = window_of(lookback_years, start, end)
-    kinds = datasets_named(datasets)
+    kinds = datasets_named(default_datasets(wanted.market) if datasets is None else datasets)
     shown = validate_interval(interval) if interval is not None else None
     # One look at the cache for all: of a million files each would be a long one.
     make = partial(make_plan, settings=chosen, store=Store(chosen))
@@ -370,7 +371,7 @@ async def download_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = DEFAULT_DATASETS,
+    datasets: Sequence[str] | None = None,
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
@@ -387,7 +388,7 @@ async def download_universe(
         asked for; or which symbols are meant, to be listed first.
     interval, lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of str
+    datasets : sequence of str, optional
         As in `plan_universe`: trades come only where they are named.
     on_progress : callable, optional
         As in `download_all_data`.
@@ -437,7 +438,7 @@ async def planned_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None,
     settings: Settings | None,
-    datasets: Sequence[str],
+    datasets: Sequence[str] | None,
 ) -> UniversePlan:
     """The plan of `download_universe`; what keeps it from being made is on record as a run that failed."""
     chosen = settings or Settings()

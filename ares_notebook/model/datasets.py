@@ -422,6 +422,15 @@ DATASETS: tuple[Dataset, ...] = (
 DEFAULT_DATASETS: tuple[str, ...] = (KLINES.name, FUTURES.name)
 """What is meant where no dataset is named: trades are large, and come only where they are named."""
 
+
+def default_datasets(market: Market) -> tuple[str, ...]:
+    """What is meant for symbols of a market: its candles and its funding; for spot, `DEFAULT_DATASETS`."""
+    if market is SPOT:
+        return DEFAULT_DATASETS
+    own = (each for each in DATASETS if each.markets == (market,) and each.key != "id")
+    return tuple(each.name for each in own)
+
+
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
 
