@@ -97,8 +97,9 @@ def validate_cache(
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these, of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to
+        k-lines if *interval* is given.
 
     Returns
     -------
@@ -398,8 +399,9 @@ async def assure_quality(
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these, of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to
+        k-lines if *interval* is given.
 
     Returns
     -------
