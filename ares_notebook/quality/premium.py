@@ -50,12 +50,21 @@ class _Columns:
         return {name: numbers[places] for name, numbers in self.numbers.items()}
 
 
+def with_numbers(tables: Iterable[Table], file_name: str) -> Iterator[Table]:
+    """Rows of the file of this name, with numbers in place of the text of all columns but the first."""
+    for table in tables:
+        columns = {"timestamp": table["timestamp"]}
+        for name in table.column_names[1:]:
+            try:
+                columns[name] = table[name].cast(pa.float64())
+            except pa.ArrowInvalid as error:
+                msg = f"{name} of {file_name} is no number ({error}); download its period again"
+                raise DataError(msg) from error
+        yield pa.table(columns)
+
+
 def _floats(table: Table, name: str) -> _Floats:
-    try:
-        numbers: _Floats = table[name].cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid as error:
-        msg = f"{name} cannot be compared ({error}); download its period again"
-        raise DataError(msg) from error
+    numbers: _Floats = table[name].to_numpy()
     return numbers
 
 
@@ -68,6 +77,7 @@ def compare_premium(
     """
     Compare premium candles with mark price over index price, less one, at open and close.
 
+    All three are tables `with_numbers`.
     High and low of the three are of different moments. A candle that one of the three lacks is not
     compared, since mark and index price have permanent gaps.
     """
@@ -96,6 +106,7 @@ def compare_funding(
     """
     Compare funding rates with those of the average premium of the hours before, from 1m candles.
 
+    Both are tables `with_numbers`.
     A payment is for the hours since the one before. It is not compared where that one or a minute of
     the premium is missing, nor where no public rule gives its rate.
     """

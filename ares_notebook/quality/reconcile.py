@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from ares_notebook.model.markets import SPOT
 from ares_notebook.model.relations import Relation, related, relation_of
 from ares_notebook.model.rows import Table, between, empty_rows, stamps_ms
 from ares_notebook.model.time import DAY_MS, INTERVALS, opens_between, utc
-from ares_notebook.quality.premium import compare_funding, compare_premium
+from ares_notebook.quality.premium import compare_funding, compare_premium, with_numbers
 from ares_notebook.quality.rebuild import (
     Comparison,
     candles_of_candles,
@@ -169,8 +170,8 @@ def _compare_payments(
     store: Store, whole: _Whole, pairing: _Pairing, files: Iterable[CacheFile]
 ) -> Comparison:
     """Compare all payments; the premium before the first one of a file is in another file."""
-    payments = (table for file in files for table in store.rows(file))
-    premium = (table for file in whole(pairing.sources[0]) for table in store.rows(file))
+    payments = _numbers(store, files)
+    premium = _numbers(store, whole(pairing.sources[0]))
     try:
         return compare_funding(payments, premium, pairing.relation.tolerance)
     except DataError as error:
@@ -182,8 +183,12 @@ def _compare_prices(store: Store, whole: _Whole, pairing: _Pairing, file: CacheF
     files = [CacheFile.of(each, file.period.start) for each in (pairing.series, *pairing.sources)]
     if not all(each in whole(each.series) for each in files):
         return Comparison()
-    premium, mark, index = map(store.rows, files)
+    premium, mark, index = (_numbers(store, [each]) for each in files)
     return compare_premium(premium, mark, index, pairing.relation.tolerance)
+
+
+def _numbers(store: Store, files: Iterable[CacheFile]) -> Iterator[Table]:
+    return chain.from_iterable(with_numbers(store.rows(file), file.name) for file in files)
 
 
 def _compare_candles(store: Store, whole: _Whole, pairing: _Pairing, file: CacheFile) -> Comparison:
