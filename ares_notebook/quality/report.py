@@ -56,8 +56,8 @@ class QualityReport:
     sources : pandas.DataFrame
         Where the bytes came from, by the receipts: ``file, road, url, sha256, at``.
     reconciliation : pandas.DataFrame
-        What adds up with what: ``symbol, what, compared, equal, missing,
-        first_difference``.
+        What was compared with what: ``symbol, what, compared, equal, missing,
+        first_difference``, a row a comparison.
     fingerprints : tuple of Fingerprint
         One a series that can be read.
     market : str
@@ -288,7 +288,7 @@ def page(report: QualityReport) -> str:
         "Gaps, and why": _gap_table(report.gaps),
         "Validation": _table(_FINDING_COLUMNS, map(_finding_row, report.findings), "tttn-"),
         "Reconciliation": _table(
-            ("symbol", "candles", "compared", "equal", "on one side only", "first difference"),
+            ("symbol", "what", "compared", "equal", "on one side only", "first difference"),
             [
                 [f"{each:,}" if isinstance(each, int) else each for each in row.values()]
                 for row in _records(report.reconciliation)

@@ -21,6 +21,8 @@ from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.formatting import in_words_of, many
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
+from ares_notebook.model.relations import inexact_relation
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
 from ares_notebook.quality.findings import (
@@ -32,7 +34,7 @@ from ares_notebook.quality.findings import (
     shortfalls,
 )
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
-from ares_notebook.quality.reconcile import UPSTREAM, reconcile
+from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import cancellable
@@ -76,6 +78,12 @@ def validate_cache(
     Reads the disk only, each file table by table. An error is data that is wrong,
     missing or damaged; a warning is data that is unusual, but such as Binance has
     served. Rows that the last download did not ask for (its ``end``) are not missing.
+
+    Complete files are compared with each other: candles with trades and with smaller
+    candles of the same market, in every digit; the premium index with mark price over
+    index price, less one; funding rates with those that follow from the 1m premium
+    index. A difference is a warning, or information with its share where the exchange's
+    own numbers differ, too. Nothing is compared whose counterpart is not in the cache.
 
     Parameters
     ----------
@@ -129,7 +137,7 @@ def validate_cache(
     for entry in tracked(entries, chosen, "validate"):
         validation.check(entry)
     sound = [file for file in files if file not in validation.unreadable]
-    compared = reconcile(store, sound, chosen)
+    compared = reconcile(store, [*sound, *_indices(store, scope)], chosen)
     findings = (
         *validation.findings,
         *_never_downloaded(store, entries),
@@ -176,6 +184,19 @@ def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[Cache
 def _has_others(folder: Path) -> bool:
     """Whether a folder without a file of a cache has files of something else."""
     return folder.is_dir() and any(each.name != ".ares" for each in folder.iterdir())
+
+
+def _indices(store: Store, scope: Scope) -> list[CacheFile]:
+    """The files of the index of a contract, whose symbol is the pair."""
+    pair = pair_of(scope.symbol or "")
+    if pair == (scope.symbol or ""):
+        return []
+    own = replace(scope, symbol=pair)
+    return [
+        file
+        for file in store.files(pair)
+        if file.dataset.rest_symbol_parameter == "pair" and own.has(file.series)
+    ]
 
 
 class _Validation:
@@ -319,18 +340,15 @@ def _without_files(scope: Scope, files: Sequence[CacheFile]) -> Iterator[Finding
 
 
 def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
-    """Where two datasets should add up to the same, and do not."""
+    """Where rows are not those that follow from other datasets."""
     for row in compared.to_dict("records"):
         different = int(row["compared"]) - int(row["equal"])
         if different:
             words = f"{row['what']}: first at {row['first_difference']}"
-            is_upstream = str(row["what"]).endswith(UPSTREAM)
-            if is_upstream:
-                share = different / int(row["compared"])
-                words += (
-                    f"; {share:.1%} of the candles differ, as the exchange's own do in about 10%"
-                )
-            severity: Severity = "information" if is_upstream else "warning"
+            relation = inexact_relation(str(row["what"]))
+            if relation is not None:
+                words += f"; {relation.in_words(different / int(row['compared']))}"
+            severity: Severity = "warning" if relation is None else "information"
             yield Finding(str(row["symbol"]), "reconciliation", severity, different, words)
 
 
