@@ -148,7 +148,7 @@ def _pane(ax: Axes, height: float) -> Axes:
     pane.xaxis.set_visible(False)
     pane.tick_params(axis="y", colors=ink_of(ax), labelsize=points_of(ax))
     pane.spines[["left", "bottom", "right"]].set_visible(False)
-    pane.spines["top"].set(color=ink_of(ax), alpha=0.4, linewidth=0.5)
+    pane.spines["top"].set(visible=True, color=ink_of(ax), alpha=0.4, linewidth=0.5)
     return pane
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
@@ -134,6 +135,14 @@ def test_the_rows_take_the_place_of_the_volume(frames):
 
     assert volume.get_ylabel() == "volume, BTC"
     assert draw(frames["um_klines"], frames["futures"])[1].get_ylabel() == "funding rate, %"
+
+
+def test_a_line_separates_the_pane_in_any_style(frames):
+    """Where the user's style has no line above axes, there still is one between price and pane."""
+    with plt.rc_context({"axes.spines.top": False}):
+        _, pane = draw(frames["um_klines"], frames["metrics"])
+
+    assert pane.spines["top"].get_visible()
 
 
 def test_what_is_missing_below_is_told(frames):
