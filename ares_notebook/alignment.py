@@ -14,19 +14,27 @@ import pandas as pd
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed_windows
-from ares_notebook.model.datasets import AGG_TRADES, FUTURES
+from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
 _Int64s = npt.NDArray[np.int64]
 _MS = 1_000_000
 _HOUR = 3_600_000 * _MS
 _MONTH = np.timedelta64(1, "M")
+
+
+def _by_name(steps: dict[str, int]) -> dict[str, int]:
+    """A step of each dataset by what its rows are told apart by."""
+    return {each.name: steps[each.key] for each in DATASETS if each.key in steps}
+
+
 # Rows on a regular grid of longer steps are sums or means over time: of BTCUSDT there are ten trades a
 # second, and the longest interval of funding is 8 hours.
-_LONGEST_EVENT_STEP = {AGG_TRADES.name: 999 * _MS, FUTURES.name: 8 * _HOUR}
+_LONGEST_EVENT_STEP = _by_name({"id": 999 * _MS, "event_time": 8 * _HOUR})
 # The exchange stamps half of all funding events some milliseconds late, and trades to the millisecond:
 # rows on a grid of longer steps than these were moved to it.
-_FINEST_STEP = {AGG_TRADES.name: _MS, FUTURES.name: _HOUR - 1}
+_FINEST_STEP = _by_name({"id": _MS, "event_time": _HOUR - 1})
+_PAYMENTS = frozenset(each.name for each in DATASETS if each.key == "event_time")
 # From this number of rows on, it is no chance that all of them are on such a grid.
 _CERTAIN_ROWS = 50
 _EVENTS = "events"
@@ -202,7 +210,7 @@ class _TimedFrame:
     def is_known_until(self, end: datetime) -> bool:
         """Whether no row after its window is due, by its own steps, to be known before *end*."""
         [(_, own_end)] = self.window or [(end, end)]
-        if self.dataset == FUTURES.name and not self.length and len(self.stamps) > 1:
+        if self.dataset in _PAYMENTS and not self.length and len(self.stamps) > 1:
             # A window without a stated end ends with the last event, and the next is due later.
             hours = self.stamps[-2:] // _HOUR
             due = hours[1] + min(hours[1] - hours[0], _LONGEST_EVENT_STEP[self.dataset] // _HOUR)

@@ -72,8 +72,8 @@ def plot_klines(
 
     How to read it: up to five hundred rows are candles, light where the price rose and
     dark where it fell; more are the band between low and high with the close as a
-    line. Ticks at the bottom are gaps: a hatched one is missing and can be
-    downloaded; a plain one has no candle because the exchange has none there. A
+    line. Ticks at the bottom are gaps: a hatched one is missing (`find_gaps` says why); a plain
+    one has no candle because the exchange has none there. A
     short tick is wider than its gap, so that none is invisible. Below is the volume, where the
     frame has one and there is room: of COIN-M it counts contracts, else it is in the base
     asset. A premium is drawn in percent. The title and the unit of the price are those of
