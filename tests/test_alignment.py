@@ -593,3 +593,39 @@ def test_more_missing_windows_than_are_listed_are_asked_of_each_frame(filled):
     assert aligned.attrs["missing_count"] == 21
     with pytest.raises(BadArgument, match="each of the frames"):
         ares.missing(aligned)
+
+
+@pytest.mark.parametrize(
+    ("candles_of", "events_of", "symbol", "column"),
+    [
+        ("cm_klines", "cm_funding", "BTCUSD_PERP", "fundingRate"),
+        ("um_klines", "um_agg_trades", "BTCUSDT", "price"),
+    ],
+)
+async def test_events_of_any_market_are_known_at_their_own_time(
+    settings, candles_of, events_of, symbol, column
+):
+    """Funding and trades of futures are aligned as those of spot: the last one at the close of a candle."""
+    window = {"start": "2025-02-01", "end": "2025-02-03", "settings": settings}
+    await ares.download_all_data(symbol, "1h", datasets=[candles_of, events_of], **window)
+    klines = ares.load_rows(candles_of, symbol, "1h", **window)
+    rows = ares.load_rows(events_of, symbol, **window)
+    aligned = ares.align(klines, rows[[column]])
+    known = [rows[column][:close].iloc[-1] for close in klines.index + pd.Timedelta("1h")]
+
+    assert same(aligned[column], known)
+    assert aligned.attrs["complete"]
+
+
+async def test_payments_of_coin_m_are_known_until_the_next_is_due(settings):
+    """Funding of COIN-M whose window is not stated is complete until its next payment is due."""
+    window = {"start": "2025-02-01", "end": "2025-02-03", "settings": settings}
+    await ares.download_all_data(
+        "BTCUSD_PERP", "1h", datasets=["cm_klines", "cm_funding"], **window
+    )
+    rows = ares.load_rows("cm_funding", "BTCUSD_PERP", **window)
+    rows.attrs = {name: rows.attrs[name] for name in ("dataset", "complete", "missing")}
+    klines = ares.load_rows("cm_klines", "BTCUSD_PERP", "1h", **window | {"start": "2025-02-02"})
+
+    assert ares.align(klines, rows).attrs["complete"]
+    assert not ares.align(klines, rows[:-1]).attrs["complete"]

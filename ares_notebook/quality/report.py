@@ -274,9 +274,12 @@ th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bott
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .w{overflow-wrap:anywhere;min-width:9rem}.t{white-space:nowrap}
 .wide{overflow-x:auto}
-code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882;overflow-x:auto}
+code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 svg{width:100%;height:auto}
-@media print{body{margin:0;max-width:none}details>*{display:block}}
+@media print{body{margin:0;max-width:none}details>*{display:block}
+details::details-content{content-visibility:visible}table{font-size:11px}
+.t{white-space:normal;overflow-wrap:anywhere;min-width:5rem}}
 """
 
 
