@@ -252,6 +252,24 @@ def test_bars_are_wide_and_dates_do_not_wrap(half_way, lab):
     }
 
 
+def test_long_titles_fit_a_small_page(panel, lab):
+    """At 800 pixels no column of the cost is cut off, and the title at a bar stays on one line."""
+    lab.page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    lab.page.set_viewport_size({"width": 800, "height": 900})
+    panel.field("Market").select_option(label="USD-M futures")
+    panel.field("Open interest").check()
+    panel.field("Premium index").check()
+    panel.set("Lookback", "2 months")
+    expect(panel.estimate).to_contain_text("6 of 6 files")
+    panel.press("Download")
+    panel.expect_state("complete")
+
+    assert panel.estimate.evaluate("each => each.scrollWidth <= each.clientWidth")
+    labels = panel.root.locator(".ares-bar > :first-child .widget-html-content")
+    heights = {round(each.bounding_box()["height"]) for each in labels.all() if each.is_visible()}
+    assert len(heights) == 1
+
+
 BAR = (
     'ares.run(ares.download_klines_data("BTCUSDT", "1h", 1, end="2025-03-01",'
     ' settings=settings.model_copy(update={"progress": True})))'
