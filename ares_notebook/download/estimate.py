@@ -137,7 +137,7 @@ async def sized(step: Step, archive: Archive) -> Step:
         return step
     dataset = step.file.dataset
     # Rows of trades are known only by the size of their zip.
-    rows = step.rows if dataset.has_grid else round(size / dataset.zipped_row_bytes)
+    rows = round(size / dataset.zipped_row_bytes) if dataset.key == "id" else step.rows
     stored = round(rows * dataset.stored_row_bytes)
     return replace(step, bytes_received=size, rows=rows, bytes_stored=stored)
 

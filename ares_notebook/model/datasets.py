@@ -309,6 +309,8 @@ def _futures_trades(name: str, label: str, title: str, market: Market, zipped: f
         archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
         zipped_row_bytes=zipped,
         stored_row_bytes=80,
+        # Zips of a day of BTCUSD_PERP have 1 to 9 MB.
+        rows_per_day=1_000_000 if market is UM else 300_000,
     )
 
 
@@ -354,7 +356,7 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         rest_weights=_CANDLE_WEIGHTS,
         archive_since_ms=_FUTURES_SINCE_MS,
         zipped_row_bytes=24,
-        stored_row_bytes=60,
+        stored_row_bytes=75,
         loaded_row_bytes=120,
     )
 
