@@ -399,7 +399,9 @@ def read_info(body: bytes) -> Info:
 
 
 def _listing(symbol: dict[str, Any]) -> Listing:
-    return Listing(symbol.get("status") in _OVER, _moment_or_none(symbol.get("onboardDate")))
+    # COIN-M names the status otherwise.
+    status = symbol.get("status") or symbol.get("contractStatus")
+    return Listing(status in _OVER, _moment_or_none(symbol.get("onboardDate")))
 
 
 def _moment_or_none(value: object) -> int | None:

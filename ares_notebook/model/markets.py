@@ -43,6 +43,8 @@ class Market:
     begins_with_id_0: bool
     # Its folder in the archive.
     archive: str
+    # Whether a listing of the archive may end long before its files do.
+    has_late_listing: bool
     # Matches its symbols, of those that are symbols of any market.
     symbols: re.Pattern[str]
 
@@ -76,6 +78,7 @@ SPOT = Market(
     has_trades_by_time=True,
     begins_with_id_0=True,
     archive="data/spot/",
+    has_late_listing=False,
     symbols=re.compile(r".+"),
 )
 """The spot market."""
@@ -96,6 +99,7 @@ UM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/um/",
+    has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
 )
 """Perpetuals and delivery contracts that are margined in USDT and USDC."""
@@ -116,6 +120,7 @@ CM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/cm/",
+    has_late_listing=True,
     symbols=re.compile(_COIN),
 )
 """Perpetuals and delivery contracts that are margined in the coin itself."""

@@ -99,6 +99,11 @@ def contract_of(symbol: str) -> str | None:
     return next((kind for kind, (form, _) in _CONTRACTS.items() if form.fullmatch(symbol)), None)
 
 
+def is_delivery(symbol: str) -> bool:
+    """Whether *symbol* is that of a delivery contract, which pays no funding."""
+    return contract_of(symbol) is not None and symbol[-6:].isdecimal()
+
+
 def pair_of(symbol: str) -> str:
     """The pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``; of another name the name itself."""
     return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
@@ -126,13 +131,12 @@ def whose_datasets(symbol: str, market: Market) -> str:
 
 def _datasets_of(symbol: str, market: Market) -> list[Dataset]:
     """The datasets of a contract; an index is of a pair, and a delivery contract has no funding."""
-    is_delivery = symbol[-6:].isdecimal()
     return [
         each
         for each in DATASETS
         if market in each.markets
         and each.rest_symbol_parameter == "symbol"
-        and not (is_delivery and each.key == "event_time")
+        and not (is_delivery(symbol) and each.key == "event_time")
     ]
 
 
