@@ -111,7 +111,7 @@ _OF_ANOTHER_KIND = {
     "flag": "(?i:true|false)",
     "hours": "(?:0|[1-9][0-9]?)",
     # Of letters of any script.
-    "symbol": r"[\p{L}\p{N}_]+",
+    "symbol": r"[^\s\",]+",
 }
 
 _LABEL = "20[0-9]{2}(?:-[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2}"
