@@ -19,7 +19,7 @@ import ares_notebook as ares
 from ares_notebook import DemoExchange
 from ares_notebook.binance.http import Ask, refusal
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info
-from ares_notebook.errors import BadAnswer, BadRequest
+from ares_notebook.errors import BadAnswer, BadArgument, BadRequest
 from ares_notebook.load import IncompleteData
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series, parse_file_name
@@ -534,12 +534,10 @@ async def test_the_last_answer_about_a_gap_is_told(settings, market):
     ],
 )
 async def test_a_delivery_contract_has_no_funding(settings, market, dataset, symbol):
-    """Funding of a delivery contract is not asked for, and a note and no failure says why."""
-    report = await download(settings, dataset, symbol, "2026-08-01", "2026-09-01")
+    """Funding alone of a delivery contract is refused, with the datasets that it has, and nobody is asked."""
+    with pytest.raises(BadArgument, match=r"pays no funding.*(um|cm)_klines"):
+        await download(settings, dataset, symbol, "2026-08-01", "2026-09-01")
 
-    assert report
-    assert report.complete
-    assert "pays no funding" in str(report)
     assert not market.requests
 
 
@@ -551,6 +549,7 @@ async def test_candles_beside_the_funding_of_a_delivery_contract_come(settings):
     )  # fmt: skip
 
     assert report.complete, str(report)
+    assert "pays no funding" in str(report)
     assert list(contents(settings.cache_dir)) == ["cmklines_BTCUSD_261225_1h_2026-08.csv"]
 
 

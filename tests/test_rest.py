@@ -398,7 +398,7 @@ async def test_a_clock_that_tells_no_time_is_refused(exchange, rest, word):
 
 async def test_the_list_of_symbols_has_what_trades(exchange, rest):
     """All symbols that trade today are listed in order, delisted ones are not, for 20 of weight."""
-    symbols = await rest.symbols()
+    symbols = await rest.symbols(SPOT)
 
     assert list(symbols) == sorted(symbols)
     assert {"BTCUSDT", "币安人生USDT"} <= set(symbols)

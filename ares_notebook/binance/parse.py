@@ -104,8 +104,11 @@ class _Cells:
         return letters == np.count_nonzero(self.text > _NINE)
 
     def integers(self, name: str) -> _Int64s | None:
-        """The integers of a column; None where they differ in length."""
-        at = [column.name for column in self.columns].index(name)
+        """The integers of a column; None where they differ in length, or the rows lack it."""
+        names = [column.name for column in self.columns]
+        if name not in names:
+            return None
+        at = names.index(name)
         start, width = self.starts[at], int(self.ends[at][0] - self.starts[at][0])
         if np.any(self.ends[at] - start != width) or start[-1] + 8 > len(self.text):
             return None
