@@ -40,6 +40,8 @@ _LOGGER = logging.getLogger("DataDownloader")
 _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _NEVER_MS = 1 << 52
+# Behind all keys.
+_NO_KEY = "~"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 _MOST_SHARED = 3
 
@@ -78,10 +80,12 @@ class Archive:
         self.folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
-        # For each series the last key that is known to be listed, and whether a zip behind the end of
-        # its listing is published.
-        self._listed_until: dict[Series, str] = {}
+        # For each folder the last key that is known to be listed, the first one known to have no listed
+        # one behind it, whether that zip is published, and if so, the same key once more.
+        self._listed_until: dict[str, str] = {}
+        self._unlisted_from: dict[str, str] = {}
         self._is_ahead: Memoized[bool] = Memoized()
+        self._published_from: dict[str, str] = {}
         # Zips of months from which days are cut, the latest used last; one of them is fetched at a time.
         self._shared: dict[str, _SharedZip] = {}
         self._fetching = asyncio.Lock()
@@ -93,7 +97,7 @@ class Archive:
         if listing is None:
             return None
         if key not in listing:
-            if not series.dataset.has_rest and await self._is_behind(series, cut, start):
+            if series.market.has_late_listing and await self._is_behind(series, cut, start):
                 return None
             msg = f"{self._url(key)} is not published"
             raise NotFound(msg, self._url(key))
@@ -103,19 +107,25 @@ class Archive:
         """
         Whether the listing may end before the zip that begins at *start* was published.
 
-        That of metrics once ended two years early. The first zip behind its end is asked for, and
-        stands for all later ones: where the API has the rows, too, no listing is doubted.
+        That of metrics once ended two years early, and that of trades one and a half. The first zip
+        behind its end is asked for, and stands for all later ones.
         """
-        key = series.archive_key(cut, start)
-        try:
-            if self._listed_until.get(series, "") <= key:
-                page = await list_page(self._transport, series.archive_folder(cut), key, most=1)
-                self._listed_until[series] = max(page.sizes, default=key)
-        except (TransportError, BadAnswer):
-            return True
-        if self._listed_until[series] > key:
+        key, folder = series.archive_key(cut, start), series.archive_folder(cut)
+        if key < self._listed_until.get(folder, ""):
             return False
-        return await self._is_ahead.get(series, partial(self._has, series, cut, start))
+        if key < self._unlisted_from.get(folder, _NO_KEY):
+            try:
+                page = await list_page(self._transport, folder, key, most=1)
+            except (TransportError, BadAnswer):
+                return True
+            if page.sizes:
+                self._listed_until[folder] = max(page.sizes)
+                return False
+            self._unlisted_from[folder] = key
+        is_ahead = await self._is_ahead.get(folder, partial(self._has, series, cut, start))
+        if is_ahead:
+            self._published_from.setdefault(folder, self._unlisted_from[folder])
+        return is_ahead
 
     async def _has(self, series: Series, cut: Cut, start: datetime) -> bool:
         """Whether a zip is published, by its checksum."""
@@ -154,7 +164,11 @@ class Archive:
         return min(found)
 
     async def lists_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
-        """Whether a file that may hold rows of ``[start_ms, end_ms)`` is listed."""
+        """
+        Whether a file that may hold rows of ``[start_ms, end_ms)`` is listed, or may be published.
+
+        The latter is so behind the end of a listing that has turned out to be behind the files.
+        """
         start = utc(start_ms)
         keys = {
             series.archive_key(cut, period.start)
@@ -169,7 +183,11 @@ class Archive:
                 raise BadAnswer(msg)
             if not keys.isdisjoint(listing):
                 return True
-        return False
+        return any(
+            key.startswith(folder) and key >= first
+            for key in keys
+            for folder, first in self._published_from.items()
+        )
 
     async def checksum(self, series: Series, cut: Cut, start: datetime) -> str:
         """The sha256 that the zip's ``.CHECKSUM`` file names today."""

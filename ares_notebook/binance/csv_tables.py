@@ -226,11 +226,17 @@ def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) 
     if pc.all(fits).as_py() is not False:
         return
     at = pc.index(fits, value=False).as_py()
-    cell = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    cell = _shown(cells, at)
     what = "label" if column.is_label else _WORDS.get(column.kind, "number")
     where = f"the {column.name} in {expected.position(at)}"
     fault = f"{where} is {cell!r}, which is no {what} as the exchange writes them"
     raise BadAnswer(refused(origin, fault))
+
+
+def _shown(cells: Any, at: int) -> str:
+    """A cell for a message; it may be no UTF-8."""
+    text: bytes = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES]
+    return text.decode("utf-8", "backslashreplace")
 
 
 # Labels are up to five seconds late.
@@ -256,7 +262,7 @@ def _check_symbol(cells: Any, origin: str, expected: Expected) -> None:
     if pc.all(is_own).as_py() is False:
         at = pc.index(is_own, value=False).as_py()
         fault = (
-            f"{expected.position(at)} is of another symbol, {cells[at].as_py()!r}, "
+            f"{expected.position(at)} is of another symbol, {_shown(cells, at)!r}, "
             f"than {expected.symbol}"
         )
         raise BadAnswer(refused(origin, fault))

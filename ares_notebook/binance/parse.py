@@ -72,6 +72,8 @@ class _Cells:
 
     text: _Bytes
     columns: tuple[Column, ...]
+    # For each column, whether its cells are decimals with a point; volumes of COIN-M count contracts.
+    have_points: list[bool]
     # For each column, the start and end of its cell in each line.
     starts: list[_Int64s]
     ends: list[_Int64s]
@@ -79,7 +81,8 @@ class _Cells:
     def are_valid(self) -> bool:
         """Whether all cells are what their columns require; `_cells_of` has checked the separators."""
         letters = 0
-        for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
+        parts = zip(self.columns, self.have_points, self.starts, self.ends, strict=True)
+        for column, has_point, start, end in parts:
             longest = int(np.max(end - start))
             # An ignored column holds numbers or flags.
             is_word = column.kind == "flag" or (
@@ -90,7 +93,8 @@ class _Cells:
             letters += int(np.sum(end - start)) if is_word else 0
             if column.kind == "number":
                 # This includes a point and at least one digit on either side.
-                if longest > LONGEST_PART + 2 or self._are_unusual(column, start, end):
+                most = LONGEST_PART + 2 * has_point
+                if longest > most or self._are_unusual(column, start, end, has_point=has_point):
                     return False
             elif column.kind in _MOST_DIGITS and (
                 longest > _MOST_DIGITS[column.kind] or self._has_leading_zero(start, end)
@@ -100,8 +104,11 @@ class _Cells:
         return letters == np.count_nonzero(self.text > _NINE)
 
     def integers(self, name: str) -> _Int64s | None:
-        """The integers of a column; None where they differ in length."""
-        at = [column.name for column in self.columns].index(name)
+        """The integers of a column; None where they differ in length, or the rows lack it."""
+        names = [column.name for column in self.columns]
+        if name not in names:
+            return None
+        at = names.index(name)
         start, width = self.starts[at], int(self.ends[at][0] - self.starts[at][0])
         if np.any(self.ends[at] - start != width) or start[-1] + 8 > len(self.text):
             return None
@@ -115,7 +122,7 @@ class _Cells:
     def end_in_cache(self, at: int) -> _Int64s:
         """The ends of the cells of a column, without the zeros that the cache drops."""
         end = self.ends[at]
-        if not self.columns[at].trimmed:
+        if not (self.columns[at].trimmed and self.have_points[at]):
             return end
         # Each number has a point, at which this ends.
         while np.any(is_zero := self.text[end - 1] == _ZERO):
@@ -135,19 +142,24 @@ class _Cells:
             and np.all(last == _E)
         )
 
-    def _are_unusual(self, column: Column, start: _Int64s, end: _Int64s) -> bool:
+    def _are_unusual(
+        self, column: Column, start: _Int64s, end: _Int64s, *, has_point: bool
+    ) -> bool:
         """Whether one of the decimals has a leading zero, or is a negative zero."""
         if column.signed:
             is_below = self.text[start] == _MINUS
             if np.any(is_below) and self._has_zero(start[is_below], end[is_below]):
                 return True
             start = start + is_below
+        if not has_point:
+            return self._has_leading_zero(start, end)
         return bool(np.any((self.text[start] == _ZERO) & (self.text[start + 1] != _POINT)))
 
     def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
         """Whether one of the cells is zero."""
-        counted = np.concatenate([[0], np.cumsum(self.text > _ZERO)])
-        return bool(np.any(counted[start] == counted[end]))
+        edges = np.stack([start, end], axis=1).ravel()
+        has_digit = np.logical_or.reduceat(self.text > _ZERO, edges)[::2]
+        return not np.all(has_digit)
 
     def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
         return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
@@ -156,14 +168,20 @@ class _Cells:
 def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
     """The cells of a block; None if a line has other separators than the dataset's lines."""
     text = np.frombuffer(block, np.uint8)
-    columns = dataset.published[: width or block[: block.find(b"\n")].count(b",") + 1]
+    first_row = block[: block.find(b"\n")].split(b",")
+    columns = dataset.published[: width or len(first_row)]
     # Text after the last line end has no separator, and would be overlooked.
-    if not set(dataset.columns) <= set(columns) or not block.endswith(b"\n"):
+    is_whole = len(columns) <= len(first_row) and block.endswith(b"\n")
+    if not is_whole or not set(dataset.columns) <= set(columns):
         return None
-    marks = [mark for each in columns for mark in (_POINT, _COMMA)[each.kind != "number" :]]
+    have_points = [
+        each.kind == "number" and b"." in cell
+        for each, cell in zip(columns, first_row, strict=False)
+    ]
+    marks = [mark for has_point in have_points for mark in (_POINT, _COMMA)[not has_point :]]
     marks[-1] = _LINE_END
     # All bytes below the digits. If they are these separators in this order, then there is no
-    # blank or quote, and one point in each decimal.
+    # blank or quote, and one point in each decimal, or none as in the first row.
     places = np.flatnonzero(text < _ZERO)
     is_sign = text[places] == _MINUS
     signs, places = places[is_sign], places[~is_sign]
@@ -180,7 +198,7 @@ def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | Non
     starts = [first, *(end + 1 for end in ends[:-1])]
     if len(signs) and not _are_signs(signs, text, columns, starts):
         return None
-    return _Cells(_with_capitals(text, columns, starts), columns, starts, ends)
+    return _Cells(_with_capitals(text, columns, starts), columns, have_points, starts, ends)
 
 
 def _with_capitals(text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]) -> _Bytes:
@@ -201,10 +219,9 @@ def _are_signs(
         for column, start in zip(columns, starts, strict=True)
         if column.kind == "number" and column.signed
     ]
-    before_digit = text[signs + 1] >= _ZERO
-    return bool(
-        decimals and np.all(before_digit) and np.all(np.isin(signs, np.concatenate(decimals)))
-    )
+    # If as many cells begin with one as there are, none is anywhere else.
+    found = sum(int(np.count_nonzero(text[start] == _MINUS)) for start in decimals)
+    return found == len(signs) and bool(np.all(text[signs + 1] >= _ZERO))
 
 
 def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
@@ -399,7 +416,9 @@ def read_info(body: bytes) -> Info:
 
 
 def _listing(symbol: dict[str, Any]) -> Listing:
-    return Listing(symbol.get("status") in _OVER, _moment_or_none(symbol.get("onboardDate")))
+    # COIN-M names the status otherwise.
+    status = symbol.get("status") or symbol.get("contractStatus")
+    return Listing(status in _OVER, _moment_or_none(symbol.get("onboardDate")))
 
 
 def _moment_or_none(value: object) -> int | None:

@@ -83,7 +83,8 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
     Record what is known of a symbol that the API refuses; False where it may be a wrong name.
 
     Of a symbol that is delisted for long the API may know nothing: then the archive, read to its
-    end, has the last row. What lies before its first row, or inside, nobody can prove.
+    end, has the last row. What lies before its first row, or inside, nobody can prove, and nobody
+    is left to be asked.
     """
     file, series = file_update.file, file_update.file.series
     if archive is None or not await archive.holds(series):
@@ -103,6 +104,9 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
             after_ms = file.period.end_ms if file_update.facts.rows else gap.start_ms
             if begins_before and not await archive.lists_any(series, after_ms, rest.now_ms):
                 file_update.record([gap], "unlisted")
+                continue
+        if is_old and is_read:
+            file_update.record([gap], "not known")
     return True
 
 

@@ -23,7 +23,7 @@ from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
-from ares_notebook.download.decide import Step, decide, source_instead
+from ares_notebook.download.decide import Step, decide, source_instead, whole_days
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.report import StepReport, why_incomplete
 from ares_notebook.errors import (
@@ -35,6 +35,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
 )
 from ares_notebook.model.facts import Gap, Trouble
+from ares_notebook.model.files import Series
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, period_of, utc
@@ -124,7 +125,23 @@ async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> N
     await file_update.splice(await _unzipped(file_update, exchange.archive, "month", start, gaps))
     file_update.is_unpublished = False
     _refuse_cut(file_update)
-    _record_silence(file_update, file_update.unasked())
+    silent = [
+        gap for gap in file_update.unasked() if not await _has_days(exchange.archive, series, gap)
+    ]
+    _record_silence(file_update, silent)
+
+
+async def _has_days(archive: Archive, series: Series, gap: Gap) -> bool:
+    """Whether a file of a whole day in *gap* is published: months have lacked days that are there by themselves."""
+    if "day" not in series.archive_cuts:
+        return False
+    for day in filter(whole_days, _days(gap)):
+        try:
+            await archive.size_of(series, "day", utc(day.start_ms))
+        except NotFound:
+            continue
+        return True
+    return False
 
 
 async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:

@@ -17,11 +17,25 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.fetch import Exchange
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
-from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
+from ares_notebook.errors import (
+    AresError,
+    BadArgument,
+    CacheError,
+    DataError,
+    TransportError,
+    UnknownSymbol,
+)
 from ares_notebook.model.datasets import DATASETS, FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
-from ares_notebook.model.symbols import contract_of, hint, suggested, whose_datasets
+from ares_notebook.model.symbols import (
+    contract_hint,
+    contract_of,
+    hint,
+    is_delivery,
+    suggested,
+    whose_datasets,
+)
 from ares_notebook.model.time import to_ms, utc
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -40,6 +54,7 @@ class Note(Protocol):
 
 async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) -> Plan:
     """Ask for clock, symbol and perpetual, where the plan depends on them."""
+    plan = _without_funding_of_delivery(plan, note)
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, exchange.rest, note)
     plan = await _without_lacking_spot(plan, exchange, note)
@@ -83,6 +98,27 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
         is_cut_short = any(step.until_ms > to_ms(now) for step in plan.to_do)
         return replace(plan.ending(now), is_cut_short=is_cut_short) if now < plan.end else plan
     return by_their_clock(plan, rest, note)
+
+
+def _without_funding_of_delivery(plan: Plan, note: Note) -> Plan:
+    """
+    Of a delivery contract there are no funding steps, and that is no failure beside others.
+
+    Raises if there are no others.
+    """
+    if not is_delivery(plan.symbol):
+        return plan
+    steps = tuple(step for step in plan.steps if step.file.dataset.key != "event_time")
+    if len(steps) == len(plan.steps):
+        return plan
+    lacking = {step.file.dataset: None for step in plan.steps if step not in steps}
+    labels = " and ".join(each.label for each in lacking)
+    words = f"{plan.symbol}: a delivery contract pays no funding, so it has no {labels}"
+    if not steps:
+        msg = f"{words}; {contract_hint(plan.symbol, lacking)}"
+        raise BadArgument(msg)
+    note(words)
+    return replace(plan, steps=steps)
 
 
 async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -95,6 +96,11 @@ EVIDENCE = {
     ),
     "only source": Evidence(
         UNCONFIRMED, "the archive, which is the only source of such rows, has none", is_proof=False
+    ),
+    "not known": Evidence(
+        UNCONFIRMED,
+        "the archive has none, and neither the API nor exchangeInfo knows the symbol any more",
+        is_proof=False,
     ),
     "early end": Evidence(
         UNCONFIRMED,
@@ -275,10 +281,20 @@ def unexplained(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence
     return _without(file, gaps, [each for each in absences if each.is_proof])
 
 
-def unasked(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
-    """Those of the `unexplained` gaps about which the archive has not been asked either."""
-    of_archive = ("archive", "only source")
-    answers = [each for each in absences if each.is_proof or each.evidence in of_archive]
+# After which answers that are no proof the sources of a setting have no more to say; of the others
+# the API may have the rows by the next run.
+_LAST_WORDS = {"archive": ("archive", "only source"), "auto": ("not known",), "rest": ()}
+
+
+def unasked(
+    file: CacheFile,
+    gaps: Iterable[Gap],
+    absences: Iterable[Absence],
+    source: Literal["auto", "archive", "rest"] = "archive",
+) -> list[Gap]:
+    """Those of the `unexplained` gaps about which *source* has not been asked in vain."""
+    last = _LAST_WORDS[source]
+    answers = [each for each in absences if each.is_proof or each.evidence in last]
     return _without(file, gaps, answers)
 
 

@@ -43,6 +43,8 @@ class Market:
     begins_with_id_0: bool
     # Its folder in the archive.
     archive: str
+    # Whether a listing of the archive may end long before its files do.
+    has_late_listing: bool
     # Matches its symbols, of those that are symbols of any market.
     symbols: re.Pattern[str]
     # US dollars of one contract, by how a symbol begins; empty where quantities are in the base asset.
@@ -85,6 +87,7 @@ SPOT = Market(
     has_trades_by_time=True,
     begins_with_id_0=True,
     archive="data/spot/",
+    has_late_listing=False,
     symbols=re.compile(r".+"),
 )
 """The spot market."""
@@ -105,6 +108,7 @@ UM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/um/",
+    has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
 )
 """Perpetuals and delivery contracts that are margined in USDT and USDC."""
@@ -125,6 +129,7 @@ CM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/cm/",
+    has_late_listing=True,
     symbols=re.compile(_COIN),
     # [recorded exchangeInfo, contractSize]
     contracts_usd=(("BTCUSD_", 100), ("", 10)),

@@ -110,7 +110,8 @@ _OF_ANOTHER_KIND = {
     # Archives of futures write flags in lower case.
     "flag": "(?i:true|false)",
     "hours": "(?:0|[1-9][0-9]?)",
-    "symbol": r"\w+",
+    # Of letters of any script.
+    "symbol": r"[^\s\",]+",
 }
 
 _LABEL = "20[0-9]{2}(?:-[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2}"

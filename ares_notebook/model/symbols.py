@@ -105,6 +105,11 @@ def market_of_contract(symbol: str) -> Market | None:
     return None if kind is None else _CONTRACTS[kind][1]
 
 
+def is_delivery(symbol: str) -> bool:
+    """Whether *symbol* is that of a delivery contract, which pays no funding."""
+    return contract_of(symbol) is not None and symbol[-6:].isdecimal()
+
+
 def pair_of(symbol: str) -> str:
     """The pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``; of another name the name itself."""
     return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
@@ -137,14 +142,14 @@ def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
     An index is that of a pair, and a delivery contract has no funding. Of USD-M the name of a pair
     is that of its perpetual too.
     """
-    is_pair, is_delivery = contract_of(symbol) is None, symbol[-6:].isdecimal()
+    is_pair = contract_of(symbol) is None
     is_traded = not is_pair or contract_of(market.example) is None
     return [
         each
         for each in DATASETS
         if market in each.markets
         and (is_pair if each.rest_symbol_parameter == "pair" else is_traded)
-        and not (is_delivery and each.key == "event_time")
+        and not (is_delivery(symbol) and each.key == "event_time")
     ]
 
 
