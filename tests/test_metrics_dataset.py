@@ -444,7 +444,7 @@ async def test_an_open_interest_of_zero_in_the_cache_is_an_error(settings):
     ],
 )
 async def test_days_that_were_never_published_stay_open(settings, symbol, window, gap):
-    """A day that the archive lacks is a gap that is not explained, and the report says why."""
+    """A day that the archive has lacked for a month stays open, is told as such, and is not asked for again."""
     report = await download(settings, *window, symbol)
     [found] = ares.find_gaps(
         symbol, end=window[1], datasets=["metrics"], settings=settings
@@ -452,10 +452,12 @@ async def test_days_that_were_never_published_stay_open(settings, symbol, window
     again = await download(settings, *window, symbol)
 
     assert (report.complete, report.failed) == (False, ())
-    assert "the archive does not have it" in str(report)
+    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(
+        report
+    )
     assert (found["start"], found["end"]) == tuple(map(as_utc, gap))
-    assert found["reason"] == "not yet published"
-    assert again.requests < 10
+    assert found["reason"] == "unconfirmed"
+    assert (again.complete, again.requests) == (False, 0)
 
 
 async def test_a_day_that_ends_early_is_not_taken_for_whole(settings):
@@ -594,4 +596,4 @@ async def test_a_settled_contract_without_metrics_is_not_denied(settings):
 
     assert not report.complete
     assert "no perpetual" not in str(report)
-    assert "the archive does not have it" in str(report)
+    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(report)

@@ -43,6 +43,7 @@ from ares_notebook.runtime.tasks import in_order, uninterrupted
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
+_LONGEST_DELAY_MS = 30 * DAY_MS
 _ARCHIVES: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
@@ -150,6 +151,13 @@ async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> Non
     parts = [part for gap in file_update.unasked() for part in _days(gap)]
     calls = (partial(_zipped, file_update, exchange.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
+    overdue_ms = exchange.rest.now_ms - _LONGEST_DELAY_MS
+    if not file_update.file.dataset.has_rest:
+        # No other source has such a day, and one that has not come in a month is not awaited.
+        results = [
+            None if isinstance(result, NotFound) and part.end_ms < overdue_ms else result
+            for part, result in zip(parts, results, strict=True)
+        ]
     await file_update.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
     _refuse_cut(file_update)
