@@ -458,6 +458,10 @@ async def test_days_that_were_never_published_stay_open(settings, symbol, window
     assert (found["start"], found["end"]) == tuple(map(as_utc, gap))
     assert found["reason"] == "unconfirmed"
     assert (again.complete, again.requests) == (False, 0)
+    anew = await ares.repair_gaps(
+        symbol, end=window[1], datasets=["metrics"], recheck=True, settings=settings
+    )
+    assert anew.requests > 0
 
 
 async def test_a_day_that_ends_early_is_not_taken_for_whole(settings):
