@@ -97,6 +97,7 @@ def filled(market, tmp_path_factory):
             settings = settings_of(market, tmp_path_factory.mktemp("filled"), **fields)
             made[key] = (settings.cache_dir, ares.run(download(case, settings)))
             market.requests.clear()
+            market.end_windows()
         return made[key]
 
     return folder_of
@@ -110,6 +111,7 @@ def settings_of(market, folder, **fields):
 def settings(market, tmp_path):
     market.faults.clear()
     market.requests.clear()
+    market.end_windows()
     yield settings_of(market, tmp_path / "cache")
     market.faults.clear()
 
@@ -120,6 +122,7 @@ def cache(request, market, settings, filled):
     case = request.getfixturevalue("case")
     shutil.copytree(filled(case)[0], settings.cache_dir)
     market.requests.clear()
+    market.end_windows()
     return settings
 
 

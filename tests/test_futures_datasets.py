@@ -49,6 +49,7 @@ def market():
 def settings(market, tmp_path):
     market.faults.clear()
     market.requests.clear()
+    market.end_windows()
     return market.settings(cache_dir=tmp_path / "cache", progress=False, retry_delay_seconds=0)
 
 

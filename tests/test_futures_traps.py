@@ -42,6 +42,7 @@ def market():
 def settings(market, tmp_path):
     market.faults.clear()
     market.requests.clear()
+    market.end_windows()
     yield market.settings(
         cache_dir=tmp_path / "cache", progress=False, max_retries=1, retry_delay_seconds=0
     )
@@ -445,6 +446,7 @@ async def test_a_listing_that_ends_early_hides_no_file(settings, market, dataset
     await download(settings, *about, cache_dir=truth)
     market.fail("prefix=data/futures", times=None, replace_body=ends_early)
     market.requests.clear()
+    market.end_windows()
     report = await download(settings, *about, source=source)
 
     assert contents(settings.cache_dir) == contents(truth)

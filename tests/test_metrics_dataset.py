@@ -600,4 +600,6 @@ async def test_a_settled_contract_without_metrics_is_not_denied(settings):
 
     assert not report.complete
     assert "no perpetual" not in str(report)
-    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(report)
+    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(
+        report
+    )
