@@ -37,15 +37,26 @@ class Series(Struct, frozen=True, dict=True):
         """A series of checked parts; *interval* says nothing where the dataset has none to choose."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         checked = validate_symbol(symbol)
-        if not any(market.has(checked) for market in kind.markets):
+        market = next((each for each in kind.markets if each.has(checked)), None)
+        if market is None:
             of = " or ".join(market.label for market in kind.markets)
             msg = (
                 f"symbol={symbol!r} is not written as symbols of {of} are, such as "
                 f"{kind.markets[0].example!r}, which have {kind.label}"
             )
             raise BadArgument("; ".join(filter(None, (msg, contract_hint(checked, [kind])))))
-        if kind.rest_symbol_parameter == "pair" and (pair := pair_of(checked)) != checked:
-            msg = f"symbol={symbol!r} is a contract, and {kind.label} are those of a pair; write {pair!r}"
+        pair = pair_of(checked)
+        if kind.rest_symbol_parameter == "pair" and pair != checked:
+            msg = (
+                f"symbol={symbol!r} is a contract, and {kind.label} are those of a pair; write "
+                f"{pair!r}, in a call of its own beside those of contracts"
+            )
+            raise BadArgument(msg)
+        if kind.rest_symbol_parameter == "symbol" and pair == checked and market.names_contracts:
+            msg = (
+                f"symbol={symbol!r} is a pair, and {kind.label} are those of a contract, such as "
+                f"{market.example!r}"
+            )
             raise BadArgument(msg)
         own = validate_interval(interval) if kind.has_interval else kind.fixed_interval
         return cls(kind, checked, own)

@@ -45,6 +45,8 @@ class Market:
     archive: str
     # Whether a listing of the archive may end long before its files do.
     has_late_listing: bool
+    # Whether the names of its perpetuals differ from those of their pairs.
+    names_contracts: bool
     # Matches its symbols, of those that are symbols of any market.
     symbols: re.Pattern[str]
     # US dollars of one contract, by how a symbol begins; empty where quantities are in the base asset.
@@ -87,6 +89,7 @@ SPOT = Market(
     has_trades_by_time=True,
     begins_with_id_0=True,
     archive="data/spot/",
+    names_contracts=False,
     has_late_listing=False,
     symbols=re.compile(r".+"),
 )
@@ -108,6 +111,7 @@ UM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/um/",
+    names_contracts=False,
     has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
 )
@@ -129,6 +133,7 @@ CM = Market(
     has_trades_by_time=False,
     begins_with_id_0=False,
     archive="data/futures/cm/",
+    names_contracts=True,
     has_late_listing=True,
     symbols=re.compile(_COIN),
     # [recorded exchangeInfo, contractSize]

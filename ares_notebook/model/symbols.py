@@ -13,9 +13,9 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import datasets_argument, did_you_mean
-from ares_notebook.model.datasets import DATASETS, Dataset
-from ares_notebook.model.markets import CM, UM, Market, market_named
+from ares_notebook.formatting import dataset_calls, did_you_mean
+from ares_notebook.model.datasets import DATASETS, Dataset, default_datasets
+from ares_notebook.model.markets import CM, SPOT, UM, Market, market_named
 from ares_notebook.model.time import as_utc
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
@@ -123,16 +123,30 @@ def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
     market = market_of_contract(symbol)
     if market is None:
         return f"the name is that of {kind}, of which no dataset is downloaded"
+    datasets = list(datasets)
     its = datasets_of_symbol(symbol, market)
     if not set(its).isdisjoint(datasets):
         return ""
-    return f"the name is that of {kind}, {whose_datasets(symbol, market)}"
+    return f"the name is that of {kind}, {whose_datasets(symbol, market, datasets)}"
 
 
-def whose_datasets(symbol: str, market: Market) -> str:
-    """The datasets of a contract in words, and the argument that names the first of them."""
-    names = [each.name for each in datasets_of_symbol(symbol, market)]
-    return f"whose datasets are {', '.join(names)}: {datasets_argument(names[0])}"
+def whose_datasets(symbol: str, market: Market, wanted: Iterable[Dataset] = ()) -> str:
+    """The datasets of a contract in words, and how the one is named that is like one of *wanted*."""
+    its = datasets_of_symbol(symbol, market)
+    kinds = {each.path_name for each in wanted}
+    name = next((each.name for each in its if each.path_name in kinds), its[0].name)
+    names = ", ".join(each.name for each in its)
+    return f"whose datasets are {names}: {dataset_calls(name, symbol)}"
+
+
+def datasets_meant(symbol: str, market: Market) -> tuple[str, ...]:
+    """What is meant for a symbol of *market* where no dataset is named; a contract has its own market."""
+    own = market_of_contract(symbol) or market
+    names = default_datasets(own)
+    if own is SPOT:
+        return names
+    its = {each.name for each in datasets_of_symbol(symbol, own)}
+    return tuple(name for name in names if name in its)
 
 
 def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
@@ -143,7 +157,7 @@ def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
     is that of its perpetual too.
     """
     is_pair = contract_of(symbol) is None
-    is_traded = not is_pair or contract_of(market.example) is None
+    is_traded = not (is_pair and market.names_contracts)
     return [
         each
         for each in DATASETS
@@ -262,8 +276,9 @@ class Universe:
         -------
         bool
         """
-        # A symbol that is all quote has no coin before it.
-        return self.quote is None or (symbol.endswith(self.quote) and symbol != self.quote)
+        # A contract is quoted as its pair. A symbol that is all quote has no coin before it.
+        names, quote = {symbol, pair_of(symbol)}, self.quote
+        return quote is None or any(each.endswith(quote) and each != quote for each in names)
 
     def traded(self, listed: Listed) -> bool:
         """
