@@ -12,6 +12,7 @@ from ares_notebook.binance.parse import Info, Listing, read_info, read_time
 from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownSymbol
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import SPOT, Market
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.runtime.tasks import Memoized
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -67,8 +68,12 @@ class Api:
         return symbol in await self._listings_of(market, symbol)
 
     async def listing_of(self, series: Series) -> Listing | None:
-        """The listing of the symbol of *series* today; None if there is none."""
-        return (await self._listings_of(series.market, series.symbol)).get(series.symbol)
+        """The listing of the symbol of *series* today, or of the contracts of its pair; None if there is none."""
+        listings = await self._listings_of(series.market, series.symbol)
+        if series.dataset.rest_symbol_parameter == "symbol":
+            return listings.get(series.symbol)
+        contracts = [one for name, one in listings.items() if pair_of(name) == series.symbol]
+        return Listing.of_all(contracts) if contracts else None
 
     async def symbols(self, market: Market) -> tuple[str, ...]:
         """All symbols that a market lists today, sorted; asked for once."""

@@ -80,6 +80,10 @@ class Rest(Api):
         """Whether the newest row has been asked for."""
         return self._lasts.has(series)
 
+    def has_served(self, series: Series) -> bool:
+        """Whether the API has had rows of *series* in this run."""
+        return series in self._latest_ms
+
     async def begins_before(self, series: Series, moment_ms: int) -> bool:
         """Whether the API has a row of *series* that is earlier than a moment."""
         if self._earliest_ms.get(series, moment_ms) < moment_ms:

@@ -12,6 +12,7 @@ from ares_notebook.errors import BadAnswer, TransportError
 from ares_notebook.model.datasets import AGG_TRADES
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
+from ares_notebook.model.symbols import delivery_ms
 from ares_notebook.model.time import DAY_MS
 
 _CONTRADICTED = "contradicted"
@@ -90,7 +91,8 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
     if archive is None or not await archive.holds(series):
         return False
     listing = await rest.listing_of(series)
-    if listing is not None and not listing.is_over:
+    if rest.has_served(series) or (listing is not None and not listing.is_over):
+        # It is not unknown: the API has just had rows of it, or exchangeInfo says that it trades.
         return False
     unread = file_update.unasked()
     for gap in file_update.unexplained():
@@ -137,7 +139,12 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
         listing = await ask.rest.listing_of(ask.series)
     except (TransportError, BadAnswer):
         return False
-    return listing is None or listing.is_over
+    if listing is not None:
+        return listing.is_over
+    # Only a delivered contract leaves the list: that it lacks any other name of which the API has rows
+    # is a fault of the list.
+    ends_ms = delivery_ms(ask.series.symbol)
+    return ends_ms is not None and ends_ms <= moment_ms
 
 
 async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
@@ -187,25 +194,37 @@ def _goes_on(file_update: FileUpdate, end_ms: int, first: FirstRow) -> bool:
 
 async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
     """The word for the proof that today's listing of the name begins no earlier; empty without one."""
-    series = ask.series
     try:
-        if series.market.begins_with_id_0:
-            trades = Series.of(AGG_TRADES, series.symbol)
-            trade = first if series == trades else await ask.rest.first_row(trades)
-            if trade is None:
-                return ""
-            if trade.key and trade.stamp_ms < end_ms + DAY_MS:
-                # There were trades before the first one that it has, and that one is of then.
-                return _CONTRADICTED
-            return "first trade" if not trade.key and trade.stamp_ms >= end_ms else ""
-        listing = await ask.rest.listing_of(series)
+        if ask.series.market.begins_with_id_0:
+            return await _by_first_trade(ask, end_ms, first)
+        return await _by_onboard_date(ask, end_ms)
     except (TransportError, BadAnswer):
         # Who cannot be asked proves nothing; the rows themselves have been asked for.
         return ""
+
+
+async def _by_first_trade(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
+    """What the first trade of spot says about a beginning."""
+    trades = Series.of(AGG_TRADES, ask.series.symbol)
+    trade = first if ask.series == trades else await ask.rest.first_row(trades)
+    if trade is None:
+        return ""
+    if trade.key and trade.stamp_ms < end_ms + DAY_MS:
+        # There were trades before the first one that it has, and that one is of then.
+        return _CONTRADICTED
+    return "first trade" if not trade.key and trade.stamp_ms >= end_ms else ""
+
+
+async def _by_onboard_date(ask: _Witnesses, end_ms: int) -> str:
+    """What exchangeInfo says about the beginning of a contract, or of the contracts of a pair."""
+    listing = await ask.rest.listing_of(ask.series)
     onboard_ms = None if listing is None else listing.onboard_ms
     if onboard_ms is None:
         return ""
-    return _CONTRADICTED if end_ms > _first_due_ms(series, onboard_ms) else "onboard date"
+    if end_ms > _first_due_ms(ask.series, onboard_ms):
+        return _CONTRADICTED
+    # Contracts of a pair that were delivered have left the list, unless one of its own name is there.
+    return "onboard date" if await ask.rest.knows(ask.series.market, ask.series.symbol) else ""
 
 
 def _first_due_ms(series: Series, onboard_ms: int) -> int:

@@ -104,8 +104,8 @@ EVIDENCE = {
     ),
     "early end": Evidence(
         UNCONFIRMED,
-        "the API's history ends earlier, although the symbol trades, so that its silence proves "
-        "nothing",
+        "the API's history ends earlier, although nothing says that trading is over, so that its "
+        "silence proves nothing",
         is_proof=False,
     ),
     "late history": Evidence(

@@ -1,0 +1,153 @@
+"""What proves that rows of futures are not there, and what only looks like proof."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from datetime import UTC, datetime
+
+import pytest
+from test_evidence import published
+
+import ares_notebook as ares
+from ares_notebook import DemoExchange
+from ares_notebook.model.time import as_utc, to_ms
+
+NOW = datetime(2026, 10, 1, 12, 34, tzinfo=UTC)
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def market():
+    with DemoExchange(now=NOW, trades_per_day=6_000, weight_limit=10**6) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(market, tmp_path):
+    return market.settings(
+        cache_dir=tmp_path / "cache", progress=False, max_retries=1, retry_delay_seconds=0
+    )
+
+
+async def download(settings, dataset, symbol, start, end, **fields):
+    return await ares.download_all_data(
+        symbol, "1h", start=start, end=end, datasets=[dataset],
+        settings=settings.model_copy(update=fields),
+    )  # fmt: skip
+
+
+def gaps(settings, dataset, symbol, end) -> list[tuple[str, str, str]]:
+    """Start, end and reason of each gap."""
+    table = ares.find_gaps(symbol, end=end, datasets=[dataset], settings=settings)
+    times = (table[name].map(lambda at: f"{at:%Y-%m-%dT%H:%M}") for name in ("start", "end"))
+    return list(zip(*times, table["reason"], strict=True))
+
+
+def answer(market, path) -> bytes:
+    """What the API answers to *path* without a fault."""
+    with urllib.request.urlopen(f"{market.url}{path}") as reply:  # noqa: S310 - loopback
+        return reply.read()
+
+
+def ends_at(market, about, moment, *, newest=True) -> None:
+    """Let candles of the API end at a moment; without *newest* it has no row where no time is named."""
+    end_ms = to_ms(as_utc(moment))
+
+    def early(body: bytes) -> bytes:
+        rows = json.loads(body)
+        return json.dumps([row for row in rows if row[0] < end_ms]).encode()
+
+    path = about.split("?")[0]
+    last = answer(market, f"{about}&interval=1h&startTime={end_ms - HOUR_MS}&endTime={end_ms - 1}")
+    market.fail(f"{path}.*startTime", times=None, replace_body=early)
+    market.fail(path, times=None, replace_body=last if newest else b"[]")
+
+
+def without_name(market, name) -> None:
+    """Let exchangeInfo of USD-M lack a symbol."""
+
+    def drop(body: bytes) -> bytes:
+        info = json.loads(body)
+        info["symbols"] = [each for each in info["symbols"] if each["symbol"] != name]
+        return json.dumps(info).encode()
+
+    market.fail("/fapi/v1/exchangeInfo", times=None, replace_body=drop)
+
+
+# --- an end ---
+
+
+@pytest.mark.parametrize(
+    ("dataset", "about"),
+    [
+        ("index_price_klines", "/dapi/v1/indexPriceKlines?pair=BTCUSD"),
+        ("index_price_klines", "/fapi/v1/indexPriceKlines?pair=BTCUSDT"),
+        ("mark_price_klines", "/dapi/v1/markPriceKlines?symbol=BTCUSD_PERP"),
+        ("um_klines", "/fapi/v1/klines?symbol=BTCUSDT"),
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_silence_of_what_still_trades_is_no_delisting(
+    settings, market, dataset, about, is_listed
+):
+    """Rows that end three weeks ago, of a contract or pair that is not over, are open, and come later."""
+    symbol = about.split("=")[1]
+    ends_at(market, about, "2026-09-10")
+    zips = rf"{symbol}/1h/.*2026-09"
+    market.withhold(zips)
+    if not is_listed:
+        without_name(market, symbol)
+    asked_for = (dataset, symbol, "2026-08-01", "2026-09-25")
+    report = await download(settings, *asked_for)
+    found = gaps(settings, dataset, symbol, "2026-09-25")
+    market.requests.clear()
+    await download(settings, *asked_for)
+    asked = len(market.requests)
+    market.faults.clear()
+    market.release(zips)
+    healed = await download(settings, *asked_for)
+
+    assert not report.complete
+    assert found == [("2026-09-10T00:00", "2026-09-25T00:00", "unconfirmed")]
+    assert 0 < asked < 12
+    assert healed.complete, str(healed)
+    assert gaps(settings, dataset, symbol, "2026-09-25") == []
+
+
+async def test_the_index_of_a_pair_ends_with_its_last_contract(settings, market):
+    """Where exchangeInfo says of all contracts of a pair that they are over, its index is delisted, too."""
+
+    def over(body: bytes) -> bytes:
+        return body.replace(b'"contractStatus":"TRADING"', b'"contractStatus":"DELIVERING"')
+
+    ends_at(market, "/dapi/v1/indexPriceKlines?pair=BTCUSD", "2026-09-10")
+    market.withhold("BTCUSD/1h/.*2026-09")
+    market.fail("/dapi/v1/exchangeInfo", times=None, replace_body=over)
+    about = ("index_price_klines", "BTCUSD", "2026-08-01", "2026-09-25")
+    report = await download(settings, *about)
+
+    assert report.complete, str(report)
+    assert gaps(settings, *about[:2], about[3]) == [
+        ("2026-09-10T00:00", "2026-09-25T00:00", "after delisting")
+    ]
+
+
+async def test_a_delivered_contract_leaves_the_list(settings, market):
+    """Of a contract whose name tells a day that is past the API's last row is the end, though no list has it."""
+    symbol, rows = "BTCUSDT_250627", "/fapi/v1/klines.*symbol=BTCUSDT_250627"
+    name = f"data/futures/um/monthly/klines/{symbol}/1h/{symbol}-1h-2025-06"
+    lines = [line.strip().split(",") for line in published(market, name)[1:]]
+    first, last = (
+        json.dumps([[int(each[0]), *each[1:6], int(each[6]), each[7], int(each[8]), *each[9:]]])
+        for each in (lines[0], lines[-1])
+    )
+    market.fail(f"{rows}.*startTime=1&", times=None, status=200, body=first)
+    market.fail(f"{rows}.*startTime", times=None, status=200, body="[]")
+    market.fail(rows, times=None, status=200, body=last)
+    report = await download(settings, "um_klines", symbol, "2025-06-01", "2025-07-01")
+
+    assert report.complete, str(report)
+    assert gaps(settings, "um_klines", symbol, "2025-07-01") == [
+        ("2025-06-27T08:00", "2025-07-01T00:00", "after delisting")
+    ]
