@@ -7,7 +7,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 import pytest
-from test_evidence import published
+from test_evidence import only_after, published
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
@@ -15,6 +15,10 @@ from ares_notebook.model.time import as_utc, to_ms
 
 NOW = datetime(2026, 10, 1, 12, 34, tzinfo=UTC)
 HOUR_MS = 3_600_000
+
+
+# A contract that was onboarded on 2026-06-26 at 08:00, when it began to trade.
+QUARTER = "BTCUSDT_261225"
 
 
 @pytest.fixture
@@ -151,3 +155,91 @@ async def test_a_delivered_contract_leaves_the_list(settings, market):
     assert gaps(settings, "um_klines", symbol, "2025-07-01") == [
         ("2025-06-27T08:00", "2025-07-01T00:00", "after delisting")
     ]
+
+
+# --- a beginning ---
+
+
+def begins_at(market, dataset, moment) -> None:
+    """Let candles of the quarter begin late in both sources, at an hour of its first month."""
+    kind = "klines" if dataset == "um_klines" else "markPriceKlines"
+    start_ms, path = to_ms(as_utc(moment)), f"/fapi/v1/{kind}"
+    market.withhold(f"um/.*/{kind}/{QUARTER}/.*2026-0[67]")
+    window = f"{path}?symbol={QUARTER}&interval=1h&startTime={start_ms}&limit=1"
+    first = answer(market, window)
+    market.fail(f"{path}.*startTime=1&", times=None, replace_body=first)
+    market.fail(path, times=None, replace_body=only_after(moment, 0))
+
+
+def onboarded_at(market, moment) -> None:
+    """Let exchangeInfo tell another moment for the quarter."""
+    date_ms = to_ms(as_utc(moment))
+
+    def changed(body: bytes) -> bytes:
+        info = json.loads(body)
+        [one] = [each for each in info["symbols"] if each["symbol"] == QUARTER]
+        one["onboardDate"] = date_ms
+        return json.dumps(info).encode()
+
+    market.fail("/fapi/v1/exchangeInfo", times=None, replace_body=changed)
+
+
+@pytest.mark.parametrize("dataset", ["um_klines", "mark_price_klines"])
+@pytest.mark.parametrize("source", ["auto", "rest"])
+async def test_candles_are_due_from_the_onboard_date_on(settings, market, dataset, source):
+    """Candles that both sources lack after a contract was onboarded are open; those before it are explained."""
+    about = (dataset, QUARTER, "2026-06-01", "2026-07-01")
+    begins_at(market, dataset, "2026-06-29")
+    report = await download(settings, *about, source=source)
+
+    assert not report.complete
+    found = gaps(settings, dataset, QUARTER, "2026-07-01")
+    assert [each[:2] for each in found] == [
+        ("2026-06-01T00:00", "2026-06-26T08:00"),
+        ("2026-06-26T08:00", "2026-06-29T00:00"),
+    ]
+    assert found[0][2] == "before listing"
+    assert found[1][2] in ("unconfirmed", "not yet published")
+
+
+@pytest.mark.parametrize("source", ["auto", "rest"])
+async def test_a_first_trade_of_a_high_id_is_no_beginning_of_futures(settings, market, source):
+    """Days after the onboard date are open where the first trade that the API has is not of id 0 or 1."""
+    whole = settings.cache_dir / "whole"
+    days = ("um_agg_trades", QUARTER, "2026-06-25", "2026-06-30")
+    await download(settings, *days, cache_dir=whole)
+    line = (whole / f"umaggtrades_{QUARTER}_2026-06-29.csv").read_text().splitlines()[1]
+    first_id = line.split(",")[4]
+    about = f"/fapi/v1/aggTrades?symbol={QUARTER}&fromId={first_id}&limit=1"
+    first = answer(market, about)
+    market.withhold(f"aggTrades/{QUARTER}/.*2026-06(-2[5-8]|.zip)")
+    market.fail(r"/fapi/v1/aggTrades.*fromId=0&", times=None, replace_body=first)
+    report = await download(settings, *days, source=source)
+    found = gaps(settings, "um_agg_trades", QUARTER, "2026-06-30")
+
+    assert int(first_id) > 10_000
+    assert not report.complete
+    assert [each[:2] for each in found if each[2] in ("unconfirmed", "not yet published")] == [
+        ("2026-06-26T08:00", "2026-06-29T00:00")
+    ]
+    assert ("2026-06-25T00:00", "2026-06-26T08:00", "before listing") in found
+
+
+@pytest.mark.parametrize(
+    ("dataset", "is_explained"),
+    [("um_klines", True), ("um_agg_trades", True), ("mark_price_klines", False)],
+)
+@pytest.mark.parametrize("source", ["auto", "rest"])
+async def test_nobody_traded_before_the_trade_of_id_1(
+    settings, market, dataset, source, *, is_explained
+):
+    """Hours between the onboard date and the first trade are explained by its id, but no calculated price is."""
+    onboarded_at(market, "2026-06-26T03:00")
+    end = "2026-06-27" if dataset == "um_agg_trades" else "2026-07-01"
+    report = await download(settings, dataset, QUARTER, "2026-06-26", end, source=source)
+
+    assert report.complete is is_explained
+    open_gaps = [
+        each[:2] for each in gaps(settings, dataset, QUARTER, end) if each[2] == "unconfirmed"
+    ]
+    assert open_gaps == ([] if is_explained else [("2026-06-26T03:00", "2026-06-26T08:00")])

@@ -52,11 +52,11 @@ EVIDENCE = {
         ages=False,
     ),
     "first trade": Evidence(
-        BEFORE_LISTING, "the exchange's first trade of the symbol (id 0) is later"
+        BEFORE_LISTING, "the exchange's first trade of the symbol, by its id, is later"
     ),
     "first trade alone": Evidence(
         BEFORE_LISTING,
-        "the exchange's first trade of the symbol (id 0) is later; the archive was not asked",
+        "the exchange's first trade of the symbol, by its id, is later; the archive was not asked",
         is_alone=True,
     ),
     "other day": Evidence(

@@ -39,8 +39,10 @@ class Market:
     has_newest_first: bool
     # Whether trades of any time can be asked for by time; else only by id.
     has_trades_by_time: bool
-    # Whether the trade of id 0 is the first of a symbol; else exchangeInfo has its onboard date.
-    begins_with_id_0: bool
+    # The highest id that the first trade of a symbol has.
+    first_id: int
+    # Whether exchangeInfo tells when a symbol was listed.
+    has_onboard_date: bool
     # Its folder in the archive.
     archive: str
     # Whether a listing of the archive may end long before its files do.
@@ -85,7 +87,8 @@ SPOT = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=True,
-    begins_with_id_0=True,
+    first_id=0,
+    has_onboard_date=False,
     archive="data/spot/",
     has_late_listing=False,
     symbols=re.compile(r".+"),
@@ -106,7 +109,8 @@ UM = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
     archive="data/futures/um/",
     has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
@@ -127,7 +131,8 @@ CM = Market(
     most_window_ms=200 * _DAY_MS,
     has_newest_first=True,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
     archive="data/futures/cm/",
     has_late_listing=True,
     symbols=re.compile(_COIN),
