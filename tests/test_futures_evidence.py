@@ -157,6 +157,89 @@ async def test_a_delivered_contract_leaves_the_list(settings, market):
     ]
 
 
+@pytest.mark.parametrize("about", [
+    "/fapi/v1/markPriceKlines?symbol=BTCUSDT", "/dapi/v1/indexPriceKlines?pair=BTCUSD",
+    "/fapi/v1/premiumIndexKlines?symbol=BTCUSDT",
+])  # fmt: skip
+async def test_an_api_without_a_last_row_confirms_no_end(settings, market, about):
+    """Where the API has old rows and no last one, its silence after them is no absence, and is asked again."""
+    symbol, folder = about.split("=")[1], about.split("/")[3].split("?")[0]
+    dataset = {"m": "mark_price_klines", "i": "index_price_klines", "p": "premium_index_klines"}[
+        folder[0]
+    ]
+    zips = f"{folder}/{symbol}/1h/.*2026-09"
+    ends_at(market, about, "2026-09-10", newest=False)
+    market.withhold(zips)
+    window = (dataset, symbol, "2026-08-01", "2026-09-25")
+    report = await download(settings, *window)
+    found = gaps(settings, dataset, symbol, "2026-09-25")
+    market.faults.clear()
+    market.release(zips)
+    healed = await download(settings, *window)
+
+    assert not report.complete
+    assert found == [("2026-09-10T00:00", "2026-09-25T00:00", "unconfirmed")]
+    assert healed.complete, str(healed)
+
+
+@pytest.mark.parametrize("newest", [True, False])
+@pytest.mark.parametrize("about", [
+    "/fapi/v1/markPriceKlines?symbol=BTCUSDT", "/dapi/v1/markPriceKlines?symbol=BTCUSD_PERP",
+])  # fmt: skip
+async def test_prices_of_the_last_hours_that_have_not_come_are_open(
+    settings, market, about, newest
+):
+    """Mark prices that the API lacks since this morning are missing, and come once it has them."""
+    symbol = about.split("=")[1]
+    ends_at(market, about, "2026-10-01T03:00", newest=newest)
+    window = ("mark_price_klines", symbol, "2026-09-30", "2026-10-01T12:00")
+    report = await download(settings, *window)
+    found = gaps(settings, *window[:2], window[3])
+    market.faults.clear()
+    healed = await download(settings, *window)
+
+    assert not report.complete
+    assert found == [("2026-10-01T03:00", "2026-10-01T12:00", "unconfirmed")]
+    assert healed.complete, str(healed)
+
+
+async def test_a_payment_that_has_not_come_is_open(settings, market):
+    """A payment that is due by the hours between the earlier ones, and that the API lacks, is missing."""
+    market.withhold("fundingRate/BTCUSDT/.*2026-10")
+    market.now = datetime(2026, 10, 3, 12, 34, tzinfo=UTC)
+    end_ms = to_ms(as_utc("2026-10-03T07:00"))
+
+    def early(body: bytes) -> bytes:
+        return json.dumps([row for row in json.loads(body) if row["fundingTime"] < end_ms]).encode()
+
+    market.fail("/fapi/v1/fundingRate", times=None, replace_body=early)
+    report = await download(settings, "futures", "BTCUSDT", "2026-10-01", "2026-10-03T12:00")
+    market.faults.clear()
+    healed = await download(settings, "futures", "BTCUSDT", "2026-10-01", "2026-10-03T12:00")
+
+    assert not report.complete
+    assert healed.complete, str(healed)
+
+
+@pytest.mark.parametrize("source", ["auto", "rest"])
+async def test_trades_without_a_last_one_fail_the_file_alone(settings, market, source):
+    """An API that has old trades by id, and none where no id is named, is told as such, and the run goes on."""
+    zips = "aggTrades/MATICUSDT/.*2024-09-0[89]|monthly/aggTrades/MATICUSDT/.*2024-09"
+    market.withhold(zips)
+    market.fail(r"/fapi/v1/aggTrades\?(?!.*fromId)", times=None, replace_body=b"[]")
+    window = ("um_agg_trades", "MATICUSDT", "2024-09-08", "2024-09-12")
+    report = await download(settings, *window, source=source)
+    market.faults.clear()
+    market.release(zips)
+    healed = await download(settings, *window, source=source)
+
+    assert report.failed
+    assert all(
+        "no row, where an earlier answer had some" in str(step.error) for step in report.failed
+    )
+    assert healed.complete, str(healed)
+
+
 # --- a beginning ---
 
 

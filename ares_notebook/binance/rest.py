@@ -92,11 +92,17 @@ class Rest(Api):
         return first is not None and first.stamp_ms < moment_ms
 
     async def ends_before(self, series: Series, moment_ms: int) -> bool:
-        """Whether the API has rows of *series*, but none from a moment on."""
+        """Whether the API shows its last row of *series*, and that is before a moment."""
         if self._latest_ms.get(series, -1) >= moment_ms:
             return False
         last_ms = await self._lasts.get(series, partial(self._ask_last, series))
         return last_ms is not None and last_ms < moment_ms
+
+    async def reaches(self, series: Series, moment_ms: int) -> bool:
+        """Whether the API has a row of *series* from a moment on; one that shows no last row does not."""
+        if self._latest_ms.get(series, -1) < moment_ms:
+            await self._lasts.get(series, partial(self._ask_last, series))
+        return self._latest_ms.get(series, -1) >= moment_ms
 
     async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API requires times above 0.
@@ -266,9 +272,9 @@ class Rest(Api):
 
     async def _search_around(self, series: Series, moment_ms: int) -> tuple[Lines, Lines]:
         oldest = await self.page(series, {"fromId": 0}, within(0), limit=1)
-        newest = await self.page(series, {}, within(0), limit=1)
         if not len(oldest) or int(oldest.stamps_us[0]) >= moment_ms * 1000:
             return Lines.none(), oldest
+        newest = await self.page(series, {}, within(0), limit=1, least=1)
         if int(newest.stamps_us[-1]) < moment_ms * 1000:
             return newest, Lines.none()
         before, after = oldest, newest

@@ -121,8 +121,9 @@ async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
     if await _has_ended(ask, gap.start_ms + (gap.after_id is not None)):
         return "last row"
     is_past = gap.end_ms < ask.rest.now_ms - DAY_MS
-    # What is younger is asked for once more, and may be the halt of this hour.
-    if is_past and await ask.rest.ends_before(ask.series, gap.end_ms):
+    # What is younger is asked for once more, and may be the halt of this hour, where there are halts.
+    is_due = gap.rows is not None and not ask.series.market.has_halts
+    if (is_past or is_due) and not await ask.rest.reaches(ask.series, gap.end_ms):
         return "early end"
     return "no candle" if ask.series.dataset.writes_each_row else "rest"
 

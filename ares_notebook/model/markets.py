@@ -43,6 +43,8 @@ class Market:
     first_id: int
     # Whether exchangeInfo tells when a symbol was listed.
     has_onboard_date: bool
+    # Whether it halts at times, so that rows of the last hours need not come.
+    has_halts: bool
     # Its folder in the archive.
     archive: str
     # Whether a listing of the archive may end long before its files do.
@@ -89,6 +91,7 @@ SPOT = Market(
     has_trades_by_time=True,
     first_id=0,
     has_onboard_date=False,
+    has_halts=True,
     archive="data/spot/",
     has_late_listing=False,
     symbols=re.compile(r".+"),
@@ -111,6 +114,7 @@ UM = Market(
     has_trades_by_time=False,
     first_id=1,
     has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/um/",
     has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
@@ -133,6 +137,7 @@ CM = Market(
     has_trades_by_time=False,
     first_id=1,
     has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/cm/",
     has_late_listing=True,
     symbols=re.compile(_COIN),
