@@ -28,6 +28,12 @@ def market():
 
 
 @pytest.fixture
+def exchange(market):
+    """That of the fixtures that all tests share."""
+    return market
+
+
+@pytest.fixture
 def settings(market, tmp_path):
     return market.settings(
         cache_dir=tmp_path / "cache", progress=False, max_retries=1, retry_delay_seconds=0
@@ -326,3 +332,37 @@ async def test_nobody_traded_before_the_trade_of_id_1(
         each[:2] for each in gaps(settings, dataset, QUARTER, end) if each[2] == "unconfirmed"
     ]
     assert open_gaps == ([] if is_explained else [("2026-06-26T03:00", "2026-06-26T08:00")])
+
+
+# --- how evidence ages ---
+
+
+@pytest.mark.parametrize("lost", [("02", "05"), ("13", "24")], ids=["inside", "to the end"])
+@pytest.mark.parametrize("mended", ["2026-10-01T20:00", "2026-10-05T12:00"])
+async def test_a_zip_of_yesterday_that_was_short_is_fetched_once_more(
+    settings, market, publish_anew, lost, mended
+):
+    """Rows that yesterday's file lacked come once it has them; where it never has, asking ends."""
+    name = "BTCUSDT-metrics-2026-09-30"
+    lines = published(market, f"data/futures/um/daily/metrics/BTCUSDT/{name}")
+    kept = [line for line in lines if not lost[0] <= line[11:13] < lost[1]]
+    publish_anew(name, "".join(kept))
+    about = ("metrics", "BTCUSDT", "2026-09-30", "2026-10-01")
+    short = await download(settings, *about)
+    market.now = datetime.fromisoformat(mended).replace(tzinfo=UTC)
+    market.requests.clear()
+    again = await download(settings, *about)
+    asked = len(market.requests)
+    market.faults.clear()
+    healed = await download(settings, *about)
+    market.requests.clear()
+    settled = await download(settings, *about)
+
+    assert not short.complete
+    assert not again.complete
+    assert 0 < asked < 10
+    assert len(market.requests) == 0
+    # An answer of days later is final.
+    is_early = mended < "2026-10-02"
+    assert (healed.complete, settled.complete) == (is_early, is_early)
+    assert "the only source" in str(again)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import Info, Listing, read_info, read_time
-from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownSymbol
+from ares_notebook.errors import (
+    BadAnswer,
+    HostResting,
+    RegionBlocked,
+    TransportError,
+    UnknownSymbol,
+)
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import SPOT, Market
 from ares_notebook.model.symbols import pair_of
@@ -53,6 +60,12 @@ class Api:
     def is_informed(self, market: Market) -> bool:
         """Whether the exchange has stated the limits of a market."""
         return market.name in self.transport.limits
+
+    async def hear_clock(self) -> None:
+        """Ask for the exchange's time, unless an answer has told it; where none comes, ours stays."""
+        if not self.transport.clock.is_heard:
+            with suppress(TransportError, BadAnswer):
+                await self.server_time_ms()
 
     # --- exchangeInfo ---
 
