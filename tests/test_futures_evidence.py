@@ -334,6 +334,38 @@ async def test_nobody_traded_before_the_trade_of_id_1(
     assert open_gaps == ([] if is_explained else [("2026-06-26T03:00", "2026-06-26T08:00")])
 
 
+@pytest.mark.parametrize("hours", [1, 4])
+@pytest.mark.parametrize("source", ["auto", "rest"])
+async def test_the_first_payment_is_due_by_the_contracts_own_hours(
+    settings, market, publish_anew, hours, source
+):
+    """Of a contract that pays each hour or four the lost first payment is open; where it is there all is explained."""
+    symbol, onboard = "SUIUSDT", to_ms(as_utc("2023-05-04T08:00"))
+    times = range(onboard + hours * HOUR_MS, to_ms(as_utc("2023-06-01")), hours * HOUR_MS)
+    complete = []
+    for number, kept in enumerate((times, times[1:])):
+        market.faults.clear()
+        rows = [f"{at},{hours},0.00010000\n" for at in kept]
+        publish_anew(f"{symbol}-fundingRate-2023-05", "".join(rows))
+        page = [{"symbol": symbol, "fundingTime": at, "fundingRate": "0.00010000"} for at in kept]
+        market.fail("/fapi/v1/fundingRate.*startTime=1&limit=1$", times=None,
+                    replace_body=json.dumps(page[:1]).encode())  # fmt: skip
+        market.fail("/fapi/v1/fundingRate.*startTime=1&limit=3$", times=None,
+                    replace_body=json.dumps(page[:3]).encode())  # fmt: skip
+        market.fail(
+            "/fapi/v1/fundingRate.*startTime=1682899200000&endTime=1685577599999",
+            times=None,
+            replace_body=json.dumps(page).encode(),
+        )
+        market.fail("/fapi/v1/fundingRate.*startTime", times=None, replace_body=b"[]")
+        folder = settings.cache_dir / str(number)
+        own = {"cache_dir": folder, "source": source}
+        report = await download(settings, "futures", symbol, "2023-05-01", "2023-06-01", **own)
+        complete.append(report.complete)
+
+    assert complete == [True, False]
+
+
 # --- how evidence ages ---
 
 

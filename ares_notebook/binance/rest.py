@@ -32,6 +32,7 @@ _Mask = npt.NDArray[np.bool_]
 _PAGES_AHEAD = 8
 # Trade ids ascend, and timestamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
+_HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Rest(Api):
         super().__init__(transport)
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
+        self._paces: Memoized[int | None] = Memoized()
         self._moments: Memoized[tuple[Lines, Lines]] = Memoized()
         # The earliest and the latest timestamp received of each series: its history begins no
         # later, and ends no earlier.
@@ -103,6 +105,15 @@ class Rest(Api):
         if self._latest_ms.get(series, -1) < moment_ms:
             await self._lasts.get(series, partial(self._ask_last, series))
         return self._latest_ms.get(series, -1) >= moment_ms
+
+    async def first_pace_ms(self, series: Series) -> int | None:
+        """The interval of the first payments of *series*, asked for once; None without two equal ones."""
+        return await self._paces.get(series, partial(self._ask_pace, series))
+
+    async def _ask_pace(self, series: Series) -> int | None:
+        page = await self.page(series, {"startTime": 1}, within(0), limit=3)
+        hours = np.unique(np.diff(page.stamps_us // _HOUR_US))
+        return int(hours[0]) * _HOUR_US // 1000 if len(page) > 2 and len(hours) == 1 else None  # noqa: PLR2004
 
     async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API requires times above 0.

@@ -19,7 +19,6 @@ from ares_notebook.model.time import DAY_MS, opened_ms
 
 _CONTRADICTED = "contradicted"
 _HOUR_MS = 3_600_000
-_FUNDING_MS = 8 * _HOUR_MS
 # BTCUSDT was listed on 2019-09-08 at 17:57 and first paid on 2019-09-10 at 08:00
 # [website's export; the archive begins with 2020]. Where others' first payment was is not known.
 _FIRST_FUNDING_MS = {"BTCUSDT": 1_568_102_400_000}
@@ -244,22 +243,25 @@ async def _due_ms(ask: _Witnesses) -> int | None:
         return None
     try:
         listing = await ask.rest.listing_of(ask.series)
+        onboard_ms = None if listing is None else listing.onboard_ms
+        return None if onboard_ms is None else await _first_due_ms(ask, onboard_ms)
     except (TransportError, BadAnswer):
         return None
-    if listing is None or listing.onboard_ms is None:
-        return None
-    return _first_due_ms(ask.series, listing.onboard_ms)
 
 
-def _first_due_ms(series: Series, onboard_ms: int) -> int:
-    """From when on a contract that was listed at a moment must have rows."""
+async def _first_due_ms(ask: _Witnesses, onboard_ms: int) -> int:
+    """The same for a contract that was listed at a moment."""
+    series = ask.series
     if series.interval is not None:
         return opened_ms(series.interval, onboard_ms)
     if series.dataset.key != "event_time":
         return onboard_ms
-    # From the listing on a payment is due each eight hours, but for what is known of the oldest.
-    next_due_ms = (onboard_ms // _FUNDING_MS + 1) * _FUNDING_MS
-    return max(next_due_ms, _FIRST_FUNDING_MS.get(series.symbol, 0)) + _HOUR_MS
+    # By the hours that the archive states, or those between the first payments; without, it may be each hour.
+    pace_ms = (
+        ask.file_update.facts.first_pace_ms or await ask.rest.first_pace_ms(series) or _HOUR_MS
+    )
+    next_due_ms = (onboard_ms // pace_ms + 1) * pace_ms
+    return max(next_due_ms, _FIRST_FUNDING_MS.get(series.symbol, 0))
 
 
 @dataclass(frozen=True, slots=True)
