@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -379,6 +379,13 @@ class Listing:
     is_over: bool
     # When the contract was listed; None for spot.
     onboard_ms: int | None = None
+
+    @classmethod
+    def of_all(cls, contracts: Iterable[Listing]) -> Self:
+        """The listing of a pair: it lasts from its first contract to its last one."""
+        each = list(contracts)
+        onboarded = [one.onboard_ms for one in each if one.onboard_ms is not None]
+        return cls(all(one.is_over for one in each), min(onboarded, default=None))
 
 
 @dataclass(frozen=True, slots=True)

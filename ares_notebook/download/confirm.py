@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.rest import FirstRow, Rest
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.errors import BadAnswer, TransportError
-from ares_notebook.model.datasets import AGG_TRADES
+from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
-from ares_notebook.model.time import DAY_MS
+from ares_notebook.model.symbols import delivery_ms
+from ares_notebook.model.time import DAY_MS, opened_ms
 
 _CONTRADICTED = "contradicted"
 _HOUR_MS = 3_600_000
-_FUNDING_MS = 8 * _HOUR_MS
 # BTCUSDT was listed on 2019-09-08 at 17:57 and first paid on 2019-09-10 at 08:00
 # [website's export; the archive begins with 2020]. Where others' first payment was is not known.
 _FIRST_FUNDING_MS = {"BTCUSDT": 1_568_102_400_000}
-_LATEST_START_MS = 7 * DAY_MS
 # A name is in the archive's listing on the next day, at times within a week.
 _LATEST_LISTING_MS = 14 * DAY_MS
 
@@ -90,7 +91,8 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
     if archive is None or not await archive.holds(series):
         return False
     listing = await rest.listing_of(series)
-    if listing is not None and not listing.is_over:
+    if rest.has_served(series) or (listing is not None and not listing.is_over):
+        # It is not unknown: the API has just had rows of it, or exchangeInfo says that it trades.
         return False
     unread = file_update.unasked()
     for gap in file_update.unexplained():
@@ -118,8 +120,9 @@ async def _why_silent(ask: _Witnesses, gap: Gap) -> str:
     if await _has_ended(ask, gap.start_ms + (gap.after_id is not None)):
         return "last row"
     is_past = gap.end_ms < ask.rest.now_ms - DAY_MS
-    # What is younger is asked for once more, and may be the halt of this hour.
-    if is_past and await ask.rest.ends_before(ask.series, gap.end_ms):
+    # What is younger is asked for once more, and may be the halt of this hour, where there are halts.
+    is_due = gap.rows is not None and not ask.series.market.has_halts
+    if (is_past or is_due) and not await ask.rest.reaches(ask.series, gap.end_ms):
         return "early end"
     return "no candle" if ask.series.dataset.writes_each_row else "rest"
 
@@ -137,7 +140,12 @@ async def _has_ended(ask: _Witnesses, moment_ms: int) -> bool:
         listing = await ask.rest.listing_of(ask.series)
     except (TransportError, BadAnswer):
         return False
-    return listing is None or listing.is_over
+    if listing is not None:
+        return listing.is_over
+    # Only a delivered contract leaves the list: that it lacks any other name of which the API has rows
+    # is a fault of the list.
+    ends_ms = delivery_ms(ask.series.symbol)
+    return ends_ms is not None and ends_ms <= moment_ms
 
 
 async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
@@ -151,14 +159,23 @@ async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
             f"to trade"
         )
         raise BadAnswer(msg)
-    # The first trade is in the last millisecond of the gap before it.
-    end_ms = gap.end_ms - (gap.before_id is not None)
-    if end_ms <= first.stamp_ms:
-        word = await _why_early(ask, gap.start_ms, end_ms, first)
-    else:
+    # Payments are counted over the whole gap.
+    due_ms = None if ask.series.dataset.key == "event_time" else await _due_ms(ask)
+    for part in _cut_at(gap, due_ms):
+        # The first trade is in the last millisecond of the gap before it.
+        end_ms = part.end_ms - (part.before_id is not None)
         # An empty answer about the gap that holds its own first row proves nothing.
-        word = "late history"
-    ask.file_update.record([gap], word)
+        is_before = end_ms <= first.stamp_ms
+        word = await _why_early(ask, part.start_ms, end_ms, first) if is_before else "late history"
+        ask.file_update.record([part], word)
+
+
+def _cut_at(gap: Gap, moment_ms: int | None) -> list[Gap]:
+    """The gap before a moment and that from it on, where it is inside."""
+    if moment_ms is None or not gap.start_ms < moment_ms < gap.end_ms:
+        return [gap]
+    before = replace(gap, end_ms=moment_ms, before_id=None)
+    return [before, replace(gap, start_ms=moment_ms, after_id=None)]
 
 
 async def _why_early(ask: _Witnesses, start_ms: int, end_ms: int, first: FirstRow) -> str:
@@ -189,33 +206,62 @@ async def _beginning(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
     """The word for the proof that today's listing of the name begins no earlier; empty without one."""
     series = ask.series
     try:
-        if series.market.begins_with_id_0:
-            trades = Series.of(AGG_TRADES, series.symbol)
-            trade = first if series == trades else await ask.rest.first_row(trades)
-            if trade is None:
+        if series.market.has_onboard_date:
+            due_ms = await _due_ms(ask)
+            if due_ms is None:
                 return ""
-            if trade.key and trade.stamp_ms < end_ms + DAY_MS:
-                # There were trades before the first one that it has, and that one is of then.
+            if end_ms <= due_ms:
+                # Contracts of a pair that were delivered have left the list, unless one of its own name is there.
+                is_first = await ask.rest.knows(series.market, series.symbol)
+                return "onboard date" if is_first else ""
+            if not series.dataset.is_traded:
                 return _CONTRADICTED
-            return "first trade" if not trade.key and trade.stamp_ms >= end_ms else ""
-        listing = await ask.rest.listing_of(series)
+        return await _by_first_trade(ask, end_ms, first)
     except (TransportError, BadAnswer):
         # Who cannot be asked proves nothing; the rows themselves have been asked for.
         return ""
-    onboard_ms = None if listing is None else listing.onboard_ms
-    if onboard_ms is None:
-        return ""
-    return _CONTRADICTED if end_ms > _first_due_ms(series, onboard_ms) else "onboard date"
 
 
-def _first_due_ms(series: Series, onboard_ms: int) -> int:
-    """When a contract that was listed at a moment must have its first row."""
+async def _by_first_trade(ask: _Witnesses, end_ms: int, first: FirstRow) -> str:
+    """The word for the proof by the id of the first trade; without one a contract is due since its onboard date."""
+    series = ask.series
+    of_trades = (each for each in DATASETS if each.key == "id" and series.market in each.markets)
+    trades = Series.of(next(of_trades), series.symbol)
+    trade = first if series == trades else await ask.rest.first_row(trades)
+    unproven = _CONTRADICTED if series.market.has_onboard_date else ""
+    if trade is None:
+        return unproven
+    if trade.key > series.market.first_id:
+        # There were trades before the first one that it has; if that one is of then, at this time.
+        return _CONTRADICTED if trade.stamp_ms < end_ms + DAY_MS else unproven
+    return "first trade" if trade.stamp_ms >= end_ms else unproven
+
+
+async def _due_ms(ask: _Witnesses) -> int | None:
+    """From when on a contract must have rows, by exchangeInfo; None where it tells no onboard date."""
+    if not ask.series.market.has_onboard_date:
+        return None
+    try:
+        listing = await ask.rest.listing_of(ask.series)
+        onboard_ms = None if listing is None else listing.onboard_ms
+        return None if onboard_ms is None else await _first_due_ms(ask, onboard_ms)
+    except (TransportError, BadAnswer):
+        return None
+
+
+async def _first_due_ms(ask: _Witnesses, onboard_ms: int) -> int:
+    """The same for a contract that was listed at a moment."""
+    series = ask.series
+    if series.interval is not None:
+        return opened_ms(series.interval, onboard_ms)
     if series.dataset.key != "event_time":
-        # Trading begins hours or days after the listing.
-        return onboard_ms + _LATEST_START_MS
-    # From the listing on a payment is due each eight hours, but for what is known of the oldest.
-    next_due_ms = (onboard_ms // _FUNDING_MS + 1) * _FUNDING_MS
-    return max(next_due_ms, _FIRST_FUNDING_MS.get(series.symbol, 0)) + _HOUR_MS
+        return onboard_ms
+    # By the hours that the archive states, or those between the first payments; without, it may be each hour.
+    pace_ms = (
+        ask.file_update.facts.first_pace_ms or await ask.rest.first_pace_ms(series) or _HOUR_MS
+    )
+    next_due_ms = (onboard_ms // pace_ms + 1) * pace_ms
+    return max(next_due_ms, _FIRST_FUNDING_MS.get(series.symbol, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> N
     silent = [
         gap for gap in file_update.unasked() if not await _has_days(exchange.archive, series, gap)
     ]
-    _record_silence(file_update, silent)
+    await _record_silence(file_update, exchange, silent)
 
 
 async def _has_days(archive: Archive, series: Series, gap: Gap) -> bool:
@@ -164,15 +164,19 @@ async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> Non
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
             silent = [gap for gap in file_update.unasked() if _overlap(gap, part)]
-            _record_silence(file_update, [_clipped(gap, part) for gap in silent])
+            parts_of_it = [_clipped(gap, part) for gap in silent]
+            await _record_silence(file_update, exchange, parts_of_it)
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
 
 
-def _record_silence(file_update: FileUpdate, gaps: list[Gap]) -> None:
+async def _record_silence(file_update: FileUpdate, exchange: Exchange, gaps: list[Gap]) -> None:
     """Remember that the archive has no rows in *gaps*."""
     has_rest = file_update.file.dataset.has_rest
+    if gaps and not has_rest and exchange.source != "archive":
+        # Nothing else of the run may have asked the API, and the answer is dated by its clock.
+        await exchange.rest.hear_clock()
     file_update.record(gaps, "archive" if has_rest else "only source")
 
 

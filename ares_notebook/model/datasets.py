@@ -113,6 +113,11 @@ class Dataset:
         return self.has_grid and self.fixed_interval is None
 
     @property
+    def is_traded(self) -> bool:
+        """Whether its rows are trades, or made of trades."""
+        return self.key == "id" or self.path_name == "klines"
+
+    @property
     def has_rest(self) -> bool:
         """Whether the API has its rows, too."""
         return self.rest_rows > 0

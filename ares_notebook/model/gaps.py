@@ -34,7 +34,7 @@ class Evidence(Struct, frozen=True):
     explains_rows: bool = True
     # Whether the archive was excluded: a run that may ask it does so.
     is_alone: bool = False
-    # Whether it is final only if given a day after the gap, since a row may be published late.
+    # Whether it is final only if given a day after the days of the gap, since a row may be published late.
     ages: bool = True
 
 
@@ -52,11 +52,11 @@ EVIDENCE = {
         ages=False,
     ),
     "first trade": Evidence(
-        BEFORE_LISTING, "the exchange's first trade of the symbol (id 0) is later"
+        BEFORE_LISTING, "the exchange's first trade of the symbol, by its id, is later"
     ),
     "first trade alone": Evidence(
         BEFORE_LISTING,
-        "the exchange's first trade of the symbol (id 0) is later; the archive was not asked",
+        "the exchange's first trade of the symbol, by its id, is later; the archive was not asked",
         is_alone=True,
     ),
     "other day": Evidence(
@@ -104,8 +104,8 @@ EVIDENCE = {
     ),
     "early end": Evidence(
         UNCONFIRMED,
-        "the API's history ends earlier, although the symbol trades, so that its silence proves "
-        "nothing",
+        "the API's history ends earlier, although nothing says that trading is over, so that its "
+        "silence proves nothing",
         is_proof=False,
     ),
     "late history": Evidence(
@@ -154,16 +154,17 @@ class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """
         Whether the answer is final; an early one is asked for again by the next run.
 
-        An answer that is no proof counts as final: the same source is not asked again.
+        An answer that is no proof is final in that the same source is not asked again.
         """
-        kind = evidence_of(self.evidence)
-        if not kind.ages or not kind.is_proof:
+        if not evidence_of(self.evidence).ages:
             return True
         try:
             answered = datetime.fromisoformat(self.at)
         except ValueError:
             return False
-        return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
+        # The zip of a day comes after its end.
+        day_end_ms = -(-self.end_ms // DAY_MS) * DAY_MS
+        return answered.tzinfo is not None and to_ms(answered) >= day_end_ms + DAY_MS
 
 
 # From the halt to the first trade after it. Read off every daily 1s file of BTCUSDT

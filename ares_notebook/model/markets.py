@@ -39,8 +39,12 @@ class Market:
     has_newest_first: bool
     # Whether trades of any time can be asked for by time; else only by id.
     has_trades_by_time: bool
-    # Whether the trade of id 0 is the first of a symbol; else exchangeInfo has its onboard date.
-    begins_with_id_0: bool
+    # The highest id that the first trade of a symbol has.
+    first_id: int
+    # Whether exchangeInfo tells when a symbol was listed.
+    has_onboard_date: bool
+    # Whether it halts at times, so that rows of the last hours need not come.
+    has_halts: bool
     # Its folder in the archive.
     archive: str
     # Whether a listing of the archive may end long before its files do.
@@ -87,7 +91,9 @@ SPOT = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=True,
-    begins_with_id_0=True,
+    first_id=0,
+    has_onboard_date=False,
+    has_halts=True,
     archive="data/spot/",
     names_contracts=False,
     has_late_listing=False,
@@ -109,7 +115,9 @@ UM = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/um/",
     names_contracts=False,
     has_late_listing=True,
@@ -131,7 +139,9 @@ CM = Market(
     most_window_ms=200 * _DAY_MS,
     has_newest_first=True,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/cm/",
     names_contracts=True,
     has_late_listing=True,

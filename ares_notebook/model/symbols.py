@@ -9,14 +9,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import dataset_calls, did_you_mean
 from ares_notebook.model.datasets import DATASETS, Dataset, default_datasets
 from ares_notebook.model.markets import CM, SPOT, UM, Market, market_named
-from ares_notebook.model.time import as_utc
+from ares_notebook.model.time import as_utc, to_ms
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
 # single _ or - inside; never a path character, a dot, a space or a control.
@@ -40,6 +40,8 @@ _CONTRACTS: dict[str, tuple[re.Pattern[str], Market | None]] = {
     "a USD-M delivery contract": (re.compile(r"[^\W_]+_\d{6}"), UM),
     "an option": (re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"), None),
 }
+# The time of the day at which a delivery contract ends, UTC.
+_DELIVERY = timedelta(hours=8)
 # A pair joined by a separator is no name of Binance.
 _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))?")
 # Coins in which most is quoted come first; those of COIN-M perpetuals come last.
@@ -108,6 +110,17 @@ def market_of_contract(symbol: str) -> Market | None:
 def is_delivery(symbol: str) -> bool:
     """Whether *symbol* is that of a delivery contract, which pays no funding."""
     return contract_of(symbol) is not None and symbol[-6:].isdecimal()
+
+
+def delivery_ms(symbol: str) -> int | None:
+    """When the delivery contract of this name ends, in milliseconds since the epoch; None without a date."""
+    if not is_delivery(symbol):
+        return None
+    try:
+        day = datetime.strptime(symbol[-6:], "%y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return to_ms(day + _DELIVERY)
 
 
 def pair_of(symbol: str) -> str:
