@@ -44,8 +44,8 @@ class Expected:
 
     # The interval of rows on a grid; None where it is not known, or there is no grid.
     interval: str | None = None
-    # The number of columns; None to take that of the first row.
-    width: int | None = None
+    # The columns of a row, in order; None to take those that are published, as many as the first row has.
+    columns: tuple[Column, ...] | None = None
     # The number of the first row in error messages, and what it counts.
     first: int = 1
     unit: str = "line"
@@ -87,6 +87,42 @@ class Expected:
 
 ANY = Expected()
 """Nothing is known in advance."""
+
+
+def columns_of(dataset: Dataset, header: bytes, rows: bytes, origin: str) -> tuple[Column, ...]:
+    """
+    The columns of rows that are as wide as the first one.
+
+    The names in a header decide, in any order; a column of another name is not kept. Without a header,
+    columns are those that are published.
+    """
+    width = rows[: rows.find(b"\n")].count(b",") + 1
+    named = _columns_named(dataset, header, origin) if header else ()
+    is_start = named == dataset.published[: len(named)]
+    if not named or (is_start and len(named) < width <= len(dataset.published)):
+        unknown = (_unknown(at) for at in range(len(dataset.published), width))
+        return (*dataset.published[:width], *unknown)
+    if len(named) != width:
+        fault = f"its first row has {width} columns, and its header {len(named)}"
+        raise BadAnswer(refused(origin, fault))
+    return named
+
+
+def _columns_named(dataset: Dataset, header: bytes, origin: str) -> tuple[Column, ...]:
+    """The columns that a header names."""
+    text = header.decode("utf-8", "replace")
+    names = [cell.strip(' "\r\n').lower() for cell in text.split(",")]
+    known = dict(zip(dataset.archive_names, dataset.published, strict=False))
+    lacking = [name for name in known if known[name].kind != "ignored" and name not in names]
+    twice = [name for name in names if names.count(name) > 1]
+    if lacking or twice:
+        fault = f"does not name {lacking[0]}" if lacking else f"names {twice[0]!r} twice"
+        raise BadAnswer(refused(origin, f"its header {fault}; it is no header of {dataset.name}"))
+    return tuple(known.get(name) or _unknown(at) for at, name in enumerate(names))
+
+
+def _unknown(at: int) -> Column:
+    return Column(f"unknown {at}", "ignored")
 
 
 def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -135,15 +171,14 @@ def rows_of_csv(
         return empty_rows(dataset), None
     if not block.endswith(b"\n"):
         raise BadAnswer(refused(origin, "it ends inside a line"))
-    width = expected.width or block[: block.find(b"\n")].count(b",") + 1
-    columns = dataset.published[:width]
+    columns = expected.columns or columns_of(dataset, b"", block, origin)
     if {each.name for each in dataset.columns} - {each.name for each in columns}:
-        fault = f"a row of {width} columns is no row of {dataset.name}"
+        fault = f"a row of {len(columns)} columns is no row of {dataset.name}"
         raise BadAnswer(refused(origin, fault))
     try:
-        table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns, width))
+        table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns))
     except _ARROW_ERRORS as error:
-        fault = _uneven_line(block, width, expected) or _unreadable(error)
+        fault = _uneven_line(block, len(columns), expected) or _unreadable(error)
         raise BadAnswer(refused(origin, fault)) from error
     if table.num_rows != block.count(b"\n"):
         raise BadAnswer(refused(origin, "a line end stands inside a line"))
@@ -153,8 +188,8 @@ def rows_of_csv(
         raise BadAnswer(refused(origin, _unreadable(error))) from error
 
 
-def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any]:
-    names = [each.name for each in columns] + [f"extra {at}" for at in range(len(columns), width)]
+def _csv_options(columns: tuple[Column, ...]) -> tuple[Any, Any, Any]:
+    names = [each.name for each in columns]
     kept = [each for each in columns if each.kind != "ignored"]
     types = {each.name: pa.string() for each in kept}
     return (

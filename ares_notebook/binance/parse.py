@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
+from ares_notebook.binance.csv_tables import ANY, Expected, columns_of, lines_by_cell
 from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
@@ -40,7 +40,7 @@ def read_fast(
     dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
 ) -> Lines | None:
     """The lines of the cache for a block of archive CSV; None if the slow path must parse it."""
-    cells = _cells_of(dataset, block, expected.width)
+    cells = _cells_of(dataset, block, expected)
     if cells is None or not cells.are_valid():
         return None
     stamps = cells.integers("timestamp")
@@ -165,11 +165,11 @@ class _Cells:
         return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
 
 
-def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
+def _cells_of(dataset: Dataset, block: bytes, expected: Expected) -> _Cells | None:
     """The cells of a block; None if a line has other separators than the dataset's lines."""
     text = np.frombuffer(block, np.uint8)
     first_row = block[: block.find(b"\n")].split(b",")
-    columns = dataset.published[: width or len(first_row)]
+    columns = expected.columns or columns_of(dataset, b"", block, "")
     # Text after the last line end has no separator, and would be overlooked.
     is_whole = len(columns) <= len(first_row) and block.endswith(b"\n")
     if not is_whole or not set(dataset.columns) <= set(columns):
@@ -308,7 +308,7 @@ _JSON_TYPES: dict[Kind, Any] = {"number": str, "flag": bool, "ignored": Any}
 
 
 def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines:
-    """The lines of the cache for a block of archive CSV; columns are identified by position."""
+    """The lines of the cache for a block of archive CSV, without header."""
     lines = read_fast(dataset, block, origin, expected) if block else None
     return lines_by_cell(dataset, block, origin, expected) if lines is None else lines
 

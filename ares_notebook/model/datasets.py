@@ -12,15 +12,19 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.columns import (
     CANDLE,
+    CANDLE_NAMES,
     FUNDING,
+    FUNDING_NAMES,
     FUTURES_TRADE,
     ID,
     ID_RANGE,
     IS_BUYER_MAKER,
     METRIC,
+    METRIC_NAMES,
     PRICE,
     PRICE_AND_QUANTITY,
     TIMESTAMP,
+    TRADE_NAMES,
     Column,
     kept,
     trimmed,
@@ -50,6 +54,8 @@ class Dataset:
     # Columns of the exchange's rows, in order, alike in all sources; names are those of `columns`,
     # any other column is not kept.
     published: tuple[Column, ...]
+    # The names of `published` in a header of the archive.
+    archive_names: tuple[str, ...]
     # Digits after the second in the stamp: 0, 3 or 6.
     stamp_digits: Literal[0, 3, 6]
     # What identifies a row, and so how completeness is proven: by a grid of open times, by ids
@@ -154,6 +160,7 @@ KLINES = Dataset(
     columns=kept(CANDLE),
     original_columns=6,
     published=CANDLE,
+    archive_names=CANDLE_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(SPOT,),
@@ -190,6 +197,7 @@ AGG_TRADES = Dataset(
         IS_BUYER_MAKER,
         Column("is_best_match", "ignored"),
     ),
+    archive_names=TRADE_NAMES,
     stamp_digits=6,
     key="id",
     markets=(SPOT,),
@@ -221,6 +229,7 @@ FUTURES = Dataset(
     columns=kept(FUNDING),
     original_columns=2,
     published=FUNDING,
+    archive_names=FUNDING_NAMES,
     stamp_digits=3,
     key="event_time",
     markets=(UM,),
@@ -381,6 +390,7 @@ METRICS = Dataset(
     columns=kept(METRIC),
     original_columns=len(kept(METRIC)),
     published=METRIC,
+    archive_names=METRIC_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(CM, UM),
