@@ -14,7 +14,7 @@ import pyarrow.csv as arrow_csv
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.columns import Column, Kind
-from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.datasets import KLINES, Dataset
 from ares_notebook.model.rows import (
     MICROSECONDS_FROM,
     UNUSUAL_NUMBER,
@@ -58,21 +58,27 @@ class Expected:
         """The number of row *at* of the block (from 0) for messages."""
         return f"{self.unit} {self.first + at}"
 
-    def check_closes(self, opens_us: _Int64s, closes: _Int64s, origin: str) -> None:
+    def check_closes(
+        self, opens_us: _Int64s, closes: _Int64s, origin: str, odd: float = KLINES.odd_candles
+    ) -> None:
         """
-        Refuse candles of another interval than the requested one.
+        Refuse candles of another interval than the requested one, by the share that may be *odd*.
 
-        A halt cuts single candles short (in old files the close time may even precede the open
+        A halt of spot cuts single candles short (in old files the close time may even precede the open
         time), so most must be as long as the interval. A single candle must not be longer, nor
-        exactly as long as those of another interval.
+        exactly as long as those of another interval. Where none may be odd, each must also open on
+        the grid.
         """
         if self.interval is None or not len(opens_us):
             return
         lengths = _lengths_ms(opens_us, closes)
         wanted = _wanted_ms(self.interval, opens_us // 1000)
         fits = lengths == wanted
-        if len(lengths) > 1:
-            is_valid = 2 * int(np.count_nonzero(fits)) >= len(lengths)
+        if not odd:
+            self._check_opens(opens_us, origin)
+            is_valid = bool(fits.all())
+        elif len(lengths) > 1:
+            is_valid = int(np.count_nonzero(~fits)) <= odd * len(lengths)
         else:
             is_longer = lengths[0] > wanted[0] + _LATEST_CLOSE_MS
             is_valid = bool(fits[0]) or not (is_longer or lengths[0] in _LENGTHS_MS)
@@ -83,6 +89,20 @@ class Expected:
                 f"{lengths[at] / 1000:,.3f} seconds long, not {self.interval}"
             )
             raise BadAnswer(refused(origin, fault))
+
+    def _check_opens(self, opens_us: _Int64s, origin: str) -> None:
+        """Refuse candles that open off the grid."""
+        is_on = on_grid(self.interval or "", opens_us // 1000)
+        if not is_on.all():
+            at = int(np.argmin(is_on))
+            fault = f"the candle in {self.position(at)} opens off the grid of {self.interval}"
+            raise BadAnswer(refused(origin, fault))
+
+
+def check_volumes(*, has_volume: bool, has_trades: bool, origin: str) -> None:
+    """Refuse candles of a price that is calculated, whose files count samples as candles of trades do trades."""
+    if has_trades and not has_volume:
+        raise BadAnswer(refused(origin, "its candles count trades, and none has a volume"))
 
 
 ANY = Expected()
@@ -190,7 +210,7 @@ def rows_of_csv(
 
 def _csv_options(columns: tuple[Column, ...]) -> tuple[Any, Any, Any]:
     names = [each.name for each in columns]
-    kept = [each for each in columns if each.kind != "ignored"]
+    kept = [each for each in columns if each.kind != "ignored" or each.is_zero]
     types = {each.name: pa.string() for each in kept}
     return (
         arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
@@ -222,7 +242,11 @@ def _converted(
         rows = _measured_rows(dataset, rows).sort_by("timestamp")
     if "close_time" in columns:
         opens_us, closes = columns["timestamp"].to_numpy(), columns["close_time"].to_numpy()
-        expected.check_closes(opens_us, closes, origin)
+        expected.check_closes(opens_us, closes, origin, dataset.odd_candles)
+    if "number_of_trades" in columns:
+        has_volume = pc.any(pc.match_substring_regex(columns["volume"], "[1-9]")).as_py()
+        has_trades = pc.any(pc.greater(columns["number_of_trades"], 0)).as_py()
+        check_volumes(has_volume=has_volume, has_trades=has_trades, origin=origin)
     hours = None
     if "funding_interval_hours" in columns:
         hours = columns["funding_interval_hours"].to_numpy()
@@ -242,8 +266,9 @@ def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expecte
             return _plain(column, cells)
         case "time" if column.is_label:
             return pa.array(_starts_us(dataset, cells, origin, expected))
-        case "symbol":
-            _check_symbol(cells, origin, expected)
+        case "symbol" | "ignored":
+            if column.kind == "symbol":
+                _check_symbol(cells, origin, expected)
             return cells
         case "time":
             stamps = cells.cast(pa.int64()).to_numpy()
@@ -252,7 +277,7 @@ def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expecte
             return cells.cast(pa.int64())
 
 
-_WORDS: dict[Kind, str] = {"flag": "flag", "symbol": "symbol"}
+_WORDS: dict[Kind, str] = {"flag": "flag", "symbol": "symbol", "ignored": "zero"}
 
 
 def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) -> None:

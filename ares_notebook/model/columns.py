@@ -32,6 +32,8 @@ class Column:
     may_be_empty: bool = False
     # Whether a row in which it is zero or empty was not measured, and so is a missing row.
     proves_row: bool = False
+    # Whether an ignored column holds zeros alone in files of the archive; others are files of another kind.
+    is_zero: bool = False
 
 
 def decimals(*names: str) -> tuple[Column, ...]:
@@ -80,7 +82,7 @@ FUNDING = (
 PRICE = (
     TIMESTAMP,
     *decimals("open", "high", "low", "close"),
-    Column("volume", "ignored"),
+    Column("volume", "ignored", is_zero=True),
     Column("close_time", "close"),
     *(
         Column(name, "ignored")

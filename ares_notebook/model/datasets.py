@@ -95,6 +95,8 @@ class Dataset:
     rows_per_day: float
     # The period of zips from which a file is cut where those of `archive_cuts` are not published.
     archive_spare_cut: Cut | None = None
+    # The share of candles that a halt may have cut short; some of these open off the grid.
+    odd_candles: float = 0
     # The interval of rows on a grid that have only this one; names of files do not show it.
     fixed_interval: str | None = None
     # The market whose zips of days before a moment (in milliseconds since the epoch) label a row by
@@ -172,6 +174,7 @@ KLINES = Dataset(
     rest_weights=((1000, 2),),
     rest_pool="",
     writes_each_row=False,
+    odd_candles=0.5,
     archive_cuts=("month", "day"),
     archive_since_ms=0,
     zipped_row_bytes=48,
@@ -273,6 +276,7 @@ def _futures_candles(
         markets=(market,),
         rest_weights=_CANDLE_WEIGHTS,
         writes_each_row=True,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
         zipped_row_bytes=52,
         stored_row_bytes=110,
@@ -363,6 +367,7 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         path_name=path_name,
         rest_symbol_parameter="pair" if path_name == "indexPriceKlines" else "symbol",
         rest_weights=_CANDLE_WEIGHTS,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS,
         zipped_row_bytes=24,
         stored_row_bytes=75,
