@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +29,9 @@ from ares_notebook.model.rows import (
     plain_number,
     schema_of,
 )
-from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS
+from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS, Period
 
+_LOGGER = logging.getLogger("DataDownloader")
 _Int64s = npt.NDArray[np.int64]
 
 # A candle of September 2017 closes a millisecond late.
@@ -51,8 +53,10 @@ class Expected:
     unit: str = "line"
     # The symbol that rows must have where they have one; None where it is not known.
     symbol: str | None = None
-    # From the label of a row to its start, in milliseconds.
+    # From the label of a row to its start, in milliseconds, by the date of its file.
     label_shift_ms: int = 0
+    # The period that labels are of; None where it is not known.
+    period: Period | None = None
 
     def position(self, at: int) -> str:
         """The number of row *at* of the block (from 0) for messages."""
@@ -239,6 +243,7 @@ def _converted(
         columns[column.name] = _in_cache(dataset, column, cells, origin, expected)
     rows = pa.table({name: columns[name] for name in dataset.column_names}, schema_of(dataset))
     if any(each.is_label for each in published):
+        rows = _at_starts(dataset, rows, expected, origin)
         rows = _measured_rows(dataset, rows).sort_by("timestamp")
     if "close_time" in columns:
         opens_us, closes = columns["timestamp"].to_numpy(), columns["close_time"].to_numpy()
@@ -265,7 +270,7 @@ def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expecte
         case "number":
             return _plain(column, cells)
         case "time" if column.is_label:
-            return pa.array(_starts_us(dataset, cells, origin, expected))
+            return pa.array(_labels_us(dataset, cells, origin, expected))
         case "symbol" | "ignored":
             if column.kind == "symbol":
                 _check_symbol(cells, origin, expected)
@@ -303,15 +308,61 @@ def _shown(cells: Any, at: int) -> str:
 _LATEST_LABEL_US = 60_000_000
 
 
-def _starts_us(dataset: Dataset, labels: Any, origin: str, expected: Expected) -> _Int64s:
-    """The starts of the intervals of rows, in microseconds since the epoch, from their labels."""
+def _labels_us(dataset: Dataset, labels: Any, origin: str, expected: Expected) -> _Int64s:
+    """Labels in microseconds since the epoch, without the seconds that they are late."""
     stamps_us = labels.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
     late_us = stamps_us % (INTERVALS[dataset.fixed_interval or ""] * 1000)
     if np.any(is_off := late_us >= _LATEST_LABEL_US):
         at = int(np.argmax(is_off))
         fault = f"the label {labels[at].as_py()} in {expected.position(at)} is not on the grid"
         raise BadAnswer(refused(origin, fault))
-    return microseconds_of(dataset, stamps_us - late_us + expected.label_shift_ms * 1000, origin)
+    return microseconds_of(dataset, stamps_us - late_us, origin)
+
+
+def _at_starts(dataset: Dataset, rows: Table, expected: Expected, origin: str) -> Table:
+    """
+    The rows with the starts of their intervals in place of labels.
+
+    A few rows of other dates are left out, since the files of these have them; where most are of other
+    dates they all stay, and the caller refuses them. Labels that do not tell whether they are starts or
+    ends give no rows.
+    """
+    labels_us = rows["timestamp"].to_numpy()
+    shift_ms: int | None = expected.label_shift_ms
+    kept = np.ones(len(labels_us), np.bool_)
+    period = expected.period
+    if period is not None and 2 * _in(period, labels_us).sum() > len(labels_us):
+        step_ms = INTERVALS[dataset.fixed_interval or ""]
+        shift_ms = _label_shift_ms(set((labels_us // 1000).tolist()), period, step_ms, expected)
+        kept = _in(period, labels_us + (shift_ms or 0) * 1000)
+    if shift_ms is None:
+        _LOGGER.warning("%s: its labels may be starts or ends of rows; no row is stored", origin)
+        return rows.slice(0, 0)
+    if not kept.all():
+        _LOGGER.warning("%s: %s rows of other dates are left out", origin, np.sum(~kept))
+    return rows.set_column(0, "timestamp", pa.array(labels_us + shift_ms * 1000)).filter(kept)
+
+
+def _in(period: Period, stamps_us: _Int64s) -> npt.NDArray[np.bool_]:
+    return (stamps_us >= period.start_ms * 1000) & (stamps_us < period.end_ms * 1000)
+
+
+def _label_shift_ms(
+    labels_ms: set[int], period: Period, step_ms: int, expected: Expected
+) -> int | None:
+    """
+    From labels to starts; None where the labels do not tell.
+
+    A whole file has the first moment of its day as a label if labels are starts, and the one after its
+    last if they are ends. Where it has one of both, and not the one that files of its date have, the
+    label next to the other must be there: else it is one row of another date in a file that lacks rows.
+    """
+    has_first, has_last = period.start_ms in labels_ms, period.end_ms in labels_ms
+    found_ms = 0 if has_first else -step_ms
+    if has_first == has_last or found_ms == expected.label_shift_ms:
+        return expected.label_shift_ms
+    other_edge_ms = period.end_ms - step_ms if has_first else period.start_ms + step_ms
+    return found_ms if other_edge_ms in labels_ms else None
 
 
 def _check_symbol(cells: Any, origin: str, expected: Expected) -> None:

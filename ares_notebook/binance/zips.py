@@ -155,7 +155,7 @@ class Zip:
     # Open while the context of `Archive.fetch` is.
     data: BinaryIO
     series: Series
-    # All rows must be in it; None where it is not known.
+    # All rows must be in it, but for a few with labels; None where it is not known.
     period: Period | None = None
     # Whether the text ends inside a line, known once all lines have been read. The whole lines are
     # valid; those after them must be fetched elsewhere, and their absence here proves nothing.
@@ -199,6 +199,7 @@ class Zip:
             first=1 + header.count(b"\n"),
             symbol=series.symbol,
             label_shift_ms=series.label_shift_ms(self.period.start_ms) if self.period else 0,
+            period=self.period,
         )
 
     def _is_near(self, block: bytes, expected: Expected, start_ms: int, end_ms: int) -> bool:
