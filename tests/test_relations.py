@@ -479,3 +479,23 @@ async def test_prices_of_the_demo_vary(settings):
     await bring(settings, "2025-02-01/2025-02-06", "BTCUSDT", "1h", *PRICES, "index_price_klines")
 
     assert unchanged(settings) == []
+
+
+async def test_the_premium_of_another_contract_is_told_by_the_rates(settings, vouch: Vouch):
+    """Most funding rates do not follow from the premium of another contract, and the finding says that it may be one."""
+    window = "2025-02-01/2025-02-15"
+    await bring(settings, window, "BTCUSDT", "1m", *PRICES, "index_price_klines", "futures")
+    await bring(settings, window, "ETHUSDT", "1m", "premium_index_klines")
+    own, other = (
+        settings.cache_dir / f"premiumindexklines_{symbol}_1m_2025-02.csv"
+        for symbol in ("BTCUSDT", "ETHUSDT")
+    )
+    assert found(settings)["BTCUSDT", RATES_OF_USD_M][:2] == (41, 41)
+    own.write_bytes(other.read_bytes())
+    vouch(settings, own.name)
+    words = {each[2].split(":")[0]: each for each in reconciliations(settings, "BTCUSDT")}
+
+    severity, count, told = words[RATES_OF_USD_M]
+    assert (severity, count > 20) == ("information", True)
+    assert "so do rates from the premium of another contract" in told
+    assert "that of another contract may differ by no more" in words[PREMIUM_OF_USD_M][2]
