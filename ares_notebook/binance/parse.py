@@ -65,7 +65,8 @@ def read_fast(
             if closes is None:
                 return None
             expected.check_closes(stamps_us, closes, origin, dataset.odd_candles)
-            cells.check_volumes(origin)
+            if expected.interval is not None:
+                cells.check_volumes(origin)
         case "event_time":
             hours = cells.integers("funding_interval_hours")
             if hours is None:

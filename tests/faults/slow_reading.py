@@ -69,7 +69,7 @@ def archive_lines(
             line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
             found.append((_key(dataset, stamp_us, cells), line))
     if rows and "close_time" in names:
-        _check_volumes(names, rows)
+        _check_volumes(names, rows, step_ms)
     if step_ms is not None and lengths:
         may_be_odd = dataset.name == "klines"
         if not may_be_odd and any(stamp_us // 1000 % step_ms for stamp_us in stamps):
@@ -78,7 +78,7 @@ def archive_lines(
     return _in_order(sorted(found) if columns["timestamp"].is_label else found)
 
 
-def _check_volumes(names: list[str], rows: list[list[str]]) -> None:
+def _check_volumes(names: list[str], rows: list[list[str]], step_ms: int | None) -> None:
     """A price has no volume; of candles that count trades, one has."""
     at = names.index("volume")
     volumes = [row[at] for row in rows if len(row) > at]
@@ -87,7 +87,7 @@ def _check_volumes(names: list[str], rows: list[list[str]]) -> None:
             raise Wrong("a price has no volume")
         return
     has_trades = any(int(row[names.index("number_of_trades")]) for row in rows)
-    if has_trades and not any(set(each) & set("123456789") for each in volumes):
+    if step_ms and has_trades and not any(set(each) & set("123456789") for each in volumes):
         raise Wrong("trades without a volume")
 
 
