@@ -12,7 +12,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
+from ares_notebook.binance.csv_tables import (
+    ANY,
+    Expected,
+    check_volumes,
+    columns_of,
+    lines_by_cell,
+)
 from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
@@ -40,7 +46,7 @@ def read_fast(
     dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
 ) -> Lines | None:
     """The lines of the cache for a block of archive CSV; None if the slow path must parse it."""
-    cells = _cells_of(dataset, block, expected.width)
+    cells = _cells_of(dataset, block, expected)
     if cells is None or not cells.are_valid():
         return None
     stamps = cells.integers("timestamp")
@@ -58,7 +64,9 @@ def read_fast(
             closes = cells.integers("close_time")
             if closes is None:
                 return None
-            expected.check_closes(stamps_us, closes, origin)
+            expected.check_closes(stamps_us, closes, origin, dataset.odd_candles)
+            if expected.interval is not None:
+                cells.check_volumes(origin)
         case "event_time":
             hours = cells.integers("funding_interval_hours")
             if hours is None:
@@ -84,6 +92,8 @@ class _Cells:
         parts = zip(self.columns, self.have_points, self.starts, self.ends, strict=True)
         for column, has_point, start, end in parts:
             longest = int(np.max(end - start))
+            if column.is_zero and (longest > 1 or np.any(self.text[start] != _ZERO)):
+                return False
             # An ignored column holds numbers or flags.
             is_word = column.kind == "flag" or (
                 column.kind == "ignored" and self.text[start[0]] > _NINE
@@ -118,6 +128,22 @@ class _Cells:
         for offset in range(head, width, 8):
             value = value * 100_000_000 + _eight_digits(self.text, start + offset)
         return value
+
+    def check_volumes(self, origin: str) -> None:
+        """Refuse candles that count trades, of which none has a volume."""
+        at = {column.name: at for at, column in enumerate(self.columns)}
+        if "number_of_trades" not in at:
+            return
+        volumes, trades = (
+            (self.starts[at[name]], self.ends[at[name]]) for name in ("volume", "number_of_trades")
+        )
+        # Nearly always the first candle has a volume, and no other need be looked at.
+        has_volume = any(
+            self._has_digit(volumes[0][part], volumes[1][part]).any()
+            for part in (slice(1), slice(None))
+        )
+        has_trades = has_volume or bool(self._has_digit(*trades).any())
+        check_volumes(has_volume=has_volume, has_trades=has_trades, origin=origin)
 
     def end_in_cache(self, at: int) -> _Int64s:
         """The ends of the cells of a column, without the zeros that the cache drops."""
@@ -157,19 +183,23 @@ class _Cells:
 
     def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
         """Whether one of the cells is zero."""
+        return not np.all(self._has_digit(start, end))
+
+    def _has_digit(self, start: _Int64s, end: _Int64s) -> npt.NDArray[np.bool_]:
+        """Which of the cells, of numbers, have a digit that is not zero."""
         edges = np.stack([start, end], axis=1).ravel()
-        has_digit = np.logical_or.reduceat(self.text > _ZERO, edges)[::2]
-        return not np.all(has_digit)
+        has_digit: npt.NDArray[np.bool_] = np.logical_or.reduceat(self.text > _ZERO, edges)[::2]
+        return has_digit
 
     def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
         return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
 
 
-def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
+def _cells_of(dataset: Dataset, block: bytes, expected: Expected) -> _Cells | None:
     """The cells of a block; None if a line has other separators than the dataset's lines."""
     text = np.frombuffer(block, np.uint8)
     first_row = block[: block.find(b"\n")].split(b",")
-    columns = dataset.published[: width or len(first_row)]
+    columns = expected.columns or columns_of(dataset, b"", block, "")
     # Text after the last line end has no separator, and would be overlooked.
     is_whole = len(columns) <= len(first_row) and block.endswith(b"\n")
     if not is_whole or not set(dataset.columns) <= set(columns):
@@ -308,7 +338,7 @@ _JSON_TYPES: dict[Kind, Any] = {"number": str, "flag": bool, "ignored": Any}
 
 
 def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines:
-    """The lines of the cache for a block of archive CSV; columns are identified by position."""
+    """The lines of the cache for a block of archive CSV, without header."""
     lines = read_fast(dataset, block, origin, expected) if block else None
     return lines_by_cell(dataset, block, origin, expected) if lines is None else lines
 

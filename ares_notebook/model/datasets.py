@@ -12,15 +12,19 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.columns import (
     CANDLE,
+    CANDLE_NAMES,
     FUNDING,
+    FUNDING_NAMES,
     FUTURES_TRADE,
     ID,
     ID_RANGE,
     IS_BUYER_MAKER,
     METRIC,
+    METRIC_NAMES,
     PRICE,
     PRICE_AND_QUANTITY,
     TIMESTAMP,
+    TRADE_NAMES,
     Column,
     kept,
     trimmed,
@@ -50,6 +54,8 @@ class Dataset:
     # Columns of the exchange's rows, in order, alike in all sources; names are those of `columns`,
     # any other column is not kept.
     published: tuple[Column, ...]
+    # The names of `published` in a header of the archive.
+    archive_names: tuple[str, ...]
     # Digits after the second in the stamp: 0, 3 or 6.
     stamp_digits: Literal[0, 3, 6]
     # What identifies a row, and so how completeness is proven: by a grid of open times, by ids
@@ -89,6 +95,8 @@ class Dataset:
     rows_per_day: float
     # The period of zips from which a file is cut where those of `archive_cuts` are not published.
     archive_spare_cut: Cut | None = None
+    # The share of candles that a halt may have cut short; some of these open off the grid.
+    odd_candles: float = 0
     # The interval of rows on a grid that have only this one; names of files do not show it.
     fixed_interval: str | None = None
     # The market whose zips of days before a moment (in milliseconds since the epoch) label a row by
@@ -159,6 +167,7 @@ KLINES = Dataset(
     columns=kept(CANDLE),
     original_columns=6,
     published=CANDLE,
+    archive_names=CANDLE_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(SPOT,),
@@ -170,6 +179,7 @@ KLINES = Dataset(
     rest_weights=((1000, 2),),
     rest_pool="",
     writes_each_row=False,
+    odd_candles=0.5,
     archive_cuts=("month", "day"),
     archive_since_ms=0,
     zipped_row_bytes=48,
@@ -195,6 +205,7 @@ AGG_TRADES = Dataset(
         IS_BUYER_MAKER,
         Column("is_best_match", "ignored"),
     ),
+    archive_names=TRADE_NAMES,
     stamp_digits=6,
     key="id",
     markets=(SPOT,),
@@ -226,6 +237,7 @@ FUTURES = Dataset(
     columns=kept(FUNDING),
     original_columns=2,
     published=FUNDING,
+    archive_names=FUNDING_NAMES,
     stamp_digits=3,
     key="event_time",
     markets=(UM,),
@@ -269,6 +281,7 @@ def _futures_candles(
         markets=(market,),
         rest_weights=_CANDLE_WEIGHTS,
         writes_each_row=True,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
         zipped_row_bytes=52,
         stored_row_bytes=110,
@@ -359,6 +372,7 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         path_name=path_name,
         rest_symbol_parameter="pair" if path_name == "indexPriceKlines" else "symbol",
         rest_weights=_CANDLE_WEIGHTS,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS,
         zipped_row_bytes=24,
         stored_row_bytes=75,
@@ -386,6 +400,7 @@ METRICS = Dataset(
     columns=kept(METRIC),
     original_columns=len(kept(METRIC)),
     published=METRIC,
+    archive_names=METRIC_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(CM, UM),

@@ -125,6 +125,8 @@ def pattern_of(column: Column) -> str:
     if column.kind == "number":
         number = f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
         return f'(?:{number}|"")?' if column.may_be_empty or column.proves_row else number
+    if column.is_zero:
+        return r"0(?:\.0+)?"
     if column.is_label:
         return _LABEL
     return plain_pattern_of(column)

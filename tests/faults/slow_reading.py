@@ -50,7 +50,8 @@ def archive_lines(
     if rows and max(places.values()) >= len(rows[0]):
         raise Wrong("too few columns")
     found: list[tuple[int, str]] = []
-    lengths = []
+    lengths: list[int] = []
+    stamps: list[int] = []
     for row in rows:
         all_cells = {
             name: _published(columns[name], cell)
@@ -63,12 +64,31 @@ def archive_lines(
         stamp_us = _microseconds(dataset, int(cells["timestamp"]))
         if "close_time" in all_cells:
             lengths.append(_length_ms(stamp_us, int(all_cells["close_time"])))
+            stamps.append(stamp_us)
         if not any(columns[name].proves_row and cells[name] in ("0", "") for name in cells):
             line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
             found.append((_key(dataset, stamp_us, cells), line))
+    if rows and "close_time" in names:
+        _check_volumes(names, rows, step_ms)
     if step_ms is not None and lengths:
-        _check_lengths(lengths, step_ms)
+        may_be_odd = dataset.name == "klines"
+        if not may_be_odd and any(stamp_us // 1000 % step_ms for stamp_us in stamps):
+            raise Wrong("a candle off the grid")
+        _check_lengths(lengths, step_ms, may_be_odd=may_be_odd)
     return _in_order(sorted(found) if columns["timestamp"].is_label else found)
+
+
+def _check_volumes(names: list[str], rows: list[list[str]], step_ms: int | None) -> None:
+    """A price has no volume; of candles that count trades, one has."""
+    at = names.index("volume")
+    volumes = [row[at] for row in rows if len(row) > at]
+    if "number_of_trades" not in names:
+        if not all(re.fullmatch(r"0(\.0+)?", each) for each in volumes):
+            raise Wrong("a price has no volume")
+        return
+    has_trades = any(int(row[names.index("number_of_trades")]) for row in rows)
+    if step_ms and has_trades and not any(set(each) & set("123456789") for each in volumes):
+        raise Wrong("trades without a volume")
 
 
 def _in_order(found: list[tuple[int, str]]) -> list[str]:
@@ -105,8 +125,11 @@ def _length_ms(opened_us: int, closed: int) -> int:
     return -((opened_us - end_us) // 1000)
 
 
-def _check_lengths(lengths: list[int], step_ms: int) -> None:
-    if len(lengths) > 1:
+def _check_lengths(lengths: list[int], step_ms: int, *, may_be_odd: bool) -> None:
+    if not may_be_odd:
+        if set(lengths) != {step_ms}:
+            raise Wrong("a candle is of another interval")
+    elif len(lengths) > 1:
         if 2 * lengths.count(step_ms) < len(lengths):
             raise Wrong("most candles are of another interval")
     elif lengths[0] != step_ms:
