@@ -31,6 +31,7 @@ from ares_notebook.errors import (
 )
 from ares_notebook.formatting import refused, size_in_words
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import Market
 from ares_notebook.model.time import Cut, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
 from ares_notebook.settings import SPARE_BYTES
@@ -80,6 +81,8 @@ class Archive:
         self.folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
+        # The symbols of which there is something.
+        self._held: set[tuple[Market, str]] = set()
         # For each folder the last key that is known to be listed, the first one known to have no listed
         # one behind it, whether that zip is published, and if so, the same key once more.
         self._listed_until: dict[str, str] = {}
@@ -135,18 +138,30 @@ class Archive:
             return False
         return True
 
-    async def holds(self, series: Series) -> bool | None:
-        """Whether the archive holds anything of *series*; None when its listing fails."""
-        for cut in series.archive_cuts:
+    async def holds(self, *asked: Series) -> bool | None:
+        """
+        Whether the archive has the symbol of *asked* in one of these datasets, of any interval.
+
+        One folder may be missing of a symbol that has others: some have no candles above a day. A symbol
+        that was found is remembered. None when a listing fails, and no other one has it.
+        """
+        folders = {
+            each.symbol_folder(cut): None for each in asked for cut in each.dataset.archive_cuts
+        }
+        symbols = {(series.market, series.symbol) for series in asked}
+        found: bool | None = bool(symbols & self._held)
+        for folder in () if found else folders:
             try:
                 # One key is enough: a page of a thousand is 300 KB.
-                page = await list_page(self._transport, series.archive_folder(cut), most=1)
+                page = await list_page(self._transport, folder, most=1)
             except (TransportError, BadAnswer) as error:
-                _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
-                return None
-            if page.sizes:
+                _LOGGER.info("no listing of %s, so it may exist: %s", folder, error)
+                found = None
+                continue
+            if page.sizes or page.folders:
+                self._held |= symbols
                 return True
-        return False
+        return found
 
     async def first_ms(self, series: Series) -> int:
         """When the first file of *series* in the archive begins; asked for once."""
