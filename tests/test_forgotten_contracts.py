@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import urllib.request
+import zipfile
 from datetime import UTC, datetime
 
 import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
+from ares_notebook.model.symbols import delivery_ms
+from ares_notebook.model.time import as_utc, to_ms
 
 NOW = datetime(2026, 10, 1, 12, 34, tzinfo=UTC)
 # Settled on 2024-09-10 at 03:00.
@@ -156,3 +162,202 @@ async def test_a_name_that_nobody_has_is_denied_still(settings):
 
     assert report.complete
     assert "there is no perpetual of this name" in str(report)
+
+
+# --- when it ended ---
+
+
+def read(market, key) -> list[str]:
+    """The lines of a zip of the archive."""
+    url = f"{market.url}/data/futures/{key}.zip"
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - the demo's own address
+        packed = zipfile.ZipFile(io.BytesIO(answer.read()))
+    return packed.read(packed.namelist()[0]).decode().splitlines(keepends=True)
+
+
+def cut_short(market, key, until):
+    """Publish a zip again without its rows from a moment on."""
+    column = 5 if "aggTrades" in key else 0
+    until_ms = to_ms(as_utc(until))
+    lines = read(market, key)
+    kept = [
+        each for each in lines if not each[0].isdigit() or int(each.split(",")[column]) < until_ms
+    ]
+    packed, name = io.BytesIO(), key.rpartition("/")[2]
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{name}.csv", "".join(kept))
+    body = packed.getvalue()
+    words = f"{hashlib.sha256(body).hexdigest()}  {name}.zip".encode()
+    market.fail(f"{key}.zip.CHECKSUM$", times=None, replace_body=words)
+    market.fail(f"{key}.zip$", times=None, replace_body=body)
+    assert 0 < len(kept) < len(lines)
+
+
+def gaps_of(settings, dataset, symbol, start, end, *, interval="1h") -> list[tuple[str, str, str]]:
+    table = ares.find_gaps(
+        symbol, interval, start=start, end=end, datasets=[dataset], settings=settings
+    )
+    return [
+        (f"{each.start:%m-%d %H:%M}", f"{each.end:%m-%d %H:%M}", each.reason)
+        for each in table.itertuples()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("BTCUSDT_250627", "2025-06-27T08:00"),
+        ("BTCUSD_200925", "2020-09-25T08:00"),
+        ("BTCUSDT", None),
+        ("BTCUSD_PERP", None),
+        ("BTCUSDT_251399", None),
+    ],
+)
+def test_the_name_of_a_delivery_contract_tells_its_end(name, ends):
+    """A delivery contract ends at 08:00 UTC of the date in its name, and no other name tells an end."""
+    assert delivery_ms(name) == (to_ms(as_utc(ends)) if ends else None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "symbol", "folder"),
+    [
+        ("um_klines", "BTCUSDT_250627", "um/{}/klines"),
+        ("cm_klines", "BTCUSD_250627", "cm/{}/klines"),
+        ("mark_price_klines", "BTCUSD_250627", "cm/{}/markPriceKlines"),
+    ],
+)
+async def test_a_contract_ends_at_its_delivery(settings, market, dataset, symbol, folder):
+    """Candles that are missing before the delivery of a forgotten contract are not after its end, and are asked for once."""
+    key = f"{folder.format('monthly')}/{symbol}/1h/{symbol}-1h-2025-06"
+    cut_short(market, key, "2025-06-20")
+    market.withhold(f"{folder.format('daily')}/{symbol}/1h/.*2025-06-2")
+    about = ([dataset], symbol, "2025-06-01", "2025-07-01")
+    report = await download(settings, *about)
+    again = await download(settings, *about)
+
+    assert (report.rows_written, report.complete, report.failed) == (19 * 24, False, ())
+    assert (again.requests, again.complete) == (0, False)
+    assert gaps_of(settings, dataset, *about[1:]) == [
+        ("06-20 00:00", "06-27 08:00", "unconfirmed"),
+        ("06-27 08:00", "07-01 00:00", "after delisting"),
+    ]
+
+
+@pytest.mark.parametrize("until", ["2025-06-25T04:01", "2025-06-25T23:30"])
+async def test_trades_end_at_the_delivery(settings, market, until):
+    """Days of trades that are missing or cut short before the delivery of a forgotten contract stay open."""
+    symbol, start, end = "BTCUSDT_250627", "2025-06-24", "2025-06-29"
+    market.withhold(r"monthly/aggTrades|aggTrades.*2025-06-2[67]")
+    cut_short(market, f"um/daily/aggTrades/{symbol}/{symbol}-aggTrades-2025-06-25", until)
+    report = await download(settings, ["um_agg_trades"], symbol, start, end)
+    again = await download(settings, ["um_agg_trades"], symbol, start, end)
+    gaps = gaps_of(settings, "um_agg_trades", symbol, start, end)
+
+    assert not report.complete
+    assert (again.requests, again.complete) == (0, False)
+    assert "not yet published" not in str(again)
+    assert gaps[-2][0].startswith(f"{as_utc(until):%m-%d %H}:")
+    assert [each[1:] for each in gaps[-2:]] == [
+        ("06-27 08:00", "unconfirmed"), ("06-29 00:00", "after delisting"),
+    ]  # fmt: skip
+
+
+async def test_a_last_day_that_is_cut_short_stays_open(settings, market):
+    """A last trade half an hour before the delivery is not taken for the last of all; that of the whole day is."""
+    symbol, start, end = "BTCUSDT_250627", "2025-06-26", "2025-06-28"
+    await download(settings, ["um_agg_trades"], symbol, start, end)
+    whole = gaps_of(settings, "um_agg_trades", symbol, "2025-06-27", end)
+    market.withhold("monthly/aggTrades")
+    cut_short(
+        market, f"um/daily/aggTrades/{symbol}/{symbol}-aggTrades-2025-06-27", "2025-06-27T07:30"
+    )
+    folder = settings.model_copy(update={"cache_dir": settings.cache_dir / "cut"})
+    report = await download(folder, ["um_agg_trades"], symbol, start, end)
+    gaps = gaps_of(folder, "um_agg_trades", symbol, "2025-06-27", end)
+
+    assert whole == []
+    assert not report.complete
+    assert [each[1:] for each in gaps] == [("06-27 08:00", "unconfirmed")]
+
+
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+@pytest.mark.parametrize("dataset", ["um_klines", "mark_price_klines"])
+async def test_a_whole_contract_is_complete(settings, dataset, interval):
+    """Candles of a delivery contract up to its delivery are complete, in each interval."""
+    about = ([dataset], "BTCUSDT_250627", "2025-05-01", "2025-08-01")
+    report = await download(settings, *about, interval=interval)
+
+    assert report.complete, str(report)
+
+
+def forget_after(market, path, moment, row):
+    """Let an endpoint have no row from a moment on: *row* is the newest that it has."""
+
+    def before(body: bytes) -> bytes:
+        return json.dumps([each for each in json.loads(body) if each[0] < moment]).encode()
+
+    market.fail(f"{path}(?!.*Time)", times=None, replace_body=json.dumps([row]).encode())
+    market.fail(path, times=None, replace_body=before)
+
+
+async def test_a_settled_contract_ends_on_its_date(settings, market):
+    """Where API and archive end before the deliveryDate of a settled contract, what is between is open, and asked again."""
+    until = "2024-09-05"
+    line = read(market, f"um/daily/klines/{SETTLED}/1h/{SETTLED}-1h-2024-09-04")[-1].split(",")
+    forget_after(
+        market,
+        "/fapi/v1/klines",
+        to_ms(as_utc(until)),
+        [int(line[0]), *line[1:6], int(line[6]), line[7], int(line[8]), *line[9:]],
+    )
+    cut_short(market, f"um/monthly/klines/{SETTLED}/1h/{SETTLED}-1h-2024-09", until)
+    market.withhold(f"daily/klines/{SETTLED}/1h/.*2024-09-(0[5-9]|1)")
+    about = (SETTLED, "2024-09-01", "2024-10-01")
+    report = await download(settings, ["um_klines"], *about)
+    market.faults.clear()
+    market.release(f"daily/klines/{SETTLED}/1h/.*2024-09-(0[5-9]|1)")
+    gaps = gaps_of(settings, "um_klines", *about)
+    again = await download(settings, ["um_klines"], *about)
+
+    assert not report.complete
+    assert gaps == [
+        ("09-05 00:00", "09-10 03:00", "unconfirmed"),
+        ("09-10 03:00", "10-01 00:00", "after delisting"),
+    ]
+    assert (again.complete, again.rows_written) == (True, 5 * 24 + 3)
+
+
+@pytest.mark.parametrize("dataset", ["um_klines", "um_agg_trades", "futures", "mark_price_klines"])
+async def test_a_settled_contract_is_complete_at_its_date(settings, dataset):
+    """All datasets of a settled contract are complete where the exchange has all rows up to its deliveryDate."""
+    report = await download(settings, [dataset], SETTLED, "2024-09-09", "2024-09-13")
+
+    assert report.complete, str(report)
+
+
+# --- what is not there any more ---
+
+
+@pytest.mark.parametrize("interval", ["1h", "1w"])
+async def test_months_before_a_forgotten_listing_are_asked_for_once(settings, interval):
+    """Months before the first file of a forgotten contract are unconfirmed, and no later run asks for them."""
+    about = (["um_klines"], "BTCUSDT_250627", "2024-10-01", "2025-02-01")
+    report = await download(settings, *about, interval=interval)
+    again = await download(settings, *about, interval=interval)
+    reasons = {each[2] for each in gaps_of(settings, "um_klines", *about[1:], interval=interval)}
+
+    assert not report.failed
+    assert (again.requests, again.complete) == (0, False)
+    assert reasons == {"unconfirmed"}
+    assert "run again later" not in str(report)
+
+
+async def test_an_interval_that_is_not_published_is_asked_for_once(settings, market):
+    """Weeks of a forgotten contract that has no folder of them are unconfirmed, and no later run asks for them."""
+    market.withhold("/um/.*/1w/")
+    about = (["um_klines"], "BTCUSDT_250627", "2025-03-03", "2025-03-10")
+    report = await download(settings, *about, interval="1w")
+    again = await download(settings, *about, interval="1w")
+
+    assert not report.failed
+    assert (again.requests, again.complete) == (0, False)

@@ -104,7 +104,7 @@ EVIDENCE = {
     ),
     "early end": Evidence(
         UNCONFIRMED,
-        "the API's history ends earlier, although the symbol trades, so that its silence proves "
+        "the API's history ends earlier, although the symbol traded then, so that its silence proves "
         "nothing",
         is_proof=False,
     ),
@@ -237,7 +237,7 @@ def gaps_in(
     for part in parts:
         inside = part if part.end_ms <= end_ms else replace(part, end_ms=end_ms)
         if inside.start_ms < inside.end_ms:
-            gap = _counted(file, facts, inside)
+            gap = counted(file, facts, inside)
             if gap.rows != 0:
                 gaps.append(gap)
     return gaps
@@ -259,7 +259,7 @@ def _last_end(file: CacheFile, until_ms: int) -> int:
     return next_open_ms(file.series.interval, opens[-1]) if opens else file.start_ms
 
 
-def _counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
+def counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
     """The gap, with the number of its rows where that is certain."""
     if file.dataset.key == "open_time":
         return replace(gap, rows=grid_rows(file, gap.start_ms, gap.end_ms))

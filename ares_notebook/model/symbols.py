@@ -9,14 +9,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import datasets_argument, did_you_mean
 from ares_notebook.model.datasets import DATASETS, Dataset
 from ares_notebook.model.markets import CM, UM, Market, market_named
-from ares_notebook.model.time import as_utc
+from ares_notebook.model.time import as_utc, to_ms
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
 # single _ or - inside; never a path character, a dot, a space or a control.
@@ -45,6 +45,8 @@ _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))
 # Coins in which most is quoted come first; those of COIN-M perpetuals come last.
 _QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR", "USD_PERP", "_PERP")
 _MOST_SUGGESTED = 3
+# Delivery contracts end at this time of their day, UTC.
+_DELIVERY_MS = 8 * 3_600_000
 
 
 def validate_symbol(symbol: str) -> str:
@@ -108,6 +110,18 @@ def market_of_contract(symbol: str) -> Market | None:
 def is_delivery(symbol: str) -> bool:
     """Whether *symbol* is that of a delivery contract, which pays no funding."""
     return contract_of(symbol) is not None and symbol[-6:].isdecimal()
+
+
+def delivery_ms(symbol: str) -> int | None:
+    """When the delivery contract of this name ends: at 08:00 UTC of its date; None for other names."""
+    if not is_delivery(symbol):
+        return None
+    try:
+        day = datetime.strptime(symbol[-6:], "%y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        # No date.
+        return None
+    return to_ms(day) + _DELIVERY_MS
 
 
 def pair_of(symbol: str) -> str:
