@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import urllib.request
 import zipfile
 from datetime import UTC, datetime
@@ -361,3 +362,87 @@ async def test_an_interval_that_is_not_published_is_asked_for_once(settings, mar
 
     assert not report.failed
     assert (again.requests, again.complete) == (0, False)
+
+
+# --- what the listing does not tell ---
+
+
+def end_listing(market, until):
+    """Let the listing of the archive of futures end on a day, and hide no file."""
+
+    def ends_early(body: bytes) -> bytes:
+        def kept(entry: re.Match[str]) -> str:
+            found = re.search(r"-(\d{4}-\d{2}(?:-\d{2})?)\.zip", entry[0])
+            return "" if found and found[1] > until[: len(found[1])] else entry[0]
+
+        return re.sub("<Contents>.*?</Contents>", kept, body.decode(), flags=re.DOTALL).encode()
+
+    market.fail("prefix=data/futures", times=None, replace_body=ends_early)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "rows"),
+    [("um_klines", 17 * 24), ("mark_price_klines", 17 * 24), ("um_agg_trades", 40_000)],
+)
+async def test_a_day_that_is_missing_behind_a_listing_ends_no_contract(
+    settings, market, dataset, rows
+):
+    """Of a forgotten contract the days behind a listing that ended early come, also if the first of them are missing."""
+    forget(market, SETTLED)
+    end_listing(market, "2024-03-03")
+    # Of trades the days before come from the request's start alone.
+    market.withhold(r"2024-06-1[12]\.zip|monthly/.*2024-06\.zip")
+    about = ([dataset], SETTLED, "2024-06-11", "2024-06-20")
+    report = await download(settings, *about)
+    # Of days that are not there the API is asked once more by the next run.
+    await download(settings, *about)
+    again = await download(settings, *about)
+    gaps = gaps_of(settings, dataset, *about[1:])
+
+    assert not report.failed
+    assert report.rows_written >= rows
+    assert (again.requests, again.complete) == (0, False)
+    assert ("06-11 00:00", "06-13 00:00", "unconfirmed") in [
+        (each[0], f"{each[1][:5]} 00:00", each[2]) for each in gaps
+    ]
+    assert "after delisting" not in {each[2] for each in gaps}
+
+
+async def test_a_quarter_that_is_missing_hides_no_later_day(settings, market):
+    """Of open interest the days behind 97 missing ones come, although the listing ended before them, and are asked for once."""
+    end_listing(market, "2024-03-03")
+    market.withhold(r"cm/daily/metrics/.*(2024-03-(0[4-9]|[12]\d|3[01])|2024-0[45]|2024-06-0[1-8])")
+    about = (["metrics"], "BTCUSD_PERP", "2024-03-01", "2024-07-01")
+    report = await download(settings, *about)
+    requests = [each.path for each in market.requests if each.path.endswith("CHECKSUM")]
+    again = await download(settings, *about)
+
+    # Another day of June is missing for all.
+    assert report.rows_written == 23 * 288
+    # Each day of the four months, and a few in doubling distances.
+    assert len(requests) < 122 + 15
+    assert again.requests == 0
+
+
+async def test_files_of_later_months_contradict_an_end(settings, market):
+    """Where the archive lists no more days of a month and some of a later one, a forgotten contract has not ended."""
+    forget(market, SETTLED)
+    market.withhold(r"monthly/aggTrades|aggTrades/.*2024-0(7-2[5-9]|7-3|8)")
+    report = await download(settings, ["um_agg_trades"], SETTLED, "2024-07-23", "2024-07-28")
+
+    assert not report.complete
+    assert "after delisting" not in {
+        each[2] for each in gaps_of(settings, "um_agg_trades", SETTLED, "2024-07-23", "2024-07-28")
+    }
+
+
+async def test_the_end_of_a_listing_is_looked_behind_once(settings, market):
+    """Months after the end of a forgotten contract are after delisting, and cost a few requests each, none of them twice."""
+    forget(market, SETTLED)
+    about = (["um_klines"], SETTLED, "2024-09-01", "2026-01-01")
+    report = await download(settings, *about)
+    probes = [each.path for each in market.requests if "CHECKSUM" in each.path]
+
+    assert report.complete, str(report)
+    assert len(probes) == len(set(probes)) < 8 * 16
+    assert {each[2] for each in gaps_of(settings, "um_klines", *about[1:])} == {"after delisting"}

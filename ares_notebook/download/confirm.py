@@ -134,7 +134,7 @@ async def _is_not_there(file_update: FileUpdate, archive: Archive, gap: Gap, now
         return True
     is_old = gap.end_ms < now_ms - _LATEST_LISTING_MS
     series = file_update.file.series
-    return is_old and not await archive.lists_any(series, gap.start_ms, gap.end_ms)
+    return is_old and not await archive.has_any(series, gap.start_ms, gap.end_ms)
 
 
 def _is_read(file_update: FileUpdate, gap: Gap) -> bool:
