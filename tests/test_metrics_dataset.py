@@ -509,15 +509,21 @@ async def test_a_listing_that_ends_early_hides_no_file(settings, market):
     assert report.rows_written == 7 * 288
 
 
-async def test_of_days_behind_a_listing_one_is_asked_for(settings, market):
-    """Where the first day behind the end of the listing is not there, no later one is asked for by itself."""
+async def test_of_days_behind_a_listing_few_are_asked_for(settings, market):
+    """Where the first day behind the end of the listing is not there, later ones are asked for in doubling distances only."""
     late = r"BTCUSDT-metrics-2026-(?:09-[23]|10)"
     market.withhold(late)
     report = await download(settings, "2026-09-15", "2026-10-01")
     market.release(late)
 
     assert report.rows_written == 19 * 288
-    assert len([each for each in market.requests if re.search(f"{late}.*CHECKSUM", each.path)]) == 1
+    probes = [
+        re.search(r"metrics-(2026-(?:09-[23]|1).*)\.zip.CHECKSUM", each.path)
+        for each in market.requests
+    ]
+    days = [(as_utc(each[1]) - as_utc("2026-09-20")).days for each in probes if each]
+    assert len(days) >= 5
+    assert days == [0, *(2**power for power in range(len(days) - 1))]
 
 
 async def test_the_listing_spares_requests_before_the_first_file(settings, market):

@@ -409,6 +409,8 @@ class Listing:
     is_over: bool
     # When the contract was listed; None for spot.
     onboard_ms: int | None = None
+    # When it ends, or has ended; None for spot, and for a contract that is to end on no known day.
+    delivery_ms: int | None = None
 
     @classmethod
     def of_all(cls, contracts: Iterable[Listing]) -> Self:
@@ -455,7 +457,10 @@ def read_info(body: bytes) -> Info:
 def _listing(symbol: dict[str, Any]) -> Listing:
     # COIN-M names the status otherwise.
     status = symbol.get("status") or symbol.get("contractStatus")
-    return Listing(status in _OVER, _moment_or_none(symbol.get("onboardDate")))
+    onboard, delivery = (
+        _moment_or_none(symbol.get(f"{each}Date")) for each in ("onboard", "delivery")
+    )
+    return Listing(status in _OVER, onboard, delivery)
 
 
 def _moment_or_none(value: object) -> int | None:

@@ -395,7 +395,9 @@ async def _once(entry: CacheEntry, step: Step, exchange: Exchange, store: Store)
         missing = len(file_update.left())
     why = why_incomplete(file_update.outcome, now.until_ms) if missing else ""
     if missing or problem is not None:
-        trouble = _trouble(entry, problem, is_unpublished=file_update.is_unpublished)
+        # Of what nobody is asked for again nothing is awaited.
+        is_awaited = file_update.is_unpublished and bool(file_update.unasked(exchange.source))
+        trouble = _trouble(entry, problem, is_unpublished=is_awaited)
         if trouble is not None:
             await uninterrupted(store.record_failure, step.file, trouble)
             why = trouble.words

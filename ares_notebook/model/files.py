@@ -91,11 +91,20 @@ class Series(Struct, frozen=True, dict=True):
             return ("month",)
         return self.dataset.archive_cuts
 
+    @property
+    def candles(self) -> Series:
+        """The daily candles of its symbol, which whatever is traded has."""
+        kinds = (each for each in DATASETS if each.has_interval and self.market in each.markets)
+        return Series.of(next(kinds), self.symbol, "1d")
+
+    def symbol_folder(self, cut: Cut) -> str:
+        """The folder of its dataset and symbol in the archive, which holds all intervals."""
+        period = "monthly" if cut == "month" else "daily"
+        return f"{self.market.archive}{period}/{self.dataset.path_name}/{self.symbol}/"
+
     def archive_folder(self, cut: Cut) -> str:
         """Its folder in the archive."""
-        period = "monthly" if cut == "month" else "daily"
-        parts = (period, self.dataset.path_name, self.symbol, self.interval_word)
-        return f"{self.market.archive}{'/'.join(filter(None, parts))}/"
+        return self.symbol_folder(cut) + (f"{self.interval_word}/" if self.interval_word else "")
 
     def archive_key(self, cut: Cut, start: datetime) -> str:
         """The key of the zip that begins at *start*."""

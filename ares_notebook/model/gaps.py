@@ -238,7 +238,7 @@ def gaps_in(
     for part in parts:
         inside = part if part.end_ms <= end_ms else replace(part, end_ms=end_ms)
         if inside.start_ms < inside.end_ms:
-            gap = _counted(file, facts, inside)
+            gap = counted(file, facts, inside)
             if gap.rows != 0:
                 gaps.append(gap)
     return gaps
@@ -260,7 +260,7 @@ def _last_end(file: CacheFile, until_ms: int) -> int:
     return next_open_ms(file.series.interval, opens[-1]) if opens else file.start_ms
 
 
-def _counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
+def counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
     """The gap, with the number of its rows where that is certain."""
     if file.dataset.key == "open_time":
         return replace(gap, rows=grid_rows(file, gap.start_ms, gap.end_ms))

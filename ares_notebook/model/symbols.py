@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
@@ -41,12 +41,13 @@ _CONTRACTS: dict[str, tuple[re.Pattern[str], Market | None]] = {
     "an option": (re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"), None),
 }
 # The time of the day at which a delivery contract ends, UTC.
-_DELIVERY = timedelta(hours=8)
 # A pair joined by a separator is no name of Binance.
 _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))?")
 # Coins in which most is quoted come first; those of COIN-M perpetuals come last.
 _QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR", "USD_PERP", "_PERP")
 _MOST_SUGGESTED = 3
+# Delivery contracts end at this time of their day, UTC.
+_DELIVERY_MS = 8 * 3_600_000
 
 
 def validate_symbol(symbol: str) -> str:
@@ -113,14 +114,15 @@ def is_delivery(symbol: str) -> bool:
 
 
 def delivery_ms(symbol: str) -> int | None:
-    """When the delivery contract of this name ends, in milliseconds since the epoch; None without a date."""
+    """When the delivery contract of this name ends: at 08:00 UTC of its date; None for other names."""
     if not is_delivery(symbol):
         return None
     try:
         day = datetime.strptime(symbol[-6:], "%y%m%d").replace(tzinfo=UTC)
     except ValueError:
+        # No date.
         return None
-    return to_ms(day + _DELIVERY)
+    return to_ms(day) + _DELIVERY_MS
 
 
 def pair_of(symbol: str) -> str:
