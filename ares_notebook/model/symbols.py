@@ -40,7 +40,6 @@ _CONTRACTS: dict[str, tuple[re.Pattern[str], Market | None]] = {
     "a USD-M delivery contract": (re.compile(r"[^\W_]+_\d{6}"), UM),
     "an option": (re.compile(r"[^\W_]+-\d{6}-[\d_-]+-[CP]"), None),
 }
-# The time of the day at which a delivery contract ends, UTC.
 # A pair joined by a separator is no name of Binance.
 _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))?")
 # Coins in which most is quoted come first; those of COIN-M perpetuals come last.
