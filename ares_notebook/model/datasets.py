@@ -51,8 +51,7 @@ class Dataset:
     columns: tuple[Column, ...]
     # How many of `columns`, from the first on, the original downloader wrote.
     original_columns: int
-    # Columns of the exchange's rows, in order, alike in all sources; names are those of `columns`,
-    # any other column is not kept.
+    # Columns of the exchange's rows, in order, alike in all sources; those of `columns` are kept.
     published: tuple[Column, ...]
     # The names of `published` in a header of the archive.
     archive_names: tuple[str, ...]
@@ -67,8 +66,7 @@ class Dataset:
     path_name: str
     # The parameter of the API that names the symbol.
     rest_symbol_parameter: Literal["symbol", "pair"]
-    # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
-    # an array. A missing name fills no column.
+    # Keys of a REST row that is an object, as `published` (an empty one fills no column); empty for arrays.
     rest_fields: tuple[str, ...]
     # Key of a REST row that holds its symbol; empty without one.
     rest_symbol: str
@@ -78,13 +76,11 @@ class Dataset:
     rest_weights: tuple[tuple[int, int], ...]
     # The pool of requests that its pages draw on; empty for the weight of its market.
     rest_pool: str
-    # Whether the exchange writes a row for each interval, also for one without a trade; then a missing
-    # one is a fault, which no empty answer explains.
+    # Whether the exchange writes a row also for an interval without a trade, so that none is ever missing.
     writes_each_row: bool
     # The periods of the files in the archive.
     archive_cuts: tuple[Cut, ...]
-    # From when on a missing file of the archive proves anything: that of spot is as old as the
-    # exchange, that of funding begins with 2020, after some contracts.
+    # From when on a missing file of the archive proves anything: that of futures is younger than they are.
     archive_since_ms: int
     # Size of a row in an archive, in a cache file, and in memory while frames are put together; for
     # estimates (measured on BTCUSDT).

@@ -93,9 +93,11 @@ class Series(Struct, frozen=True, dict=True):
 
     @property
     def candles(self) -> Series:
-        """The daily candles of its symbol, which whatever is traded has."""
+        """The daily candles of its symbol, which whatever is traded has; of a pair, those of its index."""
+        own = self.dataset.rest_symbol_parameter if self.market.names_contracts else "symbol"
         kinds = (each for each in DATASETS if each.has_interval and self.market in each.markets)
-        return Series.of(next(kinds), self.symbol, "1d")
+        kind = next(each for each in kinds if each.rest_symbol_parameter == own)
+        return Series.of(kind, self.symbol, "1d")
 
     def symbol_folder(self, cut: Cut) -> str:
         """The folder of its dataset and symbol in the archive, which holds all intervals."""
