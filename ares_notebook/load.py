@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ares_notebook.cache.cells import Selection, chosen
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.frames import Selection, chosen, frame_of
+from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.reader import is_compressed
 from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
@@ -355,7 +356,8 @@ def read_window(
         if entry.problem is not None:
             verified(store, entry)
             raise CorruptFile(entry.problem)
-    wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms)
+    copies = store.arrow_copies
+    wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms, copies)
     try:
         frame = frame_of([entry for entry in entries if entry.path is not None], wanted)
     except CorruptFile:

@@ -271,6 +271,9 @@ class Settings(BaseSettings):
         Never needed for market data; never shown.
     compression : {None, "zstd"}
         How cache files are stored.
+    arrow_copies : {"plain", "lz4", "off"}
+        Whether loading makes Arrow copies of cache files below ``.ares/arrow``, from which later
+        loads are some ten times faster, and whether they are compressed.
     progress : bool, optional
         Show progress: yes, no, or (None) when somebody looks.
     market : str, optional
@@ -338,6 +341,7 @@ class Settings(BaseSettings):
     address_shared_by: int = Field(1, ge=1, le=100_000)
     api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
     compression: Literal["zstd"] | None = None
+    arrow_copies: Literal["plain", "lz4", "off"] = "plain"
     progress: bool | None = None
     market: str | None = None
     price_jump_share: float = Field(0.2, gt=0)

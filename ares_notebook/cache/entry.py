@@ -124,6 +124,8 @@ class CacheEntry(Struct, frozen=True, gc=False):
     is_remembered: bool = False
     # Whether a receipt states where exactly these bytes came from.
     has_provenance: bool = False
+    # The sum that the receipt states of exactly these bytes of ours; None if no receipt vouches for them.
+    sha256: str | None = None
     # Whether its receipt is of other bytes: its rows prove nothing then.
     is_altered: bool = False
     # Where the rows ended according to the last receipt, and how many they were.

@@ -147,6 +147,7 @@ class Store:
         self._receipts = self._own / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
+        self.arrow_copies = settings.arrow_copies
         self._measured = MeasuredFiles(self.folder)
         self._names: CacheListing | None = None
         self._is_own_listing = False
@@ -246,15 +247,17 @@ class Store:
         if receipt and receipt.matches(on_disk, status):
             # An earlier version wrote receipts without sources for files of unknown origin.
             has_provenance = bool(receipt.sources)
+            is_legacy = "legacy" in [source.road for source in receipt.sources]
             return CacheEntry(
                 file,
                 on_disk,
                 receipt.facts,
                 receipt.sources,
                 final=receipt.final and has_provenance,
-                legacy="legacy" in [source.road for source in receipt.sources],
+                legacy=is_legacy,
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
                 has_provenance=has_provenance,
+                sha256=receipt.sha256 if has_provenance and not is_legacy else None,
                 **known,
             )
         # A final receipt of an absent file states that there is no row, and now there is a file.

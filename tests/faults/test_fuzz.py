@@ -33,8 +33,8 @@ from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
 from ares_notebook.binance.rate_limit import Budget
 from ares_notebook.binance.zips import lines_of
+from ares_notebook.cache.cells import Selection, chosen, read_cells
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source
-from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import salvage
 from ares_notebook.cache.reader import read_rows

@@ -1,0 +1,149 @@
+"""
+Arrow copies of cache files: the same rows as numbers, mapped into memory instead of parsed.
+
+A copy is never authority. Its metadata name the sha256 of the file that it was made from, so that
+it counts only while a receipt vouches for just that file; each column of each batch has a checksum,
+which is compared before a value is used. Without a sound copy the file itself is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import get_ident
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from isal import isal_zlib
+from pyarrow import ipc
+
+from ares_notebook.cache.disk import PART_SUFFIX, remove_part, rename
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.errors import CacheError
+from ares_notebook.model.columns import Column
+from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.rows import Table
+
+_LOGGER = logging.getLogger("DataDownloader")
+_FORMAT = 1
+# A month of one-minute candles is one batch, a day of a million trades sixteen.
+_BATCH_ROWS = 1 << 16
+_KEY = b"ares"
+
+
+def copy_path(path: Path) -> Path:
+    """Where the copy of the cache file *path* is."""
+    return path.parent / ".ares" / "arrow" / f"{path.name}.arrow"
+
+
+def type_of(column: Column) -> Any:
+    """The Arrow type of a column in copies and frames; times are microseconds since the epoch."""
+    types = {"time": pa.int64(), "integer": pa.int64(), "flag": pa.bool_()}
+    return types.get(column.kind, pa.float64())
+
+
+def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
+    """
+    These columns of the copy of a cache file; None without a sound copy of just its bytes.
+
+    The cells stay in the mapped file: only those that are used are read from the disk.
+    """
+    if entry.path is None or entry.sha256 is None:
+        return None
+    path = copy_path(entry.path)
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            return _sound(ipc.open_file(mapped), entry, names)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        _LOGGER.debug("%s is damaged, and made anew: %s", path, error)
+        return None
+
+
+def _sound(reader: Any, entry: CacheEntry, names: Sequence[str]) -> Table | None:
+    """The columns, each compared with its checksum; raises for a damaged copy."""
+    schema = _schema(entry.file.dataset)
+    if not reader.schema.equals(schema) or reader.schema.metadata is None:
+        return None
+    [note] = [json.loads(reader.schema.metadata[_KEY])]
+    if note != _note(entry, note["checksums"], entry.facts.rows):
+        return None
+    at = [schema.get_field_index(name) for name in names]
+    batches = []
+    for number, sums in zip(range(reader.num_record_batches), note["checksums"], strict=True):
+        batch = reader.get_batch(number)
+        for each in at:
+            if _checksum(batch.column(each)) != sums[each]:
+                msg = f"the checksum of {schema.names[each]} in batch {number} differs"
+                raise ValueError(msg)
+        batches.append(batch.select(names))
+    table = pa.Table.from_batches(batches, pa.schema([schema.field(each) for each in at]))
+    return table if table.num_rows == entry.facts.rows else None
+
+
+def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off"]) -> None:
+    """Write all *rows* of a cache file as its copy; where that fails there is none."""
+    if entry.path is None:
+        return
+    path = copy_path(entry.path)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}{PART_SUFFIX}")
+    schema = _schema(entry.file.dataset)
+    batches = list(_batches(rows, schema))
+    sums = [[_checksum(column) for column in batch.columns] for batch in batches]
+    options = ipc.IpcWriteOptions(compression="lz4" if how == "lz4" else None)
+    note = json.dumps(_note(entry, sums, rows.num_rows)).encode()
+    try:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            with (
+                pa.OSFile(str(part), "wb") as sink,
+                ipc.new_file(sink, schema.with_metadata({_KEY: note}), options=options) as writer,
+            ):
+                for batch in batches:
+                    writer.write_batch(batch)
+            rename(part, path)
+        finally:
+            remove_part(part)
+    except (OSError, CacheError) as error:
+        _LOGGER.debug("no Arrow copy of %s: %s", entry.path, error)
+
+
+def _schema(dataset: Dataset) -> Any:
+    return pa.schema(
+        [pa.field(each.name, type_of(each), nullable=False) for each in dataset.columns]
+    )
+
+
+def _note(entry: CacheEntry, checksums: list[list[int]], rows: int) -> dict[str, Any]:
+    """What the metadata of the copy of an entry must be."""
+    return {
+        "format": _FORMAT,
+        "dataset": entry.file.dataset.name,
+        "sha256": entry.sha256,
+        "rows": rows,
+        "checksums": checksums,
+    }
+
+
+def _batches(rows: Table, schema: Any) -> Iterator[Any]:
+    """The rows in batches of copies; an empty number is NaN."""
+    columns = [_filled(rows[field.name], field.type) for field in schema]
+    for start in range(0, max(1, rows.num_rows), _BATCH_ROWS):
+        cells = [pa.array(column[start : start + _BATCH_ROWS]) for column in columns]
+        yield pa.record_batch(cells, schema=schema)
+
+
+def _filled(column: Any, kind: Any) -> Any:
+    filled = column.fill_null(np.nan) if pa.types.is_floating(kind) else column
+    return filled.to_numpy()
+
+
+def _checksum(column: Any) -> int:
+    """The CRC32 of the cells of a column without nulls: no changed byte leaves it as it is."""
+    cells = column.to_numpy(zero_copy_only=not pa.types.is_boolean(column.type))
+    return int(isal_zlib.crc32(memoryview(cells).cast("B")))
