@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
-    from ares_notebook.cache.prune import PruneReport, prune_cache
+    from ares_notebook.cache.prune import prune_cache
+    from ares_notebook.cache.prune_report import PruneReport
     from ares_notebook.cache.spans import symbols_in_cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
@@ -153,7 +154,7 @@ _HOMES = {
     "Fingerprint": "quality.fingerprint",
     "Job": "runtime.job",
     "ParquetReport": "parquet",
-    "PruneReport": "cache.prune",
+    "PruneReport": "cache.prune_report",
     "QualityReport": "quality.report",
     "Settings": "settings",
     "Universe": "model.symbols",

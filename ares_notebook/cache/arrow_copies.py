@@ -12,7 +12,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from threading import get_ident
 from typing import Any, Literal
 
@@ -35,11 +34,6 @@ _BATCH_ROWS = 1 << 16
 _KEY = b"ares"
 
 
-def copy_path(path: Path) -> Path:
-    """Where the copy of the cache file *path* is."""
-    return path.parent / ".ares" / "arrow" / f"{path.name}.arrow"
-
-
 def type_of(column: Column) -> Any:
     """The Arrow type of a column in copies and frames; times are microseconds since the epoch."""
     types = {"time": pa.int64(), "integer": pa.int64(), "flag": pa.bool_()}
@@ -52,9 +46,9 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
 
     The cells stay in the mapped file: only those that are used are read from the disk.
     """
-    if entry.path is None or entry.sha256 is None:
+    path = entry.copy_path
+    if path is None:
         return None
-    path = copy_path(entry.path)
     try:
         with pa.memory_map(str(path)) as mapped:
             return _sound(ipc.open_file(mapped), entry, names)
@@ -88,9 +82,9 @@ def _sound(reader: Any, entry: CacheEntry, names: Sequence[str]) -> Table | None
 
 def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off"]) -> None:
     """Write all *rows* of a cache file as its copy; where that fails there is none."""
-    if entry.path is None:
+    path = entry.copy_path
+    if path is None:
         return
-    path = copy_path(entry.path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}{PART_SUFFIX}")
     schema = _schema(entry.file.dataset)
     batches = list(_batches(rows, schema))

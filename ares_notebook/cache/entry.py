@@ -21,6 +21,12 @@ from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 _LOGGER = logging.getLogger("DataDownloader")
 _FORMAT = 1
 
+COPIES = ".ares/arrow"
+"""Where Arrow copies of cache files are, in the cache folder."""
+
+COPY_SUFFIX = ".arrow"
+"""What the name of a copy has after that of its file."""
+
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Where rows came from."""
@@ -140,6 +146,14 @@ class CacheEntry(Struct, frozen=True, gc=False):
     def path(self) -> Path | None:
         """Its path, made on demand: making it costs as much as the rest of the entry."""
         return None if self.on_disk is None else Path(self.on_disk)
+
+    @property
+    def copy_path(self) -> Path | None:
+        """Where its Arrow copy is, or would be; None where no receipt vouches for its bytes."""
+        path = self.path
+        if path is None or self.sha256 is None:
+            return None
+        return path.parent / COPIES / f"{path.name}{COPY_SUFFIX}"
 
     @property
     def is_salvaged(self) -> bool:

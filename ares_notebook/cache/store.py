@@ -26,7 +26,7 @@ from ares_notebook.cache.disk import (
     read_small,
     rename,
 )
-from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
+from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.cache.measured import MeasuredFiles
 from ares_notebook.model.datasets import DATASETS
@@ -420,7 +420,7 @@ class Store:
     def parts(self, file: CacheFile | None = None) -> list[Path]:
         """Temporary files, of *file* or of all: stale, unless a process holds the lock."""
         pattern = f".{file.name}*{PART_SUFFIX}" if file else f".*{PART_SUFFIX}"
-        folders = (self.folder, self._receipts, self._own / "quarantine")
+        folders = (self.folder, self._receipts, self._own / "quarantine", self.folder / COPIES)
         return [part for folder in folders for part in sorted(folder.glob(pattern))]
 
     def refresh(self) -> None:

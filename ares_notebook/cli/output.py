@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 import typer
 
 from ares_notebook.cache.gap_reasons import EXPLAINED, REASONS
-from ares_notebook.cache.prune import PruneReport
+from ares_notebook.cache.prune_report import PruneReport
 from ares_notebook.cli.options import Given
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import repair_call
