@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import pandas as pd
 
-from ares_notebook.cache.cells import Selection, chosen
-from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.cells import chosen
 from ares_notebook.cache.frames import frame_of
-from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.reader import is_compressed
-from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
+from ares_notebook.cache.spans import Moment, series_span
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
+from ares_notebook.cached_window import (
+    CachedWindow,
+    IncompleteData,  # noqa: F401 - users filter it by this name
+)
 from ares_notebook.extras import also_named
-from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
-from ares_notebook.model.files import Series, files_between
-from ares_notebook.model.time import as_utc, utc
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import as_utc
 from ares_notebook.settings import Settings
-
-
-class IncompleteData(UserWarning):
-    """A loaded window has gaps; ``ares_notebook.missing(frame)`` lists them."""
 
 
 def load_klines(
@@ -320,108 +314,16 @@ def _load(
     names = [column.name for column in chosen(series.dataset, columns)]
     store = Store(settings or Settings())
     span = series_span(store, series, start, end)
-    frame = read_window(store, series, span.start_ms, span.end_ms, names, decimal=decimal)
-    if frame.empty and not frame.attrs["complete"]:
-        raise NeverDownloaded(_nothing_of(span, store))
-    # Files and gaps are selected by milliseconds, rows by microseconds.
+    window = CachedWindow.of(store, series, span.start_ms, span.end_ms)
+    frame = window.read(names, frame_of, decimal=decimal)
+    frame.attrs = window.attrs(len(frame))
     rows = len(frame)
+    # Files and gaps are selected by milliseconds, rows by microseconds.
     if start is not None and (first := as_utc(start, "start")).microsecond % 1000:
         frame = frame[frame.index >= first]
     if end is not None and (last := as_utc(end)).microsecond % 1000:
         frame = frame[frame.index < last]
     if len(frame) < rows:
         frame.attrs.pop("fingerprint", None)
-    if not frame.attrs["complete"]:
-        warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
+    window.check(frame.attrs, rows, stacklevel=3)
     return frame
-
-
-def read_window(
-    store: Store,
-    series: Series,
-    start_ms: int,
-    end_ms: int,
-    columns: Sequence[str] | None = None,
-    *,
-    decimal: bool = False,
-) -> pd.DataFrame:
-    """
-    The cached rows of ``[start_ms, end_ms)``, as `load_klines` returns them.
-
-    Never warns: ``attrs`` states what is missing.
-    """
-    files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    entries = store.entries(files)
-    for entry in entries:
-        if entry.problem is not None:
-            verified(store, entry)
-            raise CorruptFile(entry.problem)
-    copies = store.arrow_copies
-    wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms, copies)
-    try:
-        frame = frame_of([entry for entry in entries if entry.path is not None], wanted)
-    except CorruptFile:
-        # The file was altered without a change of size and time. Its receipt is invalidated, so
-        # that the next download replaces it.
-        for entry in entries:
-            verified(store, entry)
-        raise
-    missing = missing_spans(entries, start_ms, end_ms)
-    frame.attrs = attrs_of(series, _market_of(store), start_ms, end_ms, missing)
-    if altered := [entry.file.name for entry in entries if entry.is_altered]:
-        frame.attrs["altered"] = altered[:MOST_LISTED]
-    if sha256 := _known_fingerprint(store, entries, len(frame)):
-        frame.attrs["fingerprint"] = sha256
-    return frame
-
-
-def _known_fingerprint(store: Store, entries: Sequence[CacheEntry], rows: int) -> str | None:
-    """The sha256 in the receipt of the only file, if that has all rows and none besides."""
-    files = [(entry, entry.path) for entry in entries if entry.path is not None]
-    if len(files) != 1:
-        return None
-    [(entry, path)] = files
-    is_our_text = entry.has_provenance and not entry.legacy and not is_compressed(path)
-    if not is_our_text or entry.facts.rows != rows:
-        return None
-    receipt = store.receipt(entry.file)
-    return receipt.sha256 if receipt else None
-
-
-def _market_of(store: Store) -> str | None:
-    """The market of the rows; None where its note cannot be read, which makes no row wrong."""
-    try:
-        return store.market
-    except CacheUnavailable:
-        return None
-
-
-def _nothing_of(span: Span, store: Store) -> str:
-    start, end = utc(span.start_ms), utc(span.end_ms)
-    call = download_call(Scope.about(span.series), start, end)
-    return (
-        f"{store.folder} has no row of {span.series.stem} from {start:%Y-%m-%d %H:%M} to "
-        f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
-    )
-
-
-def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    windows, altered = listed_windows(frame.attrs), frame.attrs.get("altered")
-    count = frame.attrs["missing_count"]
-    # Of more than a hundred windows the last is not listed.
-    end = windows[-1][1] if count == len(windows) else as_utc(frame.attrs["end"])
-    call = download_call(Scope.about(series), windows[0][0], end)
-    advice = f"`{call}` fetches what the exchange has of it"
-    if altered:
-        advice += (
-            f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
-            f"altered it, so its rows prove nothing; the next download of its period, or "
-            f"repair_gaps, replaces it"
-        )
-    first, last = (each.replace(tzinfo=None) for each in windows[0])
-    where = f"{first} to {last}{_more(count)}"
-    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
-
-
-def _more(count: int) -> str:
-    return f" and {count - 1} more" if count > 1 else ""

@@ -18,6 +18,7 @@ import pandas as pd
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
+from ares_notebook.cached_window import read_window
 from ares_notebook.download.plan import Plan, make_plan
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
@@ -31,7 +32,6 @@ from ares_notebook.errors import (
 )
 from ares_notebook.frame_attrs import attrs_of
 from ares_notebook.frame_merging import KeyedFrame
-from ares_notebook.load import read_window
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between

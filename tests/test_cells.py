@@ -19,8 +19,8 @@ from ares_notebook.cache.entry import Source
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.store import Store
+from ares_notebook.cached_window import read_window
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
-from ares_notebook.load import read_window
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.rows import header_of, lines_of
 from ares_notebook.model.time import as_utc, to_ms

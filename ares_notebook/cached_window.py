@@ -1,0 +1,152 @@
+"""A window of one series in the cache: its rows, and what is known of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import pandas as pd
+
+from ares_notebook.cache.cells import Selection, chosen
+from ares_notebook.cache.entry import CacheEntry
+from ares_notebook.cache.frames import frame_of
+from ares_notebook.cache.quarantine import verified
+from ares_notebook.cache.reader import is_compressed
+from ares_notebook.cache.spans import Scope, download_call, missing_spans
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
+from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
+from ares_notebook.model.files import Series, files_between
+from ares_notebook.model.time import as_utc, utc
+
+_T = TypeVar("_T")
+
+
+class IncompleteData(UserWarning):
+    """A loaded window has gaps; ``ares_notebook.missing(frame)`` lists them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedWindow:
+    """The files of a series in ``[start_ms, end_ms)``, all of which can be read."""
+
+    store: Store
+    series: Series
+    start_ms: int
+    end_ms: int
+    entries: tuple[CacheEntry, ...]
+
+    @classmethod
+    def of(cls, store: Store, series: Series, start_ms: int, end_ms: int) -> Self:
+        """The window of a series; raises `CorruptFile` for a file that cannot be read."""
+        files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
+        entries = store.entries(files)
+        for entry in entries:
+            if entry.problem is not None:
+                verified(store, entry)
+                raise CorruptFile(entry.problem)
+        return cls(store, series, start_ms, end_ms, tuple(entries))
+
+    def read(
+        self,
+        columns: Sequence[str] | None,
+        put_together: Callable[[Sequence[CacheEntry], Selection], _T],
+        *,
+        decimal: bool = False,
+    ) -> _T:
+        """The rows of the window, put together."""
+        names = chosen(self.series.dataset, columns)
+        wanted = Selection(names, decimal, self.start_ms, self.end_ms, self.store.arrow_copies)
+        try:
+            return put_together([each for each in self.entries if each.path is not None], wanted)
+        except CorruptFile:
+            # The file was altered without a change of size and time. Its receipt is invalidated, so
+            # that the next download replaces it.
+            for entry in self.entries:
+                verified(self.store, entry)
+            raise
+
+    def attrs(self, rows: int) -> dict[Any, Any]:
+        """What a frame of its *rows* states about itself."""
+        missing = missing_spans(self.entries, self.start_ms, self.end_ms)
+        attrs = attrs_of(self.series, self._market(), self.start_ms, self.end_ms, missing)
+        if altered := [entry.file.name for entry in self.entries if entry.is_altered]:
+            attrs["altered"] = altered[:MOST_LISTED]
+        if sha256 := self._known_fingerprint(rows):
+            attrs["fingerprint"] = sha256
+        return attrs
+
+    def _known_fingerprint(self, rows: int) -> str | None:
+        """The sha256 in the receipt of the only file, if that has all rows and none besides."""
+        files = [(entry, entry.path) for entry in self.entries if entry.path is not None]
+        if len(files) != 1:
+            return None
+        [(entry, path)] = files
+        return None if is_compressed(path) or entry.facts.rows != rows else entry.sha256
+
+    def _market(self) -> str | None:
+        """The market of the rows; None where its note cannot be read, which makes no row wrong."""
+        try:
+            return self.store.market
+        except CacheUnavailable:
+            return None
+
+    def check(self, attrs: dict[Any, Any], rows: int, stacklevel: int) -> None:
+        """Raise `NeverDownloaded` where there is no row but a gap; warn where rows are missing."""
+        if attrs["complete"]:
+            return
+        if not rows:
+            raise NeverDownloaded(self._nothing())
+        warnings.warn(_incomplete(self.series, attrs), IncompleteData, stacklevel=stacklevel + 1)
+
+    def _nothing(self) -> str:
+        start, end = utc(self.start_ms), utc(self.end_ms)
+        call = download_call(Scope.about(self.series), start, end)
+        return (
+            f"{self.store.folder} has no row of {self.series.stem} from {start:%Y-%m-%d %H:%M} to "
+            f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
+        )
+
+
+def read_window(
+    store: Store,
+    series: Series,
+    start_ms: int,
+    end_ms: int,
+    columns: Sequence[str] | None = None,
+    *,
+    decimal: bool = False,
+) -> pd.DataFrame:
+    """
+    The cached rows of ``[start_ms, end_ms)``, as `load_klines` returns them.
+
+    Never warns: ``attrs`` states what is missing.
+    """
+    window = CachedWindow.of(store, series, start_ms, end_ms)
+    frame = window.read(columns, frame_of, decimal=decimal)
+    frame.attrs = window.attrs(len(frame))
+    return frame
+
+
+def _incomplete(series: Series, attrs: dict[Any, Any]) -> str:
+    windows, altered = listed_windows(attrs), attrs.get("altered")
+    count = attrs["missing_count"]
+    # Of more than a hundred windows the last is not listed.
+    end = windows[-1][1] if count == len(windows) else as_utc(attrs["end"])
+    call = download_call(Scope.about(series), windows[0][0], end)
+    advice = f"`{call}` fetches what the exchange has of it"
+    if altered:
+        advice += (
+            f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
+            f"altered it, so its rows prove nothing; the next download of its period, or "
+            f"repair_gaps, replaces it"
+        )
+    first, last = (each.replace(tzinfo=None) for each in windows[0])
+    where = f"{first} to {last}{_more(count)}"
+    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
+
+
+def _more(count: int) -> str:
+    return f" and {count - 1} more" if count > 1 else ""
