@@ -23,7 +23,6 @@ from pyarrow import ipc
 from ares_notebook.cache.disk import PART_SUFFIX, remove_part, rename
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError
-from ares_notebook.model.columns import Column
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import Table
 
@@ -34,10 +33,15 @@ _BATCH_ROWS = 1 << 16
 _KEY = b"ares"
 
 
-def type_of(column: Column) -> Any:
-    """The Arrow type of a column in copies and frames; times are microseconds since the epoch."""
-    types = {"time": pa.int64(), "integer": pa.int64(), "flag": pa.bool_()}
-    return types.get(column.kind, pa.float64())
+def schema_of_copy(dataset: Dataset) -> Any:
+    """The columns of a copy; a null stands for an empty cell."""
+    types = {"time": pa.timestamp("us", "UTC"), "integer": pa.int64(), "flag": pa.bool_()}
+    return pa.schema(
+        [
+            pa.field(each.name, types.get(each.kind, pa.float64()), nullable=each.may_be_empty)
+            for each in dataset.columns
+        ]
+    )
 
 
 def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
@@ -61,7 +65,7 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
 
 def _sound(reader: Any, entry: CacheEntry, names: Sequence[str]) -> Table | None:
     """The columns, each compared with its checksum; raises for a damaged copy."""
-    schema = _schema(entry.file.dataset)
+    schema = schema_of_copy(entry.file.dataset)
     if not reader.schema.equals(schema) or reader.schema.metadata is None:
         return None
     [note] = [json.loads(reader.schema.metadata[_KEY])]
@@ -86,7 +90,7 @@ def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off
     if path is None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}{PART_SUFFIX}")
-    schema = _schema(entry.file.dataset)
+    schema = schema_of_copy(entry.file.dataset)
     batches = list(_batches(rows, schema))
     sums = [[_checksum(column) for column in batch.columns] for batch in batches]
     options = ipc.IpcWriteOptions(compression="lz4" if how == "lz4" else None)
@@ -107,12 +111,6 @@ def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off
         _LOGGER.debug("no Arrow copy of %s: %s", entry.path, error)
 
 
-def _schema(dataset: Dataset) -> Any:
-    return pa.schema(
-        [pa.field(each.name, type_of(each), nullable=False) for each in dataset.columns]
-    )
-
-
 def _note(entry: CacheEntry, checksums: list[list[int]], rows: int) -> dict[str, Any]:
     """What the metadata of the copy of an entry must be."""
     return {
@@ -125,19 +123,19 @@ def _note(entry: CacheEntry, checksums: list[list[int]], rows: int) -> dict[str,
 
 
 def _batches(rows: Table, schema: Any) -> Iterator[Any]:
-    """The rows in batches of copies; an empty number is NaN."""
-    columns = [_filled(rows[field.name], field.type) for field in schema]
-    for start in range(0, max(1, rows.num_rows), _BATCH_ROWS):
-        cells = [pa.array(column[start : start + _BATCH_ROWS]) for column in columns]
-        yield pa.record_batch(cells, schema=schema)
-
-
-def _filled(column: Any, kind: Any) -> Any:
-    filled = column.fill_null(np.nan) if pa.types.is_floating(kind) else column
-    return filled.to_numpy()
+    """The rows in batches that share no memory with others."""
+    table = rows.select(schema.names).cast(schema)
+    for start in range(0, max(1, table.num_rows), _BATCH_ROWS):
+        columns = [column.combine_chunks() for column in table.slice(start, _BATCH_ROWS).columns]
+        yield pa.record_batch(columns, schema=schema)
 
 
 def _checksum(column: Any) -> int:
-    """The CRC32 of the cells of a column without nulls: no changed byte leaves it as it is."""
+    """The CRC32 of the cells of a column: no changed byte of a value leaves it as it is."""
+    if column.null_count:
+        # No cell is NaN, so that a null changes the sum.
+        column = column.fill_null(np.nan)
+    if pa.types.is_timestamp(column.type):
+        column = column.view(pa.int64())
     cells = column.to_numpy(zero_copy_only=not pa.types.is_boolean(column.type))
     return int(isal_zlib.crc32(memoryview(cells).cast("B")))

@@ -170,6 +170,7 @@ def _copied(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
 
 def _window(table: Table, wanted: Selection) -> Table:
     """The rows in the window, without copying them where their stamps ascend."""
+    table = table.set_column(0, "timestamp", table["timestamp"].cast(pa.int64()))
     stamps = table["timestamp"].to_numpy()
     if np.any(stamps[1:] < stamps[:-1]):
         return between(table, wanted.start_ms, wanted.end_ms)
