@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import pandas as pd
@@ -14,14 +15,16 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.reader import is_compressed
-from ares_notebook.cache.spans import Scope, download_call, missing_spans
+from ares_notebook.cache.spans import Moment, Scope, download_call, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, utc
+from ares_notebook.settings import Settings
 
 _T = TypeVar("_T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IncompleteData(UserWarning):
@@ -37,6 +40,19 @@ class CachedWindow:
     start_ms: int
     end_ms: int
     entries: tuple[CacheEntry, ...]
+    # Half-open window of its rows, in microseconds.
+    rows_us: tuple[int, int]
+
+    @classmethod
+    def asked(cls, settings: Settings | None, series: Series, start: Moment, end: Moment) -> Self:
+        """The window that a user asks for, by default all that the cache has of the series."""
+        store = Store(settings or Settings())
+        span = series_span(store, series, start, end)
+        # Files and gaps are selected by milliseconds, rows by microseconds.
+        first_us = span.start_ms * 1000 if start is None else _microseconds(start, "start")
+        end_us = span.end_ms * 1000 if end is None else _microseconds(end, "end")
+        window = cls.of(store, series, span.start_ms, span.end_ms)
+        return replace(window, rows_us=(first_us, end_us))
 
     @classmethod
     def of(cls, store: Store, series: Series, start_ms: int, end_ms: int) -> Self:
@@ -47,7 +63,8 @@ class CachedWindow:
             if entry.problem is not None:
                 verified(store, entry)
                 raise CorruptFile(entry.problem)
-        return cls(store, series, start_ms, end_ms, tuple(entries))
+        rows_us = (start_ms * 1000, end_ms * 1000)
+        return cls(store, series, start_ms, end_ms, tuple(entries), rows_us)
 
     def read(
         self,
@@ -58,7 +75,7 @@ class CachedWindow:
     ) -> _T:
         """The rows of the window, put together."""
         names = chosen(self.series.dataset, columns)
-        wanted = Selection(names, decimal, self.start_ms, self.end_ms, self.store.arrow_copies)
+        wanted = Selection(names, decimal, *self.rows_us, self.store.arrow_copies)
         try:
             return put_together([each for each in self.entries if each.path is not None], wanted)
         except CorruptFile:
@@ -108,6 +125,10 @@ class CachedWindow:
             f"{self.store.folder} has no row of {self.series.stem} from {start:%Y-%m-%d %H:%M} to "
             f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
         )
+
+
+def _microseconds(moment: datetime | date | str, what: str) -> int:
+    return (as_utc(moment, what) - _EPOCH) // timedelta(microseconds=1)
 
 
 def read_window(

@@ -8,15 +8,13 @@ import pandas as pd
 
 from ares_notebook.cache.cells import chosen
 from ares_notebook.cache.frames import frame_of
-from ares_notebook.cache.spans import Moment, series_span
-from ares_notebook.cache.store import Store
+from ares_notebook.cache.spans import Moment
 from ares_notebook.cached_window import (
     CachedWindow,
     IncompleteData,  # noqa: F401 - users filter it by this name
 )
 from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series
-from ares_notebook.model.time import as_utc
 from ares_notebook.settings import Settings
 
 
@@ -312,18 +310,8 @@ def _load(
 ) -> pd.DataFrame:
     # Raises for an invalid name before any file is read.
     names = [column.name for column in chosen(series.dataset, columns)]
-    store = Store(settings or Settings())
-    span = series_span(store, series, start, end)
-    window = CachedWindow.of(store, series, span.start_ms, span.end_ms)
+    window = CachedWindow.asked(settings, series, start, end)
     frame = window.read(names, frame_of, decimal=decimal)
     frame.attrs = window.attrs(len(frame))
-    rows = len(frame)
-    # Files and gaps are selected by milliseconds, rows by microseconds.
-    if start is not None and (first := as_utc(start, "start")).microsecond % 1000:
-        frame = frame[frame.index >= first]
-    if end is not None and (last := as_utc(end)).microsecond % 1000:
-        frame = frame[frame.index < last]
-    if len(frame) < rows:
-        frame.attrs.pop("fingerprint", None)
-    window.check(frame.attrs, rows, stacklevel=3)
+    window.check(frame.attrs, len(frame), stacklevel=3)
     return frame

@@ -348,7 +348,7 @@ def test_without_a_receipt_the_whole_file_is_read(store, put):
     put(CANDLES, candles())
     change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,x\n")
     entries, wanted = looked_at(store, CANDLES)
-    narrow = dataclasses.replace(wanted, start_ms=wanted.end_ms - 3_600_000)
+    narrow = dataclasses.replace(wanted, start_us=wanted.end_us - 3_600_000_000)
 
     assert len(frame_of(entries, narrow)) == 1
     with pytest.raises(CorruptFile, match=CANDLES.name):
@@ -384,7 +384,12 @@ def test_lines_out_of_order_do_not_come_out(store, put, columns, start):
 
 
 def looked_at(store, file):
-    wanted = Selection(chosen(file.dataset, None), False, file.period.start_ms, file.period.end_ms)
+    wanted = Selection(
+        chosen(file.dataset, None),
+        False,
+        file.period.start_ms * 1000,
+        file.period.end_ms * 1000,
+    )
     return store.entries([file]), wanted
 
 

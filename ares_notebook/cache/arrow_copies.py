@@ -23,7 +23,7 @@ from pyarrow import ipc
 from ares_notebook.cache.disk import PART_SUFFIX, remove_part, rename
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError
-from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.columns import Column
 from ares_notebook.model.rows import Table
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -33,15 +33,10 @@ _BATCH_ROWS = 1 << 16
 _KEY = b"ares"
 
 
-def schema_of_copy(dataset: Dataset) -> Any:
-    """The columns of a copy; a null stands for an empty cell."""
+def arrow_field(column: Column) -> Any:
+    """A column as copies and Arrow tables have it; a null stands for an empty cell."""
     types = {"time": pa.timestamp("us", "UTC"), "integer": pa.int64(), "flag": pa.bool_()}
-    return pa.schema(
-        [
-            pa.field(each.name, types.get(each.kind, pa.float64()), nullable=each.may_be_empty)
-            for each in dataset.columns
-        ]
-    )
+    return pa.field(column.name, types.get(column.kind, pa.float64()))
 
 
 def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
@@ -65,7 +60,7 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
 
 def _sound(reader: Any, entry: CacheEntry, names: Sequence[str]) -> Table | None:
     """The columns, each compared with its checksum; raises for a damaged copy."""
-    schema = schema_of_copy(entry.file.dataset)
+    schema = pa.schema(map(arrow_field, entry.file.dataset.columns))
     if not reader.schema.equals(schema) or reader.schema.metadata is None:
         return None
     [note] = [json.loads(reader.schema.metadata[_KEY])]
@@ -90,7 +85,7 @@ def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off
     if path is None:
         return
     part = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}{PART_SUFFIX}")
-    schema = schema_of_copy(entry.file.dataset)
+    schema = pa.schema(map(arrow_field, entry.file.dataset.columns))
     batches = list(_batches(rows, schema))
     sums = [[_checksum(column) for column in batch.columns] for batch in batches]
     options = ipc.IpcWriteOptions(compression="lz4" if how == "lz4" else None)

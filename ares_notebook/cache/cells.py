@@ -34,7 +34,6 @@ from ares_notebook.model.columns import Column
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.rows import (
     Table,
-    between,
     empty_rows,
     header_of,
     keys_of,
@@ -57,19 +56,22 @@ class Selection:
     columns: tuple[Column, ...]
     # Whether numbers are read as text, to become decimals; else as float64.
     exact: bool
-    # Half-open window of stamps.
-    start_ms: int
-    end_ms: int
+    # Half-open window of stamps, in microseconds since the epoch.
+    start_us: int
+    end_us: int
     # Which Arrow copies are made and read, as in the settings.
     copies: Literal["plain", "lz4", "off"] = "off"
 
     def covers(self, entry: CacheEntry) -> bool:
         """Whether the window contains the file's period."""
-        return self.start_ms <= entry.file.start_ms and entry.file.end_ms <= self.end_ms
+        return self._has(entry.file.start_ms, entry.file.end_ms)
 
     def has_all_of(self, entry: CacheEntry) -> bool:
         """Whether the window contains all rows of the file."""
-        return self.start_ms <= entry.file.start_ms and (entry.facts.end_ms or 0) <= self.end_ms
+        return self._has(entry.file.start_ms, entry.facts.end_ms or 0)
+
+    def _has(self, start_ms: int, end_ms: int) -> bool:
+        return self.start_us <= start_ms * 1000 and end_ms * 1000 <= self.end_us
 
     def type_of(self, column: Column) -> Any:
         """The PyArrow type of a column."""
@@ -118,10 +120,12 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
         if table is None and wanted.has_all_of(entry):
             table = _copied(path, entry, wanted)
         if table is not None:
+            stamps = table["timestamp"].cast(pa.int64())
+            table = table.set_column(table.column_names.index("timestamp"), "timestamp", stamps)
             return _window(table.select(names), wanted)
     try:
         parse = _parsed if is_ours(path, entry.file.dataset) else _parsed_legacy
-        table = between(parse(path, entry, wanted), wanted.start_ms, wanted.end_ms)
+        table = _window(parse(path, entry, wanted), wanted)
         _check_numbers(table, wanted)
     except (pa.ArrowTypeError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
@@ -169,12 +173,12 @@ def _copied(path: Path, entry: CacheEntry, wanted: Selection) -> Table:
 
 
 def _window(table: Table, wanted: Selection) -> Table:
-    """The rows in the window, without copying them where their stamps ascend."""
-    table = table.set_column(0, "timestamp", table["timestamp"].cast(pa.int64()))
+    """The rows in the window, which are not copied where their stamps ascend."""
     stamps = table["timestamp"].to_numpy()
     if np.any(stamps[1:] < stamps[:-1]):
-        return between(table, wanted.start_ms, wanted.end_ms)
-    first, last = np.searchsorted(stamps, [wanted.start_ms * 1000, wanted.end_ms * 1000])
+        is_inside = (stamps >= wanted.start_us) & (stamps < wanted.end_us)
+        return table.filter(pa.array(is_inside))
+    first, last = np.searchsorted(stamps, [wanted.start_us, wanted.end_us])
     return table.slice(first, last - first)
 
 
@@ -223,8 +227,8 @@ def _text(path: Path, entry: CacheEntry, wanted: Selection) -> Any:
         return open_text(path)
     header = header_of(entry.file.dataset)
     with path.open("rb") as text:
-        begin = _offset_of(text, len(header), wanted.start_ms * 1000 - _MARGIN_US)
-        end = _offset_of(text, len(header), wanted.end_ms * 1000 + _MARGIN_US)
+        begin = _offset_of(text, len(header), wanted.start_us - _MARGIN_US)
+        end = _offset_of(text, len(header), wanted.end_us + _MARGIN_US)
         text.seek(begin)
         return pa.BufferReader(header + text.read(end - begin))
 

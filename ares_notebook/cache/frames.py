@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
+from ares_notebook.cache.arrow_copies import arrow_field
 from ares_notebook.cache.cells import Selection, read_cells
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheUnavailable
-from ares_notebook.model.columns import Column
+from ares_notebook.model.columns import TIMESTAMP, Column
 from ares_notebook.model.rows import (
     Table,
 )
@@ -64,6 +66,18 @@ def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
     _sort_by_stamp(arrays)
     stamps = pd.DatetimeIndex(arrays.pop("timestamp").view("M8[us]"), name="timestamp", copy=False)
     return pd.DataFrame(arrays, index=stamps.tz_localize("UTC"), copy=False)
+
+
+def arrow_of(entries: Sequence[CacheEntry], wanted: Selection) -> pa.Table:
+    """The selected cells of some files in one Arrow table, mapped from their copies."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        tables = list(pool.map(partial(read_cells, wanted=wanted), entries))
+    schema = pa.schema(map(arrow_field, (TIMESTAMP, *wanted.columns)))
+    table = pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in tables)])
+    stamps = table["timestamp"].cast(pa.int64()).to_numpy()
+    if np.any(stamps[1:] < stamps[:-1]):
+        table = table.take(pa.array(np.argsort(stamps, kind="stable")))
+    return table
 
 
 def _sort_by_stamp(arrays: _Arrays) -> None:

@@ -377,8 +377,10 @@ def test_cached_csv(fuzz, dataset, tmp_path):
             ]
         assert rows is not None or expected is None
         for wanted in (
-            Selection(chosen(dataset, None), True, 0, 2**52),
-            Selection(chosen(dataset, None), False, START_MS, START_MS + 3 * HOUR_MS),
+            Selection(chosen(dataset, None), True, 0, 2**62),
+            Selection(
+                chosen(dataset, None), False, START_MS * 1000, (START_MS + 3 * HOUR_MS) * 1000
+            ),
         ):
             for has_provenance in (False, True):
                 entry = CacheEntry(file, str(path), has_provenance=has_provenance)
