@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         download_futures_data,
         download_klines_data,
     )
+    from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
@@ -93,6 +94,7 @@ __all__ = [
     "Universe",
     "UniversePlan",
     "align",
+    "arrow_table",
     "assure_quality",
     "audit_cache",
     "coverage",
@@ -109,6 +111,7 @@ __all__ = [
     "fingerprint",
     "get_daily_periods",
     "get_monthly_periods",
+    "iter_agg_trades",
     "list_symbols",
     "load_agg_trades",
     "load_funding",
@@ -131,6 +134,7 @@ __all__ = [
     "prune_cache",
     "repair_gaps",
     "run",
+    "sql",
     "start",
     "symbols_in_cache",
     "to_parquet",
@@ -160,6 +164,7 @@ _HOMES = {
     "Universe": "model.symbols",
     "UniversePlan": "download.universe",
     "align": "alignment",
+    "arrow_table": "engines",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "coverage": "cache.coverage",
@@ -176,6 +181,7 @@ _HOMES = {
     "fingerprint": "quality.fingerprint",
     "get_daily_periods": "model.window",
     "get_monthly_periods": "model.window",
+    "iter_agg_trades": "engines",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_funding": "load",
@@ -198,6 +204,7 @@ _HOMES = {
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",
     "run": "runtime.loop",
+    "sql": "engines",
     "start": "runtime.job",
     "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",

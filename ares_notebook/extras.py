@@ -16,6 +16,7 @@ _EXTRA_OF = {
     "nest_asyncio": "lab",
     "nest_asyncio2": "lab",
     "apprise": "notify",
+    "duckdb": "sql",
     "dask": "scale",
     "distributed": "scale",
     "fsspec": "scale",
