@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from ares_notebook.parquet import ParquetReport, to_parquet
     from ares_notebook.plots.coverage import plot_coverage, plot_gaps
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
-    from ares_notebook.plots.klines import plot_funding, plot_klines
+    from ares_notebook.plots.funding import plot_funding
+    from ares_notebook.plots.klines import plot_klines
     from ares_notebook.plots.universe import plot_universe
     from ares_notebook.quality.audit import audit_cache, plan_audit
     from ares_notebook.quality.fingerprint import (
@@ -196,7 +197,7 @@ _HOMES = {
     "plan_universe": "download.universe",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
-    "plot_funding": "plots.klines",
+    "plot_funding": "plots.funding",
     "plot_gaps": "plots.coverage",
     "plot_klines": "plots.klines",
     "plot_runs": "plots.downloads",

@@ -14,19 +14,21 @@ import pandas as pd
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed_windows
-from ares_notebook.model.datasets import AGG_TRADES, FUTURES
+from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
 _Int64s = npt.NDArray[np.int64]
 _MS = 1_000_000
 _HOUR = 3_600_000 * _MS
 _MONTH = np.timedelta64(1, "M")
+# By the name of a dataset, what identifies its rows: trades have an id, funding the time of an event.
+_KEYS = {each.name: each.key for each in DATASETS}
 # Rows on a regular grid of longer steps are sums or means over time: of BTCUSDT there are ten trades a
 # second, and the longest interval of funding is 8 hours.
-_LONGEST_EVENT_STEP = {AGG_TRADES.name: 999 * _MS, FUTURES.name: 8 * _HOUR}
+_LONGEST_EVENT_STEP = {"id": 999 * _MS, "event_time": 8 * _HOUR}
 # The exchange stamps half of all funding events some milliseconds late, and trades to the millisecond:
 # rows on a grid of longer steps than these were moved to it.
-_FINEST_STEP = {AGG_TRADES.name: _MS, FUTURES.name: _HOUR - 1}
+_FINEST_STEP = {"id": _MS, "event_time": _HOUR - 1}
 # From this number of rows on, it is no chance that all of them are on such a grid.
 _CERTAIN_ROWS = 50
 _EVENTS = "events"
@@ -48,17 +50,17 @@ def align(
     Parameters
     ----------
     klines : pandas.DataFrame
-        Its index is kept. As `load_klines` returns it; or bars that somebody made, such as from
-        trades, with the start of each bar as the index; or trades, whose decision moments are their
-        own times.
+        Its index is kept. Candles as a loader returns them; or other bars, such as made from trades,
+        with the start of each bar as the index; or trades, whose decision moments are their own
+        times.
     *others : pandas.DataFrame
-        Funding, candles of any interval, bars or trades. All indexes are aware and ascending. The
-        length of a bar is ``attrs["interval"]`` (such as ``"4h"``), which the index must confirm. Else
-        a bar ends where the next label of ``index.freq`` is; without one, its length is the shortest
-        step between two rows, of which all other steps must be multiples. Rows that all begin a month
-        are bars of whole months, whose steps must all be equal. Trades and funding on a regular grid
-        that is too wide for them, such as daily sums, are bars. Of other events each row is known at
-        its own time if ``attrs["dataset"]`` is ``"events"``.
+        Rows of any dataset, or other bars. All indexes are aware and ascending. The length of a bar
+        is ``attrs["interval"]`` (such as ``"4h"``), which the index must confirm. Else a bar ends
+        where the next label of ``index.freq`` is; without one, its length is the shortest step
+        between two rows, of which all other steps must be multiples. Rows that all begin a month
+        are bars of whole months, whose steps must all be equal. Trades and funding on a regular
+        grid that is too wide for them, such as daily sums, are bars. Of other events each row is
+        known at its own time if ``attrs["dataset"]`` is ``"events"``.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that
@@ -157,11 +159,16 @@ class _TimedFrame:
         dataset = frame.attrs.get("dataset") or dataset_of(frame).name
         if frame.attrs.get("interval") is not None:
             known = _stated_ends(frame, stamps, what)
-        elif dataset == _EVENTS or _are_events(frame, stamps, dataset):
+        elif dataset == _EVENTS or _are_events(frame, stamps, _KEYS.get(dataset, "")):
             known = stamps
         else:
             known = _found_ends(frame, stamps, what)
         return cls(frame, stamps, known, dataset)
+
+    @property
+    def key(self) -> str:
+        """What identifies a row of its dataset; empty for unknown datasets."""
+        return _KEYS.get(self.dataset, "")
 
     @property
     def length(self) -> int:
@@ -202,10 +209,10 @@ class _TimedFrame:
     def is_known_until(self, end: datetime) -> bool:
         """Whether no row after its window is due, by its own steps, to be known before *end*."""
         [(_, own_end)] = self.window or [(end, end)]
-        if self.dataset == FUTURES.name and not self.length and len(self.stamps) > 1:
+        if self.key == "event_time" and not self.length and len(self.stamps) > 1:
             # A window without a stated end ends with the last event, and the next is due later.
             hours = self.stamps[-2:] // _HOUR
-            due = hours[1] + min(hours[1] - hours[0], _LONGEST_EVENT_STEP[self.dataset] // _HOUR)
+            due = hours[1] + min(hours[1] - hours[0], _LONGEST_EVENT_STEP[self.key] // _HOUR)
             return end <= max(own_end, _moment(int(due) * _HOUR))
         if self.length:
             # The next month may be longer than those before.
@@ -240,9 +247,9 @@ def _stamps_of(frame: pd.DataFrame, what: str) -> _Int64s:
     return stamps
 
 
-def _are_events(frame: pd.DataFrame, stamps: _Int64s, dataset: str) -> bool:
+def _are_events(frame: pd.DataFrame, stamps: _Int64s, key: str) -> bool:
     """Whether rows are trades or funding events, and not sums or means of them over time."""
-    longest = _LONGEST_EVENT_STEP.get(dataset)
+    longest = _LONGEST_EVENT_STEP.get(key)
     if longest is None or "close" in frame:
         return False
     return len(stamps) < 2 or int(np.gcd.reduce(stamps)) <= longest  # noqa: PLR2004 - one step
@@ -266,8 +273,8 @@ def _refuse_ambiguous(other: _TimedFrame, what: str) -> None:
                 f'before you select rows, or set frame.index.freq, such as "4h", if it is right'
             )
             raise BadArgument(msg)
-    elif not other.length and other.dataset in _FINEST_STEP:
-        is_on_grid = int(np.gcd.reduce(stamps)) > _FINEST_STEP[other.dataset]
+    elif not other.length and other.key in _FINEST_STEP:
+        is_on_grid = int(np.gcd.reduce(stamps)) > _FINEST_STEP[other.key]
         if labels is not None or (is_on_grid and len(stamps) >= _CERTAIN_ROWS):
             msg = (
                 f"the rows of {what} are on a regular grid, so they may be sums or means over time; "

@@ -54,7 +54,7 @@ def listed_windows(attrs: Mapping[Any, Any]) -> Spans:
 
 
 def dataset_of(frame: pd.DataFrame) -> Dataset:
-    """The dataset of a frame as its columns show it; what is neither trades nor funding is candles."""
+    """The dataset of a frame by its columns; rows on a grid count as k-lines."""
     if "close" in frame:
         return KLINES
     if "agg_trade_id" in frame:
@@ -69,7 +69,7 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     ``frame.attrs["missing"]`` lists the first hundred, so that ``attrs`` stay small; up to a hundred
     windows are taken from there. Of more, all are read from the cache if it still lacks the same
     windows; else those after the hundredth are derived from the rows of the frame: the grid of open
-    times, the trade ids or the interval of funding.
+    times, the ids of trades or the interval of funding.
 
     What is derived from rows includes windows in which the exchange is proven to have no row, since
     rows alone do not show that. A frame without ``attrs`` (pandas drops them where frames with

@@ -16,13 +16,15 @@ _KINDS = {
     "load_klines": (KLINES.label, ("open", "high", "low", "close")),
     "load_agg_trades": (AGG_TRADES.label, ("price", "quantity")),
     "load_funding": (FUTURES.label, ("fundingRate",)),
+    # Rows of any dataset, which no columns tell.
+    "load_rows": ("rows", ()),
     "find_gaps": ("gaps", ("dataset", "symbol", "interval", "start", "end", "reason")),
     "download_history": ("downloads", ("at", "file", "start", "end")),
     "load_runs": ("runs", ("at", "what", "ending", "seconds")),
     # Others have these columns and more, so it is the last.
     "coverage": ("cache coverage", ("dataset", "symbol", "interval")),
 }
-_LOADERS = ("load_klines", "load_agg_trades", "load_funding")
+_LOADERS = ("load_klines", "load_agg_trades", "load_funding", "load_rows")
 
 
 def check_frame(frame: object, maker: str, columns: Collection[str] = ()) -> None:
@@ -61,7 +63,7 @@ def _check_index(frame: pd.DataFrame, needed: str) -> None:
 def _maker_of(frame: pd.DataFrame) -> str | None:
     """The function that returns such a frame; None if there is none."""
     kinds = ((maker, columns) for maker, (_, columns) in _KINDS.items())
-    return next((maker for maker, own in kinds if set(own) <= set(frame.columns)), None)
+    return next((maker for maker, own in kinds if own and set(own) <= set(frame.columns)), None)
 
 
 def frame_in_words(frame: pd.DataFrame) -> str:

@@ -29,7 +29,7 @@ def load_klines(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    Load k-lines from the cache.
+    Load spot k-lines from the cache.
 
     Reads the disk only: the files of the window in parallel, of a large file only the part
     that holds the window.
@@ -116,7 +116,7 @@ def load_agg_trades(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    Load aggregated trades from the cache.
+    Load aggregated spot trades from the cache.
 
     A day of BTCUSDT has about a million rows, 60 MB in memory: select a window.
 
@@ -174,12 +174,12 @@ def load_futures(
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
-    Load funding rates from the cache.
+    Load funding rates of a USD-M perpetual from the cache.
 
     Parameters
     ----------
     symbol : str
-        Of the USD-M perpetual.
+        The perpetual, such as ``BTCUSDT``.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     columns, decimal
@@ -243,21 +243,21 @@ def load_rows(
     """
     Load rows of any dataset from the cache.
 
-    `load_klines`, `load_agg_trades` and `load_funding` are this for spot candles, spot trades and the
-    funding of USD-M; all promises of `load_klines` hold for all.
+    `load_klines`, `load_agg_trades` and `load_funding` do the same for ``"klines"``, ``"agg_trades"`` and
+    ``"futures"``. docs/datasets.md describes all datasets, their columns and units.
 
     Parameters
     ----------
     dataset : str
-        One of ``ares_notebook.DATASETS``, such as ``"um_klines"`` or ``"mark_price_klines"``.
+        One of ``ares_notebook.DATASETS``.
     symbol : str
         As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``.
     interval : str, optional
-        Of candles; of other datasets it says nothing.
+        Of candles; ignored for other datasets.
     start, end : datetime, date or str, optional
         Half-open window of timestamps, UTC. Defaults to what the cache spans.
     columns : sequence of str, optional
-        Only these, in this order. Defaults to all; docs/datasets.md lists them.
+        Only these, in this order; others are not parsed. Defaults to all.
     decimal : bool, default False
         Numbers as `decimal.Decimal` instead of float64.
     settings : Settings, optional
@@ -266,7 +266,9 @@ def load_rows(
     Returns
     -------
     pandas.DataFrame
-        Index ``timestamp`` (UTC-aware, ascending); ``attrs`` as of `load_klines`.
+        Index ``timestamp`` (UTC-aware, ascending): the start of the interval of a row on a grid, the
+        time of a trade or of a payment. ``attrs`` as in `load_klines`. Cells that the exchange
+        left empty are NaN.
 
     Warns
     -----

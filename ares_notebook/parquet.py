@@ -186,15 +186,16 @@ def to_parquet(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     decimal : bool
         True stores numbers as exact decimals of 38 digits, 18 of them after the point;
         False (the default) as 64-bit floats, half the size and many times as fast. A dataset
         holds one or the other.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to export. Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------

@@ -158,9 +158,9 @@ MAX_RETRIES = 3
 RETRY_DELAY_SECONDS = 5.0
 """The default wait before the first new try, in seconds; it doubles each time."""
 DATASETS = tuple(dataset.name for dataset in _DATASETS)
-"""The names of all datasets; each may also be called by its alias, trades or funding."""
+"""The names of all datasets; trades and funding are accepted for agg_trades and futures."""
 INTERVALS = tuple(_LENGTHS_MS)
-"""The intervals of k-lines, ascending; 1m is a minute, 1M a month."""
+"""The intervals of candles, ascending; 1m is a minute, 1M a month."""
 
 Event = Literal["finished", "failed", "below threshold"]
 EVENTS: tuple[Event, ...] = get_args(Event)
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
         The part of the exchange's request budget that we allow ourselves.
     address_shared_by : int
         How many programs of ours ask from this address at once. Up to four need not say so,
-        but for funding rates, whose limit no answer tells. A cluster counts its workers.
+        but for funding rates of USD-M, whose limit no answer states. A cluster counts its workers.
     api_key : SecretStr, optional
         Never needed for market data; never shown.
     compression : {None, "zstd"}
@@ -286,8 +286,8 @@ class Settings(BaseSettings):
         Quality threshold of `assure_quality`: how much of what is expected must be there,
         in each series; what the exchange has confirmed as absent is not expected.
     max_errors, max_warnings : int, optional
-        Quality thresholds: how many findings of the validation are borne; None: any
-        number. Missing rows are the affair of ``min_complete_share`` and not counted here.
+        Quality thresholds: how many findings of the validation are allowed; None: any
+        number. Missing rows count for ``min_complete_share`` and not here.
     keep_days : float, optional
         Retention: what `prune_cache` keeps, in days; None: all.
     max_cache_bytes : int or str, optional
@@ -297,12 +297,12 @@ class Settings(BaseSettings):
         Apprise URLs that are notified of runs, such as ``mailto://…``; secret. In the
         environment with blanks between.
     notify_on : sequence of {"finished", "failed", "below threshold"}
-        Of what they are told. In the environment with commas between.
+        Which events they are notified of. In the environment with commas between.
 
     Raises
     ------
     BadArgument
-        If a value cannot be meant, or the addresses are of several markets; the message names them.
+        If a value is invalid, or the addresses are of several markets; the message names them.
 
     Examples
     --------

@@ -68,24 +68,24 @@ async def fetch_missing_data(
     start_time_ms, end_time_ms : int
         Milliseconds since the epoch, UTC; the end is exclusive.
     available_data : mapping
-        From ``"klines"``, ``"agg_trades"``, ``"futures"`` to a frame with a
-        ``timestamp`` column or a datetime index, naive (taken as UTC) or aware; or
-        to None or an empty frame. A dataset without a key is not fetched.
+        From names of ``ares_notebook.DATASETS`` to a frame with a ``timestamp`` column or a
+        datetime index, naive (taken as UTC) or aware; or to None or an empty frame. A dataset
+        without a key is not fetched.
     logger : logging.Logger
         Logs errors, and what was fetched.
     interval : str, optional
-        Of the k-lines. Defaults to the settings', or to the spacing of those given where
-        that is shorter; where it is longer it must be passed, since candles of which every
-        second one is missing have the same spacing.
+        Of candles; ignored for other datasets. Defaults to the settings', or to the spacing of the
+        given candles where that is shorter; where it is longer it must be passed, since candles of
+        which every second one is missing have the same spacing.
     settings : Settings, optional
         Where to download from, and the cache. Defaults to those of the environment.
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        The same keys; frames with the columns and dtypes of those given (of `load_klines`
-        where none was), ascending and unique, with ``attrs`` as those of `load_klines`, of the
-        given range; `missing` lists what they lack.
+        The same keys; frames with the columns and dtypes of those given (of `load_rows` where none
+        was), ascending and unique, with ``attrs`` as those of `load_klines`, of the given range;
+        `missing` lists what they lack.
 
     Raises
     ------
@@ -153,14 +153,14 @@ def _interval(given: KeyedFrame, interval: str | None, settings: Settings) -> st
     if own and step > own and step % own == 0:
         # Candles of the settings' interval of which every second one is missing have the same spacing.
         msg = (
-            f"the given k-lines are {step // 1000} seconds apart, but the interval is "
+            f"the given candles are {step // 1000} seconds apart, but the interval is "
             f"{settings.interval}: are they longer, or are some missing? Pass interval="
         )
         raise BadArgument(msg)
     if step not in spaced:
         if step >= 28 * INTERVALS["1d"]:
             return "1M"
-        msg = f"the given k-lines are {step} ms apart, which is no interval of Binance's; pass interval="
+        msg = f"the given candles are {step} ms apart, which is no interval of Binance's; pass interval="
         raise BadArgument(msg)
     return spaced[step]
 

@@ -1,11 +1,11 @@
 """
-step1 of a training pipeline: collect the data, hold it against thresholds, hand it on consolidated.
+step1 of a training pipeline: download the data, check it against thresholds, write it consolidated.
 
     python examples/step1_data_collection.py BTCUSDT 1h --years 0.25 --demo
 
-Exit status 0: the files are in --out. Otherwise 1, one line says why, and what an
-earlier run has put there is as it was. Thresholds, retries and whom to notify come from
-the environment (ARES_MIN_COMPLETE_SHARE, ARES_MAX_ERRORS, ARES_NOTIFY, ...).
+Exit status 0: the files are in --out. Otherwise 1: one line says why, and the files of an
+earlier run are unchanged. Thresholds, retries and whom to notify come from the environment
+(ARES_MIN_COMPLETE_SHARE, ARES_MAX_ERRORS, ARES_NOTIFY, ...).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ async def collect(
     end: str | None = None,
 ) -> dict[str, Path]:
     """
-    Download, validate, consolidate; nothing is handed on that does not meet the thresholds.
+    Download, validate, consolidate; write nothing that does not meet the thresholds.
 
     Raises
     ------
     IncompleteDownload
-        If a file could not be had.
+        If a file failed.
     PoorQuality
         If the data is below a threshold.
     """
@@ -65,13 +65,10 @@ async def collect(
 
 
 def loaded(dataset: str, interval: str, window: Plan) -> pd.DataFrame:
-    """One dataset of the window as a frame, which says itself whether it is complete."""
-    if dataset == "klines":
-        return ares.load_klines(
-            window.symbol, interval, window.start, window.end, settings=window.settings
-        )
-    load = ares.load_agg_trades if dataset == "agg_trades" else ares.load_futures
-    return load(window.symbol, window.start, window.end, settings=window.settings)
+    """One dataset of the window as a frame; its ``attrs`` say whether it is complete."""
+    return ares.load_rows(
+        dataset, window.symbol, interval, window.start, window.end, settings=window.settings
+    )
 
 
 def consolidated(frame: pd.DataFrame, path: Path) -> Path:

@@ -92,7 +92,7 @@ def vouch() -> Callable[[Settings, str], None]:
     def write_receipt(settings: Settings, name: str) -> None:
         store, file = Store(settings), parse_file_name(name)
         assert file is not None
-        source = Source("rest", file.dataset.rest_path, "2025-01-01T00:00:00+00:00")
+        source = Source("rest", file.series.rest_path, "2025-01-01T00:00:00+00:00")
         entry = examined(file, settings.cache_dir / name)
         store.update_receipt(replace(entry, sources=(source,)), final=False)
 

@@ -12,6 +12,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.errors import BadArgument
+from ares_notebook.model.datasets import DATASETS
 
 DAY = 1 / 365.25
 NAN = float("nan")
@@ -345,7 +346,9 @@ def test_days_of_another_zone_are_as_long_as_they_are(zone_day):
         lambda frame: frame.groupby(frame.index.floor("8h")).sum(),
     ],
 )
-@pytest.mark.parametrize("attrs", [{}, {"dataset": "futures", "interval": None}])
+@pytest.mark.parametrize(
+    "attrs", [{}, *({"dataset": name, "interval": None} for name in ("futures", "cm_funding"))]
+)
 def test_sums_of_funding_are_no_events(method, attrs):
     """Sums of hourly funding are refused until attrs state their length, or that they are events."""
     stamps = pd.date_range("2025-01-01", periods=500, freq="h", tz="UTC") + timedelta(
@@ -358,6 +361,15 @@ def test_sums_of_funding_are_no_events(method, attrs):
     assert ares.align(candles(9), funding)["fundingRate"].notna().all()
     with pytest.raises(BadArgument, match=r'frame 2 are on a regular grid.*"8h".*"events"'):
         ares.align(candles(9), sums)
+
+
+@pytest.mark.parametrize("dataset", [each.name for each in DATASETS if not each.has_grid])
+def test_events_of_each_dataset_are_known_at_their_own_moment(dataset):
+    """Funding and trades of any market are seen in the candle in which they happen."""
+    rows = events("2025-01-01 00:00:00.003", "2025-01-01 02:30:00.007", "2025-01-01 03:10:00.001")
+    rows.attrs["dataset"] = dataset
+
+    assert same(ares.align(candles(4), rows)["fundingRate"], [0.0, 0.0, 1.0, 2.0])
 
 
 def test_a_sum_of_eight_hours_is_seen_when_they_are_over():
@@ -581,3 +593,39 @@ def test_more_missing_windows_than_are_listed_are_asked_of_each_frame(filled):
     assert aligned.attrs["missing_count"] == 21
     with pytest.raises(BadArgument, match="each of the frames"):
         ares.missing(aligned)
+
+
+@pytest.mark.parametrize(
+    ("candles_of", "events_of", "symbol", "column"),
+    [
+        ("cm_klines", "cm_funding", "BTCUSD_PERP", "fundingRate"),
+        ("um_klines", "um_agg_trades", "BTCUSDT", "price"),
+    ],
+)
+async def test_events_of_any_market_are_known_at_their_own_time(
+    settings, candles_of, events_of, symbol, column
+):
+    """Funding and trades of futures are aligned as those of spot: the last one at the close of a candle."""
+    window = {"start": "2025-02-01", "end": "2025-02-03", "settings": settings}
+    await ares.download_all_data(symbol, "1h", datasets=[candles_of, events_of], **window)
+    klines = ares.load_rows(candles_of, symbol, "1h", **window)
+    rows = ares.load_rows(events_of, symbol, **window)
+    aligned = ares.align(klines, rows[[column]])
+    known = [rows[column][:close].iloc[-1] for close in klines.index + pd.Timedelta("1h")]
+
+    assert same(aligned[column], known)
+    assert aligned.attrs["complete"]
+
+
+async def test_payments_of_coin_m_are_known_until_the_next_is_due(settings):
+    """Funding of COIN-M whose window is not stated is complete until its next payment is due."""
+    window = {"start": "2025-02-01", "end": "2025-02-03", "settings": settings}
+    await ares.download_all_data(
+        "BTCUSD_PERP", "1h", datasets=["cm_klines", "cm_funding"], **window
+    )
+    rows = ares.load_rows("cm_funding", "BTCUSD_PERP", **window)
+    rows.attrs = {name: rows.attrs[name] for name in ("dataset", "complete", "missing")}
+    klines = ares.load_rows("cm_klines", "BTCUSD_PERP", "1h", **window | {"start": "2025-02-02"})
+
+    assert ares.align(klines, rows).attrs["complete"]
+    assert not ares.align(klines, rows[:-1]).attrs["complete"]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
+
 PACKAGE = Path(__file__).parent.parent / "ares_notebook"
 PREFIX = "ares_notebook"
 # A module imports only from layers before its own; what is in none of them is a face, on top of all.
@@ -137,3 +139,18 @@ def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a body, its docstring left out."""
     start = node.body[1:] if ast.get_docstring(node) else node.body
     return (node.end_lineno or 0) - start[0].lineno + 1 if start else 0
+
+
+def test_no_module_names_a_dataset_of_futures():
+    """Outside the model, the plots and the demo no code has the name or the value of a dataset of futures."""
+    names = {each.name for each in DATASETS if each not in (KLINES, AGG_TRADES, FUTURES)}
+    found = [
+        (module, node.lineno)
+        for module, tree in MODULES.items()
+        if module.split(".")[0] not in ("model", "plots")
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Constant) and node.value in names)
+        or (isinstance(node, ast.Name) and node.id.lower() in names)
+    ]
+
+    assert found == []

@@ -56,6 +56,17 @@ def test_more_than_a_minutes_weight_is_waited_for(settings):
     assert cost.seconds == pytest.approx((cost.weight / 4_800 - 1) * 60 + 0.5)
 
 
+def test_the_weight_of_trades_of_futures_takes_time(settings):
+    """Where REST is the source, the estimated time waits for the budget of the market that is asked."""
+    window = {"end": "2025-03-02", "settings": settings.model_copy(update={"source": "rest"})}
+    spot = ares.plan_downloads("BTCUSDT", None, 2 / 365.25, datasets=["agg_trades"], **window)
+    um = ares.plan_downloads("BTCUSDT", None, 2 / 365.25, datasets=["um_agg_trades"], **window)
+
+    # 20 for a page of a budget of 2,400, in place of 4 of 6,000.
+    assert um.cost.weight == 20 * um.cost.requests
+    assert um.cost.seconds > 10 * spot.cost.seconds
+
+
 async def test_what_is_there_costs_nothing(settings):
     """After a download the same plan has nothing to do, takes no time, and says so."""
     await ares.download_klines_data("BTCUSDT", "1d", 59 / 365.25, end=END, settings=settings)

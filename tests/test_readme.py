@@ -32,7 +32,7 @@ def environment(tmp_path: Path):
     """Variables that point every default at a demo exchange and a folder of the test's own."""
     with DemoExchange() as exchange:
         settings = exchange.settings(cache_dir=tmp_path / "data_cache")
-        names = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "market")
+        names = ["market", *(name for name in Settings.model_fields if name.endswith("_url"))]
         reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
         yield {**os.environ, **reported, "ARES_CACHE_DIR": "data_cache", "ARES_PROGRESS": "0"}
 
@@ -99,3 +99,14 @@ def test_the_settings_table_names_every_setting_with_its_default():
         there = Settings.model_fields[name].default
         assert variable == f"`ARES_{name.upper()}`"
         assert default == f"{there:g}" if isinstance(there, float | int) else default
+
+
+def test_the_changelog_has_no_torn_or_doubled_line():
+    """Each line of a list of the changelog begins an entry or goes on with it, and stands there once."""
+    text = (README.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    lists = [part.strip("\n").splitlines() for part in re.split(r"^#.*$", text, flags=re.MULTILINE)]
+    lines = [line for part in lists if part and part[0].startswith("- ") for line in part]
+
+    assert lines
+    assert [line for line in lines if not line.startswith(("- ", "  "))] == []
+    assert sorted(set(lines)) == sorted(lines)

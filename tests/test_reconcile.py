@@ -165,13 +165,16 @@ async def futures(settings: Settings, interval: str, *names: str, symbol: str = 
 
 
 async def test_candles_of_futures_are_compared_within_their_market(settings):
-    """Candles of USD-M add up to their own large ones, and none of another dataset is taken for them."""
+    """Candles of USD-M and COIN-M add up to their own large ones, and none of another dataset is taken for them."""
     await futures(settings, "1h", "klines", "um_klines", "mark_price_klines")
     await futures(settings, "15m", "um_klines", "mark_price_klines", "premium_index_klines")
     for interval in ("1h", "4h"):
         await futures(settings, interval, "cm_klines", symbol="BTCUSD_PERP")
 
-    assert found(settings) == [("BTCUSDT", "1h of USD-M futures from 15m", 48, 48, 0, "")]
+    assert found(settings) == [
+        ("BTCUSD_PERP", "4h of COIN-M futures from 1h", 12, 12, 0, ""),
+        ("BTCUSDT", "1h of USD-M futures from 15m", 48, 48, 0, ""),
+    ]
     assert ares.validate_cache(settings=settings).ok
 
 

@@ -15,6 +15,7 @@ from ares_notebook.cache.spans import Scope, download_call
 from ares_notebook.download.repair import repair_call
 from ares_notebook.errors import BadArgument, NeverDownloaded, PoorQuality
 from ares_notebook.formatting import speaking_shell
+from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.files import Series
 
 HOURS = [f"klines_BTCUSDT_1h_2025-0{month}.csv" for month in (1, 2)]
@@ -196,6 +197,17 @@ def test_a_named_dataset_without_files_is_a_finding(cache):
     assert ("BTCUSDT", "never downloaded", "the cache has nothing of agg_trades") in words
 
 
+@pytest.mark.parametrize(
+    "dataset", [each.name for each in DATASETS if each.has_interval and each.name != "klines"]
+)
+@pytest.mark.parametrize("beside", ["klines", "futures"])
+def test_named_candles_without_files_of_the_interval_stop_a_validation(cache, dataset, beside):
+    """Candles of an interval that the cache lacks are an error, whatever other dataset it has."""
+    _, settings = cache
+    with pytest.raises(NeverDownloaded, match=rf"nothing of BTCUSDT 1h {dataset} .* it holds"):
+        ares.validate_cache("BTCUSDT", "1h", settings=settings, datasets=(dataset, beside))
+
+
 CALLS: list[tuple[Scope, str, str]] = [
     (
         Scope.of("BTCUSDT", "1h"),
@@ -219,17 +231,17 @@ CALLS: list[tuple[Scope, str, str]] = [
     ),
     (
         Scope.of("BTCUSDT", None, ["metrics"]),
-        'await download_all_data("BTCUSDT", "1h", 1, datasets=("metrics",))',
+        'await ares.download_all_data("BTCUSDT", "1h", 1, datasets=("metrics",))',
         "ares-notebook download BTCUSDT 1h --years 1 --datasets metrics",
     ),
     (
         Scope.of("BTCUSDT", "4h", ["um_klines"]),
-        'await download_all_data("BTCUSDT", "4h", 1, datasets=("um_klines",))',
+        'await ares.download_all_data("BTCUSDT", "4h", 1, datasets=("um_klines",))',
         "ares-notebook download BTCUSDT 4h --years 1 --datasets um_klines",
     ),
     (
         Scope.of("BTCUSDT", None, ["um_agg_trades"]),
-        'await download_all_data("BTCUSDT", "1h", "1d", datasets=("um_agg_trades",))',
+        'await ares.download_all_data("BTCUSDT", "1h", "1d", datasets=("um_agg_trades",))',
         "ares-notebook download BTCUSDT 1h --years 1d --datasets um_agg_trades",
     ),
     (

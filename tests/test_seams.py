@@ -101,8 +101,8 @@ async def test_a_check_is_a_row(settings, monkeypatch):
     """A check that is added to the list finds its rows, and stands in the report by its name."""
     await ares.download_klines_data("BTCUSDT", "1d", start=START, end=END, settings=settings)
     every = checks.Check(
-        "at midnight", "information", ("klines",), "No row is here.", ("timestamp",),
-        lambda rows: np.ones(rows.table.num_rows, bool), 0,
+        "at midnight", "information", lambda dataset: dataset is KLINES, "No row is here.",
+        ("timestamp",), lambda rows: np.ones(rows.table.num_rows, bool), 0,
     )  # fmt: skip
     monkeypatch.setattr(checks, "ROW_CHECKS", [*checks.ROW_CHECKS, every])
 

@@ -54,6 +54,18 @@ def test_step1_hands_on_one_file_a_dataset(step1, settings, tmp_path):
     assert frame.attrs["complete"] is True
 
 
+def test_step1_takes_datasets_of_futures(step1, settings, tmp_path):
+    """Candles of the perpetual and its open interest are consolidated as the loader gives them."""
+    done = step1("--datasets", "um_klines,metrics")
+    folder = tmp_path / "step1_data"
+
+    assert done.returncode == 0, done.stderr
+    for name in ("um_klines", "metrics"):
+        frame = pd.read_parquet(folder / f"BTCUSDT_{name}.parquet")
+        truth = ares.load_rows(name, "BTCUSDT", "1h", "2025-03-03", "2025-03-05", settings=settings)
+        pd.testing.assert_frame_equal(frame, truth, check_freq=False)
+
+
 def test_poor_quality_stops_the_pipeline(step1, tmp_path):
     """Below a threshold the exit status is 1, one line says why, and earlier files stay."""
     assert step1().returncode == 0

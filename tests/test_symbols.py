@@ -8,9 +8,16 @@ from hypothesis import strategies as st
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import speaking_shell
-from ares_notebook.model.datasets import KLINES, dataset_named
+from ares_notebook.model.datasets import DATASETS, KLINES, dataset_named
 from ares_notebook.model.files import Series, parse_file_name
-from ares_notebook.model.symbols import contract_hint, hint, suggested, validate_symbol
+from ares_notebook.model.markets import CM, SPOT, UM
+from ares_notebook.model.symbols import (
+    contract_hint,
+    datasets_of_symbol,
+    hint,
+    suggested,
+    validate_symbol,
+)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +160,28 @@ def test_only_a_perpetual_has_funding():
     assert "cm_funding" not in contract_hint("BTCUSD_250328", [])
     assert "futures" not in contract_hint("BTCUSDT_250328", [])
     assert "index_price" not in contract_hint("BTCUSD_PERP", [])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "market", "lacks"),
+    [
+        ("BTCUSDT", SPOT, set()),
+        ("BTCUSDT", UM, set()),
+        ("BTCUSDT_250627", UM, {"futures", "index_price_klines"}),
+        ("BTCUSD_PERP", CM, {"index_price_klines"}),
+        ("BTCUSD_250627", CM, {"cm_funding", "index_price_klines"}),
+    ],
+)
+def test_a_symbol_has_the_datasets_of_its_market_but_for(symbol, market, lacks):
+    """An index is of a pair, and a delivery contract has no funding; all else a symbol has."""
+    its = {each.name for each in datasets_of_symbol(symbol, market)}
+
+    assert {each.name for each in DATASETS if market in each.markets} - its == lacks
+
+
+def test_a_pair_that_is_no_contract_has_an_index_alone():
+    """At COIN-M contracts have names of their own, and of the pair there is only the index price."""
+    assert datasets_of_symbol("BTCUSD", CM) == [dataset_named("index_price_klines")]
 
 
 def test_the_shell_names_its_own_option():

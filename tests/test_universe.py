@@ -372,3 +372,19 @@ async def test_a_universe_that_cannot_be_listed_is_a_run_that_failed(settings, e
     assert runs[["symbol", "ending"]].to_numpy().tolist() == [
         ["all spot symbols quoted in BTC", "failed"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("market", "quote", "names"),
+    [
+        ("spot", "USDT", {"klines", "futures"}),
+        ("um", "USDT", {"um_klines", "futures"}),
+        ("cm", "USD_PERP", {"cm_klines", "cm_funding"}),
+    ],
+)
+async def test_a_universe_without_datasets_is_of_its_market(settings, market, quote, names):
+    """Where no dataset is named, candles and funding of the market are meant whose symbols are listed."""
+    table = await ares.list_symbols(market, quote=quote, settings=settings)
+    plan = ares.plan_universe(table, "1d", 0.1, end="2025-03-01", settings=settings)
+
+    assert {step.file.dataset.name for each in plan for step in each.steps} == names

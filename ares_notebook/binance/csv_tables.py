@@ -42,7 +42,7 @@ _LENGTHS_MS = frozenset(INTERVALS.values()) - {0}
 class Expected:
     """What is known of the rows of a block before they are parsed."""
 
-    # The interval of candles; None where it is not known, or the rows are no candles.
+    # The interval of rows on a grid; None where it is not known, or there is no grid.
     interval: str | None = None
     # The number of columns; None to take that of the first row.
     width: int | None = None

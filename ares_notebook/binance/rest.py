@@ -1,7 +1,7 @@
 """
 Rows over the exchange's REST API: pages of them, and the beginning and end of a history.
 
-K-lines are paged by open time, trades by ``fromId`` (many share a millisecond, so paging by time
+Candles are paged by open time, trades by ``fromId`` (many share a millisecond, so paging by time
 would lose or repeat some), funding by the last timestamp plus one.
 """
 

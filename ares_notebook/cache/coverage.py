@@ -57,24 +57,25 @@ def coverage(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``; rows at or after *end* are
         not expected. Defaults to all files, up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------
     pandas.DataFrame
         One row for each file, with the columns ``dataset, symbol, interval, file, start, end,
         rows, expected, share, first, last, holes, confirmed_absent, source, final, state``.
-        ``expected`` counts the grid of k-lines, the ids of trades and the events of funding;
-        ``share``, from 0 to 1, is the part of them that is there. ``holes`` is the number of
-        gaps that the exchange has not confirmed, ``confirmed_absent`` the number of rows that it
-        has confirmed as absent. ``source`` is ``archive``, ``rest``, both, ``legacy`` (a file of
+        ``expected`` is the number of rows that belong in the file: times of a grid, ids of trades, or
+        funding events; ``share``, from 0 to 1, is the part of them that is there. ``holes`` is the
+        number of gaps that the exchange has not confirmed, ``confirmed_absent`` the number of rows
+        that it has confirmed as absent. ``source`` is ``archive``, ``rest``, both, ``legacy`` (a file of
         the original downloader), ``unknown`` (no receipt) or ``none`` (no file). ``final`` is
         whether no more rows will come. ``state`` is ``complete`` or the reason why rows are
         missing, as in `find_gaps`: ``confirmed absent upstream``, ``before listing``, ``after
@@ -217,14 +218,15 @@ def find_gaps(
     symbol : str
         The symbol.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         The window ``[start, end)``. Defaults to what the cache spans, in whole files,
         up to now.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------
@@ -338,7 +340,7 @@ def _explained(entry: CacheEntry, gaps: Sequence[Gap]) -> Iterator[_ExplainedGap
             evidence = evidence_of(absence.evidence)
             note = evidence.says
             if entry.facts.off_grid:
-                note = f"the file has {entry.facts.off_grid} candles off the grid; {note}"
+                note = f"the file has {entry.facts.off_grid} rows off the grid; {note}"
             note = _with_halt(note, entry, part)
             start_ms, end_ms, rows = part.start_ms, part.end_ms, part.rows
             yield _ExplainedGap(start_ms, end_ms, rows, evidence.reason, note, absence.at)

@@ -50,11 +50,12 @@ def download_history(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------

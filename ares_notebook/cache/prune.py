@@ -53,7 +53,7 @@ def prune_cache(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     keep : float or timedelta, optional
         Delete a file whose period ended this long ago or longer; a number counts days, and
         ``float("inf")`` keeps all. The age of a quarantined file counts from its quarantine.
@@ -69,8 +69,9 @@ def prune_cache(
         checked when the file is deleted.
     settings : Settings, optional
         The cache folder and the default limits. Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------

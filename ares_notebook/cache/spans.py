@@ -32,7 +32,7 @@ _ALMOST_A_MS = timedelta(microseconds=999)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The series that a call is about; None means all, but an interval alone means k-lines."""
+    """The series that a call is about; None means all, but an interval alone means spot k-lines."""
 
     symbol: str | None
     interval: str | None

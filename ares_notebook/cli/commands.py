@@ -137,6 +137,8 @@ def universe(given: Given, settings: Settings) -> None:
         msg = "--market chooses among all that were listed; beside --symbols it says nothing"
         raise BadArgument(msg)
     lookback, keywords = _window(given, settings)
+    # Without names, those of the market of the symbols.
+    keywords["datasets"] = given.names
     wanted = (
         ares.Universe(given.quote, given.listed_on, given.market)
         if given.symbols is None
@@ -156,7 +158,7 @@ def universe(given: Given, settings: Settings) -> None:
     f"{_WANTED} recheck dry_run",
     example="repair BTCUSDT 1h --dry-run",
     needs="symbol",
-    shown={"datasets": f"{','.join(DEFAULT_DATASETS)}; of an interval its k-lines"},
+    shown={"datasets": f"{','.join(DEFAULT_DATASETS)}; klines if an interval is given"},
 )
 def repair(given: Given, settings: Settings) -> None:
     """Close the gaps inside what the cache holds, and download nothing else."""

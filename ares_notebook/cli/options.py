@@ -70,7 +70,7 @@ class Given:
         str | None,
         _option(
             f"Some, with commas between, of {_DATASETS}; trades are large.",
-            default="all, of an interval its k-lines",
+            default="all; klines if an interval is given",
         ),
     ] = None
     dataset: Annotated[str, _option(f"One of {_DATASETS}.", default=True)] = "klines"

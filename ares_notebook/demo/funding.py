@@ -1,8 +1,8 @@
 """
 Prices of an index and of the contracts on it, and the funding of perpetuals that follows from them.
 
-The index is the spot price. A contract costs the index times one plus its premium; the mean premium of
-eight hours, clamped towards the interest rate, is the funding rate at their end.
+The index is the spot price. A contract costs the index times one plus its premium; the average premium of
+eight hours, later minutes weighing more, clamped towards the interest rate, is the funding rate at their end.
 """
 
 from __future__ import annotations
@@ -218,12 +218,14 @@ def premiums(instrument: Instrument, minutes: Ints) -> Ints:
     before, level, after = (
         levels[np.clip(place + step, 0, last)].astype(np.float64) for step in (-1, 0, 1)
     )
-    # A parabola from the border of the interval before to that of the next one, of the mean that
-    # the funding rate at the end of the interval needs.
+    # A cubic from the border of the interval before to that of the next one. Its mean is the level that
+    # the funding rate at the end of the interval needs, and so is the average with weights 1, 2 … n.
     left, right = (before + level) / 2, (level + after) / 2
     done = np.clip((minutes - starts) / (ends - starts), 0.0, 1.0)
     bend = 6.0 * (level - (left + right) / 2)
-    path = left + (right - left) * done + bend * done * (1.0 - done)
+    twist = 5.0 * (right - left)
+    curve = done * (1.0 - done) * (bend + twist * (1.0 - 2.0 * done))
+    path = left + (right - left) * done + curve
     found: Ints = path.astype(np.int64) + noise
     return found
 
@@ -242,7 +244,7 @@ def _funding_intervals(instrument: Instrument, minutes: Ints) -> tuple[Ints, Int
 
 @lru_cache(maxsize=64)
 def _premium_levels(instrument: Instrument) -> Ints:
-    """Mean premium of the interval before each funding event."""
+    """Average premium of the interval before each funding event."""
     events = funding_of(instrument)
     rate = events.rate * _DEFAULT_HOURS // events.hours
     words = random_words(seed_of("premium level", instrument.symbol), events.time_ms // HOUR)

@@ -12,16 +12,13 @@ from msgspec.structs import replace
 from ares_notebook.download.decide import Step, source_instead
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.formatting import many, size_in_words, time_in_words
-from ares_notebook.model.markets import SPOT
+from ares_notebook.model.markets import SPOT, Market
 from ares_notebook.model.time import period_of
 from ares_notebook.settings import SPARE_BYTES, Settings
 
 if TYPE_CHECKING:
     from ares_notebook.binance.archive import Archive
 
-# What the spot API allows a minute [rest-api.md, "Limits"], and what a run asks of it
-# besides rows: whether it knows the symbol.
-_WEIGHT_A_MINUTE, _INFO_WEIGHT = 6000, 20
 # Only for the estimated time: a line of 80 Mbit/s, 0.2 s an answer,
 # and what two cores check and write (measured on a million trades a file).
 _BYTES_A_SECOND, _SECONDS_AN_ANSWER, _ROWS_A_SECOND = 10e6, 0.2, 600_000
@@ -41,7 +38,7 @@ class Cost:
     bytes_received: int
     bytes_stored: int
     requests: int
-    # Of the spot API's request weight; archive and funding cost none of it.
+    # Request weight of the APIs; the archive costs none.
     weight: int
     seconds: float
 
@@ -54,7 +51,7 @@ class Cost:
             sum(each.bytes_received for each in to_do),
             sum(each.rows for each in to_do),
         )
-        requests, weight = sum(each.requests for each in to_do), _weight(to_do)
+        requests, weights = sum(each.requests for each in to_do), _weights(to_do)
         return cls(
             files=len(every),
             files_there=len(every) - len(to_do),
@@ -62,8 +59,8 @@ class Cost:
             bytes_received=received,
             bytes_stored=sum(each.bytes_stored for each in to_do),
             requests=requests,
-            weight=weight,
-            seconds=_seconds(received, rows, requests, weight, settings),
+            weight=sum(weights.values()),
+            seconds=_seconds(received, rows, requests, weights, settings),
         )
 
     @property
@@ -82,26 +79,36 @@ class Cost:
         )
 
 
-def _weight(to_do: Sequence[Step]) -> int:
-    """Spot's weight alone: that of futures is a budget of its own, and the archive has none."""
-    spot = [step for step in to_do if step.file.series.market is SPOT]
-    symbols = {step.file.series.symbol for step in spot}
-    asked = sum(
-        step.requests * step.file.dataset.rest_weight(step.file.dataset.rest_rows)
-        for step in spot
-        if step.sources[:1] == ("rest",)
-    )
-    return asked + _INFO_WEIGHT * len(symbols)
+def _weights(to_do: Sequence[Step]) -> dict[Market, int]:
+    """The request weight that each API is asked for; the archive has none."""
+    weights: dict[Market, int] = {}
+    for step in to_do:
+        dataset, market = step.file.dataset, step.file.series.market
+        if step.sources[:1] == ("rest",) and not dataset.rest_pool:
+            asked = step.requests * dataset.rest_weight(dataset.rest_rows)
+            weights[market] = weights.get(market, 0) + asked
+    # Those of futures list all symbols for one.
+    symbols = {each.file.series.symbol for each in to_do if each.file.series.market is SPOT}
+    if symbols:
+        weights[SPOT] = weights.get(SPOT, 0) + SPOT.info_weight * len(symbols)
+    return weights
 
 
-def _seconds(received: int, rows: int, requests: int, weight: int, settings: Settings) -> float:
-    """The slowest of line, answers, processor and the exchange's own limit."""
+def _seconds(
+    received: int, rows: int, requests: int, weights: dict[Market, int], settings: Settings
+) -> float:
+    """The slowest of line, answers, processor and the exchange's own limits."""
     if not requests:
         return 0.0
-    allowed = _WEIGHT_A_MINUTE * settings.weight_share
-    waiting = max(0.0, weight / allowed - 1) * 60
     answers = requests * _SECONDS_AN_ANSWER / settings.max_concurrency
-    return _START_SECONDS + max(received / _BYTES_A_SECOND, answers, rows / _ROWS_A_SECOND, waiting)
+    waits = [_waiting_seconds(market, weight, settings) for market, weight in weights.items()]
+    slowest = (received / _BYTES_A_SECOND, answers, rows / _ROWS_A_SECOND, *waits)
+    return _START_SECONDS + max(slowest)
+
+
+def _waiting_seconds(market: Market, weight: int, settings: Settings) -> float:
+    most, window_seconds = market.limit
+    return max(0.0, weight / (most * settings.weight_share) - 1) * window_seconds
 
 
 def trades_in_words(trades: Sequence[Step]) -> str:
@@ -130,7 +137,7 @@ async def sized(step: Step, archive: Archive) -> Step:
         return step
     dataset = step.file.dataset
     # Rows of trades are known only by the size of their zip.
-    rows = step.rows if dataset.has_grid else round(size / dataset.zipped_row_bytes)
+    rows = round(size / dataset.zipped_row_bytes) if dataset.key == "id" else step.rows
     stored = round(rows * dataset.stored_row_bytes)
     return replace(step, bytes_received=size, rows=rows, bytes_stored=stored)
 
@@ -164,7 +171,7 @@ def free_bytes(settings: Settings) -> int:
 
 
 def check_disk(steps: Sequence[Step], settings: Settings) -> None:
-    """Make sure that the trades among *steps* fit the free disk beside the others."""
+    """Make sure that the trades among *steps* fit the free disk together with the others."""
     trades = [step for step in steps if step.file.dataset.key == "id"]
     needed = needed_bytes(trades, settings)
     free = free_bytes(settings) - (needed_bytes(steps, settings) - needed)

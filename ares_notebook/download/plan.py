@@ -46,7 +46,7 @@ class Plan:
     start: datetime
     end: datetime
     steps: tuple[Step, ...]
-    # Whether it ends earlier than was asked for, since the exchange's clock is not there yet, or
+    # Whether it ends earlier than requested, since the exchange's clock is not there yet, or
     # could not be asked.
     is_cut_short: bool = False
 
@@ -190,7 +190,7 @@ _TOLD = ("action", "files", "which", "why", "by")
 
 
 def _cells(group: Sequence[Step]) -> tuple[str, str, str, str, str]:
-    """What a line tells of neighbours that are alike; see `_TOLD`."""
+    """The cells of one line, for steps that are alike; see `_TOLD`."""
     first, last = group[0], group[-1]
     names = first.file.name
     if len(group) > 1:
@@ -221,15 +221,15 @@ def plan_downloads(
     datasets: Sequence[str] = ("klines", "agg_trades", "futures"),
 ) -> Plan:
     """
-    Say for each file of a download whether it would be skipped, extended or fetched, and why.
+    Return for each file of a download whether it would be skipped, extended or fetched, and why.
 
-    Reads the cache, touches no network, changes nothing.
+    Reads the cache only, and writes nothing into it.
 
     Parameters
     ----------
     symbol : str
     interval : str or None
-        Needed where *datasets* holds ``"klines"``.
+        Needed where *datasets* has candles.
     lookback_years, start, end, settings, datasets
         As in `download_all_data`.
 
@@ -243,7 +243,7 @@ def plan_downloads(
     Raises
     ------
     BadArgument
-        If an argument cannot be meant.
+        If an argument is invalid.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -291,10 +291,10 @@ _LONGEST_CANDLE = timedelta(days=6)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Symbols, each once, and the days on which they were listed as far as these are told."""
+    """Symbols, each once, and the days on which they were listed, where a table states these."""
 
     listed: tuple[Listed, ...]
-    # Where they were listed on these days; of the other market nothing is told.
+    # The market of these days; they say nothing of other markets.
     market: Market = SPOT
     # The last day of any: what ends near to it is traded still.
     until: date | None = None

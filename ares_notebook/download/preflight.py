@@ -1,4 +1,4 @@
-"""What must be known before the first file is asked for: the clock, the symbol, its perpetual."""
+"""What must be known before the first file is requested: the clock, the symbol, its contracts."""
 
 from __future__ import annotations
 

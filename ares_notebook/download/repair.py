@@ -41,15 +41,15 @@ async def repair_gaps(
     Close the gaps in what the cache holds of *symbol*; download nothing beyond its last rows.
 
     Only the missing spans are requested. Damaged files are put into quarantine and replaced.
-    Rows that the exchange has confirmed as absent are not requested again. Trades are repaired
-    only if *datasets* names them. `plan_repair` shows beforehand what would be requested.
+    Rows that the exchange has confirmed as absent are not requested again. `plan_repair` shows
+    beforehand what would be requested.
 
     Parameters
     ----------
     symbol : str
         Such as ``"BTCUSDT"``.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines are repaired.
+        The interval of candles; without *datasets* only ``klines`` of it are repaired.
     start, end : datetime, date or str, optional
         Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series,
         from its first row to its last.
@@ -59,8 +59,9 @@ async def repair_gaps(
         Request again what the exchange has confirmed as absent.
     on_progress : callable, optional
         As in `download_all_data`.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to k-lines if *interval* is given, else to k-lines and funding.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to ``klines`` if *interval* is given, else
+        to ``klines`` and ``futures``; all others are repaired only where they are named.
 
     Returns
     -------

@@ -33,7 +33,7 @@ class StepReport:
     rows: int = 0
     requests: int = 0
     bytes_received: int = 0
-    # Gaps about which the exchange has not been heard.
+    # Gaps that no answer of the exchange explains.
     missing: int = 0
     # Why it failed; what was there before is still there.
     error: AresError | None = None
@@ -90,13 +90,13 @@ class DownloadReport:
     seconds : float
         How long it took.
     notes : tuple of str
-        What one should know besides: a symbol without a perpetual, a road that was closed.
+        What one should know besides: a symbol without a contract, a source that refused.
     overhead_requests : int
         Requests that belong to no file: the exchange's clock, its limits, listings.
     overhead_bytes : int
         What came over the line for these.
     is_cut_short : bool
-        Whether less was asked for than was wanted, since the exchange's clock is not there yet, or
+        Whether less was requested than was wanted, since the exchange's clock is not there yet, or
         could not be asked.
 
     Examples

@@ -145,7 +145,7 @@ class _PlanRun:
     is_cut_short: bool = False
 
     async def do(self, rest: Rest) -> None:
-        """Learn what must be known first, then carry out the steps side by side."""
+        """Check what the plan depends on, then carry out the steps concurrently."""
         source = self.plan.settings.source
         with closing(Archive(rest.transport, self.store.folder)) as archive:
             await self._do(Exchange(archive, rest, source))
@@ -158,8 +158,8 @@ class _PlanRun:
             self.plan = await preflight(self.plan, exchange, self.store, self._note)
             refused = await self._check_size(exchange, executor)
             executor.apply_limits(rest.transport.limits, rest.transport.breaker.resting)
-        # K-lines and funding go first, trades follow as slots become free; of each
-        # the newest first, so that a mistake in what was asked for shows at once.
+        # Trades are large and come last. Of all files the newest come first, so that a mistake
+        # in the arguments shows at once.
         ready = [step for step in self.plan.to_do if not _waits(step)]
         steps = sorted(ready, key=lambda step: step.file.dataset.key == "id")
         for step in steps:
@@ -214,13 +214,13 @@ class _PlanRun:
             return
         sound = [step for step in trades if not self._has_failed(step)]
         entries = await executor.entries([step.file for step in sound])
-        joined, torn = [], []
+        joined, discontinuous = [], []
         for step, entry in zip(sound, entries, strict=True):
             now = decide(entry, step.until_ms, self.plan.settings.source)
             has_news = executor.keeps_files and bool(entry.unrecorded_edges(step.until_ms))
             if now.action != "skip" and (entry.facts.rows or step.action == "skip"):
-                # A day of which nothing came was asked for in full.
-                torn.append(step)
+                # A day without any row was requested in full.
+                discontinuous.append(step)
             elif has_news:
                 joined.append(now)
             elif step.action != "skip":
@@ -229,7 +229,7 @@ class _PlanRun:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(executor.slots, len(joined))):
                 group.create_task(self._again(left, executor))
-        for step in torn:
+        for step in discontinuous:
             [entry] = await executor.entries([step.file])
             now = decide(entry, step.until_ms, self.plan.settings.source)
             if now.action != "skip" or executor.keeps_files:

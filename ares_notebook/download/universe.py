@@ -18,7 +18,7 @@ from ares_notebook.download.run_info import RunInfo, planned, prepared, record_r
 from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, in_words_of, line, many, named, size_in_words, table
-from ares_notebook.model.datasets import DEFAULT_DATASETS, datasets_named
+from ares_notebook.model.datasets import datasets_named, default_datasets
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import market_named
 from ares_notebook.model.symbols import Listed, Universe
@@ -74,7 +74,7 @@ class UniversePlan:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What is asked for."""
+        """The symbols that are requested."""
         return tuple(plan.symbol for plan in self.plans)
 
     @property
@@ -89,7 +89,7 @@ class UniversePlan:
 
     @property
     def left_out(self) -> str:
-        """Which symbols are not asked for, in words."""
+        """Which symbols are not requested, in words."""
         return (
             f"not listed between {self.start:%Y-%m-%d} and {self.end:%Y-%m-%d}, so nothing is "
             f"asked for: {named(self.outside)}"
@@ -97,7 +97,7 @@ class UniversePlan:
 
     def noted(self, report: DownloadReport) -> DownloadReport:
         """
-        The report of carrying it out, with a note of who was not listed: no failure, and no secret.
+        The report with a note of the symbols that were not listed, which is no failure.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class UniversePlan:
         Returns
         -------
         DownloadReport
-            The same, and the note where somebody was left out.
+            The same, with a note if symbols were left out.
         """
         notes = (self.left_out,) if self.outside else ()
         return replace(report, notes=(*report.notes, *notes))
@@ -177,7 +177,7 @@ _TOLD = ("symbol", "days", "files", "to fetch")
 
 
 def _cells(plan: Plan) -> tuple[str, str, str, str]:
-    """What a line tells of a symbol; see `_TOLD`."""
+    """The cells of the line of one symbol; see `_TOLD`."""
     cost = plan.cost
     days = f"{plan.start:%Y-%m-%d} to {plan.end:%Y-%m-%d}"
     files = many(cost.files, "file")
@@ -195,16 +195,15 @@ def plan_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = DEFAULT_DATASETS,
+    datasets: Sequence[str] | None = None,
 ) -> UniversePlan:
     """
-    Say what a download of many symbols would do; reads the cache, touches no network.
+    Return what a download of many symbols would do; reads the cache only.
 
-    Where a table of `list_symbols` tells the days of a symbol, months before it was listed
-    and after it was delisted are not asked for, in whole files. That is so for the
-    datasets of the market that was listed (``attrs["market"]``): a perpetual may be
-    older than its spot symbol, and live longer. What was traded when the table was made
-    is asked for up to *end*.
+    Where a table of `list_symbols` has the days of a symbol, files before it was listed and
+    after it was delisted are not requested. That holds for the datasets of the market that
+    was listed (``attrs["market"]``): a perpetual may be older than its spot symbol, and trade
+    longer. What was traded when the table was made is requested up to *end*.
 
     Parameters
     ----------
@@ -214,18 +213,20 @@ def plan_universe(
         Needed where *datasets* has candles.
     lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of str
-        Of ``ares_notebook.DATASETS``, such as ``"cm_klines"`` for symbols of COIN-M. Trades come only where they are named: a year of them is some 35 GB a symbol.
+    datasets : sequence of str, optional
+        Of ``ares_notebook.DATASETS``, those of the market of the symbols. Defaults to candles and
+        funding of the market of a table of `list_symbols`, else of spot. Trades come only where
+        they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
     UniversePlan
-        A plan a symbol, and what they cost together.
+        One plan per symbol, and what they cost together.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant, or no symbol is.
+        If an argument is invalid, or no symbol is given.
     CacheUnavailable
         If the cache folder cannot be read.
 
@@ -239,7 +240,7 @@ def plan_universe(
     """
     wanted, chosen = Wanted.of(symbols), settings or Settings()
     window = window_of(lookback_years, start, end)
-    kinds = datasets_named(datasets)
+    kinds = datasets_named(default_datasets(wanted.market) if datasets is None else datasets)
     shown = validate_interval(interval) if interval is not None else None
     # One look at the cache for all: of a million files each would be a long one.
     make = partial(make_plan, settings=chosen, store=Store(chosen))
@@ -316,7 +317,7 @@ async def list_symbols(
     TransportError, BadAnswer
         If any part of the listing does not come, or is none: half a universe is none.
     BadArgument
-        If an argument cannot be meant; if the archive does not reach to *listed_on* yet.
+        If an argument is invalid; if the archive does not reach to *listed_on* yet.
 
     Examples
     --------
@@ -370,14 +371,14 @@ async def download_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     settings: Settings | None = None,
-    datasets: Sequence[str] = DEFAULT_DATASETS,
+    datasets: Sequence[str] | None = None,
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring many symbols into the cache, as `download_all_data` does one.
+    Download many symbols, as `download_all_data` does one.
 
-    One plan over all, and one line: one session, one budget a host, one progress, one
-    report, one entry in the run history. A symbol that fails does not stop the others;
+    It is one run: one session, one request budget per host, one progress, one report, one
+    entry in the run history. A symbol that fails does not stop the others;
     what is done is kept, so that the same call goes on where it was stopped.
 
     Parameters
@@ -387,7 +388,7 @@ async def download_universe(
         asked for; or which symbols are meant, to be listed first.
     interval, lookback_years, start, end, settings
         As in `download_all_data`.
-    datasets : sequence of str
+    datasets : sequence of str, optional
         As in `plan_universe`: trades come only where they are named.
     on_progress : callable, optional
         As in `download_all_data`.
@@ -401,7 +402,7 @@ async def download_universe(
     Raises
     ------
     BadArgument
-        If an argument cannot be meant, or no symbol is.
+        If an argument is invalid, or no symbol is given.
     TransportError, BadAnswer
         If the symbols of a `Universe` cannot be listed.
     CacheUnavailable
@@ -437,7 +438,7 @@ async def planned_universe(
     start: datetime | date | str | None = None,
     end: datetime | date | str | None,
     settings: Settings | None,
-    datasets: Sequence[str],
+    datasets: Sequence[str] | None,
 ) -> UniversePlan:
     """The plan of `download_universe`; what keeps it from being made is on record as a run that failed."""
     chosen = settings or Settings()

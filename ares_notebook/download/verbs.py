@@ -28,22 +28,22 @@ async def download_all_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring k-lines, aggregated trades and funding rates into the cache, as far as they are not there.
+    Download what the cache lacks of the datasets of a symbol.
 
-    Only what is missing is asked for; a run over a complete cache asks for nothing.
+    Only what is missing is requested; a run over a complete cache makes no request.
     Every file is written whole or not at all, and gaps that the exchange confirms
-    are remembered. A step that fails does not stop the others: it is in the report.
+    are recorded. A file that fails does not stop the others: it is in the report.
 
-    Trades are large, some 35 GB a year of BTCUSDT: what they will take is logged before any
-    of them is fetched, and `plan_downloads` shows it beforehand. To leave them out name the
-    other datasets.
+    Trades are large, some 35 GB a year of BTCUSDT: their size is logged before any of them is
+    fetched, and `plan_downloads` shows it beforehand. To leave them out name other datasets.
 
     Parameters
     ----------
     symbol : str
-        Such as ``"BTCUSDT"``; lower case is welcome.
+        As its market writes it: ``"BTCUSDT"``, ``"BTCUSDT_250627"``, ``"BTCUSD_PERP"``; lower case
+        is accepted.
     interval : str
-        Of the k-lines, ``"1s"`` to ``"1M"``.
+        Of candles, ``"1s"`` to ``"1M"``; ignored for other datasets.
     lookback_years : float, str or timedelta, optional
         How far back from *end*: years as a number (whole ones by the calendar, a fraction at
         365.25 days a year), ``"6 months"``, ``"90d"``, or a timedelta. The start is widened
@@ -55,21 +55,23 @@ async def download_all_data(
         without a zone, is UTC. Defaults to now.
     settings : Settings, optional
         Defaults to the environment's.
-    datasets : sequence of {"klines", "agg_trades", "futures"}
-        Also by the names ``"trades"`` and ``"funding"``.
+    datasets : sequence of str
+        Names of ``ares_notebook.DATASETS``, which docs/datasets.md describes. Defaults to the three of
+        spot: k-lines, trades, and the funding rates of the USD-M perpetual of the same name.
+        ``"trades"`` and ``"funding"`` are accepted for ``"agg_trades"`` and ``"futures"``.
     on_progress : callable, optional
         Called with a `Progress`, at most ten times a second.
 
     Returns
     -------
     DownloadReport
-        One entry a cache file; true when nothing failed. A file that failed, or a disk
-        too small for it, is told of there and not raised.
+        One entry per cache file; true when nothing failed. A file that failed, or that does not
+        fit the disk, is reported there and raises nothing.
 
     Raises
     ------
     BadArgument
-        If an argument cannot be meant; a naive datetime and an end in the future too.
+        If an argument is invalid, such as a naive datetime or an end in the future.
     UnknownSymbol
         If neither the exchange nor its archive knows the symbol.
     CacheUnavailable
@@ -110,7 +112,7 @@ async def download_klines_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring the k-lines of *symbol* into the cache, a month a file; as `download_all_data`.
+    Download the spot k-lines of *symbol*, a month per file; as `download_all_data`.
 
     A candle is stored when it is closed: when its open time plus *interval* is not
     after *end*.
@@ -118,7 +120,7 @@ async def download_klines_data(
     Parameters
     ----------
     symbol, interval, lookback_years, start, end, settings, on_progress
-        As there.
+        As in `download_all_data`.
 
     Returns
     -------
@@ -127,7 +129,7 @@ async def download_klines_data(
     Raises
     ------
     BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
-        As there.
+        As in `download_all_data`.
 
     Examples
     --------
@@ -161,7 +163,7 @@ async def download_agg_trades_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring the aggregated trades of *symbol* into the cache, a day a file; as `download_all_data`.
+    Download the aggregated spot trades of *symbol*, a day per file; as `download_all_data`.
 
     A year of BTCUSDT is some 35 GB of CSV: the size is known before anything is
     fetched, and days that do not fit the disk fail in the report, with the numbers.
@@ -169,7 +171,7 @@ async def download_agg_trades_data(
     Parameters
     ----------
     symbol, lookback_years, start, end, settings, on_progress
-        As there.
+        As in `download_all_data`.
 
     Returns
     -------
@@ -178,7 +180,7 @@ async def download_agg_trades_data(
     Raises
     ------
     BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
-        As there.
+        As in `download_all_data`.
 
     Examples
     --------
@@ -212,15 +214,15 @@ async def download_futures_data(
     on_progress: ProgressListener | None = None,
 ) -> DownloadReport:
     """
-    Bring the funding rates of the perpetual *symbol* into the cache, a month a file.
+    Download the funding rates of the USD-M perpetual *symbol*, a month per file.
 
-    As `download_all_data`. A symbol that is traded and has no USD-M perpetual has no
-    funding either: the report says so in a note, and that is no failure.
+    As `download_all_data`. A spot symbol without a USD-M perpetual has no funding: a note of the
+    report says so, and that is no failure.
 
     Parameters
     ----------
     symbol, lookback_years, start, end, settings, on_progress
-        As there.
+        As in `download_all_data`.
 
     Returns
     -------
@@ -229,7 +231,7 @@ async def download_futures_data(
     Raises
     ------
     BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
-        As there.
+        As in `download_all_data`.
 
     Examples
     --------

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from textwrap import indent
 from typing import Any
 
 from ares_notebook.cache.store import Store
@@ -22,17 +24,22 @@ from ares_notebook.model.datasets import (
 )
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import MARKETS, SPOT, Market
-from ares_notebook.model.symbols import validate_symbol
+from ares_notebook.model.symbols import (
+    contract_of,
+    datasets_of_symbol,
+    market_of_contract,
+    validate_symbol,
+)
 from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_of
 from ares_notebook.settings import Settings
 
-NO_SYMBOL = "name a symbol, such as BTCUSDT; several are separated by commas"
 NO_DATASET = "tick at least one dataset"
 
 _YEAR_DAYS = 365.25
 _MONTHS = 12
 _LINE = 88
+_LONGEST_TUPLE = _LINE - len("    datasets=,")
 _DATE = re.compile(r"\d{4}-\d")
 
 
@@ -45,15 +52,19 @@ def datasets_of(market: Market) -> tuple[Dataset, ...]:
     )
 
 
-def market_of(datasets: Sequence[str]) -> Market:
-    """The first market that has all *datasets*."""
+def market_of(datasets: Sequence[str], symbol: str) -> Market:
+    """The first market that has all *datasets*, and has them of *symbol* if one does."""
     wanted = set(datasets_named(datasets)) if datasets else set()
-    found = next((each for each in MARKETS if wanted <= set(datasets_of(each))), None)
-    if found is None:
+    found = [each for each in MARKETS if wanted <= set(datasets_of(each))]
+    if not found:
         names = ", ".join(each.name for each in DATASETS if each in wanted)
         msg = f"datasets: no one market has all of {names}; name those of one, and use another panel for others"
         raise BadArgument(msg)
-    return found
+    for market in found:
+        with suppress(BadArgument):
+            check_symbols([symbol], datasets, market)
+            return market
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +88,32 @@ class Choice:
     on_cluster: bool = False
 
     def __post_init__(self) -> None:
-        if not self.symbols:
-            raise BadArgument(NO_SYMBOL)
         if not self.datasets:
             raise BadArgument(NO_DATASET)
         validate_interval(self.interval)
-        check_symbols(self.symbols, self.datasets)
+        check_symbols(self.symbols, self.datasets, self.market)
 
     def __str__(self) -> str:
-        has_interval = any(dataset_named(name).has_interval for name in self.datasets)
-        return " ".join([", ".join(self.symbols), *([self.interval] if has_interval else [])])
+        words = [", ".join(self.symbols)]
+        if has_interval(self.datasets):
+            words.append(self.interval)
+        # The name of a contract tells its market.
+        if self.market is not SPOT and not all(map(contract_of, self.symbols)):
+            words.append(f"of {self.market.label}")
+        return " ".join(words)
 
     @property
     def trades(self) -> Dataset:
         """The trades of its market, whose cost is shown before they are ticked."""
-        return trades_of(self.market)
+        return next(each for each in datasets_of(self.market) if each.key == "id")
+
+    @property
+    def with_trades(self) -> tuple[str, ...]:
+        """Its datasets, and the trades of its market unless one of its symbols has none."""
+        with suppress(BadArgument):
+            check_symbols(self.symbols, [self.trades.name], self.market)
+            return (*self.datasets, self.trades.name)
+        return self.datasets
 
     @property
     def window(self) -> Period:
@@ -131,16 +153,49 @@ class Choice:
         return [*parts, f"datasets={_literal(self.datasets)}"]
 
 
-def trades_of(market: Market) -> Dataset:
-    """The trades of a market."""
-    return next(each for each in datasets_of(market) if each.key == "id")
+def has_interval(datasets: Sequence[str]) -> bool:
+    """Whether the files of any of *datasets* differ by an interval that is chosen."""
+    return any(dataset_named(name).has_interval for name in datasets)
 
 
-def check_symbols(symbols: Sequence[str], datasets: Sequence[str]) -> None:
-    """Raise `BadArgument` for a symbol that is not written as those of one of the datasets are."""
+def check_symbols(symbols: Sequence[str], datasets: Sequence[str], market: Market) -> None:
+    """Raise `BadArgument` unless *market* has symbols of this form, and all *datasets* of each."""
+    if not symbols:
+        msg = f"name a symbol, such as {market.example}; several are separated by commas"
+        raise BadArgument(msg)
     for symbol in symbols:
+        kind, its_market = contract_of(symbol), market_of_contract(symbol)
+        if kind is not None and its_market is not market:
+            way = (
+                f"; choose the market {its_market.label}"
+                if its_market
+                else ", of which no market here has data"
+            )
+            msg = f"{symbol} is the name of {kind}{way}"
+            raise BadArgument(msg)
         for name in datasets:
-            Series.of(name, symbol, "1d")
+            _check_series(Series.of(name, symbol, "1d"), market)
+
+
+def _check_series(series: Series, market: Market) -> None:
+    """Raise `BadArgument` for a series of another market, or one that no symbol of this form has."""
+    dataset, symbol = series.dataset, series.symbol
+    # Beside those of spot stands the funding of a perpetual.
+    if market not in dataset.markets:
+        return
+    if series.market is not market:
+        msg = (
+            f"{symbol} is the name of a symbol of {series.market.label}; choose that market, or "
+            f"name a symbol of {market.label}, such as {market.example}"
+        )
+        raise BadArgument(msg)
+    if dataset not in datasets_of_symbol(symbol, market):
+        kind = contract_of(symbol) or "a pair"
+        msg = (
+            f"{symbol} is the name of {kind}, which has no {dataset.label}; untick {dataset.title}, "
+            f"or name another symbol, such as {market.example}"
+        )
+        raise BadArgument(msg)
 
 
 def window_in(lookback: str, end: date | None) -> Period:
@@ -183,21 +238,21 @@ def code_of_call(function: str, keywords: Mapping[str, Any]) -> str:
     return _call(function, [f"{key}={_literal(value)}" for key, value in keywords.items()])
 
 
-def _call(function: str, arguments: Sequence[str]) -> str:
+def _call(function: str, arguments: Sequence[str], longest: int = _LINE) -> str:
     """A call on one line, or with one argument per line where it is too wide."""
     flat = f"{function}({', '.join(arguments)})"
-    if len(flat) <= _LINE:
+    if len(flat) <= longest:
         return flat
-    inner = "".join(f"    {argument},\n" for argument in arguments)
-    return f"{function}(\n{inner})"
+    inner = "".join(f"{argument},\n" for argument in arguments)
+    return f"{function}(\n{indent(inner, '    ')})"
 
 
 def _literal(value: object) -> str:
     if isinstance(value, bool | int | float) or value is None:
         return repr(value)
     if isinstance(value, tuple):
-        inner = ", ".join(map(_literal, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
+        items = [*map(_literal, value)]
+        return f"({items[0]},)" if len(items) == 1 else _call("", items, _LONGEST_TUPLE)
     text = str(value)
     # In double quotes; JSON escapes quotes and backslashes as Python does.
     return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)

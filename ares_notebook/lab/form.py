@@ -18,18 +18,17 @@ from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.formatting import line
 from ares_notebook.lab.choice import (
     NO_DATASET,
-    NO_SYMBOL,
     Choice,
     check_symbols,
     code_of_call,
     datasets_of,
+    has_interval,
     lookback_text,
     market_of,
     symbols_in,
-    trades_of,
     window_in,
 )
-from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
 from ares_notebook.model.markets import MARKETS, Market, market_named
 from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import INTERVALS, as_utc
@@ -152,7 +151,7 @@ class Form:
         self._sources = MarketSources(given)
         # The symbols of a market, by the exchange's list.
         self._listed: dict[str, tuple[str, ...]] = {}
-        self._make_fields(given, market_of(datasets))
+        self._make_fields(given, market_of(datasets, given.symbol))
         self._make_ticks(datasets)
         self.end.value = None if end is None else as_utc(end).date()
         self.window = widgets.HTML()
@@ -189,7 +188,7 @@ class Form:
         is_usual = given.symbol == _DEFAULTS["symbol"]
         symbol = market.example if is_usual else given.symbol
         self.symbols = _field(
-            widgets.Combobox(value=symbol, placeholder="BTCUSDT, ETHUSDT"), "Symbols", 17
+            widgets.Combobox(value=symbol, placeholder=_placeholder(market)), "Symbols", 17
         )
         markets = [(each.label[0].upper() + each.label[1:], each.name) for each in MARKETS]
         self.market = _field(widgets.Dropdown(options=markets, value=market.name), "Market", 11)
@@ -242,10 +241,14 @@ class Form:
     def _ticked(self) -> tuple[str, ...]:
         return tuple(name for name, tick in self.ticks.items() if tick.value)
 
+    @property
+    def settings(self) -> Settings:
+        """The settings of the source and the folder; raises `BadArgument` if one has a wrong value."""
+        return self._sources.settings(self.source.value, self.address.value, self.folder.value)
+
     def choice(self) -> Choice:
         """What the form asks for; raises `BadArgument` if a field has a wrong value."""
-        source = self.source.value
-        settings = self._sources.settings(source, self.address.value, self.folder.value)
+        settings = self.settings
         choice = Choice(
             symbols_in(self.symbols.value),
             self.interval.value,
@@ -254,7 +257,7 @@ class Form:
             self._ticked,
             settings,
             self.chosen_market,
-            self._sources.code(source, settings),
+            self._sources.code(self.source.value, settings),
             on_cluster=self._on_cluster,
         )
         # Raises where there is no such window.
@@ -267,6 +270,7 @@ class Form:
         for name, problem in self.problems.items():
             problem.value = problem_html(faults[name]) if name in faults else ""
         self.window.value = ""
+        self.interval.disabled = bool(self._ticked) and not has_interval(self._ticked)
         if faults:
             return None
         choice = self.choice()
@@ -278,10 +282,9 @@ class Form:
         """Show *words* at a field, until the form changes."""
         self.problems[name].value = problem_html(words)
 
-    def show_trades_cost(self, words: str) -> None:
-        """Show at their checkbox how large the trades of the market are."""
-        trades = trades_of(self.chosen_market)
-        self._ticks[trades].description = f"{trades.title} ({words})"
+    def show_cost(self, dataset: Dataset, words: str) -> None:
+        """Show at its checkbox how large a dataset is; no *words* where that is not known."""
+        self._ticks[dataset].description = f"{dataset.title} ({words})" if words else dataset.title
 
     def on_change(self, call: Callable[[], None]) -> None:
         """Call *call* whenever the choice may have changed."""
@@ -300,13 +303,13 @@ class Form:
         return self._listed.get(self.market.value, ())
 
     def remark_unlisted(self, symbols: Sequence[str]) -> None:
-        """Say which symbols the exchange's list lacks, if it has arrived; the archive may have them."""
+        """Show which symbols the exchange's list lacks, if it has arrived."""
         remarks = []
         for symbol in symbols:
             if self._known and symbol not in self._known:
                 near = get_close_matches(symbol, self._known, n=3, cutoff=0.8)
-                hint = f"; did you mean {' or '.join(near)}?" if near else ""
-                remarks.append(f"{symbol} is not among the symbols that trade there today{hint}")
+                hint = f"did you mean {' or '.join(near)}?" if near else "the archive may have it"
+                remarks.append(f"{symbol} is not among the symbols that trade there today; {hint}")
         if remarks and not self.problems["symbols"].value:
             self.show_fault("symbols", ". ".join(remarks))
 
@@ -319,19 +322,19 @@ class Form:
         end = self.end.value
         fault = _fault_of(window_in, "1 day", end)
         checks = {
-            "symbols": _fault_of(_some_symbols, self.symbols.value, self._ticked),
+            "symbols": _fault_of(self._check_symbols),
             "end": fault,
             "lookback": None if fault else _fault_of(window_in, self.lookback.value, end),
             "datasets": None if self._ticked else NO_DATASET,
         }
-        source, address = self.source.value, self.address.value
-        if source == ADDRESS:
-            checks["address"] = _fault_of(_urls_at, address)
+        if self.source.value == ADDRESS:
+            checks["address"] = _fault_of(_urls_at, self.address.value)
         if not checks.get("address"):
-            checks["folder"] = _fault_of(
-                lambda: _check_folder(self._sources.settings(source, address, self.folder.value))
-            )
+            checks["folder"] = _fault_of(lambda: _check_folder(self.settings))
         yield from ((name, words) for name, words in checks.items() if words)
+
+    def _check_symbols(self) -> None:
+        check_symbols(symbols_in(self.symbols.value), self._ticked, self.chosen_market)
 
     def _offer(self, _change: Any) -> None:
         """Offer the known symbols, each after those that are typed already."""
@@ -345,6 +348,7 @@ class Form:
         """Offer the datasets of the market; change the symbol unless the user has named another."""
         self._ticks_box.children = [*self.ticks.values()]
         self._offer(None)
+        self.symbols.placeholder = _placeholder(self.chosen_market)
         if self.symbols.value == market_named(change["old"]).example:
             self.symbols.value = self.chosen_market.example
 
@@ -364,11 +368,8 @@ def _fault_of(check: Callable[..., object], *arguments: object) -> str | None:
     return None
 
 
-def _some_symbols(typed: str, datasets: Sequence[str]) -> None:
-    symbols = symbols_in(typed)
-    if not symbols:
-        raise BadArgument(NO_SYMBOL)
-    check_symbols(symbols, datasets)
+def _placeholder(market: Market) -> str:
+    return f"such as {market.example}"
 
 
 def _check_folder(settings: Settings) -> None:

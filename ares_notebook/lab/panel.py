@@ -204,7 +204,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
     @property
     def frame(self) -> pd.DataFrame:
         """
-        The chosen window of the first symbol in the cache: candles, else trades, else funding.
+        The chosen window of the first symbol in the cache: candles, else trades, else the first dataset.
 
         Raises
         ------
@@ -450,7 +450,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         """What the panel shows as static HTML, and as a line of text."""
         preview, work = self._preview, self._work
         shown = [preview.estimate, work.status, work.alert, work.result]
-        html = "".join(each.value for each in (*shown, preview.picture, preview.gaps))
+        html = "".join(each.value for each in shown)
+        html += preview.static_picture + preview.gaps.value
         try:
             html = choice_html(self.form.choice(), html)
         except AresError:

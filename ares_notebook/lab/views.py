@@ -30,7 +30,7 @@ from ares_notebook.formatting import (
     time_in_words,
 )
 from ares_notebook.lab.cache_state import CacheState, only
-from ares_notebook.lab.choice import Choice
+from ares_notebook.lab.choice import Choice, has_interval
 from ares_notebook.lab.form import Form, problem_html
 from ares_notebook.model.datasets import dataset_named
 from ares_notebook.model.markets import Market
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 def choice_text(choice: Choice) -> str:
     """The choice in a line."""
     end = f", end {choice.end:%Y-%m-%d}" if choice.end else ""
-    symbols = ", ".join(choice.symbols)
-    return f"{symbols} {choice.interval}, {choice.lookback}{end}: {titles(choice.datasets)}"
+    return f"{choice}, {choice.lookback}{end}: {titles(choice.datasets)}"
 
 
 def choice_html(choice: Choice, *shown: str) -> str:
@@ -57,7 +56,7 @@ def choice_html(choice: Choice, *shown: str) -> str:
     rows = [
         ("Market", choice.market.label),
         ("Symbols", ", ".join(choice.symbols)),
-        ("Interval", choice.interval),
+        *([("Interval", choice.interval)] if has_interval(choice.datasets) else []),
         ("Window", window_in_words(*choice.window)),
         ("Datasets", titles(choice.datasets)),
         ("Cache folder", choice.settings.cache_dir),
@@ -104,11 +103,12 @@ def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
 
 def _headline(cost: Cost, steps: Sequence[Step], plan: Plan) -> str:
     if not cost.files_to_do:
-        return f"Nothing to fetch: all {cost.files:,} files are there"
+        there = "the file is" if cost.files == 1 else f"all {cost.files:,} files are"
+        return f"Nothing to fetch: {there} there"
     first = min(step.file.period.start for step in steps)
     widened = f"; whole files, from {first:%Y-%m-%d}" if first < plan.start else ""
     return (
-        f"To fetch: {cost.files_to_do:,} of {cost.files:,} files, about {cost.rows:,} rows, "
+        f"To fetch: {cost.files_to_do:,} of {many(cost.files, 'file')}, about {cost.rows:,} rows, "
         f"in about {time_in_words(cost.seconds)}{widened}"
     )
 
@@ -127,6 +127,11 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
 def _room(cost: Cost, settings: Settings) -> str:
     weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
     return f"{weight}{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
+
+
+def _size_in_words(steps: Sequence[Step], settings: Settings) -> str:
+    cost = Cost.of(steps, settings)
+    return f"about {size_in_words(cost.bytes_stored)}" if cost.files_to_do else "all there"
 
 
 def _too_large(names: Sequence[str], steps: Sequence[Step], settings: Settings) -> str:
@@ -184,16 +189,17 @@ def _gaps_html(state: CacheState) -> str:
     if state.is_empty:
         return ""
     left, explained = state.left, state.explained
-    parts = [_gap_table(left) if len(left) else line("No gap is left to close.")]
+    closed = line("No gap is left to close.")
+    parts = [_gap_table(left, state.choice) if len(left) else closed]
     if len(explained):
         summary = f"Explained by the exchange: {many(len(explained), 'gap')}"
-        parts.append(folded(summary, _gap_table(explained)))
+        parts.append(folded(summary, _gap_table(explained, state.choice)))
     return f'<div class="ares-gaps">{"".join(parts)}</div>'
 
 
-def _gap_table(gaps: pd.DataFrame) -> str:
+def _gap_table(gaps: pd.DataFrame, choice: Choice) -> str:
     # The symbol stands above the picture, unless there are several.
-    names = _GAP_NAMES if len(gaps["symbol"].unique()) > 1 else _GAP_NAMES[1:]
+    names = _GAP_NAMES if len(choice.symbols) > 1 else _GAP_NAMES[1:]
     rows = in_words(gaps.head(_MOST_GAPS), names).to_numpy().tolist()
     rows = [[*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")] for *cells, note in rows]
     more = len(gaps) - _MOST_GAPS
@@ -222,11 +228,6 @@ _PAUSE_SECONDS = 0.25
 _IMPATIENT = {"max_retries": 0, "request_timeout_seconds": 10.0, "progress": False}
 
 
-def _with_trades(choice: Choice) -> tuple[str, ...]:
-    """The datasets to plan: those of the choice, and the trades, whose cost is always shown."""
-    return (*choice.datasets, choice.trades.name)
-
-
 class Preview:
     """Cost, coverage, gaps and code of the form's choice; a change cancels the work for the one before."""
 
@@ -251,6 +252,16 @@ class Preview:
         self.box = widgets.VBox([self.picture, self.gaps, code])
 
     @property
+    def static_picture(self) -> str:
+        """
+        The picture for the static view, with other ids.
+
+        A browser draws no pattern whose id a hidden element has too, and the static view is hidden.
+        """
+        picture = str(self.picture.value)
+        return picture.replace('id="map', 'id="static').replace("url(#map", "url(#static")
+
+    @property
     def is_too_large(self) -> bool:
         """Whether a dataset of the choice does not fit the disk."""
         return self.choice is not None and len(self.fitting) < len(self.choice.datasets)
@@ -264,12 +275,12 @@ class Preview:
         self._check()
         if self.choice is not None:
             try:
-                plans = self.choice.plans(_with_trades(self.choice))
+                plans = self.choice.plans(self.choice.with_trades)
                 self._show_cost(self.choice, plans)
                 self._show_state(CacheState.of(self.choice, only(self.choice.datasets, plans)))
             except AresError as error:
                 self.estimate.value = error_html(error)
-            self._list_symbols(self.choice)
+        self._list_symbols()
         self._form.on_change(self.renew)
         self._tell()
 
@@ -285,8 +296,8 @@ class Preview:
         if self.choice is not None:
             # Until it is shown, what stands there belongs to another choice.
             self._mark(is_old=True)
-            self._renewal = start(self._renew(self.choice))
-            self._renewal.then(self._renewed)
+        self._renewal = start(self._renew(self.choice))
+        self._renewal.then(self._renewed)
         self._tell()
 
     def refresh(self) -> None:
@@ -306,7 +317,7 @@ class Preview:
 
         It is shown unless the form has changed since.
         """
-        plans = await asyncio.to_thread(choice.plans, _with_trades(choice))
+        plans = await asyncio.to_thread(choice.plans, choice.with_trades)
         state = await asyncio.to_thread(CacheState.of, choice, only(choice.datasets, plans))
         if choice == self.choice:
             self._show_cost(choice, plans)
@@ -329,9 +340,11 @@ class Preview:
     async def _again(self, choice: Choice) -> None:
         await self.show(choice)
 
-    async def _renew(self, choice: Choice) -> None:
+    async def _renew(self, choice: Choice | None) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
-        self._list_symbols(choice)
+        self._list_symbols()
+        if choice is None:
+            return
         await self.show(choice)
         if choice.trades.name in choice.datasets:
             # Their estimate may be wrong by a factor of a thousand, so the archive is asked.
@@ -356,9 +369,9 @@ class Preview:
         self.fitting = _fitting(own)
         self.estimate.value = _cost_html(own, self.fitting)
         steps = [step for plan in plans for step in plan.steps]
-        trades = Cost.of(_by_dataset(steps)[choice.trades.name], choice.settings)
-        self._form.show_trades_cost(
-            f"about {size_in_words(trades.bytes_stored)}" if trades.files_to_do else "all there"
+        trades = _by_dataset(steps).get(choice.trades.name)
+        self._form.show_cost(
+            choice.trades, _size_in_words(trades, choice.settings) if trades else ""
         )
 
     def _show_state(self, state: CacheState) -> None:
@@ -376,9 +389,14 @@ class Preview:
         for call in self._calls:
             call()
 
-    def _list_symbols(self, choice: Choice) -> None:
+    def _list_symbols(self) -> None:
         """Ask the exchange which symbols the market has today, once per source and market."""
-        market, settings = choice.market, choice.settings
+        market = self._form.chosen_market
+        try:
+            settings = self._form.settings
+        except AresError:
+            # Shown at its field.
+            return
         url = str(getattr(settings, market.url_field))
         if (market.name, url) == self._listed:
             return

@@ -1,4 +1,4 @@
-"""The datasets as data: columns, key, period, names and addresses of k-lines, trades and funding."""
+"""The datasets as data: columns, key, period, names and addresses of each."""
 
 from __future__ import annotations
 
@@ -309,6 +309,8 @@ def _futures_trades(name: str, label: str, title: str, market: Market, zipped: f
         archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
         zipped_row_bytes=zipped,
         stored_row_bytes=80,
+        # Zips of a day of BTCUSD_PERP have 1 to 9 MB.
+        rows_per_day=1_000_000 if market is UM else 300_000,
     )
 
 
@@ -354,7 +356,7 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         rest_weights=_CANDLE_WEIGHTS,
         archive_since_ms=_FUTURES_SINCE_MS,
         zipped_row_bytes=24,
-        stored_row_bytes=60,
+        stored_row_bytes=75,
         loaded_row_bytes=120,
     )
 
@@ -421,6 +423,15 @@ DATASETS: tuple[Dataset, ...] = (
 
 DEFAULT_DATASETS: tuple[str, ...] = (KLINES.name, FUTURES.name)
 """What is meant where no dataset is named: trades are large, and come only where they are named."""
+
+
+def default_datasets(market: Market) -> tuple[str, ...]:
+    """What is meant for symbols of a market: its candles and its funding; for spot, `DEFAULT_DATASETS`."""
+    if market is SPOT:
+        return DEFAULT_DATASETS
+    own = (each for each in DATASETS if each.markets == (market,) and each.key != "id")
+    return tuple(each.name for each in own)
+
 
 MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""

@@ -68,7 +68,7 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     pace_ms: int | None = None
     # Gaps between the first and the last row.
     gaps: tuple[Gap, ...] = ()
-    # K-lines that did not open on the grid.
+    # Rows that are off the grid.
     off_grid: int = 0
     # For trades, hours without any although the ids continue.
     quiet: tuple[Gap, ...] = ()

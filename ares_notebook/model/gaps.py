@@ -75,7 +75,7 @@ EVIDENCE = {
     "no perpetual": Evidence(
         BEFORE_LISTING,
         "there is no perpetual of this name: exchangeInfo does not list it, and neither the API "
-        "nor the archive has its funding",
+        "nor the archive has rows of it",
     ),
     "last row": Evidence(
         AFTER_DELISTING, "the API's last row is earlier, and the symbol does not trade any more"

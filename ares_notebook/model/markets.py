@@ -45,6 +45,8 @@ class Market:
     archive: str
     # Matches its symbols, of those that are symbols of any market.
     symbols: re.Pattern[str]
+    # US dollars of one contract, by how a symbol begins; empty where quantities are in the base asset.
+    contracts_usd: tuple[tuple[str, int], ...] = ()
 
     def __reduce__(self) -> tuple[Callable[[str], Market], tuple[str]]:
         # Unpickled in another process it must be the same object, since it is compared by identity.
@@ -56,6 +58,10 @@ class Market:
     def has(self, symbol: str) -> bool:
         """Whether *symbol* is written as those of this market are."""
         return bool(self.symbols.fullmatch(symbol))
+
+    def contract_usd(self, symbol: str) -> int:
+        """US dollars of one contract of *symbol*; 0 where a quantity is in the base asset."""
+        return next((usd for start, usd in self.contracts_usd if symbol.startswith(start)), 0)
 
 
 _DAY_MS = 86_400_000
@@ -120,6 +126,8 @@ CM = Market(
     begins_with_id_0=False,
     archive="data/futures/cm/",
     symbols=re.compile(_COIN),
+    # [recorded exchangeInfo, contractSize]
+    contracts_usd=(("BTCUSD_", 100), ("", 10)),
 )
 """Perpetuals and delivery contracts that are margined in the coin itself."""
 

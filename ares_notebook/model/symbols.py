@@ -99,6 +99,12 @@ def contract_of(symbol: str) -> str | None:
     return next((kind for kind, (form, _) in _CONTRACTS.items() if form.fullmatch(symbol)), None)
 
 
+def market_of_contract(symbol: str) -> Market | None:
+    """The market of a contract; None for an option, and if the name is that of a pair."""
+    kind = contract_of(symbol)
+    return None if kind is None else _CONTRACTS[kind][1]
+
+
 def pair_of(symbol: str) -> str:
     """The pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``; of another name the name itself."""
     return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
@@ -109,10 +115,10 @@ def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
     kind = contract_of(symbol)
     if kind is None:
         return ""
-    market = _CONTRACTS[kind][1]
+    market = market_of_contract(symbol)
     if market is None:
         return f"the name is that of {kind}, of which no dataset is downloaded"
-    its = _datasets_of(symbol, market)
+    its = datasets_of_symbol(symbol, market)
     if not set(its).isdisjoint(datasets):
         return ""
     return f"the name is that of {kind}, {whose_datasets(symbol, market)}"
@@ -120,18 +126,24 @@ def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
 
 def whose_datasets(symbol: str, market: Market) -> str:
     """The datasets of a contract in words, and the argument that names the first of them."""
-    names = [each.name for each in _datasets_of(symbol, market)]
+    names = [each.name for each in datasets_of_symbol(symbol, market)]
     return f"whose datasets are {', '.join(names)}: {datasets_argument(names[0])}"
 
 
-def _datasets_of(symbol: str, market: Market) -> list[Dataset]:
-    """The datasets of a contract; an index is of a pair, and a delivery contract has no funding."""
-    is_delivery = symbol[-6:].isdecimal()
+def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
+    """
+    The datasets of a contract or a pair of *market*.
+
+    An index is that of a pair, and a delivery contract has no funding. Of USD-M the name of a pair
+    is that of its perpetual too.
+    """
+    is_pair, is_delivery = contract_of(symbol) is None, symbol[-6:].isdecimal()
+    is_traded = not is_pair or contract_of(market.example) is None
     return [
         each
         for each in DATASETS
         if market in each.markets
-        and each.rest_symbol_parameter == "symbol"
+        and (is_pair if each.rest_symbol_parameter == "pair" else is_traded)
         and not (is_delivery and each.key == "event_time")
     ]
 

@@ -173,15 +173,16 @@ async def audit_cache(
     symbol : str, optional
         Only this symbol. Defaults to all cached ones.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files whose period overlaps ``[start, end)``.
     settings : Settings, optional
     update : bool
         Replace files that differ by what the exchange has now. The new file is written
         as a whole and verified first; one that would lose rows does not replace.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------

@@ -320,7 +320,7 @@ def _used_twice(rows: Rows) -> Mask:
 # 43 hours of February 2018 opened at 28:14.789.
 @_check("grid", "warning", _grid)
 def _off_grid(rows: Rows) -> Mask:
-    """Every candle opens, and every row of metrics starts, on the grid of its interval."""
+    """Every row starts at a time of the grid of its interval."""
     grid, stamps = rows.file.opens(rows.file.grid_end_ms), rows.stamps_us()
     if isinstance(grid, range):
         off: Mask = (stamps - grid.start * 1000) % (grid.step * 1000) != 0

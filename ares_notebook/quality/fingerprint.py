@@ -201,7 +201,7 @@ def fingerprint(
     ----------
     symbol : str
     interval : str, optional
-        The interval of candles. Defaults to the only one that is cached.
+        The interval of candles; ignored for other datasets. Defaults to the only one that is cached.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     dataset : str, default "klines"
@@ -398,8 +398,8 @@ def verify_fingerprint(path: str | Path, *, settings: Settings | None = None) ->
     Returns
     -------
     Verification
-        True when the rows are the same; else its differences name the days (of
-        trades the hours) whose rows are others.
+        True when the rows are the same; else its differences name the days (in files of a day
+        the hours) whose rows differ.
 
     Raises
     ------

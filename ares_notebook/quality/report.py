@@ -56,8 +56,8 @@ class QualityReport:
     sources : pandas.DataFrame
         Where the bytes came from, by the receipts: ``file, road, url, sha256, at``.
     reconciliation : pandas.DataFrame
-        What adds up with what: ``symbol, what, compared, equal, missing,
-        first_difference``.
+        What was compared with what: ``symbol, what, compared, equal, missing,
+        first_difference``, a row a comparison.
     fingerprints : tuple of Fingerprint
         One a series that can be read.
     market : str
@@ -274,9 +274,12 @@ th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bott
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .w{overflow-wrap:anywhere;min-width:9rem}.t{white-space:nowrap}
 .wide{overflow-x:auto}
-code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882;overflow-x:auto}
+code,pre{font:12px/1.5 ui-monospace,monospace}pre{padding:.7rem;background:#8882}
+pre{white-space:pre-wrap;overflow-wrap:anywhere}
 svg{width:100%;height:auto}
-@media print{body{margin:0;max-width:none}details>*{display:block}}
+@media print{body{margin:0;max-width:none}details>*{display:block}
+details::details-content{content-visibility:visible}table{font-size:11px}
+.t{white-space:normal;overflow-wrap:anywhere;min-width:5rem}}
 """
 
 
@@ -288,7 +291,7 @@ def page(report: QualityReport) -> str:
         "Gaps, and why": _gap_table(report.gaps),
         "Validation": _table(_FINDING_COLUMNS, map(_finding_row, report.findings), "tttn-"),
         "Reconciliation": _table(
-            ("symbol", "candles", "compared", "equal", "on one side only", "first difference"),
+            ("symbol", "what", "compared", "equal", "on one side only", "first difference"),
             [
                 [f"{each:,}" if isinstance(each, int) else each for each in row.values()]
                 for row in _records(report.reconciliation)

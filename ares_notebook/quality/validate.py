@@ -19,9 +19,10 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
 from ares_notebook.formatting import in_words_of, many
-from ares_notebook.model.datasets import KLINES
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import CacheFile
+from ares_notebook.model.relations import inexact_relation
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import to_ms, utc
 from ares_notebook.quality.checks import RowTally
 from ares_notebook.quality.findings import (
@@ -33,7 +34,7 @@ from ares_notebook.quality.findings import (
     shortfalls,
 )
 from ares_notebook.quality.fingerprint import Fingerprint, fingerprint
-from ares_notebook.quality.reconcile import UPSTREAM, reconcile
+from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import cancellable
@@ -78,19 +79,26 @@ def validate_cache(
     missing or damaged; a warning is data that is unusual, but such as Binance has
     served. Rows that the last download did not ask for (its ``end``) are not missing.
 
+    Complete files are compared with each other: candles with trades and with smaller
+    candles of the same market, in every digit; the premium index with mark price over
+    index price, less one; funding rates with those that follow from the 1m premium
+    index. A difference is a warning, or information with its share where the exchange's
+    own numbers differ, too. Nothing is compared whose counterpart is not in the cache.
+
     Parameters
     ----------
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Of its own here: ``price_jump_share``, and the thresholds ``min_complete_share``,
         ``max_errors``, ``max_warnings``, which `QualityReport.raise_below_thresholds` holds.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def validate_cache(
     for entry in tracked(entries, chosen, "validate"):
         validation.check(entry)
     sound = [file for file in files if file not in validation.unreadable]
-    compared = reconcile(store, sound, chosen)
+    compared = reconcile(store, [*sound, *_indices(store, scope)], chosen)
     findings = (
         *validation.findings,
         *_never_downloaded(store, entries),
@@ -165,16 +173,30 @@ def _files(store: Store, scope: Scope, start: Moment, end: Moment) -> list[Cache
         )
         raise NeverDownloaded(msg)
     files = cached_files(store, scope, start, end)
-    wants_klines = scope.interval is not None and KLINES in (scope.datasets or ())
-    if wants_klines and not any(file.dataset is KLINES for file in files):
-        # Funding and trades belong to any interval, and would pass for it.
-        raise nothing_cached(store, replace(scope, datasets=(KLINES,)))
+    there = {file.dataset for file in files}
+    candles = (each for each in scope.datasets or () if each.has_interval and scope.interval)
+    if lacking := tuple(each for each in candles if each not in there):
+        # Datasets without an interval belong to any, and would pass for it.
+        raise nothing_cached(store, replace(scope, datasets=lacking))
     return files
 
 
 def _has_others(folder: Path) -> bool:
     """Whether a folder without a file of a cache has files of something else."""
     return folder.is_dir() and any(each.name != ".ares" for each in folder.iterdir())
+
+
+def _indices(store: Store, scope: Scope) -> list[CacheFile]:
+    """The files of the index of a contract, whose symbol is the pair."""
+    pair = pair_of(scope.symbol or "")
+    if pair == (scope.symbol or ""):
+        return []
+    own = replace(scope, symbol=pair)
+    return [
+        file
+        for file in store.files(pair)
+        if file.dataset.rest_symbol_parameter == "pair" and own.has(file.series)
+    ]
 
 
 class _Validation:
@@ -318,18 +340,15 @@ def _without_files(scope: Scope, files: Sequence[CacheFile]) -> Iterator[Finding
 
 
 def _differences(compared: pd.DataFrame) -> Iterator[Finding]:
-    """Where two datasets should add up to the same, and do not."""
+    """Where rows are not those that follow from other datasets."""
     for row in compared.to_dict("records"):
         different = int(row["compared"]) - int(row["equal"])
         if different:
             words = f"{row['what']}: first at {row['first_difference']}"
-            is_upstream = str(row["what"]).endswith(UPSTREAM)
-            if is_upstream:
-                share = different / int(row["compared"])
-                words += (
-                    f"; {share:.1%} of the candles differ, as the exchange's own do in about 10%"
-                )
-            severity: Severity = "information" if is_upstream else "warning"
+            relation = inexact_relation(str(row["what"]))
+            if relation is not None:
+                words += f"; {relation.in_words(different / int(row['compared']))}"
+            severity: Severity = "warning" if relation is None else "information"
             yield Finding(str(row["symbol"]), "reconciliation", severity, different, words)
 
 
@@ -374,14 +393,15 @@ async def assure_quality(
     symbol : str, optional
         Only this symbol. Defaults to all that are there.
     interval : str, optional
-        The interval of the k-lines; without *datasets* only these k-lines.
+        The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
         Only files that overlap ``[start, end)``, UTC. Defaults to the span of each series.
     settings : Settings, optional
         Its thresholds ``min_complete_share``, ``max_errors``, ``max_warnings``; whom to
         notify.
-    datasets : sequence of {"klines", "agg_trades", "futures"}, optional
-        Only these. Defaults to all that are cached, or to k-lines if *interval* is given.
+    datasets : sequence of str, optional
+        Only these of ``ares_notebook.DATASETS``. Defaults to all that are cached, or to ``klines``
+        if *interval* is given.
 
     Returns
     -------

@@ -123,10 +123,43 @@ def wrong_fields(panel: Panel, _lab: Lab) -> None:
     expect(panel.alert.filter(has_text="folder")).to_be_visible()
 
 
+def coin_market(panel: Panel, _lab: Lab) -> None:
+    """A contract of COIN-M with its prices, trades and open interest."""
+    panel.field("Market").select_option(label="COIN-M futures")
+    panel.field("Symbols").fill("BTCUSD_PERP")
+    panel.set("Lookback", "3 days")
+    panel.set("Cache folder", "demo_cache")
+    for name in ("COIN-M trades", "Mark price", "Premium index", "Open interest"):
+        panel.field(name).check()
+    expect(panel.estimate).to_contain_text("8 of 8 files")
+    panel.press("Download")
+    panel.expect_state("Download: complete")
+    expect(panel.estimate).to_contain_text("Nothing to fetch")
+
+
+def usd_market(panel: Panel, _lab: Lab) -> None:
+    """Candles, funding, premium and open interest of a perpetual of USD-M; the archive lacks two days."""
+    for name in ("Mark price", "COIN-M trades"):
+        panel.field(name).uncheck()
+    panel.field("Market").select_option(label="USD-M futures")
+    panel.set("Lookback", "1 year")
+    expect(panel.estimate).to_contain_text("of 48 files")
+    panel.press("Download")
+    panel.expect_state("Download: done", 60)
+    expect(panel.root).to_contain_text("not yet published")
+
+
+def another_market(panel: Panel, _lab: Lab) -> None:
+    """The symbol of one market is typed in another."""
+    panel.field("Symbols").fill("BTCUSD_PERP")
+    expect(panel.alert).to_contain_text("choose the market COIN-M futures")
+
+
 # In an order in which each follows from the one before.
 STATES: tuple[Callable[[Panel, Lab], None], ...] = (
     *(idle, too_large, running, cancelled, failed, done),
     *(changed, repaired, validated, wrong_symbol, wrong_fields),
+    *(coin_market, usd_market, another_market),
 )
 
 

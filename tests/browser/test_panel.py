@@ -194,6 +194,37 @@ def test_enter_does_nothing_where_the_form_cannot_be_meant(panel, exchange):
     assert zips(exchange) == []
 
 
+def test_another_market_is_chosen_and_worked(panel, lab):
+    """With COIN-M its contract, list and datasets come; a gap's pattern is drawn from the live picture."""
+    panel.field("Market").select_option(label="COIN-M futures")
+    expect(panel.field("Symbols")).to_have_value("BTCUSD_PERP")
+    expect(panel.field("COIN-M k-lines")).to_be_checked()
+    expect(panel.field("K-lines")).to_have_count(0)
+    listed = panel.page.locator("datalist option[value=BTCUSD]")
+    until(lambda: listed.count() == 1, MOMENT, "a pair is offered")
+
+    panel.field("Open interest").check()
+    panel.set("Lookback", "2024-03-01")
+    panel.set("End", "2024-07-01")
+    expect(panel.estimate).to_contain_text("Open interest and ratios")
+    panel.press("Download")
+    panel.expect_state(r"Download: done; .*2 gaps to close \(BTCUSD_PERP 1h\)", 60)
+
+    expect(panel.gaps).to_contain_text("2024-06-09")
+    expect(panel.picture.locator("[fill^=url]").first).to_be_visible()
+    assert panel.picture.evaluate(FOREIGN) == []
+    panel.field("Symbols").fill("ETHUSDT")
+    expect(panel.alert).to_contain_text("such as 'BTCUSD_PERP'")
+    expect(panel.button("Download")).to_be_disabled()
+    assert lab.complaints() == []
+
+
+# The patterns that the browser takes from elsewhere than this picture.
+FOREIGN = """svg => [...svg.querySelectorAll('[fill^=url]')]
+    .map(each => each.getAttribute('fill').slice(5, -1))
+    .filter(id => !svg.contains(document.getElementById(id)))"""
+
+
 def test_the_code_can_be_copied(panel, lab):
     """The code is folded away until it is wanted, and Copy puts it into the clipboard."""
     lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -219,6 +250,24 @@ def test_bars_are_wide_and_dates_do_not_wrap(half_way, lab):
     assert {cell.evaluate("each => getComputedStyle(each).whiteSpace") for cell in cells} == {
         "nowrap"
     }
+
+
+def test_long_titles_fit_a_small_page(panel, lab):
+    """At 800 pixels no column of the cost is cut off, and the title at a bar stays on one line."""
+    lab.page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+    lab.page.set_viewport_size({"width": 800, "height": 900})
+    panel.field("Market").select_option(label="USD-M futures")
+    panel.field("Open interest").check()
+    panel.field("Premium index").check()
+    panel.set("Lookback", "2 months")
+    expect(panel.estimate).to_contain_text("6 of 6 files")
+    panel.press("Download")
+    panel.expect_state("complete")
+
+    assert panel.estimate.evaluate("each => each.scrollWidth <= each.clientWidth")
+    labels = panel.root.locator(".ares-bar > :first-child .widget-html-content")
+    heights = {round(each.bounding_box()["height"]) for each in labels.all() if each.is_visible()}
+    assert len(heights) == 1
 
 
 BAR = (

@@ -95,6 +95,20 @@ def test_funding_is_the_clamped_mean_of_the_premium(symbol: str) -> None:
         assert abs(rate - events.rate[event] * 8 / events.hours[event]) < 1_000
 
 
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSD_PERP"])
+def test_funding_is_the_clamped_average_in_which_later_minutes_weigh_more(symbol: str) -> None:
+    """By the public rule, with weights 1, 2 … n, a rate of eight hours is within 0.001 percent of its premium."""
+    product = "cm" if symbol.endswith("_PERP") else "um"
+    instrument = INSTRUMENTS[product][symbol]  # type: ignore[index]
+    events = funding_of(instrument)
+    for event in range(2_000, 2_120):
+        start, end = (int(events.time_ms[each]) // MINUTE for each in (event - 1, event))
+        premium = premiums(instrument, np.arange(start, end))
+        mean = np.average(premium, weights=np.arange(1, end - start + 1))
+        rate = mean + np.clip(10_000 - mean, -50_000, 50_000)
+        assert abs(rate - events.rate[event]) < 1_000
+
+
 def test_the_premium_is_small_and_goes_back_to_zero() -> None:
     """In a year the premium stays below 0.3 percent, changes its sign, and is 0 within 0.02 percent on average."""
     year = np.arange(minute_of("2024-01-01"), minute_of("2025-01-01"), 7)

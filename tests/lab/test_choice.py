@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, date, datetime
 
 import pytest
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.lab.choice import Choice, symbols_in
+from ares_notebook.lab.choice import Choice, datasets_of, symbols_in
+from ares_notebook.model.markets import UM
 from ares_notebook.settings import Settings
 
 
@@ -112,6 +114,21 @@ def test_of_several_symbols_the_code_is_one_call():
         "report",
     ]
     assert max(map(len, [*alone, *shared])) <= 88
+
+
+def test_a_long_tuple_is_a_line_an_item():
+    """All datasets of a market, and many symbols, are broken too, and the code is still Python."""
+    symbols = tuple(
+        f"{coin}USDT" for coin in ("BTC", "ETH", "SOL", "XRP", "ADA", "BNB", "LTC", "DOT")
+    )
+    names = tuple(each.name for each in datasets_of(UM))
+    code = choice(symbols=symbols, datasets=names, market=UM).code()
+
+    assert '    datasets=(\n        "futures",\n        "um_klines",\n' in code
+    assert max(map(len, code.splitlines())) <= 88
+    call = ast.parse(code.replace("await ", "")).body[1].value
+    assert ast.literal_eval(call.args[0]) == symbols
+    assert ast.literal_eval(call.keywords[-1].value) == names
 
 
 def test_symbols_are_read_as_people_write_them():

@@ -7,7 +7,7 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.klines import funding_bars, yearly_share
+from ares_notebook.plots.funding import funding_bars, yearly_share
 
 
 def rates(*values: float, hours: int = 8) -> pd.DataFrame:

@@ -15,7 +15,9 @@ import ares_notebook as ares
 from ares_notebook.errors import BadArgument
 from ares_notebook.load import IncompleteData
 from ares_notebook.plots.figure import new_axes
-from ares_notebook.plots.klines import assets_of, band_of, gaps_of
+from ares_notebook.plots.klines import band_of
+from ares_notebook.plots.row_gaps import gaps_of
+from ares_notebook.plots.units import assets_of
 from ares_notebook.quality.calendar import STYLES
 
 ABSENT = "no candle (confirmed absent)"
