@@ -48,10 +48,18 @@ class CachedWindow:
         """The window that a user asks for, by default all that the cache has of the series."""
         store = Store(settings or Settings())
         span = series_span(store, series, start, end)
+        return cls.within(store, series, (span.start_ms, span.end_ms), start, end)
+
+    @classmethod
+    def within(
+        cls, store: Store, series: Series, span_ms: tuple[int, int], start: Moment, end: Moment
+    ) -> Self:
+        """The window of these milliseconds, in which the rows of ``[start, end)`` were asked for."""
+        start_ms, end_ms = span_ms
         # Files and gaps are selected by milliseconds, rows by microseconds.
-        first_us = span.start_ms * 1000 if start is None else _microseconds(start, "start")
-        end_us = span.end_ms * 1000 if end is None else _microseconds(end, "end")
-        window = cls.of(store, series, span.start_ms, span.end_ms)
+        first_us = start_ms * 1000 if start is None else _microseconds(start, "start")
+        end_us = end_ms * 1000 if end is None else _microseconds(end, "end")
+        window = cls.of(store, series, start_ms, end_ms)
         return replace(window, rows_us=(first_us, end_us))
 
     @classmethod

@@ -89,14 +89,16 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     pandas.DataFrame
         One row for each window, in order of time, with the columns ``start, end`` (aware UTC,
         half-open) and ``rows`` (Int64): how many rows are missing there, NA where they cannot be
-        counted, such as trades after the last known id.
+        counted, such as trades after the last known id. Of a frame of several symbols, before
+        these a column ``symbol``; the windows are all read from the cache.
 
     Raises
     ------
     BadArgument
         If the windows cannot be derived: the rows are neither on a grid of Binance's intervals nor
         trades or funding, ``agg_trade_id`` was not loaded, or more than a hundred windows of an
-        aligned frame are missing.
+        aligned frame are missing; if the cache lacks other windows of a frame of several symbols
+        than when it was loaded.
 
     Examples
     --------
@@ -113,6 +115,8 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     2025-02-01 00:00:00+00:00 2025-02-02 00:00:00+00:00 24
     """
     attrs = frame.attrs
+    if "symbols" in attrs:
+        return _missing_of_each(attrs, settings)
     windows = listed_windows(attrs)
     is_whole = "missing" in attrs and attrs.get("missing_count", len(windows)) == len(windows)
     if not is_whole:
@@ -148,20 +152,46 @@ def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) 
     return [*listed, *missing_spans(_measured(frame, series), start_ms, end_ms)]
 
 
+def _missing_of_each(attrs: Mapping[Any, Any], settings: Settings | None) -> pd.DataFrame:
+    """The windows that each symbol of a wide frame lacks."""
+    store = Store(settings or Settings())
+    rows = []
+    for symbol, own in attrs["symbols"].items():
+        series = Series.of(attrs["dataset"], symbol, attrs["interval"])
+        windows = [] if own["complete"] else _windows_in(store, series, attrs)
+        if windows is None or len(windows) != own["missing_count"]:
+            msg = (
+                f"{store.folder} lacks other windows of {series.stem} than when the frame was "
+                f"loaded; load it again"
+            )
+            raise BadArgument(msg)
+        for start, end in windows:
+            count = None if series.interval is None else _rows_due(series, start, end)
+            rows.append({"symbol": symbol, "start": to_ms(start), "end": to_ms(end), "rows": count})
+    table = table_of(["symbol", "start", "end", "rows"], rows)
+    return table.astype({"rows": "Int64"})
+
+
+def _windows_in(store: Store, series: Series, attrs: Mapping[Any, Any]) -> Spans | None:
+    """What the cache lacks of the window that ``attrs`` state; None if it is of another market."""
+    if store.market != attrs["market"]:
+        return None
+    start, end = as_utc(attrs["start"]), as_utc(attrs["end"])
+    entries = store.entries(files_between(series, start, end))
+    return missing_spans(entries, to_ms(start), to_ms(end))
+
+
 def _cached_windows(
     attrs: Mapping[Any, Any], series: Series, settings: Settings | None
 ) -> Spans | None:
     """What the cache lacks of the window; None unless it is what the frame lacked when it was loaded."""
-    start, end = as_utc(attrs["start"]), as_utc(attrs["end"])
-    store = Store(settings or Settings())
     try:
-        if store.market != attrs["market"]:
-            return None
-        entries = store.entries(files_between(series, start, end))
+        windows = _windows_in(Store(settings or Settings()), series, attrs)
     except CacheError:
         # The rows of the frame are evidence, too.
         return None
-    windows = missing_spans(entries, to_ms(start), to_ms(end))
+    if windows is None:
+        return None
     is_same = len(windows) == attrs["missing_count"] and iso_pairs(windows) == attrs["missing"]
     return windows if is_same else None
 
@@ -215,6 +245,12 @@ def _measured(frame: pd.DataFrame, series: Series) -> list[CacheEntry]:
     return with_neighbours(entries) if series.dataset.key == "id" else entries
 
 
+def _rows_due(series: Series, start: datetime, end: datetime) -> int:
+    """How many rows the grid has in a window."""
+    files: Sequence[CacheFile] = files_between(series, start, end)
+    return sum(grid_rows(file, to_ms(start), to_ms(end)) for file in files)
+
+
 class _Counts:
     """Counts the rows that are missing in windows of a frame."""
 
@@ -242,8 +278,7 @@ class _Counts:
             return None
         start_ms, end_ms = to_ms(start), to_ms(end)
         if self._series.interval is not None:
-            files: Sequence[CacheFile] = files_between(self._series, start, end)
-            return sum(grid_rows(file, start_ms, end_ms) for file in files)
+            return _rows_due(self._series, start, end)
         first, last = (bisect_left(self._starts, at) for at in (start_ms, end_ms))
         gaps = self._gaps[first:last]
         counts = [gap.rows for gap in gaps if gap.rows is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -16,10 +17,14 @@ from ares_notebook.cached_window import (
 from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series
 from ares_notebook.settings import Settings
+from ares_notebook.wide import wide_frame
+
+Symbols: TypeAlias = str | Sequence[str] | pd.DataFrame
+"""One symbol; several; or the table of several that `list_symbols` returns."""
 
 
 def load_klines(
-    symbol: str,
+    symbol: Symbols,
     interval: str,
     start: Moment = None,
     end: Moment = None,
@@ -36,12 +41,17 @@ def load_klines(
 
     Parameters
     ----------
-    symbol, interval : str
+    symbol : str, sequence of str or pandas.DataFrame
+        One symbol as in `download_klines_data`; or several, or a table of `list_symbols`, which
+        give one wide frame.
+    interval : str
         As in `download_klines_data`.
     start, end : datetime, date or str, optional
-        Half-open window of open times, UTC. Defaults to what the cache spans.
+        Half-open window of open times, UTC. Defaults to what the cache spans; of several symbols
+        that is what it spans of any of them.
     columns : sequence of str, optional
-        Only these, in this order; others are not parsed. Defaults to all.
+        Only these, in this order; others are not parsed. Defaults to all. Of several symbols also
+        one name as text, such as ``"close"``.
     decimal : bool, default False
         Numbers as `decimal.Decimal` with exactly the digits of the exchange, in object
         columns, instead of float64: sums, differences, products and comparisons are exact,
@@ -71,6 +81,13 @@ def load_klines(
         missing. ``fingerprint`` is the sha256 of `fingerprint` as the receipt has it, where the
         rows are those of one whole uncompressed file; the bytes are not read again for it.
 
+        Of several symbols, the same rows side by side: the index has each time at which any of them
+        has a row. The columns are the symbols if *columns* is one name as text, else they have two
+        levels, ``field`` and ``symbol``. A cell without a row is NaN, and a column of counts with
+        such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end``, ``complete`` (whether
+        all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
+        in this window.
+
     Warns
     -----
     IncompleteData
@@ -79,7 +96,8 @@ def load_klines(
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of the window; an empty frame is never returned for that.
+        If the cache holds nothing of the window; an empty frame is never returned for that. Of
+        several symbols if it holds nothing of one of them; the message names all of these.
     CorruptFile
         If a file of the window is damaged.
     CacheUnavailable
@@ -102,7 +120,13 @@ def load_klines(
     ['close', 'open']
     """
     return _load(
-        Series.of("klines", symbol, interval), start, end, columns, settings, decimal=decimal
+        "klines",
+        symbol,
+        interval,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
     )
 
 
@@ -161,11 +185,19 @@ def load_agg_trades(
     >>> bool((frame["agg_trade_id"].diff().dropna() == 1).all())
     True
     """
-    return _load(Series.of("agg_trades", symbol), start, end, columns, settings, decimal=decimal)
+    return _load(
+        "agg_trades",
+        symbol,
+        None,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
+    )
 
 
 def load_futures(
-    symbol: str,
+    symbol: Symbols,
     start: Moment = None,
     end: Moment = None,
     *,
@@ -178,8 +210,8 @@ def load_futures(
 
     Parameters
     ----------
-    symbol : str
-        The perpetual, such as ``BTCUSDT``.
+    symbol : str, sequence of str or pandas.DataFrame
+        The perpetual, such as ``BTCUSDT``; several as in `load_rows`.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     columns, decimal
@@ -223,7 +255,9 @@ def load_futures(
     >>> float(frame["fundingRate"].sum()), exact["fundingRate"].sum()
     (0.00023353000000000002, Decimal('0.00023353'))
     """
-    return _load(Series.of("futures", symbol), start, end, columns, settings, decimal=decimal)
+    return _load(
+        "futures", symbol, None, (start, end), columns=columns, decimal=decimal, settings=settings
+    )
 
 
 load_funding = also_named("load_funding", load_futures)
@@ -231,7 +265,7 @@ load_funding = also_named("load_funding", load_futures)
 
 def load_rows(
     dataset: str,
-    symbol: str,
+    symbol: Symbols,
     interval: str | None = None,
     start: Moment = None,
     end: Moment = None,
@@ -250,8 +284,9 @@ def load_rows(
     ----------
     dataset : str
         One of ``ares_notebook.DATASETS``.
-    symbol : str
-        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``.
+    symbol : str, sequence of str or pandas.DataFrame
+        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``; several as in
+        `load_klines`, but not of trades, which have no times in common.
     interval : str, optional
         Of candles; ignored for other datasets.
     start, end : datetime, date or str, optional
@@ -268,7 +303,8 @@ def load_rows(
     pandas.DataFrame
         Index ``timestamp`` (UTC-aware, ascending): the start of the interval of a row on a grid, the
         time of a trade or of a payment. ``attrs`` as in `load_klines`. Cells that the exchange
-        left empty are NaN.
+        left empty are NaN. Of several symbols as in `load_klines`; payments, whose times differ
+        by milliseconds, are then at their full hour.
 
     Warns
     -----
@@ -297,23 +333,30 @@ def load_rows(
     >>> len(frame)
     28
     """
-    series = Series.of(dataset, symbol, interval)
-    return _load(series, start, end, columns, settings, decimal=decimal)
+    return _load(
+        dataset, symbol, interval, (start, end), columns=columns, decimal=decimal, settings=settings
+    )
 
 
 def _load(
-    series: Series,
-    start: Moment,
-    end: Moment,
-    columns: Sequence[str] | None,
-    settings: Settings | None,
+    dataset: str,
+    symbol: Symbols,
+    interval: str | None,
+    window: tuple[Moment, Moment],
     *,
+    columns: Sequence[str] | None,
     decimal: bool,
+    settings: Settings | None,
 ) -> pd.DataFrame:
+    if not isinstance(symbol, str):
+        return wide_frame(
+            dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
+        )
+    series = Series.of(dataset, symbol, interval)
     # Raises for an invalid name before any file is read.
     names = [column.name for column in chosen(series.dataset, columns)]
-    window = CachedWindow.asked(settings, series, start, end)
-    frame = window.read(names, frame_of, decimal=decimal)
-    frame.attrs = window.attrs(len(frame))
-    window.check(frame.attrs, len(frame), stacklevel=3)
+    cached = CachedWindow.asked(settings, series, *window)
+    frame = cached.read(names, frame_of, decimal=decimal)
+    frame.attrs = cached.attrs(len(frame))
+    cached.check(frame.attrs, len(frame), stacklevel=3)
     return frame

@@ -188,6 +188,23 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
     return Span(series, start_ms, end_ms, tuple(wanted))
 
 
+def window_of_all(
+    store: Store, several: Sequence[Series], start: Moment = None, end: Moment = None
+) -> tuple[int, int]:
+    """One window of several series, by default from the first file of any to where the last rows end."""
+    first, last = _window(start, end)
+    found: list[Span] = []
+    if first is None or end is None:
+        with_files = {file.series for each in several for file in store.files(each.symbol)}
+        found = [series_span(store, each) for each in several if each in with_files]
+    starts = [each.start_ms for each in found] if first is None else [to_ms(first)]
+    ends = [each.end_ms for each in found] if end is None else [to_ms(last + _ALMOST_A_MS)]
+    start_ms, end_ms = min(starts, default=0), max(ends, default=0)
+    if start_ms >= end_ms:
+        raise nothing_of_all(store, several, first, last if end is not None else None)
+    return start_ms, end_ms
+
+
 def _rows_end_ms(entry: CacheEntry) -> int:
     """Where the rows of a file end; those of a running period end with the last row."""
     if entry.problem is not None:
@@ -229,6 +246,24 @@ def nothing_cached(
     return NeverDownloaded(msg)
 
 
+def nothing_of_all(
+    store: Store,
+    lacking: Sequence[Series],
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> NeverDownloaded:
+    """The error that names the series of a dataset of which nothing is there, and the call for all."""
+    scope, symbols = Scope.about(lacking[0]), tuple(each.symbol for each in lacking)
+    if len(symbols) == 1:
+        return nothing_cached(store, scope, start, end)
+    of = " ".join(filter(None, (lacking[0].dataset.name, scope.interval)))
+    msg = (
+        f"{store.folder} holds nothing of {of} of {named(symbols)} in that window; download it "
+        f"first, such as with `{universe_call(lacking, start, end)}`"
+    )
+    return NeverDownloaded(msg)
+
+
 _FUNCTIONS: dict[tuple[Dataset, ...], str] = {
     (KLINES,): "await download_klines_data",
     (AGG_TRADES,): "await download_agg_trades_data",
@@ -243,7 +278,6 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     Without a start, or with one in the future, it downloads the latest rows: a year, of trades a
     day.
     """
-    now = datetime.now(UTC)
     kinds = scope.datasets or (KLINES,)
     names = tuple(each.name for each in kinds)
     # A year of trades may be 35 GB.
@@ -252,11 +286,7 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     function = _FUNCTIONS.get(kinds, "await download_all_data")
     needs_interval = kinds not in _FUNCTIONS or kinds == (KLINES,)
     interval = scope.interval or "1h" if needs_interval else None
-    # A download refuses an end in the future, and without one ends now.
-    window = {
-        "start": _iso(start) if start is not None and start < now else None,
-        "end": _iso(end) if end is not None and end < now else None,
-    }
+    window = _past(start, end)
     years = lookback if window["start"] is None else None
     only = None if kinds in _FUNCTIONS else names
     return call(
@@ -267,6 +297,37 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
         **window,
         datasets=names,
     )
+
+
+def universe_call(
+    several: Sequence[Series], start: datetime | None = None, end: datetime | None = None
+) -> str:
+    """The narrowest call that downloads series of one dataset and interval."""
+    if len(several) == 1:
+        return download_call(Scope.about(several[0]), start, end)
+    symbols, window = tuple(each.symbol for each in several), _past(start, end)
+    interval, names = several[0].interval, (several[0].dataset.name,)
+    years = 1 if window["start"] is None else None
+    return call(
+        python_call(
+            "await download_universe", symbols, interval or "1h", years, **window, datasets=names
+        ),
+        "universe",
+        interval,
+        symbols=symbols,
+        years=years,
+        **window,
+        datasets=names,
+    )
+
+
+def _past(start: datetime | None, end: datetime | None) -> dict[str, str | None]:
+    """The bounds of a download: it refuses an end in the future, and without one ends now."""
+    now = datetime.now(UTC)
+    return {
+        "start": _iso(start) if start is not None and start < now else None,
+        "end": _iso(end) if end is not None and end < now else None,
+    }
 
 
 def _iso(moment: datetime) -> str:

@@ -303,7 +303,7 @@ class Wanted:
     def of(cls, symbols: Sequence[str] | pd.DataFrame) -> Wanted:
         """Read what a caller gives: names, or a table with at least a column ``symbol``."""
         if isinstance(symbols, Universe):
-            msg = f"{symbols}: list them first, plan_universe(await list_symbols(…), …)"
+            msg = f"{symbols}: list them first, and pass the table of `await ares.list_symbols(…)`"
             raise BadArgument(msg)
         # Asked of itself: pandas is slow to import, and who has a table has it.
         is_table = hasattr(symbols, "columns")
@@ -314,7 +314,7 @@ class Wanted:
         )
         listed = tuple({each.symbol: each for each in given}.values())
         if not listed:
-            msg = "symbols is empty, so there is nothing to download; name one, or filter less"
+            msg = "symbols is empty; name one, or filter less"
             raise BadArgument(msg)
         told = getattr(symbols, "attrs", {})
         until = told.get("until") or max((each.last for each in listed if each.last), default=None)
