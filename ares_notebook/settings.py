@@ -272,8 +272,10 @@ class Settings(BaseSettings):
     compression : {None, "zstd"}
         How cache files are stored.
     arrow_copies : {"plain", "lz4", "off"}
-        Whether loading makes Arrow copies of cache files below ``.ares/arrow``, from which later
-        loads are some ten times faster, and whether they are compressed.
+        Whether Arrow copies of cache files are made below ``.ares/arrow``, from which loads are
+        some ten times faster, and whether they are compressed.
+    arrow_copies_at : {"load", "download"}
+        Whether the first load of a file makes its copy, or the download that writes the file.
     progress : bool, optional
         Show progress: yes, no, or (None) when somebody looks.
     market : str, optional
@@ -342,6 +344,7 @@ class Settings(BaseSettings):
     api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
     compression: Literal["zstd"] | None = None
     arrow_copies: Literal["plain", "lz4", "off"] = "plain"
+    arrow_copies_at: Literal["load", "download"] = "load"
     progress: bool | None = None
     market: str | None = None
     price_jump_share: float = Field(0.2, gt=0)

@@ -180,6 +180,49 @@ def test_a_file_that_was_altered_in_secret_makes_no_copy(settings):
     assert copies(settings) == [f"{path.name.replace('03-01', '02-28')}.arrow"]
 
 
+def _download(settings, **changes):
+    """Download two days of trades and two months of candles into an empty cache."""
+    for path in settings.cache_dir.glob("*.csv*"):
+        path.unlink()
+    shutil.rmtree(settings.cache_dir / ".ares/receipts", ignore_errors=True)
+    with DemoExchange(trades_per_day=5_000) as exchange:
+        fields = {"arrow_copies_at": "download", **changes}
+        own = exchange.settings(cache_dir=settings.cache_dir, progress=False, **fields)
+        for names, years in ((["agg_trades"], 2 * DAY), (["klines"], 0.1)):
+            work = ares.download_all_data(
+                "BTCUSDT", "1h", years, end=END, datasets=names, settings=own
+            )
+            assert ares.run(work).complete
+    return own
+
+
+@pytest.mark.parametrize("how", [{}, {"arrow_copies": "lz4"}, {"compression": "zstd"}])
+def test_a_download_makes_copies_by_choice(settings, how):
+    """With ``arrow_copies_at="download"`` each file that is written has its copy, which loads then use."""
+    own = _download(settings, **how)
+    files = [path.name for path in settings.cache_dir.glob("*.csv*")]
+    made = {path: path.stat().st_mtime_ns for path in settings.cache_dir.glob(".ares/arrow/*")}
+    frame = trades(own)
+
+    assert copies(own) == sorted(f"{name}.arrow" for name in files)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    pd.testing.assert_frame_equal(frame, trades(plain(own)), check_exact=True)
+
+
+def test_off_makes_no_copies_at_download(settings):
+    """Where copies are off, a download makes none either; and by default it makes none."""
+    assert copies(_download(settings, arrow_copies="off")) == []
+    assert copies(_download(settings, arrow_copies_at="load")) == []
+
+
+def test_a_download_is_complete_without_its_copies(settings):
+    """Where no copy can be written, the download is as without copies."""
+    (settings.cache_dir / ".ares/arrow").write_text("in the way")
+    own = _download(settings)
+
+    assert trades(own).attrs["complete"]
+
+
 def test_a_changed_file_gets_a_new_copy(settings):
     """After a file is replaced, the next load makes its copy anew."""
     trades(settings)

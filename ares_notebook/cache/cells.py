@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -29,9 +31,11 @@ from ares_notebook.cache.reader import (
     read_rows,
     unreadable,
 )
-from ares_notebook.errors import BadArgument
+from ares_notebook.cache.store import Store
+from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.model.columns import Column
 from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import (
     Table,
     empty_rows,
@@ -41,6 +45,7 @@ from ares_notebook.model.rows import (
 )
 from ares_notebook.model.time import to_ms
 
+_LOGGER = logging.getLogger("DataDownloader")
 # Small enough for the cache of a core, together with the parsed cells.
 _BLOCK_BYTES = 1 << 20
 # Trades are ordered by id, and nearly always by stamp: in 105,280 recorded ones no stamp goes
@@ -130,6 +135,18 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     except (pa.ArrowTypeError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     return table.select(names)
+
+
+def make_copy(store: Store, file: CacheFile) -> None:
+    """Make the Arrow copy of a file that has just been written; where that fails there is none."""
+    entry = store.entry(file)
+    if entry.path is None or entry.sha256 is None:
+        return
+    every = Selection(chosen(file.dataset, None), False, 0, sys.maxsize, store.arrow_copies)
+    try:
+        _copied(entry.path, entry, every)
+    except AresError as error:
+        _LOGGER.debug("no Arrow copy of %s: %s", entry.path, error)
 
 
 class _HashedFile:

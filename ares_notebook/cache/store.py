@@ -147,7 +147,7 @@ class Store:
         self._receipts = self._own / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
-        self.arrow_copies = settings.arrow_copies
+        self.arrow_copies, self.copies_at = settings.arrow_copies, settings.arrow_copies_at
         self._measured = MeasuredFiles(self.folder)
         self._names: CacheListing | None = None
         self._is_own_listing = False
