@@ -85,7 +85,7 @@ class CachedWindow:
         names = chosen(self.series.dataset, columns)
         wanted = Selection(names, decimal, *self.rows_us, self.store.arrow_copies)
         try:
-            return put_together([each for each in self.entries if each.path is not None], wanted)
+            return put_together([each for each in self.entries if each.on_disk is not None], wanted)
         except CorruptFile:
             # The file was altered without a change of size and time. Its receipt is invalidated, so
             # that the next download replaces it.

@@ -146,6 +146,22 @@ def test_every_changed_byte_is_found_or_changes_nothing(settings, dataset):
         pd.testing.assert_frame_equal(frame, whole, check_exact=True)
 
 
+def test_a_copy_that_changes_after_it_was_read_is_compared_again(settings, monkeypatch):
+    """A copy that was sound when it was read, and is damaged since without a new size or time, is found."""
+    # A copy that is older than the tick need not be compared twice.
+    monkeypatch.setattr("ares_notebook.cache.arrow_copies.TICK_NS", 0)
+    whole = trades(settings)
+    trades(settings)
+    for path in settings.cache_dir.glob(".ares/arrow/*"):
+        good, status = path.read_bytes(), path.stat()
+        at = len(good) // 2
+        while path.stat().st_ctime_ns == status.st_ctime_ns:
+            path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    pd.testing.assert_frame_equal(trades(settings), whole, check_exact=True)
+
+
 @pytest.mark.parametrize("is_in_time", [True, False])
 def test_a_copy_of_another_version_is_not_used(settings, is_in_time):
     """The copy of a file as it was is not used for the file as it is, also if that has the old time."""

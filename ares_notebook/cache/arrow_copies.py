@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
+import mmap
 import os
+import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from threading import get_ident
 from typing import Any, Literal
 
@@ -20,7 +24,7 @@ import pyarrow as pa
 from isal import isal_zlib
 from pyarrow import ipc
 
-from ares_notebook.cache.disk import PART_SUFFIX, remove_part, rename
+from ares_notebook.cache.disk import PART_SUFFIX, TICK_NS, remove_part, rename
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.errors import CacheError
 from ares_notebook.model.columns import Column
@@ -31,12 +35,21 @@ _FORMAT = 1
 # A month of one-minute candles is one batch, a day of a million trades sixteen.
 _BATCH_ROWS = 1 << 16
 _KEY = b"ares"
+# The columns of copies whose checksums this process has compared, by path; beside them the version
+# of the copy, since no program can change a file and keep its ctime.
+_CHECKED: dict[str, tuple[tuple[object, ...], set[str]]] = {}
+_MOST_CHECKED = 1 << 16
 
 
 def arrow_field(column: Column) -> Any:
     """A column as copies and Arrow tables have it; a null stands for an empty cell."""
     types = {"time": pa.timestamp("us", "UTC"), "integer": pa.int64(), "flag": pa.bool_()}
     return pa.field(column.name, types.get(column.kind, pa.float64()))
+
+
+@lru_cache
+def _schema_of(columns: tuple[Column, ...]) -> Any:
+    return pa.schema(map(arrow_field, columns))
 
 
 def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
@@ -49,8 +62,12 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
     if path is None:
         return None
     try:
-        with pa.memory_map(str(path)) as mapped:
-            return _sound(ipc.open_file(mapped), entry, names)
+        # PyArrow's own mapping would ask the disk for all columns of a batch.
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path takes longer to make than to open
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            status = os.fstat(file.fileno())
+        reader = ipc.open_file(pa.py_buffer(mapped))
+        return _sound(reader, entry, names, _checked_columns(path, status, entry))
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -58,34 +75,51 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
         return None
 
 
-def _sound(reader: Any, entry: CacheEntry, names: Sequence[str]) -> Table | None:
-    """The columns, each compared with its checksum; raises for a damaged copy."""
-    schema = pa.schema(map(arrow_field, entry.file.dataset.columns))
+def _checked_columns(path: str, status: os.stat_result, entry: CacheEntry) -> set[str]:
+    """The columns of this version of a copy that were compared with their checksums, to be added to."""
+    version = (
+        *(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns),
+        *(entry.sha256, entry.facts.rows),
+    )
+    # On Windows the ctime is that of the creation.
+    if os.name == "nt" or time.time_ns() - status.st_ctime_ns < TICK_NS:
+        return set()
+    known = _CHECKED.get(path)
+    if known is None or known[0] != version:
+        if len(_CHECKED) >= _MOST_CHECKED:
+            _CHECKED.clear()
+        known = _CHECKED[path] = version, set()
+    return known[1]
+
+
+def _sound(reader: Any, entry: CacheEntry, names: Sequence[str], checked: set[str]) -> Table | None:
+    """The columns, each compared with its checksum unless it was; raises for a damaged copy."""
+    schema = _schema_of(entry.file.dataset.columns)
     if not reader.schema.equals(schema) or reader.schema.metadata is None:
         return None
-    [note] = [json.loads(reader.schema.metadata[_KEY])]
-    if note != _note(entry, note["checksums"], entry.facts.rows):
-        return None
-    at = [schema.get_field_index(name) for name in names]
-    batches = []
-    for number, sums in zip(range(reader.num_record_batches), note["checksums"], strict=True):
-        batch = reader.get_batch(number)
-        for each in at:
-            if _checksum(batch.column(each)) != sums[each]:
-                msg = f"the checksum of {schema.names[each]} in batch {number} differs"
+    batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    if not checked.issuperset(names):
+        note = json.loads(reader.schema.metadata[_KEY])
+        if note != _note(entry, note["checksums"], entry.facts.rows):
+            return None
+        new = [schema.get_field_index(name) for name in names if name not in checked]
+        for batch, sums in zip(batches, note["checksums"], strict=True):
+            wrong = [each for each in new if _checksum(batch.column(each)) != sums[each]]
+            if wrong:
+                msg = f"the checksum of {schema.names[wrong[0]]} differs"
                 raise ValueError(msg)
-        batches.append(batch.select(names))
-    table = pa.Table.from_batches(batches, pa.schema([schema.field(each) for each in at]))
+        checked.update(names)
+    table = pa.Table.from_batches(batches, schema).select(names)
     return table if table.num_rows == entry.facts.rows else None
 
 
 def write_copy(entry: CacheEntry, rows: Table, how: Literal["plain", "lz4", "off"]) -> None:
     """Write all *rows* of a cache file as its copy; where that fails there is none."""
-    path = entry.copy_path
-    if path is None:
+    if entry.copy_path is None:
         return
+    path = Path(entry.copy_path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}{PART_SUFFIX}")
-    schema = pa.schema(map(arrow_field, entry.file.dataset.columns))
+    schema = _schema_of(entry.file.dataset.columns)
     batches = list(_batches(rows, schema))
     sums = [[_checksum(column) for column in batch.columns] for batch in batches]
     options = ipc.IpcWriteOptions(compression="lz4" if how == "lz4" else None)

@@ -115,19 +115,17 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     From its Arrow copy, which is made where all of the file is wanted. Else, of an uncompressed file
     with provenance, only the part that holds the window is read.
     """
-    path = entry.path
-    if path is None:
-        msg = f"{entry.file.name} is not there"
-        raise ValueError(msg)
     names = ["timestamp", *(column.name for column in wanted.columns)]
     if wanted.copies != "off" and not wanted.exact and entry.sha256 is not None:
         table = read_copy(entry, names)
         if table is None and wanted.has_all_of(entry):
-            table = _copied(path, entry, wanted)
+            table = _copied(_path_of(entry), entry, wanted)
         if table is not None:
             stamps = table["timestamp"].cast(pa.int64())
             table = table.set_column(table.column_names.index("timestamp"), "timestamp", stamps)
-            return _window(table.select(names), wanted)
+            table = table.select(names)
+            return table if wanted.has_all_of(entry) else _window(table, wanted)
+    path = _path_of(entry)
     try:
         parse = _parsed if is_ours(path, entry.file.dataset) else _parsed_legacy
         table = _window(parse(path, entry, wanted), wanted)
@@ -135,6 +133,13 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
     except (pa.ArrowTypeError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     return table.select(names)
+
+
+def _path_of(entry: CacheEntry) -> Path:
+    if entry.path is None:
+        msg = f"{entry.file.name} is not there"
+        raise ValueError(msg)
+    return entry.path
 
 
 def make_copy(store: Store, file: CacheFile) -> None:

@@ -20,6 +20,8 @@ from ares_notebook.runtime.tasks import check_cancelled
 _LOGGER = logging.getLogger("DataDownloader")
 _HASH_BLOCK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 13
+TICK_NS = 2_000_000_000
+"""The tick of the coarsest file system clock (FAT): a change within it may not be visible."""
 PART_SUFFIX = ".part"
 """How the names of temporary files end."""
 

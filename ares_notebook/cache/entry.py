@@ -148,12 +148,12 @@ class CacheEntry(Struct, frozen=True, gc=False):
         return None if self.on_disk is None else Path(self.on_disk)
 
     @property
-    def copy_path(self) -> Path | None:
+    def copy_path(self) -> str | None:
         """Where its Arrow copy is, or would be; None where no receipt vouches for its bytes."""
-        path = self.path
-        if path is None or self.sha256 is None:
+        if self.on_disk is None or self.sha256 is None:
             return None
-        return path.parent / COPIES / f"{path.name}{COPY_SUFFIX}"
+        folder, name = os.path.split(self.on_disk)
+        return f"{folder}/{COPIES}/{name}{COPY_SUFFIX}"
 
     @property
     def is_salvaged(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
@@ -56,13 +56,16 @@ def frame_of(entries: Sequence[CacheEntry], wanted: Selection) -> pd.DataFrame:
         ]
         arrays = _arrays(sum(rows), wanted, list(tables.values()))
 
-        def put(entry: CacheEntry, start: int, count: int) -> None:
+        def put(entry: CacheEntry, start: int, count: int, each: Callable[..., Any] = map) -> None:
             table = tables.pop(entry.file) if entry.file in tables else read(entry)
-            for name, cells in arrays.items():
-                _put(table[name], cells[start : start + count], entry)
+            end = start + count
+            # list() raises what a thread raised.
+            list(each(lambda name: _put(table[name], arrays[name][start:end], entry), arrays))
 
-        # list() raises what a thread raised.
-        list(pool.map(put, entries, accumulate(rows, initial=0), rows))
+        if len(entries) == 1:
+            put(entries[0], 0, rows[0], pool.map)
+        else:
+            list(pool.map(put, entries, accumulate(rows, initial=0), rows))
     _sort_by_stamp(arrays)
     stamps = pd.DatetimeIndex(arrays.pop("timestamp").view("M8[us]"), name="timestamp", copy=False)
     return pd.DataFrame(arrays, index=stamps.tz_localize("UTC"), copy=False)
@@ -74,9 +77,10 @@ def arrow_of(entries: Sequence[CacheEntry], wanted: Selection) -> pa.Table:
         tables = list(pool.map(partial(read_cells, wanted=wanted), entries))
     schema = pa.schema(map(arrow_field, (TIMESTAMP, *wanted.columns)))
     table = pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in tables)])
-    stamps = table["timestamp"].cast(pa.int64()).to_numpy()
-    if np.any(stamps[1:] < stamps[:-1]):
-        table = table.take(pa.array(np.argsort(stamps, kind="stable")))
+    if entries and entries[0].file.dataset.key == "id":
+        stamps = table["timestamp"].cast(pa.int64()).to_numpy()
+        if np.any(stamps[1:] < stamps[:-1]):
+            table = table.take(pa.array(np.argsort(stamps, kind="stable")))
     return table
 
 

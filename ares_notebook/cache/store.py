@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from ares_notebook.cache.disk import (
     PART_SUFFIX,
+    TICK_NS,
     cannot_access,
     delete,
     file_sha256,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from ares_notebook.model.rows import Table
 
 _LOGGER = logging.getLogger("DataDownloader")
-# The tick of the coarsest file system clock (FAT); a change within a tick is not visible.
-_TICK_NS = 2_000_000_000
 # On Windows not every file system stamps a folder into which a file was put.
 _FOLDERS_ARE_STAMPED = os.name != "nt"
 
@@ -106,7 +105,7 @@ def list_cache(folder: Path, receipts: Path) -> CacheListing:
     notes = [name for name in _names_in(receipts) if name.endswith(".json")]
     with_receipt = {name.removesuffix(".json") for name in notes}
     listing = CacheListing(on_disk, with_receipt, sorted(on_disk.keys() | with_receipt))
-    is_settled = all(now_ns - max(each[:2], default=now_ns) > _TICK_NS for each in states)
+    is_settled = all(now_ns - max(each[:2], default=now_ns) > TICK_NS for each in states)
     if _FOLDERS_ARE_STAMPED and is_settled:
         _known[folder, receipts] = states, listing
     return listing
@@ -324,7 +323,7 @@ class Store:
                 return entry
             entry = _examined(file, on_disk)
             # A change within a tick of the file system's clock would not be visible.
-            if entry.problem is None and time.time_ns() - status.st_mtime_ns > _TICK_NS:
+            if entry.problem is None and time.time_ns() - status.st_mtime_ns > TICK_NS:
                 self._measured.add(entry, status)
             on_measured()
             return entry
