@@ -158,7 +158,7 @@ def _missing_of_each(attrs: Mapping[Any, Any], settings: Settings | None) -> pd.
     rows = []
     for symbol, own in attrs["symbols"].items():
         series = Series.of(attrs["dataset"], symbol, attrs["interval"])
-        windows = [] if own["complete"] else _windows_in(store, series, attrs)
+        windows = [] if own["complete"] else _windows_in(store, series, {**attrs, **own})
         if windows is None or len(windows) != own["missing_count"]:
             msg = (
                 f"{store.folder} lacks other windows of {series.stem} than when the frame was "

@@ -86,7 +86,8 @@ def load_klines(
         levels, ``field`` and ``symbol``. A cell without a row is NaN, and a column of counts with
         such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end``, ``complete`` (whether
         all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
-        in this window.
+        in this window. A table of `list_symbols` with the days of a symbol bounds the window of the
+        symbol as it bounds a download of it; its own ``start`` or ``end`` is then there, too.
 
     Warns
     -----

@@ -31,7 +31,8 @@ from ares_notebook.frame_attrs import MOST_LISTED, listed_windows
 from ares_notebook.model.columns import Column
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import time_keys
-from ares_notebook.model.time import as_utc, next_open_ms, opens_between, utc
+from ares_notebook.model.symbols import Listed
+from ares_notebook.model.time import Period, as_utc, next_open_ms, opens_between, utc
 from ares_notebook.settings import Settings
 
 _T = TypeVar("_T")
@@ -52,7 +53,8 @@ def wide_frame(
     settings: Settings | None,
 ) -> pd.DataFrame:
     """The rows of several symbols in one frame, as `load_klines` describes it."""
-    several = [Series.of(dataset, name, interval) for name in Wanted.of(symbols).symbols]
+    wanted = Wanted.of(symbols)
+    several = [Series.of(dataset, name, interval) for name in wanted.symbols]
     kind = several[0].dataset
     fields = chosen(kind, [columns] if isinstance(columns, str) else columns)
     if kind.key == "id":
@@ -62,8 +64,11 @@ def wide_frame(
         )
         raise BadArgument(msg)
     store = Store(settings or Settings())
-    span_ms = window_of_all(store, several, *window)
-    windows = [CachedWindow.within(store, each, span_ms, *window) for each in several]
+    span = Period(*map(utc, window_of_all(store, several, *window)))
+    windows = [
+        CachedWindow.within(store, each, _listed_ms(wanted, listed, each, span), *window)
+        for listed, each in zip(wanted.listed, several, strict=True)
+    ]
     attrs = [each.attrs(-1) for each in windows]
     rows = _AlignedRows.of(windows, fields, exact=decimal)
     read = partial(_read_into, rows, fields, decimal=decimal)
@@ -74,16 +79,22 @@ def wide_frame(
         if not count and not own["complete"]
     ]
     if lacking:
-        raise nothing_of_all(store, lacking, utc(windows[0].start_ms), utc(windows[0].end_ms))
+        raise nothing_of_all(store, lacking, *span)
     names = [each.symbol for each in several]
     frames = {each.name: rows.frame(each, names) for each in fields}
     frame = (
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
-    frame.attrs = _attrs_of(attrs)
+    frame.attrs = _attrs_of(attrs, span)
     if not frame.attrs["complete"]:
         warnings.warn(_incomplete(several, attrs), IncompleteData, stacklevel=_STACKLEVEL)
     return frame
+
+
+def _listed_ms(wanted: Wanted, listed: Listed, series: Series, span: Period) -> tuple[int, int]:
+    """The part of a window in which a table lists a symbol; all of it without a table."""
+    cut = wanted.window(listed, series, span) or Period(span.start, span.start)
+    return cut.start_ms, cut.end_ms
 
 
 def _in_threads(work: Callable[[Any], _T], parts: Sequence[Any]) -> list[_T]:
@@ -161,7 +172,8 @@ def _grid(windows: Sequence[CachedWindow]) -> _Int64s:
     if not firsts or interval is None:
         return np.empty(0, np.int64)
     last_ms = max(each.last_ms for each in facts if each.last_ms is not None)
-    start_ms, end_ms = max(min(firsts), windows[0].start_ms), min(last_ms + 1, windows[0].end_ms)
+    start_ms = max(min(firsts), min(each.start_ms for each in windows))
+    end_ms = min(last_ms + 1, max(each.end_ms for each in windows))
     opens = opens_between(interval, start_ms, next_open_ms(interval, end_ms))
     return np.asarray(opens, np.int64) * 1000
 
@@ -201,13 +213,18 @@ def _read_into(
     return window.read([each.name for each in fields], put_together, decimal=decimal)
 
 
-def _attrs_of(each: Sequence[dict[Any, Any]]) -> dict[Any, Any]:
+def _attrs_of(each: Sequence[dict[Any, Any]], span: Period) -> dict[Any, Any]:
     """The attrs of the frame, from those that the frames of its symbols would have."""
-    same = ("dataset", "interval", "market", "start", "end")
-    attrs = {key: each[0][key] for key in same}
+    attrs = {key: each[0][key] for key in ("dataset", "interval", "market")}
+    attrs |= {"start": span.start.isoformat(), "end": span.end.isoformat()}
     attrs["complete"] = all(own["complete"] for own in each)
     attrs["symbols"] = {
-        own["symbol"]: {key: own[key] for key in ("complete", "missing_count")} for own in each
+        own["symbol"]: {
+            key: own[key]
+            for key in ("start", "end", "complete", "missing_count")
+            if own[key] != attrs.get(key) or key not in ("start", "end")
+        }
+        for own in each
     }
     if altered := [name for own in each for name in own.get("altered", ())]:
         attrs["altered"] = altered[:MOST_LISTED]

@@ -228,6 +228,35 @@ def test_a_table_of_symbols_is_taken_for_their_names(cache):
     assert list(candles(cache, table[1:], columns="open").columns) == THREE[1:]
 
 
+def test_the_days_of_a_table_bound_what_a_symbol_must_have(settings):
+    """A month before a listing, which a download by a table does not ask for, is not missing by this table."""
+    first = {"BTCUSDT": "2017-08-17", "SUIUSDT": "2023-05-03", "ARBUSDT": "2023-03-23"}
+    table = pd.DataFrame(
+        {
+            "symbol": list(first),
+            "first": pd.to_datetime(list(first.values())),
+            "last": pd.Timestamp("2025-01-01"),
+        }
+    )
+    window = {"start": "2023-02-01", "end": "2023-06-01", "settings": settings}
+    ares.run(ares.download_universe(table, "1d", **window, datasets=["klines"]))
+    frame = ares.load_klines(table, "1d", columns="close", **window)
+    with pytest.warns(IncompleteData, match="2 of 3 symbols"):
+        by_name = ares.load_klines(list(first), "1d", columns="close", **window)
+
+    same(frame, by_name)
+    assert frame.attrs["complete"]
+    assert frame.attrs["symbols"]["SUIUSDT"]["start"] == "2023-05-03T00:00:00+00:00"
+    assert frame["SUIUSDT"].count() == 29
+    with pytest.raises(NeverDownloaded, match="SUIUSDT"):
+        ares.load_klines(list(first), "1d", "2023-02-01", "2023-04-01", settings=settings)
+    early = ares.load_klines(table, "1d", "2023-02-01", "2023-04-01", settings=settings)
+    assert early["close"].count().tolist() == [59, 0, 9]
+    (settings.cache_dir / "klines_SUIUSDT_1d_2023-05.csv").unlink()
+    with pytest.raises(NeverDownloaded, match="SUIUSDT"):
+        ares.load_klines(table, "1d", columns="close", **window)
+
+
 @pytest.mark.parametrize(
     ("symbols", "message"),
     [
