@@ -136,7 +136,7 @@ CASES = (
     Case(
         "load", "Five years of one-minute candles into a DataFrame",
         "From the cache's 60 files to one pandas DataFrame; whole processes, and beside them the "
-        "reading alone: the first in a process, and the median of three more in it. Libraries other "
+        "reading alone: the first in a process, and once more in it (ours: the median of three). Libraries other "
         "than ours neither know nor say whether it is complete.",
         READERS,
         {"1": months_of_candles(60)},
