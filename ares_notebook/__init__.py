@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         list_symbols,
         plan_universe,
     )
+    from ares_notebook.download.update import plan_update, update
     from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
@@ -125,6 +126,7 @@ __all__ = [
     "plan_downloads",
     "plan_repair",
     "plan_universe",
+    "plan_update",
     "plot_coverage",
     "plot_downloads",
     "plot_funding",
@@ -139,6 +141,7 @@ __all__ = [
     "start",
     "symbols_in_cache",
     "to_parquet",
+    "update",
     "validate_cache",
     "verify_fingerprint",
 ]
@@ -195,6 +198,7 @@ _HOMES = {
     "plan_downloads": "download.plan",
     "plan_repair": "download.repair",
     "plan_universe": "download.universe",
+    "plan_update": "download.update",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
     "plot_funding": "plots.funding",
@@ -209,6 +213,7 @@ _HOMES = {
     "start": "runtime.job",
     "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",
+    "update": "download.update",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }

@@ -65,6 +65,7 @@ NAMES = [
     "plan_downloads",
     "plan_repair",
     "plan_universe",
+    "plan_update",
     "plot_coverage",
     "plot_downloads",
     "plot_funding",
@@ -79,6 +80,7 @@ NAMES = [
     "start",
     "symbols_in_cache",
     "to_parquet",
+    "update",
     "validate_cache",
     "verify_fingerprint",
 ]
