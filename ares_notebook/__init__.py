@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
+    from ares_notebook.get_rows import klines, rows
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -114,6 +115,7 @@ __all__ = [
     "get_daily_periods",
     "get_monthly_periods",
     "iter_agg_trades",
+    "klines",
     "list_symbols",
     "load_agg_trades",
     "load_funding",
@@ -136,6 +138,7 @@ __all__ = [
     "plot_universe",
     "prune_cache",
     "repair_gaps",
+    "rows",
     "run",
     "sql",
     "start",
@@ -186,6 +189,7 @@ _HOMES = {
     "get_daily_periods": "model.window",
     "get_monthly_periods": "model.window",
     "iter_agg_trades": "engines",
+    "klines": "get_rows",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_funding": "load",
@@ -208,6 +212,7 @@ _HOMES = {
     "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",
+    "rows": "get_rows",
     "run": "runtime.loop",
     "sql": "engines",
     "start": "runtime.job",

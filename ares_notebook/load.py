@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ares_notebook.cache.cells import chosen
-from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.spans import Moment
 from ares_notebook.cached_window import (
     CachedWindow,
@@ -313,7 +312,6 @@ def _load(
     # Raises for an invalid name before any file is read.
     names = [column.name for column in chosen(series.dataset, columns)]
     window = CachedWindow.asked(settings, series, start, end)
-    frame = window.read(names, frame_of, decimal=decimal)
-    frame.attrs = window.attrs(len(frame))
+    frame = window.frame(names, decimal=decimal)
     window.check(frame.attrs, len(frame), stacklevel=3)
     return frame
