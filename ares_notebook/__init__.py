@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.prune import prune_cache
     from ares_notebook.cache.prune_report import PruneReport
     from ares_notebook.cache.spans import symbols_in_cache
+    from ares_notebook.cache_object import Cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import plan_repair, repair_gaps
@@ -85,6 +86,7 @@ __all__ = [
     "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
+    "Cache",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
@@ -159,6 +161,7 @@ _HOMES = {
     "INTERVALS": "settings",
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
+    "Cache": "cache_object",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",

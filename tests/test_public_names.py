@@ -23,6 +23,7 @@ NAMES = [
     "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
+    "Cache",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
