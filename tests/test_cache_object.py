@@ -298,6 +298,18 @@ async def test_a_failed_file_is_told(settings, exchange):
     assert line[5] == "1 open gap, 1 failed file"
 
 
+async def test_what_is_not_published_yet_has_not_failed(settings):
+    """Open interest up to now, whose last day is not in the archive yet, is complete to where it ends."""
+    cache = ares.Cache(settings)
+    now = ares.get_daily_periods("1d")[-1].end
+    await cache.download("BTCUSDT", "1d", "3d", datasets=("metrics",), end=now)
+
+    [line] = rows_of(str(cache))
+
+    assert line[4] == "complete"
+    assert line[3] <= f"{now:%Y-%m-%d} 00:00"
+
+
 async def test_what_is_proven_to_be_empty_says_so(settings):
     """Funding of a symbol without a perpetual has no rows, and that is no gap."""
     cache = ares.Cache(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -120,25 +120,41 @@ async def test_a_part_that_does_not_come_is_warned_of_at_the_callers_line(settin
     assert not frame.attrs["complete"]
 
 
-async def test_without_an_end_a_failed_download_is_not_complete(settings, offline):
-    """Rows up to now that did not come are missing in the frame, though none is named by an end."""
-    await ares.klines("BTCUSDT", "1d", "2025-01-01", "2025-02-01", settings=settings)
+async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, offline):
+    """Where the rows of the last hours do not come, the frame is not complete, though no end is named."""
+    now = datetime.now(UTC)
+    start, before = now - timedelta(days=2), now - timedelta(hours=3)
+    await ares.klines("BTCUSDT", "1h", start, before, settings=settings)
     cut = offline()
 
     with pytest.warns(IncompleteData):
-        frame = await ares.klines("BTCUSDT", "1d", "2025-01-01", settings=cut)
+        frame = await ares.klines("BTCUSDT", "1h", start, settings=cut)
 
     assert not frame.attrs["complete"]
 
 
-async def test_without_an_end_the_rows_end_where_those_of_the_exchange_do(settings):
-    """Up to now means up to the last closed candle, and lacks nothing."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        frame = await ares.klines("BTCUSDT", "1M", "2026-01-01", settings=settings)
+async def test_without_an_end_a_clock_that_cannot_be_asked_is_told(settings, exchange):
+    """Where the exchange's clock cannot be asked, the rows of the last day are missing in the frame."""
+    exchange.fail("/api/v3/time", times=None, status=503)
+    plain = settings.model_copy(update={"max_retries": 0})
 
+    with pytest.warns(IncompleteData):
+        frame = await ares.klines(
+            "BTCUSDT", "1h", datetime.now(UTC) - timedelta(days=4), settings=plain
+        )
+
+    assert len(frame) >= 24
+    assert not frame.attrs["complete"]
+
+
+async def test_without_an_end_the_rows_end_where_those_of_the_exchange_do(settings):
+    """Open interest of today is in no archive yet, and up to now lacks nothing."""
+    start = ares.get_daily_periods("3d")[0].start
+
+    frame = await ares.rows("metrics", "BTCUSDT", None, start, settings=settings)
+
+    assert len(frame) >= 288
     assert frame.attrs["complete"]
-    assert frame.index[-1] >= frame.index[0].replace(month=9)
 
 
 async def test_nothing_at_all_raises_why_it_did_not_come(offline):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import ares_notebook as ares
+from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded, WrongMarket
-from ares_notebook.model.time import month_of, utc
+from ares_notebook.model.files import parse_file_name
+from ares_notebook.model.gaps import Absence
+from ares_notebook.model.time import as_utc, month_of, to_ms, utc
 
 
 def paths(exchange, since=0):
@@ -128,7 +132,7 @@ async def test_a_delisted_symbol_costs_nothing_again(settings, exchange):
 
 async def test_a_delisting_holds_for_all_series_of_the_market(settings, exchange):
     """Trades of a symbol whose candles prove the delisting are asked for up to that day, and no further."""
-    await ares.download_klines_data("MATICUSDT", "1h", 0.1, end="2024-10-01", settings=settings)
+    await ares.download_klines_data("MATICUSDT", "1h", 0.3, end="2024-12-01", settings=settings)
     await ares.download_agg_trades_data(
         "MATICUSDT", start="2024-09-09", end="2024-09-10", settings=settings
     )
@@ -142,6 +146,42 @@ async def test_a_delisting_holds_for_all_series_of_the_market(settings, exchange
     assert report.complete
     assert again.complete
     assert paths(exchange, asked) == []
+
+
+async def test_a_delisting_is_believed_when_its_answer_is_settled(settings, exchange):
+    """What was answered within a day of the end is asked once more, and after that no more."""
+    exchange.now = datetime(2024, 9, 30, 12, tzinfo=UTC)
+    await ares.download_klines_data(
+        "MATICUSDT", "1h", start="2024-09-01", end="2024-09-30", settings=settings
+    )
+    exchange.now = datetime(2024, 11, 1, tzinfo=UTC)
+
+    again = await ares.update(end="2024-09-30", settings=settings)
+    asked = len(exchange.requests)
+    last = await ares.update(end="2024-10-20", settings=settings)
+
+    assert again.requests > 0
+    assert last.complete
+    assert paths(exchange, asked) == []
+
+
+@pytest.mark.parametrize(
+    ("month", "start", "end"),
+    [("2024-12", "2024-12-31T12:00", "2025-01-01"), ("2025-01", "2025-01-01", "2025-01-02")],
+)
+async def test_a_delisting_before_the_last_rows_is_over(settings, month, start, end):
+    """What a receipt tells of an earlier delisting keeps no later row of a symbol that came back away."""
+    await ares.download_klines_data(
+        "BTCUSDT", "1d", start="2024-12-01", end="2025-02-01", settings=settings
+    )
+    store, file = Store(settings), parse_file_name(f"klines_BTCUSDT_1d_{month}.csv")
+    receipt, span = store.receipt(file), [to_ms(as_utc(each)) for each in (start, end)]
+    absence = Absence(*span, "unlisted", "2025-06-01T00:00:00+00:00")
+    store.write_receipt(structs.replace(receipt, absences=(absence,)))
+
+    report = await ares.update(end="2025-03-01", settings=settings)
+
+    assert report.rows_written == 28
 
 
 async def test_open_interest_ends_with_the_candles_of_its_contract(settings, exchange):
@@ -183,6 +223,29 @@ async def test_what_was_requested_in_vain_is_tried_again(settings, exchange):
 
     assert report.complete
     assert report.rows_written > 100
+
+
+async def test_a_series_whose_files_were_deleted_is_brought_again(settings):
+    """A series of which only receipts are left comes back as a whole."""
+    await held(settings)
+    for path in settings.cache_dir.glob("*_ETHUSDT_*.csv"):
+        path.unlink()
+
+    report = await ares.update(end="2025-02-01", settings=settings)
+
+    assert report.complete
+    assert (settings.cache_dir / "klines_ETHUSDT_1d_2025-01.csv").exists()
+
+
+async def test_what_begins_after_the_end_is_left_out(settings):
+    """A series that begins after the end is not in the plan; if all do, there is nothing to update."""
+    await held(settings)
+
+    plan = ares.plan_update(end="2024-12-15", settings=settings)
+
+    assert (plan.symbols, [each.interval for each in plan]) == (("BTCUSDT",), ["1d"])
+    with pytest.raises(NeverDownloaded):
+        ares.plan_update(end="2024-11-15", settings=settings)
 
 
 async def test_a_symbol_that_fails_stops_no_other(settings, exchange):

@@ -11,7 +11,7 @@ from typing import Self
 
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt
-from ares_notebook.cache.gap_reasons import COMPLETE
+from ares_notebook.cache.gap_reasons import COMPLETE, FAILED
 from ares_notebook.cache.spans import by_series, missing_spans, rows_end_ms
 from ares_notebook.cache.store import Store
 from ares_notebook.formatting import block, line, many, size_in_words, table
@@ -231,9 +231,10 @@ def _end_ms(last: CacheEntry) -> int:
 
 def _in_words(entries: Sequence[CacheEntry], end_ms: int) -> str:
     gaps = missing_spans(entries, entries[0].file.start_ms, end_ms)
+    troubles = [each.trouble.reason for each in entries if each.trouble is not None]
     counts = {
         "open gap": len(gaps),
         "damaged or altered file": sum(each.is_untrue for each in entries),
-        "failed file": sum(each.trouble is not None for each in entries),
+        "failed file": troubles.count(FAILED),
     }
     return ", ".join(many(count, what) for what, count in counts.items() if count) or COMPLETE

@@ -158,10 +158,10 @@ def _plan_of_symbol(
     for series, files in held:
         start, over_ms = files[0].period.start, delisted[series.market]
         end = min(last, utc(over_ms)) if over_ms else last
-        # Of a file that is later than the delisting nothing is requested.
-        window = Period(start, max(end, start))
-        make = partial(make_plan, series.symbol, series.interval, window, settings, store=store)
-        parts.append(make(datasets=(series.dataset.name,)))
+        window, names = Period(start, end), (series.dataset.name,)
+        parts.append(
+            make_plan(series.symbol, series.interval, window, settings, names, store=store)
+        )
     return together(parts)
 
 
