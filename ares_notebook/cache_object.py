@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 import ares_notebook as ares
 from ares_notebook.cache.contents import CacheContents
-from ares_notebook.errors import BadArgument, CacheError
+from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.extras import copied
 from ares_notebook.formatting import block, line
 from ares_notebook.settings import Settings
@@ -202,8 +202,8 @@ class Cache:
         """What the cache holds, as text and as HTML."""
         try:
             contents = CacheContents.of(self.settings)
-        except CacheError as error:
-            # An object that cannot be shown hides why; the error is what there is to show.
+        except AresError as error:
+            # It is what there is to show.
             headline = f"Cache {self.settings.cache_dir} cannot be read"
             return f"{headline}: {error}", block(headline, line(error))
         return str(contents), contents._repr_html_()

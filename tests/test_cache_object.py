@@ -219,7 +219,7 @@ async def test_the_page_says_the_same_and_escapes(settings, tmp_path):
 
 
 async def test_what_is_not_complete_comes_first_and_says_why(settings):
-    """A gap, an altered file and a failed one are told in the line of their series, which is never complete."""
+    """A series with a gap comes first, and its line says how many gaps there are."""
     cache = await filled(settings)
     await cache.download_klines("ETHUSDT", "1d", 0.2, end="2025-03-11")
     (settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").unlink()

@@ -120,15 +120,16 @@ async def test_a_part_that_does_not_come_is_warned_of_at_the_callers_line(settin
     assert not frame.attrs["complete"]
 
 
-async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, offline):
+async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, exchange):
     """Where the rows of the last hours do not come, the frame is not complete, though no end is named."""
     now = datetime.now(UTC)
     start, before = now - timedelta(days=2), now - timedelta(hours=3)
     await ares.klines("BTCUSDT", "1h", start, before, settings=settings)
-    cut = offline()
+    exchange.fail("klines", times=None, status=503)
+    plain = settings.model_copy(update={"max_retries": 0})
 
     with pytest.warns(IncompleteData):
-        frame = await ares.klines("BTCUSDT", "1h", start, settings=cut)
+        frame = await ares.klines("BTCUSDT", "1h", start, settings=plain)
 
     assert not frame.attrs["complete"]
 

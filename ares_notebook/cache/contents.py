@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt
+from ares_notebook.cache.entry import COPIES, Receipt
 from ares_notebook.cache.gap_reasons import COMPLETE, FAILED
 from ares_notebook.cache.spans import by_series, missing_spans, rows_end_ms
 from ares_notebook.cache.store import Store
@@ -171,13 +171,7 @@ class _Noted:
     @property
     def is_settled(self) -> bool:
         """Whether every row of its period is there, or proven absent."""
-        if self.receipt is None or not self.receipt.final:
-            return False
-        return self.status is None or bool(self.receipt.sources)
-
-    @property
-    def has_rows(self) -> bool:
-        return self.receipt is not None and self.receipt.facts.rows > 0
+        return self.receipt is not None and self.receipt.final
 
 
 def _held(
@@ -216,25 +210,11 @@ def _state(store: Store, wanted: Sequence[CacheFile], notes: Mapping[str, _Noted
     open_at = [at for at, each in enumerate(known) if each is None or not each.is_settled]
     if not open_at:
         return COMPLETE
-    # Ids of the days beside prove the edges of a day of trades.
-    with_rows = [at for at, each in enumerate(known) if each is not None and each.has_rows]
-    first = max((at for at in with_rows if at < open_at[0]), default=0)
-    last = min((at for at in with_rows if at > open_at[-1]), default=len(wanted) - 1)
-    entries = store.entries(wanted[first : last + 1])
-    return _in_words(entries, _end_ms(entries[-1]))
-
-
-def _end_ms(last: CacheEntry) -> int:
-    """Where the rows of a series end; of one that ends with a damaged file, where that file does."""
-    return last.file.end_ms if last.problem is not None else rows_end_ms(last)
-
-
-def _in_words(entries: Sequence[CacheEntry], end_ms: int) -> str:
-    gaps = missing_spans(entries, entries[0].file.start_ms, end_ms)
+    entries = store.entries(wanted[open_at[0] : open_at[-1] + 1])
+    end_ms = rows_end_ms(entries[-1]) if open_at[-1] == len(wanted) - 1 else wanted[-1].end_ms
     troubles = [each.trouble.reason for each in entries if each.trouble is not None]
     counts = {
-        "open gap": len(gaps),
-        "damaged or altered file": sum(each.is_untrue for each in entries),
+        "open gap": len(missing_spans(entries, wanted[0].start_ms, end_ms)),
         "failed file": troubles.count(FAILED),
     }
     return ", ".join(many(count, what) for what, count in counts.items() if count) or COMPLETE
