@@ -298,6 +298,39 @@ async def test_a_failed_file_is_told(settings, exchange):
     assert line[5] == "1 open gap, 1 failed file"
 
 
+async def test_nothing_that_came_is_not_nothing_that_is(settings, exchange):
+    """A series of which every file failed is not called empty."""
+    cache = ares.Cache(settings.model_copy(update={"max_retries": 0}))
+    exchange.fail("klines", times=None, status=503)
+    await cache.download_klines("BTCUSDT", "1d", start="2025-01-01", end="2025-03-01")
+
+    [line] = rows_of(str(cache))
+
+    assert line[5:] == ["1 open gap, 2 failed files", "0", "0", "0 B"]
+
+
+async def test_the_end_of_a_file_inside_a_series_is_a_gap(settings):
+    """A month that ends early, and has another after it, is not complete."""
+    cache = ares.Cache(settings)
+    await cache.download_klines("BTCUSDT", "1d", start="2025-01-01", end="2025-01-15")
+    assert rows_of(str(cache))[0][5] == "complete"
+
+    await cache.download_klines("BTCUSDT", "1d", start="2025-02-01", end="2025-03-01")
+
+    assert rows_of(str(cache))[0][5] == "1 open gap"
+
+
+async def test_arrow_copies_are_counted_apart(settings):
+    """What loads have copied is in the headline, with its size, and not in the size of the files."""
+    cache = await filled(settings)
+    before = rows_of(str(cache))
+    cache.load_klines("BTCUSDT", "1d")
+
+    copies = sum(each.stat().st_size for each in (settings.cache_dir / ".ares" / "arrow").iterdir())
+    assert f"; Arrow copies, {copies / 1000:.1f} KB; all complete" in str(cache).splitlines()[0]
+    assert rows_of(str(cache)) == before
+
+
 async def test_what_is_not_published_yet_has_not_failed(settings):
     """Open interest up to now, whose last day is not in the archive yet, is complete to where it ends."""
     cache = ares.Cache(settings)
