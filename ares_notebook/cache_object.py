@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 import ares_notebook as ares
 from ares_notebook.cache.contents import CacheContents
@@ -22,62 +22,61 @@ _R = TypeVar("_R")
 # In a numpydoc section: terms that share a description, and the term with its own.
 _TERMS = re.compile(r"^\w+(?:, \w+)+$", flags=re.MULTILINE)
 _OWN_TERM = re.compile(r"^settings(?: : .*)?\n(?:[ ]+.*\n)*", flags=re.MULTILINE)
+# A section without a term.
+_EMPTY_SECTION = re.compile(r"^Parameters\n-+\n\n(?=\w+\n-+\n)", flags=re.MULTILINE)
 
 
-class _Verb(Generic[_P, _R]):
+class BoundVerb(Generic[_P, _R]):
     """A function of the package as a method of `Cache`; it is found when it is first used."""
 
     def __init__(self, find: Callable[[], Callable[_P, _R]]) -> None:
-        self._find = find
-        self._name = ""
+        self.find = find
+        self.__name__ = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self.__name__, self.__qualname__ = name, f"{owner.__name__}.{name}"
 
     @overload
-    def __get__(self, instance: None, owner: type) -> Callable[Concatenate[Cache, _P], _R]: ...
+    def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
     def __get__(self, instance: Cache, owner: type) -> Callable[_P, _R]: ...
-    def __get__(self, instance: Cache | None, owner: type) -> Callable[..., _R]:
+    def __get__(self, instance: Cache | None, owner: type) -> Self | Callable[_P, _R]:
         if instance is None:
-            return self._of_any_cache()
+            return self
         # A copy with another default takes no frame on the stack, so that a warning names the
         # line of the caller.
-        method = copied(cast("Any", self._find()), self._name, settings=instance.settings)
+        method = copied(cast("Any", self.find()), self.__name__, settings=instance.settings)
         method.__signature__ = self._signature()  # type: ignore[attr-defined]  # read by inspect
         method.__doc__ = self.__doc__
-        return cast("Callable[..., _R]", method)
+        return cast("Callable[_P, _R]", method)
 
-    def _of_any_cache(self) -> Callable[..., _R]:
-        """The method as the class has it, whose first argument is a cache."""
-
-        def method(self: Cache, *arguments: Any, **options: Any) -> Any:
-            return getattr(self, name)(*arguments, **options)
-
-        name = method.__name__ = self._name
-        method.__qualname__, method.__doc__ = f"Cache.{name}", self.__doc__
-        signature = self._signature()
-        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = [own, *signature.parameters.values()]
-        method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # as above
-        return method
+    def __call__(self, instance: Cache, /, *arguments: _P.args, **options: _P.kwargs) -> _R:
+        """Call the method of a cache by the name that the class has."""
+        return self.__get__(instance, Cache)(*arguments, **options)
 
     def _signature(self) -> inspect.Signature:
-        signature = inspect.signature(self._find())
+        signature = inspect.signature(self.find())
         parameters = signature.parameters.values()
         return signature.replace(
             parameters=[each for each in parameters if each.name != "settings"]
         )
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the method of any cache; inspect, help and pdoc read it here, as they do `__doc__`."""
+        signature = self._signature()
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return signature.replace(parameters=[own, *signature.parameters.values()])
+
     def _documentation(self) -> str:
         """The docstring of the function without what is bound, and without its example."""
-        function = self._find()
+        function = self.find()
         text = (inspect.getdoc(function) or "").partition("\nExamples\n")[0]
         text = _TERMS.sub(lambda found: _without_settings(found[0]), text)
+        text = _EMPTY_SECTION.sub("", _OWN_TERM.sub("", text))
         example = f"`ares_notebook.{function.__name__}` is the same function, with an example."
-        return f"{_OWN_TERM.sub('', text).rstrip()}\n\n{example}\n"
+        return f"{text.rstrip()}\n\n{example}\n"
 
-    # Of an instance: help, IPython and pdoc read it there.
     __doc__ = property(_documentation)
 
 
@@ -143,49 +142,49 @@ class Cache:
         else:
             self.settings = given if isinstance(given, Settings) else Settings(**own)
 
-    download = _Verb(lambda: ares.download_all_data)
-    download_klines = _Verb(lambda: ares.download_klines_data)
-    download_agg_trades = _Verb(lambda: ares.download_agg_trades_data)
-    download_funding = _Verb(lambda: ares.download_funding_data)
-    download_futures = _Verb(lambda: ares.download_futures_data)
-    download_universe = _Verb(lambda: ares.download_universe)
-    update = _Verb(lambda: ares.update)
-    repair = _Verb(lambda: ares.repair_gaps)
-    fetch_missing = _Verb(lambda: ares.fetch_missing_data)
+    download = BoundVerb(lambda: ares.download_all_data)
+    download_klines = BoundVerb(lambda: ares.download_klines_data)
+    download_agg_trades = BoundVerb(lambda: ares.download_agg_trades_data)
+    download_funding = BoundVerb(lambda: ares.download_funding_data)
+    download_futures = BoundVerb(lambda: ares.download_futures_data)
+    download_universe = BoundVerb(lambda: ares.download_universe)
+    update = BoundVerb(lambda: ares.update)
+    repair = BoundVerb(lambda: ares.repair_gaps)
+    fetch_missing = BoundVerb(lambda: ares.fetch_missing_data)
 
-    klines = _Verb(lambda: ares.klines)
-    rows = _Verb(lambda: ares.rows)
-    load_klines = _Verb(lambda: ares.load_klines)
-    load_agg_trades = _Verb(lambda: ares.load_agg_trades)
-    load_funding = _Verb(lambda: ares.load_funding)
-    load_futures = _Verb(lambda: ares.load_futures)
-    load_rows = _Verb(lambda: ares.load_rows)
-    missing = _Verb(lambda: ares.missing)
-    arrow_table = _Verb(lambda: ares.arrow_table)
-    iter_agg_trades = _Verb(lambda: ares.iter_agg_trades)
-    sql = _Verb(lambda: ares.sql)
+    klines = BoundVerb(lambda: ares.klines)
+    rows = BoundVerb(lambda: ares.rows)
+    load_klines = BoundVerb(lambda: ares.load_klines)
+    load_agg_trades = BoundVerb(lambda: ares.load_agg_trades)
+    load_funding = BoundVerb(lambda: ares.load_funding)
+    load_futures = BoundVerb(lambda: ares.load_futures)
+    load_rows = BoundVerb(lambda: ares.load_rows)
+    missing = BoundVerb(lambda: ares.missing)
+    arrow_table = BoundVerb(lambda: ares.arrow_table)
+    iter_agg_trades = BoundVerb(lambda: ares.iter_agg_trades)
+    sql = BoundVerb(lambda: ares.sql)
 
-    plan = _Verb(lambda: ares.plan_downloads)
-    plan_universe = _Verb(lambda: ares.plan_universe)
-    plan_update = _Verb(lambda: ares.plan_update)
-    plan_repair = _Verb(lambda: ares.plan_repair)
-    plan_audit = _Verb(lambda: ares.plan_audit)
+    plan = BoundVerb(lambda: ares.plan_downloads)
+    plan_universe = BoundVerb(lambda: ares.plan_universe)
+    plan_update = BoundVerb(lambda: ares.plan_update)
+    plan_repair = BoundVerb(lambda: ares.plan_repair)
+    plan_audit = BoundVerb(lambda: ares.plan_audit)
 
-    symbols = _Verb(lambda: ares.symbols_in_cache)
-    list_symbols = _Verb(lambda: ares.list_symbols)
-    coverage = _Verb(lambda: ares.coverage)
-    gaps = _Verb(lambda: ares.find_gaps)
-    history = _Verb(lambda: ares.download_history)
-    runs = _Verb(lambda: ares.load_runs)
+    symbols = BoundVerb(lambda: ares.symbols_in_cache)
+    list_symbols = BoundVerb(lambda: ares.list_symbols)
+    coverage = BoundVerb(lambda: ares.coverage)
+    gaps = BoundVerb(lambda: ares.find_gaps)
+    history = BoundVerb(lambda: ares.download_history)
+    runs = BoundVerb(lambda: ares.load_runs)
 
-    validate = _Verb(lambda: ares.validate_cache)
-    assure_quality = _Verb(lambda: ares.assure_quality)
-    audit = _Verb(lambda: ares.audit_cache)
-    fingerprint = _Verb(lambda: ares.fingerprint)
-    verify_fingerprint = _Verb(lambda: ares.verify_fingerprint)
+    validate = BoundVerb(lambda: ares.validate_cache)
+    assure_quality = BoundVerb(lambda: ares.assure_quality)
+    audit = BoundVerb(lambda: ares.audit_cache)
+    fingerprint = BoundVerb(lambda: ares.fingerprint)
+    verify_fingerprint = BoundVerb(lambda: ares.verify_fingerprint)
 
-    prune = _Verb(lambda: ares.prune_cache)
-    to_parquet = _Verb(lambda: ares.to_parquet)
+    prune = BoundVerb(lambda: ares.prune_cache)
+    to_parquet = BoundVerb(lambda: ares.to_parquet)
 
     def __repr__(self) -> str:
         return self._faces()[0]

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 import ares_notebook as ares
-from ares_notebook.cache_object import _Verb
+from ares_notebook.cache_object import BoundVerb
 from ares_notebook.cached_window import IncompleteData
 from ares_notebook.errors import BadArgument
 
-METHODS = {name: each for name, each in vars(ares.Cache).items() if isinstance(each, _Verb)}
+METHODS = {name: each for name, each in vars(ares.Cache).items() if isinstance(each, BoundVerb)}
 # A call of any API with patience, which no cache takes part in.
 NO_METHOD = {"download_with_retry"}
 
 
 def function_of(name):
     """The function of the package that a method is."""
-    return METHODS[name]._find()
+    return METHODS[name].find()
 
 
 def test_every_verb_with_settings_is_a_method():
@@ -57,6 +57,7 @@ def test_a_method_has_the_signature_and_the_words_of_its_function(name, tmp_path
     assert not re.search(r"^(\w+, )*settings\b", parameters, flags=re.MULTILINE)
     terms = re.findall(r"^(\w+(?:, \w+)*)(?: : .*)?$", parameters, flags=re.MULTILINE)
     assert [word for term in terms for word in term.split(", ")] == list(own.parameters)
+    assert ("Parameters\n" in inspect.getdoc(method)) == bool(own.parameters)
 
 
 @pytest.mark.parametrize("name", METHODS)
