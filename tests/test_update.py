@@ -385,4 +385,6 @@ async def test_the_shell_fails_where_nothing_is_cached(shell):
     status, lines = shell("update")
 
     assert status == 1
-    assert any("ares-notebook download BTCUSDT 1h" in line for line in lines)
+    assert any(
+        "ares-notebook download BTCUSDT 1h --years 1 --datasets klines" in each for each in lines
+    )

@@ -126,7 +126,7 @@ def plan_update(
     files = [file for file in store.files() if scope.has(file.series) and file.period.start < last]
     held = [(series, own) for series, own in by_series(files) if _is_held(store, own)]
     if not held:
-        raise nothing_cached(store, scope, end=last)
+        raise nothing_cached(store, scope, end=None if end is None else last)
     plans = []
     for symbol in sorted({series.symbol for series, _ in held}):
         of_symbol = [(series, own) for series, own in held if series.symbol == symbol]
