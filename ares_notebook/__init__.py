@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ares_notebook.cache.prune import prune_cache
     from ares_notebook.cache.prune_report import PruneReport
     from ares_notebook.cache.spans import symbols_in_cache
+    from ares_notebook.cache_object import Cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import plan_repair, repair_gaps
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         list_symbols,
         plan_universe,
     )
+    from ares_notebook.download.update import plan_update, update
     from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     )
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
+    from ares_notebook.get_rows import klines, rows
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -83,6 +86,7 @@ __all__ = [
     "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
+    "Cache",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
@@ -113,6 +117,7 @@ __all__ = [
     "get_daily_periods",
     "get_monthly_periods",
     "iter_agg_trades",
+    "klines",
     "list_symbols",
     "load_agg_trades",
     "load_funding",
@@ -125,6 +130,7 @@ __all__ = [
     "plan_downloads",
     "plan_repair",
     "plan_universe",
+    "plan_update",
     "plot_coverage",
     "plot_downloads",
     "plot_funding",
@@ -134,11 +140,13 @@ __all__ = [
     "plot_universe",
     "prune_cache",
     "repair_gaps",
+    "rows",
     "run",
     "sql",
     "start",
     "symbols_in_cache",
     "to_parquet",
+    "update",
     "validate_cache",
     "verify_fingerprint",
 ]
@@ -153,6 +161,7 @@ _HOMES = {
     "INTERVALS": "settings",
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
+    "Cache": "cache_object",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
@@ -183,6 +192,7 @@ _HOMES = {
     "get_daily_periods": "model.window",
     "get_monthly_periods": "model.window",
     "iter_agg_trades": "engines",
+    "klines": "get_rows",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_funding": "load",
@@ -195,6 +205,7 @@ _HOMES = {
     "plan_downloads": "download.plan",
     "plan_repair": "download.repair",
     "plan_universe": "download.universe",
+    "plan_update": "download.update",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
     "plot_funding": "plots.funding",
@@ -204,11 +215,13 @@ _HOMES = {
     "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",
+    "rows": "get_rows",
     "run": "runtime.loop",
     "sql": "engines",
     "start": "runtime.job",
     "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",
+    "update": "download.update",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }

@@ -93,6 +93,12 @@ class CachedWindow:
                 verified(self.store, entry)
             raise
 
+    def frame(self, columns: Sequence[str] | None, *, decimal: bool) -> pd.DataFrame:
+        """Its rows as a frame that states what is missing; see `check`."""
+        frame = self.read(columns, frame_of, decimal=decimal)
+        frame.attrs = self.attrs(len(frame))
+        return frame
+
     def attrs(self, rows: int) -> dict[Any, Any]:
         """What a frame of its *rows* states about itself."""
         missing = missing_spans(self.entries, self.start_ms, self.end_ms)
@@ -153,10 +159,7 @@ def read_window(
 
     Never warns: ``attrs`` states what is missing.
     """
-    window = CachedWindow.of(store, series, start_ms, end_ms)
-    frame = window.read(columns, frame_of, decimal=decimal)
-    frame.attrs = window.attrs(len(frame))
-    return frame
+    return CachedWindow.of(store, series, start_ms, end_ms).frame(columns, decimal=decimal)
 
 
 def _incomplete(series: Series, attrs: dict[Any, Any]) -> str:

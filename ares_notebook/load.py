@@ -8,7 +8,6 @@ from typing import TypeAlias
 import pandas as pd
 
 from ares_notebook.cache.cells import chosen
-from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.spans import Moment
 from ares_notebook.cached_window import (
     CachedWindow,
@@ -357,7 +356,6 @@ def _load(
     # Raises for an invalid name before any file is read.
     names = [column.name for column in chosen(series.dataset, columns)]
     cached = CachedWindow.asked(settings, series, *window)
-    frame = cached.read(names, frame_of, decimal=decimal)
-    frame.attrs = cached.attrs(len(frame))
+    frame = cached.frame(names, decimal=decimal)
     cached.check(frame.attrs, len(frame), stacklevel=3)
     return frame

@@ -144,8 +144,8 @@ class Run:
 
     # When it began, aware UTC.
     at: datetime
-    # The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
-    # ``prune``.
+    # The verb: ``download``, ``update``, ``repair``, ``fetch_missing_data``, ``audit``,
+    # ``validate``, ``prune``.
     what: str
     # Several are separated by commas, of many symbols the first ones are named; empty for all.
     symbol: str = ""
@@ -194,7 +194,7 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     """
     List the runs on the cache, oldest first.
 
-    Downloads, repairs, audits, validations (all but a plain `validate_cache`, which changes
+    Downloads, updates, repairs, audits, validations (all but a plain `validate_cache`, which changes
     nothing) and prunings are runs, whether started in a cell, a script, the panel or the shell;
     so are those that had nothing to do, failed or were cancelled. A killed run leaves no line.
 

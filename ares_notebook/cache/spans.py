@@ -181,7 +181,7 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
         raise nothing_cached(store, scope, first, last if end is not None else None)
     start_ms = to_ms(first or files[0].period.start)
     # Rounded up: `load_klines` cuts the rows to the microsecond.
-    end_ms = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
+    end_ms = rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if start_ms >= end_ms:
         raise nothing_cached(store, scope, first, last if end is not None else None)
     wanted = files_between(series, utc(start_ms), utc(end_ms))
@@ -205,7 +205,7 @@ def window_of_all(
     return start_ms, end_ms
 
 
-def _rows_end_ms(entry: CacheEntry) -> int:
+def rows_end_ms(entry: CacheEntry) -> int:
     """Where the rows of a file end; those of a running period end with the last row."""
     if entry.problem is not None:
         raise CorruptFile(entry.problem)

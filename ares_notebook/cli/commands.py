@@ -30,6 +30,7 @@ from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
 from ares_notebook.download.universe import UniversePlan, planned_universe, run_universe
+from ares_notebook.download.update import planned_update, run_update
 from ares_notebook.errors import AresError, BadArgument, PoorQuality
 from ares_notebook.formatting import many, speaking_shell
 from ares_notebook.model.datasets import DEFAULT_DATASETS
@@ -150,6 +151,19 @@ def universe(given: Given, settings: Settings) -> None:
         print_plan(made, as_json=given.json)
     else:
         _carry_out(made, run_universe(made), as_json=given.json)
+
+
+@verb(
+    app, GET, "end datasets source dry_run", example="update --dry-run", shown={"datasets": "all"}
+)
+def update(given: Given, settings: Settings) -> None:
+    """Bring all that the cache holds up to now, as one run."""
+    if given.dry_run:
+        made = ares.plan_update(end=given.end, settings=settings, datasets=given.names)
+        print_plan(made, as_json=given.json)
+        return
+    made = run_command(planned_update(given.end, settings, given.names))
+    _carry_out(made, run_update(made), as_json=given.json)
 
 
 @verb(

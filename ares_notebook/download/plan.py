@@ -281,6 +281,18 @@ def make_plan(
     return Plan(settings, checked, shown, start, end, tuple(steps))
 
 
+def together(parts: Sequence[Plan]) -> Plan:
+    """One plan of several for one symbol, at least one."""
+    intervals = dict.fromkeys(part.interval for part in parts if part.interval)
+    return replace(
+        parts[0],
+        interval=",".join(intervals) or None,
+        start=min(part.start for part in parts),
+        end=max(part.end for part in parts),
+        steps=tuple(step for part in parts for step in part.steps),
+    )
+
+
 # Whose last published day is so long before that of the others is not traded any more.
 _LATE = timedelta(days=10)
 # The archive of futures begins there, and what is in it from the first may be older.

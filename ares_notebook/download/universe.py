@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
-from ares_notebook.download.plan import Plan, Wanted, make_plan
+from ares_notebook.download.plan import Plan, Wanted, make_plan, together
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, prepared, record_run
 from ares_notebook.download.run_plans import run_plans
@@ -249,7 +249,7 @@ def plan_universe(
         check_cancelled()
         every = (Series.of(kind, each.symbol, shown) for kind in kinds)
         parts = [part for series in every if (part := _part(wanted, each, series, window, make))]
-        plans += [_together(parts)] if parts else []
+        plans += [together(parts)] if parts else []
     asked = {plan.symbol for plan in plans}
     outside = tuple(name for name in wanted.symbols if name not in asked)
     return UniversePlan(chosen, shown, *window, tuple(plans), outside)
@@ -265,17 +265,6 @@ def _part(
     made = make(series.symbol, series.interval, cut, datasets=(series.dataset.name,))
     steps = tuple(step for step in made.steps if wanted.has(listed, step.file))
     return replace(made, steps=steps) if steps else None
-
-
-def _together(parts: Sequence[Plan]) -> Plan:
-    """One plan of those of a symbol's datasets."""
-    return replace(
-        parts[0],
-        interval=next((part.interval for part in parts if part.interval), None),
-        start=min(part.start for part in parts),
-        end=max(part.end for part in parts),
-        steps=tuple(step for part in parts for step in part.steps),
-    )
 
 
 async def list_symbols(
