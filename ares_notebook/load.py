@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ares_notebook.bars import check_divides, resample_klines
 from ares_notebook.cache.cells import chosen
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.spans import Moment
@@ -15,6 +16,7 @@ from ares_notebook.cached_window import (
 )
 from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series
+from ares_notebook.model.time import interval_of_bars
 from ares_notebook.settings import Settings
 
 
@@ -26,6 +28,7 @@ def load_klines(
     *,
     columns: Sequence[str] | None = None,
     decimal: bool = False,
+    from_interval: str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -48,6 +51,9 @@ def load_klines(
         ``0.1 + 0.2`` is 0.3. pandas computes means and other statistics in floats: use
         ``astype(float)`` there. A cell takes about 110 bytes and a microsecond, so select
         columns or a window.
+    from_interval : str, optional
+        The interval of the candles in the cache that those of *interval* are made of, as
+        `resample_klines` does it: bars that begin before the window or end after it are left out.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
@@ -101,9 +107,16 @@ def load_klines(
     >>> list(ends.columns)
     ['close', 'open']
     """
-    return _load(
-        Series.of("klines", symbol, interval), start, end, columns, settings, decimal=decimal
-    )
+    if from_interval is None:
+        series = Series.of("klines", symbol, interval)
+        return _load(series, start, end, columns, settings, decimal=decimal)
+    series = Series.of("klines", symbol, from_interval)
+    check_divides(from_interval, interval_of_bars(interval))
+    # The count tells candles without a trade.
+    names = None if columns is None else [*dict.fromkeys([*columns, "number_of_trades"])]
+    frame = _load(series, start, end, names, settings, decimal=decimal)
+    bars = resample_klines(frame, interval, settings=settings)
+    return bars if columns is None else bars[[*columns]]
 
 
 def load_agg_trades(
