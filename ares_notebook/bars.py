@@ -27,14 +27,14 @@ from ares_notebook.model.time import (
     interval_of_bars,
     next_open_ms,
     opens_between,
+    to_us,
     utc,
+    utc_of_us,
 )
 from ares_notebook.quality.rebuild import candles_of_trades
 from ares_notebook.settings import Settings
 from ares_notebook.trade_blocks import FilledBars, TradeBlocks, amount_of
 
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = utc(0)
 # Fewer rows around a halt may all be further apart than their interval.
 _CERTAIN_ROWS = 10
 
@@ -303,7 +303,7 @@ def _interval_of(frame: pd.DataFrame) -> str:
 def _window_us(attrs: Mapping[Any, Any], stamps: Int64s, interval: str) -> tuple[int, int]:
     """The window of candles: that of ``attrs``, to the end of its last candle, else that of the rows."""
     if "start" in attrs:
-        [(start, end)] = _in_us([(as_utc(attrs["start"]), as_utc(attrs["end"]))])
+        start, end = to_us(as_utc(attrs["start"])), to_us(as_utc(attrs["end"]))
     elif len(stamps):
         start, end = int(stamps[0]), int(stamps[-1]) + 1
     else:
@@ -401,9 +401,7 @@ def _index_of(stamps_us: Int64s) -> pd.DatetimeIndex:
 
 
 def _in_us(windows: Spans) -> list[tuple[int, int]]:
-    return [
-        ((start - _EPOCH) // _MICROSECOND, (end - _EPOCH) // _MICROSECOND) for start, end in windows
-    ]
+    return [(to_us(start), to_us(end)) for start, end in windows]
 
 
 def _attrs_of(
@@ -414,13 +412,12 @@ def _attrs_of(
     windows: Spans,
 ) -> dict[Any, Any]:
     """The ``attrs`` of bars that were made of rows with *attrs*."""
-    start, end = bounds_us
+    start, end = (utc_of_us(each).isoformat() for each in bounds_us)
     kept = {key: each for key, each in attrs.items() if key not in ("fingerprint", "aligned")}
     return kept | {
         "interval": interval,
-        # Windows are of milliseconds.
-        "start": utc(start // 1000).isoformat(),
-        "end": utc(-(-end // 1000)).isoformat(),
+        "start": start,
+        "end": end,
         "complete": not windows,
         "missing": iso_pairs(windows),
         "missing_count": len(windows),

@@ -21,7 +21,7 @@ from ares_notebook.model.datasets import AGG_TRADES, Dataset, dataset_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.relations import RELATIONS
 from ares_notebook.model.rows import Table
-from ares_notebook.model.time import as_utc, to_ms
+from ares_notebook.model.time import as_utc, to_us
 from ares_notebook.quality.rebuild import bars_of_trades
 
 _IDS = ("agg_trade_id", "first_trade_id", "last_trade_id")
@@ -49,9 +49,7 @@ class TradeBlocks:
         self.contract_usd = market.contract_usd(symbol) if market else 0
         self._is_exact = False
         # The windows without trades that attrs list.
-        self.listed_us = [
-            (to_ms(start) * 1000, to_ms(end) * 1000) for start, end in listed_windows(first.attrs)
-        ]
+        self.listed_us = [(to_us(start), to_us(end)) for start, end in listed_windows(first.attrs)]
         # Of what was read: microseconds of the first trade and the last, its id, pairs of neighbours
         # between which ids are missing, and where in the last block such a pair ends.
         self._first_us: int | None = None
@@ -130,18 +128,14 @@ class TradeBlocks:
     def window_us(self) -> tuple[int, int]:
         """The half-open window of all trades that were read."""
         if "start" in self.attrs:
-            start, end = (to_ms(as_utc(self.attrs[name])) * 1000 for name in ("start", "end"))
-            return start, end
+            return to_us(as_utc(self.attrs["start"])), to_us(as_utc(self.attrs["end"]))
         return self._first_us or 0, self._last_us
 
     def missing_us(self) -> _Windows:
         """The windows that the trades lack."""
-        windows = list(self.listed_us)
-        if lists_all(self.attrs):
-            return windows
         # The missing trades may have the time of their neighbours.
-        windows += [(start, end + 1) for start, end in self._id_gaps]
-        if windows and "missing" in self.attrs:
+        windows = self.listed_us + [(start, end + 1) for start, end in self._id_gaps]
+        if "missing" in self.attrs and not lists_all(self.attrs):
             # Of more than a hundred windows the last ones are not listed, and ids show no end.
             windows.append((self._last_us, self.window_us()[1]))
         return windows

@@ -99,6 +99,23 @@ def test_long_bars_have_the_exchanges_own_grid(settings, interval):
     assert_same(made, own)
 
 
+@pytest.mark.parametrize("interval", ["4h", "1d", "1w"])
+def test_the_first_bar_of_a_symbol_is_the_exchanges_own(exchange, tmp_path, interval):
+    """Before the listing nothing is missing: the bar in which a symbol was listed is what there is."""
+    made = exchange.settings(cache_dir=tmp_path / "cache", progress=False)
+    window = {"start": "2023-04-24", "end": "2023-05-29", "settings": made}
+    for each in ("1h", interval):
+        ares.run(ares.download_klines_data("SUIUSDT", each, **window))
+    bars, own = (
+        ares.load_klines("SUIUSDT", interval, **window, from_interval=each) for each in ("1h", None)
+    )
+
+    # It was listed on Wednesday 2023-05-03 at 12:00.
+    assert bars.index[0] < pd.Timestamp("2023-05-03 12:01Z")
+    assert_same(bars, own)
+    assert bars.attrs["complete"]
+
+
 @pytest.mark.parametrize("decimal", [False, True])
 @pytest.mark.parametrize("month", ["2022-01", "2022-02"])
 def test_recorded_quarters_of_hours_make_the_recorded_hours(recorded, month, decimal):

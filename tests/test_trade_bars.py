@@ -346,6 +346,26 @@ def test_more_gaps_than_attrs_list_are_all_marked():
     assert len(ares.missing(seconds)) == 1
 
 
+def test_missing_trades_may_have_the_time_of_their_neighbours():
+    """Where the trade after a gap is the first of a bar, that bar may lack some of its moment."""
+    trades = tape((1, 0), (1, 1), (1, 5), (1, 6), step="30s")
+    window = ["2025-01-01T00:00:30.001000+00:00", "2025-01-01T00:01:00+00:00"]
+    trades.attrs = {"dataset": "agg_trades", "missing": [window], "missing_count": 1}
+    trades.attrs |= {"start": "2025-01-01T00:00:00+00:00", "end": "2025-01-01T00:03:00+00:00"}
+    made = ares.candles_from_trades(trades, "1m")
+
+    assert made["close"].isna().tolist() == [True, True]
+    assert made.attrs["missing"] == [["2025-01-01T00:00:00+00:00", "2025-01-01T00:02:00+00:00"]]
+
+
+def test_a_window_that_begins_within_a_millisecond_cuts_its_first_bar(settings):
+    """Attrs state a window to the microsecond, so that a bar that it cuts by one is left out."""
+    trades = load(settings, "agg_trades", "2025-03-03T00:00:00.000001", "2025-03-03T03:00:00")
+
+    assert trades.attrs["start"] == "2025-03-03T00:00:00.000001+00:00"
+    assert ares.candles_from_trades(trades, "1h").index.hour.tolist() == [1, 2]
+
+
 def test_ids_that_are_proven_absent_are_no_gap():
     """Attrs that list nothing say that the exchange has no trade of the ids in between."""
     trades = tape((1, 0), (1, 5), (1, 6))

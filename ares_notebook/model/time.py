@@ -39,15 +39,26 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
+def to_us(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware *moment*."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 # Timestamps count from 1970; Python cannot represent the end of the last month of 9999.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def utc(milliseconds: int) -> datetime:
     """The aware UTC moment of *milliseconds* since the epoch."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def utc_of_us(microseconds: int) -> datetime:
+    """The aware UTC moment of *microseconds* since the epoch."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
