@@ -67,7 +67,8 @@ def align(
         between two rows, of which all other steps must be multiples. Rows that all begin a month
         are bars of whole months, whose steps must all be equal. Trades and funding on a regular
         grid that is too wide for them, such as daily sums, are bars. Of other events each row is
-        known at its own time if ``attrs["dataset"]`` is ``"events"``.
+        known at its own time if ``attrs["dataset"]`` is ``"events"``. A bar of a volume or an amount,
+        as `candles_from_trades` makes it, is known when the next one begins.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that

@@ -79,8 +79,9 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     Parameters
     ----------
     frame : pandas.DataFrame
-        As the loaders, `fetch_missing_data` or `align` return it. Rows that were removed from it
-        later do not count as missing as long as ``attrs`` list all windows.
+        As the loaders, `fetch_missing_data`, `align`, `resample_klines` or `candles_from_trades` return
+        it. Rows that were removed from it later do not count as missing as long as ``attrs`` list all
+        windows.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read where more than a hundred windows are missing. Defaults
         to the environment's.
@@ -96,8 +97,8 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     ------
     BadArgument
         If the windows cannot be derived: the rows are neither on a grid of Binance's intervals nor
-        trades or funding, ``agg_trade_id`` was not loaded, or more than a hundred windows of an
-        aligned frame are missing.
+        trades or funding, ``agg_trade_id`` was not loaded, more than a hundred windows of an aligned
+        frame are missing, or bars were removed from a frame of bars that lacks more than a hundred.
 
     Examples
     --------

@@ -273,6 +273,23 @@ def test_an_empty_bar_is_missing_again_in_a_longer_one(holed):
     assert twice.attrs == {**once.attrs, "made_from": "1h"}
 
 
+def test_an_empty_row_is_no_candle(settings):
+    """Rows that asfreq fills in count as their frame says: absent in a halt, missing without attrs."""
+    small = klines(settings, "15m", "2025-03-13", "2025-03-15")
+    filled = small.asfreq("15min")
+    loose = filled.copy()
+    loose.attrs.clear()
+    bars = ares.resample_klines(loose, "4h")
+
+    assert filled.isna().any(axis=None)
+    assert_same(
+        ares.resample_klines(filled, "4h").astype({"number_of_trades": "int64"}),
+        klines(settings, "4h", "2025-03-13", "2025-03-15"),
+    )
+    assert bars.isna().all(axis=1).sum() == bars.isna().any(axis=1).sum() == 2
+    assert bars.attrs["missing"] == [["2025-03-14T00:00:00+00:00", "2025-03-14T08:00:00+00:00"]]
+
+
 def test_rows_of_an_altered_file_prove_nothing(settings, vouch, tmp_path):
     """Bars of rows whose file was altered by another program are marked, though the rows are there."""
     made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
@@ -306,6 +323,16 @@ def test_a_bar_opens_with_its_first_trade():
     made = ares.resample_klines(table([IDLE, [5, 6, 4, 5.5, 1], IDLE, IDLE, *[IDLE] * 4]), "1h")
 
     assert made.to_numpy().tolist() == [[5, 6, 4, 5.5, 1], IDLE]
+
+
+def test_whole_prices_are_prices():
+    """Of prices that are integers, too, a bar has the highest and the lowest, and stays whole."""
+    made = ares.resample_klines(
+        table([[5, 9, 4, 6, 1], [6, 7, 1, 2, 3], *[[2, 2, 2, 2, 1]] * 2]), "1h"
+    )
+
+    assert made.to_numpy().tolist() == [[5, 9, 1, 2, 6]]
+    assert set(made.dtypes) == {np.dtype("int64")}
 
 
 def test_counts_tell_an_idle_candle_and_where_they_are_empty_the_volume_does():
@@ -365,6 +392,16 @@ def test_a_sum_of_floats_is_none_of_their_noise():
     assert exact_sums(np.full(60, 1e11 + 0.01), np.array([0])).tolist() == [6000000000000.6]
 
 
+def test_long_sums_are_as_exact_as_short_ones():
+    """Sums that no float, and sums that no int64 holds in units of their last digit."""
+    units = np.random.default_rng(7).integers(0, 2**51, 60_000)
+    starts = np.arange(0, 60_000, 60)
+    sums = [sum(units[at : at + 60].tolist()) / 10**8 for at in starts.tolist()]
+
+    assert exact_sums(units / 1e8, starts).tolist() == sums
+    assert exact_sums(units / 1e8, np.array([0])).tolist() == [sum(units.tolist()) / 10**8]
+
+
 @st.composite
 def grids(draw) -> pd.DataFrame:
     """Candles of 5m of some hours, of which some have no trade."""
@@ -420,6 +457,24 @@ def test_bars_are_loaded_from_shorter_candles(settings):
 
     assert_same(made, ares.load_klines("BTCUSDT", "4h", *window, **options))
     assert (made.attrs["interval"], made.attrs["made_from"]) == ("4h", "15m")
+
+
+def test_a_candle_without_a_trade_is_known_whatever_columns_are_loaded(settings, tmp_path):
+    """The opens alone are those of the first trades: the counts are read with them."""
+    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made.cache_dir.mkdir()
+    name = "klines_BTCUSDT_15m_2025-02.csv"
+    header, first, *lines = (settings.cache_dir / name).read_text().splitlines()
+    price = str(float(first.split(",")[1]) + 9.5)
+    idle = ",".join([first[:19], *[price] * 4, "0.0", "0.0", "0", "0.0", "0.0"])
+    (made.cache_dir / name).write_text("\n".join([header, idle, *lines, ""]))
+    window = ("2025-02-01", "2025-02-02")
+    bars = ares.load_klines(
+        "BTCUSDT", "4h", *window, columns=["open"], from_interval="15m", settings=made
+    )
+
+    assert list(bars) == ["open"]
+    assert bars["open"].iloc[0] == klines(settings, "15m", *window)["open"].iloc[1]
 
 
 def test_bars_of_an_incomplete_series_are_loaded_with_a_warning(holed):

@@ -375,13 +375,16 @@ def test_ids_that_are_proven_absent_are_no_gap():
 
 
 def test_ids_of_single_trades_that_were_not_stored_are_not_counted(settings):
-    """Of files of the original downloader bars have no count, and all else."""
+    """A bar with a trade of the original downloader's files has no count, and all else."""
     trades = load(settings, "agg_trades", "2025-03-03", "2025-03-04")
-    old = trades.assign(first_trade_id=np.nan, last_trade_id=np.nan)
+    is_old = trades.index < "2025-03-03T04:30"
+    ids = {name: trades[name].mask(is_old) for name in ("first_trade_id", "last_trade_id")}
     new = ares.candles_from_trades(trades, "1h")
-    made = ares.candles_from_trades(old, "1h")
+    made = ares.candles_from_trades(trades.assign(**ids), "1h")
 
-    assert made["number_of_trades"].isna().all()
+    np.testing.assert_array_equal(
+        made["number_of_trades"], new["number_of_trades"].where(new.index.hour > 4)
+    )
     assert_same(made.drop(columns="number_of_trades"), new.drop(columns="number_of_trades"))
     assert made.attrs["complete"]
 

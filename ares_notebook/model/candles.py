@@ -78,8 +78,7 @@ def _made_of(name: str, cells: Cells, starts: Int64s) -> Cells:
         at = starts if name == "open" else np.append(starts[1:], len(cells)) - 1
         return np.asarray(cells[at])
     if cells.dtype.kind == "i":
-        counts: Cells = np.add.reduceat(cells, starts)
-        return counts
+        return _without_empty(name, cells, starts)
     empty = np.asarray(cells != cells, dtype=bool)  # noqa: PLR0124 - NaN differs from itself
     is_exact = cells.dtype == np.object_
     if empty.any():
@@ -95,6 +94,9 @@ def _without_empty(name: str, cells: Cells, starts: Int64s) -> Cells:
     if name in _PRICES:
         largest: Cells = (np.maximum if name == "high" else np.minimum).reduceat(cells, starts)
         return largest
+    if cells.dtype.kind == "i":
+        count: Cells = np.add.reduceat(cells, starts)
+        return count
     if cells.dtype == np.object_:
         with localcontext(prec=_DIGITS):
             total: Cells = np.add.reduceat(cells, starts)
