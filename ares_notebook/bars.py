@@ -314,14 +314,20 @@ def _window_us(attrs: Mapping[Any, Any], stamps: Int64s, interval: str) -> tuple
 
 def _cells(column: pd.Series[Any]) -> Cells:
     """The cells of a column; an empty one is NaN, and among decimals ``Decimal("NaN")``."""
-    dtype: Any = column.dtype
-    if dtype == np.object_:
-        cells = column.to_numpy(copy=True)
-        cells[column.isna().to_numpy()] = Decimal("NaN")
-        return cells
-    if pd.api.types.is_integer_dtype(dtype) and not column.hasnans:
+    if pd.api.types.is_integer_dtype(column.dtype) and not column.hasnans:
         return column.to_numpy(np.int64)
-    return column.to_numpy(np.float64, na_value=np.nan)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    cells = column.to_numpy(np.object_, copy=True)
+    cells[column.isna().to_numpy()] = Decimal("NaN")
+    others = {type(each).__name__ for each in cells} - {"Decimal"}
+    if others:
+        msg = (
+            f"the column {column.name} of the frame holds {named(sorted(others))}; pass numbers, such as "
+            f"frame.astype(float), or Decimals"
+        )
+        raise BadArgument(msg)
+    return cells
 
 
 @dataclass(frozen=True, slots=True)

@@ -588,6 +588,7 @@ def test_what_are_no_candles_is_refused(settings):
         (small.tz_localize(None), "no time zone"),
         (small["close"], "not Series"),
         (stale, "interval.* is '15m', and"),
+        (small.astype(str), "the column open of the frame holds str; pass numbers"),
         (unknown, "not known how long a candle"),
     ):
         with pytest.raises(BadArgument, match=words):
