@@ -549,7 +549,7 @@ def test_what_is_no_interval_of_bars_is_refused(interval):
 @pytest.mark.parametrize(
     ("written", "name"),
     [("4H", "4h"), ("60min", "1h"), (timedelta(minutes=10), "10m"), ("90s", "90s"), ("MS", "1M"),
-     ("1M", "1M"), ("1m", "1m"), ("500ms", "500ms"), ("24h", "1d"), (timedelta(days=7), "1w")],
+     ("1M", "1M"), ("1m", "1m"), ("500ms", "500ms"), ("24h", "1d"), (pd.Timedelta("5s"), "5s"), (timedelta(days=7), "1w")],
 )  # fmt: skip
 def test_an_interval_of_bars_has_one_name(written, name):
     """However it is written, attrs and files name it as Binance does."""
