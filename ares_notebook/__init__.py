@@ -16,6 +16,7 @@ from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
     from ares_notebook.alignment import align
+    from ares_notebook.bars import candles_from_trades, resample_klines
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
@@ -102,6 +103,7 @@ __all__ = [
     "arrow_table",
     "assure_quality",
     "audit_cache",
+    "candles_from_trades",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
@@ -140,6 +142,7 @@ __all__ = [
     "plot_universe",
     "prune_cache",
     "repair_gaps",
+    "resample_klines",
     "rows",
     "run",
     "sql",
@@ -177,6 +180,7 @@ _HOMES = {
     "arrow_table": "engines",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
+    "candles_from_trades": "bars",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
@@ -215,6 +219,7 @@ _HOMES = {
     "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",
+    "resample_klines": "bars",
     "rows": "get_rows",
     "run": "runtime.loop",
     "sql": "engines",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,13 @@ import pandas as pd
 
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
-from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed_windows
+from ares_notebook.frame_attrs import (
+    MOST_LISTED,
+    dataset_of,
+    iso_pairs,
+    listed_windows,
+    merged_windows,
+)
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
@@ -32,6 +38,7 @@ _FINEST_STEP = {"id": _MS, "event_time": _HOUR - 1}
 # From this number of rows on, it is no chance that all of them are on such a grid.
 _CERTAIN_ROWS = 50
 _EVENTS = "events"
+_EPOCH = utc(0)
 
 
 def align(
@@ -60,7 +67,8 @@ def align(
         between two rows, of which all other steps must be multiples. Rows that all begin a month
         are bars of whole months, whose steps must all be equal. Trades and funding on a regular
         grid that is too wide for them, such as daily sums, are bars. Of other events each row is
-        known at its own time if ``attrs["dataset"]`` is ``"events"``.
+        known at its own time if ``attrs["dataset"]`` is ``"events"``. A bar of a volume or an amount,
+        as `candles_from_trades` makes it, is known when the next one begins.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that
@@ -158,7 +166,11 @@ class _TimedFrame:
         stamps = _stamps_of(frame, what)
         dataset = frame.attrs.get("dataset") or dataset_of(frame).name
         if frame.attrs.get("interval") is not None:
-            known = _stated_ends(frame, stamps, what)
+            known = stated_ends(frame, stamps, what)
+        elif "made_from" in frame.attrs:
+            # Bars of unequal length: each is known before the next one begins.
+            end = as_utc(frame.attrs["end"])
+            known = np.append(stamps[1:], _nanoseconds(end - _EPOCH) or 0)[: len(stamps)]
         elif dataset == _EVENTS or _are_events(frame, stamps, _KEYS.get(dataset, "")):
             known = stamps
         else:
@@ -189,7 +201,7 @@ class _TimedFrame:
     def interval(self) -> str:
         """The length of a bar as text; empty for events."""
         stated = self.frame.attrs.get("interval")
-        if stated is not None or not self.length:
+        if stated is not None or not self.length or "made_from" in self.frame.attrs:
             return stated or ""
         if _begin_months(self.stamps) and _begin_months(self.known):
             return f"{int((_months(self.known) - _months(self.stamps)).max())}M"
@@ -319,7 +331,7 @@ def _ends(stamps: _Int64s, length: np.timedelta64) -> _Int64s:
     return found
 
 
-def _stated_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
+def stated_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
     """The ends of bars of the length that ``attrs`` state, unless the index contradicts it."""
     interval = frame.attrs["interval"]
     length: int | None = INTERVALS.get(interval, 0) * _MS or _nanoseconds(interval)
@@ -417,7 +429,7 @@ def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any
                 windows.append((start, min(other_start, end)))
                 if not other.is_known_until(end):
                     windows.append((max(other_end, start), end))
-    merged = _merged(windows)
+    merged = merged_windows(windows)
     attrs = {key: value for key, value in frames[0].items() if key != "fingerprint"}
     attrs["complete"] = not merged and all(each.get("complete") is True for each in frames)
     attrs["missing"] = iso_pairs(merged)
@@ -427,14 +439,3 @@ def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any
     ]
     altered = sorted({name for each in frames for name in each.get("altered", ())})
     return {**attrs, "altered": altered[:MOST_LISTED]} if altered else attrs
-
-
-def _merged(windows: Iterable[tuple[Any, Any]]) -> Spans:
-    """The windows in order of time, those that meet as one, empty ones left out."""
-    merged: Spans = []
-    for start, end in sorted(window for window in windows if window[0] < window[1]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged

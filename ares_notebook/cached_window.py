@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import pandas as pd
@@ -20,11 +19,10 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
-from ares_notebook.model.time import as_utc, utc
+from ares_notebook.model.time import as_utc, to_us, utc, utc_of_us
 from ares_notebook.settings import Settings
 
 _T = TypeVar("_T")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class IncompleteData(UserWarning):
@@ -57,8 +55,8 @@ class CachedWindow:
         """The window of these milliseconds, in which the rows of ``[start, end)`` were asked for."""
         start_ms, end_ms = span_ms
         # Files and gaps are selected by milliseconds, rows by microseconds.
-        first_us = start_ms * 1000 if start is None else _microseconds(start, "start")
-        end_us = end_ms * 1000 if end is None else _microseconds(end, "end")
+        first_us = start_ms * 1000 if start is None else to_us(as_utc(start, "start"))
+        end_us = end_ms * 1000 if end is None else to_us(as_utc(end, "end"))
         window = cls.of(store, series, start_ms, end_ms)
         return replace(window, rows_us=(first_us, end_us))
 
@@ -103,6 +101,7 @@ class CachedWindow:
         """What a frame of its *rows* states about itself."""
         missing = missing_spans(self.entries, self.start_ms, self.end_ms)
         attrs = attrs_of(self.series, self._market(), self.start_ms, self.end_ms, missing)
+        attrs["start"], attrs["end"] = (utc_of_us(each).isoformat() for each in self.rows_us)
         if altered := [entry.file.name for entry in self.entries if entry.is_altered]:
             attrs["altered"] = altered[:MOST_LISTED]
         if sha256 := self._known_fingerprint(rows):
@@ -139,10 +138,6 @@ class CachedWindow:
             f"{self.store.folder} has no row of {self.series.stem} from {start:%Y-%m-%d %H:%M} to "
             f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
         )
-
-
-def _microseconds(moment: datetime | date | str, what: str) -> int:
-    return (as_utc(moment, what) - _EPOCH) // timedelta(microseconds=1)
 
 
 def read_window(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, Dataset
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, to_ms, utc
+from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, opens_between, to_ms, utc
 from ares_notebook.settings import Settings
 
 # pandas copies the attrs with every selection of a column.
@@ -78,8 +79,9 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     Parameters
     ----------
     frame : pandas.DataFrame
-        As the loaders, `fetch_missing_data` or `align` return it. Rows that were removed from it
-        later do not count as missing as long as ``attrs`` list all windows.
+        As the loaders, `fetch_missing_data`, `align`, `resample_klines` or `candles_from_trades` return
+        it. Rows that were removed from it later do not count as missing as long as ``attrs`` list all
+        windows.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read where more than a hundred windows are missing. Defaults
         to the environment's.
@@ -96,9 +98,9 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     ------
     BadArgument
         If the windows cannot be derived: the rows are neither on a grid of Binance's intervals nor
-        trades or funding, ``agg_trade_id`` was not loaded, or more than a hundred windows of an
-        aligned frame are missing; if the cache lacks other windows of a frame of several symbols
-        than when it was loaded.
+        trades or funding, ``agg_trade_id`` was not loaded, more than a hundred windows of an aligned
+        frame are missing, or bars were removed from a frame of bars that lacks more than a hundred;
+        if the cache lacks other windows of a frame of several symbols than when it was loaded.
 
     Examples
     --------
@@ -114,13 +116,9 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     >>> print(*missing(frame).iloc[0])
     2025-02-01 00:00:00+00:00 2025-02-02 00:00:00+00:00 24
     """
-    attrs = frame.attrs
-    if "symbols" in attrs:
-        return _missing_of_each(attrs, settings)
-    windows = listed_windows(attrs)
-    is_whole = "missing" in attrs and attrs.get("missing_count", len(windows)) == len(windows)
-    if not is_whole:
-        windows = _all_windows(frame, windows, settings)
+    if "symbols" in frame.attrs:
+        return _missing_of_each(frame.attrs, settings)
+    windows = missing_windows(frame, settings)
     counts = _Counts(frame) if windows else None
     rows = [
         {"start": to_ms(start), "end": to_ms(end), "rows": counts.rows(start, end)}
@@ -132,6 +130,51 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     return table
 
 
+def lists_all(attrs: Mapping[Any, Any]) -> bool:
+    """Whether ``attrs`` state all windows that a frame lacks."""
+    return "missing" in attrs and attrs.get("missing_count", 0) <= len(attrs["missing"])
+
+
+def missing_windows(frame: pd.DataFrame, settings: Settings | None = None) -> Spans:
+    """The windows that a frame lacks, as `missing` lists them."""
+    windows = listed_windows(frame.attrs)
+    if lists_all(frame.attrs):
+        return windows
+    if "made_from" in frame.attrs:
+        return _empty_bars(frame, windows)
+    return _all_windows(frame, windows, settings)
+
+
+def _empty_bars(frame: pd.DataFrame, listed: Spans) -> Spans:
+    """Also those windows of bars that ``attrs`` do not list: each has a bar that is empty."""
+    attrs = frame.attrs
+    stamps_ms = frame.index.as_unit("us").asi8 // 1000  # type: ignore[attr-defined]
+    ends_ms = [*stamps_ms[1:].tolist(), to_ms(as_utc(attrs["end"]))]
+    if attrs["interval"] is not None:
+        ends_ms = [next_open_ms(attrs["interval"], at) for at in stamps_ms.tolist()]
+    empty = np.flatnonzero(frame.isna().all(axis=1).to_numpy())
+    spans = [(utc(int(stamps_ms[at])), utc(ends_ms[at])) for at in empty.tolist()]
+    windows = merged_windows([*listed, *spans])
+    if len(windows) != attrs["missing_count"]:
+        msg = (
+            f"attrs state {attrs['missing_count']} windows without rows, and the frame shows "
+            f"{len(windows)}: bars were removed from it; pass it as it was made"
+        )
+        raise BadArgument(msg)
+    return windows
+
+
+def merged_windows(windows: Iterable[tuple[Any, Any]]) -> Spans:
+    """The windows in order of time, those that meet as one, empty ones left out."""
+    merged: Spans = []
+    for start, end in sorted(window for window in windows if window[0] < window[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
 def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) -> Spans:
     """Also those windows that ``attrs`` do not list."""
     if "aligned" in frame.attrs:
@@ -140,7 +183,7 @@ def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) 
             f"{len(listed)}; call missing() with each of the frames that were aligned"
         )
         raise BadArgument(msg)
-    series = _series_of(frame)
+    series = series_of(frame)
     if series is None:
         return []
     start_ms, end_ms = _window_ms(frame, series)
@@ -196,7 +239,7 @@ def _cached_windows(
     return windows if is_same else None
 
 
-def _series_of(frame: pd.DataFrame) -> Series | None:
+def series_of(frame: pd.DataFrame) -> Series | None:
     """The series of a frame, from its ``attrs``, else from its columns and steps; None of too few rows."""
     attrs = frame.attrs
     if "dataset" in attrs:
@@ -256,12 +299,15 @@ class _Counts:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         is_one_series = "dataset" in frame.attrs or "missing" not in frame.attrs
+        is_one_series &= "made_from" not in frame.attrs
         self._series = None
+        # Of bars that were made from other rows: no file has them.
+        self._interval = frame.attrs.get("interval") if "made_from" in frame.attrs else None
         self._gaps: list[Gap] = []
         self._starts: list[int] = []
         if not is_one_series or "aligned" in frame.attrs:
             return
-        self._series = series = _series_of(frame)
+        self._series = series = series_of(frame)
         if series is None or series.interval is not None:
             return
         if series.dataset.key == "id" and "agg_trade_id" not in frame:
@@ -274,9 +320,11 @@ class _Counts:
 
     def rows(self, start: datetime, end: datetime) -> int | None:
         """How many rows are missing in a window; None where they cannot be counted."""
+        start_ms, end_ms = to_ms(start), to_ms(end)
+        if self._interval is not None:
+            return len(opens_between(self._interval, start_ms, end_ms))
         if self._series is None:
             return None
-        start_ms, end_ms = to_ms(start), to_ms(end)
         if self._series.interval is not None:
             return _rows_due(self._series, start, end)
         first, last = (bisect_left(self._starts, at) for at in (start_ms, end_ms))

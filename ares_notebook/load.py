@@ -7,14 +7,17 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from ares_notebook.bars import check_divides, resample_klines
 from ares_notebook.cache.cells import chosen
 from ares_notebook.cache.spans import Moment
 from ares_notebook.cached_window import (
     CachedWindow,
     IncompleteData,  # noqa: F401 - users filter it by this name
 )
+from ares_notebook.errors import BadArgument
 from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series
+from ares_notebook.model.time import interval_of_bars
 from ares_notebook.settings import Settings
 from ares_notebook.wide import wide_frame
 
@@ -30,6 +33,7 @@ def load_klines(
     *,
     columns: Sequence[str] | None = None,
     decimal: bool = False,
+    from_interval: str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -57,6 +61,9 @@ def load_klines(
         ``0.1 + 0.2`` is 0.3. pandas computes means and other statistics in floats: use
         ``astype(float)`` there. A cell takes about 110 bytes and a microsecond, so select
         columns or a window.
+    from_interval : str, optional
+        The interval of the candles in the cache that those of *interval* are made of, as
+        `resample_klines` does it: bars that begin before the window or end after it are left out.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
@@ -119,15 +126,33 @@ def load_klines(
     >>> list(ends.columns)
     ['close', 'open']
     """
-    return _load(
+    if from_interval is None:
+        return _load(
+            "klines",
+            symbol,
+            interval,
+            (start, end),
+            columns=columns,
+            decimal=decimal,
+            settings=settings,
+        )
+    if not isinstance(symbol, str):
+        msg = "from_interval= takes one symbol; load several of the interval that is cached, or each by itself"
+        raise BadArgument(msg)
+    check_divides(from_interval, interval_of_bars(interval))
+    # The count tells candles without a trade.
+    names = None if columns is None else [*dict.fromkeys([*columns, "number_of_trades"])]
+    frame = _load(
         "klines",
         symbol,
-        interval,
+        from_interval,
         (start, end),
-        columns=columns,
+        columns=names,
         decimal=decimal,
         settings=settings,
     )
+    bars = resample_klines(frame, interval, settings=settings)
+    return bars if columns is None else bars[[*columns]]
 
 
 def load_agg_trades(

@@ -124,7 +124,8 @@ def plot_klines(
     if below is not None:
         check_below(below)
     ax = axes_or_new(ax, _SIZE)
-    frame = in_time_order(frame)
+    # A bar over missing rows is empty, and drawn as a gap.
+    frame = in_time_order(frame.dropna(how="all"))
     if frame.empty:
         return message_only(ax, "No k-lines")
     price = quantity_of("close", frame.attrs)
