@@ -85,9 +85,20 @@ def in_words_of(python: str, shell: str) -> str:
     return python if _SHELL.get() is None else shell
 
 
-def datasets_argument(name: str) -> str:
-    """The argument that names this dataset, in Python or in the shell."""
-    return in_words_of(f'datasets=("{name}",)', f"--datasets {name}")
+def datasets_argument(names: Sequence[str]) -> str:
+    """The argument that names these datasets, in Python or in the shell."""
+    return in_words_of(
+        f"`datasets={tuple(names)!r}`".replace("'", '"'), f"`--datasets {','.join(names)}`"
+    )
+
+
+def dataset_calls(name: str, symbol: str) -> str:
+    """How a dataset of a symbol is loaded and downloaded, in Python or in the shell."""
+    python = (
+        f'`ares.load_rows("{name}", "{symbol}", …)`, '
+        f'`await ares.download_all_data("{symbol}", …, datasets=("{name}",))`'
+    )
+    return in_words_of(python, f"`--datasets {name}`")
 
 
 def call(python: str, verb: str, *arguments: str | None, **options: object) -> str:

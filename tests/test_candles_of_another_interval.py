@@ -16,7 +16,7 @@ from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.parse import lines_of_json
 from ares_notebook.binance.zips import Zip
 from ares_notebook.errors import BadAnswer
-from ares_notebook.model.datasets import FUTURES, KLINES
+from ares_notebook.model.datasets import DATASETS, FUTURES, KLINES
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import (
     INTERVALS,
@@ -252,3 +252,133 @@ def _sources_of_trades(settings):
     """The sources that the receipt of the day of trades names."""
     [path] = (settings.cache_dir / "auto/.ares/receipts").glob("aggtrades*2025-01-31*.json")
     return [source["road"] for source in json.loads(path.read_text())["sources"]]
+
+
+# --- candles of futures, of which none is odd ---
+
+CANDLES = [each for each in DATASETS if each.has_interval and each is not KLINES]
+BY_CANDLES = pytest.mark.parametrize("dataset", CANDLES, ids=lambda each: each.name)
+FUTURES_DATASETS = [each.name for each in CANDLES]
+
+
+def zip_of(series, lines):
+    """A zip of January 2025 with these lines."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("X.csv", "".join(lines))
+    return Zip("X.zip", "here", "", packed, series, period_of("month", as_utc("2025-01-01")))
+
+
+def month_of(exchange, series):
+    key = series.archive_key("month", as_utc("2025-01-01"))
+    return member(exchange, key.removesuffix(".zip"))
+
+
+def series_of(dataset, interval="1h"):
+    return Series.of(dataset, "BTCUSD_PERP" if dataset.name == "cm_klines" else "BTCUSDT", interval)
+
+
+@BY_CANDLES
+@pytest.mark.parametrize("interval", ["4h", "15m", "1d"])
+def test_no_candle_of_futures_is_of_another_interval(exchange, dataset, interval):
+    """A month of futures in which one candle has the length of another interval is refused."""
+    header, *hours = month_of(exchange, series_of(dataset))
+    _, *others = month_of(exchange, series_of(dataset, interval))
+
+    assert sum(map(len, zip_of(series_of(dataset), [header, *hours]).lines())) == 744
+    for at in (0, 24, 720):
+        [one] = [each for each in others if each.startswith(hours[at].split(",")[0])]
+        mixed = [header, *hours[:at], one, *hours[at + 1 :]]
+        with pytest.raises(BadAnswer, match=f"that in line {at + 2} is .* seconds long, not 1h"):
+            list(zip_of(series_of(dataset), mixed).lines())
+
+
+@BY_CANDLES
+@pytest.mark.parametrize("by_ms", [1, 1_000, 1_800_000, -60_000])
+def test_no_candle_of_futures_opens_off_the_grid(exchange, dataset, by_ms):
+    """A month of futures is refused for a candle that is added, or has moved, off the grid."""
+    header, *hours = month_of(exchange, series_of(dataset))
+    cells = hours[4].split(",")
+    cells[0], cells[6] = str(int(cells[0]) + by_ms), str(int(cells[6]) + by_ms)
+    odd = ",".join(cells)
+    added = sorted([*hours, odd])
+
+    for lines in ([*hours[:4], odd, *hours[5:]], added):
+        with pytest.raises(BadAnswer, match=r"in line \d opens off the grid of 1h"):
+            list(zip_of(series_of(dataset), [header, *lines]).lines())
+
+
+def test_a_halt_of_spot_may_leave_what_futures_have_not(exchange):
+    """A candle of spot that is cut short, and one off the grid, are kept."""
+    hours = member(exchange, MONTH)
+    cells = hours[4].split(",")
+    scale = 1 if len(cells[0]) == 13 else 1000
+    cells[0], cells[6] = str(int(cells[0]) + 1_800_000 * scale), hours[4].split(",")[6]
+    series = Series.of("klines", "BTCUSDT", "1h")
+
+    kept = sum(map(len, zip_of(series, sorted([*hours, ",".join(cells)])).lines()))
+
+    assert kept == 745
+
+
+@pytest.mark.parametrize("interval", ["1h", "1M"])
+@pytest.mark.parametrize("name", ["um_klines", "cm_klines"])
+@pytest.mark.parametrize("price", ["mark_price_klines", "index_price_klines"])
+def test_prices_are_no_candles_of_trades(exchange, name, price, interval):
+    """Candles of a calculated price under the name of candles of trades are refused, and the reverse."""
+    trades = next(each for each in CANDLES if each.name == name)
+    prices = next(each for each in CANDLES if each.name == price)
+    series = series_of(trades, interval)
+    symbol = series.symbol
+    if price == "index_price_klines":
+        symbol = symbol.removesuffix("_PERP")
+    own = Series.of(prices, symbol, interval)
+    folder = series.market.archive
+    assert own.market.archive == folder
+
+    with pytest.raises(BadAnswer, match="count trades, and none has a volume"):
+        list(zip_of(series, month_of(exchange, own)).lines())
+    with pytest.raises(BadAnswer, match="which is no zero"):
+        list(zip_of(own, month_of(exchange, series)).lines())
+
+
+def test_a_candle_without_a_trade_is_a_candle(exchange):
+    """A month of futures in which nothing was traded, or one candle alone, is kept."""
+    series = series_of(next(each for each in CANDLES if each.name == "um_klines"))
+    header, *hours = month_of(exchange, series)
+    idle = []
+    for each in hours:
+        cells = each.split(",")
+        cells[5] = cells[7] = cells[9] = cells[10] = "0.0"
+        idle.append(",".join([*cells[:8], "0", *cells[9:]]))
+
+    for lines in (idle, [*idle[:700], *hours[700:]], [hours[0], *idle[1:]]):
+        assert sum(map(len, zip_of(series, [header, *lines]).lines())) == 744
+
+
+@pytest.mark.parametrize("name", FUTURES_DATASETS)
+async def test_odd_candles_of_futures_come_from_the_next_source(
+    exchange, settings, publish_anew, name
+):
+    """A month with a candle of another interval and one off the grid is complete by the next source."""
+    series = series_of(next(each for each in CANDLES if each.name == name))
+    header, *hours = month_of(exchange, series)
+    _, *fours = month_of(exchange, series_of(series.dataset, "4h"))
+    cells = hours[5].split(",")
+    off = ",".join([str(int(cells[0]) + 1_800_000), *cells[1:]])
+    stored = []
+    for lines in (hours, [fours[0], *hours[1:]], sorted([*hours, off])):
+        own = settings.model_copy(
+            update={"cache_dir": settings.cache_dir / f"{len(stored)}", "source": "archive"}
+        )
+        key = series.archive_key("month", as_utc("2025-01-01")).removesuffix(".zip")
+        publish_anew(key.rpartition("/")[2], "".join([header, *lines]))
+        report = await ares.download_all_data(
+            series.symbol, "1h", start="2025-01-01", end="2025-02-01", datasets=[name], settings=own
+        )
+        exchange.faults.clear()
+        assert report.complete, str(report)
+        [path] = own.cache_dir.glob("*.csv")
+        stored.append(path.read_bytes())
+
+    assert stored[1:] == stored[:1] * 2

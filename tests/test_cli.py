@@ -320,7 +320,7 @@ def test_which_universe_must_be_said(ares, words):
     done = ares("universe", "1d", *words)
 
     assert done.returncode == 2
-    assert "either --symbols A,B or --quote USDT" in done.stderr
+    assert "say which symbols: --symbols A,B; or those of a --quote" in done.stderr
 
 
 def test_a_market_beside_names_is_refused(ares):

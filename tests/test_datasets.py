@@ -28,6 +28,7 @@ from ares_notebook.model.datasets import (
     dataset_named,
 )
 from ares_notebook.model.files import CacheFile, Series, files_between, parse_file_name
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import INTERVALS, as_utc, month_of, next_open_ms, to_ms
 
 _HEADERS = {
@@ -145,8 +146,9 @@ def test_other_names_are_not_ours(name):
 )
 def test_every_name_is_read_back(dataset, interval, moment):
     """Any file of any series is known again by its name."""
-    symbol = dataset.markets[0].example.removesuffix("_PERP")
-    series = Series.of(dataset, symbol, interval)
+    symbol = next(each for each in ("ETHBTC", "ETHUSD_PERP") if dataset.markets[0].has(each))
+    is_pair = dataset.rest_symbol_parameter == "pair"
+    series = Series.of(dataset, pair_of(symbol) if is_pair else symbol, interval)
 
     file = CacheFile.of(series, moment)
 

@@ -227,8 +227,11 @@ def test_a_panel_of_futures_downloads_and_shows_them(panel, settings):
         (("um", "BTCUSDT_250627", ["index_price_klines"]), "write &#x27;BTCUSDT&#x27;"),
         (("cm", "BTCUSDT", ["mark_price_klines"]), "a symbol of USD-M futures"),
         (("cm", "BTCUSDT", ["metrics"]), "such as BTCUSD_PERP"),
-        (("cm", "BTCUSD", ["cm_klines"]), "a pair, which has no COIN-M k-lines"),
-        (("cm", "BTCUSD", ["index_price_klines", "premium_index_klines"]), "has no premium index"),
+        (("cm", "BTCUSD", ["cm_klines"]), "COIN-M k-lines are those of a contract"),
+        (
+            ("cm", "BTCUSD", ["index_price_klines", "premium_index_klines"]),
+            "premium index k-lines are those of a contract",
+        ),
         (("cm", "BTCUSD_250627", ["cm_funding"]), "has no COIN-M funding rates"),
         (("cm", "BTCUSD_PERP", ["index_price_klines"]), "write &#x27;BTCUSD&#x27;"),
     ],

@@ -13,7 +13,7 @@ from ares_notebook import DemoExchange
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_fast
 from ares_notebook.binance.rest import Rest
-from ares_notebook.errors import BadArgument
+from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.load import IncompleteData
 from ares_notebook.model.datasets import DATASETS, dataset_named
 from ares_notebook.model.files import Series
@@ -49,6 +49,7 @@ def market():
 def settings(market, tmp_path):
     market.faults.clear()
     market.requests.clear()
+    market.end_windows()
     return market.settings(cache_dir=tmp_path / "cache", progress=False, retry_delay_seconds=0)
 
 
@@ -319,3 +320,28 @@ def test_no_other_module_names_a_dataset_of_futures():
         for name in names:
             assert f"{name.upper()}" not in code, path
             assert f'name == "{name}"' not in code, path
+
+
+async def test_a_repair_without_names_is_about_all_but_trades(settings):
+    """Gaps in every dataset that the cache holds are closed, but for trades, which are only repaired by name."""
+    names = ["klines", "um_klines", "metrics", "um_agg_trades"]
+    await ares.download_all_data(
+        "BTCUSDT", "1h", 2 * DAY, end=END, datasets=names, settings=settings
+    )
+    whole = contents(settings)
+    for name, text in whole.items():
+        lines = text.splitlines(keepends=True)
+        (settings.cache_dir / name).write_bytes(b"".join([*lines[:20], *lines[30:]]))
+    report = await ares.repair_gaps("BTCUSDT", settings=settings)
+    left = {name for name, text in contents(settings).items() if text != whole[name]}
+
+    assert report.complete
+    assert left == {name for name in whole if name.startswith("umaggtrades")}
+
+
+async def test_candles_of_another_dataset_are_named(settings):
+    """Where the cache has no spot candles of an interval, but those of other datasets, these are named."""
+    await download(settings, "um_klines", "BTCUSDT", "1h", 2 * DAY)
+    for look in (ares.coverage, ares.load_klines):
+        with pytest.raises(NeverDownloaded, match=r"of um_klines: `datasets=\(\"um_klines\",\)`"):
+            look("BTCUSDT", "1h", settings=settings)

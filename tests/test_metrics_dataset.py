@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -444,7 +445,7 @@ async def test_an_open_interest_of_zero_in_the_cache_is_an_error(settings):
     ],
 )
 async def test_days_that_were_never_published_stay_open(settings, symbol, window, gap):
-    """A day that the archive lacks is a gap that is not explained, and the report says why."""
+    """A day that the archive has lacked for a month stays open, is told as such, and is not asked for again."""
     report = await download(settings, *window, symbol)
     [found] = ares.find_gaps(
         symbol, end=window[1], datasets=["metrics"], settings=settings
@@ -452,10 +453,16 @@ async def test_days_that_were_never_published_stay_open(settings, symbol, window
     again = await download(settings, *window, symbol)
 
     assert (report.complete, report.failed) == (False, ())
-    assert "the archive does not have it" in str(report)
+    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(
+        report
+    )
     assert (found["start"], found["end"]) == tuple(map(as_utc, gap))
-    assert found["reason"] == "not yet published"
-    assert again.requests < 10
+    assert found["reason"] == "unconfirmed"
+    assert (again.complete, again.requests) == (False, 0)
+    anew = await ares.repair_gaps(
+        symbol, end=window[1], datasets=["metrics"], recheck=True, settings=settings
+    )
+    assert anew.requests > 0
 
 
 async def test_a_day_that_ends_early_is_not_taken_for_whole(settings):
@@ -470,13 +477,12 @@ async def test_a_day_that_ends_early_is_not_taken_for_whole(settings):
     assert (gap["start"], gap["end"]) == (as_utc("2024-02-16T13:30"), as_utc("2024-02-17"))
 
 
-@pytest.mark.parametrize("change", ["symbol", "another day", "contradiction"])
+@pytest.mark.parametrize("change", ["symbol", "contradiction"])
 async def test_a_file_that_is_not_sound_fails(settings, market, change):
-    """Rows of another symbol or day, and two of one key, fail the file, and none of that day is stored."""
+    """Rows of another symbol, and two of one key, fail the file, and none of that day is stored."""
     rows = published(market, "2026-09-02")
     rows[5] = {
         "symbol": [rows[5][0], "ETHUSDT", *rows[5][2:]],
-        "another day": ["2026-09-03 00:00:00", *rows[5][1:]],
         "contradiction": [rows[6][0], *rows[5][1:]],
     }[change]
     publish(market, "2026-09-02", rows)
@@ -503,15 +509,21 @@ async def test_a_listing_that_ends_early_hides_no_file(settings, market):
     assert report.rows_written == 7 * 288
 
 
-async def test_of_days_behind_a_listing_one_is_asked_for(settings, market):
-    """Where the first day behind the end of the listing is not there, no later one is asked for by itself."""
+async def test_of_days_behind_a_listing_few_are_asked_for(settings, market):
+    """Where the first day behind the end of the listing is not there, later ones are asked for in doubling distances only."""
     late = r"BTCUSDT-metrics-2026-(?:09-[23]|10)"
     market.withhold(late)
     report = await download(settings, "2026-09-15", "2026-10-01")
     market.release(late)
 
     assert report.rows_written == 19 * 288
-    assert len([each for each in market.requests if re.search(f"{late}.*CHECKSUM", each.path)]) == 1
+    probes = [
+        re.search(r"metrics-(2026-(?:09-[23]|1).*)\.zip.CHECKSUM", each.path)
+        for each in market.requests
+    ]
+    days = [(as_utc(each[1]) - as_utc("2026-09-20")).days for each in probes if each]
+    assert len(days) >= 5
+    assert days == [0, *(2**power for power in range(len(days) - 1))]
 
 
 async def test_the_listing_spares_requests_before_the_first_file(settings, market):
@@ -594,4 +606,128 @@ async def test_a_settled_contract_without_metrics_is_not_denied(settings):
 
     assert not report.complete
     assert "no perpetual" not in str(report)
-    assert "the archive does not have it" in str(report)
+    assert "unconfirmed: the archive, which is the only source of such rows, has none" in str(
+        report
+    )
+
+
+# --- rows of other dates, and labels of the other kind ---
+
+
+async def stored_day(settings, date):
+    """The lines of a day in the cache, and the report of the run that fetched it."""
+    end = (as_utc(date) + STEP * 288).strftime("%Y-%m-%d")
+    report = await download(settings, date, end)
+    lines = b"".join(contents(settings).values()).decode().splitlines()
+    return [line for line in lines if line.startswith(date)], report
+
+
+def relabelled(rows, label):
+    """The fifth of the rows under another label, as if it were of another date."""
+    return [label, *rows[4][1:2], "77.5", *rows[4][3:]]
+
+
+STRAY = [
+    ("2026-09-15", ["2026-09-16 00:00:01"]),
+    ("2026-09-15", ["2026-09-14 23:55:00", "2026-09-16 00:05:00", "2026-09-17 00:05:00"]),
+    ("2025-03-10", ["2025-03-10 00:00:02"]),
+    ("2025-03-10", ["2025-03-11 00:05:01"]),
+    ("2025-03-10", ["2025-03-09 12:00:00", "2025-03-10 00:00:00", "2025-03-11 00:05:00"]),
+    ("2026-06-24", ["2026-06-25 00:05:00"]),
+    ("2026-06-25", ["2026-06-26 00:00:00"]),
+]
+
+
+@pytest.mark.parametrize(("date", "labels"), STRAY, ids=str)
+async def test_rows_of_other_dates_are_left_out(settings, market, date, labels):
+    """Rows of other dates in the zip of a day cost no row of that day, and none of them is stored."""
+    rows = published(market, date)
+    whole, _ = await stored_day(settings, date)
+    shutil.rmtree(settings.cache_dir)
+    publish(market, date, [*rows, *(relabelled(rows, label) for label in labels)])
+
+    lines, report = await stored_day(settings, date)
+    stored = b"".join(contents(settings).values())
+
+    assert report.complete, str(report)
+    assert len(lines) == 288
+    assert lines == whole
+    assert b",77.5," not in stored
+
+
+async def test_a_row_of_another_date_fills_no_gap(settings, market):
+    """A row that stands under the label of another date is a gap of its day, asked for once, and no failure."""
+    rows = published(market, "2026-09-02")
+    wanted = pd.Timestamp(rows[5][0], tz="UTC").floor("5min")
+    rows[5] = ["2026-09-03 00:00:00", *rows[5][1:]]
+    publish(market, "2026-09-02", rows)
+
+    report = await download(settings, "2026-09-01", "2026-09-04")
+    again = await download(settings, "2026-09-01", "2026-09-04")
+    gaps = ares.find_gaps("BTCUSDT", end="2026-09-04", datasets=["metrics"], settings=settings)
+    [gap] = gaps.to_dict("records")
+
+    assert (report.complete, report.failed, again.requests) == (False, (), 0)
+    assert (gap["start"], gap["end"], gap["missing"]) == (wanted, wanted + STEP, 1)
+    assert gap["reason"] == "unconfirmed"
+    with pytest.warns(IncompleteData):
+        assert len(load(settings, "2026-09-01", "2026-09-04")) == 3 * 288 - 1
+
+
+@pytest.mark.parametrize("date", ["2025-03-10", "2026-06-24", "2026-06-25", "2026-09-15"])
+async def test_labels_tell_what_they_are(settings, market, date):
+    """A whole day whose labels are of the other kind than those of its date has each row at its five minutes."""
+    rows = published(market, date)
+    whole, _ = await stored_day(settings, date)
+    shutil.rmtree(settings.cache_dir)
+    other = -STEP if date < "2026-06-25" else STEP
+    moved = [[str(pd.Timestamp(label) + other), *cells] for label, *cells in rows]
+
+    for missing in (0, 1, 100):
+        publish(market, date, moved[:missing] + moved[missing + 1 :] if missing else moved)
+        lines, report = await stored_day(settings, date)
+        shutil.rmtree(settings.cache_dir)
+        market.faults.clear()
+        assert report.complete == (not missing)
+        assert set(lines) <= set(whole)
+        assert len(lines) == 288 - bool(missing)
+
+
+@pytest.mark.parametrize(
+    ("date", "kept"),
+    [
+        ("2025-03-10", lambda label: label < "2025-03-10 13"),
+        ("2026-09-15", lambda label: label > "2026-09-15 13"),
+    ],
+    ids=["ends", "starts"],
+)
+async def test_labels_that_do_not_tell_give_no_row(settings, market, date, kept):
+    """Part of a day with a row that may be of another date or of other labels is a gap that is asked for once."""
+    rows = [row for row in published(market, date) if kept(row[0])]
+    edge = f"{date} 00:00:02" if date < "2026" else "2026-09-16 00:00:02"
+    publish(market, date, [*rows, relabelled(published(market, date), edge)])
+
+    lines, report = await stored_day(settings, date)
+    again = await stored_day(settings, date)
+    gaps = ares.find_gaps("BTCUSDT", start=date, datasets=["metrics"], settings=settings)
+
+    assert lines == []
+    assert not report.complete
+    assert not report.failed
+    assert again[1].requests == 0
+    assert set(gaps["reason"]) == {"unconfirmed"}
+
+
+@pytest.mark.parametrize(
+    ("date", "by_days"), [("2025-03-10", -1), ("2026-09-15", 1), ("2025-03-10", 1)]
+)
+async def test_the_zip_of_another_date_is_refused(settings, market, date, by_days):
+    """A zip most of whose rows are of another date is refused, and none of its rows is stored."""
+    other = (as_utc(date) + by_days * STEP * 288).strftime("%Y-%m-%d")
+    publish(market, date, [*published(market, other), *published(market, date)[:3]])
+
+    lines, report = await stored_day(settings, date)
+
+    assert lines == []
+    assert report.failed
+    assert "not in its period" in str(report)

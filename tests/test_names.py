@@ -109,7 +109,6 @@ async def test_a_contract_says_what_it_is(settings, source, name, kind):
     ("slip", "dataset", "meant"),
     [
         ("BTXUSD_PERP", "cm_klines", "BTCUSD_PERP"),
-        ("BTCUSD", "cm_klines", "BTCUSD_PERP"),
         ("BTCUSTD", "um_klines", "BTCUSDT"),
         ("BTCUSDT_261226", "um_klines", "BTCUSDT_261225"),
     ],

@@ -434,3 +434,68 @@ def test_the_public_rule_gives_these_rates():
     assert funding_rate(0.002, 4, since_ms) == pytest.approx(0.00075)
     assert funding_rate(0.002, 4, since_ms - 1) is None
     assert funding_rate(0.002, 16, since_ms) is None
+
+
+# --- a premium that is none ---
+
+
+def flatten(settings: Settings, name: str, rows: slice, price: str) -> None:
+    """Write one price into all cells of some rows of a cache file."""
+    path = settings.cache_dir / name
+    header, *lines = path.read_text().splitlines()
+    lines[rows] = [",".join([line.split(",")[0], *[price] * 4]) for line in lines[rows]]
+    path.write_text("\n".join([header, *lines, ""]))
+
+
+@pytest.mark.parametrize("price", ["0", "-0.0001"])
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d"])
+async def test_a_premium_that_does_not_vary_is_told(settings, price, interval):
+    """A premium of one value for a day or longer is a warning with its rows; one of less than a day is none."""
+    await bring(settings, "2025-02-01/2025-02-06", "BTCUSDT", interval, "premium_index_klines")
+    name = f"premiumindexklines_BTCUSDT_{interval}_2025-02.csv"
+    per_day = {"1m": 1440, "1h": 24, "1d": 1}[interval]
+    before = unchanged(settings)
+    flatten(settings, name, slice(per_day, 2 * per_day - 1), price)
+    short = unchanged(settings)
+    flatten(settings, name, slice(per_day, 3 * per_day), price)
+
+    assert (before, short) == ([], [])
+    assert unchanged(settings) == [("warning", 2 * per_day)]
+    flatten(settings, name, slice(None), price)
+    assert unchanged(settings) == [("warning", 5 * per_day)]
+
+
+def unchanged(settings: Settings) -> list[tuple[str, int]]:
+    """Severity and count of the prices that a validation finds unchanged."""
+    return [
+        (each.severity, each.count)
+        for each in ares.validate_cache(settings=settings).findings
+        if each.check == "unchanged prices"
+    ]
+
+
+async def test_prices_of_the_demo_vary(settings):
+    """Mark price, index price and premium, as they come, are never found unchanged."""
+    await bring(settings, "2025-02-01/2025-02-06", "BTCUSDT", "1h", *PRICES, "index_price_klines")
+
+    assert unchanged(settings) == []
+
+
+async def test_the_premium_of_another_contract_is_told_by_the_rates(settings, vouch: Vouch):
+    """Most funding rates do not follow from the premium of another contract, and the finding says that it may be one."""
+    window = "2025-02-01/2025-02-15"
+    await bring(settings, window, "BTCUSDT", "1m", *PRICES, "index_price_klines", "futures")
+    await bring(settings, window, "ETHUSDT", "1m", "premium_index_klines")
+    own, other = (
+        settings.cache_dir / f"premiumindexklines_{symbol}_1m_2025-02.csv"
+        for symbol in ("BTCUSDT", "ETHUSDT")
+    )
+    assert found(settings)["BTCUSDT", RATES_OF_USD_M][:2] == (41, 41)
+    own.write_bytes(other.read_bytes())
+    vouch(settings, own.name)
+    words = {each[2].split(":")[0]: each for each in reconciliations(settings, "BTCUSDT")}
+
+    severity, count, told = words[RATES_OF_USD_M]
+    assert (severity, count > 20) == ("information", True)
+    assert "so do rates from the premium of another contract" in told
+    assert "that of another contract may differ by no more" in words[PREMIUM_OF_USD_M][2]

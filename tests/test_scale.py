@@ -33,6 +33,8 @@ from ares_notebook.errors import (
     WorkerLost,
     WrongMarket,
 )
+from ares_notebook.model.datasets import dataset_named
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.scale.worker import RunSpec, fetch_files, run_spec_of
 
 DAY = 1 / 365.25
@@ -103,6 +105,28 @@ def truth(exchange, tmp_path):
     assert report.complete
     exchange.requests.clear()
     return contents(own)
+
+
+@pytest.mark.parametrize("dataset", ares.DATASETS)
+def test_a_cluster_brings_each_dataset(exchange, settings, client, tmp_path, dataset):
+    """Of each dataset workers write what one process writes, and the second run asks nothing."""
+    kind = dataset_named(dataset)
+    symbol = kind.markets[0].example
+    about = {
+        "symbol": pair_of(symbol) if kind.rest_symbol_parameter == "pair" else symbol,
+        "interval": "1h",
+        "start": "2025-02-01",
+        "end": "2025-02-03" if kind.cut == "day" else "2025-03-01",
+        "datasets": [dataset],
+    }
+    own = exchange.settings(cache_dir=tmp_path / "own", progress=False)
+    ares.run(ares.download_all_data(**about, settings=own))
+    report = scale.download(ares.plan_downloads(**about, settings=settings), client)
+    again = scale.download(ares.plan_downloads(**about, settings=settings), client)
+
+    assert report.complete, str(report)
+    assert contents(settings) == contents(own)
+    assert again.requests == 0
 
 
 def test_a_cluster_writes_the_same_bytes_and_asks_once(exchange, settings, client, truth):

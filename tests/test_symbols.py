@@ -12,7 +12,9 @@ from ares_notebook.model.datasets import DATASETS, KLINES, dataset_named
 from ares_notebook.model.files import Series, parse_file_name
 from ares_notebook.model.markets import CM, SPOT, UM
 from ares_notebook.model.symbols import (
+    Universe,
     contract_hint,
+    datasets_meant,
     datasets_of_symbol,
     hint,
     suggested,
@@ -184,10 +186,51 @@ def test_a_pair_that_is_no_contract_has_an_index_alone():
     assert datasets_of_symbol("BTCUSD", CM) == [dataset_named("index_price_klines")]
 
 
+def test_contracts_of_a_pair_are_not_named_by_it():
+    """Where contracts have names of their own, a pair is refused for what only contracts have."""
+    with pytest.raises(BadArgument, match=r"'BTCUSD' is a pair.*such as 'BTCUSD_PERP'"):
+        Series.of("cm_klines", "BTCUSD", "1h")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "names"),
+    [
+        ("BTCUSDT", ("klines", "futures")),
+        ("BTCUSD_PERP", ("cm_klines", "cm_funding")),
+        ("BTCUSD_250627", ("cm_klines",)),
+        ("BTCUSDT_250627", ("um_klines",)),
+    ],
+)
+def test_a_contract_means_its_own_datasets(symbol, names):
+    """Where no dataset is named, a contract means candles and funding of its market, as far as it has them."""
+    assert datasets_meant(symbol, SPOT) == names
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("klines", "cm_klines"), ("futures", "cm_funding"), ("agg_trades", "cm_agg_trades")],
+)
+def test_the_dataset_that_is_named_is_like_the_one_that_was_asked_for(asked, named):
+    """Of a contract that a dataset does not have, the hint calls the dataset of the same kind."""
+    words = contract_hint("BTCUSD_PERP", [dataset_named(asked)])
+
+    assert f'load_rows("{named}", "BTCUSD_PERP", …)' in words
+    assert f'datasets=("{named}",)' in words
+
+
+def test_a_contract_is_quoted_as_its_pair():
+    """The quote of a universe is that of the pair of a contract."""
+    universe = Universe("USD", market="cm")
+
+    assert universe.has("BTCUSD_PERP")
+    assert universe.has("BTCUSD_250627")
+    assert not universe.has("BTCUSDT_250627")
+
+
 def test_the_shell_names_its_own_option():
     """In the shell the dataset of a contract is named by the option of a command."""
     with speaking_shell():
-        assert contract_hint("BTCUSD_PERP", []).endswith(": --datasets cm_klines")
+        assert contract_hint("BTCUSD_PERP", []).endswith(": `--datasets cm_klines`")
 
 
 def test_a_symbol_of_another_market_is_refused_with_one_that_fits():
@@ -204,7 +247,7 @@ def test_a_symbol_of_another_market_is_refused_with_one_that_fits():
 )
 def test_an_index_is_that_of_a_pair(name, pair):
     """A contract has no index of its own, so its name is refused with that of its pair."""
-    with pytest.raises(BadArgument, match=rf"index price.*write '{pair}'$"):
+    with pytest.raises(BadArgument, match=rf"index price.*write '{pair}', in a call"):
         Series.of("index_price_klines", name, "1h")
 
 

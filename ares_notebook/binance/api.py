@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import Info, Listing, read_info, read_time
-from ares_notebook.errors import BadAnswer, HostResting, RegionBlocked, UnknownSymbol
+from ares_notebook.errors import (
+    BadAnswer,
+    HostResting,
+    RegionBlocked,
+    TransportError,
+    UnknownSymbol,
+)
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import SPOT, Market
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.runtime.tasks import Memoized
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -53,6 +61,12 @@ class Api:
         """Whether the exchange has stated the limits of a market."""
         return market.name in self.transport.limits
 
+    async def hear_clock(self) -> None:
+        """Ask for the exchange's time, unless an answer has told it; where none comes, ours stays."""
+        if not self.transport.clock.is_heard:
+            with suppress(TransportError, BadAnswer):
+                await self.server_time_ms()
+
     # --- exchangeInfo ---
 
     async def server_time_ms(self) -> int:
@@ -67,8 +81,12 @@ class Api:
         return symbol in await self._listings_of(market, symbol)
 
     async def listing_of(self, series: Series) -> Listing | None:
-        """The listing of the symbol of *series* today; None if there is none."""
-        return (await self._listings_of(series.market, series.symbol)).get(series.symbol)
+        """The listing of the symbol of *series* today, or of the contracts of its pair; None if there is none."""
+        listings = await self._listings_of(series.market, series.symbol)
+        if series.dataset.rest_symbol_parameter == "symbol":
+            return listings.get(series.symbol)
+        contracts = [one for name, one in listings.items() if pair_of(name) == series.symbol]
+        return Listing.of_all(contracts) if contracts else None
 
     async def symbols(self, market: Market) -> tuple[str, ...]:
         """All symbols that a market lists today, sorted; asked for once."""

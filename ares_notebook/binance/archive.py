@@ -31,7 +31,8 @@ from ares_notebook.errors import (
 )
 from ares_notebook.formatting import refused, size_in_words
 from ares_notebook.model.files import Series
-from ares_notebook.model.time import Cut, as_utc, cut_periods, period_of, to_ms, utc
+from ares_notebook.model.markets import Market
+from ares_notebook.model.time import Cut, Period, as_utc, cut_periods, period_of, to_ms, utc
 from ares_notebook.runtime.tasks import Memoized
 from ares_notebook.settings import SPARE_BYTES
 
@@ -40,6 +41,8 @@ _LOGGER = logging.getLogger("DataDownloader")
 _IN_MEMORY_BYTES = 4 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _NEVER_MS = 1 << 52
+# Behind all keys.
+_NO_KEY = "~"
 _CHECKSUM = re.compile(rb"\s*([0-9a-fA-F]{64})\s+\*?(\S+)\s*")
 _MOST_SHARED = 3
 
@@ -78,10 +81,16 @@ class Archive:
         self.folder = folder
         self._listings: Memoized[dict[str, int] | None] = Memoized()
         self._firsts: Memoized[int] = Memoized()
-        # For each series the last key that is known to be listed, and whether a zip behind the end of
-        # its listing is published.
-        self._listed_until: dict[Series, str] = {}
-        self._is_ahead: Memoized[bool] = Memoized()
+        # The symbols of which there is something.
+        self._held: set[tuple[Market, str]] = set()
+        # For each folder a listed key behind which nothing was asked for, and the first key that is
+        # known to have no listed one behind it.
+        self._listed_until: dict[str, str] = {}
+        self._unlisted_from: dict[str, str] = {}
+        # Folders with zips behind the end of their listing; of others, from when on none was found.
+        self._ahead: set[str] = set()
+        self._silent_from: dict[str, datetime] = {}
+        self._probing: dict[str, asyncio.Lock] = {}
         # Zips of months from which days are cut, the latest used last; one of them is fetched at a time.
         self._shared: dict[str, _SharedZip] = {}
         self._fetching = asyncio.Lock()
@@ -93,7 +102,7 @@ class Archive:
         if listing is None:
             return None
         if key not in listing:
-            if not series.dataset.has_rest and await self._is_behind(series, cut, start):
+            if series.market.has_late_listing and await self._is_behind(series, cut, start):
                 return None
             msg = f"{self._url(key)} is not published"
             raise NotFound(msg, self._url(key))
@@ -103,19 +112,48 @@ class Archive:
         """
         Whether the listing may end before the zip that begins at *start* was published.
 
-        That of metrics once ended two years early. The first zip behind its end is asked for, and
-        stands for all later ones: where the API has the rows, too, no listing is doubted.
+        That of metrics once ended two years early, and that of trades one and a half. Days may be missing
+        behind its end: one zip that is there shows that the whole listing is behind.
         """
-        key = series.archive_key(cut, start)
+        key, folder = series.archive_key(cut, start), series.archive_folder(cut)
+        if key < self._listed_until.get(folder, ""):
+            return False
         try:
-            if self._listed_until.get(series, "") <= key:
-                page = await list_page(self._transport, series.archive_folder(cut), key, most=1)
-                self._listed_until[series] = max(page.sizes, default=key)
+            if await self._next_listed(folder, key) != _NO_KEY:
+                return False
         except (TransportError, BadAnswer):
             return True
-        if self._listed_until[series] > key:
-            return False
-        return await self._is_ahead.get(series, partial(self._has, series, cut, start))
+        async with self._probing.setdefault(folder, asyncio.Lock()):
+            until = self._silent_from.get(folder, utc(self._transport.clock.now_ms()))
+            if folder not in self._ahead and start < until:
+                if await self._any_published(series, cut, start, until):
+                    self._ahead.add(folder)
+                else:
+                    self._silent_from[folder] = start
+        return folder in self._ahead
+
+    async def _next_listed(self, folder: str, key: str) -> str:
+        """The first listed key behind *key*; `_NO_KEY` without one."""
+        if key >= self._unlisted_from.get(folder, _NO_KEY):
+            return _NO_KEY
+        page = await list_page(self._transport, folder, key, most=1)
+        found = min(page.sizes, default=_NO_KEY)
+        if page.sizes:
+            self._listed_until[folder] = found
+        else:
+            self._unlisted_from[folder] = key
+        return found
+
+    async def _any_published(
+        self, series: Series, cut: Cut, start: datetime, until: datetime
+    ) -> bool:
+        """Whether a zip of ``[start, until)`` is published: the first, or one at doubling distances from it."""
+        periods, at = cut_periods(cut, start, until), 0
+        while at < len(periods):
+            if await self._has(series, cut, periods[at].start):
+                return True
+            at = max(1, 2 * at)
+        return False
 
     async def _has(self, series: Series, cut: Cut, start: datetime) -> bool:
         """Whether a zip is published, by its checksum."""
@@ -125,18 +163,30 @@ class Archive:
             return False
         return True
 
-    async def holds(self, series: Series) -> bool | None:
-        """Whether the archive holds anything of *series*; None when its listing fails."""
-        for cut in series.archive_cuts:
+    async def holds(self, *asked: Series) -> bool | None:
+        """
+        Whether the archive has the symbol of *asked* in one of these datasets, of any interval.
+
+        One folder may be missing of a symbol that has others: some have no candles above a day. A symbol
+        that was found is remembered. None when a listing fails, and no other one has it.
+        """
+        folders = {
+            each.symbol_folder(cut): None for each in asked for cut in each.dataset.archive_cuts
+        }
+        symbols = {(series.market, series.symbol) for series in asked}
+        found: bool | None = bool(symbols & self._held)
+        for folder in () if found else folders:
             try:
                 # One key is enough: a page of a thousand is 300 KB.
-                page = await list_page(self._transport, series.archive_folder(cut), most=1)
+                page = await list_page(self._transport, folder, most=1)
             except (TransportError, BadAnswer) as error:
-                _LOGGER.info("no listing of %s, so it may exist: %s", series.stem, error)
-                return None
-            if page.sizes:
+                _LOGGER.info("no listing of %s, so it may exist: %s", folder, error)
+                found = None
+                continue
+            if page.sizes or page.folders:
+                self._held |= symbols
                 return True
-        return False
+        return found
 
     async def first_ms(self, series: Series) -> int:
         """When the first file of *series* in the archive begins; asked for once."""
@@ -154,21 +204,49 @@ class Archive:
         return min(found)
 
     async def lists_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
-        """Whether a file that may hold rows of ``[start_ms, end_ms)`` is listed."""
-        start = utc(start_ms)
-        keys = {
-            series.archive_key(cut, period.start)
-            for cut in series.archive_cuts
-            for period in cut_periods(cut, start, utc(end_ms))
-        }
-        prefixes = {self._prefix(series, cut, start) for cut in series.archive_cuts}
-        for prefix in prefixes:
-            listing = await self._listing(prefix)
-            if listing is None:
-                msg = f"the listing of {prefix} failed; run again later"
-                raise BadAnswer(msg)
-            if not keys.isdisjoint(listing):
+        """
+        Whether a file that may hold rows of ``[start_ms, end_ms)`` is listed, or may be published.
+
+        The latter is so behind the end of a listing that has turned out to be behind the files.
+        """
+        for cut in series.archive_cuts:
+            periods = cut_periods(cut, utc(start_ms), utc(end_ms))
+            if periods and await self._lists(series, cut, periods):
                 return True
+        return False
+
+    async def _lists(self, series: Series, cut: Cut, periods: list[Period]) -> bool:
+        start, folder = periods[0].start, series.archive_folder(cut)
+        prefix = self._prefix(series, cut, start)
+        listing = await self._listing(prefix)
+        if listing is None:
+            msg = f"the listing of {prefix} failed; run again later"
+            raise BadAnswer(msg)
+        keys = [series.archive_key(cut, each.start) for each in periods]
+        if not listing.keys().isdisjoint(keys):
+            return True
+        # The listing of days is that of one month.
+        if prefix != self._prefix(series, cut, periods[-1].start):
+            next_key = await self._next_listed(folder, keys[0])
+            if next_key <= keys[-1]:
+                return True
+        return series.market.has_late_listing and await self._is_behind(series, cut, start)
+
+    async def has_any(self, series: Series, start_ms: int, end_ms: int) -> bool:
+        """
+        Whether a file that may hold rows of ``[start_ms, end_ms)`` is published.
+
+        Where the listing does not tell, each file is asked for by its checksum.
+        """
+        spare = series.dataset.archive_spare_cut
+        for cut in (*series.archive_cuts, *((spare,) if spare else ())):
+            for period in cut_periods(cut, utc(start_ms), utc(end_ms)):
+                try:
+                    size_bytes = await self.size_of(series, cut, period.start)
+                except NotFound:
+                    continue
+                if size_bytes is not None or await self._has(series, cut, period.start):
+                    return True
         return False
 
     async def checksum(self, series: Series, cut: Cut, start: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow.csv as arrow_csv
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
 from ares_notebook.model.columns import Column, Kind
-from ares_notebook.model.datasets import Dataset
+from ares_notebook.model.datasets import KLINES, Dataset
 from ares_notebook.model.rows import (
     MICROSECONDS_FROM,
     UNUSUAL_NUMBER,
@@ -28,8 +29,9 @@ from ares_notebook.model.rows import (
     plain_number,
     schema_of,
 )
-from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS
+from ares_notebook.model.time import GRID_ORIGIN_MS, INTERVALS, Period
 
+_LOGGER = logging.getLogger("DataDownloader")
 _Int64s = npt.NDArray[np.int64]
 
 # A candle of September 2017 closes a millisecond late.
@@ -44,35 +46,43 @@ class Expected:
 
     # The interval of rows on a grid; None where it is not known, or there is no grid.
     interval: str | None = None
-    # The number of columns; None to take that of the first row.
-    width: int | None = None
+    # The columns of a row, in order; None to take those that are published, as many as the first row has.
+    columns: tuple[Column, ...] | None = None
     # The number of the first row in error messages, and what it counts.
     first: int = 1
     unit: str = "line"
     # The symbol that rows must have where they have one; None where it is not known.
     symbol: str | None = None
-    # From the label of a row to its start, in milliseconds.
+    # From the label of a row to its start, in milliseconds, by the date of its file.
     label_shift_ms: int = 0
+    # The period that labels are of; None where it is not known.
+    period: Period | None = None
 
     def position(self, at: int) -> str:
         """The number of row *at* of the block (from 0) for messages."""
         return f"{self.unit} {self.first + at}"
 
-    def check_closes(self, opens_us: _Int64s, closes: _Int64s, origin: str) -> None:
+    def check_closes(
+        self, opens_us: _Int64s, closes: _Int64s, origin: str, odd: float = KLINES.odd_candles
+    ) -> None:
         """
-        Refuse candles of another interval than the requested one.
+        Refuse candles of another interval than the requested one, by the share that may be *odd*.
 
-        A halt cuts single candles short (in old files the close time may even precede the open
+        A halt of spot cuts single candles short (in old files the close time may even precede the open
         time), so most must be as long as the interval. A single candle must not be longer, nor
-        exactly as long as those of another interval.
+        exactly as long as those of another interval. Where none may be odd, each must also open on
+        the grid.
         """
         if self.interval is None or not len(opens_us):
             return
         lengths = _lengths_ms(opens_us, closes)
         wanted = _wanted_ms(self.interval, opens_us // 1000)
         fits = lengths == wanted
-        if len(lengths) > 1:
-            is_valid = 2 * int(np.count_nonzero(fits)) >= len(lengths)
+        if not odd:
+            self._check_opens(opens_us, origin)
+            is_valid = bool(fits.all())
+        elif len(lengths) > 1:
+            is_valid = int(np.count_nonzero(~fits)) <= odd * len(lengths)
         else:
             is_longer = lengths[0] > wanted[0] + _LATEST_CLOSE_MS
             is_valid = bool(fits[0]) or not (is_longer or lengths[0] in _LENGTHS_MS)
@@ -84,9 +94,59 @@ class Expected:
             )
             raise BadAnswer(refused(origin, fault))
 
+    def _check_opens(self, opens_us: _Int64s, origin: str) -> None:
+        """Refuse candles that open off the grid."""
+        is_on = on_grid(self.interval or "", opens_us // 1000)
+        if not is_on.all():
+            at = int(np.argmin(is_on))
+            fault = f"the candle in {self.position(at)} opens off the grid of {self.interval}"
+            raise BadAnswer(refused(origin, fault))
+
+
+def check_volumes(*, has_volume: bool, has_trades: bool, origin: str) -> None:
+    """Refuse candles of a price that is calculated, whose files count samples as candles of trades do trades."""
+    if has_trades and not has_volume:
+        raise BadAnswer(refused(origin, "its candles count trades, and none has a volume"))
+
 
 ANY = Expected()
 """Nothing is known in advance."""
+
+
+def columns_of(dataset: Dataset, header: bytes, rows: bytes, origin: str) -> tuple[Column, ...]:
+    """
+    The columns of rows that are as wide as the first one.
+
+    The names in a header decide, in any order; a column of another name is not kept. Without a header,
+    columns are those that are published.
+    """
+    width = rows[: rows.find(b"\n")].count(b",") + 1
+    named = _columns_named(dataset, header, origin) if header else ()
+    is_start = named == dataset.published[: len(named)]
+    if not named or (is_start and len(named) < width <= len(dataset.published)):
+        unknown = (_unknown(at) for at in range(len(dataset.published), width))
+        return (*dataset.published[:width], *unknown)
+    if len(named) != width:
+        fault = f"its first row has {width} columns, and its header {len(named)}"
+        raise BadAnswer(refused(origin, fault))
+    return named
+
+
+def _columns_named(dataset: Dataset, header: bytes, origin: str) -> tuple[Column, ...]:
+    """The columns that a header names."""
+    text = header.decode("utf-8", "replace")
+    names = [cell.strip(' "\r\n').lower() for cell in text.split(",")]
+    known = dict(zip(dataset.archive_names, dataset.published, strict=False))
+    lacking = [name for name in known if known[name].kind != "ignored" and name not in names]
+    twice = [name for name in names if names.count(name) > 1]
+    if lacking or twice:
+        fault = f"does not name {lacking[0]}" if lacking else f"names {twice[0]!r} twice"
+        raise BadAnswer(refused(origin, f"its header {fault}; it is no header of {dataset.name}"))
+    return tuple(known.get(name) or _unknown(at) for at, name in enumerate(names))
+
+
+def _unknown(at: int) -> Column:
+    return Column(f"unknown {at}", "ignored")
 
 
 def on_grid(interval: str, opens_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -135,15 +195,14 @@ def rows_of_csv(
         return empty_rows(dataset), None
     if not block.endswith(b"\n"):
         raise BadAnswer(refused(origin, "it ends inside a line"))
-    width = expected.width or block[: block.find(b"\n")].count(b",") + 1
-    columns = dataset.published[:width]
+    columns = expected.columns or columns_of(dataset, b"", block, origin)
     if {each.name for each in dataset.columns} - {each.name for each in columns}:
-        fault = f"a row of {width} columns is no row of {dataset.name}"
+        fault = f"a row of {len(columns)} columns is no row of {dataset.name}"
         raise BadAnswer(refused(origin, fault))
     try:
-        table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns, width))
+        table = arrow_csv.read_csv(pa.BufferReader(block), *_csv_options(columns))
     except _ARROW_ERRORS as error:
-        fault = _uneven_line(block, width, expected) or _unreadable(error)
+        fault = _uneven_line(block, len(columns), expected) or _unreadable(error)
         raise BadAnswer(refused(origin, fault)) from error
     if table.num_rows != block.count(b"\n"):
         raise BadAnswer(refused(origin, "a line end stands inside a line"))
@@ -153,9 +212,9 @@ def rows_of_csv(
         raise BadAnswer(refused(origin, _unreadable(error))) from error
 
 
-def _csv_options(columns: tuple[Column, ...], width: int) -> tuple[Any, Any, Any]:
-    names = [each.name for each in columns] + [f"extra {at}" for at in range(len(columns), width)]
-    kept = [each for each in columns if each.kind != "ignored"]
+def _csv_options(columns: tuple[Column, ...]) -> tuple[Any, Any, Any]:
+    names = [each.name for each in columns]
+    kept = [each for each in columns if each.kind != "ignored" or each.is_zero]
     types = {each.name: pa.string() for each in kept}
     return (
         arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 26),
@@ -184,10 +243,15 @@ def _converted(
         columns[column.name] = _in_cache(dataset, column, cells, origin, expected)
     rows = pa.table({name: columns[name] for name in dataset.column_names}, schema_of(dataset))
     if any(each.is_label for each in published):
+        rows = _at_starts(dataset, rows, expected, origin)
         rows = _measured_rows(dataset, rows).sort_by("timestamp")
     if "close_time" in columns:
         opens_us, closes = columns["timestamp"].to_numpy(), columns["close_time"].to_numpy()
-        expected.check_closes(opens_us, closes, origin)
+        expected.check_closes(opens_us, closes, origin, dataset.odd_candles)
+    if "number_of_trades" in columns and expected.interval is not None:
+        has_volume = pc.any(pc.match_substring_regex(columns["volume"], "[1-9]")).as_py()
+        has_trades = pc.any(pc.greater(columns["number_of_trades"], 0)).as_py()
+        check_volumes(has_volume=has_volume, has_trades=has_trades, origin=origin)
     hours = None
     if "funding_interval_hours" in columns:
         hours = columns["funding_interval_hours"].to_numpy()
@@ -206,9 +270,10 @@ def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expecte
         case "number":
             return _plain(column, cells)
         case "time" if column.is_label:
-            return pa.array(_starts_us(dataset, cells, origin, expected))
-        case "symbol":
-            _check_symbol(cells, origin, expected)
+            return pa.array(_labels_us(dataset, cells, origin, expected))
+        case "symbol" | "ignored":
+            if column.kind == "symbol":
+                _check_symbol(cells, origin, expected)
             return cells
         case "time":
             stamps = cells.cast(pa.int64()).to_numpy()
@@ -217,7 +282,7 @@ def _in_cache(dataset: Dataset, column: Column, cells: Any, origin: str, expecte
             return cells.cast(pa.int64())
 
 
-_WORDS: dict[Kind, str] = {"flag": "flag", "symbol": "symbol"}
+_WORDS: dict[Kind, str] = {"flag": "flag", "symbol": "symbol", "ignored": "zero"}
 
 
 def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) -> None:
@@ -226,26 +291,78 @@ def _check_pattern(cells: Any, column: Column, origin: str, expected: Expected) 
     if pc.all(fits).as_py() is not False:
         return
     at = pc.index(fits, value=False).as_py()
-    cell = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    cell = _shown(cells, at)
     what = "label" if column.is_label else _WORDS.get(column.kind, "number")
     where = f"the {column.name} in {expected.position(at)}"
     fault = f"{where} is {cell!r}, which is no {what} as the exchange writes them"
     raise BadAnswer(refused(origin, fault))
 
 
+def _shown(cells: Any, at: int) -> str:
+    """A cell for a message; it may be no UTF-8."""
+    text: bytes = cells.cast(pa.binary())[at].as_py()[:_SHOWN_BYTES]
+    return text.decode("utf-8", "backslashreplace")
+
+
 # Labels are up to five seconds late.
 _LATEST_LABEL_US = 60_000_000
 
 
-def _starts_us(dataset: Dataset, labels: Any, origin: str, expected: Expected) -> _Int64s:
-    """The starts of the intervals of rows, in microseconds since the epoch, from their labels."""
+def _labels_us(dataset: Dataset, labels: Any, origin: str, expected: Expected) -> _Int64s:
+    """Labels in microseconds since the epoch, without the seconds that they are late."""
     stamps_us = labels.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
     late_us = stamps_us % (INTERVALS[dataset.fixed_interval or ""] * 1000)
     if np.any(is_off := late_us >= _LATEST_LABEL_US):
         at = int(np.argmax(is_off))
         fault = f"the label {labels[at].as_py()} in {expected.position(at)} is not on the grid"
         raise BadAnswer(refused(origin, fault))
-    return microseconds_of(dataset, stamps_us - late_us + expected.label_shift_ms * 1000, origin)
+    return microseconds_of(dataset, stamps_us - late_us, origin)
+
+
+def _at_starts(dataset: Dataset, rows: Table, expected: Expected, origin: str) -> Table:
+    """
+    The rows with the starts of their intervals in place of labels.
+
+    A few rows of other dates are left out, since the files of these have them; where most are of other
+    dates they all stay, and the caller refuses them. Labels that do not tell whether they are starts or
+    ends give no rows.
+    """
+    labels_us = rows["timestamp"].to_numpy()
+    shift_ms: int | None = expected.label_shift_ms
+    kept = np.ones(len(labels_us), np.bool_)
+    period = expected.period
+    if period is not None and 2 * _in(period, labels_us).sum() > len(labels_us):
+        step_ms = INTERVALS[dataset.fixed_interval or ""]
+        shift_ms = _label_shift_ms(set((labels_us // 1000).tolist()), period, step_ms, expected)
+        kept = _in(period, labels_us + (shift_ms or 0) * 1000)
+    if shift_ms is None:
+        _LOGGER.warning("%s: its labels may be starts or ends of rows; no row is stored", origin)
+        return rows.slice(0, 0)
+    if not kept.all():
+        _LOGGER.warning("%s: %s rows of other dates are left out", origin, np.sum(~kept))
+    return rows.set_column(0, "timestamp", pa.array(labels_us + shift_ms * 1000)).filter(kept)
+
+
+def _in(period: Period, stamps_us: _Int64s) -> npt.NDArray[np.bool_]:
+    return (stamps_us >= period.start_ms * 1000) & (stamps_us < period.end_ms * 1000)
+
+
+def _label_shift_ms(
+    labels_ms: set[int], period: Period, step_ms: int, expected: Expected
+) -> int | None:
+    """
+    From labels to starts; None where the labels do not tell.
+
+    A whole file has the first moment of its day as a label if labels are starts, and the one after its
+    last if they are ends. Where it has one of both, and not the one that files of its date have, the
+    label next to the other must be there: else it is one row of another date in a file that lacks rows.
+    """
+    has_first, has_last = period.start_ms in labels_ms, period.end_ms in labels_ms
+    found_ms = 0 if has_first else -step_ms
+    if has_first == has_last or found_ms == expected.label_shift_ms:
+        return expected.label_shift_ms
+    other_edge_ms = period.end_ms - step_ms if has_first else period.start_ms + step_ms
+    return found_ms if other_edge_ms in labels_ms else None
 
 
 def _check_symbol(cells: Any, origin: str, expected: Expected) -> None:
@@ -256,7 +373,7 @@ def _check_symbol(cells: Any, origin: str, expected: Expected) -> None:
     if pc.all(is_own).as_py() is False:
         at = pc.index(is_own, value=False).as_py()
         fault = (
-            f"{expected.position(at)} is of another symbol, {cells[at].as_py()!r}, "
+            f"{expected.position(at)} is of another symbol, {_shown(cells, at)!r}, "
             f"than {expected.symbol}"
         )
         raise BadAnswer(refused(origin, fault))

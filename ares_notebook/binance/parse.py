@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ares_notebook.binance.csv_tables import ANY, Expected, lines_by_cell
+from ares_notebook.binance.csv_tables import (
+    ANY,
+    Expected,
+    check_volumes,
+    columns_of,
+    lines_by_cell,
+)
 from ares_notebook.binance.rate_limit import EARLIEST_MS, Limit
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
@@ -40,7 +46,7 @@ def read_fast(
     dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY
 ) -> Lines | None:
     """The lines of the cache for a block of archive CSV; None if the slow path must parse it."""
-    cells = _cells_of(dataset, block, expected.width)
+    cells = _cells_of(dataset, block, expected)
     if cells is None or not cells.are_valid():
         return None
     stamps = cells.integers("timestamp")
@@ -58,7 +64,9 @@ def read_fast(
             closes = cells.integers("close_time")
             if closes is None:
                 return None
-            expected.check_closes(stamps_us, closes, origin)
+            expected.check_closes(stamps_us, closes, origin, dataset.odd_candles)
+            if expected.interval is not None:
+                cells.check_volumes(origin)
         case "event_time":
             hours = cells.integers("funding_interval_hours")
             if hours is None:
@@ -72,6 +80,8 @@ class _Cells:
 
     text: _Bytes
     columns: tuple[Column, ...]
+    # For each column, whether its cells are decimals with a point; volumes of COIN-M count contracts.
+    have_points: list[bool]
     # For each column, the start and end of its cell in each line.
     starts: list[_Int64s]
     ends: list[_Int64s]
@@ -79,8 +89,11 @@ class _Cells:
     def are_valid(self) -> bool:
         """Whether all cells are what their columns require; `_cells_of` has checked the separators."""
         letters = 0
-        for column, start, end in zip(self.columns, self.starts, self.ends, strict=True):
+        parts = zip(self.columns, self.have_points, self.starts, self.ends, strict=True)
+        for column, has_point, start, end in parts:
             longest = int(np.max(end - start))
+            if column.is_zero and (longest > 1 or np.any(self.text[start] != _ZERO)):
+                return False
             # An ignored column holds numbers or flags.
             is_word = column.kind == "flag" or (
                 column.kind == "ignored" and self.text[start[0]] > _NINE
@@ -90,7 +103,8 @@ class _Cells:
             letters += int(np.sum(end - start)) if is_word else 0
             if column.kind == "number":
                 # This includes a point and at least one digit on either side.
-                if longest > LONGEST_PART + 2 or self._are_unusual(column, start, end):
+                most = LONGEST_PART + 2 * has_point
+                if longest > most or self._are_unusual(column, start, end, has_point=has_point):
                     return False
             elif column.kind in _MOST_DIGITS and (
                 longest > _MOST_DIGITS[column.kind] or self._has_leading_zero(start, end)
@@ -100,8 +114,11 @@ class _Cells:
         return letters == np.count_nonzero(self.text > _NINE)
 
     def integers(self, name: str) -> _Int64s | None:
-        """The integers of a column; None where they differ in length."""
-        at = [column.name for column in self.columns].index(name)
+        """The integers of a column; None where they differ in length, or the rows lack it."""
+        names = [column.name for column in self.columns]
+        if name not in names:
+            return None
+        at = names.index(name)
         start, width = self.starts[at], int(self.ends[at][0] - self.starts[at][0])
         if np.any(self.ends[at] - start != width) or start[-1] + 8 > len(self.text):
             return None
@@ -112,10 +129,26 @@ class _Cells:
             value = value * 100_000_000 + _eight_digits(self.text, start + offset)
         return value
 
+    def check_volumes(self, origin: str) -> None:
+        """Refuse candles that count trades, of which none has a volume."""
+        at = {column.name: at for at, column in enumerate(self.columns)}
+        if "number_of_trades" not in at:
+            return
+        volumes, trades = (
+            (self.starts[at[name]], self.ends[at[name]]) for name in ("volume", "number_of_trades")
+        )
+        # Nearly always the first candle has a volume, and no other need be looked at.
+        has_volume = any(
+            self._has_digit(volumes[0][part], volumes[1][part]).any()
+            for part in (slice(1), slice(None))
+        )
+        has_trades = has_volume or bool(self._has_digit(*trades).any())
+        check_volumes(has_volume=has_volume, has_trades=has_trades, origin=origin)
+
     def end_in_cache(self, at: int) -> _Int64s:
         """The ends of the cells of a column, without the zeros that the cache drops."""
         end = self.ends[at]
-        if not self.columns[at].trimmed:
+        if not (self.columns[at].trimmed and self.have_points[at]):
             return end
         # Each number has a point, at which this ends.
         while np.any(is_zero := self.text[end - 1] == _ZERO):
@@ -135,35 +168,50 @@ class _Cells:
             and np.all(last == _E)
         )
 
-    def _are_unusual(self, column: Column, start: _Int64s, end: _Int64s) -> bool:
+    def _are_unusual(
+        self, column: Column, start: _Int64s, end: _Int64s, *, has_point: bool
+    ) -> bool:
         """Whether one of the decimals has a leading zero, or is a negative zero."""
         if column.signed:
             is_below = self.text[start] == _MINUS
             if np.any(is_below) and self._has_zero(start[is_below], end[is_below]):
                 return True
             start = start + is_below
+        if not has_point:
+            return self._has_leading_zero(start, end)
         return bool(np.any((self.text[start] == _ZERO) & (self.text[start + 1] != _POINT)))
 
     def _has_zero(self, start: _Int64s, end: _Int64s) -> bool:
         """Whether one of the cells is zero."""
-        counted = np.concatenate([[0], np.cumsum(self.text > _ZERO)])
-        return bool(np.any(counted[start] == counted[end]))
+        return not np.all(self._has_digit(start, end))
+
+    def _has_digit(self, start: _Int64s, end: _Int64s) -> npt.NDArray[np.bool_]:
+        """Which of the cells, of numbers, have a digit that is not zero."""
+        edges = np.stack([start, end], axis=1).ravel()
+        has_digit: npt.NDArray[np.bool_] = np.logical_or.reduceat(self.text > _ZERO, edges)[::2]
+        return has_digit
 
     def _has_leading_zero(self, start: _Int64s, end: _Int64s) -> bool:
         return bool(np.any((self.text[start] == _ZERO) & (end - start > 1)))
 
 
-def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | None:
+def _cells_of(dataset: Dataset, block: bytes, expected: Expected) -> _Cells | None:
     """The cells of a block; None if a line has other separators than the dataset's lines."""
     text = np.frombuffer(block, np.uint8)
-    columns = dataset.published[: width or block[: block.find(b"\n")].count(b",") + 1]
+    first_row = block[: block.find(b"\n")].split(b",")
+    columns = expected.columns or columns_of(dataset, b"", block, "")
     # Text after the last line end has no separator, and would be overlooked.
-    if not set(dataset.columns) <= set(columns) or not block.endswith(b"\n"):
+    is_whole = len(columns) <= len(first_row) and block.endswith(b"\n")
+    if not is_whole or not set(dataset.columns) <= set(columns):
         return None
-    marks = [mark for each in columns for mark in (_POINT, _COMMA)[each.kind != "number" :]]
+    have_points = [
+        each.kind == "number" and b"." in cell
+        for each, cell in zip(columns, first_row, strict=False)
+    ]
+    marks = [mark for has_point in have_points for mark in (_POINT, _COMMA)[not has_point :]]
     marks[-1] = _LINE_END
     # All bytes below the digits. If they are these separators in this order, then there is no
-    # blank or quote, and one point in each decimal.
+    # blank or quote, and one point in each decimal, or none as in the first row.
     places = np.flatnonzero(text < _ZERO)
     is_sign = text[places] == _MINUS
     signs, places = places[is_sign], places[~is_sign]
@@ -180,7 +228,7 @@ def _cells_of(dataset: Dataset, block: bytes, width: int | None) -> _Cells | Non
     starts = [first, *(end + 1 for end in ends[:-1])]
     if len(signs) and not _are_signs(signs, text, columns, starts):
         return None
-    return _Cells(_with_capitals(text, columns, starts), columns, starts, ends)
+    return _Cells(_with_capitals(text, columns, starts), columns, have_points, starts, ends)
 
 
 def _with_capitals(text: _Bytes, columns: tuple[Column, ...], starts: list[_Int64s]) -> _Bytes:
@@ -201,10 +249,9 @@ def _are_signs(
         for column, start in zip(columns, starts, strict=True)
         if column.kind == "number" and column.signed
     ]
-    before_digit = text[signs + 1] >= _ZERO
-    return bool(
-        decimals and np.all(before_digit) and np.all(np.isin(signs, np.concatenate(decimals)))
-    )
+    # If as many cells begin with one as there are, none is anywhere else.
+    found = sum(int(np.count_nonzero(text[start] == _MINUS)) for start in decimals)
+    return found == len(signs) and bool(np.all(text[signs + 1] >= _ZERO))
 
 
 def _eight_digits(text: _Bytes, start: _Int64s, count: int = 8) -> _Int64s:
@@ -291,7 +338,7 @@ _JSON_TYPES: dict[Kind, Any] = {"number": str, "flag": bool, "ignored": Any}
 
 
 def lines_of_csv(dataset: Dataset, block: bytes, origin: str, expected: Expected = ANY) -> Lines:
-    """The lines of the cache for a block of archive CSV; columns are identified by position."""
+    """The lines of the cache for a block of archive CSV, without header."""
     lines = read_fast(dataset, block, origin, expected) if block else None
     return lines_by_cell(dataset, block, origin, expected) if lines is None else lines
 
@@ -362,6 +409,15 @@ class Listing:
     is_over: bool
     # When the contract was listed; None for spot.
     onboard_ms: int | None = None
+    # When it ends, or has ended; None for spot, and for a contract that is to end on no known day.
+    delivery_ms: int | None = None
+
+    @classmethod
+    def of_all(cls, contracts: Iterable[Listing]) -> Self:
+        """The listing of a pair: it lasts from its first contract to its last one."""
+        each = list(contracts)
+        onboarded = [one.onboard_ms for one in each if one.onboard_ms is not None]
+        return cls(all(one.is_over for one in each), min(onboarded, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +455,12 @@ def read_info(body: bytes) -> Info:
 
 
 def _listing(symbol: dict[str, Any]) -> Listing:
-    return Listing(symbol.get("status") in _OVER, _moment_or_none(symbol.get("onboardDate")))
+    # COIN-M names the status otherwise.
+    status = symbol.get("status") or symbol.get("contractStatus")
+    onboard, delivery = (
+        _moment_or_none(symbol.get(f"{each}Date")) for each in ("onboard", "delivery")
+    )
+    return Listing(status in _OVER, onboard, delivery)
 
 
 def _moment_or_none(value: object) -> int | None:

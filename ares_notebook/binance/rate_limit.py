@@ -29,6 +29,11 @@ class ExchangeClock:
         # The exchange's time minus the monotonic clock: the two smallest differences.
         self._ahead_ms: list[float] = []
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether an answer has told the exchange's time."""
+        return bool(self._ahead_ms)
+
     def hear(self, exchange_ms: float) -> None:
         """Learn from an answer; the second earliest counts, so one wrong answer has no effect."""
         if exchange_ms >= EARLIEST_MS:

@@ -32,6 +32,7 @@ _Mask = npt.NDArray[np.bool_]
 _PAGES_AHEAD = 8
 # Trade ids ascend, and timestamps nearly so: in 2017 some go back by a second.
 _DISORDER_US = 600_000_000
+_HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Rest(Api):
         super().__init__(transport)
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
+        self._paces: Memoized[int | None] = Memoized()
         self._moments: Memoized[tuple[Lines, Lines]] = Memoized()
         # The earliest and the latest timestamp received of each series: its history begins no
         # later, and ends no earlier.
@@ -80,6 +82,10 @@ class Rest(Api):
         """Whether the newest row has been asked for."""
         return self._lasts.has(series)
 
+    def has_served(self, series: Series) -> bool:
+        """Whether the API has had rows of *series* in this run."""
+        return series in self._latest_ms
+
     async def begins_before(self, series: Series, moment_ms: int) -> bool:
         """Whether the API has a row of *series* that is earlier than a moment."""
         if self._earliest_ms.get(series, moment_ms) < moment_ms:
@@ -88,11 +94,26 @@ class Rest(Api):
         return first is not None and first.stamp_ms < moment_ms
 
     async def ends_before(self, series: Series, moment_ms: int) -> bool:
-        """Whether the API has rows of *series*, but none from a moment on."""
+        """Whether the API shows its last row of *series*, and that is before a moment."""
         if self._latest_ms.get(series, -1) >= moment_ms:
             return False
         last_ms = await self._lasts.get(series, partial(self._ask_last, series))
         return last_ms is not None and last_ms < moment_ms
+
+    async def reaches(self, series: Series, moment_ms: int) -> bool:
+        """Whether the API has a row of *series* from a moment on; one that shows no last row does not."""
+        if self._latest_ms.get(series, -1) < moment_ms:
+            await self._lasts.get(series, partial(self._ask_last, series))
+        return self._latest_ms.get(series, -1) >= moment_ms
+
+    async def first_pace_ms(self, series: Series) -> int | None:
+        """The interval of the first payments of *series*, asked for once; None without two equal ones."""
+        return await self._paces.get(series, partial(self._ask_pace, series))
+
+    async def _ask_pace(self, series: Series) -> int | None:
+        page = await self.page(series, {"startTime": 1}, within(0), limit=3)
+        hours = np.unique(np.diff(page.stamps_us // _HOUR_US))
+        return int(hours[0]) * _HOUR_US // 1000 if len(page) > 2 and len(hours) == 1 else None  # noqa: PLR2004
 
     async def _ask_first(self, series: Series) -> FirstRow | None:
         # Trades begin with id 0 [binance-public-data#85]; the API requires times above 0.
@@ -262,9 +283,9 @@ class Rest(Api):
 
     async def _search_around(self, series: Series, moment_ms: int) -> tuple[Lines, Lines]:
         oldest = await self.page(series, {"fromId": 0}, within(0), limit=1)
-        newest = await self.page(series, {}, within(0), limit=1)
         if not len(oldest) or int(oldest.stamps_us[0]) >= moment_ms * 1000:
             return Lines.none(), oldest
+        newest = await self.page(series, {}, within(0), limit=1, least=1)
         if int(newest.stamps_us[-1]) < moment_ms * 1000:
             return newest, Lines.none()
         before, after = oldest, newest

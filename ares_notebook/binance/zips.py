@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-from ares_notebook.binance.csv_tables import Expected
+from ares_notebook.binance.csv_tables import Expected, columns_of
 from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.errors import BadAnswer
 from ares_notebook.formatting import refused
@@ -23,7 +23,7 @@ from ares_notebook.model.time import Period, utc
 
 _LOGGER = logging.getLogger("DataDownloader")
 _HOUR_MS = 3_600_000
-_HEADER = re.compile(rb"[A-Za-z_]+(?:,[A-Za-z_]+)+")
+_NAME = re.compile(rb'[ "]*[A-Za-z_]')
 _COMPRESSED_BLOCK_BYTES = 1 << 19
 _TEXT_BLOCK_BYTES = 4 << 20
 # Deflate reaches 1032 to 1 at most; market data 4 to 10.
@@ -155,7 +155,7 @@ class Zip:
     # Open while the context of `Archive.fetch` is.
     data: BinaryIO
     series: Series
-    # All rows must be in it; None where it is not known.
+    # All rows must be in it, but for a few with labels; None where it is not known.
     period: Period | None = None
     # Whether the text ends inside a line, known once all lines have been read. The whole lines are
     # valid; those after them must be fetched elsewhere, and their absence here proves nothing.
@@ -172,22 +172,14 @@ class Zip:
         member = self.name.removesuffix(".zip") + ".csv"
         blocks = lines_of(self.data, member, self.url)
         header, block = _header_and_rows(next(blocks, b""))
-        shift_ms = 0 if self.period is None else self.series.label_shift_ms(self.period.start_ms)
-        expected = Expected(
-            self.series.interval,
-            first=1 + header.count(b"\n"),
-            symbol=self.series.symbol,
-            label_shift_ms=shift_ms,
-        )
+        expected = None
         for text in chain([block], blocks):
             whole = self._without_cut_line(text)
             if not whole:
                 continue
-            if expected.width is None:
-                # All rows are as wide as the first.
-                width = whole[: whole.find(b"\n")].count(b",") + 1
-                expected = replace(expected, width=width)
-            if near is None or self._is_near(whole, *near):
+            if expected is None:
+                expected = self._expected(header, whole)
+            if near is None or self._is_near(whole, expected, *near):
                 lines = lines_of_csv(self.series.dataset, whole, self.url, expected)
                 if len(lines):
                     first_us, last_us = lines.stamps_us.min(), lines.stamps_us.max()
@@ -195,12 +187,24 @@ class Zip:
                 yield lines.after(last)
                 last = lines if len(lines) else last
             expected = replace(expected, first=expected.first + whole.count(b"\n"))
-        if self.is_cut and expected.width is None:
+        if self.is_cut and expected is None:
             raise BadAnswer(refused(self.url, "it ends inside its first row"))
 
-    def _is_near(self, block: bytes, start_ms: int, end_ms: int) -> bool:
+    def _expected(self, header: bytes, rows: bytes) -> Expected:
+        """What is known of the rows before they are parsed: all are as wide as the first."""
+        series = self.series
+        return Expected(
+            series.interval,
+            columns=columns_of(series.dataset, header, rows, self.url),
+            first=1 + header.count(b"\n"),
+            symbol=series.symbol,
+            label_shift_ms=series.label_shift_ms(self.period.start_ms) if self.period else 0,
+            period=self.period,
+        )
+
+    def _is_near(self, block: bytes, expected: Expected, start_ms: int, end_ms: int) -> bool:
         """Whether rows of a block may lie in ``[start_ms, end_ms)``: stamps ascend, a few are seconds late."""
-        at = [column.name for column in self.series.dataset.published].index("timestamp")
+        at = [column.name for column in expected.columns or ()].index("timestamp")
         edges = (block[: block.find(b"\n")], block[block.rfind(b"\n", 0, -1) + 1 :])
         try:
             first, last = (int(line.split(b",")[at]) for line in edges)
@@ -230,7 +234,6 @@ class Zip:
 
 
 def _header_and_rows(block: bytes) -> tuple[bytes, bytes]:
-    """Split off a header row of names: futures files have one since 2022, spot files never."""
+    """Split off a header: files of futures have one since 2022, spot files never. No row begins with a letter."""
     end = block.find(b"\n") + 1 or len(block)
-    is_header = _HEADER.fullmatch(block[:end].rstrip(b"\r\n"))
-    return (block[:end], block[end:]) if is_header else (b"", block)
+    return (block[:end], block[end:]) if _NAME.match(block) else (b"", block)

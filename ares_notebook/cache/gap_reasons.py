@@ -69,8 +69,8 @@ def why_open(entry: CacheEntry, gap: Gap) -> tuple[str, str, str]:
 
 
 def unconfirmed_by(entry: CacheEntry, gap: Gap) -> Absence | None:
-    """The answer about a gap that is no proof; None without one."""
-    answers = (each for each in entry.absences if not each.is_proof and meets(gap, each))
+    """The last answer about a gap that is no proof; None without one."""
+    answers = (each for each in reversed(entry.absences) if not each.is_proof and meets(gap, each))
     return next(answers, None)
 
 

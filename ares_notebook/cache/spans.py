@@ -12,7 +12,7 @@ from typing import Self
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.formatting import call, in_words_of, named, python_call
+from ares_notebook.formatting import call, datasets_argument, in_words_of, named, python_call
 from ares_notebook.model.datasets import (
     AGG_TRADES,
     FUTURES,
@@ -241,9 +241,20 @@ def nothing_cached(
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
-        if not meant and not contract_hint(symbol, kinds):
+        if candles := _other_candles(store, scope):
+            msg += f"; candles of {scope.interval} are there of {', '.join(candles)}: {datasets_argument(candles)}"
+        elif not meant and not contract_hint(symbol, kinds):
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
+
+
+def _other_candles(store: Store, scope: Scope) -> list[str]:
+    """The datasets of which the cache has candles of the symbol and interval of *scope*."""
+    if scope.symbol is None or scope.interval is None:
+        return []
+    every = (file.series for file in store.files(scope.symbol))
+    own = (each for each in every if each.dataset.has_interval and each.interval == scope.interval)
+    return sorted({each.dataset.name for each in own} - set(scope.names))
 
 
 def nothing_of_all(

@@ -33,7 +33,8 @@ from ares_notebook.download.universe import UniversePlan, planned_universe, run_
 from ares_notebook.download.update import planned_update, run_update
 from ares_notebook.errors import AresError, BadArgument, PoorQuality
 from ares_notebook.formatting import many, speaking_shell
-from ares_notebook.model.datasets import DEFAULT_DATASETS
+from ares_notebook.model.markets import SPOT
+from ares_notebook.model.symbols import datasets_meant, validate_symbol
 from ares_notebook.model.window import Lookback
 from ares_notebook.runtime.progress import somebody_looks
 from ares_notebook.runtime.tasks import cancellable
@@ -76,13 +77,14 @@ def _window(given: Given, settings: Settings) -> tuple[Lookback | None, dict[str
     lookback = given.lookback
     if lookback is None and given.start is None:
         lookback = settings.lookback_years
-    names = DEFAULT_DATASETS if given.names is None else given.names
-    return lookback, {"start": given.start, "end": given.end, "datasets": names}
+    return lookback, {"start": given.start, "end": given.end, "datasets": given.names}
 
 
 def _plan(given: Given, settings: Settings) -> Plan:
     lookback, keywords = _window(given, settings)
     symbol, interval = given.symbol or settings.symbol, given.interval or settings.interval
+    if given.names is None:
+        keywords["datasets"] = datasets_meant(validate_symbol(symbol), SPOT)
     return ares.plan_downloads(symbol, interval, lookback, settings=settings, **keywords)
 
 
@@ -132,14 +134,12 @@ def universe(given: Given, settings: Settings) -> None:
     """Download many symbols: those that are named, or all that were listed."""
     is_filtered = not (given.quote is None and given.listed_on is None)
     if (given.symbols is None) != is_filtered:
-        msg = "say which symbols: either --symbols A,B or --quote USDT, the latter also with --listed-on"
+        msg = "say which symbols: --symbols A,B; or those of a --quote, such as USDT, or --listed-on a day, or both"
         raise BadArgument(msg)
     if given.symbols is not None and given.market != "spot":
         msg = "--market chooses among all that were listed; beside --symbols it says nothing"
         raise BadArgument(msg)
     lookback, keywords = _window(given, settings)
-    # Without names, those of the market of the symbols.
-    keywords["datasets"] = given.names
     wanted = (
         ares.Universe(given.quote, given.listed_on, given.market)
         if given.symbols is None
@@ -172,7 +172,7 @@ def update(given: Given, settings: Settings) -> None:
     f"{_WANTED} recheck dry_run",
     example="repair BTCUSDT 1h --dry-run",
     needs="symbol",
-    shown={"datasets": f"{','.join(DEFAULT_DATASETS)}; klines if an interval is given"},
+    shown={"datasets": "all but trades; klines if an interval is given"},
 )
 def repair(given: Given, settings: Settings) -> None:
     """Close the gaps inside what the cache holds, and download nothing else."""

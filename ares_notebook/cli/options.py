@@ -29,7 +29,7 @@ FROM_SETTINGS = {
     "symbol": "BTCUSDT",
     "interval": "1h",
     "years": "1",
-    "datasets": ",".join(DEFAULT_DATASETS),
+    "datasets": f"{','.join(DEFAULT_DATASETS)}; of a contract, its candles and funding",
 }
 """Defaults to show for verbs that take what is not given from the settings."""
 # As written in help; docs/datasets.md describes them.

@@ -279,6 +279,11 @@ class DemoExchange:
         """
         self._limiter.counters["spot"].spend(weight, self.ticking_s())
 
+    def end_windows(self) -> None:
+        """End the windows of all request limits, and bans, as if their time had passed."""
+        for counter in self._limiter.counters.values():
+            counter.end_window()
+
     @property
     def spent(self) -> dict[int, int]:
         """Request weight of spot that was spent, by the window's start (s since the epoch)."""

@@ -58,6 +58,11 @@ class WeightCounter:
             self._begin_window(now_s)
             self._add(weight)
 
+    def end_window(self) -> None:
+        """End the window, and a ban, as if their time had passed."""
+        with self._lock:
+            self.used, self._refused, self.banned_until_s = 0, 0, 0.0
+
     def wait_s(self, now_s: float) -> float:
         """Seconds until the window ends, or the ban."""
         self._begin_window(now_s)

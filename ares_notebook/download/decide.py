@@ -184,8 +184,8 @@ def decide(entry: CacheEntry, until_ms: int, source: Literal["auto", "archive", 
         until_ms = max(until_ms, min(entry.end_ms, file.grid_end_ms))
     counted = entry if state in COUNTED else replace(entry, facts=Facts())
     gaps = counted.gaps(restore_until_ms or until_ms)
-    is_open = unasked if source == "archive" and state != "restorable" else unexplained
-    left = is_open(file, gaps, entry.absences)
+    # What a file lost that the exchange once had is asked for whatever was answered since.
+    left = unasked(file, gaps, entry.absences, "rest" if state == "restorable" else source)
     action, reason = TABLE[state][_missing(counted, gaps, left)]
     if left and source == "rest" and not file.dataset.has_rest:
         reason, entry = file.dataset.archive_alone, replace(entry, sources=())

@@ -23,7 +23,7 @@ from ares_notebook.cache.quarantine import quarantine_entry, verified
 from ares_notebook.cache.store import Store
 from ares_notebook.cache.writer import Patch
 from ares_notebook.download.confirm import confirm, confirm_unasked, confirm_unlisted
-from ares_notebook.download.decide import Step, decide, source_instead
+from ares_notebook.download.decide import Step, decide, source_instead, whole_days
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.report import StepReport, why_incomplete
 from ares_notebook.errors import (
@@ -35,6 +35,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
 )
 from ares_notebook.model.facts import Gap, Trouble
+from ares_notebook.model.files import Series
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, Cut, period_of, utc
@@ -42,6 +43,7 @@ from ares_notebook.runtime.tasks import in_order, uninterrupted
 
 _LOGGER = logging.getLogger("DataDownloader")
 _DAYS_AHEAD = 4
+_LONGEST_DELAY_MS = 30 * DAY_MS
 _ARCHIVES: dict[Cut, str] = {"month": "monthly archive", "day": "daily archive"}
 
 
@@ -124,7 +126,23 @@ async def _monthly(file_update: FileUpdate, step: Step, exchange: Exchange) -> N
     await file_update.splice(await _unzipped(file_update, exchange.archive, "month", start, gaps))
     file_update.is_unpublished = False
     _refuse_cut(file_update)
-    _record_silence(file_update, file_update.unasked())
+    silent = [
+        gap for gap in file_update.unasked() if not await _has_days(exchange.archive, series, gap)
+    ]
+    await _record_silence(file_update, exchange, silent)
+
+
+async def _has_days(archive: Archive, series: Series, gap: Gap) -> bool:
+    """Whether a file of a whole day in *gap* is published: months have lacked days that are there by themselves."""
+    if "day" not in series.archive_cuts:
+        return False
+    for day in filter(whole_days, _days(gap)):
+        try:
+            await archive.size_of(series, "day", utc(day.start_ms))
+        except NotFound:
+            continue
+        return True
+    return False
 
 
 async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> None:
@@ -133,21 +151,32 @@ async def _daily(file_update: FileUpdate, step: Step, exchange: Exchange) -> Non
     parts = [part for gap in file_update.unasked() for part in _days(gap)]
     calls = (partial(_zipped, file_update, exchange.archive, part) for part in parts)
     results = [result async for result in in_order(calls, _DAYS_AHEAD)]
+    overdue_ms = exchange.rest.now_ms - _LONGEST_DELAY_MS
+    if not file_update.file.dataset.has_rest:
+        # No other source has such a day, and one that has not come in a month is not awaited.
+        results = [
+            None if isinstance(result, NotFound) and part.end_ms < overdue_ms else result
+            for part, result in zip(parts, results, strict=True)
+        ]
     await file_update.splice([each for each in results if isinstance(each, Patch)])
     problems = [each for each in results if isinstance(each, AresError)]
     _refuse_cut(file_update)
     for part, result in zip(parts, results, strict=True):
         if not isinstance(result, AresError):
             silent = [gap for gap in file_update.unasked() if _overlap(gap, part)]
-            _record_silence(file_update, [_clipped(gap, part) for gap in silent])
+            parts_of_it = [_clipped(gap, part) for gap in silent]
+            await _record_silence(file_update, exchange, parts_of_it)
     if problems:
         # A day that is not sound weighs more than one that is not published.
         raise min(problems, key=lambda each: isinstance(each, NotFound))
 
 
-def _record_silence(file_update: FileUpdate, gaps: list[Gap]) -> None:
+async def _record_silence(file_update: FileUpdate, exchange: Exchange, gaps: list[Gap]) -> None:
     """Remember that the archive has no rows in *gaps*."""
     has_rest = file_update.file.dataset.has_rest
+    if gaps and not has_rest and exchange.source != "archive":
+        # Nothing else of the run may have asked the API, and the answer is dated by its clock.
+        await exchange.rest.hear_clock()
     file_update.record(gaps, "archive" if has_rest else "only source")
 
 
@@ -366,7 +395,9 @@ async def _once(entry: CacheEntry, step: Step, exchange: Exchange, store: Store)
         missing = len(file_update.left())
     why = why_incomplete(file_update.outcome, now.until_ms) if missing else ""
     if missing or problem is not None:
-        trouble = _trouble(entry, problem, is_unpublished=file_update.is_unpublished)
+        # Of what nobody is asked for again nothing is awaited.
+        is_awaited = file_update.is_unpublished and bool(file_update.unasked(exchange.source))
+        trouble = _trouble(entry, problem, is_unpublished=is_awaited)
         if trouble is not None:
             await uninterrupted(store.record_failure, step.file, trouble)
             why = trouble.words

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import replace
@@ -120,10 +120,10 @@ class FileUpdate:
         is_cut = self._wanted_ms - self.until_ms > _PASSING_MS
         return self.outcome.unexplained(self._wanted_ms if is_cut else self.until_ms)
 
-    def unasked(self) -> list[Gap]:
-        """What of it the archive has not been asked for either; see `model.gaps.unasked`."""
+    def unasked(self, source: Literal["auto", "archive", "rest"] = "archive") -> list[Gap]:
+        """What of it *source* has not been asked for either; see `model.gaps.unasked`."""
         now = self.outcome
-        return unasked(self.file, now.gaps(self.until_ms), now.absences)
+        return unasked(self.file, now.gaps(self.until_ms), now.absences, source)
 
     @property
     def outcome(self) -> CacheEntry:

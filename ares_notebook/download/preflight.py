@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,11 +18,25 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.fetch import Exchange
 from ares_notebook.download.file_update import FileUpdate
 from ares_notebook.download.plan import Plan
-from ares_notebook.errors import AresError, CacheError, DataError, TransportError, UnknownSymbol
-from ares_notebook.model.datasets import DATASETS, FUTURES
+from ares_notebook.errors import (
+    AresError,
+    BadArgument,
+    CacheError,
+    DataError,
+    TransportError,
+    UnknownSymbol,
+)
+from ares_notebook.model.datasets import FUTURES
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import CM, SPOT, UM, Market
-from ares_notebook.model.symbols import contract_of, hint, suggested, whose_datasets
+from ares_notebook.model.symbols import (
+    contract_hint,
+    contract_of,
+    hint,
+    is_delivery,
+    suggested,
+    whose_datasets,
+)
 from ares_notebook.model.time import to_ms, utc
 
 _LOGGER = logging.getLogger("DataDownloader")
@@ -40,6 +55,7 @@ class Note(Protocol):
 
 async def preflight(plan: Plan, exchange: Exchange, store: Store, note: Note) -> Plan:
     """Ask for clock, symbol and perpetual, where the plan depends on them."""
+    plan = _without_funding_of_delivery(plan, note)
     if plan.settings.source != "archive":
         plan = await _with_clock(plan, exchange.rest, note)
     plan = await _without_lacking_spot(plan, exchange, note)
@@ -85,20 +101,41 @@ async def _with_clock(plan: Plan, rest: Rest, note: Note) -> Plan:
     return by_their_clock(plan, rest, note)
 
 
+def _without_funding_of_delivery(plan: Plan, note: Note) -> Plan:
+    """
+    Of a delivery contract there are no funding steps, and that is no failure beside others.
+
+    Raises if there are no others.
+    """
+    if not is_delivery(plan.symbol):
+        return plan
+    steps = tuple(step for step in plan.steps if step.file.dataset.key != "event_time")
+    if len(steps) == len(plan.steps):
+        return plan
+    lacking = {step.file.dataset: None for step in plan.steps if step not in steps}
+    labels = " and ".join(each.label for each in lacking)
+    words = f"{plan.symbol}: a delivery contract pays no funding, so it has no {labels}"
+    if not steps:
+        msg = f"{words}; {contract_hint(plan.symbol, lacking)}"
+        raise BadArgument(msg)
+    note(words)
+    return replace(plan, steps=steps)
+
+
 async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> Plan:
     """Of a perpetual that has no spot symbol there are no spot steps, and that is no failure."""
     spot = [step for step in plan.to_do if step.file.series.market is SPOT]
     if not spot:
         return plan
     try:
-        await _check_symbol(plan, spot[0].file.series, exchange, note)
+        await _check_symbol(plan, _asked_of(spot), exchange, note)
     except UnknownSymbol as error:
         kept = tuple(step for step in plan.steps if step.file.series.market is not SPOT)
         if contract_of(plan.symbol) is not None:
             # Whether it exists is asked together with the steps of its own market.
             if not kept:
                 raise
-        elif not await _has_contract(plan, Series.of(FUTURES, plan.symbol), exchange, note):
+        elif not await _has_contract(plan, _contracts_of(plan), exchange, note):
             # A perpetual that cannot be asked for does not make a wrong name right.
             raise
         elif not kept:
@@ -115,26 +152,38 @@ async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> P
     return plan
 
 
-async def _check_symbol(plan: Plan, series: Series, exchange: Exchange, note: Note) -> None:
+def _asked_of(steps: Iterable[Step]) -> list[Series]:
+    """The series of these steps, each once, and the candles of their symbol: any of them shows that it exists."""
+    asked = list(dict.fromkeys(step.file.series for step in steps))
+    return list(dict.fromkeys([*asked, *(series.candles for series in asked)]))
+
+
+def _contracts_of(plan: Plan) -> list[Series]:
+    """What is asked of a perpetual with the name of a spot symbol, and its funding rates."""
+    asked = (each.file.series for each in plan.steps if each.file.series.market is UM)
+    return list(dict.fromkeys([*asked, Series.of(FUTURES, plan.symbol)]))
+
+
+async def _check_symbol(plan: Plan, asked: list[Series], exchange: Exchange, note: Note) -> None:
     """
     Make sure that the symbol exists, once, instead of failing at every file.
 
     A delisted one is unknown to the API and still in the archive. Where the API has told
     its limits the archive is asked first, which costs no weight: of 500 symbols each.
     """
-    source = plan.settings.source
+    source, market = plan.settings.source, asked[0].market
     if (
         source == "auto"
-        and exchange.rest.is_informed(series.market)
-        and await exchange.archive.holds(series)
+        and exchange.rest.is_informed(market)
+        and await exchange.archive.holds(*asked)
     ):
         return
     try:
-        known = source != "archive" and await exchange.rest.knows(series.market, plan.symbol)
+        known = source != "archive" and await exchange.rest.knows(market, plan.symbol)
     except (TransportError, DataError) as error:
         note(f"the exchange could not be asked whether it knows {plan.symbol}", error)
         return
-    if known or (source != "rest" and await exchange.archive.holds(series) is not False):
+    if known or (source != "rest" and await exchange.archive.holds(*asked) is not False):
         return
     proof = {
         "auto": f"{plan.symbol} is not known to the exchange, and its archive has nothing of it",
@@ -178,16 +227,17 @@ async def _without_lacking_contract(
 ) -> Plan:
     """Without a contract of this name the market has no steps, and that is no failure."""
     steps = [step for step in plan.to_do if step.file.series.market is market]
-    if not steps or await _has_contract(plan, steps[0].file.series, exchange, note) is not False:
+    asked = _asked_of(steps)
+    if not steps or await _has_contract(plan, asked, exchange, note) is not False:
         return plan
     kept = tuple(step for step in plan.steps if step.file.series.market is not market)
     if not kept:
         # No other step has checked whether the symbol exists at all.
-        await _check_symbol(plan, Series.of("klines", plan.symbol, "1d"), exchange, note)
+        await _check_symbol(plan, [Series.of("klines", plan.symbol, "1d")], exchange, note)
     labels = " and ".join(dict.fromkeys(step.file.dataset.label for step in steps))
     # The archive alone cannot know of a perpetual that is listed since this month; without it
     # nobody knows of one that was settled, and rows that are there contradict.
-    has_rows = bool(store.stamps_of(steps[0].file.series.stem))
+    has_rows = any(store.stamps_of(series.stem) for series in asked)
     is_proven = plan.settings.source == "auto" and not has_rows
     silent = "archive" if plan.settings.source == "archive" else "late history"
     if is_proven:
@@ -218,33 +268,35 @@ def _again(step: Step, market: Market, plan: Plan, store: Store) -> Step:
     return decide(store.entry(step.file), step.until_ms, plan.settings.source)
 
 
-async def _has_contract(plan: Plan, series: Series, exchange: Exchange, note: Note) -> bool | None:
+async def _has_contract(
+    plan: Plan, asked: list[Series], exchange: Exchange, note: Note
+) -> bool | None:
     """
     Whether there is anything of a contract to ask for; None where that cannot be known.
 
     A list that lacks the name may be that of a maintenance, and a settled contract is not in
-    it: its rows are asked for once before it is believed.
+    it: its rows, of each dataset that is asked for, are looked for before it is believed.
     """
-    source = plan.settings.source
-    if not series.dataset.has_rest:
-        series = _candles_of(series)
-    if source != "rest" and await exchange.archive.holds(series) is not False:
+    source, rest = plan.settings.source, exchange.rest
+    if source != "rest" and await exchange.archive.holds(*asked) is not False:
         return True
     if source == "archive":
         return False
     try:
-        return (
-            await exchange.rest.knows(series.market, series.symbol)
-            or await exchange.rest.first_row(series) is not None
-        )
+        if await rest.knows(asked[0].market, plan.symbol):
+            return True
+        for series in asked:
+            if series.dataset.has_rest and await _has_row(rest, series):
+                return True
+    except (TransportError, DataError) as error:
+        note(f"the exchange could not be asked for a perpetual {plan.symbol}", error)
+        return None
+    return False
+
+
+async def _has_row(rest: Rest, series: Series) -> bool:
+    """Whether the API has a row of *series*; of a symbol that it refuses it has none."""
+    try:
+        return await rest.first_row(series) is not None
     except UnknownSymbol:
         return False
-    except (TransportError, DataError) as error:
-        note(f"the exchange could not be asked for a perpetual {series.symbol}", error)
-        return None
-
-
-def _candles_of(series: Series) -> Series:
-    """The daily candles of the same contract: by those API and archive tell whether there was one."""
-    candles = (each for each in DATASETS if each.has_interval and series.market in each.markets)
-    return Series.of(next(candles), series.symbol, "1d")

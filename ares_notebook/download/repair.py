@@ -18,7 +18,7 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, plan_and_run
 from ares_notebook.formatting import call, python_call
-from ares_notebook.model.datasets import DEFAULT_DATASETS
+from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
@@ -61,7 +61,7 @@ async def repair_gaps(
         As in `download_all_data`.
     datasets : sequence of str, optional
         Only these of ``ares_notebook.DATASETS``. Defaults to ``klines`` if *interval* is given, else
-        to ``klines`` and ``futures``; all others are repaired only where they are named.
+        to all that are cached but trades, which are repaired only where they are named.
 
     Returns
     -------
@@ -192,7 +192,8 @@ def _plan(
 
 def _scope(symbol: str, interval: str | None, datasets: Sequence[str] | None) -> Scope:
     if datasets is None and interval is None:
-        datasets = DEFAULT_DATASETS
+        # Trades are large, and come only where they are named.
+        datasets = [each.name for each in DATASETS if each.key != "id"]
     return Scope.of(validate_symbol(symbol), interval, datasets)
 
 

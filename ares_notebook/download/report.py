@@ -66,7 +66,8 @@ class StepReport:
 def skipped(step: Step) -> StepReport:
     """What became of a *step* in which nothing was to be done."""
     left = step.entry.unexplained(step.until_ms)
-    why = step.reason if step.gaps else why_incomplete(step.entry, step.until_ms)
+    is_refused = step.action == "skip" and step.gaps
+    why = step.reason if is_refused else why_incomplete(step.entry, step.until_ms)
     return StepReport.of(step, missing=len(left), why=why)
 
 

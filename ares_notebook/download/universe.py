@@ -18,10 +18,10 @@ from ares_notebook.download.run_info import RunInfo, planned, prepared, record_r
 from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, in_words_of, line, many, named, size_in_words, table
-from ares_notebook.model.datasets import datasets_named, default_datasets
+from ares_notebook.model.datasets import datasets_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import market_named
-from ares_notebook.model.symbols import Listed, Universe
+from ares_notebook.model.symbols import Listed, Universe, datasets_meant
 from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.runtime.progress import ProgressListener, counted
@@ -215,8 +215,8 @@ def plan_universe(
         As in `download_all_data`.
     datasets : sequence of str, optional
         Of ``ares_notebook.DATASETS``, those of the market of the symbols. Defaults to candles and
-        funding of the market of a table of `list_symbols`, else of spot. Trades come only where
-        they are named: a year of them is some 35 GB a symbol.
+        funding of the market of a contract or of a table of `list_symbols`, else of spot. Trades
+        come only where they are named: a year of them is some 35 GB a symbol.
 
     Returns
     -------
@@ -240,14 +240,15 @@ def plan_universe(
     """
     wanted, chosen = Wanted.of(symbols), settings or Settings()
     window = window_of(lookback_years, start, end)
-    kinds = datasets_named(default_datasets(wanted.market) if datasets is None else datasets)
+    kinds = None if datasets is None else datasets_named(datasets)
     shown = validate_interval(interval) if interval is not None else None
     # One look at the cache for all: of a million files each would be a long one.
     make = partial(make_plan, settings=chosen, store=Store(chosen))
     plans: list[Plan] = []
     for each in wanted.listed:
         check_cancelled()
-        every = (Series.of(kind, each.symbol, shown) for kind in kinds)
+        meant = kinds or datasets_named(datasets_meant(each.symbol, wanted.market))
+        every = (Series.of(kind, each.symbol, shown) for kind in meant)
         parts = [part for series in every if (part := _part(wanted, each, series, window, make))]
         plans += [together(parts)] if parts else []
     asked = {plan.symbol for plan in plans}

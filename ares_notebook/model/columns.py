@@ -32,6 +32,8 @@ class Column:
     may_be_empty: bool = False
     # Whether a row in which it is zero or empty was not measured, and so is a missing row.
     proves_row: bool = False
+    # Whether an ignored column holds zeros alone in files of the archive; others are files of another kind.
+    is_zero: bool = False
 
 
 def decimals(*names: str) -> tuple[Column, ...]:
@@ -80,7 +82,7 @@ FUNDING = (
 PRICE = (
     TIMESTAMP,
     *decimals("open", "high", "low", "close"),
-    Column("volume", "ignored"),
+    Column("volume", "ignored", is_zero=True),
     Column("close_time", "close"),
     *(
         Column(name, "ignored")
@@ -115,3 +117,16 @@ METRIC = (
         )
     ),
 )
+
+# The names in headers of the archive, in the order of the columns above [recorded files]. The header of
+# COIN-M candles calls quote volume what is in coins.
+CANDLE_NAMES = (
+    *("open_time", "open", "high", "low", "close", "volume", "close_time"),
+    *("quote_volume", "count", "taker_buy_volume", "taker_buy_quote_volume", "ignore"),
+)
+TRADE_NAMES = (
+    *("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id"),
+    *("transact_time", "is_buyer_maker", "is_best_match"),
+)
+FUNDING_NAMES = ("calc_time", "funding_interval_hours", "last_funding_rate")
+METRIC_NAMES = ("create_time", *(each.name for each in METRIC[1:]))

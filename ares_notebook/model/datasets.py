@@ -12,15 +12,19 @@ from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import did_you_mean
 from ares_notebook.model.columns import (
     CANDLE,
+    CANDLE_NAMES,
     FUNDING,
+    FUNDING_NAMES,
     FUTURES_TRADE,
     ID,
     ID_RANGE,
     IS_BUYER_MAKER,
     METRIC,
+    METRIC_NAMES,
     PRICE,
     PRICE_AND_QUANTITY,
     TIMESTAMP,
+    TRADE_NAMES,
     Column,
     kept,
     trimmed,
@@ -47,9 +51,10 @@ class Dataset:
     columns: tuple[Column, ...]
     # How many of `columns`, from the first on, the original downloader wrote.
     original_columns: int
-    # Columns of the exchange's rows, in order, alike in all sources; names are those of `columns`,
-    # any other column is not kept.
+    # Columns of the exchange's rows, in order, alike in all sources; those of `columns` are kept.
     published: tuple[Column, ...]
+    # The names of `published` in a header of the archive.
+    archive_names: tuple[str, ...]
     # Digits after the second in the stamp: 0, 3 or 6.
     stamp_digits: Literal[0, 3, 6]
     # What identifies a row, and so how completeness is proven: by a grid of open times, by ids
@@ -61,8 +66,7 @@ class Dataset:
     path_name: str
     # The parameter of the API that names the symbol.
     rest_symbol_parameter: Literal["symbol", "pair"]
-    # Keys of a REST row that is an object, in the order of `published`; empty where a REST row is
-    # an array. A missing name fills no column.
+    # Keys of a REST row that is an object, as `published` (an empty one fills no column); empty for arrays.
     rest_fields: tuple[str, ...]
     # Key of a REST row that holds its symbol; empty without one.
     rest_symbol: str
@@ -72,13 +76,11 @@ class Dataset:
     rest_weights: tuple[tuple[int, int], ...]
     # The pool of requests that its pages draw on; empty for the weight of its market.
     rest_pool: str
-    # Whether the exchange writes a row for each interval, also for one without a trade; then a missing
-    # one is a fault, which no empty answer explains.
+    # Whether the exchange writes a row also for an interval without a trade, so that none is ever missing.
     writes_each_row: bool
     # The periods of the files in the archive.
     archive_cuts: tuple[Cut, ...]
-    # From when on a missing file of the archive proves anything: that of spot is as old as the
-    # exchange, that of funding begins with 2020, after some contracts.
+    # From when on a missing file of the archive proves anything: that of futures is younger than they are.
     archive_since_ms: int
     # Size of a row in an archive, in a cache file, and in memory while frames are put together; for
     # estimates (measured on BTCUSDT).
@@ -89,6 +91,8 @@ class Dataset:
     rows_per_day: float
     # The period of zips from which a file is cut where those of `archive_cuts` are not published.
     archive_spare_cut: Cut | None = None
+    # The share of candles that a halt may have cut short; some of these open off the grid.
+    odd_candles: float = 0
     # The interval of rows on a grid that have only this one; names of files do not show it.
     fixed_interval: str | None = None
     # The market whose zips of days before a moment (in milliseconds since the epoch) label a row by
@@ -111,6 +115,11 @@ class Dataset:
     def has_interval(self) -> bool:
         """Whether its files differ by a k-line interval."""
         return self.has_grid and self.fixed_interval is None
+
+    @property
+    def is_traded(self) -> bool:
+        """Whether its rows are trades, or made of trades."""
+        return self.key == "id" or self.path_name == "klines"
 
     @property
     def has_rest(self) -> bool:
@@ -154,6 +163,7 @@ KLINES = Dataset(
     columns=kept(CANDLE),
     original_columns=6,
     published=CANDLE,
+    archive_names=CANDLE_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(SPOT,),
@@ -165,6 +175,7 @@ KLINES = Dataset(
     rest_weights=((1000, 2),),
     rest_pool="",
     writes_each_row=False,
+    odd_candles=0.5,
     archive_cuts=("month", "day"),
     archive_since_ms=0,
     zipped_row_bytes=48,
@@ -190,6 +201,7 @@ AGG_TRADES = Dataset(
         IS_BUYER_MAKER,
         Column("is_best_match", "ignored"),
     ),
+    archive_names=TRADE_NAMES,
     stamp_digits=6,
     key="id",
     markets=(SPOT,),
@@ -221,6 +233,7 @@ FUTURES = Dataset(
     columns=kept(FUNDING),
     original_columns=2,
     published=FUNDING,
+    archive_names=FUNDING_NAMES,
     stamp_digits=3,
     key="event_time",
     markets=(UM,),
@@ -264,6 +277,7 @@ def _futures_candles(
         markets=(market,),
         rest_weights=_CANDLE_WEIGHTS,
         writes_each_row=True,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS if market is UM else _COIN_SINCE_MS,
         zipped_row_bytes=52,
         stored_row_bytes=110,
@@ -354,6 +368,7 @@ def _price_candles(name: str, label: str, path_name: str, *, signed: bool = Fals
         path_name=path_name,
         rest_symbol_parameter="pair" if path_name == "indexPriceKlines" else "symbol",
         rest_weights=_CANDLE_WEIGHTS,
+        odd_candles=0,
         archive_since_ms=_FUTURES_SINCE_MS,
         zipped_row_bytes=24,
         stored_row_bytes=75,
@@ -381,6 +396,7 @@ METRICS = Dataset(
     columns=kept(METRIC),
     original_columns=len(kept(METRIC)),
     published=METRIC,
+    archive_names=METRIC_NAMES,
     stamp_digits=0,
     key="open_time",
     markets=(CM, UM),

@@ -37,15 +37,26 @@ class Series(Struct, frozen=True, dict=True):
         """A series of checked parts; *interval* says nothing where the dataset has none to choose."""
         kind = dataset if isinstance(dataset, Dataset) else dataset_named(dataset)
         checked = validate_symbol(symbol)
-        if not any(market.has(checked) for market in kind.markets):
+        market = next((each for each in kind.markets if each.has(checked)), None)
+        if market is None:
             of = " or ".join(market.label for market in kind.markets)
             msg = (
                 f"symbol={symbol!r} is not written as symbols of {of} are, such as "
                 f"{kind.markets[0].example!r}, which have {kind.label}"
             )
             raise BadArgument("; ".join(filter(None, (msg, contract_hint(checked, [kind])))))
-        if kind.rest_symbol_parameter == "pair" and (pair := pair_of(checked)) != checked:
-            msg = f"symbol={symbol!r} is a contract, and {kind.label} are those of a pair; write {pair!r}"
+        pair = pair_of(checked)
+        if kind.rest_symbol_parameter == "pair" and pair != checked:
+            msg = (
+                f"symbol={symbol!r} is a contract, and {kind.label} are those of a pair; write "
+                f"{pair!r}, in a call of its own beside those of contracts"
+            )
+            raise BadArgument(msg)
+        if kind.rest_symbol_parameter == "symbol" and pair == checked and market.names_contracts:
+            msg = (
+                f"symbol={symbol!r} is a pair, and {kind.label} are those of a contract, such as "
+                f"{market.example!r}"
+            )
             raise BadArgument(msg)
         own = validate_interval(interval) if kind.has_interval else kind.fixed_interval
         return cls(kind, checked, own)
@@ -80,11 +91,22 @@ class Series(Struct, frozen=True, dict=True):
             return ("month",)
         return self.dataset.archive_cuts
 
+    @property
+    def candles(self) -> Series:
+        """The daily candles of its symbol, which whatever is traded has; of a pair, those of its index."""
+        own = self.dataset.rest_symbol_parameter if self.market.names_contracts else "symbol"
+        kinds = (each for each in DATASETS if each.has_interval and self.market in each.markets)
+        kind = next(each for each in kinds if each.rest_symbol_parameter == own)
+        return Series.of(kind, self.symbol, "1d")
+
+    def symbol_folder(self, cut: Cut) -> str:
+        """The folder of its dataset and symbol in the archive, which holds all intervals."""
+        period = "monthly" if cut == "month" else "daily"
+        return f"{self.market.archive}{period}/{self.dataset.path_name}/{self.symbol}/"
+
     def archive_folder(self, cut: Cut) -> str:
         """Its folder in the archive."""
-        period = "monthly" if cut == "month" else "daily"
-        parts = (period, self.dataset.path_name, self.symbol, self.interval_word)
-        return f"{self.market.archive}{'/'.join(filter(None, parts))}/"
+        return self.symbol_folder(cut) + (f"{self.interval_word}/" if self.interval_word else "")
 
     def archive_key(self, cut: Cut, start: datetime) -> str:
         """The key of the zip that begins at *start*."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +34,7 @@ class Evidence(Struct, frozen=True):
     explains_rows: bool = True
     # Whether the archive was excluded: a run that may ask it does so.
     is_alone: bool = False
-    # Whether it is final only if given a day after the gap, since a row may be published late.
+    # Whether it is final only if given a day after the days of the gap, since a row may be published late.
     ages: bool = True
 
 
@@ -51,11 +52,11 @@ EVIDENCE = {
         ages=False,
     ),
     "first trade": Evidence(
-        BEFORE_LISTING, "the exchange's first trade of the symbol (id 0) is later"
+        BEFORE_LISTING, "the exchange's first trade of the symbol, by its id, is later"
     ),
     "first trade alone": Evidence(
         BEFORE_LISTING,
-        "the exchange's first trade of the symbol (id 0) is later; the archive was not asked",
+        "the exchange's first trade of the symbol, by its id, is later; the archive was not asked",
         is_alone=True,
     ),
     "other day": Evidence(
@@ -96,10 +97,15 @@ EVIDENCE = {
     "only source": Evidence(
         UNCONFIRMED, "the archive, which is the only source of such rows, has none", is_proof=False
     ),
+    "not known": Evidence(
+        UNCONFIRMED,
+        "the archive has none, and neither the API nor exchangeInfo knows the symbol any more",
+        is_proof=False,
+    ),
     "early end": Evidence(
         UNCONFIRMED,
-        "the API's history ends earlier, although the symbol trades, so that its silence proves "
-        "nothing",
+        "the API's history ends earlier, although nothing says that trading is over, so that its "
+        "silence proves nothing",
         is_proof=False,
     ),
     "late history": Evidence(
@@ -148,16 +154,17 @@ class Absence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """
         Whether the answer is final; an early one is asked for again by the next run.
 
-        An answer that is no proof counts as final: the same source is not asked again.
+        An answer that is no proof is final in that the same source is not asked again.
         """
-        kind = evidence_of(self.evidence)
-        if not kind.ages or not kind.is_proof:
+        if not evidence_of(self.evidence).ages:
             return True
         try:
             answered = datetime.fromisoformat(self.at)
         except ValueError:
             return False
-        return answered.tzinfo is not None and to_ms(answered) >= self.end_ms + DAY_MS
+        # The zip of a day comes after its end.
+        day_end_ms = -(-self.end_ms // DAY_MS) * DAY_MS
+        return answered.tzinfo is not None and to_ms(answered) >= day_end_ms + DAY_MS
 
 
 # From the halt to the first trade after it. Read off every daily 1s file of BTCUSDT
@@ -231,7 +238,7 @@ def gaps_in(
     for part in parts:
         inside = part if part.end_ms <= end_ms else replace(part, end_ms=end_ms)
         if inside.start_ms < inside.end_ms:
-            gap = _counted(file, facts, inside)
+            gap = counted(file, facts, inside)
             if gap.rows != 0:
                 gaps.append(gap)
     return gaps
@@ -253,7 +260,7 @@ def _last_end(file: CacheFile, until_ms: int) -> int:
     return next_open_ms(file.series.interval, opens[-1]) if opens else file.start_ms
 
 
-def _counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
+def counted(file: CacheFile, facts: Facts, gap: Gap) -> Gap:
     """The gap, with the number of its rows where that is certain."""
     if file.dataset.key == "open_time":
         return replace(gap, rows=grid_rows(file, gap.start_ms, gap.end_ms))
@@ -275,10 +282,20 @@ def unexplained(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence
     return _without(file, gaps, [each for each in absences if each.is_proof])
 
 
-def unasked(file: CacheFile, gaps: Iterable[Gap], absences: Iterable[Absence]) -> list[Gap]:
-    """Those of the `unexplained` gaps about which the archive has not been asked either."""
-    of_archive = ("archive", "only source")
-    answers = [each for each in absences if each.is_proof or each.evidence in of_archive]
+# After which answers that are no proof the sources of a setting have no more to say; of the others
+# the API may have the rows by the next run.
+_LAST_WORDS = {"archive": ("archive", "only source"), "auto": ("not known",), "rest": ()}
+
+
+def unasked(
+    file: CacheFile,
+    gaps: Iterable[Gap],
+    absences: Iterable[Absence],
+    source: Literal["auto", "archive", "rest"] = "archive",
+) -> list[Gap]:
+    """Those of the `unexplained` gaps about which *source* has not been asked in vain."""
+    last = _LAST_WORDS[source]
+    answers = [each for each in absences if each.is_proof or each.evidence in last]
     return _without(file, gaps, answers)
 
 

@@ -39,10 +39,18 @@ class Market:
     has_newest_first: bool
     # Whether trades of any time can be asked for by time; else only by id.
     has_trades_by_time: bool
-    # Whether the trade of id 0 is the first of a symbol; else exchangeInfo has its onboard date.
-    begins_with_id_0: bool
+    # The highest id that the first trade of a symbol has.
+    first_id: int
+    # Whether exchangeInfo tells when a symbol was listed.
+    has_onboard_date: bool
+    # Whether it halts at times, so that rows of the last hours need not come.
+    has_halts: bool
     # Its folder in the archive.
     archive: str
+    # Whether a listing of the archive may end long before its files do.
+    has_late_listing: bool
+    # Whether the names of its perpetuals differ from those of their pairs.
+    names_contracts: bool
     # Matches its symbols, of those that are symbols of any market.
     symbols: re.Pattern[str]
     # US dollars of one contract, by how a symbol begins; empty where quantities are in the base asset.
@@ -83,8 +91,12 @@ SPOT = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=True,
-    begins_with_id_0=True,
+    first_id=0,
+    has_onboard_date=False,
+    has_halts=True,
     archive="data/spot/",
+    names_contracts=False,
+    has_late_listing=False,
     symbols=re.compile(r".+"),
 )
 """The spot market."""
@@ -103,8 +115,12 @@ UM = Market(
     most_window_ms=0,
     has_newest_first=False,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/um/",
+    names_contracts=False,
+    has_late_listing=True,
     symbols=re.compile(r"(?!\w+USD_PERP$).+"),
 )
 """Perpetuals and delivery contracts that are margined in USDT and USDC."""
@@ -123,8 +139,12 @@ CM = Market(
     most_window_ms=200 * _DAY_MS,
     has_newest_first=True,
     has_trades_by_time=False,
-    begins_with_id_0=False,
+    first_id=1,
+    has_onboard_date=True,
+    has_halts=False,
     archive="data/futures/cm/",
+    names_contracts=True,
+    has_late_listing=True,
     symbols=re.compile(_COIN),
     # [recorded exchangeInfo, contractSize]
     contracts_usd=(("BTCUSD_", 100), ("", 10)),

@@ -114,7 +114,7 @@ RELATIONS = (
         tolerance=0.0005,
         reason=(
             "as the exchange's own may: its premium is that of orders of a certain size, and its mark "
-            "price is smoothed"
+            "price is smoothed; that of another contract may differ by no more"
         ),
     ),
     *(
@@ -129,7 +129,7 @@ RELATIONS = (
             source_interval="1m",
             reason=(
                 "as the exchange's own may: a rate may be capped, and some contracts have another "
-                "interest rate"
+                "interest rate; so do rates from the premium of another contract"
             ),
         )
         for dataset in (FUTURES, CM_FUNDING)

@@ -110,7 +110,8 @@ _OF_ANOTHER_KIND = {
     # Archives of futures write flags in lower case.
     "flag": "(?i:true|false)",
     "hours": "(?:0|[1-9][0-9]?)",
-    "symbol": r"\w+",
+    # Of letters of any script.
+    "symbol": r"[^\s\",]+",
 }
 
 _LABEL = "20[0-9]{2}(?:-[0-9]{2}){2} [0-9]{2}(?::[0-9]{2}){2}"
@@ -124,6 +125,8 @@ def pattern_of(column: Column) -> str:
     if column.kind == "number":
         number = f"{'-?' if column.signed else ''}(?:{_PLAIN}|{_SCIENTIFIC})"
         return f'(?:{number}|"")?' if column.may_be_empty or column.proves_row else number
+    if column.is_zero:
+        return r"0(?:\.0+)?"
     if column.is_label:
         return _LABEL
     return plain_pattern_of(column)

@@ -9,14 +9,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import datasets_argument, did_you_mean
-from ares_notebook.model.datasets import DATASETS, Dataset
-from ares_notebook.model.markets import CM, UM, Market, market_named
-from ares_notebook.model.time import as_utc
+from ares_notebook.formatting import dataset_calls, did_you_mean
+from ares_notebook.model.datasets import DATASETS, Dataset, default_datasets
+from ares_notebook.model.markets import CM, SPOT, UM, Market, market_named
+from ares_notebook.model.time import as_utc, to_ms
 
 # Letters and digits of any script (币安人生USDT is traded), joined at most by
 # single _ or - inside; never a path character, a dot, a space or a control.
@@ -45,6 +45,8 @@ _JOINED = re.compile(r"[^\W_]+[_-](?!PERP$|SWAP$|\d)[^\W_]+(?:[_-](?:PERP|SWAP))
 # Coins in which most is quoted come first; those of COIN-M perpetuals come last.
 _QUOTES = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "BNB", "TRY", "EUR", "USD_PERP", "_PERP")
 _MOST_SUGGESTED = 3
+# Delivery contracts end at this time of their day, UTC.
+_DELIVERY_MS = 8 * 3_600_000
 
 
 def validate_symbol(symbol: str) -> str:
@@ -105,6 +107,23 @@ def market_of_contract(symbol: str) -> Market | None:
     return None if kind is None else _CONTRACTS[kind][1]
 
 
+def is_delivery(symbol: str) -> bool:
+    """Whether *symbol* is that of a delivery contract, which pays no funding."""
+    return contract_of(symbol) is not None and symbol[-6:].isdecimal()
+
+
+def delivery_ms(symbol: str) -> int | None:
+    """When the delivery contract of this name ends: at 08:00 UTC of its date; None for other names."""
+    if not is_delivery(symbol):
+        return None
+    try:
+        day = datetime.strptime(symbol[-6:], "%y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        # No date.
+        return None
+    return to_ms(day) + _DELIVERY_MS
+
+
 def pair_of(symbol: str) -> str:
     """The pair of a contract: ``BTCUSD`` of ``BTCUSD_PERP``; of another name the name itself."""
     return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
@@ -118,16 +137,30 @@ def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
     market = market_of_contract(symbol)
     if market is None:
         return f"the name is that of {kind}, of which no dataset is downloaded"
+    datasets = list(datasets)
     its = datasets_of_symbol(symbol, market)
     if not set(its).isdisjoint(datasets):
         return ""
-    return f"the name is that of {kind}, {whose_datasets(symbol, market)}"
+    return f"the name is that of {kind}, {whose_datasets(symbol, market, datasets)}"
 
 
-def whose_datasets(symbol: str, market: Market) -> str:
-    """The datasets of a contract in words, and the argument that names the first of them."""
-    names = [each.name for each in datasets_of_symbol(symbol, market)]
-    return f"whose datasets are {', '.join(names)}: {datasets_argument(names[0])}"
+def whose_datasets(symbol: str, market: Market, wanted: Iterable[Dataset] = ()) -> str:
+    """The datasets of a contract in words, and how the one is named that is like one of *wanted*."""
+    its = datasets_of_symbol(symbol, market)
+    kinds = {each.path_name for each in wanted}
+    name = next((each.name for each in its if each.path_name in kinds), its[0].name)
+    names = ", ".join(each.name for each in its)
+    return f"whose datasets are {names}: {dataset_calls(name, symbol)}"
+
+
+def datasets_meant(symbol: str, market: Market) -> tuple[str, ...]:
+    """What is meant for a symbol of *market* where no dataset is named; a contract has its own market."""
+    own = market_of_contract(symbol) or market
+    names = default_datasets(own)
+    if own is SPOT:
+        return names
+    its = {each.name for each in datasets_of_symbol(symbol, own)}
+    return tuple(name for name in names if name in its)
 
 
 def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
@@ -137,14 +170,14 @@ def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
     An index is that of a pair, and a delivery contract has no funding. Of USD-M the name of a pair
     is that of its perpetual too.
     """
-    is_pair, is_delivery = contract_of(symbol) is None, symbol[-6:].isdecimal()
-    is_traded = not is_pair or contract_of(market.example) is None
+    is_pair = contract_of(symbol) is None
+    is_traded = not (is_pair and market.names_contracts)
     return [
         each
         for each in DATASETS
         if market in each.markets
         and (is_pair if each.rest_symbol_parameter == "pair" else is_traded)
-        and not (is_delivery and each.key == "event_time")
+        and not (is_delivery(symbol) and each.key == "event_time")
     ]
 
 
@@ -257,8 +290,9 @@ class Universe:
         -------
         bool
         """
-        # A symbol that is all quote has no coin before it.
-        return self.quote is None or (symbol.endswith(self.quote) and symbol != self.quote)
+        # A contract is quoted as its pair. A symbol that is all quote has no coin before it.
+        names, quote = {symbol, pair_of(symbol)}, self.quote
+        return quote is None or any(each.endswith(quote) and each != quote for each in names)
 
     def traded(self, listed: Listed) -> bool:
         """

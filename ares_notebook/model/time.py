@@ -260,6 +260,13 @@ def interval_text(interval: str) -> str:
     return "1mo" if interval == "1M" else interval
 
 
+def opened_ms(interval: str, moment_ms: int) -> int:
+    """When the candle in which a moment lies opens."""
+    if interval == "1M":
+        return month_of(utc(moment_ms)).start_ms
+    return moment_ms - (moment_ms - GRID_ORIGIN_MS.get(interval, 0)) % INTERVALS[interval]
+
+
 def next_open_ms(interval: str, open_ms: int) -> int:
     """When the candle that opens at *open_ms* is closed, and the next one opens."""
     if interval == "1M":

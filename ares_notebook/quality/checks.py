@@ -265,6 +265,10 @@ def _volumes(dataset: Dataset) -> bool:
     return "volume" in dataset.column_names
 
 
+def _calculated(dataset: Dataset) -> bool:
+    return _candles(dataset) and not _volumes(dataset)
+
+
 def _trades(dataset: Dataset) -> bool:
     return dataset.key == "id"
 
@@ -432,6 +436,18 @@ def _same_rate(rows: Rows) -> Runs:
 @_check("flat candles without volume", "warning", _volumes, (*_PRICES, "volume"), 7 * _DAY_US)
 def _no_trade_for_long(rows: Rows) -> Runs:
     """Nowhere candles stay at one price without any volume for 7 days."""
+    return _flat_runs(rows, any_of(pc.equal(rows.column("volume"), 0)))
+
+
+# A premium of zeros is within what premium and prices of the exchange differ by, so no comparison finds it.
+@_check("unchanged prices", "warning", _calculated, _PRICES, _DAY_US)
+def _same_price(rows: Rows) -> Runs:
+    """No price that is calculated, nor the premium, stays the same to the last digit for a day."""
+    return _flat_runs(rows, np.ones(rows.table.num_rows, np.bool_))
+
+
+def _flat_runs(rows: Rows, within: Mask) -> Runs:
+    """The candles *within* that are flat, in runs at one price."""
     first, *others = (rows.column(name) for name in _PRICES)
     flat = reduce(pc.and_, (pc.equal(first, other) for other in others))
     step_us = INTERVALS[str(rows.file.series.interval)] * 1000
@@ -442,8 +458,7 @@ def _no_trade_for_long(rows: Rows) -> Runs:
         pc.equal(first, rows.previous("close")),
         pc.less_equal(apart_us, most_us),
     )
-    still = pc.and_(flat, pc.equal(rows.column("volume"), 0))
-    return Runs(any_of(still), any_of(goes_on), row_us)
+    return Runs(within & any_of(flat), any_of(goes_on), row_us)
 
 
 class RowTally:

@@ -120,3 +120,14 @@ def test_an_exchange_tells_what_was_spent() -> None:
         ask_of(exchange, "/fapi/v1/ping", {})
 
         assert list(exchange.spent.values()) == [2]
+
+
+def test_windows_can_be_ended():
+    """After `end_windows` what was spent, and a ban, counts no more."""
+    with DemoExchange(weight_limit=4) as exchange:
+        wanted = "/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=1"
+        asked = [ask_of(exchange, wanted, {}).status for _ in range(9)]
+        exchange.end_windows()
+
+        assert asked[-1] == 418
+        assert ask_of(exchange, wanted, {}).status == 200

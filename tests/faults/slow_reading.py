@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from ares_notebook.model.columns import Column
@@ -34,38 +35,70 @@ class Unclear(Exception):
     """It may be taken in this way or that."""
 
 
-def archive_lines(dataset: Dataset, text: bytes, step_ms: int | None = None) -> list[str]:
-    """The lines of a cache file for archive CSV without a header, whose candles are *step_ms* long."""
+def archive_lines(
+    dataset: Dataset, text: bytes, step_ms: int | None = None, symbol: str | None = None
+) -> list[str]:
+    """
+    The lines of a cache file for archive CSV without a header.
+
+    Its candles are *step_ms* long, and rows that name a symbol are of *symbol*.
+    """
     rows = _rows(text)
     names = [column.name for column in dataset.published]
     places = {column.name: names.index(column.name) for column in dataset.columns}
     columns = {column.name: column for column in dataset.published}
     if rows and max(places.values()) >= len(rows[0]):
         raise Wrong("too few columns")
-    reported: list[tuple[int, str]] = []
-    lengths = []
+    found: list[tuple[int, str]] = []
+    lengths: list[int] = []
+    stamps: list[int] = []
     for row in rows:
         all_cells = {
             name: _published(columns[name], cell)
             for name, cell in zip(names, row, strict=False)
             if columns[name].kind != "ignored"
         }
-        cells = {name: all_cells[name] for name in places}
+        if symbol is not None and all_cells.get("symbol", symbol) != symbol:
+            raise Wrong("another symbol")
+        cells = {name: _trimmed(columns[name], all_cells[name]) for name in places}
         stamp_us = _microseconds(dataset, int(cells["timestamp"]))
         if "close_time" in all_cells:
             lengths.append(_length_ms(stamp_us, int(all_cells["close_time"])))
-        key = _key(dataset, stamp_us, cells)
-        line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
-        if reported and key < reported[-1][0]:
-            raise Wrong("out of order")
-        if reported and key == reported[-1][0]:
-            if line != reported[-1][1]:
-                raise Wrong("two rows of one key")
-            continue
-        reported.append((key, line))
+            stamps.append(stamp_us)
+        if not any(columns[name].proves_row and cells[name] in ("0", "") for name in cells):
+            line = ",".join([_stamp(dataset, stamp_us), *list(cells.values())[1:]])
+            found.append((_key(dataset, stamp_us, cells), line))
+    if rows and "close_time" in names:
+        _check_volumes(names, rows, step_ms)
     if step_ms is not None and lengths:
-        _check_lengths(lengths, step_ms)
-    return [line for _, line in reported]
+        may_be_odd = dataset.name == "klines"
+        if not may_be_odd and any(stamp_us // 1000 % step_ms for stamp_us in stamps):
+            raise Wrong("a candle off the grid")
+        _check_lengths(lengths, step_ms, may_be_odd=may_be_odd)
+    return _in_order(sorted(found) if columns["timestamp"].is_label else found)
+
+
+def _check_volumes(names: list[str], rows: list[list[str]], step_ms: int | None) -> None:
+    """A price has no volume; of candles that count trades, one has."""
+    at = names.index("volume")
+    volumes = [row[at] for row in rows if len(row) > at]
+    if "number_of_trades" not in names:
+        if not all(re.fullmatch(r"0(\.0+)?", each) for each in volumes):
+            raise Wrong("a price has no volume")
+        return
+    has_trades = any(int(row[names.index("number_of_trades")]) for row in rows)
+    if step_ms and has_trades and not any(set(each) & set("123456789") for each in volumes):
+        raise Wrong("trades without a volume")
+
+
+def _in_order(found: list[tuple[int, str]]) -> list[str]:
+    """The lines of rows by their keys, each row once."""
+    for (key, line), (after, next_line) in pairwise(found):
+        if after < key:
+            raise Wrong("out of order")
+        if after == key and line != next_line:
+            raise Wrong("two rows of one key")
+    return list(dict(found).values())
 
 
 def _rows(text: bytes) -> list[list[str]]:
@@ -92,8 +125,11 @@ def _length_ms(opened_us: int, closed: int) -> int:
     return -((opened_us - end_us) // 1000)
 
 
-def _check_lengths(lengths: list[int], step_ms: int) -> None:
-    if len(lengths) > 1:
+def _check_lengths(lengths: list[int], step_ms: int, *, may_be_odd: bool) -> None:
+    if not may_be_odd:
+        if set(lengths) != {step_ms}:
+            raise Wrong("a candle is of another interval")
+    elif len(lengths) > 1:
         if 2 * lengths.count(step_ms) < len(lengths):
             raise Wrong("most candles are of another interval")
     elif lengths[0] != step_ms:
@@ -102,10 +138,42 @@ def _check_lengths(lengths: list[int], step_ms: int) -> None:
             raise Wrong("the candle is of another interval")
 
 
+def _trimmed(column: Column, text: str) -> str:
+    """A number without zeros at its end, where the cache drops them."""
+    if not column.trimmed or "." not in text:
+        return text
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+_LABEL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
+_LABEL_SECONDS = 300
+
+
+def _label(text: str) -> str:
+    """The start of the five minutes of a label, in milliseconds."""
+    if not _LABEL.fullmatch(text):
+        raise Wrong(text)
+    try:
+        moment = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise Wrong(text) from error
+    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    if seconds % _LABEL_SECONDS >= 60:
+        raise Wrong("not on the grid")
+    return str((seconds - seconds % _LABEL_SECONDS) * 1000)
+
+
 def _published(column: Column, text: str) -> str:
     """A cell as the exchange writes it, as the cache does."""
+    if column.kind == "symbol":
+        return text
     if column.kind == "number":
-        return _number(column, text)
+        may_be_empty = column.may_be_empty or column.proves_row
+        return "" if may_be_empty and text in ("", '""') else _number(column, text)
+    if column.is_label:
+        return _label(text)
     if column.kind == "time":
         if not _COUNT.fullmatch(text.removeprefix("-")):
             raise Wrong(text)
@@ -252,7 +320,7 @@ def cached_rows(dataset: Dataset, text: bytes) -> list[tuple[Any, ...]]:
         if len(cells) != len(dataset.columns):
             raise Wrong("rows of different lengths")
         reported = {
-            column.name: _cached(column.kind, cell)
+            column.name: _cached(column, cell)
             for column, cell in zip(dataset.columns, cells, strict=True)
         }
         stamp_us = int(reported["timestamp"])
@@ -264,8 +332,10 @@ def cached_rows(dataset: Dataset, text: bytes) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _cached(kind: str, text: str) -> Any:
-    if kind == "time":
+def _cached(column: Column, text: str) -> Any:
+    if column.may_be_empty and not text:
+        return text
+    if column.kind == "time":
         if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.(\d{3}|\d{6}))?", text, re.ASCII):
             raise Wrong(text)
         try:
@@ -273,4 +343,4 @@ def _cached(kind: str, text: str) -> Any:
         except ValueError as error:
             raise Wrong(text) from error
         return (moment - _EPOCH) // timedelta(microseconds=1)
-    return _cell(kind, text)
+    return _cell(column.kind, text)

@@ -22,7 +22,14 @@ import ares_notebook as ares
 from ares_notebook import DemoExchange
 
 DAY = 1 / 365.25
-ADDRESSES = ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url")
+ADDRESSES = (
+    "spot_url",
+    "spot_fallback_url",
+    "futures_url",
+    "coin_futures_url",
+    "archive_url",
+    "archive_listing_url",
+)
 # The whole of it, in one process: what was stored by each source, and what is told of it.
 PROGRAM = """
 import hashlib, json, locale, sys
@@ -40,6 +47,12 @@ WINDOWS = (
     ("1M", 100 * DAY, "2025-04-01", (CANDLES, FUNDING)),
     ("1M", 1, "2024-12-01", (FUNDING,)),
 )
+FUTURES = {
+    "BTCUSDT": ["um_klines", "um_agg_trades", "mark_price_klines", "premium_index_klines"],
+    "BTCUSD_PERP": ["cm_klines", "cm_agg_trades", "cm_funding", "mark_price_klines"],
+    "BTCUSD": ["index_price_klines"],
+}
+DAYS = {"start": "2025-03-08", "end": "2025-03-10"}
 if sys.argv[1]:
     locale.setlocale(locale.LC_ALL, sys.argv[1])
 came = {"point": locale.localeconv()["decimal_point"]}
@@ -49,10 +62,16 @@ for source in ("archive", "rest"):
         ares.run(ares.download_all_data(
             "BTCUSDT", interval, years, end=end, datasets=datasets, settings=settings
         )).raise_for_failures()
+    for symbol, datasets in FUTURES.items():
+        ares.run(ares.download_all_data(
+            symbol, "1h", **DAYS, datasets=datasets, settings=settings
+        )).raise_for_failures()
     came[source] = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(settings.cache_dir.glob("*.csv"))
     }
+archive = ares.Settings(cache_dir=Path(sys.argv[2]) / "metrics", source="archive")
+ares.run(ares.download_all_data("BTCUSDT", "1h", **DAYS, datasets=["metrics"], settings=archive))
 klines = ares.load_klines("BTCUSDT", "1h", "2025-03-09", "2025-03-10", settings=settings)
 trades = ares.load_agg_trades("BTCUSDT", "2024-12-31T23:00", "2025-01-01T03:00", settings=settings)
 gaps = ares.find_gaps("BTCUSDT", "1h", start="2025-03-08", end="2025-03-12", settings=settings)
@@ -60,6 +79,8 @@ came["loaded"] = {
     "klines": klines.to_csv(),
     "trades": trades.to_csv(),
     "futures": ares.load_futures("BTCUSDT", "2025-03-01", "2025-04-01", settings=settings).to_csv(),
+    "metrics": ares.load_rows("metrics", "BTCUSDT", **DAYS, settings=archive).to_csv(),
+    "premium": ares.load_rows("premium_index_klines", "BTCUSDT", "1h", **DAYS, settings=settings).to_csv(),
     "gaps": gaps.drop(columns="note").to_csv(),
     "fingerprint": str(ares.fingerprint("BTCUSDT", "1h", "2025-03-08", "2025-03-10", settings=settings)),
     "plan": str(ares.plan_downloads("BTCUSDT", "1h", 0.1, end="2025-05-01T01:30", settings=settings,
@@ -130,6 +151,10 @@ def test_the_days_on_which_calendars_trip(in_utc):
         "klines_BTCUSDT_1h_2024-03.csv",
         "klines_BTCUSDT_1mo_2025-01.csv",
         "futures_BTCUSDT_2024-11.csv",
+        "umklines_BTCUSDT_1h_2025-03.csv",
+        "cmaggtrades_BTCUSD_PERP_2025-03-09.csv",
+        "cmfunding_BTCUSD_PERP_2025-03.csv",
+        "indexpriceklines_BTCUSD_1h_2025-03.csv",
     } <= set(in_utc["rest"])
     loaded = in_utc["loaded"]
     hours = [line.split(",")[0] for line in loaded["klines"].splitlines()[1:]]
@@ -139,6 +164,9 @@ def test_the_days_on_which_calendars_trip(in_utc):
     assert of_2024
     assert all(len(stamp.partition("+")[0].partition(".")[2].rstrip("0")) <= 3 for stamp in of_2024)
     assert any(stamp.partition("+")[0][-3:] != "000" for stamp in stamps[len(of_2024) :])
+    labels = [line.split(",")[0] for line in loaded["metrics"].splitlines()[1:]]
+    assert labels[0] == "2025-03-08 00:00:00+00:00"
+    assert len(labels) == 2 * 288
     assert " UTC" in loaded["fingerprint"]
     assert "2025-05-01 01:30 UTC" in loaded["plan"]
 

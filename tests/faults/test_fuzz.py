@@ -28,6 +28,7 @@ from spoiling import TOKENS, spoilt
 
 import ares_notebook as ares
 from ares_notebook.binance.archive import _read_checksum
+from ares_notebook.binance.csv_tables import Expected
 from ares_notebook.binance.http import Ask, refusal
 from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
@@ -40,96 +41,149 @@ from ares_notebook.cache.quarantine import salvage
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, CorruptFile
-from ares_notebook.model.datasets import AGG_TRADES, DATASETS, FUTURES, KLINES
+from ares_notebook.model.datasets import DATASETS, KLINES
 from ares_notebook.model.facts import Facts, Gap, Trouble
-from ares_notebook.model.files import Series, parse_file_name
+from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.gaps import Absence
 from ares_notebook.model.rows import empty_rows, header_of
-from ares_notebook.model.time import utc
+from ares_notebook.model.symbols import pair_of
+from ares_notebook.model.time import INTERVALS, as_utc, utc
 from ares_notebook.settings import Settings
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 by_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda each: each.name)
 SERIES = {
-    KLINES: Series.of("klines", "BTCUSDT", "1h"),
-    AGG_TRADES: Series.of("agg_trades", "BTCUSDT"),
-    FUTURES: Series.of("futures", "BTCUSDT"),
+    each: Series.of(each, pair_of(symbol) if each.rest_symbol_parameter == "pair" else symbol, "1h")
+    for each in DATASETS
+    for symbol in [each.markets[0].example]
 }
-FILES = {
-    KLINES: parse_file_name("klines_BTCUSDT_1h_2025-01.csv"),
-    AGG_TRADES: parse_file_name("aggtrades_BTCUSDT_2025-01-01.csv"),
-    FUTURES: parse_file_name("futures_BTCUSDT_2025-01.csv"),
-}
+by_rest = pytest.mark.parametrize(
+    "dataset", [each for each in DATASETS if each.has_rest], ids=lambda each: each.name
+)
+# Those that the original downloader had too.
+by_original = pytest.mark.parametrize("dataset", DATASETS[:3], ids=lambda each: each.name)
+FILES = {each: CacheFile.of(series, as_utc("2025-01-01")) for each, series in SERIES.items()}
 START_MS, HOUR_MS = 1_735_689_600_000, 3_600_000  # 2025-01-01
 
 
-def candle(at, factor=1000):
-    start = START_MS + at * HOUR_MS
-    return (
-        f"{start * factor},0.00010000,2.0,1,1.5,7.10,{(start + HOUR_MS - 1) * factor},8,9,3,4.00,0"
-    )
+def step_of(dataset):
+    """From a row to the next, in milliseconds."""
+    interval = SERIES[dataset].interval
+    return INTERVALS[interval] if interval else {"id": 1, "event_time": 8 * HOUR_MS}[dataset.key]
 
 
-def trade(at, factor=1000):
-    return f"{700 + at},1.10,0.00000001,{900 + 2 * at},{901 + 2 * at},{(START_MS + at) * factor},{at % 3 == 0},True"
+def opens_ms(dataset, at):
+    late_ms = at % 5 if dataset.key == "event_time" else 0
+    return START_MS + at * step_of(dataset) + late_ms
 
 
-def event(at, _factor=1):
-    return f"{START_MS + at * 8 * HOUR_MS + at % 5},8,{'-' * (at % 2)}0.0001{at:04d}"
+NUMBERS = ("0.00010000", "2.0", "1", "1.5", "7.10", "8", "3", "4.00")
+INTEGERS = {"agg_trade_id": 700, "first_trade_id": 900, "last_trade_id": 901}
 
 
-ROWS = {KLINES: candle, AGG_TRADES: trade, FUTURES: event}
+def number(column, at, place):
+    if column.signed and at % 2:
+        return f"-0.0001{at:04d}"
+    return NUMBERS[(place + at // 3) % len(NUMBERS)]
+
+
+def value(dataset, column, at, place):
+    """A cell of a row, as REST has it."""
+    cells = {
+        "time": opens_ms(dataset, at),
+        "close": opens_ms(dataset, at + 1) - 1,
+        "integer": INTEGERS.get(column.name, 9) + at * (1 + (column.name[0] in "fl")),
+        "flag": at % 3 == 0,
+        "hours": 8,
+        "symbol": SERIES[dataset].symbol,
+        "ignored": "0",
+        "number": number(column, at, place),
+    }
+    return cells[column.kind]
+
+
+def archive_row(dataset, at, factor=1000):
+    """A row of the archive; *factor* makes milliseconds what its stamps are in."""
+    cells = []
+    for place, column in enumerate(dataset.published):
+        cell = value(dataset, column, at, place)
+        if column.is_label:
+            cell = f"{utc(cell):%Y-%m-%d %H:%M}:0{at % 6}"
+        elif column.kind in ("time", "close"):
+            cell *= factor
+        elif column.kind == "ignored":
+            cell = "True" if dataset.key == "id" else "0"
+        elif column.may_be_empty and not (at + place) % 4:
+            cell = ('""', "")[place % 2]
+        cells.append(str(cell))
+    return ",".join(cells)
 
 
 def archive_texts(dataset):
-    make = ROWS[dataset]
-    whole = [make(at) for at in range(6)]
-    texts = [whole, [make(at, 1) for at in range(6)], whole[:1], [*whole[:2], *whole[1:]]]
-    if dataset is AGG_TRADES:
-        texts.append([line.rpartition(",")[0].lower() for line in whole])
+    whole = [archive_row(dataset, at) for at in range(6)]
+    texts = [
+        whole,
+        [archive_row(dataset, at, 1) for at in range(6)],
+        whole[:1],
+        [*whole[:2], *whole[1:]],
+    ]
+    if dataset.key == "id":
+        shorter = len(dataset.columns)
+        texts.append([",".join(line.split(",")[:shorter]).lower() for line in whole])
+    if any(each.proves_row for each in dataset.published):
+        texts += [whole[::-1], [line.replace(",2.0,", ",0E-16,") for line in whole]]
     return ["".join(f"{line}\n" for line in lines).encode() for lines in texts]
 
 
-PAGES = {
-    KLINES: [
-        [START_MS + at * HOUR_MS, "0.1", "2.0", "1", "1.5", "7.10", START_MS + (at + 1) * HOUR_MS - 1, "8", 9, "3", "4", "0"]
-        for at in range(4)
-    ],
-    AGG_TRADES: [
-        {"a": at, "p": "1.10", "q": "2", "f": at, "l": at + 1, "T": (START_MS + at) * 1000 + at, "m": at % 2 == 0, "M": True}
-        for at in range(4)
-    ],
-    FUTURES: [
-        {"symbol": "BTCUSDT", "fundingTime": START_MS + at * 8 * HOUR_MS, "fundingRate": "-0.00010000", "markPrice": "1"}
-        for at in range(4)
-    ],
-}  # fmt: skip
+def page(dataset):
+    """Rows as REST sends them."""
+    rows = []
+    for at in range(4):
+        cells = [value(dataset, each, at, place) for place, each in enumerate(dataset.published)]
+        named = zip(dataset.rest_fields, cells, strict=False)
+        owner = {dataset.rest_symbol: SERIES[dataset].symbol} if dataset.rest_symbol else {}
+        row = {**owner, **{name: cell for name, cell in named if name}, "more": "1"}
+        rows.append(row if dataset.rest_fields else cells)
+    return rows
+
+
+def cached_row(dataset, at):
+    cells = [f"{utc(opens_ms(dataset, at)):%Y-%m-%d %H:%M:%S.%f}"[: 20 + dataset.stamp_digits]]
+    cells = [cells[0].rstrip(".")]
+    for place, column in enumerate(dataset.columns[1:]):
+        cell = str(value(dataset, column, at, place))
+        if column.trimmed and "." in cell:
+            cell = cell.rstrip("0").rstrip(".")
+        cells.append("" if column.may_be_empty and not (at + place) % 4 else cell)
+    return ",".join(cells) + "\n"
 
 
 def cached_texts(dataset):
-    rows = {
-        KLINES: "2025-01-01 {0:02}:00:00,0.00010000,2,1,1.5,0.0,1.0,7,3.10,4\n",
-        AGG_TRADES: "2025-01-01 00:00:00.{0:06},1.10,0.00000001,{1},{0},{0},{0}\n",
-        FUTURES: "2025-01-01 {0:02}:00:00.003,-0.00010000\n",
-    }
-    lines = "".join(rows[dataset].format(at, at % 2 == 0) for at in range(8))
+    lines = "".join(cached_row(dataset, at) for at in range(8))
     return [header_of(dataset) + lines.encode(), header_of(dataset), lines.encode()]
 
 
-OLD = {
-    KLINES: "timestamp,open,high,low,close,volume\n{0},0.1,2,1,1.5,9\n{1},1e-05,2,1,1.5,9\n{2},0.1,2,1,1.5,9\n",
-    AGG_TRADES: "timestamp,price,quantity,is_buyer_maker,agg_trade_id\n{0},0.1,2,True,1\n{1},0.1,2,False,2\n{2},0.1,2,True,3\n",
-    FUTURES: "timestamp,fundingRate\n{0},0.0001\n{1},-1e-05\n{2},0.0\n",
-}
-
-
 def old_texts(dataset):
+    """Files of the original downloader: its columns, and numbers as pandas prints them."""
     stamps = (
         ("2025-01-01", "2025-01-01 08:00:00", "2025-01-01 16:00:00.003"),
         ("1735689600000", "1735718400000", "1735747200000"),
         ("2025-01-01 00:00:00+00:00", "2025-01-01T08:00:00Z", "2025-01-01 16:00"),
     )
-    return [OLD[dataset].format(*each).encode() for each in stamps]
+    columns = dataset.columns[: dataset.original_columns]
+    header = ",".join(each.name for each in columns) + "\n"
+    texts = []
+    for own in stamps:
+        rows = []
+        for at, stamp in enumerate(own):
+            cells = [
+                ("0.1", "1e-05", "2")[(at + place) % 3] if column.kind == "number"
+                else str(value(dataset, column, at, place))
+                for place, column in enumerate(columns[1:])
+            ]  # fmt: skip
+            rows.append(",".join([stamp, *cells]) + "\n")
+        texts.append((header + "".join(rows)).encode())
+    return texts
 
 
 @pytest.fixture
@@ -163,14 +217,15 @@ def fuzz(record_property):
 @by_dataset
 def test_archive_csv(fuzz, dataset):
     """CSV of the archive gives the lines that a slow reader makes of it, or is refused by both."""
+    symbol = SERIES[dataset].symbol
 
     def check(block):
         try:
-            expected = archive_lines(dataset, block)
+            expected = archive_lines(dataset, block, symbol=symbol)
         except Wrong:
             expected = None
         try:
-            lines = lines_of_csv(dataset, block, "here")
+            lines = lines_of_csv(dataset, block, "here", Expected(symbol=symbol))
         except BadAnswer:
             lines = None
         found = None if lines is None else lines.text.tobytes().decode().splitlines()
@@ -181,18 +236,20 @@ def test_archive_csv(fuzz, dataset):
     fuzz(check, spoilt(archive_texts(dataset)), examples=1000)
 
 
-@by_dataset
+@by_rest
 def test_rest_json(fuzz, dataset):
     """A page of REST gives the lines that a slow reader makes of it, or is refused by both."""
-    pages = [json.dumps(PAGES[dataset]).encode(), json.dumps(PAGES[dataset][:1]).encode(), b"[]"]
+    rows = page(dataset)
+    pages = [json.dumps(rows).encode(), json.dumps(rows[:1]).encode(), b"[]"]
+    series = SERIES[dataset]
 
     def check(body):
         try:
-            expected = page_lines(dataset, "BTCUSDT", body, HOUR_MS)
+            expected = page_lines(dataset, series.symbol, body, HOUR_MS)
         except (Wrong, Unclear) as error:
             expected = error
         try:
-            lines = lines_of_json(SERIES[dataset], body, "here")
+            lines = lines_of_json(series, body, "here")
         except BadAnswer:
             lines = None
         found = None if lines is None else lines.text.tobytes().decode().splitlines()
@@ -344,14 +401,16 @@ def as_tuples(table):
 
 
 def plain(rows):
-    """Rows whose numbers and flags are what their text means."""
+    """Rows whose numbers and flags are what their text means; a number that is missing is None."""
 
-    def value(cell):
+    def meaning(cell):
         if cell in ("True", "False"):
             return cell == "True"
-        return float(cell) if isinstance(cell, str) else cell
+        if isinstance(cell, str):
+            return float(cell) if cell else None
+        return None if isinstance(cell, float) and math.isnan(cell) else cell
 
-    return [tuple(map(value, row)) for row in rows]
+    return [tuple(map(meaning, row)) for row in rows]
 
 
 @by_dataset
@@ -410,7 +469,7 @@ def test_cached_csv(fuzz, dataset, tmp_path):
     fuzz(check, spoilt(cached_texts(dataset)), examples=300)
 
 
-@by_dataset
+@by_original
 def test_old_files_and_what_can_be_saved_of_them(fuzz, dataset, tmp_path):
     """A file of the original downloader, whatever is wrong in it, gives rows in order, or is told to be corrupt."""
     file = FILES[dataset]
@@ -423,7 +482,7 @@ def test_old_files_and_what_can_be_saved_of_them(fuzz, dataset, tmp_path):
                 [table] = read() or [None]
             except CorruptFile:
                 continue
-            key = "agg_trade_id" if dataset is AGG_TRADES else "timestamp"
+            key = "agg_trade_id" if dataset.key == "id" else "timestamp"
             keys = table[key].to_numpy()
             assert np.all(np.diff(keys) > 0)
             for name in table.column_names:
@@ -450,20 +509,15 @@ def test_a_cache_of_rubbish(fuzz, dataset, tmp_path):
 
 def look_at_all(settings, dataset):
     """Let every public reader read; what is no error of ours comes out."""
-    interval = "1h" if dataset is KLINES else None
-    load = {
-        KLINES: lambda: ares.load_klines("BTCUSDT", "1h", settings=settings),
-        AGG_TRADES: lambda: ares.load_agg_trades("BTCUSDT", settings=settings),
-        FUTURES: lambda: ares.load_futures("BTCUSDT", settings=settings),
-    }
+    symbol, interval = SERIES[dataset].symbol, "1h" if dataset.has_interval else None
     looks = (
-        load[dataset],
+        lambda: ares.load_rows(dataset.name, symbol, interval, settings=settings),
         lambda: ares.coverage(settings=settings)._repr_html_(),
-        lambda: ares.find_gaps("BTCUSDT", settings=settings)._repr_html_(),
+        lambda: ares.find_gaps(symbol, settings=settings)._repr_html_(),
         lambda: ares.download_history(settings=settings)._repr_html_(),
         lambda: str(
             ares.plan_downloads(
-                "BTCUSDT",
+                symbol,
                 interval,
                 1 / 365.25,
                 end="2025-01-02",
@@ -473,7 +527,7 @@ def look_at_all(settings, dataset):
         ),
         lambda: str(ares.validate_cache(settings=settings)),
         lambda: str(ares.prune_cache(keep=1, settings=settings)),
-        lambda: str(ares.fingerprint("BTCUSDT", interval, dataset=dataset.name, settings=settings)),
+        lambda: str(ares.fingerprint(symbol, interval, dataset=dataset.name, settings=settings)),
     )
     for look in looks:
         try:

@@ -16,6 +16,7 @@ import threading
 import zipfile
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from ares_notebook.binance.rest import Rest
 from ares_notebook.binance.zips import lines_of
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, Unreachable
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import SPOT
 
 DAY = 1 / 365.25
 PACKAGE = Path(ares.__file__).parent
@@ -326,7 +328,7 @@ async def test_deep_and_long_answers_are_refused(exchange, transport, body):
     for ask in (
         lambda: rest.page(Series.of("klines", "BTCUSDT", "1h"), {"startTime": 1}, 0, None),
         rest.server_time_ms,
-        rest.symbols,
+        partial(rest.symbols, SPOT),
     ):
         with pytest.raises(BadAnswer):
             await ask()

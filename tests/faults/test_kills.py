@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.model.datasets import DATASETS, dataset_named
+from ares_notebook.model.symbols import pair_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked")
 
@@ -35,6 +37,13 @@ KILLS_A_STAGE = 4
 DEEDS_AT_LEAST = 10
 REPOSITORY = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
+
+
+def symbol_of(name: str) -> str:
+    """A symbol that has the dataset of this name."""
+    dataset = dataset_named(name)
+    symbol = dataset.markets[0].example
+    return pair_of(symbol) if dataset.rest_symbol_parameter == "pair" else symbol
 
 
 class Wanted(NamedTuple):
@@ -54,6 +63,7 @@ class Wanted(NamedTuple):
         end = datetime.fromisoformat(self.ends[number]).replace(tzinfo=UTC)
         first = datetime.fromisoformat(self.ends[0]).replace(tzinfo=UTC)
         return {
+            "symbol": symbol_of(self.dataset),
             "interval": self.interval,
             "lookback_years": self.start_years + (end - first).total_seconds() / 86_400 * DAY,
             "end": self.ends[number],
@@ -68,6 +78,22 @@ CELLS = (
     Wanted("agg_trades", "rest", None, 2 * DAY, ("2025-01-15T12:00", "2025-01-16T12:00")),
     Wanted("futures", "archive", None, 130 * DAY, ("2025-02-01", "2025-04-01")),
     Wanted("futures", "rest", None, 130 * DAY, ("2025-03-02", "2025-04-04")),
+)
+# Of the others the source that is not that of their like above.
+MONTHS, DAYS = ("2025-03-02", "2025-03-04"), ("2025-01-15T12:00", "2025-01-17")
+CELLS += tuple(
+    Wanted(each.name, "archive", None, 3 * DAY, DAYS)
+    if each.key == "id"
+    else Wanted(each.name, "rest", None, 130 * DAY, ("2025-03-02", "2025-04-04"))
+    if each.key == "event_time"
+    else Wanted(
+        each.name,
+        "archive" if not each.has_rest or each.writes_each_row else "rest",
+        "15m",
+        80 * DAY if each.has_rest else 40 * DAY,
+        MONTHS,
+    )
+    for each in DATASETS[3:]
 )
 # Of these a run is short enough to be killed at each of its deeds.
 SMALL = (
