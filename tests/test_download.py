@@ -853,7 +853,8 @@ async def test_cache_of_another_market_is_refused(exchange, settings):
 
 async def test_datasets_run_side_by_side(exchange, settings):
     """Each dataset is asked for before another is done."""
-    exchange.latency_seconds = 0.1
+    # Long enough that a busy machine begins all before one is done.
+    exchange.latency_seconds = 0.4
     own = settings.model_copy(update={"source": "rest"})
     await ares.download_all_data("BTCUSDT", "1m", 3 * DAY, end="2025-02-08", settings=own)
 

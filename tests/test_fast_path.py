@@ -140,7 +140,7 @@ def test_a_byte_put_anywhere_is_seen(data):
         (KLINES, CANDLE.replace(b",3,", b",-3,")),
         (KLINES, b"-" + CANDLE),
         (KLINES, CANDLE + b"-"),
-        (KLINES, CANDLE.replace(b"1.5", b"15")),
+        (KLINES, CANDLE.replace(b"1.5", b"1:5")),
         (KLINES, CANDLE.replace(b"1.5", b".5")),
         (KLINES, CANDLE.replace(b"1.5,2.0", b"1.5.,20")),
         (KLINES, CANDLE.replace(b"1.5", b"1." + b"5" * 40)),

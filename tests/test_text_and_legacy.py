@@ -10,6 +10,7 @@ from ares_notebook.errors import CorruptFile
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.rows import header_of, text_of
+from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import as_utc, to_ms
 
 CANDLES = parse_file_name("klines_BTCUSDT_1h_2018-02.csv")
@@ -231,7 +232,8 @@ def test_an_old_header_alone_is_no_rows(written, file, header):
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda each: each.name)
 def test_more_columns_than_the_ancestor_wrote_do_no_harm(written, dataset):
     """An old file with columns of its own, in another order, is read by the names of its columns."""
-    symbol = dataset.markets[0].example.removesuffix("_PERP")
+    symbol = dataset.markets[0].example
+    symbol = pair_of(symbol) if dataset.rest_symbol_parameter == "pair" else symbol
     file = CacheFile.of(Series.of(dataset, symbol, "1h"), as_utc("2025-01-01"))
     names = [*reversed(dataset.column_names), "mine"]
     cells = {"timestamp": "2025-01-01 00:00:00", "is_buyer_maker": "True", "mine": "x"}
