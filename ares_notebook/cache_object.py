@@ -159,6 +159,7 @@ class Cache:
     load_funding = BoundVerb(lambda: ares.load_funding)
     load_futures = BoundVerb(lambda: ares.load_futures)
     load_rows = BoundVerb(lambda: ares.load_rows)
+    resample_klines = BoundVerb(lambda: ares.resample_klines)
     missing = BoundVerb(lambda: ares.missing)
     arrow_table = BoundVerb(lambda: ares.arrow_table)
     iter_agg_trades = BoundVerb(lambda: ares.iter_agg_trades)
