@@ -103,7 +103,7 @@ async def confirm_unlisted(file_update: FileUpdate, archive: Archive | None, res
         return False
     for gap in file_update.unexplained():
         ended_ms = _end_in(file_update, gap, listing) if _is_tail(file_update, gap) else gap.end_ms
-        for part in _cut(gap, ended_ms):
+        for part in _cut_at(gap, ended_ms):
             start_ms = max(part.start_ms, (file_update.facts.last_ms or 0) + 1)
             if start_ms >= rest.now_ms - _LATEST_LISTING_MS:
                 continue
@@ -146,7 +146,7 @@ def _is_read(file_update: FileUpdate, gap: Gap) -> bool:
 async def _confirm_silent(ask: _Witnesses, gap: Gap) -> None:
     """A gap about which an API whose history begins before it has no row."""
     ended_ms = await _ended_ms(ask, gap) if _is_tail(ask.file_update, gap) else None
-    for part in [gap] if ended_ms is None else _cut(gap, ended_ms):
+    for part in _cut_at(gap, ended_ms):
         is_over = ended_ms is not None and part.start_ms >= ended_ms
         word = "last row" if is_over else await _why_silent(ask, part)
         ask.file_update.record([part], word)
@@ -195,13 +195,6 @@ def _end_in(file_update: FileUpdate, gap: Gap, listing: Listing | None) -> int:
     if due is None and end_ms - gap.start_ms <= _LAST_PAUSE_MS[file.dataset.key]:
         return gap.start_ms
     return gap.start_ms if due == 0 else end_ms
-
-
-def _cut(gap: Gap, at_ms: int) -> list[Gap]:
-    """The parts of a gap before and behind a moment."""
-    if not gap.start_ms < at_ms < gap.end_ms:
-        return [gap]
-    return [replace(gap, end_ms=at_ms), replace(gap, start_ms=at_ms)]
 
 
 async def _confirm_early(ask: _Witnesses, gap: Gap) -> None:
