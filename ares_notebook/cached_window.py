@@ -54,9 +54,12 @@ class CachedWindow:
     ) -> Self:
         """The window of these milliseconds, in which the rows of ``[start, end)`` were asked for."""
         start_ms, end_ms = span_ms
-        # Files and gaps are selected by milliseconds, rows by microseconds.
-        first_us = start_ms * 1000 if start is None else to_us(as_utc(start, "start"))
-        end_us = end_ms * 1000 if end is None else to_us(as_utc(end, "end"))
+        # Files and gaps are selected by milliseconds, which enclose the microseconds of the rows.
+        first_us, end_us = start_ms * 1000, end_ms * 1000
+        if start is not None:
+            first_us = max(first_us, to_us(as_utc(start, "start")))
+        if end is not None:
+            end_us = min(end_us, to_us(as_utc(end, "end")))
         window = cls.of(store, series, start_ms, end_ms)
         return replace(window, rows_us=(first_us, end_us))
 
