@@ -160,6 +160,31 @@ def test_workers_stopped_woken_and_killed_at_random(settings, truth):
 
 
 @posix
+def test_a_worker_that_hangs_in_forgotten_work_is_restarted(settings, truth, tmp_path, caplog):
+    """A worker whose thread is held by what the scheduler has forgotten is restarted, and its jobs are done."""
+    pipe, begun = tmp_path / "pipe", tmp_path / "begun"
+    os.mkfifo(pipe)
+    os.mkfifo(begun)
+    with cluster_of(1) as (_, client):
+        held = client.submit(hang_on, begun, pipe, pure=False)
+        assert begun.read_bytes() == b"begun"
+        held.release()
+        report = scale.download(plan_of(settings), client)
+
+    assert report.complete, str(report)
+    assert contents(settings) == truth
+    assert caplog.text.count("it is restarted") == 1
+
+
+def hang_on(begun, pipe):
+    """Write into one pipe, and wait for another, into which nobody writes."""
+    begun.write_bytes(b"begun")
+    pipe.read_bytes()
+
+
+# Four times a worker is waited for, for six seconds, and killed after four.
+@pytest.mark.timeout(300)
+@posix
 def test_a_file_that_hangs_every_worker_fails_alone(settings, caplog):
     """What no worker can open costs two of them for its job and two for itself; all other files come."""
     plan = plan_of(settings, symbols=("BTCUSDT",))

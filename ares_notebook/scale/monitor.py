@@ -34,9 +34,10 @@ class WorkerMonitor:
     """
     The heartbeats of the workers of a run.
 
-    A worker is late if a job that it has begun sends no heartbeat for ``worker_timeout_seconds``,
-    or if it has jobs of ours and the scheduler hears nothing of it for as long. Dask then restarts
-    it, as it does by itself after five minutes: its locks are released, and others do its jobs.
+    A worker is late if for ``worker_timeout_seconds`` a job that it has begun sends no heartbeat,
+    or the scheduler hears nothing of it though it has jobs of ours; also if for twice as long none
+    of its jobs sends one, though all are ours. Dask then restarts it, as it does by itself after
+    five minutes: its locks are released, and others do its jobs.
     """
 
     def __init__(self, client: Client, spec: RunSpec, addresses: int, workers: int) -> None:
@@ -48,7 +49,10 @@ class WorkerMonitor:
         # Job: its worker, and when its last heartbeat came.
         self._heartbeats: dict[str, tuple[str, float]] = {}
         self._lost: dict[str, asyncio.Future[None]] = {}
-        self._was_late: set[str] = set()
+        # Job: the workers that were late with it.
+        self._was_late: dict[str, set[str]] = {}
+        # Worker: when it last sent a heartbeat, or had jobs of others or none.
+        self._at_work: dict[str, float] = {}
         # Worker: the scheduler's timestamp of its last message, and when that was new to us.
         self._last_seen: dict[str, tuple[float, float]] = {}
 
@@ -60,7 +64,9 @@ class WorkerMonitor:
             while True:
                 await asyncio.sleep(min(_MOST_PAUSE_SECONDS, self._timeout_seconds / 4))
                 try:
-                    await self._check()
+                    # A scheduler that does not answer must not end the monitoring.
+                    async with asyncio.timeout(self._timeout_seconds + 2 * _RESTART_SECONDS):
+                        await self._check()
                 except OSError as error:
                     # A scheduler that is gone ends all jobs, which report it.
                     _LOGGER.debug("the scheduler did not answer: %s", error)
@@ -86,9 +92,11 @@ class WorkerMonitor:
 
     def _receive(self, event: tuple[float, dict[str, str]]) -> None:
         _, heartbeat = event
+        worker, now = heartbeat["worker"], time.monotonic()
+        self._at_work[worker] = now
         # A worker that was restarted or woke late may still do a job that others have done.
         if heartbeat["job"] in self._lost:
-            self._heartbeats[heartbeat["job"]] = heartbeat["worker"], time.monotonic()
+            self._heartbeats[heartbeat["job"]] = worker, now
 
     async def _check(self) -> None:
         workers = await workers_of(self._client)
@@ -103,34 +111,56 @@ class WorkerMonitor:
             for worker, at in workers.items()
         }
         oldest = now - self._timeout_seconds
-        late_jobs = [job for job, (_, at) in self._heartbeats.items() if at < oldest]
-        late = {self._heartbeats[job][0] for job in late_jobs} | await self._silent(oldest)
-        for job in late_jobs:
-            self._note_late(job)
-        self._heartbeats = {job: at for job, at in self._heartbeats.items() if at[0] not in late}
+        # Of a worker that is still there a heartbeat is kept: its restart may have failed.
+        self._heartbeats = {
+            job: (worker, at)
+            for job, (worker, at) in self._heartbeats.items()
+            if worker in workers or at >= oldest
+        }
+        late_jobs = [(job, worker) for job, (worker, at) in self._heartbeats.items() if at < oldest]
+        late = {worker for _, worker in late_jobs} | await self._late_workers(now, oldest)
+        for job, worker in late_jobs:
+            self._note_late(job, worker)
         if late:
             await _restart(self._client, late, self._timeout_seconds)
 
-    def _note_late(self, job: str) -> None:
+    def _note_late(self, job: str, worker: str) -> None:
+        workers = self._was_late.setdefault(job, set())
+        workers.add(worker)
         lost = self._lost.get(job)
-        if job in self._was_late and lost is not None and not lost.done():
+        if len(workers) > 1 and lost is not None and not lost.done():
             msg = (
                 f"two workers have shown no sign of work for {self._timeout_seconds:g} seconds, one "
                 f"after the other, over the same files; look at the disk that they write to, and run "
                 f"again"
             )
             lost.set_exception(WorkerLost(msg))
-        self._was_late.add(job)
 
-    async def _silent(self, oldest: float) -> set[str]:
-        """The workers that have jobs of ours, and have sent nothing to the scheduler since *oldest*."""
-        silent = {worker for worker, (_, at) in self._last_seen.items() if at < oldest}
-        if not silent:
-            return silent
-        own = f"ares-{self._spec.run}-"
+    async def _late_workers(self, now: float, oldest: float) -> set[str]:
+        """
+        The workers with jobs of ours that since *oldest* have sent nothing to the scheduler, or not one heartbeat.
+
+        The second finds what hangs in a job that the scheduler has forgotten, with ours behind it.
+        A first job may have to import much, so that this takes twice the time.
+        """
         processing: dict[str, list[str]] = await self._client.processing()  # type: ignore[no-untyped-call]
+        own = f"ares-{self._spec.run}-"
+        is_own = {
+            worker: [key.startswith(own) for key in processing.get(worker, ())]
+            for worker in self._last_seen
+        }
+        self._at_work = {
+            worker: self._at_work.get(worker, now) if jobs and all(jobs) else now
+            for worker, jobs in is_own.items()
+        }
         return {
-            each for each in silent if any(key.startswith(own) for key in processing.get(each, ()))
+            worker
+            for worker, jobs in is_own.items()
+            if any(jobs)
+            and (
+                self._last_seen[worker][1] < oldest
+                or self._at_work[worker] < oldest - self._timeout_seconds
+            )
         }
 
     async def _send_share(self) -> None:
