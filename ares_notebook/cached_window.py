@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -14,9 +14,17 @@ from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.reader import is_compressed
-from ares_notebook.cache.spans import Moment, Scope, download_call, missing_spans, series_span
+from ares_notebook.cache.spans import (
+    Moment,
+    Scope,
+    download_call,
+    missing_spans,
+    series_span,
+    universe_call,
+)
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
+from ares_notebook.formatting import many, named
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, to_us, utc, utc_of_us
@@ -128,11 +136,13 @@ class CachedWindow:
 
     def check(self, attrs: dict[Any, Any], rows: int, stacklevel: int) -> None:
         """Raise `NeverDownloaded` where there is no row but a gap; warn where rows are missing."""
-        if attrs["complete"]:
-            return
-        if not rows:
+        self.refuse_nothing(attrs, rows)
+        warn_incomplete(attrs, stacklevel + 1)
+
+    def refuse_nothing(self, attrs: dict[Any, Any], rows: int) -> None:
+        """Raise `NeverDownloaded` where there is no row but a gap."""
+        if not rows and not attrs["complete"]:
             raise NeverDownloaded(self._nothing())
-        warnings.warn(_incomplete(self.series, attrs), IncompleteData, stacklevel=stacklevel + 1)
 
     def _nothing(self) -> str:
         start, end = utc(self.start_ms), utc(self.end_ms)
@@ -160,7 +170,16 @@ def read_window(
     return CachedWindow.of(store, series, start_ms, end_ms).frame(columns, decimal=decimal)
 
 
-def _incomplete(series: Series, attrs: dict[Any, Any]) -> str:
+def warn_incomplete(attrs: Mapping[Any, Any], stacklevel: int) -> None:
+    """Warn where the ``attrs`` of a frame, of one symbol or of several, state that rows are missing."""
+    if attrs["complete"]:
+        return
+    message = _symbols_lacking(attrs) if "symbols" in attrs else _windows_lacking(attrs)
+    warnings.warn(message, IncompleteData, stacklevel=stacklevel + 1)
+
+
+def _windows_lacking(attrs: Mapping[Any, Any]) -> str:
+    series = Series.of(attrs["dataset"], attrs["symbol"], attrs["interval"])
     windows, altered = listed_windows(attrs), attrs.get("altered")
     count = attrs["missing_count"]
     # Of more than a hundred windows the last is not listed.
@@ -180,3 +199,18 @@ def _incomplete(series: Series, attrs: dict[Any, Any]) -> str:
 
 def _more(count: int) -> str:
     return f" and {count - 1} more" if count > 1 else ""
+
+
+def _symbols_lacking(attrs: Mapping[Any, Any]) -> str:
+    symbols = attrs["symbols"]
+    lacking = [
+        Series.of(attrs["dataset"], symbol, attrs["interval"])
+        for symbol, own in symbols.items()
+        if not own["complete"]
+    ]
+    call = universe_call(lacking, as_utc(attrs["start"]), as_utc(attrs["end"]))
+    return (
+        f"{len(lacking)} of {many(len(symbols), 'symbol')} lack rows: "
+        f"{named([each.stem for each in lacking])} (ares.missing(frame) lists where); "
+        f"`{call}` fetches what the exchange has of them"
+    )

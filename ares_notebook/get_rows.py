@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ares_notebook.cache.store import Store
@@ -13,6 +14,7 @@ from ares_notebook.download.plan import make_plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
+from ares_notebook.download.universe import planned_universe, run_universe
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
@@ -22,11 +24,11 @@ from ares_notebook.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ares_notebook.cached_window import CachedWindow
+    from ares_notebook.load import Symbols
 
 
 async def klines(
-    symbol: str,
+    symbol: Symbols,
     interval: str,
     start: datetime | date | str,
     end: datetime | date | str | None = None,
@@ -42,7 +44,9 @@ async def klines(
 
     Parameters
     ----------
-    symbol, interval : str
+    symbol : str, sequence of str or pandas.DataFrame
+        One symbol; several, or a table of `list_symbols`, give one wide frame as in `load_klines`.
+    interval : str
         As in `download_klines_data`.
     start : datetime, date or str
         Where the window of open times begins; a date, or an ISO text without a zone, is UTC.
@@ -66,7 +70,8 @@ async def klines(
     Raises
     ------
     IncompleteDownload
-        If the download failed, and the cache holds no row of the window.
+        If the download failed, and the cache holds no row of the window; of several symbols, no row
+        of one of them.
     BadArgument, UnknownSymbol, CacheUnavailable, WrongMarket
         As `download_klines_data`.
     NeverDownloaded, CorruptFile
@@ -82,13 +87,14 @@ async def klines(
     >>> len(frame), frame.attrs["complete"]
     (59, True)
     """
-    series = Series.of("klines", symbol, interval)
-    return await _got(series, start, end, columns, settings, decimal=decimal)
+    return await _got(
+        "klines", symbol, interval, start, end, columns=columns, decimal=decimal, settings=settings
+    )
 
 
 async def rows(
     dataset: str,
-    symbol: str,
+    symbol: Symbols,
     interval: str | None,
     start: datetime | date | str,
     end: datetime | date | str | None = None,
@@ -107,8 +113,9 @@ async def rows(
     ----------
     dataset : str
         One of ``ares_notebook.DATASETS``.
-    symbol : str
-        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``.
+    symbol : str, sequence of str or pandas.DataFrame
+        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``; several as in
+        `klines`, but not of trades.
     interval : str or None
         Of candles; ignored for other datasets.
     start, end, columns, decimal, settings
@@ -139,43 +146,50 @@ async def rows(
     >>> len(frame), frame.attrs["complete"]
     (84, True)
     """
-    series = Series.of(dataset, symbol, interval)
-    return await _got(series, start, end, columns, settings, decimal=decimal)
+    return await _got(
+        dataset, symbol, interval, start, end, columns=columns, decimal=decimal, settings=settings
+    )
 
 
 async def _got(
-    series: Series,
-    start: datetime | date | str,
-    end: datetime | date | str | None,
+    dataset: str,
+    symbol: Symbols,
+    interval: str | None,
+    *window: datetime | date | str | None,
     columns: Sequence[str] | None,
-    settings: Settings | None,
-    *,
     decimal: bool,
+    settings: Settings | None,
 ) -> pd.DataFrame:
-    # pandas is imported here, in a thread, and raises for an invalid name before any request.
-    names = await asyncio.to_thread(_chosen, series, columns)
-    chosen, asked = settings or Settings(), window_of(None, start, end)
-    report = await _complete(series, asked, chosen)
+    # pandas is imported here, in a thread, and wrong arguments are refused before any request.
+    load, several = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
+    chosen, asked = settings or Settings(), window_of(None, *window)
+    if isinstance(symbol, str):
+        report = await _complete(several[0], asked, chosen)
+    else:
+        report = await _complete_all(several[0], symbol, asked, chosen)
     # Without an end the rows end where those of the exchange do, unless these did not come.
-    is_open = end is None and report and not report.is_cut_short
-    until = None if is_open else asked.end
+    is_open = window[1] is None and report and not report.is_cut_short
+    span = asked.start, None if is_open else asked.end
+    options = {"columns": columns, "decimal": decimal, "settings": chosen}
     try:
-        window, frame = await asyncio.to_thread(
-            _read, series, asked.start, until, names, chosen, decimal=decimal
+        frame: pd.DataFrame = await asyncio.to_thread(
+            load.read_frame, dataset, symbol, interval, span, **options
         )
-        window.check(frame.attrs, len(frame), stacklevel=3)
     except NeverDownloaded:
         # Why it did not come says more than that it is not there.
         report.raise_for_failures()
         raise
+    load.warn_incomplete(frame.attrs, stacklevel=3)
     return frame
 
 
-def _chosen(series: Series, columns: Sequence[str] | None) -> list[str]:
-    """The names of the columns to read."""
-    from ares_notebook.cache.cells import chosen  # noqa: PLC0415 - slow to import
+def _checked(
+    dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | None
+) -> tuple[ModuleType, list[Series]]:
+    """The module that loads, and the series to read; raises for a wrong argument."""
+    from ares_notebook import load  # noqa: PLC0415 - slow to import
 
-    return [column.name for column in chosen(series.dataset, columns)]
+    return load, load.checked_series(dataset, symbol, interval, columns)
 
 
 async def _complete(series: Series, window: Period, settings: Settings) -> DownloadReport:
@@ -186,22 +200,25 @@ async def _complete(series: Series, window: Period, settings: Settings) -> Downl
     plan = await planned(run_info, make)
     if plan.to_do:
         return await record_run(RunInfo.of("download", plan), run_plan(plan))
+    return await _nothing_to_do(settings)
+
+
+async def _complete_all(
+    any_of_them: Series, symbols: Sequence[str] | pd.DataFrame, window: Period, settings: Settings
+) -> DownloadReport:
+    """As `_complete` for several symbols, as one run."""
+    plan = await planned_universe(
+        symbols,
+        any_of_them.interval if any_of_them.dataset.has_interval else None,
+        start=window.start,
+        end=window.end,
+        settings=settings,
+        datasets=(any_of_them.dataset.name,),
+    )
+    return await (run_universe(plan) if plan.to_do else _nothing_to_do(settings))
+
+
+async def _nothing_to_do(settings: Settings) -> DownloadReport:
     # What another market has filled is not complete, however whole it looks.
     await asyncio.to_thread(Store(settings).refuse_another)
     return DownloadReport()
-
-
-def _read(
-    series: Series,
-    start: datetime,
-    end: datetime | None,
-    names: Sequence[str],
-    settings: Settings,
-    *,
-    decimal: bool,
-) -> tuple[CachedWindow, pd.DataFrame]:
-    """The window with its frame."""
-    from ares_notebook.cached_window import CachedWindow  # noqa: PLC0415 - slow to import
-
-    window = CachedWindow.asked(settings, series, start, end)
-    return window, window.frame(names, decimal=decimal)

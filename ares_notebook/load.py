@@ -13,13 +13,14 @@ from ares_notebook.cache.spans import Moment
 from ares_notebook.cached_window import (
     CachedWindow,
     IncompleteData,  # noqa: F401 - users filter it by this name
+    warn_incomplete,
 )
 from ares_notebook.errors import BadArgument
 from ares_notebook.extras import also_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import interval_of_bars
 from ares_notebook.settings import Settings
-from ares_notebook.wide import wide_frame
+from ares_notebook.wide import several_series, wide_frame
 
 Symbols: TypeAlias = str | Sequence[str] | pd.DataFrame
 """One symbol; several; or the table of several that `list_symbols` returns."""
@@ -373,14 +374,43 @@ def _load(
     decimal: bool,
     settings: Settings | None,
 ) -> pd.DataFrame:
+    frame = read_frame(
+        dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
+    )
+    warn_incomplete(frame.attrs, stacklevel=3)
+    return frame
+
+
+def read_frame(
+    dataset: str,
+    symbol: Symbols,
+    interval: str | None,
+    window: tuple[Moment, Moment],
+    *,
+    columns: Sequence[str] | None,
+    decimal: bool,
+    settings: Settings | None,
+) -> pd.DataFrame:
+    """As `load_rows`, but never warns."""
     if not isinstance(symbol, str):
         return wide_frame(
             dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
         )
-    series = Series.of(dataset, symbol, interval)
-    # Raises for an invalid name before any file is read.
-    names = [column.name for column in chosen(series.dataset, columns)]
+    [series] = checked_series(dataset, symbol, interval, columns)
     cached = CachedWindow.asked(settings, series, *window)
-    frame = cached.frame(names, decimal=decimal)
-    cached.check(frame.attrs, len(frame), stacklevel=3)
+    frame = cached.frame(columns, decimal=decimal)
+    cached.refuse_nothing(frame.attrs, len(frame))
     return frame
+
+
+def checked_series(
+    dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | None
+) -> list[Series]:
+    """The series to load; raises `BadArgument` for a wrong argument before any file is read."""
+    if isinstance(symbol, str):
+        several = [Series.of(dataset, symbol, interval)]
+    else:
+        several = several_series(dataset, symbol, interval)
+        columns = [columns] if isinstance(columns, str) else columns
+    chosen(several[0].dataset, columns)
+    return several

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,25 +20,37 @@ from ares_notebook.cache.cells import Selection, chosen, read_cells
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import decimals
 from ares_notebook.cache.reader import unreadable
-from ares_notebook.cache.spans import Moment, nothing_of_all, universe_call, window_of_all
+from ares_notebook.cache.spans import Moment, nothing_of_all, window_of_all
 from ares_notebook.cache.store import Store
-from ares_notebook.cached_window import CachedWindow, IncompleteData
+from ares_notebook.cached_window import CachedWindow
 from ares_notebook.download.plan import Wanted
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import many, named
-from ares_notebook.frame_attrs import MOST_LISTED, listed_windows
+from ares_notebook.frame_attrs import MOST_LISTED
 from ares_notebook.model.columns import Column
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import time_keys
 from ares_notebook.model.symbols import Listed
-from ares_notebook.model.time import Period, as_utc, next_open_ms, opens_between, utc
+from ares_notebook.model.time import Period, next_open_ms, opens_between, utc
 from ares_notebook.settings import Settings
 
 _T = TypeVar("_T")
 _Int64s = npt.NDArray[np.int64]
 _HOUR_US = 3_600_000_000
-# Of the functions between the user and the warning.
-_STACKLEVEL = 4
+
+
+def several_series(
+    dataset: str, symbols: Sequence[str] | pd.DataFrame, interval: str | None
+) -> list[Series]:
+    """The series of some symbols, in their order, whose rows can be side by side."""
+    several = [Series.of(dataset, name, interval) for name in Wanted.of(symbols).symbols]
+    kind = several[0].dataset
+    if kind.key == "id":
+        msg = (
+            f"{kind.label} of several symbols have no times in common; load each symbol by itself, "
+            f"or candles of all"
+        )
+        raise BadArgument(msg)
+    return several
 
 
 def wide_frame(
@@ -52,17 +63,9 @@ def wide_frame(
     decimal: bool,
     settings: Settings | None,
 ) -> pd.DataFrame:
-    """The rows of several symbols in one frame, as `load_klines` describes it."""
-    wanted = Wanted.of(symbols)
-    several = [Series.of(dataset, name, interval) for name in wanted.symbols]
-    kind = several[0].dataset
-    fields = chosen(kind, [columns] if isinstance(columns, str) else columns)
-    if kind.key == "id":
-        msg = (
-            f"{kind.label} of several symbols have no times in common; load each symbol by itself, "
-            f"or candles of all"
-        )
-        raise BadArgument(msg)
+    """The rows of several symbols in one frame, as `load_klines` describes it; never warns."""
+    wanted, several = Wanted.of(symbols), several_series(dataset, symbols, interval)
+    fields = chosen(several[0].dataset, [columns] if isinstance(columns, str) else columns)
     store = Store(settings or Settings())
     span = Period(*map(utc, window_of_all(store, several, *window)))
     windows = [
@@ -86,8 +89,6 @@ def wide_frame(
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
     frame.attrs = _attrs_of(attrs, span)
-    if not frame.attrs["complete"]:
-        warnings.warn(_incomplete(several, attrs), IncompleteData, stacklevel=_STACKLEVEL)
     return frame
 
 
@@ -229,14 +230,3 @@ def _attrs_of(each: Sequence[dict[Any, Any]], span: Period) -> dict[Any, Any]:
     if altered := [name for own in each for name in own.get("altered", ())]:
         attrs["altered"] = altered[:MOST_LISTED]
     return attrs
-
-
-def _incomplete(several: Sequence[Series], attrs: Sequence[dict[Any, Any]]) -> str:
-    lacking = [each for each, own in zip(several, attrs, strict=True) if not own["complete"]]
-    starts = [listed_windows(own)[0][0] for own in attrs if not own["complete"]]
-    call = universe_call(lacking, min(starts), as_utc(attrs[0]["end"]))
-    return (
-        f"{len(lacking)} of {many(len(several), 'symbol')} lack rows: "
-        f"{named([each.stem for each in lacking])} (ares.missing(frame) lists where); "
-        f"`{call}` fetches what the exchange has of them"
-    )

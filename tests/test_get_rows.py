@@ -67,6 +67,46 @@ async def test_only_what_lacks_is_asked_for(settings, exchange):
     assert (run["what"], run["symbol"], run["interval"]) == ("download", "BTCUSDT", "1h")
 
 
+async def test_several_symbols_are_brought_as_one_run(settings, exchange):
+    """What lacks of several symbols comes in one run, and the frame is that of a load of all."""
+    both = ["BTCUSDT", "ETHUSDT"]
+    await ares.klines("BTCUSDT", "1h", *MONTHS, settings=settings)
+    exchange.requests.clear()
+    frame = await ares.klines(both, "1h", *MONTHS, columns="close", settings=settings)
+
+    assert frame.equals(ares.load_klines(both, "1h", *MONTHS, columns="close", settings=settings))
+    assert frame.attrs["complete"]
+    assert list(frame.columns) == both
+    assert not [each for each in exchange.requests if "BTCUSDT" in each.path]
+    run = ares.load_runs(settings=settings).iloc[-1]
+    assert (run["what"], run["symbol"], run["interval"]) == ("download", "BTCUSDT,ETHUSDT", "1h")
+    exchange.requests.clear()
+    await ares.rows("klines", both, "1h", *MONTHS, settings=settings)
+    assert exchange.requests == []
+
+
+async def test_one_of_several_symbols_that_does_not_come_is_named(settings, offline):
+    """Where a symbol has no row and its download failed, the failure is raised; with rows it is a warning."""
+    both = ["BTCUSDT", "ETHUSDT"]
+    await ares.klines("BTCUSDT", "1h", *MONTHS, settings=settings)
+    await ares.klines("ETHUSDT", "1h", "2025-01-01", "2025-02-01", settings=settings)
+    cut = offline()
+
+    with pytest.raises(IncompleteDownload, match="3 of 6 files failed"):
+        await ares.klines([*both, "BNBUSDT"], "1h", *MONTHS, settings=cut)
+    with pytest.warns(IncompleteData, match="1 of 2 symbols lack rows: klines_ETHUSDT_1h") as told:
+        frame = await ares.klines(both, "1h", *MONTHS, columns="close", settings=cut)
+    assert told[0].filename == __file__
+    assert frame["ETHUSDT"].count() == 31 * 24
+
+
+async def test_trades_of_several_symbols_are_refused_before_any_request(settings, exchange):
+    """Trades have no times in common."""
+    with pytest.raises(BadArgument, match="no times in common"):
+        await ares.rows("trades", ["BTCUSDT", "ETHUSDT"], None, *MONTHS, settings=settings)
+    assert exchange.requests == []
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
