@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 import ares_notebook as ares
@@ -209,9 +210,17 @@ class Cache:
         return str(contents), contents._repr_html_()
 
 
-@cache
+_demo_lock = Lock()
+
+
 def _demo_exchange() -> ares.DemoExchange:
     """The demo exchange of this process."""
+    with _demo_lock:
+        return _started()
+
+
+@cache
+def _started() -> ares.DemoExchange:
     exchange = ares.DemoExchange().start()
     atexit.register(exchange.stop)
     return exchange

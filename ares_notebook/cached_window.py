@@ -61,15 +61,7 @@ class CachedWindow:
         cls, store: Store, series: Series, span_ms: tuple[int, int], start: Moment, end: Moment
     ) -> Self:
         """The window of these milliseconds, in which the rows of ``[start, end)`` were asked for."""
-        start_ms, end_ms = span_ms
-        # Files and gaps are selected by milliseconds, which enclose the microseconds of the rows.
-        first_us, end_us = start_ms * 1000, end_ms * 1000
-        if start is not None:
-            first_us = max(first_us, to_us(as_utc(start, "start")))
-        if end is not None:
-            end_us = min(end_us, to_us(as_utc(end, "end")))
-        window = cls.of(store, series, start_ms, end_ms)
-        return replace(window, rows_us=(first_us, end_us))
+        return replace(cls.of(store, series, *span_ms), rows_us=rows_asked_us(span_ms, start, end))
 
     @classmethod
     def of(cls, store: Store, series: Series, start_ms: int, end_ms: int) -> Self:
@@ -96,11 +88,13 @@ class CachedWindow:
         try:
             return put_together([each for each in self.entries if each.on_disk is not None], wanted)
         except CorruptFile:
-            # The file was altered without a change of size and time. Its receipt is invalidated, so
-            # that the next download replaces it.
-            for entry in self.entries:
-                verified(self.store, entry)
-            raise
+            # Where the file was altered without a change of size and time, its receipt is invalidated,
+            # so that the next download replaces it.
+            found = [verified(self.store, entry) for entry in self.entries]
+            if found == [*self.entries] or any(each.is_altered or each.problem for each in found):
+                raise
+            # A download has replaced a file meanwhile, and the new one has all rows of the old one.
+            return replace(self, entries=tuple(found)).read(columns, put_together, decimal=decimal)
 
     def frame(self, columns: Sequence[str] | None, *, decimal: bool) -> pd.DataFrame:
         """Its rows as a frame that states what is missing; see `check`."""
@@ -151,6 +145,16 @@ class CachedWindow:
             f"{self.store.folder} has no row of {self.series.stem} from {start:%Y-%m-%d %H:%M} to "
             f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
         )
+
+
+def rows_asked_us(span_ms: tuple[int, int], start: Moment, end: Moment) -> tuple[int, int]:
+    """The part of a span in which rows were asked for: files and gaps are selected by milliseconds."""
+    start_us, end_us = (each * 1000 for each in span_ms)
+    if start is not None:
+        start_us = max(start_us, to_us(as_utc(start, "start")))
+    if end is not None:
+        end_us = min(end_us, to_us(as_utc(end, "end")))
+    return start_us, end_us
 
 
 def read_window(
@@ -208,7 +212,12 @@ def _symbols_lacking(attrs: Mapping[Any, Any]) -> str:
         for symbol, own in symbols.items()
         if not own["complete"]
     ]
-    call = universe_call(lacking, as_utc(attrs["start"]), as_utc(attrs["end"]))
+    listed = [listed_windows(symbols[each.symbol]) for each in lacking]
+    start, end = as_utc(attrs["start"]), as_utc(attrs["end"])
+    if all(listed):
+        # Of many windows the last ones are not listed.
+        start = min(windows[0][0] for windows in listed)
+    call = universe_call(lacking, start, end)
     return (
         f"{len(lacking)} of {many(len(symbols), 'symbol')} lack rows: "
         f"{named([each.stem for each in lacking])} (ares.missing(frame) lists where); "

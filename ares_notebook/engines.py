@@ -17,11 +17,13 @@ from pyarrow import fs
 from ares_notebook.cache.arrow_copies import arrow_field
 from ares_notebook.cache.cells import chosen
 from ares_notebook.cache.frames import arrow_of, frame_of
+from ares_notebook.cache.reader import unreadable
 from ares_notebook.cache.spans import Moment, Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.cached_window import CachedWindow
-from ares_notebook.errors import BadArgument
+from ares_notebook.errors import BadArgument, CacheUnavailable
 from ares_notebook.extras import needing
+from ares_notebook.model.datasets import ALIASES, DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.settings import Settings
 
@@ -103,6 +105,7 @@ def iter_agg_trades(
     start: Moment = None,
     end: Moment = None,
     *,
+    dataset: str = "agg_trades",
     rows: int = 1_000_000,
     columns: Sequence[str] | None = None,
     settings: Settings | None = None,
@@ -118,6 +121,8 @@ def iter_agg_trades(
         As in `load_agg_trades`.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
+    dataset : str
+        Trades of another market: ``"um_agg_trades"`` or ``"cm_agg_trades"``.
     rows : int
         The most rows of a frame; all but the last have so many.
     columns : sequence of str, optional
@@ -155,7 +160,11 @@ def iter_agg_trades(
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
         msg = f"rows={rows!r} must be a whole number from 1 on"
         raise BadArgument(msg)
-    series = Series.of("agg_trades", symbol)
+    if dataset_named(dataset).key != "id":
+        trades = ", ".join(each.name for each in DATASETS if each.key == "id")
+        msg = f"dataset={dataset!r} holds no trades; those that do are {trades}"
+        raise BadArgument(msg)
+    series = Series.of(dataset, symbol)
     names = [column.name for column in chosen(series.dataset, columns)]
     window = CachedWindow.asked(settings, series, start, end)
     attrs = window.attrs(-1)
@@ -189,11 +198,14 @@ def sql(query: str, *, settings: Settings | None = None) -> duckdb.DuckDBPyRelat
     Ask the cache in SQL, by DuckDB.
 
     Each cached dataset is a table; of candles, each interval is one: ``klines_1h``,
-    ``um_klines_1m``, ``agg_trades``, ``futures``, ``metrics``. They have the columns of the dataset
-    and before them ``symbol``. Only files that the conditions on ``symbol`` and ``timestamp`` leave
-    are read, and only the columns that are named.
+    ``um_klines_1m``, ``agg_trades`` (also ``trades``), ``futures`` (also ``funding``), ``metrics``;
+    ``show tables`` lists them. They have the columns of the dataset and before them ``symbol``,
+    in capitals as the exchange writes it. Only files that the conditions on ``symbol`` and
+    ``timestamp`` leave are read.
 
-    Rows that are missing are missing in the answer: `coverage` and `find_gaps` say where.
+    Rows that are missing are missing in the answer: `coverage` and `find_gaps` say where. A query
+    that runs does not notice Ctrl-C: that is DuckDB's way. It is an error of DuckDB's, raised when
+    the rows are fetched, if a file is damaged or altered, or is deleted meanwhile.
 
     Parameters
     ----------
@@ -236,14 +248,20 @@ def sql(query: str, *, settings: Settings | None = None) -> duckdb.DuckDBPyRelat
     connection = duckdb.connect()
     connection.execute("set timezone = 'UTC'")
     # A cache may have a million files: those of tables that the query does not name are not listed.
-    words = set(re.findall(r"\w+", query))
-    for name in words & tables.keys():
+    words = {word.lower() for word in re.findall(r"\w+", query)}
+    for name in tables.keys() & words or tables:
         connection.register(name, _as_dataset(store, tables[name]))
     try:
-        return connection.sql(query)
+        answer = connection.sql(query)
     except duckdb.Error as error:
-        msg = f"{error}; there are the tables {', '.join(sorted(tables))}"
+        # DuckDB's guess is among its own tables.
+        told = str(error).partition("\nDid you mean")[0]
+        msg = f"{told}; there are the tables {', '.join(sorted(tables))}"
         raise BadArgument(msg) from error
+    if answer is None:
+        msg = "the query has no answer; write a select"
+        raise BadArgument(msg)
+    return answer
 
 
 def _tables(store: Store) -> dict[str, list[CacheFile]]:
@@ -255,7 +273,8 @@ def _tables(store: Store) -> dict[str, list[CacheFile]]:
         if series.dataset.has_interval:
             name += f"_{series.interval_word}"
         tables.setdefault(name, []).append(file)
-    return tables
+    also = {alias: tables.get(dataset.name) for alias, dataset in ALIASES.items()}
+    return tables | {alias: files for alias, files in also.items() if files}
 
 
 def _as_dataset(store: Store, files: Sequence[CacheFile]) -> ds.FileSystemDataset:
@@ -265,6 +284,7 @@ def _as_dataset(store: Store, files: Sequence[CacheFile]) -> ds.FileSystemDatase
     fragments = [
         layout.make_fragment(file.name, source, partition_expression=_rows_of(file))
         for file in files
+        if store.path_of(file) is not None
     ]
     fields = map(arrow_field, files[0].dataset.columns)
     schema = pa.schema([pa.field("symbol", pa.string()), *fields])
@@ -292,6 +312,12 @@ class _CacheFiles(fs.FileSystemHandler):  # type: ignore[misc]  # PyArrow publis
     def _as_arrow(self, name: str) -> pa.Buffer:
         file = self._files[name]
         window = CachedWindow.of(self._store, file.series, file.start_ms, file.end_ms)
+        [entry] = window.entries
+        if entry.is_altered:
+            raise unreadable(self._store.folder / name, "its bytes are not those of its receipt")
+        if entry.on_disk is None:
+            msg = f"{name} was deleted after the query was made; ask again"
+            raise CacheUnavailable(msg)
         table = window.read(None, arrow_of)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:

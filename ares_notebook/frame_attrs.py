@@ -67,8 +67,8 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     """
     List all windows that a loaded frame lacks.
 
-    ``frame.attrs["missing"]`` lists the first hundred, so that ``attrs`` stay small; up to a hundred
-    windows are taken from there. Of more, all are read from the cache if it still lacks the same
+    ``frame.attrs["missing"]`` lists the first hundred, so that ``attrs`` stay small (of several
+    symbols the first hundred of all); up to a hundred windows are taken from there. Of more, all are read from the cache if it still lacks the same
     windows; else those after the hundredth are derived from the rows of the frame: the grid of open
     times, the ids of trades or the interval of funding.
 
@@ -92,7 +92,8 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
         One row for each window, in order of time, with the columns ``start, end`` (aware UTC,
         half-open) and ``rows`` (Int64): how many rows are missing there, NA where they cannot be
         counted, such as trades after the last known id. Of a frame of several symbols, before
-        these a column ``symbol``; the windows are all read from the cache.
+        these a column ``symbol``; of symbols with windows beyond the hundredth they are read from
+        the cache.
 
     Raises
     ------
@@ -201,11 +202,14 @@ def _missing_of_each(attrs: Mapping[Any, Any], settings: Settings | None) -> pd.
     rows = []
     for symbol, own in attrs["symbols"].items():
         series = Series.of(attrs["dataset"], symbol, attrs["interval"])
-        windows = [] if own["complete"] else _windows_in(store, series, {**attrs, **own})
+        windows: Spans | None = listed_windows(own)
+        if own["missing_count"] > len(own.get("missing", ())):
+            windows = _windows_in(store, series, {**attrs, **own})
         if windows is None or len(windows) != own["missing_count"]:
             msg = (
-                f"{store.folder} lacks other windows of {series.stem} than when the frame was "
-                f"loaded; load it again"
+                f"{store.folder} lacks other windows of {series.stem} than the cache did from which "
+                f"the frame was loaded; if that was another one, pass its settings, as in "
+                f"missing(frame, settings=settings); else load the frame again"
             )
             raise BadArgument(msg)
         for start, end in windows:

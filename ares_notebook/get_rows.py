@@ -161,16 +161,20 @@ async def _got(
     settings: Settings | None,
 ) -> pd.DataFrame:
     # pandas is imported here, in a thread, and wrong arguments are refused before any request.
-    load, several = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
+    load, several, names = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
     chosen, asked = settings or Settings(), window_of(None, *window)
     if isinstance(symbol, str):
         report = await _complete(several[0], asked, chosen)
     else:
         report = await _complete_all(several[0], symbol, asked, chosen)
-    # Without an end the rows end where those of the exchange do, unless these did not come.
-    is_open = window[1] is None and report and not report.is_cut_short
+    # Without an end the rows end where those of the exchange do, unless some of these did not come.
+    came = report.complete
+    if not several[0].dataset.has_rest:
+        # The archive publishes what it alone has on the day after.
+        came = bool(report) and not report.is_cut_short
+    is_open = window[1] is None and came
     span = asked.start, None if is_open else asked.end
-    options = {"columns": columns, "decimal": decimal, "settings": chosen}
+    options = {"columns": names, "decimal": decimal, "settings": chosen}
     try:
         frame: pd.DataFrame = await asyncio.to_thread(
             load.read_frame, dataset, symbol, interval, span, **options
@@ -185,11 +189,11 @@ async def _got(
 
 def _checked(
     dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | None
-) -> tuple[ModuleType, list[Series]]:
-    """The module that loads, and the series to read; raises for a wrong argument."""
+) -> tuple[ModuleType, list[Series], Sequence[str] | str]:
+    """The module that loads, and the series and columns to load; raises for a wrong argument."""
     from ares_notebook import load  # noqa: PLC0415 - slow to import
 
-    return load, load.checked_series(dataset, symbol, interval, columns)
+    return load, *load.checked_arguments(dataset, symbol, interval, columns)
 
 
 async def _complete(series: Series, window: Period, settings: Settings) -> DownloadReport:

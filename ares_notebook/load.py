@@ -93,7 +93,7 @@ def load_klines(
         levels, ``field`` and ``symbol``. A cell without a row is NaN, and a column of counts with
         such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end``, ``complete`` (whether
         all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
-        in this window. A table of `list_symbols` with the days of a symbol bounds the window of the
+        in this window, and of the first hundred windows of all symbols its ``missing``. A table of `list_symbols` with the days of a symbol bounds the window of the
         symbol as it bounds a download of it; its own ``start`` or ``end`` is then there, too.
 
     Warns
@@ -396,21 +396,23 @@ def read_frame(
         return wide_frame(
             dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
         )
-    [series] = checked_series(dataset, symbol, interval, columns)
+    [series], names = checked_arguments(dataset, symbol, interval, columns)
     cached = CachedWindow.asked(settings, series, *window)
-    frame = cached.frame(columns, decimal=decimal)
+    frame = cached.frame(names, decimal=decimal)
     cached.refuse_nothing(frame.attrs, len(frame))
     return frame
 
 
-def checked_series(
-    dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | None
-) -> list[Series]:
-    """The series to load; raises `BadArgument` for a wrong argument before any file is read."""
+def checked_arguments(
+    dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | str | None
+) -> tuple[list[Series], Sequence[str] | str]:
+    """The series and the columns to load; raises `BadArgument` before any file is read."""
     if isinstance(symbol, str):
-        several = [Series.of(dataset, symbol, interval)]
+        several, names = [Series.of(dataset, symbol, interval)], columns
     else:
         several = several_series(dataset, symbol, interval)
-        columns = [columns] if isinstance(columns, str) else columns
-    chosen(several[0].dataset, columns)
-    return several
+        names = [columns] if isinstance(columns, str) else columns
+    # Once: an iterator can be read one time.
+    found = [column.name for column in chosen(several[0].dataset, names)]
+    is_one = names is not columns and isinstance(columns, str)
+    return several, found[0] if is_one else found

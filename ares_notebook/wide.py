@@ -22,7 +22,7 @@ from ares_notebook.cache.frames import decimals
 from ares_notebook.cache.reader import unreadable
 from ares_notebook.cache.spans import Moment, nothing_of_all, window_of_all
 from ares_notebook.cache.store import Store
-from ares_notebook.cached_window import CachedWindow
+from ares_notebook.cached_window import CachedWindow, rows_asked_us
 from ares_notebook.download.plan import Wanted
 from ares_notebook.errors import BadArgument
 from ares_notebook.frame_attrs import MOST_LISTED
@@ -30,7 +30,7 @@ from ares_notebook.model.columns import Column
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import time_keys
 from ares_notebook.model.symbols import Listed
-from ares_notebook.model.time import Period, next_open_ms, opens_between, utc
+from ares_notebook.model.time import Period, next_open_ms, opens_between, utc, utc_of_us
 from ares_notebook.settings import Settings
 
 _T = TypeVar("_T")
@@ -67,7 +67,8 @@ def wide_frame(
     wanted, several = Wanted.of(symbols), several_series(dataset, symbols, interval)
     fields = chosen(several[0].dataset, [columns] if isinstance(columns, str) else columns)
     store = Store(settings or Settings())
-    span = Period(*map(utc, window_of_all(store, several, *window)))
+    span_ms = window_of_all(store, several, *window)
+    span = Period(*map(utc, span_ms))
     windows = [
         CachedWindow.within(store, each, _listed_ms(wanted, listed, each, span), *window)
         for listed, each in zip(wanted.listed, several, strict=True)
@@ -88,7 +89,7 @@ def wide_frame(
     frame = (
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
-    frame.attrs = _attrs_of(attrs, span)
+    frame.attrs = _attrs_of(attrs, rows_asked_us(span_ms, *window))
     return frame
 
 
@@ -214,19 +215,19 @@ def _read_into(
     return window.read([each.name for each in fields], put_together, decimal=decimal)
 
 
-def _attrs_of(each: Sequence[dict[Any, Any]], span: Period) -> dict[Any, Any]:
+def _attrs_of(each: Sequence[dict[Any, Any]], window_us: tuple[int, int]) -> dict[Any, Any]:
     """The attrs of the frame, from those that the frames of its symbols would have."""
     attrs = {key: each[0][key] for key in ("dataset", "interval", "market")}
-    attrs |= {"start": span.start.isoformat(), "end": span.end.isoformat()}
+    attrs["start"], attrs["end"] = (utc_of_us(at).isoformat() for at in window_us)
     attrs["complete"] = all(own["complete"] for own in each)
-    attrs["symbols"] = {
-        own["symbol"]: {
-            key: own[key]
-            for key in ("start", "end", "complete", "missing_count")
-            if own[key] != attrs.get(key) or key not in ("start", "end")
-        }
-        for own in each
-    }
+    attrs["symbols"], room = {}, MOST_LISTED
+    for own in each:
+        bounds = {key: own[key] for key in ("start", "end") if own[key] != attrs[key]}
+        stated = bounds | {key: own[key] for key in ("complete", "missing_count")}
+        if not own["complete"]:
+            stated["missing"] = own["missing"][:room]
+            room -= len(stated["missing"])
+        attrs["symbols"][own["symbol"]] = stated
     if altered := [name for own in each for name in own.get("altered", ())]:
         attrs["altered"] = altered[:MOST_LISTED]
     return attrs

@@ -19,7 +19,7 @@ from ares_notebook.cache.entry import Source
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.store import Store
-from ares_notebook.cached_window import read_window
+from ares_notebook.cached_window import CachedWindow, read_window
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.rows import header_of, lines_of
@@ -325,6 +325,35 @@ def test_stamps_that_go_back_a_little_lose_no_trade(store, put):
         inside = (whole.index >= minute) & (whole.index < after)
         frame = read_window(store, TRADES.series, to_ms(minute), to_ms(after))
         pd.testing.assert_frame_equal(frame, whole[inside])
+
+
+def test_a_last_stamp_that_goes_back_is_cut_by_the_window(store, put):
+    """With an Arrow copy and without one, a window has no trade that is stamped after its end."""
+    lines = trades()
+    *first, before, last = lines
+    end = "2025-01-15 23:59:59.300000"
+    early, late = (f"2025-01-15 23:59:59.{tenth}00000" for tenth in (1, 5))
+    put(TRADES, [*first, late + before[len(late) :], early + last[len(early) :]])
+
+    for how in ("off", "plain", "plain"):
+        settings = ares.Settings(cache_dir=store.folder, arrow_copies=how)
+        frame = window(Store(settings), TRADES, end=end)
+        assert len(frame) == 1439
+        assert frame.index[-1] == pd.Timestamp(early, tz="UTC")
+
+
+def test_a_file_that_a_download_replaces_meanwhile_is_read_anew(store, put):
+    """A window whose file is replaced before it is read has the new rows, and the new receipt stays."""
+    put(FUNDING, funding()[:40])
+    settings = ares.Settings(cache_dir=store.folder)
+    series, end = FUNDING.series, FUNDING.end_ms
+    cached = CachedWindow.of(Store(settings), series, FUNDING.start_ms, end)
+    put(FUNDING, funding())
+    receipt = store.receipt_path(FUNDING).read_bytes()
+    frame = cached.frame(None, decimal=False)
+
+    assert len(frame) == len(funding())
+    assert store.receipt_path(FUNDING).read_bytes() == receipt
 
 
 @pytest.mark.parametrize("file", [CANDLES, TRADES], ids=lambda file: file.dataset.name)

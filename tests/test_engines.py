@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import duckdb
 import pandas as pd
@@ -154,6 +155,66 @@ def test_a_wrong_query_names_the_tables(settings):
     """What DuckDB refuses is refused with its words, and with the tables that there are."""
     with pytest.raises(BadArgument, match=r"(?s)klines_5m.*there are the tables .*klines_1h"):
         ares.sql("select * from klines_5m", settings=settings)
+
+
+def test_a_candle_without_an_interval_is_told_what_there_is(settings):
+    """DuckDB's guess of a table of its own is not repeated."""
+    with pytest.raises(BadArgument, match=r"(?s)klines does not exist!.*klines_1h") as told:
+        ares.sql("select * from klines", settings=settings)
+    assert "Did you mean" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["trades", "TRADES", "Agg_Trades", "funding"])
+def test_tables_have_the_names_of_datasets(settings, name):
+    """The field's words for datasets are tables too, in any case, as in SQL."""
+    [(rows,)] = ares.sql(f"select count(*) from {name}", settings=settings).fetchall()  # noqa: S608 - our names
+    assert rows > 0
+
+
+def test_all_tables_are_listed(settings):
+    """``show tables`` lists every table."""
+    names = {name for (name,) in ares.sql("show tables", settings=settings).fetchall()}
+    assert {"klines_1h", "trades", "agg_trades", "futures", "um_klines_1h"} <= names
+
+
+@pytest.mark.parametrize("query", ["", " ", "-- nothing"])
+def test_a_query_without_an_answer_is_refused(settings, query):
+    """What returns no rows is no query."""
+    with pytest.raises(BadArgument, match="no answer"):
+        ares.sql(query, settings=settings)
+
+
+def test_blocks_of_trades_of_any_market(settings):
+    """Trades of contracts come in blocks too, and other datasets are refused."""
+    blocks = ares.iter_agg_trades("BTCUSDT", dataset="um_agg_trades", settings=settings, rows=997)
+    whole = ares.load_rows("um_agg_trades", "BTCUSDT", settings=settings)
+
+    pd.testing.assert_frame_equal(pd.concat(list(blocks)), whole)
+    with pytest.raises(BadArgument, match="holds no trades; those that do are agg_trades"):
+        ares.iter_agg_trades("BTCUSDT", dataset="klines", settings=settings)
+
+
+@pytest.mark.parametrize("damage", ["altered", "deleted"])
+def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, damage):
+    """A query over a file that was altered, or deleted after the query was made, fails when it is fetched."""
+    own = settings.model_copy(
+        update={"cache_dir": shutil.copytree(settings.cache_dir, tmp_path / "own")}
+    )
+    path = own.cache_dir / "klines_BTCUSDT_1h_2025-01.csv"
+    text = path.read_bytes()
+    if damage == "altered":
+        path.write_bytes(text.replace(b"2025-01-05 03:00:00", b"2025-01-05 03:30:00"))
+    answer = ares.sql("select count(*) from klines_1h where symbol = 'BTCUSDT'", settings=own)
+    if damage == "deleted":
+        path.unlink()
+
+    with pytest.raises(duckdb.Error, match="klines_BTCUSDT_1h_2025-01"):
+        answer.fetchall()
+    path.write_bytes(text)
+    [(rows,)] = ares.sql(
+        "select count(*) from klines_1h where symbol = 'BTCUSDT'", settings=own
+    ).fetchall()
+    assert rows == len(candles(own))
 
 
 def test_sql_of_an_empty_cache_raises(settings, tmp_path):

@@ -174,6 +174,18 @@ async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, exc
     assert not frame.attrs["complete"]
 
 
+async def test_without_an_end_what_the_archive_lacks_is_missing(settings):
+    """The archive alone has no candle of today, so that the frame up to now is not complete."""
+    archive = settings.model_copy(update={"source": "archive"})
+    start = ares.get_daily_periods("4d")[0].start
+
+    with pytest.warns(IncompleteData):
+        frame = await ares.klines("BTCUSDT", "1h", start, settings=archive)
+
+    assert len(frame) >= 48
+    assert not frame.attrs["complete"]
+
+
 async def test_without_an_end_a_clock_that_cannot_be_asked_is_told(settings, exchange):
     """Where the exchange's clock cannot be asked, the rows of the last day are missing in the frame."""
     exchange.fail("/api/v3/time", times=None, status=503)

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from msgspec import structs
 
@@ -128,6 +129,34 @@ async def test_a_delisted_symbol_costs_nothing_again(settings, exchange):
     assert not [
         step for step in report.steps if step.file_name.startswith("klines_MATICUSDT_1h_2025")
     ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "last", "end"),
+    [
+        ("4h", "2024-09-10", "2024-09-10T04:00"),
+        ("1d", "2024-09-10", "2024-09-11"),
+        ("1w", "2024-09-09", "2024-09-16"),
+        ("1M", "2024-09-01", "2024-10-01"),
+    ],
+)
+async def test_the_last_candle_before_a_delisting_is_brought(
+    settings, exchange, interval, last, end
+):
+    """The candle in which a symbol was delisted comes, though another series proves the delisting."""
+    hours = {"start": "2024-08-01", "end": "2024-10-05", "settings": settings}
+    await ares.download_klines_data("MATICUSDT", "1h", **hours)
+    early = {"start": "2024-07-01", "end": "2024-08-15", "settings": settings}
+    await ares.download_klines_data("MATICUSDT", interval, **early)
+    await ares.update(end="2025-02-01", settings=settings)
+    asked = len(exchange.requests)
+    again = await ares.update(end="2025-03-01", settings=settings)
+
+    frame = ares.load_klines("MATICUSDT", interval, "2024-07-01", end, settings=settings)
+    assert frame.attrs["complete"]
+    assert frame.index[-1] == pd.Timestamp(last, tz="UTC")
+    assert again.complete
+    assert paths(exchange, asked) == []
 
 
 async def test_a_delisting_holds_for_all_series_of_the_market(settings, exchange):

@@ -154,7 +154,14 @@ def test_attrs_state_what_each_symbol_lacks(cache):
         "complete": False,
         "symbols": {
             **{each: {"complete": True, "missing_count": 0} for each in THREE},
-            "BNBUSDT": {"complete": False, "missing_count": 2},
+            "BNBUSDT": {
+                "complete": False,
+                "missing_count": 2,
+                "missing": [
+                    ["2023-04-01T00:00:00+00:00", "2023-05-01T00:00:00+00:00"],
+                    ["2023-05-20T00:00:00+00:00", "2023-06-10T00:00:00+00:00"],
+                ],
+            },
         },
     }
     assert len(caught) == 1
@@ -164,10 +171,10 @@ def test_attrs_state_what_each_symbol_lacks(cache):
 
 
 def test_the_windows_that_a_wide_frame_lacks_are_listed(cache, tmp_path):
-    """`missing` lists the windows of each symbol with their rows, and refuses those of another cache."""
+    """`missing` lists the windows of each symbol with their rows; of more than are stated it asks the cache."""
     with pytest.warns(IncompleteData):
         frame = candles(cache, [*THREE, "BNBUSDT"], columns="close")
-    table = ares.missing(frame, settings=cache)
+    table = ares.missing(frame)
 
     assert table.astype(str).to_numpy().tolist() == [
         ["BNBUSDT", "2023-04-01 00:00:00+00:00", "2023-05-01 00:00:00+00:00", "720"],
@@ -175,8 +182,46 @@ def test_the_windows_that_a_wide_frame_lacks_are_listed(cache, tmp_path):
     ]
     assert len(ares.missing(candles(cache, THREE, columns="close"), settings=cache)) == 0
     other = cache.model_copy(update={"cache_dir": tmp_path})
+    frame.attrs["symbols"]["BNBUSDT"]["missing"].pop()
+    assert ares.missing(frame, settings=cache).equals(table)
     with pytest.raises(BadArgument, match="lacks other windows of klines_BNBUSDT_1h"):
         ares.missing(frame, settings=other)
+
+
+def test_attrs_list_a_hundred_windows_of_all_symbols(settings):
+    """However many windows the symbols lack, ``attrs`` list a hundred, those of the first symbols."""
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        work = ares.download_klines_data(
+            symbol, "1m", start="2025-02-01", end="2025-02-02", settings=settings
+        )
+        ares.run(work)
+        path = settings.cache_dir / f"klines_{symbol}_1m_2025-02.csv"
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([lines[0], *lines[1::10]]))
+        (settings.cache_dir / f".ares/receipts/{path.name}.json").unlink()
+    with pytest.warns(IncompleteData):
+        frame = ares.load_klines(
+            ["BTCUSDT", "ETHUSDT"],
+            "1m",
+            "2025-02-01",
+            "2025-02-02",
+            columns="close",
+            settings=settings,
+        )
+
+    each = frame.attrs["symbols"]
+    assert [len(own["missing"]) for own in each.values()] == [100, 0]
+    assert [own["missing_count"] for own in each.values()] == [144, 144]
+    assert len(ares.missing(frame, settings=settings)) == 288
+
+
+def test_the_window_of_a_wide_frame_is_stated_to_the_microsecond(cache):
+    """A window that begins a microsecond after a candle has not this candle, and ``attrs`` say so."""
+    late = "2023-05-02T00:00:00.000001+00:00"
+    frame = candles(cache, THREE[:2], late, "2023-05-03", columns="close")
+
+    assert frame.attrs["start"] == late
+    assert frame.index[0] == pd.Timestamp("2023-05-02T01:00", tz="UTC")
 
 
 def test_all_symbols_that_are_not_there_are_named(cache):

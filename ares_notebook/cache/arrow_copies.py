@@ -70,7 +70,14 @@ def read_copy(entry: CacheEntry, names: Sequence[str]) -> Table | None:
         return _sound(reader, entry, names, _checked_columns(path, status, entry))
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ) as error:
         _LOGGER.debug("%s is damaged, and made anew: %s", path, error)
         return None
 

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -95,7 +95,7 @@ def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
     is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes | AbstractSet)
     asked = tuple(names) if is_list else ()
     if not asked or not all(isinstance(name, str) for name in asked):
-        wrong = "must be a sequence of names"
+        wrong = f"must be a sequence of names{_such_as(names, known)}"
     elif "timestamp" in asked:
         wrong = "must not name the timestamp: it is the index, and always there"
     elif not set(asked) <= set(known):
@@ -106,6 +106,10 @@ def chosen(dataset: Dataset, names: Sequence[str] | None) -> tuple[Column, ...]:
         msg = f"columns={asked or names!r} {wrong}; there are {', '.join(known)}"
         raise BadArgument(msg)
     return tuple(known[name] for name in asked)
+
+
+def _such_as(name: object, known: Container[str]) -> str:
+    return f", such as [{name!r}]" if isinstance(name, str) and name in known else ""
 
 
 def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
@@ -124,7 +128,9 @@ def read_cells(entry: CacheEntry, wanted: Selection) -> Table:
             stamps = table["timestamp"].cast(pa.int64())
             table = table.set_column(table.column_names.index("timestamp"), "timestamp", stamps)
             table = table.select(names)
-            return table if wanted.has_all_of(entry) else _window(table, wanted)
+            # The stamp of the last trade need not be the latest.
+            is_latest = wanted.has_all_of(entry) and entry.file.dataset.key != "id"
+            return table if is_latest or wanted.covers(entry) else _window(table, wanted)
     path = _path_of(entry)
     try:
         parse = _parsed if is_ours(path, entry.file.dataset) else _parsed_legacy
@@ -161,6 +167,9 @@ class _HashedFile:
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file, self._sum = file, hashlib.sha256()
+
+    def close(self) -> None:
+        """Closed by who opened it; PyArrow closes what it decompresses."""
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""

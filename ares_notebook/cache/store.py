@@ -261,9 +261,13 @@ class Store:
             )
         # A final receipt of an absent file states that there is no row, and now there is a file.
         is_altered = receipt is not None and (receipt.sha256 is not None or receipt.final)
+        found = examine(on_disk, status)
         if is_altered:
+            if self.receipt(file) != receipt:
+                # A download puts its file in place, and then the receipt.
+                return self._entry(file, examine)
             _warn_of_change(on_disk, status.st_mtime_ns)
-        return replace(examine(on_disk, status), is_altered=is_altered, **known)
+        return replace(found, is_altered=is_altered, **known)
 
     def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """The entries of consecutive *files* of one series, each with its neighbours."""
@@ -485,10 +489,8 @@ def _examined(file: CacheFile, on_disk: str) -> CacheEntry:
 
 def _size_and_time(path: Path | None) -> tuple[int | None, int | None]:
     """Size and time that identify a file; None for an absent one."""
-    if path is None:
-        return None, None
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+    status = path.stat() if path else None
+    return (status.st_size, status.st_mtime_ns) if status else (None, None)
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from ares_notebook.download.universe import UniversePlan
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.gaps import AFTER_DELISTING, evidence_of
 from ares_notebook.model.markets import Market
-from ares_notebook.model.time import Period, utc
+from ares_notebook.model.time import Period, next_open_ms, utc
 from ares_notebook.model.window import end_of
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.runtime.tasks import check_cancelled
@@ -157,6 +157,9 @@ def _plan_of_symbol(
     parts = []
     for series, files in held:
         start, over_ms = files[0].period.start, delisted[series.market]
+        if over_ms and series.dataset.has_interval and series.interval is not None:
+            # The last candle is closed later than the last trade.
+            over_ms = next_open_ms(series.interval, over_ms - 1)
         end = min(last, utc(over_ms)) if over_ms else last
         window, names = Period(start, end), (series.dataset.name,)
         parts.append(
