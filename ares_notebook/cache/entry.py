@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, convert, to_builtins
 from msgspec.json import Decoder
@@ -66,6 +66,16 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """Where the rows end; None if it has none."""
         known = [self.ended_ms, self.facts.end_ms]
         return max((each for each in known if each is not None), default=None)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What the entry of a file has of its receipt, also where the file is another one."""
+        return {
+            "absences": self.absences,
+            "trouble": self.trouble,
+            "recorded_end_ms": self.end_ms,
+            "recorded_rows": self.facts.rows,
+        }
 
     def matches(self, path: str, status: os.stat_result) -> bool:
         """Whether the file is still the one that the receipt was written for."""

@@ -226,14 +226,7 @@ class Store:
     ) -> CacheEntry:
         name = self._listing().on_disk.get(file.name)
         receipt = self.receipt(file)
-        known: dict[str, Any] = {}
-        if receipt:
-            known = {
-                "absences": receipt.absences,
-                "trouble": receipt.trouble,
-                "recorded_end_ms": receipt.end_ms,
-                "recorded_rows": receipt.facts.rows,
-            }
+        known = receipt.recorded if receipt else {}
         on_disk = f"{self._folder_text}/{name}"
         try:
             # Not a Path, which takes longer to make for each of 100,000 files.
