@@ -15,7 +15,7 @@ from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
 from ares_notebook.download.universe import planned_universe, run_universe
-from ares_notebook.errors import NeverDownloaded
+from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
 from ares_notebook.model.window import window_of
@@ -95,8 +95,8 @@ async def klines(
 async def rows(
     dataset: str,
     symbol: Symbols,
-    interval: str | None,
-    start: datetime | date | str,
+    interval: str | None = None,
+    start: datetime | date | str | None = None,
     end: datetime | date | str | None = None,
     *,
     columns: Sequence[str] | None = None,
@@ -116,9 +116,11 @@ async def rows(
     symbol : str, sequence of str or pandas.DataFrame
         As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``; several as in
         `klines`, but not of trades.
-    interval : str or None
+    interval : str, optional
         Of candles; ignored for other datasets.
-    start, end, columns, decimal, settings
+    start : datetime, date or str
+        As in `klines`. It must be given: nothing is fetched of which nobody said from when on.
+    end, columns, decimal, settings
         As in `klines`.
 
     Returns
@@ -142,7 +144,7 @@ async def rows(
     >>> from ares_notebook import DemoExchange, run
     >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
     ...     settings = exchange.settings(cache_dir=folder)
-    ...     frame = run(rows("funding", "BTCUSDT", None, "2025-02-01", "2025-03-01", settings=settings))
+    ...     frame = run(rows("funding", "BTCUSDT", start="2025-02-01", end="2025-03-01", settings=settings))
     >>> len(frame), frame.attrs["complete"]
     (84, True)
     """
@@ -160,6 +162,9 @@ async def _got(
     decimal: bool,
     settings: Settings | None,
 ) -> pd.DataFrame:
+    if window[0] is None:
+        msg = 'start= is missing; say from when on, such as start="2025-01-01"'
+        raise BadArgument(msg)
     # pandas is imported here, in a thread, and wrong arguments are refused before any request.
     load, several, names = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
     chosen, asked = settings or Settings(), window_of(None, *window)

@@ -100,6 +100,16 @@ async def test_one_of_several_symbols_that_does_not_come_is_named(settings, offl
     assert frame["ETHUSDT"].count() == 31 * 24
 
 
+async def test_rows_without_a_start_are_refused_before_any_request(settings, exchange):
+    """An interval may be left out where there is none, a start may not."""
+    frame = await ares.rows("funding", "BTCUSDT", start=MONTHS[0], end=MONTHS[1], settings=settings)
+    assert frame.attrs["complete"]
+    exchange.requests.clear()
+    with pytest.raises(BadArgument, match="start= is missing"):
+        await ares.rows("funding", "BTCUSDT", settings=settings)
+    assert exchange.requests == []
+
+
 async def test_trades_of_several_symbols_are_refused_before_any_request(settings, exchange):
     """Trades have no times in common."""
     with pytest.raises(BadArgument, match="no times in common"):
