@@ -28,7 +28,7 @@ from ares_notebook.formatting import many, named
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, to_us, utc, utc_of_us
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 _T = TypeVar("_T")
 
@@ -52,7 +52,7 @@ class CachedWindow:
     @classmethod
     def asked(cls, settings: Settings | None, series: Series, start: Moment, end: Moment) -> Self:
         """The window that a user asks for, by default all that the cache has of the series."""
-        store = Store(settings or Settings())
+        store = Store(settings_given(settings))
         span = series_span(store, series, start, end)
         return cls.within(store, series, (span.start_ms, span.end_ms), start, end)
 

@@ -19,7 +19,7 @@ from ares_notebook.errors import NeverDownloaded
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
 from ares_notebook.model.window import window_of
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +162,7 @@ async def _got(
 ) -> pd.DataFrame:
     # pandas is imported here, in a thread, and wrong arguments are refused before any request.
     load, several = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
-    chosen, asked = settings or Settings(), window_of(None, *window)
+    chosen, asked = settings_given(settings), window_of(None, *window)
     if isinstance(symbol, str):
         report = await _complete(several[0], asked, chosen)
     else:

@@ -23,7 +23,7 @@ from ares_notebook.model.datasets import (
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.symbols import contract_hint, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 Moment = datetime | date | str | None
 Spans = list[tuple[datetime, datetime]]
@@ -132,7 +132,7 @@ def symbols_in_cache(*, settings: Settings | None = None) -> list[str]:
     ...     symbols_in_cache(settings=settings)
     ['BTCUSDT', 'ETHUSDT']
     """
-    return Store(settings or Settings()).symbols()
+    return Store(settings_given(settings)).symbols()
 
 
 def cached_files(

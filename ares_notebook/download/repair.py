@@ -23,7 +23,7 @@ from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 
 async def repair_gaps(
@@ -87,7 +87,7 @@ async def repair_gaps(
     >>> report.rows_written
     744
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     make = partial(
         _plan,
         verified,
@@ -156,7 +156,7 @@ def plan_repair(
         interval,
         start=start,
         end=end,
-        settings=settings or Settings(),
+        settings=settings_given(settings),
         recheck=recheck,
         datasets=datasets,
     )

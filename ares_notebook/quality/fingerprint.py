@@ -35,7 +35,7 @@ from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import DAY_MS, INTERVALS, utc
 from ares_notebook.quality.findings import first_lines
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,7 +234,7 @@ def fingerprint(
     >>> made.rows, made.complete, [part.period for part in made.parts]
     (59, True, ['2025-01', '2025-02'])
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store = Store(chosen)
     series = _series(store, dataset, symbol, interval)
     span = series_span(store, series, start, end)
@@ -425,8 +425,7 @@ def verify_fingerprint(path: str | Path, *, settings: Settings | None = None) ->
     ...     bool(verify_fingerprint(path, settings=settings))
     True
     """
-    saved = Fingerprint.load(path)
-    chosen = settings or Settings()
+    chosen, saved = settings_given(settings), Fingerprint.load(path)
     found = fingerprint(
         saved.symbol,
         saved.interval or None,

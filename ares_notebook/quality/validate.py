@@ -38,7 +38,7 @@ from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import cancellable
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def validate_cache(
     """
     import pandas as pd  # noqa: PLC0415 - slow to import
 
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
     files = _files(store, scope, start, end)
     found = spans(store, scope, start, end)
@@ -428,7 +428,7 @@ async def assure_quality(
     >>> report.completeness[0].share
     1.0
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     run_info = RunInfo.about("validate", chosen, Scope.of(symbol, interval, datasets))
     selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
     work = cancellable(validate_cache, symbol, interval, **selection)
