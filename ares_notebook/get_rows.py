@@ -179,7 +179,7 @@ async def _got(
         # Why it did not come says more than that it is not there.
         report.raise_for_failures()
         raise
-    load.warn_incomplete(frame.attrs, stacklevel=3)
+    load.warn_incomplete(frame.attrs, chosen, stacklevel=3)
     return frame
 
 

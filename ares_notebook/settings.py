@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import IN_PYTHON, PythonCalls
 from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
@@ -343,6 +344,8 @@ class Settings(BaseSettings):
     max_cache_bytes: Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
+    # How messages write calls; those of settings that a `Cache` has bound name its methods.
+    _calls: ClassVar[PythonCalls] = IN_PYTHON
 
     @classmethod
     def settings_customise_sources(

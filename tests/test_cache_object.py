@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 import pydoc
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,137 @@ def test_what_is_no_folder_is_refused(wrong):
     """What is neither settings nor a folder is an argument that cannot be meant."""
     with pytest.raises(BadArgument):
         ares.Cache(wrong)
+
+
+# --- what messages advise ---
+
+
+def names_a_contract(settings, call):
+    """Trades of a perpetual, of which the cache has candles, by the name of spot trades."""
+    ares.run(
+        ares.download_all_data(
+            "BTCUSD_PERP",
+            "1d",
+            start="2025-01-01",
+            end="2025-01-05",
+            settings=settings,
+            datasets=("cm_klines",),
+        )
+    )
+    call("plan_repair", "BTCUSD_PERP", datasets=("klines",))
+
+
+def lacks_rows(settings, call):
+    """A load of a month of which a day is there."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-01-02", settings=settings
+        )
+    )
+    with warnings.catch_warnings(action="error"):
+        call("load_klines", "BTCUSDT", "1d", "2025-01-01", "2025-01-05")
+
+
+def lacks_rows_of_several(settings, call):
+    """A load of two symbols, of which one has a day."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-01-05", settings=settings
+        )
+    )
+    ares.run(
+        ares.download_klines_data(
+            "ETHUSDT", "1d", start="2025-01-01", end="2025-01-02", settings=settings
+        )
+    )
+    with warnings.catch_warnings(action="error"):
+        call("load_klines", ["BTCUSDT", "ETHUSDT"], "1d", "2025-01-01", "2025-01-05")
+
+
+def lacks_a_file(settings, call):
+    """The quality of a series that lost its month in the middle."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-03-20", settings=settings
+        )
+    )
+    (settings.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").unlink()
+    call("validate_cache").raise_for_errors()
+
+
+def has_two_intervals(settings, call):
+    """The fingerprint of a symbol without saying of which interval."""
+    for interval in ("1d", "12h"):
+        ares.run(
+            ares.download_klines_data(
+                "BTCUSDT", interval, start="2025-01-01", end="2025-01-05", settings=settings
+            )
+        )
+    call("fingerprint", "BTCUSDT")
+
+
+ADVICE = {
+    "an empty cache": lambda _, call: call("load_klines", "ETHUSDT", "1d"),
+    "trades": lambda _, call: call("load_agg_trades", "ETHUSDT", "2025-01-01", "2025-01-02"),
+    "several": lambda _, call: call("load_klines", ["BTCUSDT", "ETHUSDT"], "1d", "2025-01-01", "2025-01-03"),
+    "coverage": lambda _, call: call("coverage"),
+    "update": lambda _, call: ares.run(call("update")),
+    "sql": lambda _, call: call("sql", "select 1"),
+    "a contract": names_a_contract,
+    "rows": lacks_rows,
+    "rows of several": lacks_rows_of_several,
+    "a file": lacks_a_file,
+    "an interval": has_two_intervals,
+}  # fmt: skip
+OF_THE_PACKAGE = {function_of(name).__name__: name for name in METHODS}
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["cache", "settings"])
+@pytest.mark.parametrize("case", ADVICE)
+def test_advice_works_on_the_cache_that_it_is_about(case, bound, settings, tmp_path, monkeypatch):
+    """A call that a message names, pasted, works on the cache of the message, and makes no other."""
+    monkeypatch.chdir(tmp_path)
+    cache, words = ares.Cache(settings), {"settings": settings, "ares": ares}
+
+    def call(function, *arguments, **options):
+        if bound:
+            return getattr(cache, OF_THE_PACKAGE[function])(*arguments, **options)
+        return getattr(ares, function)(*arguments, **options, settings=settings)
+
+    with pytest.raises((ares.errors.AresError, IncompleteData)) as caught:
+        ADVICE[case](settings, call)
+    calls = re.findall(r"`((?:await )?\w+\.\w+\(.*?\))`", str(caught.value))
+    names = {"cache": cache} if bound else words
+    assert calls
+    for each in calls:
+        assert ("settings=settings" in each) != bound
+        if "…" in each:
+            assert each.removeprefix("await ").startswith("cache." if bound else "ares.")
+            continue
+        made = eval(each.removeprefix("await "), names)  # noqa: S307 - what users do with it
+        if inspect.isawaitable(made):
+            assert ares.run(made).complete
+            assert cache.symbols()
+
+    assert not Path("data_cache").exists()
+
+
+def test_advice_on_the_cache_of_the_environment_needs_no_settings(tmp_path, monkeypatch):
+    """Where no settings were passed, or those of the environment, the call names none."""
+    monkeypatch.setenv("ARES_CACHE_DIR", str(tmp_path / "there"))
+    for options in ({}, {"settings": ares.Settings()}):
+        with pytest.raises(ares.errors.NeverDownloaded) as caught:
+            ares.load_klines("ETHUSDT", "1h", **options)
+        assert '`await ares.download_klines_data("ETHUSDT", "1h", 1)`' in str(caught.value)
+
+
+def test_bound_settings_are_the_same_settings(settings):
+    """What a method gives back of its settings equals those of the cache, also after a copy."""
+    plan = ares.Cache(settings).plan("BTCUSDT", "1d", 0.1, end="2025-03-01")
+
+    assert plan.settings == settings
+    assert pickle.loads(pickle.dumps(plan.settings)) == settings  # noqa: S301 - our own
+    assert plan.settings.model_dump() == settings.model_dump()
 
 
 # --- the demo ---

@@ -139,7 +139,7 @@ class Store:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.cache_dir
+        self.settings, self.folder = settings, settings.cache_dir
         self.patience_seconds = settings.operation_timeout_seconds
         self._folder_text = os.fspath(self.folder)
         self._own = self.folder / ".ares"

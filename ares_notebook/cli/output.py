@@ -16,7 +16,7 @@ from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import repair_call
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.universe import UniversePlan
-from ares_notebook.formatting import call, many, python_call, size_in_words
+from ares_notebook.formatting import IN_PYTHON, call, many, size_in_words
 from ares_notebook.model.files import Series
 from ares_notebook.model.window import window_in_words, window_of
 from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
@@ -75,7 +75,7 @@ def print_coverage(table: pd.DataFrame, given: Given) -> None:
         "file rows expected absent holes share first last source state",
     )
     words = (given.symbol or "SYMBOL", given.interval)
-    why = call(python_call("find_gaps", *words), "gaps", *words, datasets=given.names)
+    why = call(IN_PYTHON("find_gaps", *words), "gaps", *words, datasets=given.names)
     typer.echo(
         "\nabsent: rows that the exchange is proven not to have; holes: gaps that are not proven; "
         f"`{why}` says why"

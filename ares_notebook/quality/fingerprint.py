@@ -24,10 +24,10 @@ import numpy as np
 
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Span, missing_spans, series_span
+from ares_notebook.cache.spans import Span, calls_of, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
-from ares_notebook.formatting import call, in_words_of, python_call
+from ares_notebook.formatting import call, in_words_of
 from ares_notebook.model.datasets import KLINES, dataset_named
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
@@ -279,7 +279,7 @@ def _series(store: Store, dataset: str, symbol: str, interval: str | None) -> Se
     held = f"holds those of {', '.join(there)}" if there else "holds none"
     first, named = (there or ["1h"])[0], None if kind is KLINES else kind.name
     example = call(
-        python_call("fingerprint", name, first, dataset=named),
+        calls_of(store.settings)("fingerprint", name, first, dataset=named),
         *("fingerprint", name, first),
         dataset=named,
     )

@@ -14,7 +14,7 @@ from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Moment, Scope, cached_files, nothing_cached, spans
+from ares_notebook.cache.spans import Moment, Scope, cached_files, calls_of, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
@@ -161,6 +161,7 @@ def validate_cache(
         made_at=datetime.now(UTC),
         completeness=completeness,
         shortfalls=shortfalls(findings, completeness, chosen),
+        calls=calls_of(chosen),
     )
 
 
