@@ -7,6 +7,7 @@ import os
 import pickle
 import pydoc
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -361,7 +362,7 @@ async def test_what_is_not_complete_comes_first_and_says_why(settings):
     head, *_ = str(cache).splitlines()
     first = rows_of(str(cache))[0]
 
-    assert head.endswith("1 of them not complete")
+    assert head.endswith("; 2 complete, 1 lacks rows")
     assert first[:2] == ["klines", "BTCUSDT"]
     assert first[5] == "1 open gap"
 
@@ -392,32 +393,66 @@ async def test_a_line_never_says_more_than_a_load(settings, dataset, harm):
     [line] = rows_of(str(cache))
     frame = cache.load_rows(dataset, "BTCUSDT", "1d")
 
-    assert (line[-4] == "complete") == (harm == "none")
-    assert line[-4] != "complete" or frame.attrs["complete"]
-    if harm in ("none", "middle"):
-        assert (line[-4] == "complete") == frame.attrs["complete"]
-        assert line[-3] == f"{len(frame):,}"
-    else:
-        assert line[-4:-2] == [
-            f"{len(harmed)} file{'s' * (len(harmed) > 1)} not counted",
-            "not counted",
-        ]
+    assert (line[-4] == "complete") == frame.attrs["complete"]
+    assert line[-3] == f"{len(frame):,}"
+    assert (harm == "middle") <= (line[-4] == "1 open gap")
 
 
-async def test_a_file_with_other_bytes_is_not_counted(settings):
-    """A file whose size or time is not that of its receipt is not read, and not called complete."""
+async def test_a_copied_cache_is_told_as_it_was(settings, tmp_path):
+    """A copy, whose files have other times, shows the lines of the original, gaps too, and is not written."""
+    await filled(settings)
+    await ares.Cache(settings).download_klines("ETHUSDT", "1d", 0.2, end="2025-03-11")
+    (settings.cache_dir / "klines_ETHUSDT_1d_2025-01.csv").unlink()
+    shutil.copytree(settings.cache_dir, tmp_path / "copy", copy_function=shutil.copyfile)
+    before = sorted((tmp_path / "copy").rglob("*"))
+
+    shown = str(ares.Cache(tmp_path / "copy"))
+
+    assert rows_of(shown) == rows_of(str(ares.Cache(settings)))
+    assert shown.splitlines()[0].endswith("; 2 complete, 1 lacks rows")
+    assert sorted((tmp_path / "copy").rglob("*")) == before
+
+
+async def test_other_bytes_are_never_complete(settings):
+    """A file that was altered beside its receipt, and one that cannot be read, are told, and raise nothing."""
     cache = await filled(settings)
     path = settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv"
-    status = path.stat()
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    path.write_text(path.read_text().replace("2025-01-20", "no time", 1))
+    (settings.cache_dir / "futures_BTCUSDT_2025-03.csv").write_bytes(b"\0" * 100)
+
+    head, *_ = str(cache).splitlines()
+
+    assert head.endswith("; 2 lack rows")
+    assert all("unreadable file" in row[-4] for row in rows_of(str(cache)))
+
+
+async def test_what_would_take_long_to_read_is_not_counted(settings):
+    """A series with much that no receipt vouches for is not read: neither complete nor lacking rows."""
+    cache = await filled(settings)
+    os.truncate(settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv", 40_000_000)
 
     text = str(cache)
 
+    assert text.splitlines()[0].endswith("; 1 complete, 1 not counted")
     assert rows_of(text)[0][5:7] == ["1 file not counted", "not counted"]
-    assert (
-        text.splitlines()[-1]
-        == "`cache.coverage()` counts what is not counted here; that may take long"
+    assert "`cache.coverage()` counts what is not counted here; that may take long" in text
+
+
+async def test_what_complete_means_is_told(settings):
+    """A series that ends inside its last file is complete up to there, the gaps go on, and the text says so."""
+    cache = await filled(settings)
+
+    text = str(cache)
+    [gap] = cache.gaps("BTCUSDT", "1d").itertuples()
+
+    assert text.splitlines()[0].endswith("; all complete")
+    assert rows_of(text)[1][4] == f"{gap.start:%Y-%m-%d %H:%M}" == "2025-03-11 00:00"
+    assert text.splitlines()[-1] == (
+        "complete: no row is missing from the start of the first file of a series to its last row; "
+        "`cache.gaps()` and `cache.coverage()` look on to the end of its last file, or to now"
     )
+    assert "from (UTC)" in text.splitlines()[1]
+    assert ">until (UTC)</th>" in cache._repr_html_()
 
 
 async def test_a_failed_file_is_told(settings, exchange):
@@ -501,7 +536,7 @@ async def test_of_many_series_the_first_are_shown(settings):
 
     assert text.splitlines()[0].split(": ")[1].startswith("22 series of 11 symbols; 22 files, ")
     assert len(rows_of(text)) == 20
-    assert text.splitlines()[-1] == "… and 2 more series; `cache.coverage()` has all"
+    assert text.splitlines()[22] == "… and 2 more series; `cache.coverage()` has all"
     assert "… and 2 more series" in cache._repr_html_()
 
 
