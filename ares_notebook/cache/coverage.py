@@ -200,7 +200,7 @@ def _source(entry: CacheEntry) -> str:
 
 
 def find_gaps(
-    symbol: str,
+    symbol: str | None = None,
     interval: str | None = None,
     *,
     start: datetime | date | str | None = None,
@@ -215,8 +215,8 @@ def find_gaps(
 
     Parameters
     ----------
-    symbol : str
-        The symbol.
+    symbol : str, optional
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
         The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
