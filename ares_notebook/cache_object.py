@@ -15,7 +15,7 @@ import ares_notebook as ares
 from ares_notebook.cache.contents import CacheContents
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.extras import copied
-from ares_notebook.formatting import block, line
+from ares_notebook.formatting import PythonCalls, block, line
 from ares_notebook.settings import Settings
 
 _P = ParamSpec("_P")
@@ -46,7 +46,7 @@ class BoundVerb(Generic[_P, _R]):
             return self
         # A copy with another default takes no frame on the stack, so that a warning names the
         # line of the caller.
-        method = copied(cast("Any", self.find()), self.__name__, settings=instance.settings)
+        method = copied(cast("Any", self.find()), self.__name__, settings=_bound(instance.settings))
         method.__signature__ = self._signature()  # type: ignore[attr-defined]  # read by inspect
         method.__doc__ = self.__doc__
         return cast("Callable[_P, _R]", method)
@@ -208,6 +208,21 @@ class Cache:
             headline = f"Cache {self.settings.cache_dir} cannot be read"
             return f"{headline}: {error}", block(headline, line(error))
         return str(contents), contents._repr_html_()
+
+
+def _bound(settings: Settings) -> Settings:
+    """The settings that a method works with: messages about their cache name methods, too."""
+    copy = settings.model_copy()
+    # Of this copy and of copies of it; it is no setting, so pydantic is passed by.
+    object.__setattr__(copy, "_calls", PythonCalls("cache", method_of))
+    return copy
+
+
+def method_of(function: str) -> str:
+    """The name of the method that is this function of the package."""
+    verbs = (each for each in vars(Cache).values() if isinstance(each, BoundVerb))
+    names = {each.find().__name__: each.__name__ for each in verbs}
+    return names.get(function, function)
 
 
 _demo_lock = Lock()

@@ -17,18 +17,20 @@ from ares_notebook.cache.reader import is_compressed
 from ares_notebook.cache.spans import (
     Moment,
     Scope,
+    calls_of,
     download_call,
     missing_spans,
     series_span,
     universe_call,
 )
 from ares_notebook.cache.store import Store
+from ares_notebook.download.repair import repair_call
 from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
-from ares_notebook.formatting import many, named
+from ares_notebook.formatting import PythonCalls, Unquoted, many, named
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
 from ares_notebook.model.files import Series, files_between
 from ares_notebook.model.time import as_utc, to_us, utc, utc_of_us
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 _T = TypeVar("_T")
 
@@ -52,7 +54,7 @@ class CachedWindow:
     @classmethod
     def asked(cls, settings: Settings | None, series: Series, start: Moment, end: Moment) -> Self:
         """The window that a user asks for, by default all that the cache has of the series."""
-        store = Store(settings or Settings())
+        store = Store(settings_given(settings))
         span = series_span(store, series, start, end)
         return cls.within(store, series, (span.start_ms, span.end_ms), start, end)
 
@@ -131,7 +133,7 @@ class CachedWindow:
     def check(self, attrs: dict[Any, Any], rows: int, stacklevel: int) -> None:
         """Raise `NeverDownloaded` where there is no row but a gap; warn where rows are missing."""
         self.refuse_nothing(attrs, rows)
-        warn_incomplete(attrs, stacklevel + 1)
+        warn_incomplete(attrs, self.store.settings, stacklevel + 1)
 
     def refuse_nothing(self, attrs: dict[Any, Any], rows: int) -> None:
         """Raise `NeverDownloaded` where there is no row but a gap."""
@@ -140,7 +142,8 @@ class CachedWindow:
 
     def _nothing(self) -> str:
         start, end = utc(self.start_ms), utc(self.end_ms)
-        call = download_call(Scope.about(self.series), start, end)
+        calls = calls_of(self.store.settings)
+        call = download_call(Scope.about(self.series), start, end, calls)
         return (
             f"{self.store.folder} has no row of {self.series.stem} from {start:%Y-%m-%d %H:%M} to "
             f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
@@ -174,38 +177,44 @@ def read_window(
     return CachedWindow.of(store, series, start_ms, end_ms).frame(columns, decimal=decimal)
 
 
-def warn_incomplete(attrs: Mapping[Any, Any], stacklevel: int) -> None:
+def warn_incomplete(attrs: Mapping[Any, Any], settings: Settings | None, stacklevel: int) -> None:
     """Warn where the ``attrs`` of a frame, of one symbol or of several, state that rows are missing."""
     if attrs["complete"]:
         return
-    message = _symbols_lacking(attrs) if "symbols" in attrs else _windows_lacking(attrs)
+    calls = calls_of(settings_given(settings))
+    lacking = _symbols_lacking if "symbols" in attrs else _windows_lacking
+    message = lacking(attrs, calls)
     warnings.warn(message, IncompleteData, stacklevel=stacklevel + 1)
 
 
-def _windows_lacking(attrs: Mapping[Any, Any]) -> str:
+def _windows_lacking(attrs: Mapping[Any, Any], calls: PythonCalls) -> str:
     series = Series.of(attrs["dataset"], attrs["symbol"], attrs["interval"])
     windows, altered = listed_windows(attrs), attrs.get("altered")
     count = attrs["missing_count"]
     # Of more than a hundred windows the last is not listed.
     end = windows[-1][1] if count == len(windows) else as_utc(attrs["end"])
-    call = download_call(Scope.about(series), windows[0][0], end)
+    call = download_call(Scope.about(series), windows[0][0], end, calls)
     advice = f"`{call}` fetches what the exchange has of it"
     if altered:
         advice += (
             f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
             f"altered it, so its rows prove nothing; the next download of its period, or "
-            f"repair_gaps, replaces it"
+            f"`{repair_call([series], calls)}`, replaces it"
         )
     first, last = (each.replace(tzinfo=None) for each in windows[0])
     where = f"{first} to {last}{_more(count)}"
-    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
+    return f"{series.stem} lacks {where} ({_missing(calls)} lists all); {advice}"
+
+
+def _missing(calls: PythonCalls) -> str:
+    return calls("missing", Unquoted("frame"))
 
 
 def _more(count: int) -> str:
     return f" and {count - 1} more" if count > 1 else ""
 
 
-def _symbols_lacking(attrs: Mapping[Any, Any]) -> str:
+def _symbols_lacking(attrs: Mapping[Any, Any], calls: PythonCalls) -> str:
     symbols = attrs["symbols"]
     lacking = [
         Series.of(attrs["dataset"], symbol, attrs["interval"])
@@ -217,9 +226,9 @@ def _symbols_lacking(attrs: Mapping[Any, Any]) -> str:
     if all(listed):
         # Of many windows the last ones are not listed.
         start = min(windows[0][0] for windows in listed)
-    call = universe_call(lacking, start, end)
+    call = universe_call(lacking, start, end, calls)
     return (
         f"{len(lacking)} of {many(len(symbols), 'symbol')} lack rows: "
-        f"{named([each.stem for each in lacking])} (ares.missing(frame) lists where); "
+        f"{named([each.stem for each in lacking])} ({_missing(calls)} lists where); "
         f"`{call}` fetches what the exchange has of them"
     )

@@ -25,7 +25,7 @@ from ares_notebook.errors import BadArgument, CacheUnavailable
 from ares_notebook.extras import needing
 from ares_notebook.model.datasets import ALIASES, DATASETS, dataset_named
 from ares_notebook.model.files import CacheFile, Series
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import duckdb
@@ -239,7 +239,7 @@ def sql(query: str, *, settings: Settings | None = None) -> duckdb.DuckDBPyRelat
     ...     sql("select count(*) from klines_1d where timestamp >= '2025-02-01'", settings=settings).fetchall()
     [(28,)]
     """
-    store = Store(settings or Settings())
+    store = Store(settings_given(settings))
     tables = _tables(store)
     if not tables:
         raise nothing_cached(store, Scope.of())

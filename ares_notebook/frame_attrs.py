@@ -21,7 +21,7 @@ from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, Dataset
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, opens_between, to_ms, utc
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 # pandas copies the attrs with every selection of a column.
 MOST_LISTED = 100
@@ -138,6 +138,9 @@ def lists_all(attrs: Mapping[Any, Any]) -> bool:
 
 def missing_windows(frame: pd.DataFrame, settings: Settings | None = None) -> Spans:
     """The windows that a frame lacks, as `missing` lists them."""
+    if settings is not None:
+        # Few frames need them, and wrong ones are refused with any.
+        settings_given(settings)
     windows = listed_windows(frame.attrs)
     if lists_all(frame.attrs):
         return windows
@@ -198,7 +201,7 @@ def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) 
 
 def _missing_of_each(attrs: Mapping[Any, Any], settings: Settings | None) -> pd.DataFrame:
     """The windows that each symbol of a wide frame lacks."""
-    store = Store(settings or Settings())
+    store = Store(settings_given(settings))
     rows = []
     for symbol, own in attrs["symbols"].items():
         series = Series.of(attrs["dataset"], symbol, attrs["interval"])
@@ -233,7 +236,7 @@ def _cached_windows(
 ) -> Spans | None:
     """What the cache lacks of the window; None unless it is what the frame lacked when it was loaded."""
     try:
-        windows = _windows_in(Store(settings or Settings()), series, attrs)
+        windows = _windows_in(Store(settings_given(settings)), series, attrs)
     except CacheError:
         # The rows of the frame are evidence, too.
         return None

@@ -19,7 +19,7 @@ from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
 from ares_notebook.model.window import window_of
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +167,7 @@ async def _got(
         raise BadArgument(msg)
     # pandas is imported here, in a thread, and wrong arguments are refused before any request.
     load, several, names = await asyncio.to_thread(_checked, dataset, symbol, interval, columns)
-    chosen, asked = settings or Settings(), window_of(None, *window)
+    chosen, asked = settings_given(settings), window_of(None, *window)
     if isinstance(symbol, str):
         report = await _complete(several[0], asked, chosen)
     else:
@@ -188,7 +188,7 @@ async def _got(
         # Why it did not come says more than that it is not there.
         report.raise_for_failures()
         raise
-    load.warn_incomplete(frame.attrs, stacklevel=3)
+    load.warn_incomplete(frame.attrs, chosen, stacklevel=3)
     return frame
 
 

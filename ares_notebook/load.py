@@ -377,7 +377,7 @@ def _load(
     frame = read_frame(
         dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
     )
-    warn_incomplete(frame.attrs, stacklevel=3)
+    warn_incomplete(frame.attrs, settings, stacklevel=3)
     return frame
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import IN_PYTHON, PythonCalls
 from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
@@ -138,18 +139,6 @@ def _size(value: object) -> object:
 
 Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
 """A setting that is a size."""
-_SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
-
-
-def bytes_of(value: object, argument: str) -> int:
-    """A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``)."""
-    try:
-        return int(_SIZES.validate_python(value))
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        msg = f"{argument}={value!r}: {reason}"
-        raise BadArgument(msg) from None
-
 
 CACHE_DIR = "data_cache"
 """The default cache folder."""
@@ -355,6 +344,8 @@ class Settings(BaseSettings):
     max_cache_bytes: Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
+    # How messages write calls; those of settings that a `Cache` has bound name its methods.
+    _calls: ClassVar[PythonCalls] = IN_PYTHON
 
     @classmethod
     def settings_customise_sources(
@@ -455,6 +446,19 @@ class Settings(BaseSettings):
         here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
         sources = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
         return market_of_all(urls, self.market, sources)
+
+
+def settings_given(settings: Settings | None) -> Settings:
+    """The settings that a verb was given, by default those of the environment."""
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        msg = (
+            f"settings= takes Settings, and this is a {type(settings).__name__}: pass "
+            f"`cache.settings` of a Cache, or `ares.Settings(cache_dir=…)`"
+        )
+        raise BadArgument(msg)
+    return settings
 
 
 @cache

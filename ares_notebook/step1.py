@@ -36,7 +36,7 @@ from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 # Less than this fits any machine.
 _SMALL_BYTES = 256 << 20
@@ -108,7 +108,7 @@ async def fetch_missing_data(
     >>> data["klines"].attrs["complete"]
     True
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     _check_range(start_time_ms, end_time_ms)
     start_ms, end_ms = int(start_time_ms), int(end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.

@@ -31,7 +31,7 @@ from ares_notebook.model.files import Series
 from ares_notebook.model.rows import time_keys
 from ares_notebook.model.symbols import Listed
 from ares_notebook.model.time import Period, next_open_ms, opens_between, utc, utc_of_us
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 _T = TypeVar("_T")
 _Int64s = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ def wide_frame(
     """The rows of several symbols in one frame, as `load_klines` describes it; never warns."""
     wanted, several = Wanted.of(symbols), several_series(dataset, symbols, interval)
     fields = chosen(several[0].dataset, [columns] if isinstance(columns, str) else columns)
-    store = Store(settings or Settings())
+    store = Store(settings_given(settings))
     span_ms = window_of_all(store, several, *window)
     span = Period(*map(utc, span_ms))
     windows = [

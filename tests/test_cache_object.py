@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
 import pydoc
 import re
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -127,6 +130,137 @@ def test_what_is_no_folder_is_refused(wrong):
         ares.Cache(wrong)
 
 
+# --- what messages advise ---
+
+
+def names_a_contract(settings, call):
+    """Trades of a perpetual, of which the cache has candles, by the name of spot trades."""
+    ares.run(
+        ares.download_all_data(
+            "BTCUSD_PERP",
+            "1d",
+            start="2025-01-01",
+            end="2025-01-05",
+            settings=settings,
+            datasets=("cm_klines",),
+        )
+    )
+    call("plan_repair", "BTCUSD_PERP", datasets=("klines",))
+
+
+def lacks_rows(settings, call):
+    """A load of a month of which a day is there."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-01-02", settings=settings
+        )
+    )
+    with warnings.catch_warnings(action="error"):
+        call("load_klines", "BTCUSDT", "1d", "2025-01-01", "2025-01-05")
+
+
+def lacks_rows_of_several(settings, call):
+    """A load of two symbols, of which one has a day."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-01-05", settings=settings
+        )
+    )
+    ares.run(
+        ares.download_klines_data(
+            "ETHUSDT", "1d", start="2025-01-01", end="2025-01-02", settings=settings
+        )
+    )
+    with warnings.catch_warnings(action="error"):
+        call("load_klines", ["BTCUSDT", "ETHUSDT"], "1d", "2025-01-01", "2025-01-05")
+
+
+def lacks_a_file(settings, call):
+    """The quality of a series that lost its month in the middle."""
+    ares.run(
+        ares.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-03-20", settings=settings
+        )
+    )
+    (settings.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").unlink()
+    call("validate_cache").raise_for_errors()
+
+
+def has_two_intervals(settings, call):
+    """The fingerprint of a symbol without saying of which interval."""
+    for interval in ("1d", "12h"):
+        ares.run(
+            ares.download_klines_data(
+                "BTCUSDT", interval, start="2025-01-01", end="2025-01-05", settings=settings
+            )
+        )
+    call("fingerprint", "BTCUSDT")
+
+
+ADVICE = {
+    "an empty cache": lambda _, call: call("load_klines", "ETHUSDT", "1d"),
+    "trades": lambda _, call: call("load_agg_trades", "ETHUSDT", "2025-01-01", "2025-01-02"),
+    "several": lambda _, call: call("load_klines", ["BTCUSDT", "ETHUSDT"], "1d", "2025-01-01", "2025-01-03"),
+    "coverage": lambda _, call: call("coverage"),
+    "update": lambda _, call: ares.run(call("update")),
+    "sql": lambda _, call: call("sql", "select 1"),
+    "a contract": names_a_contract,
+    "rows": lacks_rows,
+    "rows of several": lacks_rows_of_several,
+    "a file": lacks_a_file,
+    "an interval": has_two_intervals,
+}  # fmt: skip
+OF_THE_PACKAGE = {function_of(name).__name__: name for name in METHODS}
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["cache", "settings"])
+@pytest.mark.parametrize("case", ADVICE)
+def test_advice_works_on_the_cache_that_it_is_about(case, bound, settings, tmp_path, monkeypatch):
+    """A call that a message names, pasted, works on the cache of the message, and makes no other."""
+    monkeypatch.chdir(tmp_path)
+    cache, words = ares.Cache(settings), {"settings": settings, "ares": ares}
+
+    def call(function, *arguments, **options):
+        if bound:
+            return getattr(cache, OF_THE_PACKAGE[function])(*arguments, **options)
+        return getattr(ares, function)(*arguments, **options, settings=settings)
+
+    with pytest.raises((ares.errors.AresError, IncompleteData)) as caught:
+        ADVICE[case](settings, call)
+    calls = re.findall(r"`((?:await )?\w+\.\w+\(.*?\))`", str(caught.value))
+    names = {"cache": cache} if bound else words
+    assert calls
+    for each in calls:
+        assert ("settings=settings" in each) != bound
+        if "…" in each:
+            assert each.removeprefix("await ").startswith("cache." if bound else "ares.")
+            continue
+        made = eval(each.removeprefix("await "), names)  # noqa: S307 - what users do with it
+        if inspect.isawaitable(made):
+            assert ares.run(made).complete
+            assert cache.symbols()
+
+    assert not Path("data_cache").exists()
+
+
+def test_advice_on_the_cache_of_the_environment_needs_no_settings(tmp_path, monkeypatch):
+    """Where no settings were passed, or those of the environment, the call names none."""
+    monkeypatch.setenv("ARES_CACHE_DIR", str(tmp_path / "there"))
+    for options in ({}, {"settings": ares.Settings()}):
+        with pytest.raises(ares.errors.NeverDownloaded) as caught:
+            ares.load_klines("ETHUSDT", "1h", **options)
+        assert '`await ares.download_klines_data("ETHUSDT", "1h", 1)`' in str(caught.value)
+
+
+def test_bound_settings_are_the_same_settings(settings):
+    """What a method gives back of its settings equals those of the cache, also after a copy."""
+    plan = ares.Cache(settings).plan("BTCUSDT", "1d", 0.1, end="2025-03-01")
+
+    assert plan.settings == settings
+    assert pickle.loads(pickle.dumps(plan.settings)) == settings  # noqa: S301 - our own
+    assert plan.settings.model_dump() == settings.model_dump()
+
+
 # --- the demo ---
 
 
@@ -228,7 +362,7 @@ async def test_what_is_not_complete_comes_first_and_says_why(settings):
     head, *_ = str(cache).splitlines()
     first = rows_of(str(cache))[0]
 
-    assert head.endswith("1 of them not complete")
+    assert head.endswith("; 2 complete, 1 lacks rows")
     assert first[:2] == ["klines", "BTCUSDT"]
     assert first[5] == "1 open gap"
 
@@ -259,32 +393,66 @@ async def test_a_line_never_says_more_than_a_load(settings, dataset, harm):
     [line] = rows_of(str(cache))
     frame = cache.load_rows(dataset, "BTCUSDT", "1d")
 
-    assert (line[-4] == "complete") == (harm == "none")
-    assert line[-4] != "complete" or frame.attrs["complete"]
-    if harm in ("none", "middle"):
-        assert (line[-4] == "complete") == frame.attrs["complete"]
-        assert line[-3] == f"{len(frame):,}"
-    else:
-        assert line[-4:-2] == [
-            f"{len(harmed)} file{'s' * (len(harmed) > 1)} not counted",
-            "not counted",
-        ]
+    assert (line[-4] == "complete") == frame.attrs["complete"]
+    assert line[-3] == f"{len(frame):,}"
+    assert (harm == "middle") <= (line[-4] == "1 open gap")
 
 
-async def test_a_file_with_other_bytes_is_not_counted(settings):
-    """A file whose size or time is not that of its receipt is not read, and not called complete."""
+async def test_a_copied_cache_is_told_as_it_was(settings, tmp_path):
+    """A copy, whose files have other times, shows the lines of the original, gaps too, and is not written."""
+    await filled(settings)
+    await ares.Cache(settings).download_klines("ETHUSDT", "1d", 0.2, end="2025-03-11")
+    (settings.cache_dir / "klines_ETHUSDT_1d_2025-01.csv").unlink()
+    shutil.copytree(settings.cache_dir, tmp_path / "copy", copy_function=shutil.copyfile)
+    before = sorted((tmp_path / "copy").rglob("*"))
+
+    shown = str(ares.Cache(tmp_path / "copy"))
+
+    assert rows_of(shown) == rows_of(str(ares.Cache(settings)))
+    assert shown.splitlines()[0].endswith("; 2 complete, 1 lacks rows")
+    assert sorted((tmp_path / "copy").rglob("*")) == before
+
+
+async def test_other_bytes_are_never_complete(settings):
+    """A file that was altered beside its receipt, and one that cannot be read, are told, and raise nothing."""
     cache = await filled(settings)
     path = settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv"
-    status = path.stat()
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    path.write_text(path.read_text().replace("2025-01-20", "no time", 1))
+    (settings.cache_dir / "futures_BTCUSDT_2025-03.csv").write_bytes(b"\0" * 100)
+
+    head, *_ = str(cache).splitlines()
+
+    assert head.endswith("; 2 lack rows")
+    assert all("unreadable file" in row[-4] for row in rows_of(str(cache)))
+
+
+async def test_what_would_take_long_to_read_is_not_counted(settings):
+    """A series with much that no receipt vouches for is not read: neither complete nor lacking rows."""
+    cache = await filled(settings)
+    os.truncate(settings.cache_dir / "klines_BTCUSDT_1d_2025-01.csv", 40_000_000)
 
     text = str(cache)
 
+    assert text.splitlines()[0].endswith("; 1 complete, 1 not counted")
     assert rows_of(text)[0][5:7] == ["1 file not counted", "not counted"]
-    assert (
-        text.splitlines()[-1]
-        == "`cache.coverage()` counts what is not counted here; that may take long"
+    assert "`cache.coverage()` counts what is not counted here; that may take long" in text
+
+
+async def test_what_complete_means_is_told(settings):
+    """A series that ends inside its last file is complete up to there, the gaps go on, and the text says so."""
+    cache = await filled(settings)
+
+    text = str(cache)
+    [gap] = cache.gaps("BTCUSDT", "1d").itertuples()
+
+    assert text.splitlines()[0].endswith("; all complete")
+    assert rows_of(text)[1][4] == f"{gap.start:%Y-%m-%d %H:%M}" == "2025-03-11 00:00"
+    assert text.splitlines()[-1] == (
+        "complete: no row is missing from the start of the first file of a series to its last row; "
+        "`cache.gaps()` and `cache.coverage()` look on to the end of its last file, or to now"
     )
+    assert "from (UTC)" in text.splitlines()[1]
+    assert ">until (UTC)</th>" in cache._repr_html_()
 
 
 async def test_a_failed_file_is_told(settings, exchange):
@@ -368,7 +536,7 @@ async def test_of_many_series_the_first_are_shown(settings):
 
     assert text.splitlines()[0].split(": ")[1].startswith("22 series of 11 symbols; 22 files, ")
     assert len(rows_of(text)) == 20
-    assert text.splitlines()[-1] == "… and 2 more series; `cache.coverage()` has all"
+    assert text.splitlines()[22] == "… and 2 more series; `cache.coverage()` has all"
     assert "… and 2 more series" in cache._repr_html_()
 
 

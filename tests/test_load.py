@@ -139,7 +139,8 @@ def test_gap_is_reported(filled):
 def test_window_beyond_the_cache_is_reported(filled):
     """What lies beyond the last download is missing, and the warning names the call that downloads just that."""
     call = re.escape(
-        '`await ares.download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16")`'
+        '`await ares.download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16", '
+        "settings=settings)`"
     )
     with pytest.warns(IncompleteData, match=call):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)
@@ -150,7 +151,7 @@ def test_window_beyond_the_cache_is_reported(filled):
 
 def test_a_hint_has_no_end_in_the_future(filled):
     """Of a window that ends in the future the hint names a call without an end, which a download refuses."""
-    with pytest.warns(IncompleteData, match=r'"1h", start="2025-03-15"\)`'):
+    with pytest.warns(IncompleteData, match=r'"1h", start="2025-03-15", settings=settings\)`'):
         ares.load_klines("BTCUSDT", "1h", "2025-03-14", "2100-01-01", settings=filled)
 
 
@@ -185,6 +186,7 @@ def test_a_hint_has_no_end_in_the_future(filled):
 def test_no_data_is_not_an_empty_frame(filled, load, window, call):
     """What was never downloaded raises, with the narrowest call that downloads it."""
     dataset, *series = load
+    call = call.replace(")", ", settings=settings)")
     with pytest.raises(NeverDownloaded, match=re.escape(f"`await ares.download_{call}`")):
         getattr(ares, f"load_{dataset}")(*series, *window, settings=filled)
 

@@ -713,3 +713,26 @@ async def test_an_old_file_takes_its_copy_along(settings):
 
     assert list(settings.cache_dir.glob("*.csv")) == []
     assert list(settings.cache_dir.glob(".ares/arrow/*")) == []
+
+
+def test_data_is_listed_before_what_is_made_of_it():
+    """The list begins with files and quarantined ones; copies and receipts, which go first, stand behind them."""
+    names = [
+        *((f".ares/arrow/{number}.arrow", "copy") for number in range(20)),
+        (".ares/receipts/empty.csv.json", "receipt"),
+        (".ares/quarantine/bad.csv", "quarantined"),
+        ("old.csv", "file"),
+    ]
+    report = PruneReport(
+        tuple(PruneItem(name, what, 1, "delete", "it is old") for name, what in names), dry_run=True
+    )
+
+    lines = str(report).splitlines()
+
+    assert [line.split()[0] for line in lines[1:4]] == [
+        ".ares/quarantine/bad.csv",
+        "old.csv",
+        ".ares/arrow/0.arrow",
+    ]
+    assert report._repr_html_().index("old.csv") < report._repr_html_().index(".ares/arrow/0.arrow")
+    assert report.to_frame()["what"].iloc[0] == "copy"

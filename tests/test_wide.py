@@ -230,7 +230,7 @@ def test_all_symbols_that_are_not_there_are_named(cache):
         candles(cache, [*THREE, "LTCUSDT", "ADAUSDT"], "2023-05-01", "2023-06-01")
     call = (
         'ares.download_universe(("LTCUSDT", "ADAUSDT"), "1h", start="2023-05-01", '
-        'end="2023-06-01", datasets=("klines",))'
+        'end="2023-06-01", datasets=("klines",), settings=settings)'
     )
     assert call in str(caught.value)
     with pytest.raises(

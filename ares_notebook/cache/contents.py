@@ -1,4 +1,4 @@
-"""What a cache holds, a line a series: from names, sizes and receipts, without opening a file."""
+"""What a cache holds, a line a series: from names, sizes and receipts; few files are opened."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ from pathlib import Path
 from typing import Self
 
 from ares_notebook.cache.disk import cannot_access
-from ares_notebook.cache.entry import COPIES, Receipt
+from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt
 from ares_notebook.cache.gap_reasons import COMPLETE, FAILED
 from ares_notebook.cache.spans import by_series, missing_spans, rows_end_ms
 from ares_notebook.cache.store import Store
 from ares_notebook.formatting import block, line, many, size_in_words, table
+from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
 
 _MOST_LINES = 20
-_COLUMNS = ("dataset", "symbol", "interval", "from", "until", "state", "rows", "files", "size")
+# How much is read at most of files that no receipt vouches for: some tenths of a second.
+_MOST_COUNTED_BYTES = 32_000_000
+_COLUMNS = (
+    "dataset", "symbol", "interval", "from (UTC)", "until (UTC)", "state", "rows", "files", "size"
+)  # fmt: skip
 _NUMBERS = ("rows", "files", "size")
 _EMPTY = "proven to have no rows"
+_MEANING = (
+    "complete: no row is missing from the start of the first file of a series to its last row; "
+    "`cache.gaps()` and `cache.coverage()` look on to the end of its last file, or to now"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,11 @@ class HeldSeries:
     state: str
 
     @property
+    def is_complete(self) -> bool:
+        """Whether its rows were counted, and none is missing."""
+        return self.state in (COMPLETE, _EMPTY)
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """Its line; see `_COLUMNS`."""
         rows = "not counted" if self.rows is None else f"{self.rows:,}"
@@ -55,7 +69,7 @@ class CacheContents:
 
     folder: Path
     market: str | None
-    # Those that are not complete first.
+    # Those that lack rows first, then those that are not counted.
     series: tuple[HeldSeries, ...]
     copied_bytes: int
 
@@ -64,13 +78,21 @@ class CacheContents:
         """
         Look into a cache; raises `CacheUnavailable` if it cannot be read.
 
-        A file whose size and time are not those of its receipt is not counted: that takes as long
-        as reading it.
+        A file whose size and time are not those of its receipt has to be read to be counted. Series
+        with more of these than `_MOST_COUNTED_BYTES` are not counted.
         """
         store = Store(settings)
         sizes = _files_in(store.folder)
-        found = [_held(store, *each, sizes) for each in by_series(store.files())]
-        found.sort(key=lambda each: each.state in (COMPLETE, _EMPTY))
+        found, left_bytes = [], _MOST_COUNTED_BYTES
+        for series, files in by_series(store.files()):
+            notes = {file.name: _Noted.of(store, file, sizes) for file in files}
+            to_read = sum(each.unknown_bytes for each in notes.values())
+            if to_read > left_bytes:
+                found.append(_uncounted(series, files, notes))
+            else:
+                left_bytes -= to_read
+                found.append(_held(store, series, files, notes))
+        found.sort(key=lambda each: (each.is_complete, each.rows is not None))
         copies = _files_in(store.folder / COPIES).values()
         market = store.market if found else None
         return cls(store.folder, market, tuple(found), sum(each.st_size for each in copies))
@@ -114,8 +136,17 @@ class CacheContents:
 
     @property
     def _completeness(self) -> str:
-        left = sum(each.state not in (COMPLETE, _EMPTY) for each in self.series)
-        return f"{left:,} of them not complete" if left else "all complete"
+        complete = sum(each.is_complete for each in self.series)
+        uncounted = sum(each.rows is None for each in self.series)
+        lacking = len(self.series) - complete - uncounted
+        if complete == len(self.series):
+            return "all complete"
+        counts = {
+            "complete": complete,
+            "lacks rows" if lacking == 1 else "lack rows": lacking,
+            "not counted": uncounted,
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
     @property
     def _advice(self) -> str:
@@ -130,7 +161,7 @@ class CacheContents:
         lines = [f"… and {more:,} more series; `cache.coverage()` has all"] if more > 0 else []
         if any(each.rows is None for each in self.series):
             lines.append("`cache.coverage()` counts what is not counted here; that may take long")
-        return lines
+        return [*lines, _MEANING]
 
 
 def _files_in(folder: Path) -> dict[str, os.stat_result]:
@@ -165,8 +196,14 @@ class _Noted:
         return cls(status, receipt if known == own else None)
 
     @property
-    def is_counted(self) -> bool:
-        return self.status is None or self.receipt is not None
+    def bytes(self) -> int:
+        """Its size on the disk."""
+        return 0 if self.status is None else self.status.st_size
+
+    @property
+    def unknown_bytes(self) -> int:
+        """How much must be read to count its rows."""
+        return self.bytes if self.receipt is None else 0
 
     @property
     def is_settled(self) -> bool:
@@ -174,29 +211,40 @@ class _Noted:
         return self.receipt is not None and self.receipt.final
 
 
-def _held(
-    store: Store, series: Series, files: Sequence[CacheFile], sizes: Mapping[str, os.stat_result]
-) -> HeldSeries:
-    """What the cache holds of one series, of which it knows these *files*."""
-    notes = {file.name: _Noted.of(store, file, sizes) for file in files}
+_Notes = Mapping[str, _Noted]
+
+
+def _uncounted(series: Series, files: Sequence[CacheFile], notes: _Notes) -> HeldSeries:
+    """What is known of a series of which too much would have to be read."""
     there = [each for each in notes.values() if each.status is not None]
-    held_bytes = sum(each.status.st_size for each in there if each.status is not None)
+    unknown = sum(each.receipt is None for each in there)
+    return HeldSeries(
+        series,
+        len(there),
+        sum(each.bytes for each in there),
+        None,
+        files[0].start_ms,
+        files[-1].end_ms,
+        f"{many(unknown, 'file')} not counted",
+    )
+
+
+def _held(store: Store, series: Series, files: Sequence[CacheFile], notes: _Notes) -> HeldSeries:
+    """What the cache holds of one series, of which it knows these *files*."""
     start_ms, end_ms = files[0].start_ms, files[-1].end_ms
-    uncounted = sum(not each.is_counted for each in notes.values())
-    if uncounted:
-        state = f"{many(uncounted, 'file')} not counted"
-        return HeldSeries(series, len(there), held_bytes, None, start_ms, end_ms, state)
-    facts = [each.receipt.facts for each in there if each.receipt is not None]
+    wanted = files_between(series, utc(start_ms), utc(end_ms))
+    opened = _opened(store, wanted, notes)
+    facts = _facts(notes, opened)
     firsts = [each.first_ms for each in facts if each.first_ms is not None]
     ends = [each.covered_until_ms for each in facts if each.covered_until_ms is not None]
     rows = sum(each.rows for each in facts)
-    state = _state(store, files_between(series, utc(start_ms), utc(end_ms)), notes)
+    state = _state(wanted, opened)
     if state == COMPLETE and not rows:
         state = _EMPTY
     return HeldSeries(
         series,
-        len(there),
-        held_bytes,
+        sum(each.status is not None for each in notes.values()),
+        sum(each.bytes for each in notes.values()),
         rows,
         min(firsts, default=start_ms),
         max(ends, default=end_ms),
@@ -204,17 +252,35 @@ def _held(
     )
 
 
-def _state(store: Store, wanted: Sequence[CacheFile], notes: Mapping[str, _Noted]) -> str:
-    """Whether rows are missing from the first file to where the rows end; *wanted* has no gaps."""
+def _opened(store: Store, wanted: Sequence[CacheFile], notes: _Notes) -> list[CacheEntry]:
+    """The entries from the first to the last file that is not settled; *wanted* has no gaps."""
     known = [notes.get(file.name) for file in wanted]
     open_at = [at for at, each in enumerate(known) if each is None or not each.is_settled]
-    if not open_at:
+    return store.entries(wanted[open_at[0] : open_at[-1] + 1]) if open_at else []
+
+
+def _facts(notes: _Notes, opened: Sequence[CacheEntry]) -> list[Facts]:
+    """What is known of the rows of each file on the disk."""
+    measured = {entry.file.name: entry.facts for entry in opened}
+    return [
+        measured[name] if each.receipt is None else each.receipt.facts
+        for name, each in notes.items()
+        if each.status is not None
+    ]
+
+
+def _state(wanted: Sequence[CacheFile], opened: Sequence[CacheEntry]) -> str:
+    """Whether rows are missing from the first file to where the rows end."""
+    if not opened:
         return COMPLETE
-    entries = store.entries(wanted[open_at[0] : open_at[-1] + 1])
-    end_ms = rows_end_ms(entries[-1]) if open_at[-1] == len(wanted) - 1 else wanted[-1].end_ms
-    troubles = [each.trouble.reason for each in entries if each.trouble is not None]
+    unreadable = [entry for entry in opened if entry.problem is not None]
+    last, end_ms = opened[-1], wanted[-1].end_ms
+    if last.file == wanted[-1] and last.problem is None:
+        end_ms = rows_end_ms(last)
+    troubles = [each.trouble.reason for each in opened if each.trouble is not None]
     counts = {
-        "open gap": len(missing_spans(entries, wanted[0].start_ms, end_ms)),
+        "open gap": len(missing_spans(opened, wanted[0].start_ms, end_ms)),
         "failed file": troubles.count(FAILED),
+        "unreadable file": len(unreadable),
     }
     return ", ".join(many(count, what) for what, count in counts.items() if count) or COMPLETE

@@ -11,6 +11,8 @@ from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, delete, rename
 from ares_notebook.cache.entry import COPIES, COPY_SUFFIX
 from ares_notebook.cache.history import Run, note_run
@@ -24,7 +26,7 @@ from ares_notebook.formatting import in_words_of, size_in_words
 from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings, bytes_of
+from ares_notebook.settings import Settings, Size, settings_given
 
 _LOGGER = logging.getLogger("DataDownloader")
 
@@ -104,7 +106,7 @@ def prune_cache(
     deleted 1 file, 4.9 KB; 2 files, 9.3 KB stay.
       klines_BTCUSDT_1d_2025-01.csv  4.9 KB  it is among the oldest, and 10.0 KB are kept
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     keep_days, most_bytes = _limits(keep, max_bytes, chosen)
     if not isinstance(dry_run, bool):
         msg = f"dry_run={dry_run!r} is neither True nor False"
@@ -160,7 +162,19 @@ def _limits(
         msg = f"what is to stay? Pass {options}, or set ARES_KEEP_DAYS or ARES_MAX_CACHE_BYTES"
         raise BadArgument(msg)
     days = None if keep is None else _in_days(keep)
-    return days, None if size is None else bytes_of(size, "max_bytes")
+    return days, None if size is None else _in_bytes(size)
+
+
+_SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
+
+
+def _in_bytes(size: int | str) -> int:
+    try:
+        return int(_SIZES.validate_python(size))
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        msg = f"max_bytes={size!r}: {reason}"
+        raise BadArgument(msg) from None
 
 
 def _in_days(keep: float | timedelta) -> float:

@@ -133,9 +133,10 @@ class PruneReport:
 
     @property
     def _listed(self) -> list[PruneItem]:
-        """The items worth a line: failures first, none that are just kept."""
+        """The items worth a line: failures first, data before copies, none that are just kept."""
         odd = [each for each in self.stayed if each.reason]
-        return [*sorted(odd, key=lambda each: each.error is None), *self.gone]
+        odd.sort(key=lambda each: (each.error is None, each.what in _OTHERS))
+        return [*odd, *sorted(self.gone, key=lambda each: each.what in _OTHERS)]
 
     def _omitted(self) -> list[str]:
         more = len(self._listed) - _MOST_LINES

@@ -12,7 +12,14 @@ from typing import Self
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.formatting import call, datasets_argument, in_words_of, named, python_call
+from ares_notebook.formatting import (
+    IN_PYTHON,
+    PythonCalls,
+    call,
+    datasets_argument,
+    in_words_of,
+    named,
+)
 from ares_notebook.model.datasets import (
     AGG_TRADES,
     FUTURES,
@@ -23,7 +30,7 @@ from ares_notebook.model.datasets import (
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.symbols import contract_hint, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 Moment = datetime | date | str | None
 Spans = list[tuple[datetime, datetime]]
@@ -132,7 +139,7 @@ def symbols_in_cache(*, settings: Settings | None = None) -> list[str]:
     ...     symbols_in_cache(settings=settings)
     ['BTCUSDT', 'ETHUSDT']
     """
-    return Store(settings or Settings()).symbols()
+    return Store(settings_given(settings)).symbols()
 
 
 def cached_files(
@@ -228,7 +235,8 @@ def nothing_cached(
 ) -> NeverDownloaded:
     """The error that says what is missing: the folder, all files, or this scope in a window."""
     another = f"or name another {in_words_of('cache_dir', '--cache-dir')}"
-    advice = f"such as with `{download_call(scope, start, end)}`"
+    calls = calls_of(store.settings)
+    advice = f"such as with `{download_call(scope, start, end, calls)}`"
     if not store.folder.is_dir():
         msg = f"there is no cache folder {store.folder}; download something first, {advice}, {another}"
     elif not store.files():
@@ -237,13 +245,14 @@ def nothing_cached(
         there = sorted({file.series.stem for file in store.files(scope.symbol)})
         held = f"; of {scope.symbol} it holds {named(there)}" if scope.symbol and there else ""
         symbol, kinds = scope.symbol or "", scope.datasets or ()
-        meant = contract_hint(symbol, kinds) if there else hint(symbol, store.symbols(), kinds)
+        contract = contract_hint(symbol, kinds, calls)
+        meant = contract if there else hint(symbol, store.symbols(), kinds, calls)
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
         if candles := _other_candles(store, scope):
             msg += f"; candles of {scope.interval} are there of {', '.join(candles)}: {datasets_argument(candles)}"
-        elif not meant and not contract_hint(symbol, kinds):
+        elif not meant and not contract:
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
 
@@ -270,7 +279,7 @@ def nothing_of_all(
     of = " ".join(filter(None, (lacking[0].dataset.name, scope.interval)))
     msg = (
         f"{store.folder} holds nothing of {of} of {named(symbols)} in that window; download it "
-        f"first, such as with `{universe_call(lacking, start, end)}`"
+        f"first, such as with `{universe_call(lacking, start, end, calls_of(store.settings))}`"
     )
     return NeverDownloaded(msg)
 
@@ -282,7 +291,25 @@ _FUNCTIONS: dict[tuple[Dataset, ...], str] = {
 }
 
 
-def download_call(scope: Scope, start: datetime | None = None, end: datetime | None = None) -> str:
+def calls_of(settings: Settings) -> PythonCalls:
+    """How calls in Python are written, so that they work on the cache of these settings."""
+    own = settings._calls  # noqa: SLF001 - no setting, so no public attribute
+    if own.owner != IN_PYTHON.owner:
+        return own
+    try:
+        usual = Settings()
+    except BadArgument:
+        return PythonCalls(with_settings=True)
+    caches = [(each.cache_dir.absolute(), each.market_name) for each in (settings, usual)]
+    return PythonCalls(with_settings=caches[0] != caches[1])
+
+
+def download_call(
+    scope: Scope,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    calls: PythonCalls = IN_PYTHON,
+) -> str:
     """
     The narrowest call that downloads something of a scope.
 
@@ -301,7 +328,7 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     years = lookback if window["start"] is None else None
     only = None if kinds in _FUNCTIONS else names
     return call(
-        python_call(function, symbol, interval, years, **window, datasets=only),
+        calls(function, symbol, interval, years, **window, datasets=only),
         "download",
         *(symbol, interval),
         years=years,
@@ -311,16 +338,19 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
 
 
 def universe_call(
-    several: Sequence[Series], start: datetime | None = None, end: datetime | None = None
+    several: Sequence[Series],
+    start: datetime | None = None,
+    end: datetime | None = None,
+    calls: PythonCalls = IN_PYTHON,
 ) -> str:
     """The narrowest call that downloads series of one dataset and interval."""
     if len(several) == 1:
-        return download_call(Scope.about(several[0]), start, end)
+        return download_call(Scope.about(several[0]), start, end, calls)
     symbols, window = tuple(each.symbol for each in several), _past(start, end)
     interval, names = several[0].interval, (several[0].dataset.name,)
     years = 1 if window["start"] is None else None
     return call(
-        python_call(
+        calls(
             "await download_universe", symbols, interval or "1h", years, **window, datasets=names
         ),
         "universe",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from ares_notebook.cache.disk import (
     PART_SUFFIX,
     TICK_NS,
     cannot_access,
+    check_writable,
     delete,
     file_sha256,
     flush_to_disk,
@@ -139,7 +139,7 @@ class Store:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.cache_dir
+        self.settings, self.folder = settings, settings.cache_dir
         self.patience_seconds = settings.operation_timeout_seconds
         self._folder_text = os.fspath(self.folder)
         self._own = self.folder / ".ares"
@@ -157,8 +157,7 @@ class Store:
         try:
             self._receipts.mkdir(parents=True, exist_ok=True)
             (self._own / "locks").mkdir(exist_ok=True)
-            # It has no name, so that a killed process cannot leave it.
-            TemporaryFile(dir=self._own).close()
+            check_writable(self._own)
             self.refuse_another()
         except OSError as error:
             # One of our folders may be in the way, where the cache folder is not.

@@ -248,11 +248,11 @@ def coverage(given: Given, settings: Settings) -> None:
     print_json(table) if given.json else print_coverage(table, given)
 
 
-@verb(app, LOOK, _HELD, example="gaps BTCUSDT 1h --start 2025-01-01", needs="symbol")
+@verb(app, LOOK, _HELD, example="gaps BTCUSDT 1h --start 2025-01-01")
 def gaps(given: Given, settings: Settings) -> None:
     """Show where rows are missing, and why."""
     table = ares.find_gaps(
-        str(given.symbol),
+        given.symbol,
         given.interval,
         start=given.begin,
         end=given.end,

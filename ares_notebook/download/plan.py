@@ -23,7 +23,7 @@ from ares_notebook.model.markets import SPOT, Market, market_named
 from ares_notebook.model.symbols import Listed, Universe, validate_symbol
 from ares_notebook.model.time import Period, as_utc, to_ms, utc, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,7 +253,7 @@ def plan_downloads(
     >>> len(plan), plan.to_do[0].action, plan.to_do[0].reason
     (7, 'fetch', 'not downloaded')
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     window = window_of(lookback_years, start, end)
     return make_plan(symbol, interval, window, chosen, datasets)
 

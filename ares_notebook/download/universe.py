@@ -26,7 +26,7 @@ from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.runtime.progress import ProgressListener, counted
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +238,7 @@ def plan_universe(
     BTCUSDT      2    59
     ETHUSDT      2    59
     """
-    wanted, chosen = Wanted.of(symbols), settings or Settings()
+    wanted, chosen = Wanted.of(symbols), settings_given(settings)
     window = window_of(lookback_years, start, end)
     kinds = None if datasets is None else datasets_named(datasets)
     shown = validate_interval(interval) if interval is not None else None
@@ -318,7 +318,7 @@ async def list_symbols(
     symbol      first
     ETHBTC 2017-07-14
     """
-    wanted, chosen = Universe(quote, listed_on, market), settings or Settings()
+    wanted, chosen = Universe(quote, listed_on, market), settings_given(settings)
     found = await _listed(wanted, chosen)
     until = max((each.last for each in found if each.last), default=None)
     if wanted.day is not None and until is not None and wanted.day > until:
@@ -431,7 +431,7 @@ async def planned_universe(
     datasets: Sequence[str] | None,
 ) -> UniversePlan:
     """The plan of `download_universe`; what keeps it from being made is on record as a run that failed."""
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     if isinstance(symbols, Universe):
         symbols = await prepared(RunInfo("download", chosen, str(symbols)), _found(symbols, chosen))
     make = partial(

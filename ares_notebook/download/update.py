@@ -21,7 +21,7 @@ from ares_notebook.model.time import Period, next_open_ms, utc
 from ares_notebook.model.window import end_of
 from ares_notebook.runtime.progress import ProgressListener
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 
 async def update(
@@ -79,7 +79,7 @@ async def update(
     >>> report.complete, report.rows_written
     (True, 56)
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     return await run_update(await planned_update(end, chosen, datasets), on_progress=on_progress)
 
 
@@ -120,7 +120,7 @@ def plan_update(
     >>> plan.symbols, [step.file.name for step in plan.to_do]
     (('BTCUSDT',), ['klines_BTCUSDT_1d_2025-02.csv'])
     """
-    chosen, scope = settings or Settings(), Scope.of(datasets=datasets)
+    chosen, scope = settings_given(settings), Scope.of(datasets=datasets)
     store, last = Store(chosen), end_of(end)
     store.refuse_another()
     files = [file for file in store.files() if scope.has(file.series) and file.period.start < last]
