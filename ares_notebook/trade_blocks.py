@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from itertools import accumulate, chain, pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,8 @@ _IDS = ("agg_trade_id", "first_trade_id", "last_trade_id")
 _NUMBERS = ("price", "quantity")
 # As many digits as a price times a quantity has.
 _PLACES = 16
-_EXACT = pa.decimal256(60, _PLACES)
+_DIGITS = 60
+_EXACT = pa.decimal256(_DIGITS, _PLACES)
 _Windows = list[tuple[int, int]]
 
 
@@ -191,13 +194,18 @@ def _exact(column: pd.Series[Any]) -> Any:
 def amount_of(least: object, what: str) -> int:
     """The amount that a bar must have, in units of the last digit of an exact number."""
     try:
-        amount = Decimal(str(least)).scaleb(_PLACES)
+        # Python does not write out integers of thousands of digits.
+        amount = Decimal(least if isinstance(least, int) else str(least))
     except InvalidOperation:
         amount = Decimal(0)
-    if isinstance(least, bool) or not amount.is_finite() or amount <= 0 or amount % 1:
+    if isinstance(least, bool) or not amount.is_finite() or amount <= 0:
         msg = f"{what}={least!r} is no amount; pass a number above zero, such as {what}=100"
         raise BadArgument(msg)
-    return int(amount)
+    if amount.adjusted() >= _DIGITS - _PLACES:
+        # No sum is so large, and a power of ten may be too large for the memory.
+        return int(10**_DIGITS)
+    # What is smaller than the last digit of a sum, a sum reaches with its next digit.
+    return 1 if amount.adjusted() < -_PLACES else ceil(Fraction(amount) * 10**_PLACES)
 
 
 class FilledBars:

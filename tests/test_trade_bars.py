@@ -431,6 +431,30 @@ def test_bars_of_seconds_are_aligned_and_drawn(settings):
         assert plot.plot_klines(bars).get_title(loc="left").startswith("BTCUSDT")
 
 
+@pytest.mark.parametrize("column", ["volume", "dollars"])
+@pytest.mark.parametrize(
+    "least",
+    [1e12, "1e12", 1e28, Decimal("1e45"), 1e300, "1e999999", 10**5000],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_amount_that_no_trades_reach_fills_no_bar(column, least):
+    """However large an amount is, bars that are not full are left out."""
+    made = ares.candles_from_trades(tape((1, 0), (1e9, 1)), **{column: least})
+
+    assert made.empty
+    assert made.attrs["complete"]
+
+
+def test_any_small_amount_is_reached_by_each_trade():
+    """An amount below the last digit of a trade, and one with more digits than sums have, is reached exactly."""
+    trades = tape(*[(0.5, at) for at in range(4)])
+
+    for least in (5e-324, "1e-999999", 1e-20, Decimal("0.1234567890123456789"), 0.5):
+        assert len(ares.candles_from_trades(trades, volume=least)) == 4
+    # Half a unit of the last digit of a sum more than a trade has.
+    assert len(ares.candles_from_trades(trades, volume="0.50000000000000005")) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -444,6 +468,8 @@ def test_bars_of_seconds_are_aligned_and_drawn(settings):
         ({"dollars": -5}, "dollars=-5 is no amount"),
         ({"dollars": "many"}, "dollars='many' is no amount"),
         ({"volume": True}, "volume=True is no amount"),
+        ({"volume": "1e99999999999999999999"}, "is no amount"),
+        ({"dollars": "1/3"}, "dollars='1/3' is no amount"),
     ],
 )
 def test_one_kind_of_bar_is_asked_for(options, words):
