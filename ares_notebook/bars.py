@@ -37,6 +37,8 @@ from ares_notebook.trade_blocks import FilledBars, TradeBlocks, amount_of
 
 # Fewer rows around a halt may all be further apart than their interval.
 _CERTAIN_ROWS = 10
+# A frame of candles of so many rows takes four gigabytes.
+_MOST_BARS = 50_000_000
 
 
 def resample_klines(
@@ -82,7 +84,8 @@ def resample_klines(
     ------
     BadArgument
         If *frame* holds no candles, has other columns or rows that are not ascending, if its interval
-        is not known or does not divide that of the bars, or if *interval* is none.
+        is not known or does not divide that of the bars, if *interval* is none, or if the window has
+        more than 50 million bars.
 
     Examples
     --------
@@ -174,8 +177,9 @@ def candles_from_trades(
     Raises
     ------
     BadArgument
-        If not one of the three is given, or it is none that bars can have; if *trades* are of another
-        kind, lack a column, or are not in the order of their ids.
+        If not one of the three is given, or it is none that bars can have; if the window has more than
+        50 million bars of *interval*; if *trades* are of another kind, lack a column, or are not in
+        the order of their ids.
 
     Examples
     --------
@@ -199,6 +203,8 @@ def candles_from_trades(
 
 
 def _bars_of_time(blocks: TradeBlocks, interval: str) -> pd.DataFrame:
+    # Too many bars are refused before all trades are read, where attrs state the window.
+    _opens_ms(interval, *blocks.window_us())
     made = candles_of_trades(blocks.tables(), interval, blocks.candles, blocks.contract_usd)
     grid = _WholeBars.of(interval, *blocks.window_us())
     opens = made["timestamp"].to_numpy()
@@ -343,22 +349,26 @@ class _WholeBars:
     @classmethod
     def of(cls, interval: str, start_us: int, end_us: int) -> _WholeBars:
         """The bars that open at or after *start_us* and end by *end_us*."""
-        opens_ms = opens_between(interval, -(-start_us // 1000), end_us // 1000)
-        opens = np.asarray(opens_ms, np.int64) * 1000
-        if not len(opens):
-            return cls(interval, opens, opens, (start_us, start_us))
-        last = next_open_ms(interval, opens_ms[-1]) * 1000
-        return cls(interval, opens, np.append(opens[1:], last), (int(opens[0]), last))
+        opens_ms = _opens_ms(interval, start_us, end_us)
+        if not opens_ms:
+            none = np.empty(0, np.int64)
+            return cls(interval, none, none, (start_us, start_us))
+        last_ms = next_open_ms(interval, opens_ms[-1])
+        if isinstance(opens_ms, range):
+            edges = np.arange(opens_ms.start, last_ms + 1, opens_ms.step, dtype=np.int64) * 1000
+        else:
+            edges = np.array([*opens_ms, last_ms], np.int64) * 1000
+        return cls(interval, edges[:-1], edges[1:], (int(edges[0]), int(edges[-1])))
 
     def touching(self, windows_us: Iterable[tuple[int, int]]) -> Flags:
         """Which bars have a part in one of these windows."""
         edges = np.array([*windows_us], np.int64).reshape(-1, 2)
         first = np.searchsorted(self.ends, edges[:, 0], side="right")
         after = np.searchsorted(self.opens, edges[:, 1], side="left")
-        changes = np.zeros(len(self.opens) + 1, np.int64)
+        changes = np.zeros(len(self.opens) + 1, np.int32)
         np.add.at(changes, first[first < after], 1)
         np.add.at(changes, after[first < after], -1)
-        return np.asarray(np.cumsum(changes)[:-1] > 0)
+        return np.asarray(np.cumsum(changes, dtype=np.int32)[:-1] > 0)
 
     def short_of(self, candles: _Candles, slots: Int64s) -> Flags:
         """Which bars have fewer candles than fit in; *slots* are the bars of these."""
@@ -389,6 +399,19 @@ class _WholeBars:
         starts, ends = self.opens[edges[:-1] == 1], self.ends[edges[1:] == -1]
         pairs = zip(starts.tolist(), ends.tolist(), strict=True)
         return [(utc(start // 1000), utc(end // 1000)) for start, end in pairs]
+
+
+def _opens_ms(interval: str, start_us: int, end_us: int) -> Sequence[int]:
+    """Open times of the whole bars of a window; raises `BadArgument` if they are too many for a frame."""
+    opens_ms = opens_between(interval, -(-start_us // 1000), end_us // 1000)
+    if len(opens_ms) > _MOST_BARS:
+        msg = (
+            f"the window from {utc_of_us(start_us):%Y-%m-%d %H:%M:%S} to "
+            f"{utc_of_us(end_us):%Y-%m-%d %H:%M:%S} UTC has {len(opens_ms):,} bars of {interval}, more than "
+            f"{_MOST_BARS:,}; pass a longer interval or load a shorter window"
+        )
+        raise BadArgument(msg)
+    return opens_ms
 
 
 def _spread(cells: Cells, places: npt.NDArray[np.intp], rows: int) -> Cells:

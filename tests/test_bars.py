@@ -242,6 +242,15 @@ def test_a_window_that_ends_in_a_bar_leaves_it_out(settings):
     assert none.attrs["complete"]
 
 
+def test_more_bars_than_a_frame_has_room_for_are_refused():
+    """A frame of two rows may claim a window of forty years, of which no grid of seconds is made."""
+    frame = table([[1.0] * 5] * 2, step="1s")
+    frame.attrs = {"interval": "1s", "missing": [], "start": "1980-01-01", "end": "2020-01-01"}
+
+    with pytest.raises(BadArgument, match="has 1,262,304,000 bars of 1s, more than 50,000,000"):
+        ares.resample_klines(frame, "1s")
+
+
 def test_more_windows_than_attrs_list_are_marked(settings, tmp_path):
     """Of bars with more than a hundred gaps each is marked, and missing() lists all of them."""
     made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})

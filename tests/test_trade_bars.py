@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
@@ -109,6 +110,35 @@ def test_bars_at_the_ends_of_a_window_are_whole_or_left_out(settings):
     assert bars.index.hour.tolist() == [1, 2, 3]
     # Without attrs nobody knows whether trades are missing after the last one.
     assert ares.candles_from_trades(loose, "1h").index.hour.tolist() == [1, 2]
+
+
+def test_bars_of_milliseconds_are_made_in_as_little_time_as_others(settings):
+    """The grid of ten million bars takes some bytes each, and no object."""
+    trades = load(settings, "agg_trades", "2025-03-03T00:00", "2025-03-03T03:00")
+    tracemalloc.start()
+    bars = ares.candles_from_trades(trades, "1ms")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(bars) == len(trades.index.floor("1ms").unique())
+    assert bars["number_of_trades"].sum() == (
+        trades["last_trade_id"].iloc[-1] - trades["first_trade_id"].iloc[0] + 1
+    )
+    assert peak < 40 * 3 * 3_600_000
+
+
+@pytest.mark.parametrize("attrs", [True, False])
+def test_more_bars_than_a_frame_has_room_for_are_refused(settings, attrs):
+    """Two days of milliseconds are refused with their number, before the trades of a long window are read."""
+    trades = load(settings)
+    if not attrs:
+        trades.attrs.clear()
+    read = []
+    blocks = (read.append(at) or trades.iloc[at : at + 500] for at in range(0, len(trades), 500))
+    with pytest.raises(BadArgument, match=r"has 17\d,\d+,\d+ bars of 1ms.*pass a longer interval"):
+        ares.candles_from_trades(blocks, "1ms")
+
+    assert (len(read) == 1) is attrs
 
 
 # --- bars of a volume or an amount ---
