@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -506,6 +507,60 @@ def test_one_kind_of_bar_is_asked_for(options, words):
     """Nothing, two things, or what is no amount is refused."""
     with pytest.raises(BadArgument, match=words):
         ares.candles_from_trades(tape((1, 0)), **options)
+
+
+CUTS = {
+    "slice": lambda frame: frame.iloc[500:4000],
+    "first": lambda frame: frame.iloc[1:],
+    "middle": lambda frame: pd.concat([frame.iloc[:1234], frame.iloc[1250:]]),
+    "mask": lambda frame: frame[frame["quantity"] > frame["quantity"].median()],
+    "side": lambda frame: frame[frame["is_buyer_maker"]],
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{"interval": "1h"}, {"interval": "5s"}, {"volume": 20}, {"dollars": 1e6}]
+)
+@pytest.mark.parametrize("form", ["frame", "list", "iterator"])
+@pytest.mark.parametrize("how", CUTS)
+def test_cut_trades_are_trades_without_attrs(settings, how, form, options):
+    """Of trades that were removed after loading each id that is not there is missing, in blocks too."""
+    cut = CUTS[how](load(settings))
+    given_ = [cut.iloc[at : at + 700] for at in range(0, len(cut), 700)]
+    given_ = {"frame": cut, "list": given_, "iterator": iter(given_)}[form]
+    like = ares.candles_from_trades(trades_of(cut), **options)
+    window = ("start", "end", "rows", "complete", "missing", "missing_count")
+    if form == "iterator" and "interval" not in options and how in ("middle", "mask", "side"):
+        with pytest.raises(
+            BadArgument, match=r"have other rows than their attrs state.*pass a list"
+        ):
+            ares.candles_from_trades(given_, **options)
+        return
+    made = ares.candles_from_trades(given_, **options)
+
+    assert_same(made, like)
+    assert {key: made.attrs[key] for key in window} == {key: like.attrs[key] for key in window}
+    assert made.attrs["complete"] is (how in ("slice", "first"))
+    assert (made.attrs["symbol"], made.attrs["rows"]) == ("BTCUSDT", len(made))
+
+
+def test_some_blocks_of_a_window_are_their_own_window(settings):
+    """Where an iterator ends early, so do the bars, and days that were loaded one by one are one window."""
+    blocks = islice(ares.iter_agg_trades("BTCUSDT", rows=500, settings=settings), 3)
+    bars = ares.candles_from_trades(blocks, "1h")
+    days = [
+        load(settings, "agg_trades", *each)
+        for each in (("2025-03-03", "2025-03-04"), ("2025-03-04", "2025-03-05"))
+    ]
+    both = ares.candles_from_trades(days, "1h")
+    whole = ares.candles_from_trades(load(settings), "1h")
+
+    assert 0 < len(bars) < 24
+    assert_same(bars, whole.loc[bars.index])
+    assert bars.index[-1] + timedelta(hours=1) <= load(settings).index[1499]
+    # Whether trades are missing before the first one and after the last, the ids do not tell.
+    assert_same(both, whole.iloc[1:-1])
+    assert both.attrs["complete"]
 
 
 def test_what_are_no_trades_is_refused(settings):
