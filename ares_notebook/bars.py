@@ -16,7 +16,14 @@ from ares_notebook.alignment import stated_ends
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import named
-from ares_notebook.frame_attrs import iso_pairs, merged_windows, missing_windows, series_of
+from ares_notebook.frame_attrs import (
+    iso_pairs,
+    listed_windows,
+    merged_windows,
+    missing_windows,
+    series_of,
+    trusted_attrs,
+)
 from ares_notebook.frame_checks import check_frame, frame_in_words
 from ares_notebook.model.candles import Cells, Flags, Int64s, first_rows, opens_of, put_together
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
@@ -37,6 +44,8 @@ from ares_notebook.trade_blocks import FilledBars, TradeBlocks, amount_of
 
 # Fewer rows around a halt may all be further apart than their interval.
 _CERTAIN_ROWS = 10
+# A frame of candles of so many rows takes four gigabytes.
+_MOST_BARS = 50_000_000
 
 
 def resample_klines(
@@ -59,9 +68,9 @@ def resample_klines(
     ----------
     frame : pandas.DataFrame
         Candles of any dataset, as a loader or this function returns them, or some columns of these.
-        What is missing is what ``attrs`` state: remove no rows before. Without ``attrs``, as after
-        ``frame.attrs.clear()``, every row that is not there counts as missing, and the window
-        reaches from the first row to the end of the last one.
+        What is missing is what ``attrs`` state. If they state another number of rows than there
+        are, since rows were removed after loading, or without ``attrs``, every row that is not
+        there counts as missing, and the window reaches from the first row to the end of the last.
     interval : str or timedelta
         The interval of the bars: one of Binance's, or any other length that divides a day
         (``"10m"``). That of *frame* must divide it; weeks and months are made of days or less.
@@ -75,14 +84,15 @@ def resample_klines(
         Index ``timestamp`` (open time, UTC); the columns of *frame*. Numbers are float64, or Decimal
         where they were; counts are int64, or float64 where a bar is missing. Bars that begin
         before the window or end after it are left out. ``attrs`` as in `load_klines`, of the bars:
-        ``interval``, ``start`` and ``end`` (of whole bars), ``complete``, ``missing``,
+        ``interval``, ``start`` and ``end`` (of whole bars), ``rows``, ``complete``, ``missing``,
         ``missing_count``; ``made_from`` is the interval of *frame*.
 
     Raises
     ------
     BadArgument
         If *frame* holds no candles, has other columns or rows that are not ascending, if its interval
-        is not known or does not divide that of the bars, or if *interval* is none.
+        is not known or does not divide that of the bars, if *interval* is none, or if the window has
+        more than 50 million bars.
 
     Examples
     --------
@@ -99,17 +109,26 @@ def resample_klines(
     check_divides(candles.interval, wanted)
     grid = _WholeBars.of(wanted, *candles.window_us)
     slots = opens_of(candles.stamps_us, wanted)
-    if "missing" in frame.attrs:
-        is_lacking = grid.touching(_in_us(missing_windows(frame, settings)))
-    else:
-        is_lacking = grid.short_of(candles, slots)
+    is_lacking = grid.touching(_in_us(_windows_stated(candles, settings)))
+    if "missing" not in candles.attrs:
+        is_lacking |= grid.short_of(candles, slots)
     inside = slice(*np.searchsorted(slots, grid.bounds_us))
     slots = slots[inside]
     columns = {name: cells[inside] for name, cells in candles.columns.items()}
     bars = grid.framed(slots[first_rows(slots)], put_together(columns, slots), is_lacking)
     windows = grid.windows(is_lacking)
-    bars.attrs = _attrs_of(frame.attrs, wanted, candles.interval, grid.bounds_us, windows)
+    attrs = frame.attrs | {"interval": wanted, "made_from": candles.interval}
+    bars.attrs = _attrs_of(bars, attrs, grid.bounds_us, windows)
     return bars
+
+
+def _windows_stated(candles: _Candles, settings: Settings | None) -> Spans:
+    """The windows that candles lacked before any rows were removed."""
+    attrs = candles.frame.attrs
+    if "made_from" in attrs and "missing" not in candles.attrs:
+        # Bars that are empty or were removed are not there, and count as missing by that.
+        return listed_windows(attrs)
+    return missing_windows(candles.frame, settings) if "missing" in attrs else []
 
 
 def check_divides(short: str, interval: str) -> None:
@@ -152,8 +171,9 @@ def candles_from_trades(
     trades : pandas.DataFrame or iterable of pandas.DataFrame
         Trades as `load_agg_trades` or `load_rows` returns them, with all columns; or blocks of them in
         order, as `iter_agg_trades` yields them: memory then holds one block and the bars. How they are
-        cut into blocks changes nothing. What is missing is what ``attrs`` state; without ``attrs``,
-        every id that is not there, and the window reaches from the first trade to the last.
+        cut into blocks changes nothing. What is missing is what ``attrs`` state. If these state
+        another number of rows than there are, or without ``attrs``, every id that is not there is
+        missing, and the window reaches from the first trade to the last.
     interval : str or timedelta, optional
         One of Binance's intervals, or any other length that divides a day, such as ``"5s"``.
     volume : float or Decimal, optional
@@ -174,8 +194,10 @@ def candles_from_trades(
     Raises
     ------
     BadArgument
-        If not one of the three is given, or it is none that bars can have; if *trades* are of another
-        kind, lack a column, or are not in the order of their ids.
+        If not one of the three is given, or it is none that bars can have; if the window has more than
+        50 million bars of *interval*; if *trades* are of another kind, lack a column, or are not in
+        the order of their ids; if bars of volume or dollars are made of an iterator whose blocks
+        lack rows that were loaded, and ids that are proven absent.
 
     Examples
     --------
@@ -199,6 +221,8 @@ def candles_from_trades(
 
 
 def _bars_of_time(blocks: TradeBlocks, interval: str) -> pd.DataFrame:
+    # Too many bars are refused before all trades are read, where attrs state the window.
+    _opens_ms(interval, *blocks.window_us())
     made = candles_of_trades(blocks.tables(), interval, blocks.candles, blocks.contract_usd)
     grid = _WholeBars.of(interval, *blocks.window_us())
     opens = made["timestamp"].to_numpy()
@@ -207,8 +231,7 @@ def _bars_of_time(blocks: TradeBlocks, interval: str) -> pd.DataFrame:
     is_lacking = grid.touching(blocks.missing_us())
     bars = grid.framed(opens[inside], columns, is_lacking)
     windows = grid.windows(is_lacking)
-    of_bars = blocks.attrs | {"dataset": blocks.candles.name}
-    bars.attrs = _attrs_of(of_bars, interval, blocks.dataset.name, grid.bounds_us, windows)
+    bars.attrs = _attrs_of(bars, _attrs_of_trades(blocks, interval), grid.bounds_us, windows)
     return bars
 
 
@@ -225,10 +248,9 @@ def _bars_of_amounts(
     start, _ = blocks.window_us()
     end = max(start, filled.end_us)
     # Before the first bar trades may be missing, too. Windows are of milliseconds.
-    windows_us += [(first, min(after, end)) for first, after in blocks.listed_us]
+    windows_us += [(max(first, start), min(after, end)) for first, after in blocks.listed_us]
     windows = merged_windows((utc(a // 1000), utc(-(-b // 1000))) for a, b in windows_us)
-    of_bars = blocks.attrs | {"dataset": blocks.candles.name}
-    frame.attrs = _attrs_of(of_bars, None, blocks.dataset.name, (start, end), windows)
+    frame.attrs = _attrs_of(frame, _attrs_of_trades(blocks, None), (start, end), windows)
     return frame
 
 
@@ -236,6 +258,9 @@ def _bars_of_amounts(
 class _Candles:
     """The candles of a frame, without rows that are empty."""
 
+    frame: pd.DataFrame
+    # Without its window if rows were removed.
+    attrs: Mapping[Any, Any]
     interval: str
     # Microseconds since the epoch, UTC.
     stamps_us: Int64s
@@ -257,11 +282,13 @@ class _Candles:
         if frame.attrs.get("interval") is not None and len(frame) >= _CERTAIN_ROWS:
             # Raises if the index contradicts it, as after a resample that kept attrs.
             stated_ends(frame, stamps * 1000, "the frame")
+        attrs, rows = trusted_attrs(frame), frame
         if frame.iloc[:, 0].hasnans:
             is_row = frame.notna().any(axis=1).to_numpy()
-            frame, stamps = frame[is_row], stamps[is_row]
-        columns = {str(name): _cells(frame[name]) for name in frame.columns}
-        return cls(interval, stamps, columns, _window_us(frame.attrs, stamps, interval))
+            rows, stamps = frame[is_row], stamps[is_row]
+        columns = {str(name): _cells(rows[name]) for name in rows.columns}
+        window_us = _window_us(attrs, stamps, interval)
+        return cls(frame, attrs, interval, stamps, columns, window_us)
 
 
 def _check_columns(frame: pd.DataFrame) -> None:
@@ -343,22 +370,26 @@ class _WholeBars:
     @classmethod
     def of(cls, interval: str, start_us: int, end_us: int) -> _WholeBars:
         """The bars that open at or after *start_us* and end by *end_us*."""
-        opens_ms = opens_between(interval, -(-start_us // 1000), end_us // 1000)
-        opens = np.asarray(opens_ms, np.int64) * 1000
-        if not len(opens):
-            return cls(interval, opens, opens, (start_us, start_us))
-        last = next_open_ms(interval, opens_ms[-1]) * 1000
-        return cls(interval, opens, np.append(opens[1:], last), (int(opens[0]), last))
+        opens_ms = _opens_ms(interval, start_us, end_us)
+        if not opens_ms:
+            none = np.empty(0, np.int64)
+            return cls(interval, none, none, (start_us, start_us))
+        last_ms = next_open_ms(interval, opens_ms[-1])
+        if isinstance(opens_ms, range):
+            edges = np.arange(opens_ms.start, last_ms + 1, opens_ms.step, dtype=np.int64) * 1000
+        else:
+            edges = np.array([*opens_ms, last_ms], np.int64) * 1000
+        return cls(interval, edges[:-1], edges[1:], (int(edges[0]), int(edges[-1])))
 
     def touching(self, windows_us: Iterable[tuple[int, int]]) -> Flags:
         """Which bars have a part in one of these windows."""
         edges = np.array([*windows_us], np.int64).reshape(-1, 2)
         first = np.searchsorted(self.ends, edges[:, 0], side="right")
         after = np.searchsorted(self.opens, edges[:, 1], side="left")
-        changes = np.zeros(len(self.opens) + 1, np.int64)
+        changes = np.zeros(len(self.opens) + 1, np.int32)
         np.add.at(changes, first[first < after], 1)
         np.add.at(changes, after[first < after], -1)
-        return np.asarray(np.cumsum(changes)[:-1] > 0)
+        return np.asarray(np.cumsum(changes, dtype=np.int32)[:-1] > 0)
 
     def short_of(self, candles: _Candles, slots: Int64s) -> Flags:
         """Which bars have fewer candles than fit in; *slots* are the bars of these."""
@@ -391,6 +422,19 @@ class _WholeBars:
         return [(utc(start // 1000), utc(end // 1000)) for start, end in pairs]
 
 
+def _opens_ms(interval: str, start_us: int, end_us: int) -> Sequence[int]:
+    """Open times of the whole bars of a window; raises `BadArgument` if they are too many for a frame."""
+    opens_ms = opens_between(interval, -(-start_us // 1000), end_us // 1000)
+    if len(opens_ms) > _MOST_BARS:
+        msg = (
+            f"the window from {utc_of_us(start_us):%Y-%m-%d %H:%M:%S} to "
+            f"{utc_of_us(end_us):%Y-%m-%d %H:%M:%S} UTC has {len(opens_ms):,} bars of {interval}, more than "
+            f"{_MOST_BARS:,}; pass a longer interval or load a shorter window"
+        )
+        raise BadArgument(msg)
+    return opens_ms
+
+
 def _spread(cells: Cells, places: npt.NDArray[np.intp], rows: int) -> Cells:
     """A column of so many rows, with *cells* at their places and NaN in all others."""
     if len(cells) == rows:
@@ -410,22 +454,22 @@ def _in_us(windows: Spans) -> list[tuple[int, int]]:
     return [(to_us(start), to_us(end)) for start, end in windows]
 
 
+def _attrs_of_trades(blocks: TradeBlocks, interval: str | None) -> dict[Any, Any]:
+    names = {"dataset": blocks.candles.name, "made_from": blocks.dataset.name}
+    return blocks.attrs | names | {"interval": interval}
+
+
 def _attrs_of(
-    attrs: Mapping[Any, Any],
-    interval: str | None,
-    made_from: str,
-    bounds_us: tuple[int, int],
-    windows: Spans,
+    bars: pd.DataFrame, attrs: Mapping[Any, Any], bounds_us: tuple[int, int], windows: Spans
 ) -> dict[Any, Any]:
-    """The ``attrs`` of bars that were made of rows with *attrs*."""
+    """The ``attrs`` of *bars* whose rows had these: dataset, interval and what they are made from are right."""
     start, end = (utc_of_us(each).isoformat() for each in bounds_us)
     kept = {key: each for key, each in attrs.items() if key not in ("fingerprint", "aligned")}
     return kept | {
-        "interval": interval,
         "start": start,
         "end": end,
+        "rows": len(bars),
         "complete": not windows,
         "missing": iso_pairs(windows),
         "missing_count": len(windows),
-        "made_from": made_from,
     }

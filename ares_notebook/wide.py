@@ -89,7 +89,7 @@ def wide_frame(
     frame = (
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
-    frame.attrs = _attrs_of(attrs, rows_asked_us(span_ms, *window))
+    frame.attrs = _attrs_of(attrs, rows_asked_us(span_ms, *window), len(frame))
     return frame
 
 
@@ -215,10 +215,13 @@ def _read_into(
     return window.read([each.name for each in fields], put_together, decimal=decimal)
 
 
-def _attrs_of(each: Sequence[dict[Any, Any]], window_us: tuple[int, int]) -> dict[Any, Any]:
+def _attrs_of(
+    each: Sequence[dict[Any, Any]], window_us: tuple[int, int], rows: int
+) -> dict[Any, Any]:
     """The attrs of the frame, from those that the frames of its symbols would have."""
     attrs = {key: each[0][key] for key in ("dataset", "interval", "market")}
     attrs["start"], attrs["end"] = (utc_of_us(at).isoformat() for at in window_us)
+    attrs["rows"] = rows
     attrs["complete"] = all(own["complete"] for own in each)
     attrs["symbols"], room = {}, MOST_LISTED
     for own in each:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -109,6 +111,35 @@ def test_bars_at_the_ends_of_a_window_are_whole_or_left_out(settings):
     assert bars.index.hour.tolist() == [1, 2, 3]
     # Without attrs nobody knows whether trades are missing after the last one.
     assert ares.candles_from_trades(loose, "1h").index.hour.tolist() == [1, 2]
+
+
+def test_bars_of_milliseconds_are_made_in_as_little_time_as_others(settings):
+    """The grid of ten million bars takes some bytes each, and no object."""
+    trades = load(settings, "agg_trades", "2025-03-03T00:00", "2025-03-03T03:00")
+    tracemalloc.start()
+    bars = ares.candles_from_trades(trades, "1ms")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(bars) == len(trades.index.floor("1ms").unique())
+    assert bars["number_of_trades"].sum() == (
+        trades["last_trade_id"].iloc[-1] - trades["first_trade_id"].iloc[0] + 1
+    )
+    assert peak < 40 * 3 * 3_600_000
+
+
+@pytest.mark.parametrize("attrs", [True, False])
+def test_more_bars_than_a_frame_has_room_for_are_refused(settings, attrs):
+    """Two days of milliseconds are refused with their number, before the trades of a long window are read."""
+    trades = load(settings)
+    if not attrs:
+        trades.attrs.clear()
+    read = []
+    blocks = (read.append(at) or trades.iloc[at : at + 500] for at in range(0, len(trades), 500))
+    with pytest.raises(BadArgument, match=r"has 17\d,\d+,\d+ bars of 1ms.*pass a longer interval"):
+        ares.candles_from_trades(blocks, "1ms")
+
+    assert (len(read) == 1) is attrs
 
 
 # --- bars of a volume or an amount ---
@@ -431,6 +462,30 @@ def test_bars_of_seconds_are_aligned_and_drawn(settings):
         assert plot.plot_klines(bars).get_title(loc="left").startswith("BTCUSDT")
 
 
+@pytest.mark.parametrize("column", ["volume", "dollars"])
+@pytest.mark.parametrize(
+    "least",
+    [1e12, "1e12", 1e28, Decimal("1e45"), 1e300, "1e999999", 10**5000],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_amount_that_no_trades_reach_fills_no_bar(column, least):
+    """However large an amount is, bars that are not full are left out."""
+    made = ares.candles_from_trades(tape((1, 0), (1e9, 1)), **{column: least})
+
+    assert made.empty
+    assert made.attrs["complete"]
+
+
+def test_any_small_amount_is_reached_by_each_trade():
+    """An amount below the last digit of a trade, and one with more digits than sums have, is reached exactly."""
+    trades = tape(*[(0.5, at) for at in range(4)])
+
+    for least in (5e-324, "1e-999999", 1e-20, Decimal("0.1234567890123456789"), 0.5):
+        assert len(ares.candles_from_trades(trades, volume=least)) == 4
+    # Half a unit of the last digit of a sum more than a trade has.
+    assert len(ares.candles_from_trades(trades, volume="0.50000000000000005")) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -444,12 +499,68 @@ def test_bars_of_seconds_are_aligned_and_drawn(settings):
         ({"dollars": -5}, "dollars=-5 is no amount"),
         ({"dollars": "many"}, "dollars='many' is no amount"),
         ({"volume": True}, "volume=True is no amount"),
+        ({"volume": "1e99999999999999999999"}, "is no amount"),
+        ({"dollars": "1/3"}, "dollars='1/3' is no amount"),
     ],
 )
 def test_one_kind_of_bar_is_asked_for(options, words):
     """Nothing, two things, or what is no amount is refused."""
     with pytest.raises(BadArgument, match=words):
         ares.candles_from_trades(tape((1, 0)), **options)
+
+
+CUTS = {
+    "slice": lambda frame: frame.iloc[500:4000],
+    "first": lambda frame: frame.iloc[1:],
+    "middle": lambda frame: pd.concat([frame.iloc[:1234], frame.iloc[1250:]]),
+    "mask": lambda frame: frame[frame["quantity"] > frame["quantity"].median()],
+    "side": lambda frame: frame[frame["is_buyer_maker"]],
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{"interval": "1h"}, {"interval": "5s"}, {"volume": 20}, {"dollars": 1e6}]
+)
+@pytest.mark.parametrize("form", ["frame", "list", "iterator"])
+@pytest.mark.parametrize("how", CUTS)
+def test_cut_trades_are_trades_without_attrs(settings, how, form, options):
+    """Of trades that were removed after loading each id that is not there is missing, in blocks too."""
+    cut = CUTS[how](load(settings))
+    given_ = [cut.iloc[at : at + 700] for at in range(0, len(cut), 700)]
+    given_ = {"frame": cut, "list": given_, "iterator": iter(given_)}[form]
+    like = ares.candles_from_trades(trades_of(cut), **options)
+    window = ("start", "end", "rows", "complete", "missing", "missing_count")
+    if form == "iterator" and "interval" not in options and how in ("middle", "mask", "side"):
+        with pytest.raises(
+            BadArgument, match=r"have other rows than their attrs state.*pass a list"
+        ):
+            ares.candles_from_trades(given_, **options)
+        return
+    made = ares.candles_from_trades(given_, **options)
+
+    assert_same(made, like)
+    assert {key: made.attrs[key] for key in window} == {key: like.attrs[key] for key in window}
+    assert made.attrs["complete"] is (how in ("slice", "first"))
+    assert (made.attrs["symbol"], made.attrs["rows"]) == ("BTCUSDT", len(made))
+
+
+def test_some_blocks_of_a_window_are_their_own_window(settings):
+    """Where an iterator ends early, so do the bars, and days that were loaded one by one are one window."""
+    blocks = islice(ares.iter_agg_trades("BTCUSDT", rows=500, settings=settings), 3)
+    bars = ares.candles_from_trades(blocks, "1h")
+    days = [
+        load(settings, "agg_trades", *each)
+        for each in (("2025-03-03", "2025-03-04"), ("2025-03-04", "2025-03-05"))
+    ]
+    both = ares.candles_from_trades(days, "1h")
+    whole = ares.candles_from_trades(load(settings), "1h")
+
+    assert 0 < len(bars) < 24
+    assert_same(bars, whole.loc[bars.index])
+    assert bars.index[-1] + timedelta(hours=1) <= load(settings).index[1499]
+    # Whether trades are missing before the first one and after the last, the ids do not tell.
+    assert_same(both, whole.iloc[1:-1])
+    assert both.attrs["complete"]
 
 
 def test_what_are_no_trades_is_refused(settings):
