@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from ares_notebook.frame_attrs import (
     iso_pairs,
     listed_windows,
     merged_windows,
+    trusted_attrs,
 )
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.time import INTERVALS, as_utc, utc
@@ -85,7 +86,8 @@ def align(
 
         ``attrs`` are those of *klines*, but for ``complete``, which is True only if it is for each
         frame and the window of each covers that of *klines*; ``missing``, which also has the windows
-        of the others, and the whole window if a frame does not state its own; ``missing_count``, for
+        of the others, and the whole window if a frame does not state its own, or rows were removed
+        from it after it was loaded; ``missing_count``, for
         which those windows that no ``attrs`` list are counted for each frame; and ``aligned``, which
         lists dataset, symbol and interval of the others.
 
@@ -159,6 +161,8 @@ class _TimedFrame:
     stamps: _Int64s
     known: _Int64s
     dataset: str
+    # Without its window if rows were removed.
+    attrs: Mapping[Any, Any]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, what: str) -> _TimedFrame:
@@ -175,7 +179,7 @@ class _TimedFrame:
             known = stamps
         else:
             known = _found_ends(frame, stamps, what)
-        return cls(frame, stamps, known, dataset)
+        return cls(frame, stamps, known, dataset, trusted_attrs(frame))
 
     @property
     def key(self) -> str:
@@ -211,9 +215,8 @@ class _TimedFrame:
     @property
     def window(self) -> Spans:
         """The window that was loaded, or where it is not stated, that of the rows."""
-        attrs = self.frame.attrs
-        if "start" in attrs:
-            return [(as_utc(attrs["start"]), as_utc(attrs["end"]))]
+        if "start" in self.attrs:
+            return [(as_utc(self.attrs["start"]), as_utc(self.attrs["end"]))]
         if not len(self.stamps):
             return []
         return [(_moment(int(self.stamps[0])), _moment(int(self.decision_moments()[-1])))]
@@ -417,7 +420,7 @@ def _free_names(other: _TimedFrame, taken: Sequence[Any]) -> list[Any]:
 
 def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any]:
     """The attrs of the aligned frame, which is complete only if all frames are."""
-    frames = [each.frame.attrs for each in (base, *others)]
+    frames = [each.attrs for each in (base, *others)]
     windows = [window for attrs in frames for window in listed_windows(attrs)]
     unlisted = sum(attrs.get("missing_count", 0) for attrs in frames)
     unlisted -= sum(len(attrs.get("missing", ())) for attrs in frames)

@@ -16,7 +16,14 @@ from ares_notebook.alignment import stated_ends
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import named
-from ares_notebook.frame_attrs import iso_pairs, merged_windows, missing_windows, series_of
+from ares_notebook.frame_attrs import (
+    iso_pairs,
+    listed_windows,
+    merged_windows,
+    missing_windows,
+    series_of,
+    trusted_attrs,
+)
 from ares_notebook.frame_checks import check_frame, frame_in_words
 from ares_notebook.model.candles import Cells, Flags, Int64s, first_rows, opens_of, put_together
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
@@ -61,9 +68,9 @@ def resample_klines(
     ----------
     frame : pandas.DataFrame
         Candles of any dataset, as a loader or this function returns them, or some columns of these.
-        What is missing is what ``attrs`` state: remove no rows before. Without ``attrs``, as after
-        ``frame.attrs.clear()``, every row that is not there counts as missing, and the window
-        reaches from the first row to the end of the last one.
+        What is missing is what ``attrs`` state. If they state another number of rows than there
+        are, since rows were removed after loading, or without ``attrs``, every row that is not
+        there counts as missing, and the window reaches from the first row to the end of the last.
     interval : str or timedelta
         The interval of the bars: one of Binance's, or any other length that divides a day
         (``"10m"``). That of *frame* must divide it; weeks and months are made of days or less.
@@ -77,7 +84,7 @@ def resample_klines(
         Index ``timestamp`` (open time, UTC); the columns of *frame*. Numbers are float64, or Decimal
         where they were; counts are int64, or float64 where a bar is missing. Bars that begin
         before the window or end after it are left out. ``attrs`` as in `load_klines`, of the bars:
-        ``interval``, ``start`` and ``end`` (of whole bars), ``complete``, ``missing``,
+        ``interval``, ``start`` and ``end`` (of whole bars), ``rows``, ``complete``, ``missing``,
         ``missing_count``; ``made_from`` is the interval of *frame*.
 
     Raises
@@ -102,17 +109,26 @@ def resample_klines(
     check_divides(candles.interval, wanted)
     grid = _WholeBars.of(wanted, *candles.window_us)
     slots = opens_of(candles.stamps_us, wanted)
-    if "missing" in frame.attrs:
-        is_lacking = grid.touching(_in_us(missing_windows(frame, settings)))
-    else:
-        is_lacking = grid.short_of(candles, slots)
+    is_lacking = grid.touching(_in_us(_windows_stated(candles, settings)))
+    if "missing" not in candles.attrs:
+        is_lacking |= grid.short_of(candles, slots)
     inside = slice(*np.searchsorted(slots, grid.bounds_us))
     slots = slots[inside]
     columns = {name: cells[inside] for name, cells in candles.columns.items()}
     bars = grid.framed(slots[first_rows(slots)], put_together(columns, slots), is_lacking)
     windows = grid.windows(is_lacking)
-    bars.attrs = _attrs_of(frame.attrs, wanted, candles.interval, grid.bounds_us, windows)
+    attrs = frame.attrs | {"interval": wanted, "made_from": candles.interval}
+    bars.attrs = _attrs_of(bars, attrs, grid.bounds_us, windows)
     return bars
+
+
+def _windows_stated(candles: _Candles, settings: Settings | None) -> Spans:
+    """The windows that candles lacked before any rows were removed."""
+    attrs = candles.frame.attrs
+    if "made_from" in attrs and "missing" not in candles.attrs:
+        # Bars that are empty or were removed are not there, and count as missing by that.
+        return listed_windows(attrs)
+    return missing_windows(candles.frame, settings) if "missing" in attrs else []
 
 
 def check_divides(short: str, interval: str) -> None:
@@ -155,8 +171,9 @@ def candles_from_trades(
     trades : pandas.DataFrame or iterable of pandas.DataFrame
         Trades as `load_agg_trades` or `load_rows` returns them, with all columns; or blocks of them in
         order, as `iter_agg_trades` yields them: memory then holds one block and the bars. How they are
-        cut into blocks changes nothing. What is missing is what ``attrs`` state; without ``attrs``,
-        every id that is not there, and the window reaches from the first trade to the last.
+        cut into blocks changes nothing. What is missing is what ``attrs`` state. If these state
+        another number of rows than there are, or without ``attrs``, every id that is not there is
+        missing, and the window reaches from the first trade to the last.
     interval : str or timedelta, optional
         One of Binance's intervals, or any other length that divides a day, such as ``"5s"``.
     volume : float or Decimal, optional
@@ -179,7 +196,8 @@ def candles_from_trades(
     BadArgument
         If not one of the three is given, or it is none that bars can have; if the window has more than
         50 million bars of *interval*; if *trades* are of another kind, lack a column, or are not in
-        the order of their ids.
+        the order of their ids; if bars of volume or dollars are made of an iterator whose blocks
+        lack rows that were loaded, and ids that are proven absent.
 
     Examples
     --------
@@ -213,8 +231,7 @@ def _bars_of_time(blocks: TradeBlocks, interval: str) -> pd.DataFrame:
     is_lacking = grid.touching(blocks.missing_us())
     bars = grid.framed(opens[inside], columns, is_lacking)
     windows = grid.windows(is_lacking)
-    of_bars = blocks.attrs | {"dataset": blocks.candles.name}
-    bars.attrs = _attrs_of(of_bars, interval, blocks.dataset.name, grid.bounds_us, windows)
+    bars.attrs = _attrs_of(bars, _attrs_of_trades(blocks, interval), grid.bounds_us, windows)
     return bars
 
 
@@ -231,10 +248,9 @@ def _bars_of_amounts(
     start, _ = blocks.window_us()
     end = max(start, filled.end_us)
     # Before the first bar trades may be missing, too. Windows are of milliseconds.
-    windows_us += [(first, min(after, end)) for first, after in blocks.listed_us]
+    windows_us += [(max(first, start), min(after, end)) for first, after in blocks.listed_us]
     windows = merged_windows((utc(a // 1000), utc(-(-b // 1000))) for a, b in windows_us)
-    of_bars = blocks.attrs | {"dataset": blocks.candles.name}
-    frame.attrs = _attrs_of(of_bars, None, blocks.dataset.name, (start, end), windows)
+    frame.attrs = _attrs_of(frame, _attrs_of_trades(blocks, None), (start, end), windows)
     return frame
 
 
@@ -242,6 +258,9 @@ def _bars_of_amounts(
 class _Candles:
     """The candles of a frame, without rows that are empty."""
 
+    frame: pd.DataFrame
+    # Without its window if rows were removed.
+    attrs: Mapping[Any, Any]
     interval: str
     # Microseconds since the epoch, UTC.
     stamps_us: Int64s
@@ -263,11 +282,13 @@ class _Candles:
         if frame.attrs.get("interval") is not None and len(frame) >= _CERTAIN_ROWS:
             # Raises if the index contradicts it, as after a resample that kept attrs.
             stated_ends(frame, stamps * 1000, "the frame")
+        attrs, rows = trusted_attrs(frame), frame
         if frame.iloc[:, 0].hasnans:
             is_row = frame.notna().any(axis=1).to_numpy()
-            frame, stamps = frame[is_row], stamps[is_row]
-        columns = {str(name): _cells(frame[name]) for name in frame.columns}
-        return cls(interval, stamps, columns, _window_us(frame.attrs, stamps, interval))
+            rows, stamps = frame[is_row], stamps[is_row]
+        columns = {str(name): _cells(rows[name]) for name in rows.columns}
+        window_us = _window_us(attrs, stamps, interval)
+        return cls(frame, attrs, interval, stamps, columns, window_us)
 
 
 def _check_columns(frame: pd.DataFrame) -> None:
@@ -433,22 +454,23 @@ def _in_us(windows: Spans) -> list[tuple[int, int]]:
     return [(to_us(start), to_us(end)) for start, end in windows]
 
 
+def _attrs_of_trades(blocks: TradeBlocks, interval: str | None) -> dict[Any, Any]:
+    """The ``attrs`` of trades with dataset, interval and origin of their bars."""
+    names = {"dataset": blocks.candles.name, "made_from": blocks.dataset.name}
+    return blocks.attrs | names | {"interval": interval}
+
+
 def _attrs_of(
-    attrs: Mapping[Any, Any],
-    interval: str | None,
-    made_from: str,
-    bounds_us: tuple[int, int],
-    windows: Spans,
+    bars: pd.DataFrame, attrs: Mapping[Any, Any], bounds_us: tuple[int, int], windows: Spans
 ) -> dict[Any, Any]:
-    """The ``attrs`` of bars that were made of rows with *attrs*."""
+    """The ``attrs`` of *bars*: those of their rows, which already name dataset, interval and origin of the bars."""
     start, end = (utc_of_us(each).isoformat() for each in bounds_us)
     kept = {key: each for key, each in attrs.items() if key not in ("fingerprint", "aligned")}
     return kept | {
-        "interval": interval,
         "start": start,
         "end": end,
+        "rows": len(bars),
         "complete": not windows,
         "missing": iso_pairs(windows),
         "missing_count": len(windows),
-        "made_from": made_from,
     }

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import pandas as pd
 
-from ares_notebook.cache.cells import Selection, chosen
+from ares_notebook.cache.cells import Selection, chosen, read_cells
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.quarantine import verified
@@ -102,6 +102,18 @@ class CachedWindow:
                 verified(self.store, entry)
             raise
 
+    def row_count(self) -> int:
+        """How many rows it has; of files that are only partly in it, the stamps are read."""
+
+        def put_together(entries: Sequence[CacheEntry], wanted: Selection) -> int:
+            stamps = replace(wanted, columns=())
+            return sum(
+                each.facts.rows if wanted.has_all_of(each) else read_cells(each, stamps).num_rows
+                for each in entries
+            )
+
+        return self.read(None, put_together)
+
     def frame(self, columns: Sequence[str] | None, *, decimal: bool) -> pd.DataFrame:
         """Its rows as a frame that states what is missing; see `check`."""
         frame = self.read(columns, frame_of, decimal=decimal)
@@ -111,7 +123,8 @@ class CachedWindow:
     def attrs(self, rows: int) -> dict[Any, Any]:
         """What a frame of its *rows* states about itself."""
         missing = missing_spans(self.entries, self.start_ms, self.end_ms)
-        attrs = attrs_of(self.series, self._market(), self.start_ms, self.end_ms, missing)
+        span_ms = self.start_ms, self.end_ms
+        attrs = attrs_of(self.series, self._market(), span_ms, missing, rows)
         attrs["start"], attrs["end"] = (utc_of_us(each).isoformat() for each in self.rows_us)
         if altered := [entry.file.name for entry in self.entries if entry.is_altered]:
             attrs["altered"] = altered[:MOST_LISTED]

@@ -129,7 +129,7 @@ def iter_agg_trades(
     -------
     iterator of pandas.DataFrame
         Frames as `load_agg_trades` returns them, one after the other; ``attrs`` are those of the
-        whole window.
+        whole window, also ``rows``.
 
     Warns
     -----
@@ -158,8 +158,11 @@ def iter_agg_trades(
     series = Series.of("agg_trades", symbol)
     names = [column.name for column in chosen(series.dataset, columns)]
     window = CachedWindow.asked(settings, series, start, end)
-    attrs = window.attrs(-1)
-    window.check(attrs, sum(each.facts.rows for each in window.entries), stacklevel=2)
+    count = window.row_count()
+    attrs = window.attrs(count)
+    # It is of all rows of a file, and a frame may have some of them.
+    attrs.pop("fingerprint", None)
+    window.check(attrs, count, stacklevel=2)
     return _in_frames(window, names, rows, attrs)
 
 

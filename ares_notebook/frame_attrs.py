@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from msgspec.structs import replace
 
@@ -20,17 +21,30 @@ from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES, Dataset
 from ares_notebook.model.facts import Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series, files_between
-from ares_notebook.model.time import INTERVALS, as_utc, next_open_ms, opens_between, to_ms, utc
+from ares_notebook.model.time import (
+    INTERVALS,
+    as_utc,
+    next_open_ms,
+    opens_between,
+    to_ms,
+    to_us,
+    utc,
+)
 from ares_notebook.settings import Settings
 
 # pandas copies the attrs with every selection of a column.
 MOST_LISTED = 100
 
 
+# What attrs state of a window: true of all rows that were loaded, and of no other frame.
+_OF_WINDOW = ("start", "end", "rows", "complete", "missing", "missing_count", "fingerprint")
+
+
 def attrs_of(
-    series: Series, market: str | None, start_ms: int, end_ms: int, windows: Spans
+    series: Series, market: str | None, span_ms: tuple[int, int], windows: Spans, rows: int
 ) -> dict[Any, Any]:
-    """The ``attrs`` of the rows of ``[start_ms, end_ms)`` that lack *windows*: JSON of bounded size."""
+    """The ``attrs`` of so many *rows* of a span that lack *windows*: JSON of bounded size."""
+    start_ms, end_ms = span_ms
     return {
         "dataset": series.dataset.name,
         "symbol": series.symbol,
@@ -38,10 +52,42 @@ def attrs_of(
         "market": market,
         "start": utc(start_ms).isoformat(),
         "end": utc(end_ms).isoformat(),
+        "rows": rows,
         "complete": not windows,
         "missing": iso_pairs(windows),
         "missing_count": len(windows),
     }
+
+
+def is_cut(frame: pd.DataFrame) -> bool:
+    """
+    Whether rows were removed from a frame, or added, since it was made.
+
+    Known from their number in the window that its ``attrs`` state, so also of rows that were moved
+    out of it; not known where ``attrs`` state none. Empty rows may be added, as asfreq does.
+    """
+    stated = frame.attrs.get("rows")
+    if stated is None or not isinstance(frame.index, pd.DatetimeIndex):
+        return False
+    is_inside = rows_inside(frame, frame.attrs)
+    if np.count_nonzero(is_inside) == stated:
+        return False
+    is_row = frame.notna().any(axis=1).to_numpy()
+    return bool(np.count_nonzero(is_inside & is_row) != stated)
+
+
+def rows_inside(frame: pd.DataFrame, attrs: Mapping[Any, Any]) -> npt.NDArray[np.bool_]:
+    """Which rows are in the window that *attrs* state."""
+    stamps: npt.NDArray[np.int64] = frame.index.as_unit("us").asi8  # type: ignore[attr-defined]
+    start_us, end_us = (to_us(as_utc(attrs[key])) for key in ("start", "end"))
+    return (stamps >= start_us) & (stamps < end_us)
+
+
+def trusted_attrs(frame: pd.DataFrame) -> Mapping[Any, Any]:
+    """The ``attrs`` of a frame; of one that was cut, without what they state of its window."""
+    if not is_cut(frame):
+        return frame.attrs
+    return {key: each for key, each in frame.attrs.items() if key not in _OF_WINDOW}
 
 
 def iso_pairs(windows: Spans) -> list[list[str]]:
@@ -81,7 +127,7 @@ def missing(frame: pd.DataFrame, *, settings: Settings | None = None) -> pd.Data
     frame : pandas.DataFrame
         As the loaders, `fetch_missing_data`, `align`, `resample_klines` or `candles_from_trades` return
         it. Rows that were removed from it later do not count as missing as long as ``attrs`` list all
-        windows.
+        windows; how many trades or payments such a frame lacks is then not counted.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read where more than a hundred windows are missing. Defaults
         to the environment's.
@@ -308,7 +354,7 @@ class _Counts:
         if not is_one_series or "aligned" in frame.attrs:
             return
         self._series = series = series_of(frame)
-        if series is None or series.interval is not None:
+        if series is None or series.interval is not None or is_cut(frame):
             return
         if series.dataset.key == "id" and "agg_trade_id" not in frame:
             return

@@ -80,8 +80,9 @@ def load_klines(
 
         ``attrs`` are plain JSON of bounded size, so that `DataFrame.to_parquet` stores them:
         ``dataset, symbol, interval`` (None where there is none), ``market`` (which filled the
-        cache), ``start, end`` (the window, ISO, UTC, half-open); ``complete`` is whether every row
-        of the window is there or proven absent; ``missing`` lists the first hundred ``[start,
+        cache), ``start, end`` (the window, ISO, UTC, half-open); ``rows`` is how many rows were
+        loaded, which tells whether some were removed later; ``complete`` is whether every row of
+        the window was there or proven absent; ``missing`` lists the first hundred ``[start,
         end]`` without the others, ISO, UTC, half-open, and ``missing_count`` is how many there are:
         `missing` gives them all. Two more are there only where they apply: ``altered`` names the
         files (of many, a hundred) whose bytes do not match their receipts; their rows count as
@@ -91,8 +92,8 @@ def load_klines(
         Of several symbols, the same rows side by side: the index has each time at which any of them
         has a row. The columns are the symbols if *columns* is one name as text, else they have two
         levels, ``field`` and ``symbol``. A cell without a row is NaN, and a column of counts with
-        such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end``, ``complete`` (whether
-        all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
+        such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end, rows``, ``complete``
+        (whether all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
         in this window. A table of `list_symbols` with the days of a symbol bounds the window of the
         symbol as it bounds a download of it; its own ``start`` or ``end`` is then there, too.
 

@@ -199,7 +199,12 @@ class _Request:
         missing = self._missing([self.given, merged])
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
-        merged.frame.attrs = attrs_of(self.series, market, self.start_ms, self.end_ms, missing)
+        span_ms = self.start_ms, self.end_ms
+        # Given rows may lie outside of it.
+        first, after = (each * 1000 for each in span_ms)
+        is_inside = (merged.stamps_us >= first) & (merged.stamps_us < after)
+        rows = int(np.count_nonzero(is_inside))
+        merged.frame.attrs = attrs_of(self.series, market, span_ms, missing, rows)
         return merged.frame
 
     def _missing(self, frames: Sequence[KeyedFrame]) -> Spans:

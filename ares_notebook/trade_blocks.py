@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from itertools import accumulate, chain, pairwise
@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.frame_attrs import listed_windows, lists_all
+from ares_notebook.frame_attrs import listed_windows, lists_all, rows_inside
 from ares_notebook.frame_checks import check_frame
 from ares_notebook.model.candles import Cells, Flags, Int64s
 from ares_notebook.model.datasets import AGG_TRADES, Dataset, dataset_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.relations import RELATIONS
 from ares_notebook.model.rows import Table
-from ares_notebook.model.time import as_utc, to_us
+from ares_notebook.model.time import as_utc, to_us, utc_of_us
 from ares_notebook.quality.rebuild import bars_of_trades
 
 _IDS = ("agg_trade_id", "first_trade_id", "last_trade_id")
@@ -60,6 +60,10 @@ class TradeBlocks:
         self._last_id: int | None = None
         self._id_gaps: _Windows = []
         self.breaks: list[int] = []
+        # The pairs of which attrs say that no trade is missing between them.
+        self._absent: _Windows = []
+        # Whether rows were removed after loading, or added; of an iterator known in the end.
+        self._is_cut = False
 
     @classmethod
     def of(cls, trades: pd.DataFrame | Iterable[pd.DataFrame]) -> TradeBlocks:
@@ -72,14 +76,36 @@ class TradeBlocks:
             msg = "there is no block of trades; pass a frame as load_agg_trades() returns it"
             raise BadArgument(msg)
         _check(first)
-        return cls(first, blocks)
+        made = cls(first, blocks)
+        if isinstance(trades, pd.DataFrame | Sequence):
+            given = [trades] if isinstance(trades, pd.DataFrame) else trades
+            # No id that is missing is proven absent then, so this must be known before the first bar.
+            made._is_cut = made._differs(map(made._counts, given))
+        return made
 
     def tables(self) -> Iterator[Table]:
         """Each block as a table of exact numbers, in the order of ids."""
+        counts = []
         for block in self._blocks:
-            _check(block)
+            counts.append(self._counts(block))
+            if block.attrs != self.attrs:
+                windows = listed_windows(block.attrs)
+                self.listed_us += [(to_us(start), to_us(end)) for start, end in windows]
             if len(block):
                 yield self._table_of(block)
+        self._is_cut |= self._differs(counts)
+
+    def _counts(self, block: pd.DataFrame) -> tuple[int, int]:
+        """How many rows of a block are in the window that attrs state, and how many there are."""
+        _check(block)
+        if "rows" not in self.attrs or not len(block):
+            return 0, 0
+        return int(np.count_nonzero(rows_inside(block, self.attrs))), len(block)
+
+    def _differs(self, counts: Iterable[tuple[int, int]]) -> bool:
+        """Whether these rows are others than attrs state; a trade outside of the window is another."""
+        inside, rows = (sum(each) for each in zip((0, 0), *counts, strict=True))
+        return "rows" in self.attrs and {inside, rows} != {self.attrs["rows"]}
 
     def _table_of(self, block: pd.DataFrame) -> Table:
         ids = block["agg_trade_id"].to_numpy(np.int64)
@@ -116,7 +142,8 @@ class TradeBlocks:
         # Where two trades go back in time, the gap is between the earlier and the later moment.
         gaps = [(min(pair), max(pair)) for pair in pairs]
         is_missing = list(map(self._is_missing, gaps))
-        self._id_gaps += [gap for gap, missing in zip(gaps, is_missing, strict=True) if missing]
+        for gap, missing in zip(gaps, is_missing, strict=True):
+            (self._id_gaps if missing else self._absent).append(gap)
         self.breaks = [int(at) for at, lost in zip(places, is_missing, strict=True) if lost]
         if self._first_us is None:
             self._first_us = int(stamps[0])
@@ -124,24 +151,36 @@ class TradeBlocks:
 
     def _is_missing(self, gap: tuple[int, int]) -> bool:
         """Whether trades are missing between two neighbours, and not proven absent."""
-        if not lists_all(self.attrs):
+        if self._is_cut or not lists_all(self.attrs):
             return True
         return any(start <= gap[1] and gap[0] <= end for start, end in self.listed_us)
 
     def window_us(self) -> tuple[int, int]:
         """The half-open window of all trades that were read."""
-        if "start" in self.attrs:
+        if "start" in self.attrs and not self._is_cut:
             return to_us(as_utc(self.attrs["start"])), to_us(as_utc(self.attrs["end"]))
         return self._first_us or 0, self._last_us
 
     def missing_us(self) -> _Windows:
         """The windows that the trades lack."""
         # The missing trades may have the time of their neighbours.
-        windows = self.listed_us + [(start, end + 1) for start, end in self._id_gaps]
+        gaps = self._id_gaps + self._absent * self._is_cut
+        windows = self.listed_us + [(start, end + 1) for start, end in gaps]
         if "missing" in self.attrs and not lists_all(self.attrs):
             # Of more than a hundred windows the last ones are not listed, and ids show no end.
             windows.append((self._last_us, self.window_us()[1]))
         return windows
+
+    def refuse_cut(self) -> None:
+        """Raise `BadArgument` if bars were filled over ids of which nothing is proven."""
+        if self._is_cut and self._absent:
+            start, end = map(utc_of_us, self._absent[0])
+            msg = (
+                f"the blocks have other rows than their attrs state ({self.attrs['rows']:,}), so it is "
+                f"not known whether trades are missing from {start} to {end}; pass a list of the blocks, "
+                f"or blocks without attrs: each.attrs.clear()"
+            )
+            raise BadArgument(msg)
 
     def cells_of(self, bars: Table) -> dict[str, Cells]:
         """The columns of bars as the cells of a frame."""
@@ -229,6 +268,7 @@ class FilledBars:
         """Stamps of all bars, the columns of whole ones, which bars are not, and their windows."""
         blocks = self._blocks
         made = bars_of_trades(blocks.tables(), self._slots, blocks.candles, blocks.contract_usd)
+        blocks.refuse_cut()
         numbers = made["slot"].to_numpy()
         is_whole = (numbers < self._number) & ~np.isin(numbers, [*self._lost])
         whole = made.filter(pa.array(is_whole))

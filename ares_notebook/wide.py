@@ -88,7 +88,7 @@ def wide_frame(
     frame = (
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
-    frame.attrs = _attrs_of(attrs, span)
+    frame.attrs = _attrs_of(attrs, span, len(frame))
     return frame
 
 
@@ -214,10 +214,11 @@ def _read_into(
     return window.read([each.name for each in fields], put_together, decimal=decimal)
 
 
-def _attrs_of(each: Sequence[dict[Any, Any]], span: Period) -> dict[Any, Any]:
+def _attrs_of(each: Sequence[dict[Any, Any]], span: Period, rows: int) -> dict[Any, Any]:
     """The attrs of the frame, from those that the frames of its symbols would have."""
     attrs = {key: each[0][key] for key in ("dataset", "interval", "market")}
     attrs |= {"start": span.start.isoformat(), "end": span.end.isoformat()}
+    attrs["rows"] = rows
     attrs["complete"] = all(own["complete"] for own in each)
     attrs["symbols"] = {
         own["symbol"]: {

@@ -221,6 +221,73 @@ def test_what_no_attrs_list_is_missing(settings):
     assert made.attrs["start"] == "2025-03-12T08:00:00+00:00"
 
 
+def cuts(frame) -> dict[str, pd.DataFrame]:
+    """The frame after rows were removed, moved or added in ways that pandas users have."""
+    small = len(frame) // 3
+    return {
+        "slice": frame.loc["2025-02-03 02:00":"2025-02-10 09:00"],
+        "ends": frame.iloc[1:],
+        "head": frame.iloc[:-1],
+        "drop": frame.drop(frame.index[[5, 900]]),
+        "mask": frame[frame["volume"] > frame["volume"].quantile(0.2)],
+        "middle": pd.concat([frame.iloc[:small], frame.iloc[2 * small :]]),
+        "moved": frame.shift(freq="15min"),
+        "filled": frame.drop(frame.index[5:9]).asfreq("15min").ffill().iloc[:-2],
+        "zone": frame.iloc[3:].tz_convert("Asia/Kolkata"),
+        "column": frame[["open", "volume"]].iloc[7:],
+    }
+
+
+@pytest.mark.parametrize(
+    "how", ["slice", "ends", "head", "drop", "mask", "middle", "moved", "filled", "zone", "column"]
+)
+@pytest.mark.parametrize("interval", ["4h", "1d"])
+def test_a_cut_frame_is_one_without_attrs(settings, how, interval):
+    """Of a frame whose rows were removed after loading, no bar is made of a part, whatever attrs state."""
+    cut = cuts(klines(settings, "15m", "2025-02-01", "2025-03-01"))[how]
+    bare = cut.copy()
+    bare.attrs = {}
+    made, like = (ares.resample_klines(each, interval) for each in (cut, bare))
+    window = ("start", "end", "rows", "complete", "missing", "missing_count")
+    own = klines(settings, interval, "2025-02-01", "2025-03-01")[[*made]]
+    whole = made.dropna()
+
+    assert_same(made, like)
+    assert {key: made.attrs[key] for key in window} == {key: like.attrs[key] for key in window}
+    assert (made.attrs["symbol"], made.attrs["rows"]) == ("BTCUSDT", len(made))
+    if how not in ("moved", "filled"):
+        assert_same(whole.astype(own.dtypes), own.loc[whole.index])
+    assert made.attrs["complete"] is (
+        how in ("slice", "ends", "head", "moved", "filled", "zone", "column")
+    )
+
+
+def test_what_was_missing_stays_so_where_rows_are_added(holed):
+    """Rows that a caller made up for missing ones prove nothing."""
+    small = klines(holed, "15m", "2025-02-01", "2025-03-01")
+    made = ares.resample_klines(small.asfreq("15min").ffill().iloc[4:], "4h")
+
+    assert made.attrs["missing"] == LOST
+
+
+def test_a_cut_frame_of_bars_is_seen_too(settings):
+    """Bars state their rows, so that bars of a part of them are as those of candles."""
+    hours = ares.resample_klines(klines(settings, "15m", "2025-02-01", "2025-03-01"), "1h")
+    made = ares.resample_klines(hours.drop(hours.index[50]).iloc[2:], "4h")
+
+    assert hours.attrs["rows"] == len(hours)
+    assert made.attrs["missing"] == [["2025-02-03T00:00:00+00:00", "2025-02-03T04:00:00+00:00"]]
+    assert made.attrs["start"] == "2025-02-01T04:00:00+00:00"
+
+
+def test_a_frame_of_an_older_session_is_trusted(settings):
+    """Attrs that do not state their rows, as older versions wrote them, count as they are."""
+    small = klines(settings, "15m", "2025-03-12", "2025-03-15")
+    del small.attrs["rows"]
+
+    assert ares.resample_klines(small.drop(small.index[20]), "4h").attrs["complete"]
+
+
 def test_a_window_that_ends_in_a_bar_leaves_it_out(settings):
     """Bars that begin before the window or end after it are left out, and attrs state the rest."""
     made = ares.resample_klines(
@@ -309,10 +376,12 @@ def test_rows_of_an_altered_file_prove_nothing(settings, vouch, tmp_path):
     vouch(made, name)
     path = made.cache_dir / name
     path.write_text(path.read_text().replace("2025-02-05 04:00:00,9", "2025-02-05 04:00:00,19"))
-    bars = ares.resample_klines(klines(made, "4h", "2025-02-01", "2025-03-01"), "1d")
+    frame = klines(made, "4h", "2025-02-01", "2025-03-01")
+    for rows in (frame, frame.iloc[1:], frame.drop(frame.index[40])):
+        bars = ares.resample_klines(rows, "1d")
 
-    assert bars["close"].isna().all()
-    assert bars.attrs["altered"] == [name]
+        assert bars["close"].isna().all()
+        assert bars.attrs["altered"] == [name]
 
 
 # --- what makes up a bar ---

@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -506,6 +507,86 @@ def test_one_kind_of_bar_is_asked_for(options, words):
     """Nothing, two things, or what is no amount is refused."""
     with pytest.raises(BadArgument, match=words):
         ares.candles_from_trades(tape((1, 0)), **options)
+
+
+CUTS = {
+    "slice": lambda frame: frame.iloc[500:4000],
+    "first": lambda frame: frame.iloc[1:],
+    "middle": lambda frame: pd.concat([frame.iloc[:1234], frame.iloc[1250:]]),
+    "mask": lambda frame: frame[frame["quantity"] > frame["quantity"].median()],
+    "side": lambda frame: frame[frame["is_buyer_maker"]],
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{"interval": "1h"}, {"interval": "5s"}, {"volume": 20}, {"dollars": 1e6}]
+)
+@pytest.mark.parametrize("form", ["frame", "list", "iterator"])
+@pytest.mark.parametrize("how", CUTS)
+def test_cut_trades_are_trades_without_attrs(settings, how, form, options):
+    """Of trades that were removed after loading each id that is not there is missing, in blocks too."""
+    cut = CUTS[how](load(settings))
+    given_ = [cut.iloc[at : at + 700] for at in range(0, len(cut), 700)]
+    given_ = {"frame": cut, "list": given_, "iterator": iter(given_)}[form]
+    like = ares.candles_from_trades(trades_of(cut), **options)
+    window = ("start", "end", "rows", "complete", "missing", "missing_count")
+    if form == "iterator" and "interval" not in options and how in ("middle", "mask", "side"):
+        with pytest.raises(
+            BadArgument, match=r"have other rows than their attrs state.*pass a list"
+        ):
+            ares.candles_from_trades(given_, **options)
+        return
+    made = ares.candles_from_trades(given_, **options)
+
+    assert_same(made, like)
+    assert {key: made.attrs[key] for key in window} == {key: like.attrs[key] for key in window}
+    assert made.attrs["complete"] is (how in ("slice", "first"))
+    assert (made.attrs["symbol"], made.attrs["rows"]) == ("BTCUSDT", len(made))
+
+
+def test_some_blocks_of_a_window_are_their_own_window(settings):
+    """Where an iterator ends early, so do the bars, and days that were loaded one by one are one window."""
+    blocks = islice(ares.iter_agg_trades("BTCUSDT", rows=500, settings=settings), 3)
+    bars = ares.candles_from_trades(blocks, "1h")
+    days = [
+        load(settings, "agg_trades", *each)
+        for each in (("2025-03-03", "2025-03-04"), ("2025-03-04", "2025-03-05"))
+    ]
+    both = ares.candles_from_trades(days, "1h")
+    whole = ares.candles_from_trades(load(settings), "1h")
+
+    assert 0 < len(bars) < 24
+    assert_same(bars, whole.loc[bars.index])
+    assert bars.index[-1] + timedelta(hours=1) <= load(settings).index[1499]
+    # Whether trades are missing before the first one and after the last, the ids do not tell.
+    assert_same(both, whole.iloc[1:-1])
+    assert both.attrs["complete"]
+
+
+@pytest.mark.parametrize("last", ["2025-03-05", "2025-03-04T20:00"])
+def test_trades_of_an_altered_day_prove_nothing_beside_another_day(settings, vouch, tmp_path, last):
+    """Where days were loaded one by one, what the attrs of each list is missing, and a part of a day is no other."""
+    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    (made.cache_dir / ".ares" / "receipts").mkdir(parents=True)
+    for day in ("03", "04"):
+        name = f"aggtrades_BTCUSDT_2025-03-{day}.csv"
+        (made.cache_dir / name).write_bytes((settings.cache_dir / name).read_bytes())
+        vouch(made, name)
+    path = made.cache_dir / name
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    days = [load(made, "agg_trades", "2025-03-03", "2025-03-04")]
+    days.append(load(made, "agg_trades", "2025-03-04").loc[:last])
+    bars, filled = (
+        ares.candles_from_trades(days, **each) for each in ({"interval": "1h"}, {"volume": 20})
+    )
+
+    assert days[1].attrs["altered"] == [name]
+    # Beside it the end of the day before proves nothing either.
+    assert bars["close"].isna().tolist() == (bars.index >= "2025-03-03T23:00Z").tolist()
+    assert bars.index[-1].day == 4
+    assert bars.attrs["missing"] == [["2025-03-03T23:00:00+00:00", bars.attrs["end"]]]
+    assert not filled.attrs["complete"]
+    assert filled.attrs["missing"][-1][0] <= "2025-03-04T00:00:00+00:00"
 
 
 def test_what_are_no_trades_is_refused(settings):

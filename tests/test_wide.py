@@ -151,6 +151,7 @@ def test_attrs_state_what_each_symbol_lacks(cache):
         "market": "demo",
         "start": "2023-04-01T00:00:00+00:00",
         "end": "2023-06-10T00:00:00+00:00",
+        "rows": len(frame),
         "complete": False,
         "symbols": {
             **{each: {"complete": True, "missing_count": 0} for each in THREE},
