@@ -455,6 +455,7 @@ def _in_us(windows: Spans) -> list[tuple[int, int]]:
 
 
 def _attrs_of_trades(blocks: TradeBlocks, interval: str | None) -> dict[Any, Any]:
+    """The ``attrs`` of trades with dataset, interval and origin of their bars."""
     names = {"dataset": blocks.candles.name, "made_from": blocks.dataset.name}
     return blocks.attrs | names | {"interval": interval}
 
@@ -462,7 +463,7 @@ def _attrs_of_trades(blocks: TradeBlocks, interval: str | None) -> dict[Any, Any
 def _attrs_of(
     bars: pd.DataFrame, attrs: Mapping[Any, Any], bounds_us: tuple[int, int], windows: Spans
 ) -> dict[Any, Any]:
-    """The ``attrs`` of *bars* whose rows had these: dataset, interval and what they are made from are right."""
+    """The ``attrs`` of *bars*: those of their rows, which already name dataset, interval and origin of the bars."""
     start, end = (utc_of_us(each).isoformat() for each in bounds_us)
     kept = {key: each for key, each in attrs.items() if key not in ("fingerprint", "aligned")}
     return kept | {

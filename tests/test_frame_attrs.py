@@ -245,13 +245,15 @@ def test_missing_trades_of_a_cut_frame_are_not_counted(filled):
 @pytest.mark.parametrize(
     "end", ["2025-03-15", "2025-03-14", "2025-03-14T07:00", "2025-03-13T05:01"]
 )
-@pytest.mark.parametrize("kind", ["files", "altered", "copies", "compressed"])
+@pytest.mark.parametrize("kind", ["files", "altered", "copies", "compressed", "legacy"])
 def test_blocks_state_the_rows_of_their_window(filled, kind, start, end):
     """Each block of iter_agg_trades states how many trades all of them have, also of files partly inside."""
     name = "aggtrades_BTCUSDT_2025-03-13.csv"
     if kind == "altered":
         path = filled.cache_dir / name
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    if kind == "legacy":
+        keep_lines(filled, name, lambda at: at != 40)
     if kind == "compressed":
         with (filled.cache_dir / name).open("rb") as text:
             zipped = pa.compress(text.read(), "zstd", asbytes=True)

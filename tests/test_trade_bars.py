@@ -563,6 +563,32 @@ def test_some_blocks_of_a_window_are_their_own_window(settings):
     assert both.attrs["complete"]
 
 
+@pytest.mark.parametrize("last", ["2025-03-05", "2025-03-04T20:00"])
+def test_trades_of_an_altered_day_prove_nothing_beside_another_day(settings, vouch, tmp_path, last):
+    """Where days were loaded one by one, what the attrs of each list is missing, and a part of a day is no other."""
+    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    (made.cache_dir / ".ares" / "receipts").mkdir(parents=True)
+    for day in ("03", "04"):
+        name = f"aggtrades_BTCUSDT_2025-03-{day}.csv"
+        (made.cache_dir / name).write_bytes((settings.cache_dir / name).read_bytes())
+        vouch(made, name)
+    path = made.cache_dir / name
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    days = [load(made, "agg_trades", "2025-03-03", "2025-03-04")]
+    days.append(load(made, "agg_trades", "2025-03-04").loc[:last])
+    bars, filled = (
+        ares.candles_from_trades(days, **each) for each in ({"interval": "1h"}, {"volume": 20})
+    )
+
+    assert days[1].attrs["altered"] == [name]
+    # Beside it the end of the day before proves nothing either.
+    assert bars["close"].isna().tolist() == (bars.index >= "2025-03-03T23:00Z").tolist()
+    assert bars.index[-1].day == 4
+    assert bars.attrs["missing"] == [["2025-03-03T23:00:00+00:00", bars.attrs["end"]]]
+    assert not filled.attrs["complete"]
+    assert filled.attrs["missing"][-1][0] <= "2025-03-04T00:00:00+00:00"
+
+
 def test_what_are_no_trades_is_refused(settings):
     """Candles, single columns, and trades out of order are named."""
     trades = load(settings)
