@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -46,12 +46,7 @@ NAME_OF_HOST = {
 
 
 def host_defaults() -> dict[str, object]:
-    """
-    Settings from the host project's ``src.config``; empty without one.
-
-    The first call also makes its ``src.utils.logger.system_logger`` the parent of the logger
-    ``DataDownloader``. A project that cannot be imported is logged and ignored.
-    """
+    """Settings from the host project's ``src.config``; empty without one that can be imported."""
     _use_logger()
     config = _imported("src.config")
     if config is None:
@@ -139,6 +134,17 @@ def _size(value: object) -> object:
 
 Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
 """A setting that is a size."""
+
+
+def bytes_of(value: object, argument: str) -> int:
+    """A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``)."""
+    try:
+        return int(TypeAdapter[ByteSize](Size).validate_python(value))
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        msg = f"{argument}={value!r}: {reason}"
+        raise BadArgument(msg) from None
+
 
 CACHE_DIR = "data_cache"
 """The default cache folder."""
@@ -285,8 +291,7 @@ class Settings(BaseSettings):
         Retention: the size to which `prune_cache` brings the cache, in bytes or as text
         such as ``20 GB``; None: any.
     notify : sequence of str
-        Apprise URLs that are notified of runs, such as ``mailto://…``; secret. In the
-        environment with blanks between.
+        Apprise URLs to notify of runs, such as ``mailto://…``; secret. In the environment parted by blanks.
     notify_on : sequence of {"finished", "failed", "below threshold"}
         Which events they are notified of. In the environment with commas between.
 
@@ -344,8 +349,7 @@ class Settings(BaseSettings):
     max_cache_bytes: Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
-    # How messages write calls; those of settings that a `Cache` has bound name its methods.
-    _calls: ClassVar[PythonCalls] = IN_PYTHON
+    _calls: ClassVar[PythonCalls] = IN_PYTHON  # what messages advise; a `Cache` binds its methods
 
     @classmethod
     def settings_customise_sources(
@@ -450,15 +454,13 @@ class Settings(BaseSettings):
 
 def settings_given(settings: Settings | None) -> Settings:
     """The settings that a verb was given, by default those of the environment."""
-    if settings is None:
-        return Settings()
-    if not isinstance(settings, Settings):
-        msg = (
-            f"settings= takes Settings, and this is a {type(settings).__name__}: pass "
-            f"`cache.settings` of a Cache, or `ares.Settings(cache_dir=…)`"
-        )
-        raise BadArgument(msg)
-    return settings
+    if settings is None or isinstance(settings, Settings):
+        return settings or Settings()
+    msg = (
+        f"settings= takes Settings, and this is a {type(settings).__name__}: pass "
+        f"`cache.settings` of a Cache, or `ares.Settings(cache_dir=…)`"
+    )
+    raise BadArgument(msg)
 
 
 @cache

@@ -11,8 +11,6 @@ from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
-
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, delete, rename
 from ares_notebook.cache.entry import COPIES, COPY_SUFFIX
 from ares_notebook.cache.history import Run, note_run
@@ -26,7 +24,7 @@ from ares_notebook.formatting import in_words_of, size_in_words
 from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings, Size, settings_given
+from ares_notebook.settings import Settings, bytes_of, settings_given
 
 _LOGGER = logging.getLogger("DataDownloader")
 
@@ -162,19 +160,7 @@ def _limits(
         msg = f"what is to stay? Pass {options}, or set ARES_KEEP_DAYS or ARES_MAX_CACHE_BYTES"
         raise BadArgument(msg)
     days = None if keep is None else _in_days(keep)
-    return days, None if size is None else _in_bytes(size)
-
-
-_SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
-
-
-def _in_bytes(size: int | str) -> int:
-    try:
-        return int(_SIZES.validate_python(size))
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        msg = f"max_bytes={size!r}: {reason}"
-        raise BadArgument(msg) from None
+    return days, None if size is None else bytes_of(size, "max_bytes")
 
 
 def _in_days(keep: float | timedelta) -> float:
