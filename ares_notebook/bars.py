@@ -41,6 +41,7 @@ from ares_notebook.model.time import (
 from ares_notebook.quality.rebuild import candles_of_trades
 from ares_notebook.settings import Settings
 from ares_notebook.trade_blocks import FilledBars, TradeBlocks, amount_of
+from ares_notebook.wide import frames_of_symbols, side_by_side
 
 # Fewer rows around a halt may all be further apart than their interval.
 _CERTAIN_ROWS = 10
@@ -67,7 +68,8 @@ def resample_klines(
     Parameters
     ----------
     frame : pandas.DataFrame
-        Candles of any dataset, as a loader or this function returns them, or some columns of these.
+        Candles of any dataset, as a loader or this function returns them, or some columns of these;
+        also those of several symbols, of which each is made by itself.
         What is missing is what ``attrs`` state. If they state another number of rows than there
         are, since rows were removed after loading, or without ``attrs``, every row that is not
         there counts as missing, and the window reaches from the first row to the end of the last.
@@ -105,6 +107,10 @@ def resample_klines(
     ('2025-01-01T04:00:00+00:00', True)
     """
     wanted = interval_of_bars(interval)
+    if "symbols" in frame.attrs:
+        each = frames_of_symbols(frame, settings)
+        made = {name: resample_klines(one, wanted, settings=settings) for name, one in each}
+        return side_by_side(made, frame)
     candles = _Candles.of(frame)
     check_divides(candles.interval, wanted)
     grid = _WholeBars.of(wanted, *candles.window_us)

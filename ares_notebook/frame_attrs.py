@@ -247,25 +247,47 @@ def _all_windows(frame: pd.DataFrame, listed: Spans, settings: Settings | None) 
 
 def _missing_of_each(attrs: Mapping[Any, Any], settings: Settings | None) -> pd.DataFrame:
     """The windows that each symbol of a wide frame lacks."""
-    store = Store(settings_given(settings))
     rows = []
     for symbol, own in attrs["symbols"].items():
-        series = Series.of(attrs["dataset"], symbol, attrs["interval"])
-        windows: Spans | None = listed_windows(own)
-        if own["missing_count"] > len(own.get("missing", ())):
-            windows = _windows_in(store, series, {**attrs, **own})
-        if windows is None or len(windows) != own["missing_count"]:
-            msg = (
-                f"{store.folder} lacks other windows of {series.stem} than the cache did from which "
-                f"the frame was loaded; if that was another one, pass its settings, as in "
-                f"missing(frame, settings=settings); else load the frame again"
-            )
-            raise BadArgument(msg)
+        windows = listed_windows(own)
+        if own["missing_count"] > len(windows):
+            windows = _cached_windows_of(symbol, {**attrs, **own}, settings)
         for start, end in windows:
-            count = None if series.interval is None else _rows_due(series, start, end)
+            count = _rows_between(symbol, attrs, start, end)
             rows.append({"symbol": symbol, "start": to_ms(start), "end": to_ms(end), "rows": count})
     table = table_of(["symbol", "start", "end", "rows"], rows)
     return table.astype({"rows": "Int64"})
+
+
+def _cached_windows_of(symbol: str, attrs: Mapping[Any, Any], settings: Settings | None) -> Spans:
+    """What the cache lacks of one symbol of a wide frame, if it is what the frame lacked when it was loaded."""
+    if "made_from" in attrs:
+        msg = (
+            f"attrs list {len(attrs['missing'])} of the {attrs['missing_count']} windows without bars of "
+            f"{symbol}; make the bars of each symbol by itself"
+        )
+        raise BadArgument(msg)
+    store = Store(settings_given(settings))
+    series = Series.of(attrs["dataset"], symbol, attrs["interval"])
+    windows = _windows_in(store, series, attrs)
+    if windows is None or len(windows) != attrs["missing_count"]:
+        msg = (
+            f"{store.folder} lacks other windows of {series.stem} than the cache did from which "
+            f"the frame was loaded; if that was another one, pass its settings, as in "
+            f"missing(frame, settings=settings); else load the frame again"
+        )
+        raise BadArgument(msg)
+    return windows
+
+
+def _rows_between(
+    symbol: str, attrs: Mapping[Any, Any], start: datetime, end: datetime
+) -> int | None:
+    """How many rows a symbol of a wide frame lacks in a window; None where that cannot be counted."""
+    if "made_from" in attrs:
+        return len(opens_between(attrs["interval"], to_ms(start), to_ms(end)))
+    series = Series.of(attrs["dataset"], symbol, attrs["interval"])
+    return None if series.interval is None else _rows_due(series, start, end)
 
 
 def _windows_in(store: Store, series: Series, attrs: Mapping[Any, Any]) -> Spans | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from ares_notebook.cached_window import (
 )
 from ares_notebook.errors import BadArgument
 from ares_notebook.extras import also_named
+from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import interval_of_bars
 from ares_notebook.settings import Settings
@@ -97,6 +98,7 @@ def load_klines(
         in this window, and of the first hundred windows of all symbols its ``missing``. A table of
         `list_symbols` with the days of a symbol bounds the window of the
         symbol as it bounds a download of it; its own ``start`` or ``end`` is then there, too.
+        ``column`` is the name that was given as text.
 
     Warns
     -----
@@ -129,33 +131,16 @@ def load_klines(
     >>> list(ends.columns)
     ['close', 'open']
     """
-    if from_interval is None:
-        return _load(
-            "klines",
-            symbol,
-            interval,
-            (start, end),
-            columns=columns,
-            decimal=decimal,
-            settings=settings,
-        )
-    if not isinstance(symbol, str):
-        msg = "from_interval= takes one symbol; load several of the interval that is cached, or each by itself"
-        raise BadArgument(msg)
-    check_divides(from_interval, interval_of_bars(interval))
-    # The count tells candles without a trade.
-    names = None if columns is None else [*dict.fromkeys([*columns, "number_of_trades"])]
-    frame = _load(
+    return _load(
         "klines",
         symbol,
-        from_interval,
+        interval,
         (start, end),
-        columns=names,
+        columns=columns,
         decimal=decimal,
         settings=settings,
+        from_interval=from_interval,
     )
-    bars = resample_klines(frame, interval, settings=settings)
-    return bars if columns is None else bars[[*columns]]
 
 
 def load_agg_trades(
@@ -300,6 +285,7 @@ def load_rows(
     *,
     columns: Sequence[str] | None = None,
     decimal: bool = False,
+    from_interval: str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -323,6 +309,8 @@ def load_rows(
         Only these, in this order; others are not parsed. Defaults to all.
     decimal : bool, default False
         Numbers as `decimal.Decimal` instead of float64.
+    from_interval : str, optional
+        Of candles as in `load_klines`.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
@@ -362,7 +350,14 @@ def load_rows(
     28
     """
     return _load(
-        dataset, symbol, interval, (start, end), columns=columns, decimal=decimal, settings=settings
+        dataset,
+        symbol,
+        interval,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
+        from_interval=from_interval,
     )
 
 
@@ -375,12 +370,35 @@ def _load(
     columns: Sequence[str] | None,
     decimal: bool,
     settings: Settings | None,
+    from_interval: str | None = None,
 ) -> pd.DataFrame:
+    chosen_names, read = columns, interval
+    if from_interval is not None:
+        kind, read = dataset_named(dataset), from_interval
+        if interval is None or not kind.has_interval:
+            msg = f"from_interval={from_interval!r} is for candles with an interval"
+            raise BadArgument(msg)
+        check_divides(from_interval, interval_of_bars(interval))
+        _, chosen_names = checked_arguments(dataset, symbol, from_interval, columns)
+        columns = _with_count(kind, chosen_names)
     frame = read_frame(
-        dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
+        dataset, symbol, read, window, columns=columns, decimal=decimal, settings=settings
     )
     warn_incomplete(frame.attrs, settings, stacklevel=3)
-    return frame
+    if from_interval is None or interval is None:
+        return frame
+    bars = resample_klines(frame, interval, settings=settings)
+    made: Any = bars[chosen_names]
+    if isinstance(chosen_names, str):
+        made.attrs["column"] = chosen_names
+    return cast("pd.DataFrame", made)
+
+
+def _with_count(kind: Dataset, names: Sequence[str] | str) -> list[str]:
+    """The columns to read for bars of these: the count tells candles without a trade."""
+    wanted = [names] if isinstance(names, str) else names
+    count = [each for each in ("number_of_trades",) if each in kind.column_names]
+    return [*dict.fromkeys([*wanted, *count])]
 
 
 def read_frame(

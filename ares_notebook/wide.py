@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,21 @@ from ares_notebook.cache.store import Store
 from ares_notebook.cached_window import CachedWindow, rows_asked_us
 from ares_notebook.download.plan import Wanted
 from ares_notebook.errors import BadArgument
-from ares_notebook.frame_attrs import MOST_LISTED
+from ares_notebook.frame_attrs import MOST_LISTED, missing, trusted_attrs
 from ares_notebook.model.columns import Column
+from ares_notebook.model.datasets import dataset_named
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import time_keys
 from ares_notebook.model.symbols import Listed
-from ares_notebook.model.time import Period, next_open_ms, opens_between, utc, utc_of_us
+from ares_notebook.model.time import (
+    Period,
+    as_utc,
+    next_open_ms,
+    opens_between,
+    to_us,
+    utc,
+    utc_of_us,
+)
 from ares_notebook.settings import Settings, settings_given
 
 _T = TypeVar("_T")
@@ -90,7 +99,59 @@ def wide_frame(
         frames[columns] if isinstance(columns, str) else pd.concat(frames, axis=1, names=["field"])
     )
     frame.attrs = _attrs_of(attrs, rows_asked_us(span_ms, *window), len(frame))
+    if isinstance(columns, str):
+        frame.attrs["column"] = columns
     return frame
+
+
+def frames_of_symbols(
+    frame: pd.DataFrame, settings: Settings | None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each symbol of a wide frame, with its rows as a frame of its own."""
+    attrs = trusted_attrs(frame)
+    lacking = missing(frame, settings=settings)
+    kinds = {each.name: each.kind for each in dataset_named(attrs["dataset"]).columns}
+    for name in frame.columns.unique("symbol"):
+        if frame.columns.nlevels == 1:
+            one = frame[[name]].set_axis([attrs["column"]], axis=1)
+        else:
+            one = cast("pd.DataFrame", frame.xs(name, axis=1, level="symbol"))
+        one = one.dropna(how="all")
+        # Beside symbols with more rows counts are floats.
+        counts = [each for each in one.columns if kinds.get(each) == "integer"]
+        one = one.astype(dict.fromkeys(counts, np.int64))
+        one.attrs = {key: each for key, each in attrs.items() if key not in ("symbols", "column")}
+        one.attrs |= {"symbol": name}
+        if "start" in attrs:
+            windows = lacking[lacking["symbol"] == name][["start", "end"]].to_numpy()
+            own = attrs["symbols"][name] | {
+                "missing": [[*map(pd.Timestamp.isoformat, each)] for each in windows]
+            }
+            one.attrs |= own | {"rows": len(one)}
+        yield name, one
+
+
+def side_by_side(frames: Mapping[str, pd.DataFrame], like: pd.DataFrame) -> pd.DataFrame:
+    """The frames of some symbols as one wide frame, with as many levels of columns as *like* has."""
+    each = [one.attrs for one in frames.values()]
+    names = next(iter(frames.values())).columns
+    empty: Any = Decimal("NaN")
+    fields = {}
+    for field in names:
+        columns = {symbol: one[field] for symbol, one in frames.items()}
+        wide = pd.concat(columns, axis=1, names=["symbol"]).sort_index()
+        is_exact = any(each == np.object_ for each in wide.dtypes)
+        fields[field] = wide.where(wide.notna(), empty) if is_exact else wide
+    is_flat = like.columns.nlevels == 1
+    made = fields[names[0]] if is_flat else pd.concat(fields, axis=1, names=["field"])
+    starts, ends = zip(
+        *((to_us(as_utc(own[key])) for key in ("start", "end")) for own in each), strict=True
+    )
+    made.attrs = _attrs_of(each, (min(starts), max(ends)), len(made))
+    made.attrs |= {"made_from": each[0]["made_from"]}
+    if is_flat:
+        made.attrs["column"] = like.attrs["column"]
+    return made
 
 
 def _listed_ms(wanted: Wanted, listed: Listed, series: Series, span: Period) -> tuple[int, int]:

@@ -153,6 +153,7 @@ def test_attrs_state_what_each_symbol_lacks(cache):
         "end": "2023-06-10T00:00:00+00:00",
         "rows": len(frame),
         "complete": False,
+        "column": "close",
         "symbols": {
             **{each: {"complete": True, "missing_count": 0} for each in THREE},
             "BNBUSDT": {
@@ -384,3 +385,101 @@ def test_an_altered_file_is_found(settings, copies):
     assert frame.attrs["altered"] == [path.name]
     assert not frame.attrs["symbols"]["ETHUSDT"]["complete"]
     assert frame.attrs["symbols"]["BTCUSDT"]["complete"]
+
+
+# --- bars of several symbols ---
+
+
+@pytest.mark.parametrize("options", [{}, {"decimal": True}, {"columns": ["volume", "close"]}])
+def test_bars_of_several_symbols_are_those_of_each(cache, options):
+    """A wide frame of bars has the bars that each symbol has by itself."""
+    window = ("2023-04-20", "2023-06-10")
+    made = ares.load_klines(THREE, "4h", *window, from_interval="1h", settings=cache, **options)
+
+    each = {
+        name: ares.load_klines(name, "4h", *window, from_interval="1h", settings=cache, **options)
+        for name in THREE
+    }
+    for field in each["BTCUSDT"].columns:
+        one = pd.concat({name: bars[field] for name, bars in each.items()}, axis=1, sort=True)
+        pd.testing.assert_frame_equal(made[field].fillna(-1), one.fillna(-1), check_names=False)
+    assert made.attrs["complete"]
+    assert made.attrs["made_from"] == "1h"
+    assert made.attrs["interval"] == "4h"
+    assert len(ares.missing(made)) == 0
+
+
+def test_bars_of_one_field_have_a_column_a_symbol(cache):
+    """A field that is named as text gives one level of columns, which can be resampled again."""
+    window = ("2023-04-20", "2023-06-10")
+    options = {"columns": "close", "settings": cache}
+    closes = ares.load_klines(THREE, "4h", *window, from_interval="1h", **options)
+    days = ares.resample_klines(closes, "1d")
+    hours = ares.load_klines(THREE, "1h", *window, **options)
+
+    assert list(closes.columns) == list(days.columns) == THREE
+    pd.testing.assert_frame_equal(days, ares.resample_klines(hours, "1d"))
+    assert days.attrs["column"] == "close"
+    assert days["BTCUSDT"].iloc[0] == hours["BTCUSDT"].iloc[23]
+
+
+def test_a_symbol_that_lacks_candles_lacks_bars(cache):
+    """Bars over missing candles of one symbol are NaN in its column alone, and are listed."""
+    window = ("2023-04-29", "2023-05-22")
+    names = ["BTCUSDT", "BNBUSDT"]
+    with pytest.warns(IncompleteData, match="1 of 2 symbols lack rows: klines_BNBUSDT_1h") as told:
+        days = ares.load_klines(
+            names, "1d", *window, columns="close", from_interval="1h", settings=cache
+        )
+
+    assert told[0].filename == __file__
+    assert days["BTCUSDT"].notna().all()
+    assert days["BNBUSDT"].count() == 19
+    assert not days.attrs["complete"]
+    table = ares.missing(days)
+    assert table["symbol"].tolist() == ["BNBUSDT"] * 2
+    assert table["rows"].tolist() == [2, 2]
+
+
+def test_bars_of_a_wide_frame_that_was_cut_are_whole(cache):
+    """Where rows were removed after loading, no bar is made of a part of its candles."""
+    hours = candles(cache, THREE[:2], "2023-05-01", "2023-05-03", columns="close")
+    bars = ares.resample_klines(hours.iloc[2:], "4h")
+
+    assert bars.index[0] == pd.Timestamp("2023-05-01T04:00", tz="UTC")
+    assert len(bars) == 11
+
+
+def test_some_columns_of_a_wide_frame_can_be_resampled(cache):
+    """A selection of symbols gives the bars of these."""
+    hours = candles(cache, THREE, "2023-05-01", "2023-05-03")
+    some = hours.loc[:, (slice(None), ["ETHUSDT"])]
+    bars = ares.resample_klines(some, "4h")
+
+    assert bars.columns.unique("symbol").tolist() == ["ETHUSDT"]
+    assert list(bars.attrs["symbols"]) == ["ETHUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "interval"), [("futures", None), ("futures", "1h"), ("klines", None)]
+)
+def test_bars_are_of_candles(cache, dataset, interval):
+    """What has no interval is made of no shorter one."""
+    with pytest.raises(BadArgument, match="is for candles with an interval"):
+        ares.load_rows(dataset, "BTCUSDT", interval, from_interval="1m", settings=cache)
+
+
+def test_bars_of_other_markets_are_loaded(cache):
+    """`load_rows` makes bars of the candles of any dataset."""
+    own = ("2023-04-20", "2023-06-10")
+    made = ares.load_rows(
+        "um_klines",
+        ["BTCUSDT", "ETHUSDT"],
+        "1d",
+        *own,
+        columns="close",
+        from_interval="1h",
+        settings=cache,
+    )
+    assert made.attrs["dataset"] == "um_klines"
+    assert made.notna().all(axis=None)
