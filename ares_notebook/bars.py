@@ -55,7 +55,7 @@ def resample_klines(
     """
     Make candles of a longer interval from shorter ones.
 
-    They are the exchange's own, in every digit: on its grid (weeks from Monday, calendar months, three
+    They are the exchange's own, of Decimals in every digit: on its grid (weeks from Monday, calendar months, three
     days as it counts them), each with the first open, the highest high, the lowest low, the last close
     and the sums of all other columns. A sum of floats is the float nearest to the sum of the decimals
     that they stand for. A candle without a trade repeats the last price, so it counts only where its

@@ -36,7 +36,7 @@ _FORMAT = 1
 _BATCH_ROWS = 1 << 16
 _KEY = b"ares"
 # The columns of copies whose checksums this process has compared, by path; beside them the version
-# of the copy, since no program can change a file and keep its ctime.
+# of the copy: who writes to a file changes its ctime, later at times where it is mapped to be written.
 _CHECKED: dict[str, tuple[tuple[object, ...], set[str]]] = {}
 _MOST_CHECKED = 1 << 16
 
