@@ -375,7 +375,8 @@ class Wanted:
 
 def _names(symbols: Iterable[str]) -> Iterator[Listed]:
     # One name alone is what it looks like, and no sequence of letters.
-    names = [symbols] if isinstance(symbols, str) else symbols
+    is_one = isinstance(symbols, str) or not isinstance(symbols, Iterable)
+    names = [cast("str", symbols)] if is_one else symbols
     return (Listed(validate_symbol(name)) for name in names)
 
 
