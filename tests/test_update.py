@@ -401,7 +401,7 @@ async def test_the_shell_updates(settings, exchange, shell):
     again_status, again = shell("update", "--end", "2025-03-11")
 
     assert (dry_status, status, again_status) == (0, 0, 0)
-    assert dry[0].startswith("Plan for 2 symbols: 2024-12-01 → 2025-03-11 UTC")
+    assert dry[0].startswith("Plan for 2 symbols (klines): 2024-12-01 → 2025-03-11 UTC")
     assert asked_by_dry == []
     assert done[0].startswith("complete: 10 files")
     assert "0 requests" in again[0]

@@ -159,7 +159,11 @@ class UniversePlan:
         return block(self._headline(), table(_TOLD, rows), rest, line(self.cost))
 
     def _headline(self) -> str:
-        what = " ".join(filter(None, (many(len(self), "symbol"), self.interval)))
+        # An update has series of all intervals; what it brings may be far more than candles.
+        steps = chain.from_iterable(plan.steps for plan in self.plans)
+        names = sorted({step.file.dataset.name for step in steps}) if not self.interval else []
+        of_what = self.interval or (f"({', '.join(names)})" if names else "")
+        what = " ".join(filter(None, (many(len(self), "symbol"), of_what)))
         when = window_in_words(self.start, self.end)
         return f"Plan for {what}: {when}; into {self.settings.cache_dir}"
 
