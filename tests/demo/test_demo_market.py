@@ -249,7 +249,7 @@ def test_symbols_are_the_promised_ones() -> None:
     assert minute_of("2020-08-11T06:00") == spot["SOLUSDT"].first_minute
     assert spot["MATICUSDT"].end_minute < minute_of("2025-01-01")
     assert not "币安人生USDT".isascii()
-    gone = {"WAVESUSDT", "OMGUSDT", "ANTUSDT", "XEMUSDT", "FTMUSDT"}
+    gone = {"ANTUSDT", "XEMUSDT"}
     assert {"ETHBTC", "BTCFDUSD"} | gone == spot.keys() - perpetual.keys()
     assert all(spot[name].end_minute < minute_of("2025-02-01") for name in gone)
     for one in spot.values():
