@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import duckdb
+
+_LOGGER = logging.getLogger("DataDownloader")
 
 
 def arrow_table(
@@ -207,8 +210,9 @@ def sql(query: str, *, settings: Settings | None = None) -> duckdb.DuckDBPyRelat
     ``timestamp`` leave are read.
 
     Rows that are missing are missing in the answer: `coverage` and `find_gaps` say where. A query
-    that runs does not notice Ctrl-C: that is DuckDB's way. It is an error of DuckDB's, raised when
-    the rows are fetched, if a file is damaged or altered, or is deleted meanwhile.
+    that runs does not notice Ctrl-C: that is DuckDB's way. If a file is damaged or altered, or is
+    deleted meanwhile, DuckDB raises an error that names it when the rows are fetched; the log has
+    the cause.
 
     Parameters
     ----------
@@ -313,6 +317,15 @@ class _CacheFiles(fs.FileSystemHandler):  # type: ignore[misc]  # PyArrow publis
         self._read = lru_cache(maxsize=4)(self._as_arrow)
 
     def _as_arrow(self, name: str) -> pa.Buffer:
+        try:
+            return self._made(name)
+        except Exception as error:  # noqa: BLE001 - logged, and what is returned fails the query
+            # PyArrow holds a lock while it asks an error of Python for its text, so that raising it
+            # here may hang the query for good. This is no Arrow file, and the query names it.
+            _LOGGER.error("%s cannot be read: %s", name, error)  # noqa: TRY400 - the cause is enough
+            return pa.py_buffer(b"")
+
+    def _made(self, name: str) -> pa.Buffer:
         file = self._files[name]
         window = CachedWindow.of(self._store, file.series, file.start_ms, file.end_ms)
         [entry] = window.entries

@@ -195,7 +195,7 @@ def test_blocks_of_trades_of_any_market(settings):
 
 
 @pytest.mark.parametrize("damage", ["altered", "deleted"])
-def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, damage):
+def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, caplog, damage):
     """A query over a file that was altered, or deleted after the query was made, fails when it is fetched."""
     own = settings.model_copy(
         update={"cache_dir": shutil.copytree(settings.cache_dir, tmp_path / "own")}
@@ -210,6 +210,8 @@ def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, damage
 
     with pytest.raises(duckdb.Error, match="klines_BTCUSDT_1h_2025-01"):
         answer.fetchall()
+    cause = "its bytes are not those of its receipt" if damage == "altered" else "was deleted after"
+    assert cause in caplog.text
     path.write_bytes(text)
     [(rows,)] = ares.sql(
         "select count(*) from klines_1h where symbol = 'BTCUSDT'", settings=own
