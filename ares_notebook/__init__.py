@@ -16,11 +16,14 @@ from ares_notebook.extras import needing, stand_in
 
 if TYPE_CHECKING:
     from ares_notebook.alignment import align
+    from ares_notebook.bars import candles_from_trades, resample_klines
     from ares_notebook.binance.retry import download_with_retry
     from ares_notebook.cache.coverage import coverage, find_gaps
     from ares_notebook.cache.history import download_history, load_runs
-    from ares_notebook.cache.prune import PruneReport, prune_cache
+    from ares_notebook.cache.prune import prune_cache
+    from ares_notebook.cache.prune_report import PruneReport
     from ares_notebook.cache.spans import symbols_in_cache
+    from ares_notebook.cache_object import Cache
     from ares_notebook.demo import DemoExchange
     from ares_notebook.download.plan import plan_downloads
     from ares_notebook.download.repair import plan_repair, repair_gaps
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         list_symbols,
         plan_universe,
     )
+    from ares_notebook.download.update import plan_update, update
     from ares_notebook.download.verbs import (
         download_agg_trades_data,
         download_all_data,
@@ -38,7 +42,9 @@ if TYPE_CHECKING:
         download_futures_data,
         download_klines_data,
     )
+    from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
+    from ares_notebook.get_rows import klines, rows
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -81,6 +87,7 @@ __all__ = [
     "INTERVALS",
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
+    "Cache",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
@@ -93,8 +100,10 @@ __all__ = [
     "Universe",
     "UniversePlan",
     "align",
+    "arrow_table",
     "assure_quality",
     "audit_cache",
+    "candles_from_trades",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
@@ -109,6 +118,8 @@ __all__ = [
     "fingerprint",
     "get_daily_periods",
     "get_monthly_periods",
+    "iter_agg_trades",
+    "klines",
     "list_symbols",
     "load_agg_trades",
     "load_funding",
@@ -121,6 +132,7 @@ __all__ = [
     "plan_downloads",
     "plan_repair",
     "plan_universe",
+    "plan_update",
     "plot_coverage",
     "plot_downloads",
     "plot_funding",
@@ -130,10 +142,14 @@ __all__ = [
     "plot_universe",
     "prune_cache",
     "repair_gaps",
+    "resample_klines",
+    "rows",
     "run",
+    "sql",
     "start",
     "symbols_in_cache",
     "to_parquet",
+    "update",
     "validate_cache",
     "verify_fingerprint",
 ]
@@ -148,20 +164,23 @@ _HOMES = {
     "INTERVALS": "settings",
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
+    "Cache": "cache_object",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
     "Fingerprint": "quality.fingerprint",
     "Job": "runtime.job",
     "ParquetReport": "parquet",
-    "PruneReport": "cache.prune",
+    "PruneReport": "cache.prune_report",
     "QualityReport": "quality.report",
     "Settings": "settings",
     "Universe": "model.symbols",
     "UniversePlan": "download.universe",
     "align": "alignment",
+    "arrow_table": "engines",
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
+    "candles_from_trades": "bars",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
@@ -176,6 +195,8 @@ _HOMES = {
     "fingerprint": "quality.fingerprint",
     "get_daily_periods": "model.window",
     "get_monthly_periods": "model.window",
+    "iter_agg_trades": "engines",
+    "klines": "get_rows",
     "list_symbols": "download.universe",
     "load_agg_trades": "load",
     "load_funding": "load",
@@ -188,6 +209,7 @@ _HOMES = {
     "plan_downloads": "download.plan",
     "plan_repair": "download.repair",
     "plan_universe": "download.universe",
+    "plan_update": "download.update",
     "plot_coverage": "plots.coverage",
     "plot_downloads": "plots.downloads",
     "plot_funding": "plots.funding",
@@ -197,10 +219,14 @@ _HOMES = {
     "plot_universe": "plots.universe",
     "prune_cache": "cache.prune",
     "repair_gaps": "download.repair",
+    "resample_klines": "bars",
+    "rows": "get_rows",
     "run": "runtime.loop",
+    "sql": "engines",
     "start": "runtime.job",
     "symbols_in_cache": "cache.spans",
     "to_parquet": "parquet",
+    "update": "download.update",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,14 @@ import pandas as pd
 
 from ares_notebook.cache.spans import Spans
 from ares_notebook.errors import BadArgument
-from ares_notebook.frame_attrs import MOST_LISTED, dataset_of, iso_pairs, listed_windows
+from ares_notebook.frame_attrs import (
+    MOST_LISTED,
+    dataset_of,
+    iso_pairs,
+    listed_windows,
+    merged_windows,
+    trusted_attrs,
+)
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.time import INTERVALS, as_utc, utc
 
@@ -32,6 +39,7 @@ _FINEST_STEP = {"id": _MS, "event_time": _HOUR - 1}
 # From this number of rows on, it is no chance that all of them are on such a grid.
 _CERTAIN_ROWS = 50
 _EVENTS = "events"
+_EPOCH = utc(0)
 
 
 def align(
@@ -60,7 +68,8 @@ def align(
         between two rows, of which all other steps must be multiples. Rows that all begin a month
         are bars of whole months, whose steps must all be equal. Trades and funding on a regular
         grid that is too wide for them, such as daily sums, are bars. Of other events each row is
-        known at its own time if ``attrs["dataset"]`` is ``"events"``.
+        known at its own time if ``attrs["dataset"]`` is ``"events"``. A bar of a volume or an amount,
+        as `candles_from_trades` makes it, is known when the next one begins.
     tolerance : timedelta or str, optional
         The largest age of a value at the decision moment, such as ``"8h"``, counted from when it was
         known; a value of just this age counts, an older one is NaN. Defaults to no limit, so that
@@ -77,7 +86,8 @@ def align(
 
         ``attrs`` are those of *klines*, but for ``complete``, which is True only if it is for each
         frame and the window of each covers that of *klines*; ``missing``, which also has the windows
-        of the others, and the whole window if a frame does not state its own; ``missing_count``, for
+        of the others, and the whole window if a frame does not state its own, or rows were removed
+        from it after it was loaded; ``missing_count``, for
         which those windows that no ``attrs`` list are counted for each frame; and ``aligned``, which
         lists dataset, symbol and interval of the others.
 
@@ -151,6 +161,8 @@ class _TimedFrame:
     stamps: _Int64s
     known: _Int64s
     dataset: str
+    # Without its window if rows were removed.
+    attrs: Mapping[Any, Any]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, what: str) -> _TimedFrame:
@@ -158,12 +170,16 @@ class _TimedFrame:
         stamps = _stamps_of(frame, what)
         dataset = frame.attrs.get("dataset") or dataset_of(frame).name
         if frame.attrs.get("interval") is not None:
-            known = _stated_ends(frame, stamps, what)
+            known = stated_ends(frame, stamps, what)
+        elif "made_from" in frame.attrs:
+            # Bars of unequal length: each is known before the next one begins.
+            end = as_utc(frame.attrs["end"])
+            known = np.append(stamps[1:], _nanoseconds(end - _EPOCH) or 0)[: len(stamps)]
         elif dataset == _EVENTS or _are_events(frame, stamps, _KEYS.get(dataset, "")):
             known = stamps
         else:
             known = _found_ends(frame, stamps, what)
-        return cls(frame, stamps, known, dataset)
+        return cls(frame, stamps, known, dataset, trusted_attrs(frame))
 
     @property
     def key(self) -> str:
@@ -189,7 +205,7 @@ class _TimedFrame:
     def interval(self) -> str:
         """The length of a bar as text; empty for events."""
         stated = self.frame.attrs.get("interval")
-        if stated is not None or not self.length:
+        if stated is not None or not self.length or "made_from" in self.frame.attrs:
             return stated or ""
         if _begin_months(self.stamps) and _begin_months(self.known):
             return f"{int((_months(self.known) - _months(self.stamps)).max())}M"
@@ -199,9 +215,8 @@ class _TimedFrame:
     @property
     def window(self) -> Spans:
         """The window that was loaded, or where it is not stated, that of the rows."""
-        attrs = self.frame.attrs
-        if "start" in attrs:
-            return [(as_utc(attrs["start"]), as_utc(attrs["end"]))]
+        if "start" in self.attrs:
+            return [(as_utc(self.attrs["start"]), as_utc(self.attrs["end"]))]
         if not len(self.stamps):
             return []
         return [(_moment(int(self.stamps[0])), _moment(int(self.decision_moments()[-1])))]
@@ -319,7 +334,7 @@ def _ends(stamps: _Int64s, length: np.timedelta64) -> _Int64s:
     return found
 
 
-def _stated_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
+def stated_ends(frame: pd.DataFrame, stamps: _Int64s, what: str) -> _Int64s:
     """The ends of bars of the length that ``attrs`` state, unless the index contradicts it."""
     interval = frame.attrs["interval"]
     length: int | None = INTERVALS.get(interval, 0) * _MS or _nanoseconds(interval)
@@ -405,7 +420,7 @@ def _free_names(other: _TimedFrame, taken: Sequence[Any]) -> list[Any]:
 
 def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any]:
     """The attrs of the aligned frame, which is complete only if all frames are."""
-    frames = [each.frame.attrs for each in (base, *others)]
+    frames = [each.attrs for each in (base, *others)]
     windows = [window for attrs in frames for window in listed_windows(attrs)]
     unlisted = sum(attrs.get("missing_count", 0) for attrs in frames)
     unlisted -= sum(len(attrs.get("missing", ())) for attrs in frames)
@@ -417,7 +432,7 @@ def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any
                 windows.append((start, min(other_start, end)))
                 if not other.is_known_until(end):
                     windows.append((max(other_end, start), end))
-    merged = _merged(windows)
+    merged = merged_windows(windows)
     attrs = {key: value for key, value in frames[0].items() if key != "fingerprint"}
     attrs["complete"] = not merged and all(each.get("complete") is True for each in frames)
     attrs["missing"] = iso_pairs(merged)
@@ -427,14 +442,3 @@ def _attrs_of(base: _TimedFrame, others: Sequence[_TimedFrame]) -> dict[Any, Any
     ]
     altered = sorted({name for each in frames for name in each.get("altered", ())})
     return {**attrs, "altered": altered[:MOST_LISTED]} if altered else attrs
-
-
-def _merged(windows: Iterable[tuple[Any, Any]]) -> Spans:
-    """The windows in order of time, those that meet as one, empty ones left out."""
-    merged: Spans = []
-    for start, end in sorted(window for window in windows if window[0] < window[1]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged

@@ -16,6 +16,7 @@ _EXTRA_OF = {
     "nest_asyncio": "lab",
     "nest_asyncio2": "lab",
     "apprise": "notify",
+    "duckdb": "sql",
     "dask": "scale",
     "distributed": "scale",
     "fsspec": "scale",
@@ -29,12 +30,21 @@ _F = TypeVar("_F", bound=Callable[..., object])
 def also_named(name: str, function: _F) -> _F:
     """The same function under a second name, which its docstring shows too."""
     given = cast("FunctionType", function)
-    code = given.__code__.replace(co_name=name, co_qualname=name)
-    twin = FunctionType(code, given.__globals__, name, given.__defaults__, given.__closure__)
-    twin.__kwdefaults__, twin.__annotations__ = given.__kwdefaults__, given.__annotations__
-    twin.__doc__ = (given.__doc__ or "").replace(given.__name__, name)
-    twin.__module__ = given.__module__
-    return cast("_F", twin)
+    copy = copied(given, name)
+    copy.__doc__ = (given.__doc__ or "").replace(given.__name__, name)
+    return cast("_F", copy)
+
+
+def copied(function: FunctionType, name: str, **defaults: object) -> FunctionType:
+    """A copy of a function, with *defaults* in place of those of its keyword-only parameters."""
+    code = function.__code__.replace(co_name=name, co_qualname=name)
+    copy = FunctionType(
+        code, function.__globals__, name, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **defaults}
+    copy.__annotations__, copy.__doc__ = function.__annotations__, function.__doc__
+    copy.__module__ = function.__module__
+    return copy
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 _CELL = (
     "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
@@ -92,30 +93,55 @@ def datasets_argument(names: Sequence[str]) -> str:
     )
 
 
-def dataset_calls(name: str, symbol: str) -> str:
-    """How a dataset of a symbol is loaded and downloaded, in Python or in the shell."""
-    python = (
-        f'`ares.load_rows("{name}", "{symbol}", …)`, '
-        f'`await ares.download_all_data("{symbol}", …, datasets=("{name}",))`'
-    )
-    return in_words_of(python, f"`--datasets {name}`")
-
-
 def call(python: str, verb: str, *arguments: str | None, **options: object) -> str:
     """A call that can be pasted where it is shown: *python*, or in the shell the command of *verb*."""
     common = _SHELL.get()
     return python if common is None else shell_call(verb, *arguments, *common, **options)
 
 
-def python_call(function: str, *arguments: object, **options: object) -> str:
-    """A call in Python, such as ``await ares.repair_gaps("BTCUSDT", "1h")``; what is None is left out."""
-    words = [_literal(each) for each in arguments if each is not None]
-    words += [f"{name}={_literal(each)}" for name, each in options.items() if each is not None]
-    verb = function.removeprefix("await ")
-    return f"{function.removesuffix(verb)}ares.{verb}({', '.join(words)})"
+class Unquoted(str):
+    """A name in the code of a call, such as that of a variable."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCalls:
+    """How messages write calls in Python, so that they work on the cache that a message is about."""
+
+    # They are no part of a value that holds them, so any two are equal.
+    owner: str = field(default="ares", compare=False)
+    # What its owner calls a function of the package.
+    name_of: Callable[[str], str] = field(default=str, compare=False)
+    # Whether the settings must be passed.
+    with_settings: bool = field(default=False, compare=False)
+
+    def __call__(self, function: str, *arguments: object, **options: object) -> str:
+        """Such as ``await ares.repair_gaps("BTCUSDT", "1h")``; what is None is left out."""
+        if self.with_settings:
+            options["settings"] = Unquoted("settings")
+        words = [_literal(each) for each in arguments if each is not None]
+        words += [f"{name}={_literal(each)}" for name, each in options.items() if each is not None]
+        verb = function.removeprefix("await ")
+        called = f"{self.owner}.{self.name_of(verb)}"
+        return f"{function.removesuffix(verb)}{called}({', '.join(words)})"
+
+
+IN_PYTHON = PythonCalls()
+"""Of the package, for the cache of the environment."""
+
+
+def dataset_calls(name: str, symbol: str, calls: PythonCalls = IN_PYTHON) -> str:
+    """How a dataset of a symbol is loaded and downloaded, in Python or in the shell."""
+    rest = Unquoted("…")
+    load = calls("load_rows", name, symbol, rest)
+    download = calls("await download_all_data", symbol, rest, datasets=(name,))
+    return in_words_of(f"`{load}`, `{download}`", f"`--datasets {name}`")
 
 
 def _literal(value: object) -> str:
+    if isinstance(value, Unquoted):
+        return value
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, tuple):

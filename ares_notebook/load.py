@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
 
 import pandas as pd
 
-from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.cache.frames import Selection, chosen, frame_of
-from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.reader import is_compressed
-from ares_notebook.cache.spans import Moment, Scope, Span, download_call, missing_spans, series_span
-from ares_notebook.cache.store import Store
-from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
+from ares_notebook.bars import check_divides, resample_klines
+from ares_notebook.cache.cells import chosen
+from ares_notebook.cache.spans import Moment
+from ares_notebook.cached_window import (
+    CachedWindow,
+    IncompleteData,  # noqa: F401 - users filter it by this name
+    warn_incomplete,
+)
+from ares_notebook.errors import BadArgument
 from ares_notebook.extras import also_named
-from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
-from ares_notebook.model.files import Series, files_between
-from ares_notebook.model.time import as_utc, utc
+from ares_notebook.model.datasets import Dataset, dataset_named
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import interval_of_bars
 from ares_notebook.settings import Settings
+from ares_notebook.wide import several_series, wide_frame
 
-
-class IncompleteData(UserWarning):
-    """A loaded window has gaps; ``ares_notebook.missing(frame)`` lists them."""
+Symbols: TypeAlias = str | Sequence[str] | pd.DataFrame
+"""One symbol; several; or the table of several that `list_symbols` returns."""
 
 
 def load_klines(
-    symbol: str,
+    symbol: Symbols,
     interval: str,
     start: Moment = None,
     end: Moment = None,
     *,
     columns: Sequence[str] | None = None,
     decimal: bool = False,
+    from_interval: str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -43,18 +46,26 @@ def load_klines(
 
     Parameters
     ----------
-    symbol, interval : str
+    symbol : str, sequence of str or pandas.DataFrame
+        One symbol as in `download_klines_data`; or several, or a table of `list_symbols`, which
+        give one wide frame.
+    interval : str
         As in `download_klines_data`.
     start, end : datetime, date or str, optional
-        Half-open window of open times, UTC. Defaults to what the cache spans.
+        Half-open window of open times, UTC. Defaults to what the cache spans; of several symbols
+        that is what it spans of any of them.
     columns : sequence of str, optional
-        Only these, in this order; others are not parsed. Defaults to all.
+        Only these, in this order; others are not parsed. Defaults to all. Of several symbols also
+        one name as text, such as ``"close"``.
     decimal : bool, default False
         Numbers as `decimal.Decimal` with exactly the digits of the exchange, in object
         columns, instead of float64: sums, differences, products and comparisons are exact,
         ``0.1 + 0.2`` is 0.3. pandas computes means and other statistics in floats: use
         ``astype(float)`` there. A cell takes about 110 bytes and a microsecond, so select
         columns or a window.
+    from_interval : str, optional
+        The interval of the candles in the cache that those of *interval* are made of, as
+        `resample_klines` does it: bars that begin before the window or end after it are left out.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
@@ -70,13 +81,24 @@ def load_klines(
 
         ``attrs`` are plain JSON of bounded size, so that `DataFrame.to_parquet` stores them:
         ``dataset, symbol, interval`` (None where there is none), ``market`` (which filled the
-        cache), ``start, end`` (the window, ISO, UTC, half-open); ``complete`` is whether every row
-        of the window is there or proven absent; ``missing`` lists the first hundred ``[start,
+        cache), ``start, end`` (the window, ISO, UTC, half-open); ``rows`` is how many rows were
+        loaded, which tells whether some were removed later; ``complete`` is whether every row of
+        the window was there or proven absent; ``missing`` lists the first hundred ``[start,
         end]`` without the others, ISO, UTC, half-open, and ``missing_count`` is how many there are:
         `missing` gives them all. Two more are there only where they apply: ``altered`` names the
         files (of many, a hundred) whose bytes do not match their receipts; their rows count as
         missing. ``fingerprint`` is the sha256 of `fingerprint` as the receipt has it, where the
         rows are those of one whole uncompressed file; the bytes are not read again for it.
+
+        Of several symbols, the same rows side by side: the index has each time at which any of them
+        has a row. The columns are the symbols if *columns* is one name as text, else they have two
+        levels, ``field`` and ``symbol``. A cell without a row is NaN, and a column of counts with
+        such a cell is float64. ``attrs`` are ``dataset, interval, market, start, end, rows``, ``complete``
+        (whether all symbols are), and ``symbols``: for each of them its ``complete`` and ``missing_count``
+        in this window, and of the first hundred windows of all symbols its ``missing``. A table of
+        `list_symbols` with the days of a symbol bounds the window of the
+        symbol as it bounds a download of it; its own ``start`` or ``end`` is then there, too.
+        ``column`` is the name that was given as text.
 
     Warns
     -----
@@ -86,7 +108,8 @@ def load_klines(
     Raises
     ------
     NeverDownloaded
-        If the cache holds nothing of the window; an empty frame is never returned for that.
+        If the cache holds nothing of the window; an empty frame is never returned for that. Of
+        several symbols if it holds nothing of one of them; the message names all of these.
     CorruptFile
         If a file of the window is damaged.
     CacheUnavailable
@@ -109,7 +132,14 @@ def load_klines(
     ['close', 'open']
     """
     return _load(
-        Series.of("klines", symbol, interval), start, end, columns, settings, decimal=decimal
+        "klines",
+        symbol,
+        interval,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
+        from_interval=from_interval,
     )
 
 
@@ -168,11 +198,19 @@ def load_agg_trades(
     >>> bool((frame["agg_trade_id"].diff().dropna() == 1).all())
     True
     """
-    return _load(Series.of("agg_trades", symbol), start, end, columns, settings, decimal=decimal)
+    return _load(
+        "agg_trades",
+        symbol,
+        None,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
+    )
 
 
 def load_futures(
-    symbol: str,
+    symbol: Symbols,
     start: Moment = None,
     end: Moment = None,
     *,
@@ -185,8 +223,8 @@ def load_futures(
 
     Parameters
     ----------
-    symbol : str
-        The perpetual, such as ``BTCUSDT``.
+    symbol : str, sequence of str or pandas.DataFrame
+        The perpetual, such as ``BTCUSDT``; several as in `load_rows`.
     start, end : datetime, date or str, optional
         Half-open window, UTC. Defaults to what the cache spans.
     columns, decimal
@@ -230,7 +268,9 @@ def load_futures(
     >>> float(frame["fundingRate"].sum()), exact["fundingRate"].sum()
     (0.00023353000000000002, Decimal('0.00023353'))
     """
-    return _load(Series.of("futures", symbol), start, end, columns, settings, decimal=decimal)
+    return _load(
+        "futures", symbol, None, (start, end), columns=columns, decimal=decimal, settings=settings
+    )
 
 
 load_funding = also_named("load_funding", load_futures)
@@ -238,13 +278,14 @@ load_funding = also_named("load_funding", load_futures)
 
 def load_rows(
     dataset: str,
-    symbol: str,
+    symbol: Symbols,
     interval: str | None = None,
     start: Moment = None,
     end: Moment = None,
     *,
     columns: Sequence[str] | None = None,
     decimal: bool = False,
+    from_interval: str | None = None,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
     """
@@ -257,8 +298,9 @@ def load_rows(
     ----------
     dataset : str
         One of ``ares_notebook.DATASETS``.
-    symbol : str
-        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``.
+    symbol : str, sequence of str or pandas.DataFrame
+        As its market writes it: ``BTCUSDT``, ``BTCUSDT_250627``, ``BTCUSD_PERP``; several as in
+        `load_klines`, but not of trades, which have no times in common.
     interval : str, optional
         Of candles; ignored for other datasets.
     start, end : datetime, date or str, optional
@@ -267,6 +309,8 @@ def load_rows(
         Only these, in this order; others are not parsed. Defaults to all.
     decimal : bool, default False
         Numbers as `decimal.Decimal` instead of float64.
+    from_interval : str, optional
+        Of candles as in `load_klines`.
     settings : Settings, optional
         Its ``cache_dir`` is the cache to read. Defaults to the environment's.
 
@@ -275,7 +319,8 @@ def load_rows(
     pandas.DataFrame
         Index ``timestamp`` (UTC-aware, ascending): the start of the interval of a row on a grid, the
         time of a trade or of a payment. ``attrs`` as in `load_klines`. Cells that the exchange
-        left empty are NaN.
+        left empty are NaN. Of several symbols as in `load_klines`; payments, whose times differ
+        by milliseconds, are then at their full hour.
 
     Warns
     -----
@@ -304,124 +349,90 @@ def load_rows(
     >>> len(frame)
     28
     """
-    series = Series.of(dataset, symbol, interval)
-    return _load(series, start, end, columns, settings, decimal=decimal)
-
-
-def _load(
-    series: Series,
-    start: Moment,
-    end: Moment,
-    columns: Sequence[str] | None,
-    settings: Settings | None,
-    *,
-    decimal: bool,
-) -> pd.DataFrame:
-    # Raises for an invalid name before any file is read.
-    names = [column.name for column in chosen(series.dataset, columns)]
-    store = Store(settings or Settings())
-    span = series_span(store, series, start, end)
-    frame = read_window(store, series, span.start_ms, span.end_ms, names, decimal=decimal)
-    if frame.empty and not frame.attrs["complete"]:
-        raise NeverDownloaded(_nothing_of(span, store))
-    # Files and gaps are selected by milliseconds, rows by microseconds.
-    rows = len(frame)
-    if start is not None and (first := as_utc(start, "start")).microsecond % 1000:
-        frame = frame[frame.index >= first]
-    if end is not None and (last := as_utc(end)).microsecond % 1000:
-        frame = frame[frame.index < last]
-    if len(frame) < rows:
-        frame.attrs.pop("fingerprint", None)
-    if not frame.attrs["complete"]:
-        warnings.warn(_incomplete(series, frame), IncompleteData, stacklevel=3)
-    return frame
-
-
-def read_window(
-    store: Store,
-    series: Series,
-    start_ms: int,
-    end_ms: int,
-    columns: Sequence[str] | None = None,
-    *,
-    decimal: bool = False,
-) -> pd.DataFrame:
-    """
-    The cached rows of ``[start_ms, end_ms)``, as `load_klines` returns them.
-
-    Never warns: ``attrs`` states what is missing.
-    """
-    files = files_between(series, utc(start_ms), utc(end_ms)) if start_ms < end_ms else []
-    entries = store.entries(files)
-    for entry in entries:
-        if entry.problem is not None:
-            verified(store, entry)
-            raise CorruptFile(entry.problem)
-    wanted = Selection(chosen(series.dataset, columns), decimal, start_ms, end_ms)
-    try:
-        frame = frame_of([entry for entry in entries if entry.path is not None], wanted)
-    except CorruptFile:
-        # The file was altered without a change of size and time. Its receipt is invalidated, so
-        # that the next download replaces it.
-        for entry in entries:
-            verified(store, entry)
-        raise
-    missing = missing_spans(entries, start_ms, end_ms)
-    frame.attrs = attrs_of(series, _market_of(store), start_ms, end_ms, missing)
-    if altered := [entry.file.name for entry in entries if entry.is_altered]:
-        frame.attrs["altered"] = altered[:MOST_LISTED]
-    if sha256 := _known_fingerprint(store, entries, len(frame)):
-        frame.attrs["fingerprint"] = sha256
-    return frame
-
-
-def _known_fingerprint(store: Store, entries: Sequence[CacheEntry], rows: int) -> str | None:
-    """The sha256 in the receipt of the only file, if that has all rows and none besides."""
-    files = [(entry, entry.path) for entry in entries if entry.path is not None]
-    if len(files) != 1:
-        return None
-    [(entry, path)] = files
-    is_our_text = entry.has_provenance and not entry.legacy and not is_compressed(path)
-    if not is_our_text or entry.facts.rows != rows:
-        return None
-    receipt = store.receipt(entry.file)
-    return receipt.sha256 if receipt else None
-
-
-def _market_of(store: Store) -> str | None:
-    """The market of the rows; None where its note cannot be read, which makes no row wrong."""
-    try:
-        return store.market
-    except CacheUnavailable:
-        return None
-
-
-def _nothing_of(span: Span, store: Store) -> str:
-    start, end = utc(span.start_ms), utc(span.end_ms)
-    call = download_call(Scope.about(span.series), start, end)
-    return (
-        f"{store.folder} has no row of {span.series.stem} from {start:%Y-%m-%d %H:%M} to "
-        f"{end:%Y-%m-%d %H:%M}; download them first with `{call}`"
+    return _load(
+        dataset,
+        symbol,
+        interval,
+        (start, end),
+        columns=columns,
+        decimal=decimal,
+        settings=settings,
+        from_interval=from_interval,
     )
 
 
-def _incomplete(series: Series, frame: pd.DataFrame) -> str:
-    windows, altered = listed_windows(frame.attrs), frame.attrs.get("altered")
-    count = frame.attrs["missing_count"]
-    # Of more than a hundred windows the last is not listed.
-    end = windows[-1][1] if count == len(windows) else as_utc(frame.attrs["end"])
-    call = download_call(Scope.about(series), windows[0][0], end)
-    advice = f"`{call}` fetches what the exchange has of it"
-    if altered:
-        advice += (
-            f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
-            f"altered it, so its rows prove nothing; the next download of its period, or "
-            f"repair_gaps, replaces it"
+def _load(
+    dataset: str,
+    symbol: Symbols,
+    interval: str | None,
+    window: tuple[Moment, Moment],
+    *,
+    columns: Sequence[str] | None,
+    decimal: bool,
+    settings: Settings | None,
+    from_interval: str | None = None,
+) -> pd.DataFrame:
+    chosen_names, read = columns, interval
+    if from_interval is not None:
+        kind, read = dataset_named(dataset), from_interval
+        if interval is None or not kind.has_interval:
+            msg = f"from_interval={from_interval!r} is for candles with an interval"
+            raise BadArgument(msg)
+        check_divides(from_interval, interval_of_bars(interval))
+        _, chosen_names = checked_arguments(dataset, symbol, from_interval, columns)
+        columns = _with_count(kind, chosen_names)
+    frame = read_frame(
+        dataset, symbol, read, window, columns=columns, decimal=decimal, settings=settings
+    )
+    warn_incomplete(frame.attrs, settings, stacklevel=3)
+    if from_interval is None or interval is None:
+        return frame
+    bars = resample_klines(frame, interval, settings=settings)
+    made: Any = bars[chosen_names]
+    if isinstance(chosen_names, str):
+        made.attrs["column"] = chosen_names
+    return cast("pd.DataFrame", made)
+
+
+def _with_count(kind: Dataset, names: Sequence[str] | str) -> list[str]:
+    """The columns to read for bars of these: the count tells candles without a trade."""
+    wanted = [names] if isinstance(names, str) else names
+    count = [each for each in ("number_of_trades",) if each in kind.column_names]
+    return [*dict.fromkeys([*wanted, *count])]
+
+
+def read_frame(
+    dataset: str,
+    symbol: Symbols,
+    interval: str | None,
+    window: tuple[Moment, Moment],
+    *,
+    columns: Sequence[str] | None,
+    decimal: bool,
+    settings: Settings | None,
+) -> pd.DataFrame:
+    """As `load_rows`, but never warns."""
+    if not isinstance(symbol, str):
+        return wide_frame(
+            dataset, symbol, interval, window, columns=columns, decimal=decimal, settings=settings
         )
-    first, last = (each.replace(tzinfo=None) for each in windows[0])
-    where = f"{first} to {last}{_more(count)}"
-    return f"{series.stem} lacks {where} (ares.missing(frame) lists all); {advice}"
+    [series], names = checked_arguments(dataset, symbol, interval, columns)
+    cached = CachedWindow.asked(settings, series, *window)
+    frame = cached.frame(names, decimal=decimal)
+    cached.refuse_nothing(frame.attrs, len(frame))
+    return frame
 
 
-def _more(count: int) -> str:
-    return f" and {count - 1} more" if count > 1 else ""
+def checked_arguments(
+    dataset: str, symbol: Symbols, interval: str | None, columns: Sequence[str] | str | None
+) -> tuple[list[Series], Sequence[str] | str]:
+    """The series and the columns to load; raises `BadArgument` before any file is read."""
+    if isinstance(symbol, str):
+        several, names = [Series.of(dataset, symbol, interval)], columns
+    else:
+        several = several_series(dataset, symbol, interval)
+        names = [columns] if isinstance(columns, str) else columns
+    # Once: an iterator can be read one time.
+    found = [column.name for column in chosen(several[0].dataset, names)]
+    is_one = names is not columns and isinstance(columns, str)
+    return several, found[0] if is_one else found

@@ -36,7 +36,7 @@ from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, null_where_empty
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,7 +229,7 @@ def to_parquet(
     if "://" in str(folder):
         msg = f"{folder} is no folder; scale.download(plan, to={str(folder)!r}) downloads a plan to an address"
         raise BadArgument(msg)
-    chosen, target = settings or Settings(), Path(folder).expanduser()
+    chosen, target = settings_given(settings), Path(folder).expanduser()
     store = Store(chosen)
     if target.resolve() == store.folder.resolve():
         msg = f"{target} is the cache itself; name another folder for the Parquet files"

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from ares_notebook.errors import BadArgument
+from ares_notebook.formatting import IN_PYTHON, PythonCalls
 from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
@@ -45,12 +46,7 @@ NAME_OF_HOST = {
 
 
 def host_defaults() -> dict[str, object]:
-    """
-    Settings from the host project's ``src.config``; empty without one.
-
-    The first call also makes its ``src.utils.logger.system_logger`` the parent of the logger
-    ``DataDownloader``. A project that cannot be imported is logged and ignored.
-    """
+    """Settings from the host project's ``src.config``; empty without one that can be imported."""
     _use_logger()
     config = _imported("src.config")
     if config is None:
@@ -138,13 +134,12 @@ def _size(value: object) -> object:
 
 Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
 """A setting that is a size."""
-_SIZES: TypeAdapter[ByteSize] = TypeAdapter(Size)
 
 
 def bytes_of(value: object, argument: str) -> int:
     """A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``)."""
     try:
-        return int(_SIZES.validate_python(value))
+        return int(TypeAdapter[ByteSize](Size).validate_python(value))
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         msg = f"{argument}={value!r}: {reason}"
@@ -271,6 +266,11 @@ class Settings(BaseSettings):
         Never needed for market data; never shown.
     compression : {None, "zstd"}
         How cache files are stored.
+    arrow_copies : {"plain", "lz4", "off"}
+        Whether Arrow copies of cache files are made below ``.ares/arrow``, from which loads are
+        some ten times faster, and whether they are compressed.
+    arrow_copies_at : {"load", "download"}
+        Whether the first load of a file makes its copy, or the download that writes the file.
     progress : bool, optional
         Show progress: yes, no, or (None) when somebody looks.
     market : str, optional
@@ -291,8 +291,7 @@ class Settings(BaseSettings):
         Retention: the size to which `prune_cache` brings the cache, in bytes or as text
         such as ``20 GB``; None: any.
     notify : sequence of str
-        Apprise URLs that are notified of runs, such as ``mailto://…``; secret. In the
-        environment with blanks between.
+        Apprise URLs to notify of runs, such as ``mailto://…``; secret. In the environment parted by blanks.
     notify_on : sequence of {"finished", "failed", "below threshold"}
         Which events they are notified of. In the environment with commas between.
 
@@ -338,6 +337,8 @@ class Settings(BaseSettings):
     address_shared_by: int = Field(1, ge=1, le=100_000)
     api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
     compression: Literal["zstd"] | None = None
+    arrow_copies: Literal["plain", "lz4", "off"] = "plain"
+    arrow_copies_at: Literal["load", "download"] = "load"
     progress: bool | None = None
     market: str | None = None
     price_jump_share: float = Field(0.2, gt=0)
@@ -348,6 +349,7 @@ class Settings(BaseSettings):
     max_cache_bytes: Size | None = None
     notify: _Urls = ()
     notify_on: _Events = EVENTS
+    _calls: ClassVar[PythonCalls] = IN_PYTHON  # what messages advise; a `Cache` binds its methods
 
     @classmethod
     def settings_customise_sources(
@@ -448,6 +450,17 @@ class Settings(BaseSettings):
         here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
         sources = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
         return market_of_all(urls, self.market, sources)
+
+
+def settings_given(settings: Settings | None) -> Settings:
+    """The settings that a verb was given, by default those of the environment."""
+    if settings is None or isinstance(settings, Settings):
+        return settings or Settings()
+    msg = (
+        f"settings= takes Settings, and this is a {type(settings).__name__}: pass "
+        f"`cache.settings` of a Cache, or `ares.Settings(cache_dir=…)`"
+    )
+    raise BadArgument(msg)
 
 
 @cache

@@ -18,6 +18,7 @@ import pandas as pd
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
+from ares_notebook.cached_window import read_window
 from ares_notebook.download.plan import Plan, make_plan
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
@@ -31,12 +32,11 @@ from ares_notebook.errors import (
 )
 from ares_notebook.frame_attrs import attrs_of
 from ares_notebook.frame_merging import KeyedFrame
-from ares_notebook.load import read_window
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 # Less than this fits any machine.
 _SMALL_BYTES = 256 << 20
@@ -108,7 +108,7 @@ async def fetch_missing_data(
     >>> data["klines"].attrs["complete"]
     True
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     _check_range(start_time_ms, end_time_ms)
     start_ms, end_ms = int(start_time_ms), int(end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.
@@ -199,7 +199,12 @@ class _Request:
         missing = self._missing([self.given, merged])
         if self.end_ms > self.until_ms:
             missing.append((utc(max(self.start_ms, self.until_ms)), utc(self.end_ms)))
-        merged.frame.attrs = attrs_of(self.series, market, self.start_ms, self.end_ms, missing)
+        span_ms = self.start_ms, self.end_ms
+        # Given rows may lie outside of it.
+        first, after = (each * 1000 for each in span_ms)
+        is_inside = (merged.stamps_us >= first) & (merged.stamps_us < after)
+        rows = int(np.count_nonzero(is_inside))
+        merged.frame.attrs = attrs_of(self.series, market, span_ms, missing, rows)
         return merged.frame
 
     def _missing(self, frames: Sequence[KeyedFrame]) -> Spans:

@@ -11,8 +11,10 @@ from benchmarks.contenders import (
     CALLERS,
     CLUSTERS,
     IMPORTS,
+    PART_READERS,
     READERS,
     STAGES,
+    WIDE_READERS,
     Contender,
 )
 from benchmarks.tasks import (
@@ -22,6 +24,7 @@ from benchmarks.tasks import (
     daily_candles,
     days_of_trades,
     full_cache,
+    hours_of_symbols,
     months_of_candles,
     pages_of_seconds,
 )
@@ -68,6 +71,7 @@ class Case:
     extra: Task = field(default_factory=dict)
 
 
+_MAY: Task = {"columns": ["close", "volume"], "from": "2023-05-01", "to": "2023-06-01"}
 CASES = (
     Case(
         "klines", "Five years of one-minute candles",
@@ -131,14 +135,42 @@ CASES = (
     ),
     Case(
         "load", "Five years of one-minute candles into a DataFrame",
-        "From the cache's 60 CSV files to one pandas DataFrame; whole processes, and beside them "
-        "the reading alone. Libraries other than ours neither know nor say whether it is complete.",
+        "From the cache's 60 files to one pandas DataFrame; whole processes, and beside them the "
+        "reading alone: the first in a process, and once more in it (ours: the median of three). Libraries other "
+        "than ours neither know nor say whether it is complete.",
         READERS,
         {"1": months_of_candles(60)},
         "1",
         market=LATENCY,
-        prepare="ours_download.py",
-        rounds=7,
+        prepare="make_copies.py",
+    ),
+    Case(
+        "window", "Two columns of one month out of five years of one-minute candles",
+        "Close and volume of May 2023 from the same cache; others than ours open that month's file.",
+        PART_READERS,
+        {"1": {**months_of_candles(60), **_MAY}},
+        "1",
+        market=LATENCY,
+        prepare="make_copies.py",
+    ),
+    Case(
+        "day", "A day of a million trades into a DataFrame",
+        "From the cache's file of that day to one pandas DataFrame.",
+        PART_READERS,
+        {"1": days_of_trades(1)},
+        "1",
+        market={**LATENCY, "trades_per_day": 1_000_000},
+        prepare="make_copies.py",
+    ),
+    Case(
+        "wide", "The closes of a hundred symbols side by side",
+        "A year of hourly candles, 1,200 files, into one frame with a column a symbol; by other "
+        "libraries a frame a symbol, joined by pandas.",
+        WIDE_READERS,
+        {"1": hours_of_symbols(100)},
+        "1",
+        market=LATENCY,
+        prepare="make_copies.py",
     ),
     Case(
         "coverage", "Coverage and gaps of a hundred thousand files",
@@ -200,6 +232,13 @@ def _small() -> tuple[Case, ...]:
         },
         "again": {"sizes": {"1": full_cache(1, "2024-01-01"), "2": full_cache(2, "2024-01-01")}},
         "load": {"sizes": {"1": months_of_candles(1)}},
+        "window": {
+            "sizes": {
+                "1": {**months_of_candles(1), **_MAY, "from": "2024-12-01", "to": "2025-01-01"}
+            }
+        },
+        "day": {"market": few},
+        "wide": {"sizes": {"1": hours_of_symbols(3)}},
         "coverage": {
             "sizes": {"1": full_cache(1, "2024-01-01"), "10": full_cache(3, "2024-01-01")}
         },

@@ -15,11 +15,13 @@ __all__ = [
     "GAPLESS",
     "IMPORTS",
     "OURS",
+    "PART_READERS",
     "PYTHON_BINANCE",
     "READERS",
     "STAGES",
     "UNZIPPER",
     "VISION",
+    "WIDE_READERS",
     "Contender",
 ]
 
@@ -124,22 +126,33 @@ CLUSTERS = (
 )
 
 
-def _reader(name: str, home: str = "", label: str = "") -> Contender:
+def _reader(name: str, label: str = "", says: str = "", **asks: object) -> Contender:
     return Contender(
-        label or name, "readers.py", home=home, leaves="feather", asks={"reader": name}
+        label or name, "readers.py", says, leaves="feather", asks={"reader": name, **asks}
     )
 
 
 READERS = (
-    _reader("ours", label="ares_notebook"),
-    _reader("pyarrow"),
-    _reader("pyarrow, a thread a file"),
-    _reader("pandas, engine=pyarrow"),
-    _reader("pandas"),
-    _reader("polars", "readers"),
-    _reader("polars, lazy", "readers"),
-    _reader("duckdb", "readers"),
+    _reader("ours", "ares_notebook", "from Arrow copies"),
+    _reader("ours, a table", "ares_notebook, an Arrow table", "from Arrow copies"),
+    _reader("ours", "ares_notebook, LZ4", "from compressed copies", beside="-lz4"),
+    _reader("ours, first load", "ares_notebook, first load", "CSV, and makes copies", again=False),
+    _reader("ours", "ares_notebook, no copies", "CSV", copies="off"),
+    _reader("Parquet", "Parquet by PyArrow", "Parquet", beside="-parquet"),
+    _reader("pyarrow", says="CSV"),
+    _reader("pyarrow, a thread a file", says="CSV"),
+    _reader("pandas, engine=pyarrow", says="CSV"),
+    _reader("pandas", says="CSV"),
+    _reader("polars", says="CSV"),
+    _reader("polars, lazy", says="CSV"),
+    _reader("duckdb", says="CSV"),
+    Contender("only the imports", "-c import pandas, pyarrow"),
 )
+_ALIKE = ("pyarrow, a thread a file", "polars", "pandas, engine=pyarrow", "only the imports")
+PART_READERS = tuple(replace(each, leaves="") for each in READERS if each.name not in _ALIKE)
+# Of 1,200 files duckdb, which guesses the form of each, would take a minute.
+_NOT_WIDE = ("ares_notebook, an Arrow table", "duckdb")
+WIDE_READERS = tuple(each for each in PART_READERS if each.name not in _NOT_WIDE)
 
 
 def _import(name: str, module: str, home: str = "") -> Contender:

@@ -124,7 +124,7 @@ def _case(figures: Figures, name: str) -> Iterator[str]:
 def _field(figures: Figures, case: str) -> str:
     """All contenders at the main size."""
     heads = [
-        "", "version", "seconds, median (min to max)", "× the floor", "× ours", "work s", "CPU s",
+        "", "version", "seconds, median (min to max)", "× the floor", "× ours", "work s", "again s", "CPU s",
         "peak MiB", "correct rows", "requests", "what it does",
     ]  # fmt: skip
     rows = [_line(figures, case, name) for name in figures.contenders(case)]
@@ -134,7 +134,7 @@ def _field(figures: Figures, case: str) -> str:
 def _line(figures: Figures, case: str, name: str) -> list[str]:
     each = figures.contenders(case)[name]
     if not each["runs"]:
-        return [name, each["version"], f"failed: {each.get('failed', '')}", *[""] * 7, each["says"]]
+        return [name, each["version"], f"failed: {each.get('failed', '')}", *[""] * 8, each["says"]]
     return [
         f"**{name}**" if name == OURS else name,
         each["version"],
@@ -142,6 +142,7 @@ def _line(figures: Figures, case: str, name: str) -> list[str]:
         _number(figures.ratio(case, name, _FLOOR), ".2f"),
         "" if name == OURS else _number(figures.ratio(case, name, OURS), ".2f"),
         _number(figures.middle(case, name, "work_seconds"), ".3f"),
+        _number(figures.middle(case, name, "again_seconds"), ".4f"),
         _number(figures.middle(case, name, "cpu_seconds"), ".2f"),
         _number((figures.middle(case, name, "peak_bytes") or 0) / _MEBI, ".0f"),
         _rows(each.get("rows")),

@@ -11,6 +11,8 @@ from benchmarks.figures import OURS, Figures
 __all__ = ["Target", "reached"]
 
 _FLOOR = "the floor"
+_TABLE, _LZ4 = f"{OURS}, an Arrow table", f"{OURS}, LZ4"
+_FIRST, _NO_COPIES = f"{OURS}, first load", f"{OURS}, no copies"
 _MEBI = 2**20
 
 
@@ -54,6 +56,7 @@ def reached(figures: Figures) -> list[Target]:
         *_limit(figures),
         *_again(figures),
         *_load(figures),
+        *_parts(figures),
         *_coverage(figures),
         *_import(figures),
     ]
@@ -149,16 +152,49 @@ def _again(figures: Figures) -> Iterator[Target | None]:
 
 
 def _load(figures: Figures) -> Iterator[Target | None]:
-    for what, key in (("whole processes", "seconds"), ("reading alone", "work_seconds")):
-        others = figures.others("load", peers=False)
-        times = {name: figures.middle("load", name, key) for name in others}
-        known = {name: each for name, each in times.items() if each is not None}
-        if known:
-            best = min(known, key=lambda name: known[name])
-            title = f"load five years of 1m candles, {what}"
-            ratio = figures.ratio("load", OURS, best, key)
-            yield _most(title, ratio, 1.3, f"× the fastest ({best})")
-            yield _least(title, figures.ratio("load", "pandas", OURS, key), 1.8, "× pandas' speed")
+    title = "load five years of 1m candles"
+    pandas = figures.middle("load", "pandas", "work_seconds")
+    text = figures.ratio("load", _NO_COPIES, OURS, "work_seconds")
+    table = figures.middle("load", _TABLE, "again_seconds")
+    whole = figures.middle("load", OURS, "seconds")
+    bare = figures.middle("load", "only the imports", "seconds")
+    yield _least(
+        f"{title}, reading alone",
+        figures.ratio("load", "pandas", OURS, "work_seconds"),
+        10,
+        "× pandas' speed",
+    )
+    yield _least(f"{title}, reading alone", text, 7, "× the speed without copies")
+    if pandas and table:
+        yield _least(f"{title} as a table, once more", pandas / table, 80, "× pandas' speed")
+    if whole is not None and bare is not None:
+        yield _most(f"{title}, over importing pandas and pyarrow", whole - bare, 0.15, "s")
+    first = figures.ratio("load", _FIRST, _NO_COPIES, "work_seconds")
+    yield _most("the load that makes copies", first, 1.15, "× a load without them")
+    for name, most in ((OURS, 0.6), (_LZ4, 0.4)):
+        share = figures.middle("load", name, "copy_share")
+        yield _most(f"size of the copies, {name}", share, most, "× the CSV")
+
+
+def _parts(figures: Figures) -> Iterator[Target | None]:
+    yield _most(
+        "two columns of one month, once more",
+        figures.middle("window", OURS, "again_seconds"),
+        0.01,
+        "s",
+    )
+    yield _least(
+        "a day of a million trades, once more",
+        figures.ratio("day", "pandas", OURS, "again_seconds"),
+        15,
+        "× pandas' speed",
+    )
+    yield _most(
+        "a hundred symbols side by side", figures.middle("wide", OURS, "work_seconds"), 0.5, "s"
+    )
+    grown, size = (figures.middle("wide", OURS, what) for what in ("grown_bytes", "frame_bytes"))
+    if grown is not None and size:
+        yield _most("the same, memory", grown / size, 3, "× the frame")
 
 
 def _coverage(figures: Figures) -> Iterator[Target | None]:

@@ -13,6 +13,7 @@ __all__ = [
     "daily_candles",
     "days_of_trades",
     "full_cache",
+    "hours_of_symbols",
     "months_of_candles",
     "pages_of_seconds",
 ]
@@ -65,6 +66,21 @@ def days_of_trades(days: int) -> Task:
         "end": f"{dates[-1]}",
         "years": days / 365.25,
         "files": [f"{folder}/{_SYMBOL}-aggTrades-{each}.zip" for each in dates[:-1]],
+    }
+
+
+def hours_of_symbols(symbols: int) -> Task:
+    """A year of hourly candles of several symbols, of which one field is read."""
+    return {
+        **_BASE,
+        "kind": "klines",
+        "interval": "1h",
+        "start": "2024-01-01",
+        "end": "2025-01-01",
+        "symbols": [_SYMBOL, *(f"S{number:03d}USDT" for number in range(1, symbols))],
+        "columns": ["close"],
+        "files": [],
+        "count": 12 * symbols,
     }
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 import ares_notebook
 from ares_notebook import errors, lab, settings
+from ares_notebook.cache_object import BoundVerb
 
 MODULES = (ares_notebook, errors, lab)
 # What frameworks and the demo's own server call, and no user.
@@ -98,7 +99,14 @@ def _documented() -> dict[str, pdoc.doc.Module]:
         Parameter(name, Parameter.KEYWORD_ONLY, default=_plain(field.default))
         for name, field in fields
     ]
-    modules["ares_notebook"].members["Settings"].made_by = Signature(shown)
+    members = modules["ares_notebook"].members
+    members["Settings"].made_by = Signature(shown)
+    # The types of a method are known where its function is defined.
+    for name, verb in list(vars(ares_notebook.Cache).items()):
+        if isinstance(verb, BoundVerb):
+            given = members[verb.find().__name__].signature
+            own = [each for each in given.parameters.values() if each.name != "settings"]
+            members["Cache"].members[name].signature = given.replace(parameters=own)
     return modules
 
 

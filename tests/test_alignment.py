@@ -582,6 +582,23 @@ def test_a_frame_that_says_nothing_proves_nothing(filled):
     assert "fingerprint" not in ares.align(*loaded(filled, "2025-02-01", "2025-03-01")).attrs
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_rows_that_were_removed_make_all_incomplete(filled, which):
+    """Beside a frame of which rows were removed after loading nothing is complete, as beside one without attrs."""
+    frames = loaded(filled, "2025-03-01", "2025-03-10")
+    gone = [
+        each.drop(each.index[[5, 6]]) if at == which else each for at, each in enumerate(frames)
+    ]
+    bare = [each.copy() for each in gone]
+    bare[which].attrs = {key: frames[which].attrs[key] for key in ("dataset", "interval")}
+    aligned, like = (ares.align(*each) for each in (gone, bare))
+
+    assert ares.align(*frames).attrs["complete"]
+    assert aligned.attrs["complete"] is False
+    assert aligned.attrs["missing"] == like.attrs["missing"]
+    assert "start" in aligned.attrs if which else "start" not in aligned.attrs
+
+
 def test_more_missing_windows_than_are_listed_are_asked_of_each_frame(filled):
     """Of an aligned frame with more than a hundred windows missing() refuses, and says what to call."""
     klines, funding = loaded(filled, "2025-03-01", "2025-03-10")

@@ -14,12 +14,13 @@ import pytest
 from msgspec.structs import replace
 
 import ares_notebook as ares
+from ares_notebook.cache.cells import Selection, chosen
 from ares_notebook.cache.entry import Source
-from ares_notebook.cache.frames import Selection, chosen, frame_of
+from ares_notebook.cache.frames import frame_of
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.cache.store import Store
+from ares_notebook.cached_window import CachedWindow, read_window
 from ares_notebook.errors import BadArgument, CacheUnavailable, CorruptFile
-from ares_notebook.load import read_window
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.rows import header_of, lines_of
 from ares_notebook.model.time import as_utc, to_ms
@@ -133,7 +134,8 @@ def test_columns_that_cannot_be_meant_are_refused(settings, columns, words):
 
 
 def test_other_columns_are_not_parsed(store, put):
-    """A cell that is no number does no harm where its column is not asked for."""
+    """Without a copy, a cell that is no number does no harm where its column is not asked for."""
+    store.arrow_copies = "off"
     put(CANDLES, candles())
     change(store.path_of(CANDLES), b",9,300,3,4", b",x,300,3,4")
 
@@ -325,6 +327,35 @@ def test_stamps_that_go_back_a_little_lose_no_trade(store, put):
         pd.testing.assert_frame_equal(frame, whole[inside])
 
 
+def test_a_last_stamp_that_goes_back_is_cut_by_the_window(store, put):
+    """With an Arrow copy and without one, a window has no trade that is stamped after its end."""
+    lines = trades()
+    *first, before, last = lines
+    end = "2025-01-15 23:59:59.300000"
+    early, late = (f"2025-01-15 23:59:59.{tenth}00000" for tenth in (1, 5))
+    put(TRADES, [*first, late + before[len(late) :], early + last[len(early) :]])
+
+    for how in ("off", "plain", "plain"):
+        settings = ares.Settings(cache_dir=store.folder, arrow_copies=how)
+        frame = window(Store(settings), TRADES, end=end)
+        assert len(frame) == 1439
+        assert frame.index[-1] == pd.Timestamp(early, tz="UTC")
+
+
+def test_a_file_that_a_download_replaces_meanwhile_is_read_anew(store, put):
+    """A window whose file is replaced before it is read has the new rows, and the new receipt stays."""
+    put(FUNDING, funding()[:40])
+    settings = ares.Settings(cache_dir=store.folder)
+    series, end = FUNDING.series, FUNDING.end_ms
+    cached = CachedWindow.of(Store(settings), series, FUNDING.start_ms, end)
+    put(FUNDING, funding())
+    receipt = store.receipt_path(FUNDING).read_bytes()
+    frame = cached.frame(None, decimal=False)
+
+    assert len(frame) == len(funding())
+    assert store.receipt_path(FUNDING).read_bytes() == receipt
+
+
 @pytest.mark.parametrize("file", [CANDLES, TRADES], ids=lambda file: file.dataset.name)
 def test_far_from_the_window_nothing_is_parsed(store, put, file):
     """A window is read without the lines of its file that are far from it."""
@@ -346,7 +377,7 @@ def test_without_a_receipt_the_whole_file_is_read(store, put):
     put(CANDLES, candles())
     change(store.path_of(CANDLES), b",9,5,3,4\n", b",9,5,3,x\n")
     entries, wanted = looked_at(store, CANDLES)
-    narrow = dataclasses.replace(wanted, start_ms=wanted.end_ms - 3_600_000)
+    narrow = dataclasses.replace(wanted, start_us=wanted.end_us - 3_600_000_000)
 
     assert len(frame_of(entries, narrow)) == 1
     with pytest.raises(CorruptFile, match=CANDLES.name):
@@ -382,7 +413,12 @@ def test_lines_out_of_order_do_not_come_out(store, put, columns, start):
 
 
 def looked_at(store, file):
-    wanted = Selection(chosen(file.dataset, None), False, file.period.start_ms, file.period.end_ms)
+    wanted = Selection(
+        chosen(file.dataset, None),
+        False,
+        file.period.start_ms * 1000,
+        file.period.end_ms * 1000,
+    )
     return store.entries([file]), wanted
 
 

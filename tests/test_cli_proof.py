@@ -65,6 +65,31 @@ def test_gaps_are_lines_with_reasons(ares):
     assert "confirmed absent upstream: the exchange was asked and has nothing there" in out
 
 
+def test_gaps_of_all_series_tell_their_symbol(ares, filled):
+    """Without a symbol a line names it, and so does the repair; where nothing is missing no symbol is named."""
+    (filled.cache_dir / NAME).unlink()
+    status, out, _ = ares("gaps")
+    _, all_of_it, _ = ares("gaps", "--start", "2025-02-01", "--end", "2025-02-10")
+
+    assert status == 0
+    assert "dataset  symbol interval" in out.splitlines()[0]
+    assert [line.split()[1] for line in out.splitlines()[1:3]] == ["BTCUSDT", "BTCUSDT"]
+    assert "To close what is open: ares-notebook repair BTCUSDT 1h\n" in out
+    assert all_of_it == "Nothing is missing.\n"
+
+
+@pytest.mark.usefixtures("filled")
+def test_times_say_utc(ares):
+    """The head of each column of times says that they are UTC."""
+    for verb, names in {
+        "gaps": ("start", "end"),
+        "coverage": ("first", "last"),
+        "runs": ("at",),
+    }.items():
+        head = ares(verb)[1].splitlines()[0]
+        assert all(f"{name} (UTC)" in head for name in names)
+
+
 @pytest.mark.usefixtures("filled")
 def test_no_gap_is_a_sentence(ares):
     """Where nothing is missing that is said, rather than an empty table."""
@@ -206,6 +231,7 @@ def test_what_cannot_be_pruned_exits_with_1(ares, filled):
 
 BAD = [
     (("gaps", "BTCUSDT"), 1, "there is no cache folder"),
+    (("gaps",), 1, "there is no cache folder"),
     (("validate",), 1, "there is no cache folder"),
     (("repair", "BTC/USDT"), 2, "did you mean BTCUSDT"),
     (("prune", "--keep-days", "30"), 1, "there is no cache folder"),

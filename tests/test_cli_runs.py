@@ -47,7 +47,7 @@ def test_runs_are_lines(ares):
     lines = done.stdout.splitlines()
 
     assert done.returncode == 0
-    assert lines[0].split()[:3] == ["at", "what", "symbol"]
+    assert lines[0].split()[:4] == ["at", "(UTC)", "what", "symbol"]
     assert [line.split()[5] for line in lines[1:3]] == ["done", "failed"]
     assert lines[1].split()[8] == "672"
     assert "download BTCUSDT: " in lines[4]

@@ -856,7 +856,7 @@ async def test_datasets_run_side_by_side(exchange, settings):
     # Long enough that a busy machine begins all before one is done.
     exchange.latency_seconds = 0.4
     own = settings.model_copy(update={"source": "rest"})
-    await ares.download_all_data("BTCUSDT", "1m", 3 * DAY, end="2025-02-08", settings=own)
+    await ares.download_all_data("BTCUSDT", "1m", 8 * DAY, end="2025-02-08", settings=own)
 
     paths = [each.path for each in exchange.requests]
     spans = [

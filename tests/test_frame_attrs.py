@@ -7,6 +7,7 @@ import logging
 import warnings
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import ares_notebook as ares
@@ -26,6 +27,7 @@ KEYS = {
     "market",
     "start",
     "end",
+    "rows",
     "complete",
     "missing",
     "missing_count",
@@ -86,6 +88,7 @@ def test_attrs_survive_json_and_parquet(filled, tmp_path, dataset, window, decim
     assert json.loads(json.dumps(frame.attrs)) == frame.attrs == back.attrs
     assert set(frame.attrs) - {"fingerprint"} == KEYS
     assert frame.attrs["complete"] is (window[1:] != ("2025-03-20",))
+    assert frame.attrs["rows"] == len(frame) > 0
     assert frame.attrs["market"] == "demo"
     assert frame.attrs["interval"] == ("1h" if dataset == "klines" else None)
     pd.testing.assert_frame_equal(frame, back)
@@ -120,6 +123,7 @@ async def test_a_filled_frame_survives_parquet(settings, tmp_path):
 
     assert pd.read_parquet(tmp_path / "frame.parquet").attrs == frame.attrs
     assert set(frame.attrs) == KEYS
+    assert frame.attrs["rows"] == len(frame)
     assert frame.attrs["missing"][-1][1] == "2100-01-01T00:00:00+00:00"
 
 
@@ -224,6 +228,44 @@ def test_missing_trades_are_counted_by_ids(filled):
     ]
     assert ares.missing(frame)["rows"].tolist() == [7, 3]
     assert ares.missing(bare)["rows"].isna().all()
+
+
+def test_missing_trades_of_a_cut_frame_are_not_counted(filled):
+    """Where trades beside a gap were removed, ids do not tell how many were missing, and the gap stays."""
+    keep_lines(filled, "aggtrades_BTCUSDT_2025-03-13.csv", lambda at: not 50 <= at < 57)
+    frame = quiet(ares.load_agg_trades, "BTCUSDT", settings=filled)
+    whole, cut = (ares.missing(each) for each in (frame, frame.drop(frame.index[50:60])))
+
+    assert whole["rows"].dropna().tolist() == [7]
+    assert cut["rows"].isna().all()
+    assert cut[["start", "end"]].equals(whole[["start", "end"]])
+
+
+@pytest.mark.parametrize("start", ["2025-03-13", "2025-03-13T05:00:00.000123"])
+@pytest.mark.parametrize(
+    "end", ["2025-03-15", "2025-03-14", "2025-03-14T07:00", "2025-03-13T05:01"]
+)
+@pytest.mark.parametrize("kind", ["files", "altered", "copies", "compressed", "legacy"])
+def test_blocks_state_the_rows_of_their_window(filled, kind, start, end):
+    """Each block of iter_agg_trades states how many trades all of them have, also of files partly inside."""
+    name = "aggtrades_BTCUSDT_2025-03-13.csv"
+    if kind == "altered":
+        path = filled.cache_dir / name
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    if kind == "legacy":
+        keep_lines(filled, name, lambda at: at != 40)
+    if kind == "compressed":
+        with (filled.cache_dir / name).open("rb") as text:
+            zipped = pa.compress(text.read(), "zstd", asbytes=True)
+        (filled.cache_dir / name).unlink()
+        (filled.cache_dir / f"{name}.zst").write_bytes(zipped)
+    settings = filled.model_copy(update={"arrow_copies": "plain" if kind == "copies" else "off"})
+    with warnings.catch_warnings(action="ignore", category=IncompleteData):
+        blocks = [*ares.iter_agg_trades("BTCUSDT", start, end, rows=99, settings=settings)]
+        frame = ares.load_agg_trades("BTCUSDT", start, end, settings=settings)
+
+    assert sum(map(len, blocks)) == len(frame) > 0
+    assert {each.attrs["rows"] for each in blocks} == {len(frame)} == {frame.attrs["rows"]}
 
 
 def test_missing_funding_is_counted_by_its_interval(filled):

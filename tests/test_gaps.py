@@ -331,3 +331,33 @@ HALTS = [
     "2021-08-13",
     "2021-09-29",
 ]
+
+
+async def test_without_a_symbol_the_gaps_of_all_series_are_listed(settings):
+    """Each row tells its series; together they are the gaps of each symbol, ordered as in the coverage."""
+    for symbol in ("ETHUSDT", "BTCUSDT"):
+        await ares.download_all_data(
+            symbol,
+            "1h",
+            0.1,
+            end="2025-04-01",
+            settings=settings,
+            datasets=("klines", "futures"),
+        )
+    (settings.cache_dir / "futures_ETHUSDT_2025-03.csv").unlink()
+
+    table, only = ares.find_gaps(settings=settings), ares.find_gaps(None, "1h", settings=settings)
+
+    assert list(table.columns) == COLUMNS
+    each = [ares.find_gaps(symbol, settings=settings) for symbol in ("BTCUSDT", "ETHUSDT")]
+    names = ["dataset", "symbol", "interval", "start"]
+    both = pd.concat(each).sort_values(names, ignore_index=True)
+    pd.testing.assert_frame_equal(pd.DataFrame(table), pd.DataFrame(both), check_frame_type=False)
+    assert [*zip(table["dataset"], table["symbol"], strict=True)] == [
+        ("futures", "ETHUSDT"),
+        ("klines", "BTCUSDT"),
+        ("klines", "ETHUSDT"),
+    ]
+    assert set(only["dataset"]) == {"klines"}
+    assert ares.Cache(settings).gaps().equals(table)
+    assert ares.find_gaps(end="2025-03-01", datasets=["klines"], settings=settings).empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import warnings
 from datetime import UTC, date, datetime
 
@@ -138,7 +139,8 @@ def test_gap_is_reported(filled):
 def test_window_beyond_the_cache_is_reported(filled):
     """What lies beyond the last download is missing, and the warning names the call that downloads just that."""
     call = re.escape(
-        '`await ares.download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16")`'
+        '`await ares.download_klines_data("BTCUSDT", "1h", start="2025-03-15", end="2025-03-16", '
+        "settings=settings)`"
     )
     with pytest.warns(IncompleteData, match=call):
         frame = ares.load_klines("BTCUSDT", "1h", "2025-03-14T12:00", "2025-03-16", settings=filled)
@@ -149,7 +151,7 @@ def test_window_beyond_the_cache_is_reported(filled):
 
 def test_a_hint_has_no_end_in_the_future(filled):
     """Of a window that ends in the future the hint names a call without an end, which a download refuses."""
-    with pytest.warns(IncompleteData, match=r'"1h", start="2025-03-15"\)`'):
+    with pytest.warns(IncompleteData, match=r'"1h", start="2025-03-15", settings=settings\)`'):
         ares.load_klines("BTCUSDT", "1h", "2025-03-14", "2100-01-01", settings=filled)
 
 
@@ -184,6 +186,7 @@ def test_a_hint_has_no_end_in_the_future(filled):
 def test_no_data_is_not_an_empty_frame(filled, load, window, call):
     """What was never downloaded raises, with the narrowest call that downloads it."""
     dataset, *series = load
+    call = call.replace(")", ", settings=settings)")
     with pytest.raises(NeverDownloaded, match=re.escape(f"`await ares.download_{call}`")):
         getattr(ares, f"load_{dataset}")(*series, *window, settings=filled)
 
@@ -240,13 +243,20 @@ def test_old_files_are_loaded_as_they_are(settings):
 
 
 def test_loading_changes_nothing(exchange, filled):
-    """Loading asks the exchange nothing and leaves every file of the cache as it was."""
-    before = {path: path.stat().st_mtime_ns for path in filled.cache_dir.rglob("*")}
+    """Loading asks the exchange nothing, and leaves the cache as it was but for Arrow copies."""
+
+    def state():
+        shutil.rmtree(filled.cache_dir / ".ares/arrow", ignore_errors=True)
+        files = [path for path in filled.cache_dir.rglob("*") if path.is_file()]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = state()
     exchange.requests.clear()
     ares.load_klines("BTCUSDT", "1h", settings=filled)
     ares.load_agg_trades("BTCUSDT", settings=filled)
 
-    assert before == {path: path.stat().st_mtime_ns for path in filled.cache_dir.rglob("*")}
+    assert (filled.cache_dir / ".ares/arrow").exists()
+    assert before == state()
     assert exchange.requests == []
 
 

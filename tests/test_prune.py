@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from nobody import as_nobody, reachable_folder
 
@@ -17,11 +18,11 @@ from ares_notebook import DemoExchange, PruneReport, Settings
 from ares_notebook.cache.locks import held
 from ares_notebook.cache.prune import (
     PruneCandidate,
-    PruneItem,
     _candidates,
     _delete,
     mark_deletions,
 )
+from ares_notebook.cache.prune_report import PruneItem
 from ares_notebook.cache.quarantine import quarantine, quarantine_of
 from ares_notebook.cache.spans import Scope
 from ares_notebook.cache.store import Store
@@ -684,3 +685,54 @@ def test_the_table_has_its_columns_when_it_is_empty():
     columns = ["file", "what", "bytes", "action", "reason", "error"]
 
     assert list(PruneReport().to_frame()) == list(report_of(1).to_frame()) == columns
+
+
+async def test_arrow_copies_go_first_and_count(settings):
+    """Copies count as size, are deleted before any file, and are named as such; with them gone nothing is lost."""
+    await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-04-01", settings=settings)
+    whole = ares.load_klines("BTCUSDT", "1h", settings=settings)
+    files = sorted(settings.cache_dir.glob("*.csv"))
+    copies = sorted(settings.cache_dir.glob(".ares/arrow/*"))
+    csv_bytes = sum(path.stat().st_size for path in files)
+    copy_bytes = sum(path.stat().st_size for path in copies)
+
+    report = ares.prune_cache(max_bytes=csv_bytes, dry_run=False, settings=settings)
+
+    assert len(copies) == len(files) == 3
+    assert (report.bytes_freed, report.bytes_left) == (copy_bytes, csv_bytes)
+    assert "deleted 3 Arrow copies" in str(report)
+    assert list(settings.cache_dir.glob(".ares/arrow/*")) == []
+    pd.testing.assert_frame_equal(ares.load_klines("BTCUSDT", "1h", settings=settings), whole)
+
+
+async def test_an_old_file_takes_its_copy_along(settings):
+    """By age a file goes together with its copy."""
+    await ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-04-01", settings=settings)
+    ares.load_klines("BTCUSDT", "1h", settings=settings)
+    ares.prune_cache(keep=1, dry_run=False, settings=settings)
+
+    assert list(settings.cache_dir.glob("*.csv")) == []
+    assert list(settings.cache_dir.glob(".ares/arrow/*")) == []
+
+
+def test_data_is_listed_before_what_is_made_of_it():
+    """The list begins with files and quarantined ones; copies and receipts, which go first, stand behind them."""
+    names = [
+        *((f".ares/arrow/{number}.arrow", "copy") for number in range(20)),
+        (".ares/receipts/empty.csv.json", "receipt"),
+        (".ares/quarantine/bad.csv", "quarantined"),
+        ("old.csv", "file"),
+    ]
+    report = PruneReport(
+        tuple(PruneItem(name, what, 1, "delete", "it is old") for name, what in names), dry_run=True
+    )
+
+    lines = str(report).splitlines()
+
+    assert [line.split()[0] for line in lines[1:4]] == [
+        ".ares/quarantine/bad.csv",
+        "old.csv",
+        ".ares/arrow/0.arrow",
+    ]
+    assert report._repr_html_().index("old.csv") < report._repr_html_().index(".ares/arrow/0.arrow")
+    assert report.to_frame()["what"].iloc[0] == "copy"

@@ -130,6 +130,15 @@ def test_methods_have_their_entry(pages):
     assert "Settings.settings_customise_sources" not in ids
 
 
+def test_methods_of_a_cache_show_the_parameters_of_their_functions(pages):
+    """The entry of a method that is bound from a function has its signature, without the settings."""
+    shown = plain(pages[FACE].sections["Cache"])
+
+    assert "def symbols() -> list[str]" in shown
+    assert "def sql(query: str)" in shown
+    assert "(unknown)" not in shown
+
+
 def test_settings_show_their_defaults(pages):
     """The entry of the settings names every field with its default."""
     shown = plain(pages[FACE].sections["Settings"])

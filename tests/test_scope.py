@@ -301,7 +301,8 @@ def test_poor_quality_names_the_call_that_repairs_it(cache):
     path = settings.cache_dir / FUNDING[0]
     path.unlink()
     with pytest.raises(
-        PoorQuality, match=r'`await ares.repair_gaps\("BTCUSDT", datasets=\("futures",\)\)`'
+        PoorQuality,
+        match=r'`await ares.repair_gaps\("BTCUSDT", datasets=\("futures",\), settings=settings\)`',
     ):
         ares.run(ares.assure_quality("BTCUSDT", settings=settings))
 
@@ -319,14 +320,15 @@ def test_missing_months_are_not_called_sound(tmp_path):
     assert report.ok
     assert report.shortfalls
     assert str(report).startswith("BELOW THRESHOLD, no error: 2 files")
-    assert report.remedy.startswith('`await ares.repair_gaps("BTCUSDT", "1d")`')
+    assert report.remedy.startswith('`await ares.repair_gaps("BTCUSDT", "1d", settings=settings)`')
 
 
 def test_a_fingerprint_takes_the_only_interval(cache):
     """Without an interval the only cached one is taken; of several the error names each of them."""
     _, settings = cache
     with pytest.raises(
-        BadArgument, match=r'holds those of 1h, 1d; .*fingerprint\("BTCUSDT", "1h"\)'
+        BadArgument,
+        match=r'holds those of 1h, 1d; .*fingerprint\("BTCUSDT", "1h", settings=settings\)',
     ):
         ares.fingerprint("BTCUSDT", settings=settings)
     for name in DAYS:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
 import traceback
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pydantic import SecretStr, ValidationError
 
+import ares_notebook as ares
 from ares_notebook.errors import BadArgument
 from ares_notebook.settings import CACHE_DIR, MAX_RETRIES, RETRY_DELAY_SECONDS, Settings
 
@@ -376,3 +380,83 @@ def test_a_validation_error_of_pydantic_shows_no_input():
         Settings.model_validate_json('{"spot_url": "https://user:PW@host"}')
 
     assert "PW" not in str(caught.value)
+
+
+ROWS = pd.DataFrame(
+    {"close": [1.0, 2.0]},
+    pd.DatetimeIndex(["2025-01-01", "2025-01-01T01:00"], tz="UTC", name="timestamp"),
+)
+ROWS.attrs = {
+    "dataset": "klines",
+    "symbol": "BTCUSDT",
+    "interval": "1h",
+    "start": "2025-01-01",
+    "end": "2025-01-01T02:00",
+    "complete": True,
+    "missing": [],
+    "missing_count": 0,
+}
+# What each verb needs besides the settings.
+VERBS = {
+    **dict.fromkeys(
+        ["coverage", "download_history", "load_runs", "symbols_in_cache", "validate_cache",
+         "assure_quality", "plan_update", "update", "plan_audit", "audit_cache", "list_symbols"], ()
+    ),
+    **dict.fromkeys(
+        ["find_gaps", "repair_gaps", "plan_repair", "load_futures", "load_funding",
+         "load_agg_trades", "iter_agg_trades", "download_agg_trades_data", "download_funding_data",
+         "download_futures_data"], ("BTCUSDT",)
+    ),
+    **dict.fromkeys(
+        ["load_klines", "download_klines_data", "download_all_data", "plan_downloads",
+         "fingerprint"], ("BTCUSDT", "1h")
+    ),
+    **dict.fromkeys(["load_rows", "arrow_table"], ("klines", "BTCUSDT", "1h")),
+    **dict.fromkeys(["plan_universe", "download_universe"], (["BTCUSDT"], "1h")),
+    "prune_cache": (None, None),
+    "to_parquet": ("there", "BTCUSDT"),
+    "sql": ("select 1",),
+    "missing": (ROWS,),
+    "resample_klines": (ROWS, "2h"),
+    "verify_fingerprint": ("there.json",),
+    "fetch_missing_data": ("BTCUSDT", 0, 1, {}, logging.getLogger()),
+    "klines": ("BTCUSDT", "1h", "2025-01-01"),
+    "rows": ("klines", "BTCUSDT", "1h", "2025-01-01"),
+    "download_with_retry": (None, "an answer"),
+}  # fmt: skip
+
+
+def _called(name, settings):
+    """Call a verb, and have it done."""
+    made = getattr(ares, name)(*VERBS[name], settings=settings)
+    return ares.run(made) if inspect.isawaitable(made) else made
+
+
+@pytest.mark.parametrize("wrong", ["a cache", "folder", {}, 0])
+@pytest.mark.parametrize("name", VERBS)
+def test_what_is_no_settings_is_refused_with_what_to_pass(name, wrong, tmp_path, monkeypatch):
+    """Every verb refuses a Cache, a folder and whatever else is passed as its settings."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.json").write_text("{}")
+    given = ares.Cache(tmp_path) if wrong == "a cache" else wrong
+
+    with pytest.raises(BadArgument) as caught:
+        _called(name, given)
+
+    assert str(caught.value).startswith(
+        f"settings= takes Settings, and this is a {type(given).__name__}"
+    )
+    assert "`cache.settings`" in str(caught.value)
+    assert "Settings(cache_dir=" in str(caught.value)
+
+
+def test_every_verb_is_asked():
+    """The verbs above are all public functions with settings."""
+    takes = {
+        name
+        for name in ares.__all__
+        if inspect.isfunction(value := getattr(ares, name))
+        and "settings" in inspect.signature(value).parameters
+    }
+
+    assert takes == set(VERBS)

@@ -21,6 +21,8 @@ async def test_coverage_and_gaps_have_a_face(settings):
     assert "99.73%" in coverage
     assert "confirmed absent upstream" in coverage
     assert "2025-03-14 02:00" in gaps
+    assert all(f">{name} (UTC)</th>" in gaps for name in ("start", "end"))
+    assert all(f">{name} (UTC)</th>" in coverage for name in ("first", "last"))
     assert "<script" not in coverage + gaps
 
 

@@ -266,7 +266,8 @@ def test_a_failed_download_is_no_open_end(cache, sound):
     assert error.example.startswith("2025-03-16 00:00:00 to ")
     assert error.example.endswith(")")
     with pytest.raises(
-        PoorQuality, match=r'1 error in 1 file: .*\. `await ares.repair_gaps\("BTCUSDT", "1h"\)`'
+        PoorQuality,
+        match=r'1 error in 1 file: .*\. `await ares.repair_gaps\("BTCUSDT", "1h", settings=settings\)`',
     ):
         report.raise_for_errors()
 

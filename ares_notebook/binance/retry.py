@@ -22,7 +22,7 @@ from ares_notebook.errors import (
 )
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import count
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 _LOGGER = logging.getLogger("DataDownloader")
 _T = TypeVar("_T")
@@ -192,7 +192,7 @@ async def download_with_retry(
     >>> run(download_with_retry(answer, "the answer"))
     42
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
 
     async def bounded() -> _T:
         try:

@@ -26,7 +26,7 @@ from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, une
 from ares_notebook.model.markets import SPOT
 from ares_notebook.model.time import as_utc, to_ms
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def coverage(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    settings = settings or Settings()
+    settings = settings_given(settings)
     store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now = datetime.now(UTC)
     now_ms, until_ms = to_ms(now), to_ms(now if end is None else as_utc(end))
@@ -200,7 +200,7 @@ def _source(entry: CacheEntry) -> str:
 
 
 def find_gaps(
-    symbol: str,
+    symbol: str | None = None,
     interval: str | None = None,
     *,
     start: datetime | date | str | None = None,
@@ -215,8 +215,8 @@ def find_gaps(
 
     Parameters
     ----------
-    symbol : str
-        The symbol.
+    symbol : str, optional
+        Only this symbol. Defaults to all cached ones.
     interval : str, optional
         The interval of candles; without *datasets* only ``klines`` of it.
     start, end : datetime, date or str, optional
@@ -261,7 +261,7 @@ def find_gaps(
     """
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
-    settings = settings or Settings()
+    settings = settings_given(settings)
     store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now_ms = to_ms(datetime.now(UTC))
     found = spans(store, scope, start, end)

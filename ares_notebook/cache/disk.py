@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from stat import S_ISVTX
+from tempfile import TemporaryFile
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
 from ares_notebook.runtime.tasks import check_cancelled
@@ -20,6 +21,8 @@ from ares_notebook.runtime.tasks import check_cancelled
 _LOGGER = logging.getLogger("DataDownloader")
 _HASH_BLOCK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 13
+TICK_NS = 2_000_000_000
+"""The tick of the coarsest file system clock (FAT): a change within it may not be visible."""
 PART_SUFFIX = ".part"
 """How the names of temporary files end."""
 
@@ -67,6 +70,9 @@ def cannot_access(path: Path, error: OSError) -> CacheError:
         return NotEnoughDisk(f"{_FULL[error.errno]} {path}; {_SMALLER}")
     if _is_open_elsewhere(error):
         return _open_elsewhere(path)
+    if path.suffix == PART_SUFFIX:
+        # Each temporary file has another name, and its folder is what refuses them all.
+        path = path.parent
     if isinstance(error, NotADirectoryError | FileExistsError):
         why = "there is a file where a folder should be; move it away"
     elif isinstance(error, IsADirectoryError):
@@ -155,6 +161,15 @@ def _may_replace(path: Path) -> bool:
         mode, owners = folder.stat().st_mode, {folder.stat().st_uid, path.lstat().st_uid}
         return not mode & S_ISVTX or os.geteuid() in {0, *owners}
     return True
+
+
+def check_writable(folder: Path) -> None:
+    """Raise where no file can be made in a folder."""
+    try:
+        # It has no name, so that a killed process cannot leave it.
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise cannot_access(folder, error) from error
 
 
 def rename(path: Path, target: Path) -> None:

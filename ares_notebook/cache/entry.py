@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, convert, to_builtins
 from msgspec.json import Decoder
@@ -20,6 +20,12 @@ from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 
 _LOGGER = logging.getLogger("DataDownloader")
 _FORMAT = 1
+
+COPIES = ".ares/arrow"
+"""Where Arrow copies of cache files are, in the cache folder."""
+
+COPY_SUFFIX = ".arrow"
+"""What the name of a copy has after that of its file."""
 
 
 class Source(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -60,6 +66,16 @@ class Receipt(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """Where the rows end; None if it has none."""
         known = [self.ended_ms, self.facts.end_ms]
         return max((each for each in known if each is not None), default=None)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What the entry of a file has of its receipt, also where the file is another one."""
+        return {
+            "absences": self.absences,
+            "trouble": self.trouble,
+            "recorded_end_ms": self.end_ms,
+            "recorded_rows": self.facts.rows,
+        }
 
     def matches(self, path: str, status: os.stat_result) -> bool:
         """Whether the file is still the one that the receipt was written for."""
@@ -124,6 +140,8 @@ class CacheEntry(Struct, frozen=True, gc=False):
     is_remembered: bool = False
     # Whether a receipt states where exactly these bytes came from.
     has_provenance: bool = False
+    # The sum that the receipt states of exactly these bytes of ours; None if no receipt vouches for them.
+    sha256: str | None = None
     # Whether its receipt is of other bytes: its rows prove nothing then.
     is_altered: bool = False
     # Where the rows ended according to the last receipt, and how many they were.
@@ -138,6 +156,14 @@ class CacheEntry(Struct, frozen=True, gc=False):
     def path(self) -> Path | None:
         """Its path, made on demand: making it costs as much as the rest of the entry."""
         return None if self.on_disk is None else Path(self.on_disk)
+
+    @property
+    def copy_path(self) -> str | None:
+        """Where its Arrow copy is, or would be; None where no receipt vouches for its bytes."""
+        if self.on_disk is None or self.sha256 is None:
+            return None
+        folder, name = os.path.split(self.on_disk)
+        return f"{folder}/{COPIES}/{name}{COPY_SUFFIX}"
 
     @property
     def is_salvaged(self) -> bool:

@@ -20,7 +20,7 @@ from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.formatting import in_words_of
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def download_history(
     >>> sorted(zip(table["file"], table["road"]))
     [('klines_BTCUSDT_1d_2025-01.csv', 'monthly archive'), ('klines_BTCUSDT_1d_2025-02.csv', 'rest')]
     """
-    store, scope = Store(settings or Settings()), Scope.of(symbol, interval, datasets)
+    store, scope = Store(settings_given(settings)), Scope.of(symbol, interval, datasets)
     entries = (store.entry(file) for file in cached_files(store, scope))
     # A stable sort: sources of one time stay in order of the files.
     return sources_of(entries).sort_values("at", kind="stable", ignore_index=True)
@@ -144,8 +144,8 @@ class Run:
 
     # When it began, aware UTC.
     at: datetime
-    # The verb: ``download``, ``repair``, ``fetch_missing_data``, ``audit``, ``validate``,
-    # ``prune``.
+    # The verb: ``download``, ``update``, ``repair``, ``fetch_missing_data``, ``audit``,
+    # ``validate``, ``prune``.
     what: str
     # Several are separated by commas, of many symbols the first ones are named; empty for all.
     symbol: str = ""
@@ -194,7 +194,7 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     """
     List the runs on the cache, oldest first.
 
-    Downloads, repairs, audits, validations (all but a plain `validate_cache`, which changes
+    Downloads, updates, repairs, audits, validations (all but a plain `validate_cache`, which changes
     nothing) and prunings are runs, whether started in a cell, a script, the panel or the shell;
     so are those that had nothing to do, failed or were cancelled. A killed run leaves no line.
 
@@ -230,7 +230,7 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
     >>> runs[["what", "symbol", "ending", "files", "rows"]].values.tolist()
     [['download', 'BTCUSDT', 'done', 2, 59]]
     """
-    path = (settings or Settings()).cache_dir / ".ares" / "runs.jsonl"
+    path = settings_given(settings).cache_dir / ".ares" / "runs.jsonl"
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             runs = list(_lines(stream, path))

@@ -10,188 +10,23 @@ from datetime import UTC, datetime, timedelta
 from numbers import Real
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Literal
 
 from ares_notebook.cache.disk import PART_SUFFIX, cannot_access, delete, rename
+from ares_notebook.cache.entry import COPIES, COPY_SUFFIX
 from ares_notebook.cache.history import Run, note_run
 from ares_notebook.cache.locks import held
+from ares_notebook.cache.prune_report import PruneItem, PruneReport
 from ares_notebook.cache.quarantine import quarantine_of, quarantined
 from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
-from ares_notebook.errors import AresError, BadArgument, CacheError
-from ares_notebook.formatting import block, in_words_of, line, many, size_in_words, table
-from ares_notebook.model.files import CacheFile, Series
+from ares_notebook.errors import BadArgument, CacheError
+from ares_notebook.formatting import in_words_of, size_in_words
+from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings, bytes_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ares_notebook.settings import Settings, bytes_of, settings_given
 
 _LOGGER = logging.getLogger("DataDownloader")
-_MOST_LINES = 12
-
-
-@dataclass(frozen=True, slots=True)
-class PruneItem:
-    """One file of a `PruneReport`."""
-
-    # Its name, relative to the cache folder.
-    file: str
-    # A cache file, a quarantined file with its note, or the receipt of a period without a file.
-    what: Literal["file", "quarantined", "receipt"]
-    # Size on disk; 0 for a receipt.
-    bytes: int
-    action: Literal["delete", "keep"] = "keep"
-    # Why it is deleted, or kept although it should be deleted; empty if it is just kept.
-    reason: str = ""
-    # Why it could not be deleted.
-    error: AresError | None = None
-
-    def kept(self, why: str, error: AresError | None = None) -> PruneItem:
-        """The same item, kept after all."""
-        return replace(self, action="keep", reason=why, error=error)
-
-
-@dataclass(frozen=True, slots=True)
-class PruneReport:
-    """
-    What `prune_cache` has deleted, or would delete, and what is kept.
-
-    True if nothing failed. Sizes are bytes on disk.
-
-    Parameters
-    ----------
-    items : tuple of PruneItem
-        All selected files in the order of deletion: quarantined files first, then the oldest.
-    dry_run : bool
-        Whether nothing was deleted.
-
-    Examples
-    --------
-    >>> old = PruneItem("klines_BTCUSDT_1h_2020-01.csv", "file", 44_000, "delete", "it is old")
-    >>> new = PruneItem("klines_BTCUSDT_1h_2025-01.csv", "file", 50_000)
-    >>> report = PruneReport((old, new))
-    >>> report.files, report.bytes_freed, report.bytes_left, bool(report)
-    (1, 44000, 50000, True)
-    """
-
-    items: tuple[PruneItem, ...] = ()
-    dry_run: bool = True
-
-    def __bool__(self) -> bool:
-        return not self.failed
-
-    @property
-    def gone(self) -> tuple[PruneItem, ...]:
-        """The items that were or would be deleted."""
-        return tuple(each for each in self.items if each.action == "delete")
-
-    @property
-    def stayed(self) -> tuple[PruneItem, ...]:
-        """The items that are kept."""
-        return tuple(each for each in self.items if each.action == "keep")
-
-    @property
-    def failed(self) -> tuple[PruneItem, ...]:
-        """The items that could not be deleted."""
-        return tuple(each for each in self.items if each.error is not None)
-
-    @property
-    def files(self) -> int:
-        """Number of deleted files, with quarantined ones and without receipts."""
-        return _file_count(self.gone)
-
-    @property
-    def bytes_freed(self) -> int:
-        """Bytes of the deleted items."""
-        return sum(each.bytes for each in self.gone)
-
-    @property
-    def bytes_left(self) -> int:
-        """Bytes of the kept items."""
-        return sum(each.bytes for each in self.stayed)
-
-    def to_frame(self) -> pd.DataFrame:
-        """
-        The items as a table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``file, what, bytes, action, reason, error``.
-        """
-        import pandas as pd  # noqa: PLC0415 - slow to import, and few ask for it
-
-        columns = ["file", "what", "bytes", "action", "reason", "error"]
-        rows = [
-            (each.file, each.what, each.bytes, each.action, each.reason, str(each.error or ""))
-            for each in self.items
-        ]
-        return pd.DataFrame(rows, columns=columns)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
-        lines = [f"  {each.file}  {_words(each)}" for each in self._listed[:_MOST_LINES]]
-        return "\n".join([self._headline(), *lines, *[f"  {each}" for each in self._omitted()]])
-
-    def _repr_html_(self) -> str:
-        """The same for a notebook; all text from outside is escaped."""
-        rows = [
-            (each.file, size_in_words(each.bytes), each.action, _why(each))
-            for each in self._listed[:_MOST_LINES]
-        ]
-        names = ("file", "size", "action", "reason")
-        listed = table(names, rows, numbers=("size",)) if rows else ""
-        return block(self._headline(), listed, *map(line, self._omitted()))
-
-    @property
-    def _listed(self) -> list[PruneItem]:
-        """The items worth a line: failures first, none that are just kept."""
-        odd = [each for each in self.stayed if each.reason]
-        return [*sorted(odd, key=lambda each: each.error is None), *self.gone]
-
-    def _omitted(self) -> list[str]:
-        more = len(self._listed) - _MOST_LINES
-        return (
-            [f"… and {more} more; see {in_words_of('report.to_frame()', '--json')}"]
-            if more > 0
-            else []
-        )
-
-    def _headline(self) -> str:
-        state = f"{len(self.failed)} FAILED: " if self.failed else ""
-        left = _file_count(self.stayed)
-        words = (
-            f"{state}{self._deleted_in_words()}; "
-            f"{many(left, 'file')}, {size_in_words(self.bytes_left)} stay{'s' if left == 1 else ''}."
-        )
-        option = in_words_of("dry_run=False", "--yes")
-        return f"{words} Pass {option} to do it." if self.dry_run and self.gone else words
-
-    def _deleted_in_words(self) -> str:
-        if not self.gone:
-            return "nothing to delete" if self else "nothing deleted"
-        receipts = len(self.gone) - self.files
-        parts = [many(self.files, "file")] if self.files else []
-        parts += [f"{many(receipts, 'receipt')} of periods without a file"] if receipts else []
-        done = "would delete" if self.dry_run else "deleted"
-        return f"{done} {' and '.join(parts)}, {size_in_words(self.bytes_freed)}"
-
-
-def _file_count(items: Iterable[PruneItem]) -> int:
-    return sum(each.what != "receipt" for each in items)
-
-
-def _words(item: PruneItem) -> str:
-    size = f"{size_in_words(item.bytes)}  " if item.what != "receipt" else ""
-    return f"{size}{'kept: ' if item.action == 'keep' else ''}{_why(item)}"
-
-
-def _why(item: PruneItem) -> str:
-    return item.reason if item.error is None else str(item.error)
 
 
 def prune_cache(
@@ -225,9 +60,9 @@ def prune_cache(
         If neither *keep* nor *max_bytes* is given, ``keep_days`` and ``max_cache_bytes`` of
         the settings apply.
     max_bytes : int or str, optional
-        Size limit of what is kept: bytes on disk, or text such as ``"20 GB"``. Quarantined
-        files are deleted first, then those whose period ended first. Counted are the selected
-        cache files and quarantined files; receipts, locks and the run history are not.
+        Size limit of what is kept: bytes on disk, or text such as ``"20 GB"``. Arrow copies are
+        deleted first, which costs only time, then quarantined files, then those whose period ended
+        first. All three are counted; receipts, locks and the run history are not.
     dry_run : bool
         False deletes, and adds a line to the run history. True (the default) deletes nothing
         and returns what would be deleted. Whether another process holds a file is only
@@ -269,7 +104,7 @@ def prune_cache(
     deleted 1 file, 4.9 KB; 2 files, 9.3 KB stay.
       klines_BTCUSDT_1d_2025-01.csv  4.9 KB  it is among the oldest, and 10.0 KB are kept
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     keep_days, most_bytes = _limits(keep, max_bytes, chosen)
     if not isinstance(dry_run, bool):
         msg = f"dry_run={dry_run!r} is neither True nor False"
@@ -383,10 +218,14 @@ def mark_deletions(
     ]
 
 
-def _deletion_order(candidate: PruneCandidate) -> tuple[bool, int, int, str]:
-    """Quarantined files, then the oldest; of one age the largest, so that the fewest go."""
+def _deletion_order(candidate: PruneCandidate) -> tuple[int, int, int, str]:
+    """As `_RANKS`, then the oldest; of one age the largest, so that the fewest go."""
     item = candidate.item
-    return item.what != "quarantined", candidate.old_since_ms, -item.bytes, item.file
+    return _RANKS.get(item.what, 2), candidate.old_since_ms, -item.bytes, item.file
+
+
+_RANKS = {"copy": 0, "quarantined": 1}
+_WHY_FIRST = {"copy": "it is made anew when it is needed", "quarantined": "it is damaged"}
 
 
 def _since(candidate: PruneCandidate) -> str:
@@ -401,8 +240,8 @@ def _exceeding(candidates: Sequence[PruneCandidate], max_bytes: int) -> dict[str
     for item in (each.item for each in candidates if each.item.what != "receipt"):
         if kept_bytes <= max_bytes:
             break
-        rank = "it is damaged" if item.what == "quarantined" else "it is among the oldest"
-        reasons[item.file] = f"{rank}, and {size_in_words(max_bytes)} are kept"
+        why = _WHY_FIRST.get(item.what, "it is among the oldest")
+        reasons[item.file] = f"{why}, and {size_in_words(max_bytes)} are kept"
         kept_bytes -= item.bytes
     return reasons
 
@@ -438,6 +277,11 @@ def _candidates(store: Store, scope: Scope) -> Iterator[PruneCandidate]:
                 is_lone = list(states) == [receipt]
                 item = PruneItem(file.name, "receipt" if is_lone else "file", size)
                 yield PruneCandidate(file, item, file.end_ms, paths, states)
+        for path in sorted((store.folder / COPIES).glob(f"*{COPY_SUFFIX}")):
+            copied = parse_file_name(path.name.removesuffix(COPY_SUFFIX).removesuffix(".zst"))
+            if copied is not None and scope.has(copied.series) and (states := _states((path,))):
+                item = PruneItem(path.relative_to(store.folder).as_posix(), "copy", states[path][0])
+                yield PruneCandidate(copied, item, copied.end_ms, (path,), states)
         for each in quarantined(quarantine_of(store.folder)):
             if scope.has(each.file.series):
                 paths = (each.note, each.path)

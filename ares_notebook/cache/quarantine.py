@@ -21,7 +21,7 @@ from ares_notebook.cache.disk import (
     put_text,
     rename,
 )
-from ares_notebook.cache.entry import CacheEntry, Source
+from ares_notebook.cache.entry import CacheEntry, Receipt, Source
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import CacheError, CorruptFile
 from ares_notebook.model.facts import Facts, Trouble
@@ -47,13 +47,19 @@ def compared(store: Store, entry: CacheEntry) -> CacheEntry:
         # If size and time do not match, the bytes have just been read.
         return entry
     try:
-        if file_sha256(entry.path) == receipt.sha256:
-            return entry
+        is_sound = file_sha256(entry.path) == receipt.sha256
     except FileNotFoundError:
-        store.refresh_file(entry.file)
-        return replace(store.entry(entry.file), neighbours=entry.neighbours)
+        is_sound = False
     except OSError as error:
         raise cannot_access(entry.path, error) from error
+    if entry.sha256 not in (None, receipt.sha256) or not (
+        is_sound or _is_of(store, receipt, entry)
+    ):
+        # A download has replaced the file meanwhile, or it was deleted.
+        store.refresh_file(entry.file)
+        return replace(store.entry(entry.file), neighbours=entry.neighbours)
+    if is_sound:
+        return entry
     from ares_notebook.cache.reader import examined  # noqa: PLC0415 - few files are altered
 
     return replace(
@@ -67,18 +73,29 @@ def compared(store: Store, entry: CacheEntry) -> CacheEntry:
     )
 
 
+def _is_of(store: Store, receipt: Receipt, entry: CacheEntry) -> bool:
+    """Whether a receipt is still the stored one, and the file has the size and time that it names."""
+    path = entry.path
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return False
+    identity = (status.st_size, status.st_mtime_ns) if status else None
+    return identity == (receipt.size, receipt.mtime_ns) and store.receipt(entry.file) == receipt
+
+
 def verified(store: Store, entry: CacheEntry) -> CacheEntry:
     """
     The entry as `compared` returns it; a receipt or note that differs from the bytes is struck.
 
     Everyone then finds the file altered, and the next download replaces it.
     """
+    receipt = store.receipt(entry.file)
     found = compared(store, entry)
     if not entry.is_remembered:
         store.strike_note(found)
         return found
-    receipt = store.receipt(entry.file)
-    if receipt is None or not found.is_altered:
+    if receipt is None or not found.is_altered or not _is_of(store, receipt, entry):
         return found
     _LOGGER.warning(
         "%s differs from its receipt, although size and time agree; the next download of its "

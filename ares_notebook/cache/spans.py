@@ -12,7 +12,14 @@ from typing import Self
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
-from ares_notebook.formatting import call, datasets_argument, in_words_of, named, python_call
+from ares_notebook.formatting import (
+    IN_PYTHON,
+    PythonCalls,
+    call,
+    datasets_argument,
+    in_words_of,
+    named,
+)
 from ares_notebook.model.datasets import (
     AGG_TRADES,
     FUTURES,
@@ -23,7 +30,7 @@ from ares_notebook.model.datasets import (
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.symbols import contract_hint, hint, validate_symbol
 from ares_notebook.model.time import as_utc, to_ms, utc, validate_interval
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 Moment = datetime | date | str | None
 Spans = list[tuple[datetime, datetime]]
@@ -132,7 +139,7 @@ def symbols_in_cache(*, settings: Settings | None = None) -> list[str]:
     ...     symbols_in_cache(settings=settings)
     ['BTCUSDT', 'ETHUSDT']
     """
-    return Store(settings or Settings()).symbols()
+    return Store(settings_given(settings)).symbols()
 
 
 def cached_files(
@@ -181,14 +188,31 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
         raise nothing_cached(store, scope, first, last if end is not None else None)
     start_ms = to_ms(first or files[0].period.start)
     # Rounded up: `load_klines` cuts the rows to the microsecond.
-    end_ms = _rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
+    end_ms = rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
     if start_ms >= end_ms:
         raise nothing_cached(store, scope, first, last if end is not None else None)
     wanted = files_between(series, utc(start_ms), utc(end_ms))
     return Span(series, start_ms, end_ms, tuple(wanted))
 
 
-def _rows_end_ms(entry: CacheEntry) -> int:
+def window_of_all(
+    store: Store, several: Sequence[Series], start: Moment = None, end: Moment = None
+) -> tuple[int, int]:
+    """One window of several series, by default from the first file of any to where the last rows end."""
+    first, last = _window(start, end)
+    found: list[Span] = []
+    if first is None or end is None:
+        with_files = {file.series for each in several for file in store.files(each.symbol)}
+        found = [series_span(store, each) for each in several if each in with_files]
+    starts = [each.start_ms for each in found] if first is None else [to_ms(first)]
+    ends = [each.end_ms for each in found] if end is None else [to_ms(last + _ALMOST_A_MS)]
+    start_ms, end_ms = min(starts, default=0), max(ends, default=0)
+    if start_ms >= end_ms:
+        raise nothing_of_all(store, several, first, last if end is not None else None)
+    return start_ms, end_ms
+
+
+def rows_end_ms(entry: CacheEntry) -> int:
     """Where the rows of a file end; those of a running period end with the last row."""
     if entry.problem is not None:
         raise CorruptFile(entry.problem)
@@ -211,7 +235,8 @@ def nothing_cached(
 ) -> NeverDownloaded:
     """The error that says what is missing: the folder, all files, or this scope in a window."""
     another = f"or name another {in_words_of('cache_dir', '--cache-dir')}"
-    advice = f"such as with `{download_call(scope, start, end)}`"
+    calls = calls_of(store.settings)
+    advice = f"such as with `{download_call(scope, start, end, calls)}`"
     if not store.folder.is_dir():
         msg = f"there is no cache folder {store.folder}; download something first, {advice}, {another}"
     elif not store.files():
@@ -220,13 +245,14 @@ def nothing_cached(
         there = sorted({file.series.stem for file in store.files(scope.symbol)})
         held = f"; of {scope.symbol} it holds {named(there)}" if scope.symbol and there else ""
         symbol, kinds = scope.symbol or "", scope.datasets or ()
-        meant = contract_hint(symbol, kinds) if there else hint(symbol, store.symbols(), kinds)
+        contract = contract_hint(symbol, kinds, calls)
+        meant = contract if there else hint(symbol, store.symbols(), kinds, calls)
         msg = (
             f"{store.folder} holds nothing of {scope} in that window{held}{meant and f' ({meant})'}"
         )
         if candles := _other_candles(store, scope):
             msg += f"; candles of {scope.interval} are there of {', '.join(candles)}: {datasets_argument(candles)}"
-        elif not meant and not contract_hint(symbol, kinds):
+        elif not meant and not contract:
             msg += f"; download it first, {advice}"
     return NeverDownloaded(msg)
 
@@ -240,6 +266,24 @@ def _other_candles(store: Store, scope: Scope) -> list[str]:
     return sorted({each.dataset.name for each in own} - set(scope.names))
 
 
+def nothing_of_all(
+    store: Store,
+    lacking: Sequence[Series],
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> NeverDownloaded:
+    """The error that names the series of a dataset of which nothing is there, and the call for all."""
+    scope, symbols = Scope.about(lacking[0]), tuple(each.symbol for each in lacking)
+    if len(symbols) == 1:
+        return nothing_cached(store, scope, start, end)
+    of = " ".join(filter(None, (lacking[0].dataset.name, scope.interval)))
+    msg = (
+        f"{store.folder} holds nothing of {of} of {named(symbols)} in that window; download it "
+        f"first, such as with `{universe_call(lacking, start, end, calls_of(store.settings))}`"
+    )
+    return NeverDownloaded(msg)
+
+
 _FUNCTIONS: dict[tuple[Dataset, ...], str] = {
     (KLINES,): "await download_klines_data",
     (AGG_TRADES,): "await download_agg_trades_data",
@@ -247,14 +291,31 @@ _FUNCTIONS: dict[tuple[Dataset, ...], str] = {
 }
 
 
-def download_call(scope: Scope, start: datetime | None = None, end: datetime | None = None) -> str:
+def calls_of(settings: Settings) -> PythonCalls:
+    """How calls in Python are written, so that they work on the cache of these settings."""
+    own = settings._calls  # noqa: SLF001 - no setting, so no public attribute
+    if own.owner != IN_PYTHON.owner:
+        return own
+    try:
+        usual = Settings()
+    except BadArgument:
+        return PythonCalls(with_settings=True)
+    caches = [(each.cache_dir.absolute(), each.market_name) for each in (settings, usual)]
+    return PythonCalls(with_settings=caches[0] != caches[1])
+
+
+def download_call(
+    scope: Scope,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    calls: PythonCalls = IN_PYTHON,
+) -> str:
     """
     The narrowest call that downloads something of a scope.
 
     Without a start, or with one in the future, it downloads the latest rows: a year, of trades a
     day.
     """
-    now = datetime.now(UTC)
     kinds = scope.datasets or (KLINES,)
     names = tuple(each.name for each in kinds)
     # A year of trades may be 35 GB.
@@ -263,21 +324,51 @@ def download_call(scope: Scope, start: datetime | None = None, end: datetime | N
     function = _FUNCTIONS.get(kinds, "await download_all_data")
     needs_interval = kinds not in _FUNCTIONS or kinds == (KLINES,)
     interval = scope.interval or "1h" if needs_interval else None
-    # A download refuses an end in the future, and without one ends now.
-    window = {
-        "start": _iso(start) if start is not None and start < now else None,
-        "end": _iso(end) if end is not None and end < now else None,
-    }
+    window = _past(start, end)
     years = lookback if window["start"] is None else None
     only = None if kinds in _FUNCTIONS else names
     return call(
-        python_call(function, symbol, interval, years, **window, datasets=only),
+        calls(function, symbol, interval, years, **window, datasets=only),
         "download",
         *(symbol, interval),
         years=years,
         **window,
         datasets=names,
     )
+
+
+def universe_call(
+    several: Sequence[Series],
+    start: datetime | None = None,
+    end: datetime | None = None,
+    calls: PythonCalls = IN_PYTHON,
+) -> str:
+    """The narrowest call that downloads series of one dataset and interval."""
+    if len(several) == 1:
+        return download_call(Scope.about(several[0]), start, end, calls)
+    symbols, window = tuple(each.symbol for each in several), _past(start, end)
+    interval, names = several[0].interval, (several[0].dataset.name,)
+    years = 1 if window["start"] is None else None
+    return call(
+        calls(
+            "await download_universe", symbols, interval or "1h", years, **window, datasets=names
+        ),
+        "universe",
+        interval,
+        symbols=symbols,
+        years=years,
+        **window,
+        datasets=names,
+    )
+
+
+def _past(start: datetime | None, end: datetime | None) -> dict[str, str | None]:
+    """The bounds of a download: it refuses an end in the future, and without one ends now."""
+    now = datetime.now(UTC)
+    return {
+        "start": _iso(start) if start is not None and start < now else None,
+        "end": _iso(end) if end is not None and end < now else None,
+    }
 
 
 def _iso(moment: datetime) -> str:

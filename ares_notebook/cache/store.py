@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from ares_notebook.cache.disk import (
     PART_SUFFIX,
+    TICK_NS,
     cannot_access,
+    check_writable,
     delete,
     file_sha256,
     flush_to_disk,
@@ -26,7 +27,7 @@ from ares_notebook.cache.disk import (
     read_small,
     rename,
 )
-from ares_notebook.cache.entry import CacheEntry, Receipt, Source, with_neighbours
+from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.cache.measured import MeasuredFiles
 from ares_notebook.model.datasets import DATASETS
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from ares_notebook.model.rows import Table
 
 _LOGGER = logging.getLogger("DataDownloader")
-# The tick of the coarsest file system clock (FAT); a change within a tick is not visible.
-_TICK_NS = 2_000_000_000
 # On Windows not every file system stamps a folder into which a file was put.
 _FOLDERS_ARE_STAMPED = os.name != "nt"
 
@@ -106,7 +105,7 @@ def list_cache(folder: Path, receipts: Path) -> CacheListing:
     notes = [name for name in _names_in(receipts) if name.endswith(".json")]
     with_receipt = {name.removesuffix(".json") for name in notes}
     listing = CacheListing(on_disk, with_receipt, sorted(on_disk.keys() | with_receipt))
-    is_settled = all(now_ns - max(each[:2], default=now_ns) > _TICK_NS for each in states)
+    is_settled = all(now_ns - max(each[:2], default=now_ns) > TICK_NS for each in states)
     if _FOLDERS_ARE_STAMPED and is_settled:
         _known[folder, receipts] = states, listing
     return listing
@@ -140,13 +139,14 @@ class Store:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.cache_dir
+        self.settings, self.folder = settings, settings.cache_dir
         self.patience_seconds = settings.operation_timeout_seconds
         self._folder_text = os.fspath(self.folder)
         self._own = self.folder / ".ares"
         self._receipts = self._own / "receipts"
         self._market = settings.market_name
         self._compressed = settings.compression is not None
+        self.arrow_copies, self.copies_at = settings.arrow_copies, settings.arrow_copies_at
         self._measured = MeasuredFiles(self.folder)
         self._names: CacheListing | None = None
         self._is_own_listing = False
@@ -157,8 +157,7 @@ class Store:
         try:
             self._receipts.mkdir(parents=True, exist_ok=True)
             (self._own / "locks").mkdir(exist_ok=True)
-            # It has no name, so that a killed process cannot leave it.
-            TemporaryFile(dir=self._own).close()
+            check_writable(self._own)
             self.refuse_another()
         except OSError as error:
             # One of our folders may be in the way, where the cache folder is not.
@@ -226,14 +225,7 @@ class Store:
     ) -> CacheEntry:
         name = self._listing().on_disk.get(file.name)
         receipt = self.receipt(file)
-        known: dict[str, Any] = {}
-        if receipt:
-            known = {
-                "absences": receipt.absences,
-                "trouble": receipt.trouble,
-                "recorded_end_ms": receipt.end_ms,
-                "recorded_rows": receipt.facts.rows,
-            }
+        known = receipt.recorded if receipt else {}
         on_disk = f"{self._folder_text}/{name}"
         try:
             # Not a Path, which takes longer to make for each of 100,000 files.
@@ -246,22 +238,28 @@ class Store:
         if receipt and receipt.matches(on_disk, status):
             # An earlier version wrote receipts without sources for files of unknown origin.
             has_provenance = bool(receipt.sources)
+            is_legacy = "legacy" in [source.road for source in receipt.sources]
             return CacheEntry(
                 file,
                 on_disk,
                 receipt.facts,
                 receipt.sources,
                 final=receipt.final and has_provenance,
-                legacy="legacy" in [source.road for source in receipt.sources],
+                legacy=is_legacy,
                 is_remembered=status.st_mtime_ns == receipt.mtime_ns,
                 has_provenance=has_provenance,
+                sha256=receipt.sha256 if has_provenance and not is_legacy else None,
                 **known,
             )
         # A final receipt of an absent file states that there is no row, and now there is a file.
         is_altered = receipt is not None and (receipt.sha256 is not None or receipt.final)
+        found = examine(on_disk, status)
         if is_altered:
+            if self.receipt(file) != receipt:
+                # A download puts its file in place, and then the receipt.
+                return self._entry(file, examine)
             _warn_of_change(on_disk, status.st_mtime_ns)
-        return replace(examine(on_disk, status), is_altered=is_altered, **known)
+        return replace(found, is_altered=is_altered, **known)
 
     def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """The entries of consecutive *files* of one series, each with its neighbours."""
@@ -321,7 +319,7 @@ class Store:
                 return entry
             entry = _examined(file, on_disk)
             # A change within a tick of the file system's clock would not be visible.
-            if entry.problem is None and time.time_ns() - status.st_mtime_ns > _TICK_NS:
+            if entry.problem is None and time.time_ns() - status.st_mtime_ns > TICK_NS:
                 self._measured.add(entry, status)
             on_measured()
             return entry
@@ -417,7 +415,7 @@ class Store:
     def parts(self, file: CacheFile | None = None) -> list[Path]:
         """Temporary files, of *file* or of all: stale, unless a process holds the lock."""
         pattern = f".{file.name}*{PART_SUFFIX}" if file else f".*{PART_SUFFIX}"
-        folders = (self.folder, self._receipts, self._own / "quarantine")
+        folders = (self.folder, self._receipts, self._own / "quarantine", self.folder / COPIES)
         return [part for folder in folders for part in sorted(folder.glob(pattern))]
 
     def refresh(self) -> None:
@@ -483,10 +481,8 @@ def _examined(file: CacheFile, on_disk: str) -> CacheEntry:
 
 def _size_and_time(path: Path | None) -> tuple[int | None, int | None]:
     """Size and time that identify a file; None for an absent one."""
-    if path is None:
-        return None, None
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+    status = path.stat() if path else None
+    return (status.st_size, status.st_mtime_ns) if status else (None, None)
 
 
 @lru_cache(maxsize=1024)

@@ -34,7 +34,7 @@ class CacheTable(pd.DataFrame):
         shown = in_words(pd.concat([self.head(half), self.tail(half)]) if more > 0 else self, names)
         rest = line(f"… {more:,} rows between them are not shown") if more > 0 else ""
         numbers = [each for each in names if each in (*_COUNTS, "share")]
-        cells = table(names, shown.to_numpy().tolist(), numbers=numbers)
+        cells = table([*map(str, shown)], shown.to_numpy().tolist(), numbers=numbers)
         return block(many(len(self), "row"), cells, rest)
 
 
@@ -52,8 +52,13 @@ def _column(name: str, cells: Sequence[Any]) -> Any:
 
 
 def in_words(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Columns of a table as text: times to the minute (UTC), shares in percent."""
-    return pd.DataFrame({name: [_word(name, each) for each in frame[name]] for name in names})
+    """Columns of a table as text: times to the minute, whose heads say UTC, shares in percent."""
+    return pd.DataFrame(
+        {
+            f"{name} (UTC)" if name in _TIMES else name: [_word(name, each) for each in frame[name]]
+            for name in names
+        }
+    )
 
 
 def _word(name: str, value: Any) -> str:

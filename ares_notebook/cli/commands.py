@@ -30,6 +30,7 @@ from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
 from ares_notebook.download.universe import UniversePlan, planned_universe, run_universe
+from ares_notebook.download.update import planned_update, run_update
 from ares_notebook.errors import AresError, BadArgument, PoorQuality
 from ares_notebook.formatting import many, speaking_shell
 from ares_notebook.model.markets import SPOT
@@ -153,6 +154,19 @@ def universe(given: Given, settings: Settings) -> None:
 
 
 @verb(
+    app, GET, "end datasets source dry_run", example="update --dry-run", shown={"datasets": "all"}
+)
+def update(given: Given, settings: Settings) -> None:
+    """Bring all that the cache holds up to now, as one run."""
+    if given.dry_run:
+        made = ares.plan_update(end=given.end, settings=settings, datasets=given.names)
+        print_plan(made, as_json=given.json)
+        return
+    made = run_command(planned_update(given.end, settings, given.names))
+    _carry_out(made, run_update(made), as_json=given.json)
+
+
+@verb(
     app,
     GET,
     f"{_WANTED} recheck dry_run",
@@ -234,11 +248,11 @@ def coverage(given: Given, settings: Settings) -> None:
     print_json(table) if given.json else print_coverage(table, given)
 
 
-@verb(app, LOOK, _HELD, example="gaps BTCUSDT 1h --start 2025-01-01", needs="symbol")
+@verb(app, LOOK, _HELD, example="gaps BTCUSDT 1h --start 2025-01-01")
 def gaps(given: Given, settings: Settings) -> None:
     """Show where rows are missing, and why."""
     table = ares.find_gaps(
-        str(given.symbol),
+        given.symbol,
         given.interval,
         start=given.begin,
         end=given.end,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 import typer
 
 from ares_notebook.cache.gap_reasons import EXPLAINED, REASONS
-from ares_notebook.cache.prune import PruneReport
+from ares_notebook.cache.prune_report import PruneReport
 from ares_notebook.cli.options import Given
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.repair import repair_call
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.universe import UniversePlan
-from ares_notebook.formatting import call, many, python_call, size_in_words
+from ares_notebook.formatting import IN_PYTHON, call, many, size_in_words
 from ares_notebook.model.files import Series
 from ares_notebook.model.window import window_in_words, window_of
 from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
@@ -74,8 +74,8 @@ def print_coverage(table: pd.DataFrame, given: Given) -> None:
         table.rename(columns={"confirmed_absent": "absent"}),
         "file rows expected absent holes share first last source state",
     )
-    words = (given.symbol or "SYMBOL", given.interval)
-    why = call(python_call("find_gaps", *words), "gaps", *words, datasets=given.names)
+    words = (given.symbol, given.interval)
+    why = call(IN_PYTHON("find_gaps", *words), "gaps", *words, datasets=given.names)
     typer.echo(
         "\nabsent: rows that the exchange is proven not to have; holes: gaps that are not proven; "
         f"`{why}` says why"
@@ -86,9 +86,11 @@ def print_coverage(table: pd.DataFrame, given: Given) -> None:
 def print_gaps(table: pd.DataFrame, given: Given) -> None:
     """Print one line per gap, and below them what the reasons mean and what closes open gaps."""
     if table.empty:
-        typer.echo(f"Nothing is missing of {str(given.symbol).upper()}.")
+        of = "" if given.symbol is None else f" of {given.symbol.upper()}"
+        typer.echo(f"Nothing is missing{of}.")
         return
-    print_table(table, "dataset interval start end missing reason note")
+    of_which = "" if given.symbol is not None else "symbol "
+    print_table(table, f"dataset {of_which}interval start end missing reason note")
     typer.echo("")
     for reason in table["reason"].unique():
         typer.echo(f"{reason}: {REASONS[reason]}")
@@ -96,7 +98,9 @@ def print_gaps(table: pd.DataFrame, given: Given) -> None:
     if len(left):
         names = zip(left["dataset"], left["symbol"], left["interval"], strict=True)
         series = {Series.of(dataset, symbol, grid or None) for dataset, symbol, grid in names}
-        typer.echo(f"\nTo close what is open: {repair_call(series)}")
+        others = left["symbol"].nunique() - 1
+        more = f" (and so with {many(others, 'other symbol')})" if others else ""
+        typer.echo(f"\nTo close what is open: {repair_call(series)}{more}")
     _print_window(given)
 
 

@@ -57,9 +57,9 @@ class DemoExchange:
         Aggregate trades of a symbol on an ordinary day; fewer than 5,760 become that many.
     latency_seconds : float
         Added to the time of every answer.
-    weight_limit : int
-        Request weight of spot that a window holds; by default that of Binance's "General
-        API information", 6,000 a minute.
+    weight_limit : int, optional
+        Request weight that a window of each API holds. Defaults to that of Binance's "General API
+        information": 6,000 a minute of spot, 2,400 of futures.
     window_seconds : int
         Length of a window; it starts at multiples of itself, by the ``Date`` header of the answers.
     archive_memory_bytes : int
@@ -95,7 +95,7 @@ class DemoExchange:
         now: datetime | None = None,
         trades_per_day: int = 20_000,
         latency_seconds: float = 0.0,
-        weight_limit: int = 6_000,
+        weight_limit: int | None = None,
         window_seconds: int = 60,
         archive_memory_bytes: int = 256 << 20,
         port: int = 0,

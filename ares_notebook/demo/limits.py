@@ -14,7 +14,7 @@ Account = Literal["spot", "um", "cm", "funding", "statistics"]
 Verdict = Literal["ok", "slow_down", "banned"]
 
 _REFUSALS_BEFORE_BAN = 3
-_FUTURES_LIMIT = 2_400
+_LIMITS: dict[Account, int] = {"spot": 6_000, "um": 2_400, "cm": 2_400}
 # Requests of these are counted apart, and show the weight of the others of USD-M.
 _POOL_SECONDS = 300
 _POOLS: dict[Account, int] = {"funding": 500, "statistics": 1_000}
@@ -83,11 +83,11 @@ class WeightCounter:
 class RateLimiter:
     """The weight counters of all accounts."""
 
-    def __init__(self, spot_limit: int, window_seconds: int) -> None:
+    def __init__(self, limit: int | None, window_seconds: int) -> None:
         self.counters: dict[Account, WeightCounter] = {
-            "spot": WeightCounter(spot_limit, window_seconds),
-            "um": WeightCounter(_FUTURES_LIMIT, window_seconds),
-            "cm": WeightCounter(_FUTURES_LIMIT, window_seconds),
+            **{
+                each: WeightCounter(limit or most, window_seconds) for each, most in _LIMITS.items()
+            },
             **{pool: WeightCounter(most, _POOL_SECONDS) for pool, most in _POOLS.items()},
         }
         is_minute = window_seconds == 60  # noqa: PLR2004 - seconds of a minute

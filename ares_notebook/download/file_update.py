@@ -231,9 +231,18 @@ class FileUpdate:
                 absences=absences,
                 final=final,
             )
+            if self._store.copies_at == "download" and self._store.arrow_copies != "off":
+                await self._make_copy()
         elif self._is_worth_a_note(absences):
             known = replace(self._entry, absences=absences, sources=self._sources)
             await uninterrupted(self._store.update_receipt, known, final=final)
+
+    async def _make_copy(self) -> None:
+        # Slow to import, and most downloads make no copy.
+        from ares_notebook.cache.cells import make_copy  # noqa: PLC0415
+
+        async with _cores():
+            await asyncio.to_thread(make_copy, self._store, self.file)
 
     @property
     def _is_no_loss(self) -> bool:

@@ -23,7 +23,7 @@ from ares_notebook.model.markets import SPOT, Market, market_named
 from ares_notebook.model.symbols import Listed, Universe, validate_symbol
 from ares_notebook.model.time import Period, as_utc, to_ms, utc, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,7 +253,7 @@ def plan_downloads(
     >>> len(plan), plan.to_do[0].action, plan.to_do[0].reason
     (7, 'fetch', 'not downloaded')
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     window = window_of(lookback_years, start, end)
     return make_plan(symbol, interval, window, chosen, datasets)
 
@@ -281,6 +281,18 @@ def make_plan(
     return Plan(settings, checked, shown, start, end, tuple(steps))
 
 
+def together(parts: Sequence[Plan]) -> Plan:
+    """One plan of several for one symbol, at least one."""
+    intervals = dict.fromkeys(part.interval for part in parts if part.interval)
+    return replace(
+        parts[0],
+        interval=",".join(intervals) or None,
+        start=min(part.start for part in parts),
+        end=max(part.end for part in parts),
+        steps=tuple(step for part in parts for step in part.steps),
+    )
+
+
 # Whose last published day is so long before that of the others is not traded any more.
 _LATE = timedelta(days=10)
 # The archive of futures begins there, and what is in it from the first may be older.
@@ -303,7 +315,7 @@ class Wanted:
     def of(cls, symbols: Sequence[str] | pd.DataFrame) -> Wanted:
         """Read what a caller gives: names, or a table with at least a column ``symbol``."""
         if isinstance(symbols, Universe):
-            msg = f"{symbols}: list them first, plan_universe(await list_symbols(…), …)"
+            msg = f"{symbols}: list them first, and pass the table of `await ares.list_symbols(…)`"
             raise BadArgument(msg)
         # Asked of itself: pandas is slow to import, and who has a table has it.
         is_table = hasattr(symbols, "columns")
@@ -314,7 +326,7 @@ class Wanted:
         )
         listed = tuple({each.symbol: each for each in given}.values())
         if not listed:
-            msg = "symbols is empty, so there is nothing to download; name one, or filter less"
+            msg = "symbols is empty; name one, or filter less"
             raise BadArgument(msg)
         told = getattr(symbols, "attrs", {})
         until = told.get("until") or max((each.last for each in listed if each.last), default=None)
@@ -363,7 +375,8 @@ class Wanted:
 
 def _names(symbols: Iterable[str]) -> Iterator[Listed]:
     # One name alone is what it looks like, and no sequence of letters.
-    names = [symbols] if isinstance(symbols, str) else symbols
+    is_one = isinstance(symbols, str) or not isinstance(symbols, Iterable)
+    names = [cast("str", symbols)] if is_one else symbols
     return (Listed(validate_symbol(name)) for name in names)
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from ares_notebook.binance.listing import symbols_of
 from ares_notebook.binance.rest import Rest
 from ares_notebook.cache.locks import locked
+from ares_notebook.cache.spans import calls_of
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.fetch import Exchange
@@ -116,7 +117,7 @@ def _without_funding_of_delivery(plan: Plan, note: Note) -> Plan:
     labels = " and ".join(each.label for each in lacking)
     words = f"{plan.symbol}: a delivery contract pays no funding, so it has no {labels}"
     if not steps:
-        msg = f"{words}; {contract_hint(plan.symbol, lacking)}"
+        msg = f"{words}; {contract_hint(plan.symbol, lacking, calls_of(plan.settings))}"
         raise BadArgument(msg)
     note(words)
     return replace(plan, steps=steps)
@@ -141,7 +142,7 @@ async def _without_lacking_spot(plan: Plan, exchange: Exchange, note: Note) -> P
         elif not kept:
             msg = (
                 f"{plan.symbol} is a perpetual, and there is no spot symbol of this name, so it has "
-                f"no spot candles and no spot trades; it is one {whose_datasets(plan.symbol, UM)}"
+                f"no spot candles and no spot trades; it is one {whose_datasets(plan.symbol, UM, calls=calls_of(plan.settings))}"
             )
             raise UnknownSymbol(msg) from error
         note(
@@ -219,7 +220,7 @@ async def _hint(plan: Plan, exchange: Exchange) -> str:
             break
     else:
         known.update(await asyncio.to_thread(Store(plan.settings).symbols))
-    return hint(plan.symbol, known, datasets)
+    return hint(plan.symbol, known, datasets, calls_of(plan.settings))
 
 
 async def _without_lacking_contract(

@@ -17,13 +17,13 @@ from ares_notebook.download.decide import Step, decide
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, plan_and_run
-from ares_notebook.formatting import call, python_call
+from ares_notebook.formatting import IN_PYTHON, PythonCalls, call
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.files import Series
 from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import utc
 from ares_notebook.runtime.progress import ProgressListener
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 
 async def repair_gaps(
@@ -87,7 +87,7 @@ async def repair_gaps(
     >>> report.rows_written
     744
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     make = partial(
         _plan,
         verified,
@@ -156,7 +156,7 @@ def plan_repair(
         interval,
         start=start,
         end=end,
-        settings=settings or Settings(),
+        settings=settings_given(settings),
         recheck=recheck,
         datasets=datasets,
     )
@@ -197,7 +197,7 @@ def _scope(symbol: str, interval: str | None, datasets: Sequence[str] | None) ->
     return Scope.of(validate_symbol(symbol), interval, datasets)
 
 
-def repair_call(series: Iterable[Series]) -> str:
+def repair_call(series: Iterable[Series], calls: PythonCalls = IN_PYTHON) -> str:
     """The narrowest call that repairs some series, at least one; of several symbols the first."""
     every = sorted(series, key=attrgetter("symbol"))
     own = [each for each in every if each.symbol == every[0].symbol]
@@ -205,7 +205,7 @@ def repair_call(series: Iterable[Series]) -> str:
     names = tuple(dict.fromkeys(each.dataset.name for each in own))
     only = intervals.pop() if len(intervals) == 1 else None
     arguments, needed = Scope.of(own[0].symbol, only, names).arguments
-    repair = python_call("await repair_gaps", *arguments, datasets=needed)
+    repair = calls("await repair_gaps", *arguments, datasets=needed)
     return call(repair, "repair", *arguments, datasets=needed)
 
 

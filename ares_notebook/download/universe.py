@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
-from ares_notebook.download.plan import Plan, Wanted, make_plan
+from ares_notebook.download.plan import Plan, Wanted, make_plan, together
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, prepared, record_run
 from ares_notebook.download.run_plans import run_plans
@@ -26,7 +26,7 @@ from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
 from ares_notebook.runtime.progress import ProgressListener, counted
 from ares_notebook.runtime.tasks import check_cancelled
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,11 @@ class UniversePlan:
         return block(self._headline(), table(_TOLD, rows), rest, line(self.cost))
 
     def _headline(self) -> str:
-        what = " ".join(filter(None, (many(len(self), "symbol"), self.interval)))
+        # An update has series of all intervals; what it brings may be far more than candles.
+        steps = chain.from_iterable(plan.steps for plan in self.plans)
+        names = sorted({step.file.dataset.name for step in steps}) if not self.interval else []
+        of_what = self.interval or (f"({', '.join(names)})" if names else "")
+        what = " ".join(filter(None, (many(len(self), "symbol"), of_what)))
         when = window_in_words(self.start, self.end)
         return f"Plan for {what}: {when}; into {self.settings.cache_dir}"
 
@@ -238,7 +242,7 @@ def plan_universe(
     BTCUSDT      2    59
     ETHUSDT      2    59
     """
-    wanted, chosen = Wanted.of(symbols), settings or Settings()
+    wanted, chosen = Wanted.of(symbols), settings_given(settings)
     window = window_of(lookback_years, start, end)
     kinds = None if datasets is None else datasets_named(datasets)
     shown = validate_interval(interval) if interval is not None else None
@@ -250,7 +254,7 @@ def plan_universe(
         meant = kinds or datasets_named(datasets_meant(each.symbol, wanted.market))
         every = (Series.of(kind, each.symbol, shown) for kind in meant)
         parts = [part for series in every if (part := _part(wanted, each, series, window, make))]
-        plans += [_together(parts)] if parts else []
+        plans += [together(parts)] if parts else []
     asked = {plan.symbol for plan in plans}
     outside = tuple(name for name in wanted.symbols if name not in asked)
     return UniversePlan(chosen, shown, *window, tuple(plans), outside)
@@ -266,17 +270,6 @@ def _part(
     made = make(series.symbol, series.interval, cut, datasets=(series.dataset.name,))
     steps = tuple(step for step in made.steps if wanted.has(listed, step.file))
     return replace(made, steps=steps) if steps else None
-
-
-def _together(parts: Sequence[Plan]) -> Plan:
-    """One plan of those of a symbol's datasets."""
-    return replace(
-        parts[0],
-        interval=next((part.interval for part in parts if part.interval), None),
-        start=min(part.start for part in parts),
-        end=max(part.end for part in parts),
-        steps=tuple(step for part in parts for step in part.steps),
-    )
 
 
 async def list_symbols(
@@ -329,7 +322,7 @@ async def list_symbols(
     symbol      first
     ETHBTC 2017-07-14
     """
-    wanted, chosen = Universe(quote, listed_on, market), settings or Settings()
+    wanted, chosen = Universe(quote, listed_on, market), settings_given(settings)
     found = await _listed(wanted, chosen)
     until = max((each.last for each in found if each.last), default=None)
     if wanted.day is not None and until is not None and wanted.day > until:
@@ -442,7 +435,7 @@ async def planned_universe(
     datasets: Sequence[str] | None,
 ) -> UniversePlan:
     """The plan of `download_universe`; what keeps it from being made is on record as a run that failed."""
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     if isinstance(symbols, Universe):
         symbols = await prepared(RunInfo("download", chosen, str(symbols)), _found(symbols, chosen))
     make = partial(

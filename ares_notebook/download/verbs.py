@@ -13,7 +13,7 @@ from ares_notebook.extras import also_named
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES
 from ares_notebook.model.window import Lookback
 from ares_notebook.runtime.progress import ProgressListener
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 
 async def download_all_data(
@@ -269,7 +269,7 @@ async def _downloaded(
     datasets: Sequence[str],
     on_progress: ProgressListener | None,
 ) -> DownloadReport:
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     make = partial(
         plan_downloads,
         symbol,

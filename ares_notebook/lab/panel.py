@@ -38,7 +38,7 @@ from ares_notebook.quality.validate import validate_cache
 from ares_notebook.runtime.job import Job, start
 from ares_notebook.runtime.progress import Progress, heard_by
 from ares_notebook.runtime.tasks import cancellable
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         # After the last download or repair.
         self._state: CacheState | None = None
         self.form = Form(
-            settings or Settings(), source, end, datasets, on_cluster=client is not None
+            settings_given(settings), source, end, datasets, on_cluster=client is not None
         )
         self._preview = Preview(self.form)
         self._parts = (self._preview, self.form)

@@ -200,12 +200,15 @@ def _gaps_html(state: CacheState) -> str:
 def _gap_table(gaps: pd.DataFrame, choice: Choice) -> str:
     # The symbol stands above the picture, unless there are several.
     names = _GAP_NAMES if len(choice.symbols) > 1 else _GAP_NAMES[1:]
-    rows = in_words(gaps.head(_MOST_GAPS), names).to_numpy().tolist()
-    rows = [[*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")] for *cells, note in rows]
+    shown = in_words(gaps.head(_MOST_GAPS), names)
+    rows = [
+        [*cells, shorten(note, _LONGEST_NOTE, placeholder=" …")]
+        for *cells, note in shown.to_numpy().tolist()
+    ]
     more = len(gaps) - _MOST_GAPS
     symbol = gaps["symbol"].iloc[0]
     hint = f'… and {more:,} more: ares.find_gaps("{symbol}", settings=panel.settings)'
-    return table(names, rows, numbers=("missing",)) + (line(hint) if more > 0 else "")
+    return table([*map(str, shown)], rows, numbers=("missing",)) + (line(hint) if more > 0 else "")
 
 
 # --- the code ---

@@ -453,8 +453,8 @@ MICROSECONDS_SINCE_MS = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 """From 2025-01-01 on Binance's spot archive writes microseconds."""
 
 
-# The field's words for two of them.
-_ALIASES = {"trades": AGG_TRADES, "funding": FUTURES}
+ALIASES = {"trades": AGG_TRADES, "funding": FUTURES}
+"""The field's words for two of them."""
 
 
 def datasets_named(names: Sequence[str]) -> tuple[Dataset, ...]:
@@ -469,7 +469,7 @@ def datasets_named(names: Sequence[str]) -> tuple[Dataset, ...]:
 
 def dataset_named(name: str) -> Dataset:
     """The dataset that users call *name*, which may be one of its aliases."""
-    named = {dataset.name: dataset for dataset in DATASETS} | _ALIASES
+    named = {dataset.name: dataset for dataset in DATASETS} | ALIASES
     if isinstance(name, str) and name in named:
         return named[name]
     msg = f"datasets: {name!r} is none of {', '.join(repr(each.name) for each in DATASETS)}"

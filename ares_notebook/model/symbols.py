@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from ares_notebook.errors import BadArgument
-from ares_notebook.formatting import dataset_calls, did_you_mean
+from ares_notebook.formatting import IN_PYTHON, PythonCalls, dataset_calls, did_you_mean
 from ares_notebook.model.datasets import DATASETS, Dataset, default_datasets
 from ares_notebook.model.markets import CM, SPOT, UM, Market, market_named
 from ares_notebook.model.time import as_utc, to_ms
@@ -129,7 +129,7 @@ def pair_of(symbol: str) -> str:
     return symbol if contract_of(symbol) is None else re.split("[_-]", symbol)[0]
 
 
-def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
+def contract_hint(symbol: str, datasets: Iterable[Dataset], calls: PythonCalls = IN_PYTHON) -> str:
     """What *symbol* is, and in which datasets, if it is a contract that no one of *datasets* has."""
     kind = contract_of(symbol)
     if kind is None:
@@ -141,16 +141,21 @@ def contract_hint(symbol: str, datasets: Iterable[Dataset]) -> str:
     its = datasets_of_symbol(symbol, market)
     if not set(its).isdisjoint(datasets):
         return ""
-    return f"the name is that of {kind}, {whose_datasets(symbol, market, datasets)}"
+    return f"the name is that of {kind}, {whose_datasets(symbol, market, datasets, calls)}"
 
 
-def whose_datasets(symbol: str, market: Market, wanted: Iterable[Dataset] = ()) -> str:
+def whose_datasets(
+    symbol: str,
+    market: Market,
+    wanted: Iterable[Dataset] = (),
+    calls: PythonCalls = IN_PYTHON,
+) -> str:
     """The datasets of a contract in words, and how the one is named that is like one of *wanted*."""
     its = datasets_of_symbol(symbol, market)
     kinds = {each.path_name for each in wanted}
     name = next((each.name for each in its if each.path_name in kinds), its[0].name)
     names = ", ".join(each.name for each in its)
-    return f"whose datasets are {names}: {dataset_calls(name, symbol)}"
+    return f"whose datasets are {names}: {dataset_calls(name, symbol, calls)}"
 
 
 def datasets_meant(symbol: str, market: Market) -> tuple[str, ...]:
@@ -181,12 +186,17 @@ def datasets_of_symbol(symbol: str, market: Market) -> list[Dataset]:
     ]
 
 
-def hint(symbol: str, known: Iterable[str], datasets: Iterable[Dataset] = ()) -> str:
+def hint(
+    symbol: str,
+    known: Iterable[str],
+    datasets: Iterable[Dataset] = (),
+    calls: PythonCalls = IN_PYTHON,
+) -> str:
     """
     What *symbol* is if it is a contract that no one of *datasets* has, and which of *known* may be
     meant; empty if neither.
     """
-    what, names = contract_hint(symbol, datasets), set(known)
+    what, names = contract_hint(symbol, datasets, calls), set(known)
     # Of a contract that they may have, another of its kind is meant.
     written = pair_of(symbol) if what else symbol
     found = [written] if written in names - {symbol} else suggested(written, names)

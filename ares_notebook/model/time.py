@@ -39,15 +39,26 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
+def to_us(moment: datetime) -> int:
+    """Microseconds since the epoch of an aware *moment*."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 # Timestamps count from 1970; Python cannot represent the end of the last month of 9999.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND, _DAY = timedelta(milliseconds=1), timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def utc(milliseconds: int) -> datetime:
     """The aware UTC moment of *milliseconds* since the epoch."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def utc_of_us(microseconds: int) -> datetime:
+    """The aware UTC moment of *microseconds* since the epoch."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def as_utc(value: datetime | date | str, argument: str = "end") -> datetime:
@@ -149,6 +160,7 @@ Weeks open on Mondays (the epoch was a Thursday); three-day candles count from 1
 _MONTH, _MINUTE = "month", 60_000
 # Units as other programs and people write them, in milliseconds; a month has no fixed length.
 _UNITS: dict[str, int | str] = {
+    **dict.fromkeys(("ms", "millisecond"), 1),
     **dict.fromkeys(("s", "sec", "second"), 1_000),
     **dict.fromkeys(("m", "t", "min", "minute"), _MINUTE),
     **dict.fromkeys(("h", "hr", "hour"), 60 * _MINUTE),
@@ -172,17 +184,65 @@ def validate_interval(interval: str | None) -> str:
     raise BadArgument(msg)
 
 
+def interval_of_bars(interval: str | timedelta) -> str:
+    """The name of an interval of bars: one of Binance's, or any other that divides a day (``5s``)."""
+    if isinstance(interval, str) and (interval in INTERVALS or _MONTHS.fullmatch(interval)):
+        # Nobody can tell whether 3M is meant to be months or minutes.
+        return validate_interval(interval)
+    if meant := _meant(interval):
+        return meant
+    length = _amount_of(interval)
+    if not isinstance(length, int) or length <= 0 or DAY_MS % length:
+        msg = (
+            f"interval={interval!r} is none that bars can have: pass one of Binance's "
+            f"({', '.join(INTERVALS)}), or a length that divides a day, such as 5s or 10m"
+        )
+        raise BadArgument(msg)
+    unit = next(unit for unit in _BAR_UNITS if not length % int(_UNITS[unit]))
+    return f"{length // int(_UNITS[unit])}{unit}"
+
+
+_MONTHS = re.compile(r"\s*\d+\s*M\s*")
+# Longest first.
+_BAR_UNITS = ("h", "m", "s", "ms")
+
+
+def interval_ms(interval: str) -> int:
+    """The length of an interval of bars in milliseconds; 0 of a month."""
+    if interval in INTERVALS:
+        return INTERVALS[interval]
+    length = _amount_of(interval)
+    return length if isinstance(length, int) else 0
+
+
+def divides(small: str, large: str) -> bool:
+    """Whether bars of one interval make up those of another, or of the same."""
+    small_ms, large_ms = interval_ms(small), interval_ms(large)
+    # Beyond a day the grids do not contain each other, but all contain days.
+    is_part = 0 < small_ms <= DAY_MS and large_ms % small_ms == 0
+    return small == large or is_part
+
+
 def _meant(interval: object) -> str | None:
     """The interval of the same length as one that is written otherwise; None if there is none."""
-    length = interval // _MILLISECOND if isinstance(interval, timedelta) else None
-    match = _AMOUNT.fullmatch(interval.strip()) if isinstance(interval, str) else None
-    if match is not None:
-        count, unit = match["count"] or match["behind"] or "1", match["unit"] or match["first"]
-        one = _MONTH if interval == "M" else _length_of(unit)
-        if one == _MONTH and int(count) == 1:
-            return "1M"
-        length = int(count) * one if isinstance(one, int) else None
+    length = _amount_of(interval)
+    if length == _MONTH:
+        return "1M"
     return next((name for name, each in INTERVALS.items() if each and each == length), None)
+
+
+def _amount_of(interval: object) -> int | str | None:
+    """The length of an interval in milliseconds, or that it is a month; None of other texts."""
+    if isinstance(interval, timedelta):
+        return None if interval % _MILLISECOND else interval // _MILLISECOND
+    match = _AMOUNT.fullmatch(interval.strip()) if isinstance(interval, str) else None
+    if match is None:
+        return None
+    count, unit = match["count"] or match["behind"] or "1", match["unit"] or match["first"]
+    one = _MONTH if interval == "M" else _length_of(unit)
+    if one == _MONTH:
+        return _MONTH if int(count) == 1 else None
+    return int(count) * one if isinstance(one, int) else None
 
 
 def _length_of(unit: str) -> int | str | None:
@@ -211,14 +271,14 @@ def next_open_ms(interval: str, open_ms: int) -> int:
     """When the candle that opens at *open_ms* is closed, and the next one opens."""
     if interval == "1M":
         return month_of(utc(open_ms)).end_ms
-    return open_ms + INTERVALS[interval]
+    return open_ms + interval_ms(interval)
 
 
 def opens_between(interval: str, start_ms: int, end_ms: int) -> range | list[int]:
     """Open times of all candles that open at or after *start_ms* and are closed by *end_ms*."""
     if interval == "1M":
         return _month_opens(start_ms, end_ms)
-    step = INTERVALS[interval]
+    step = interval_ms(interval)
     origin = GRID_ORIGIN_MS.get(interval, 0)
     first = start_ms + (origin - start_ms) % step
     return range(first, max(first, end_ms - step + 1), step)

@@ -31,11 +31,7 @@ def window_of(
     end: datetime | date | str | None,
 ) -> Period:
     """The window ``[start, end)`` that a caller means by a lookback or a start, and an end or now."""
-    now = datetime.now(UTC)
-    stop = now if end is None else as_utc(end)
-    if stop > now:
-        msg = f"end={end!r} is in the future; leave it out to mean now"
-        raise BadArgument(msg)
+    stop = end_of(end)
     if start is None:
         if lookback is None:
             msg = f'say how far back: lookback_years= ({_WAYS}), or start=, such as "2024-09-01"'
@@ -49,6 +45,16 @@ def window_of(
         msg = f"start={start!r} is not before the end, {stop:%Y-%m-%d %H:%M} UTC"
         raise BadArgument(msg)
     return Period(begin, stop)
+
+
+def end_of(end: datetime | date | str | None) -> datetime:
+    """The end of a window, by default now; an end in the future is refused."""
+    now = datetime.now(UTC)
+    stop = now if end is None else as_utc(end)
+    if stop > now:
+        msg = f"end={end!r} is in the future; leave it out to mean now"
+        raise BadArgument(msg)
+    return stop
 
 
 def window_in_words(start: datetime, end: datetime) -> str:

@@ -73,7 +73,8 @@ def plot_klines(
     How to read it: up to five hundred rows are candles, light where the price rose and
     dark where it fell; more are the band between low and high with the close as a
     line. Ticks at the bottom are gaps: a hatched one is missing (`find_gaps` says why); a plain
-    one has no candle because the exchange has none there. A
+    one has no candle because the exchange has none there. Of a frame from which rows were removed,
+    or without ``attrs``, it is not known which of the two a gap is. A
     short tick is wider than its gap, so that none is invisible. Below is the volume, where the
     frame has one and there is room: of COIN-M it counts contracts, else it is in the base
     asset. A premium is drawn in percent. The title and the unit of the price are those of
@@ -124,7 +125,8 @@ def plot_klines(
     if below is not None:
         check_below(below)
     ax = axes_or_new(ax, _SIZE)
-    frame = in_time_order(frame)
+    # A bar over missing rows is empty, and drawn as a gap.
+    given, frame = frame, in_time_order(frame.dropna(how="all"))
     if frame.empty:
         return message_only(ax, "No k-lines")
     price = quantity_of("close", frame.attrs)
@@ -140,12 +142,13 @@ def plot_klines(
     entries = _band(ax, bars) if is_band else _candles(ax, bars, usual_step(frame))
     # What candles look like is well known, and there is no room for it.
     entries = entries if size_inches(ax).width >= _LEAST_LEGEND_INCHES else []
+    gaps = gaps_of(frame, given=given)
     if below is not None:
         floor = BELOW_HEIGHT + _PANE_SPACE + GAP_TICK
-        entries += draw_gaps(ax, frame, gaps_of(frame), floor - GAP_TICK)
+        entries += draw_gaps(ax, frame, gaps, floor - GAP_TICK)
     else:
         floor = VOLUME_HEIGHT + _PANE_SPACE if "volume" in bars else GAP_TICK
-        entries += draw_gaps(ax, frame, gaps_of(frame))
+        entries += draw_gaps(ax, frame, gaps)
     _price_axis(ax, bars, floor, price, log=log)
     if below is not None:
         entries += below_pane(ax, below, str(frame.attrs.get("symbol") or ""), window)

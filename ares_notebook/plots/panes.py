@@ -79,10 +79,10 @@ def below_pane(
     *symbol* and *around* are those of the candles above.
     """
     pane = _pane(ax, BELOW_HEIGHT)
-    frame = in_time_order(frame)
+    given, frame = frame, in_time_order(frame)
     column = _column_of(frame)
     frame = frame[[column]].dropna()
-    gaps = gaps_of(frame, around)
+    gaps = gaps_of(frame, around, given=given)
     stamps = times_of(frame)
     frame = frame[(stamps >= around[0]) & (stamps < around[1])]
     quantity = quantity_of(str(column), frame.attrs)

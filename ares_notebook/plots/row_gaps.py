@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ares_notebook.cache.gap_reasons import NOT_DOWNLOADED
-from ares_notebook.frame_attrs import missing
+from ares_notebook.frame_attrs import is_cut, missing
 from ares_notebook.model.gaps import CONFIRMED, UNCONFIRMED
 from ares_notebook.plots.figure import days_of, draw_boxes, least_share, widened
 from ares_notebook.plots.units import dataset_of
@@ -35,14 +35,21 @@ def _words_of(frame: pd.DataFrame) -> tuple[str, str, str]:
     return _MISSING, f"no {what} (confirmed absent)", f"no {what} (missing or absent)"
 
 
-def gaps_of(frame: pd.DataFrame, around: Span | None = None) -> pd.DataFrame:
-    """Where *frame* has no row; also where it does not reach *around*, a window of other rows."""
+def gaps_of(
+    frame: pd.DataFrame, around: Span | None = None, *, given: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """
+    Where *frame* has no row; also where it does not reach *around*, a window of other rows.
+
+    *given* is the frame that a caller passed, if empty rows were removed from it.
+    """
     windows = _listed_gaps(frame)
     _, absent, unknown = _words_of(frame)
     rows = [(start, end, _MISSING) for start, end in windows]
-    # Without attrs nothing is known of why a row is not there, and where the exchange writes each
-    # row, no absence is ever confirmed.
-    is_known = "missing" in frame.attrs and not dataset_of(frame.attrs).writes_each_row
+    # Without attrs, or after rows were removed, nothing is known of why a row is not there, and where
+    # the exchange writes each row, no absence is ever confirmed.
+    is_known = "missing" in frame.attrs and not is_cut(frame if given is None else given)
+    is_known &= not dataset_of(frame.attrs).writes_each_row
     what = absent if is_known else unknown
     for start, end in _larger_steps(frame):
         rows += [(*left, what) for left in _without(start, end, windows)]

@@ -41,7 +41,7 @@ from ares_notebook.quality.findings import first_lines
 from ares_notebook.quality.row_difference import RowDifference, row_differences
 from ares_notebook.runtime.progress import Meter, counted, metered
 from ares_notebook.runtime.tasks import uninterrupted
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +211,7 @@ async def audit_cache(
     >>> audited.to_frame()["verdict"].tolist(), audited.requests
     (['unchanged', 'unchanged'], 2)
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
     find = partial(cached_files, store, scope, start, end)
     run_info = RunInfo.about("audit", chosen, scope)
@@ -265,7 +265,7 @@ def plan_audit(
     """
     import pandas as pd  # noqa: PLC0415 - slow to import, and not needed to audit
 
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
     files = cached_files(store, scope, start, end)
     store.refuse_another()

@@ -24,10 +24,10 @@ import numpy as np
 
 from ares_notebook.cache.disk import cannot_access, put_text
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Span, missing_spans, series_span
+from ares_notebook.cache.spans import Span, calls_of, missing_spans, series_span
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded, WrongMarket
-from ares_notebook.formatting import call, in_words_of, python_call
+from ares_notebook.formatting import call, in_words_of
 from ares_notebook.model.datasets import KLINES, dataset_named
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.rows import Table, between, header_of, stamps_ms, text_of
@@ -35,7 +35,7 @@ from ares_notebook.model.symbols import validate_symbol
 from ares_notebook.model.time import DAY_MS, INTERVALS, utc
 from ares_notebook.quality.findings import first_lines
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,7 +234,7 @@ def fingerprint(
     >>> made.rows, made.complete, [part.period for part in made.parts]
     (59, True, ['2025-01', '2025-02'])
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store = Store(chosen)
     series = _series(store, dataset, symbol, interval)
     span = series_span(store, series, start, end)
@@ -279,7 +279,7 @@ def _series(store: Store, dataset: str, symbol: str, interval: str | None) -> Se
     held = f"holds those of {', '.join(there)}" if there else "holds none"
     first, named = (there or ["1h"])[0], None if kind is KLINES else kind.name
     example = call(
-        python_call("fingerprint", name, first, dataset=named),
+        calls_of(store.settings)("fingerprint", name, first, dataset=named),
         *("fingerprint", name, first),
         dataset=named,
     )
@@ -425,8 +425,7 @@ def verify_fingerprint(path: str | Path, *, settings: Settings | None = None) ->
     ...     bool(verify_fingerprint(path, settings=settings))
     True
     """
-    saved = Fingerprint.load(path)
-    chosen = settings or Settings()
+    chosen, saved = settings_given(settings), Fingerprint.load(path)
     found = fingerprint(
         saved.symbol,
         saved.interval or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ares_notebook.errors import DataError
+from ares_notebook.model.candles import Int64s, opens_of, rows_that_count
 from ares_notebook.model.datasets import KLINES, Dataset
 from ares_notebook.model.rows import Table, empty_rows
-from ares_notebook.model.time import DAY_MS, INTERVALS, opens_between, utc
+from ares_notebook.model.time import utc
 
 _NUMBER = pa.decimal256(30, 8)
 _EXACT = pa.decimal256(60, 16)
@@ -48,17 +49,39 @@ class Comparison:
         )
 
 
+Slots = Callable[[Table], Int64s]
+"""For each candle of a table, in order, the bar that it is part of."""
+
+
 def candles_of_trades(
     tables: Iterable[Table], interval: str, dataset: Dataset = KLINES, contract_usd: int = 0
 ) -> Table:
     """The candles of *dataset* that these trades make; see `Market.contract_usd`."""
-    parts = [_grouped(_as_candles(table, dataset, contract_usd), interval) for table in tables]
-    return _gathered(parts, interval, dataset)
+    return _at_slots(bars_of_trades(tables, by_time(interval), dataset, contract_usd))
+
+
+def bars_of_trades(
+    tables: Iterable[Table], slots: Slots, dataset: Dataset = KLINES, contract_usd: int = 0
+) -> Table:
+    """The bars that these trades make: columns of *dataset*, stamped by the first trade, and ``slot``."""
+    trades = (_as_candles(table, dataset, contract_usd) for table in tables)
+    return _gathered([_grouped(each, slots(each)) for each in trades], dataset)
 
 
 def candles_of_candles(tables: Iterable[Table], interval: str, dataset: Dataset = KLINES) -> Table:
     """The large candles of *dataset* that these small ones add up to."""
-    return _gathered([_grouped(_exact(table), interval) for table in tables], interval, dataset)
+    slots, candles = by_time(interval), map(_exact, tables)
+    return _at_slots(_gathered([_grouped(each, slots(each)) for each in candles], dataset))
+
+
+def by_time(interval: str) -> Slots:
+    """Bars of an interval: a slot is the open time of a bar, in microseconds."""
+    return lambda candles: opens_of(candles["timestamp"].to_numpy(), interval)
+
+
+def _at_slots(bars: Table) -> Table:
+    """Bars of an interval, stamped by their open times."""
+    return bars.set_column(0, "timestamp", bars["slot"]).drop_columns("slot")
 
 
 def compare(rebuilt: Table, stored: Table) -> Comparison:
@@ -171,34 +194,28 @@ def _number(table: Table, name: str) -> Any:
         raise DataError(msg) from error
 
 
-def _grouped(candles: Table, interval: str) -> Table:
-    """Candles put together into those of *interval*; several of one may come from several tables."""
-    slots = pa.array(_slots(candles["timestamp"].to_numpy(), interval))
-    candles = _without_idle(candles.set_column(0, "timestamp", slots))
+def _grouped(candles: Table, slots: Int64s) -> Table:
+    """Candles put together into bars; several of one slot may come from several tables."""
+    is_idle = pc.equal(candles["number_of_trades"], 0).fill_null(fill_value=False).to_numpy()
+    if is_idle.any():
+        order = np.argsort(slots, kind="stable")
+        order = order[rows_that_count(slots[order], is_idle[order])]
+        candles, slots = candles.take(pa.array(order)), slots[order]
     at = pa.array(np.arange(candles.num_rows))
-    groups = candles.append_column("at", at).group_by("timestamp")
     names = candles.column_names
-    how = [("high", "max"), ("low", "min"), *((name, "sum") for name in names[5:])]
-    made = groups.aggregate([*how, ("at", "min"), ("at", "max")])
-    columns = {name: made[f"{name}_{word}"] for name, word in how}
+    groups = candles.append_column("slot", pa.array(slots)).append_column("at", at)
+    # The sum of what is not known of one row is not known.
+    whole = pc.ScalarAggregateOptions(skip_nulls=False)
+    how = [("high", "max"), ("low", "min"), ("at", "min"), ("at", "max")]
+    sums = [(name, "sum", whole) for name in names[5:]]
+    made = groups.group_by("slot").aggregate([*how, *sums])
+    columns = {name: made[f"{name}_{word}"] for name, word, *_ in (*how[:2], *sums)}
     # PyArrow has no first and last of such wide decimals.
-    columns["open"] = candles["open"].take(made["at_min"])
     columns["close"] = candles["close"].take(made["at_max"])
-    columns["timestamp"] = made["timestamp"]
-    return _same_width(pa.table({name: columns[name] for name in names}))
-
-
-def _without_idle(candles: Table) -> Table:
-    """
-    Leave out candles without a trade, where there were trades in the large one.
-
-    They only repeat the last price: a large candle opens with its first trade.
-    """
-    is_idle = pc.equal(candles["number_of_trades"], 0)
-    if not pc.any(is_idle).as_py():
-        return candles
-    traded = pc.unique(candles["timestamp"].filter(pc.invert(is_idle)))
-    return candles.filter(pc.invert(pc.and_(is_idle, pc.is_in(candles["timestamp"], traded))))
+    for name in ("timestamp", "open"):
+        columns[name] = candles[name].take(made["at_min"])
+    bars = pa.table({name: columns[name] for name in names} | {"slot": made["slot"]})
+    return _same_width(bars)
 
 
 def _same_width(candles: Table) -> Table:
@@ -210,21 +227,11 @@ def _same_width(candles: Table) -> Table:
     return candles.cast(pa.schema(fields))
 
 
-def _gathered(parts: list[Table], interval: str, dataset: Dataset) -> Table:
-    candles = pa.concat_tables(parts) if parts else _exact(empty_rows(dataset))
-    return _grouped(candles, interval).sort_by("timestamp")
-
-
-def _slots(stamps_us: Any, interval: str) -> Any:
-    """For each stamp, in microseconds, the open time of its candle."""
-    step_us = INTERVALS[interval] * 1000
-    if not len(stamps_us) or (step_us and interval not in ("3d", "1w")):
-        return stamps_us // (step_us or 1) * (step_us or 1)
-    # Weeks, three days and months have grids of their own.
-    first_ms, last_ms = int(stamps_us.min()) // 1000, int(stamps_us.max()) // 1000
-    around = opens_between(interval, first_ms - _LONGEST_MS, last_ms + 2 * _LONGEST_MS)
-    opens = np.asarray(around) * 1000
-    return opens[np.searchsorted(opens, stamps_us, side="right") - 1]
-
-
-_LONGEST_MS = 31 * DAY_MS
+def _gathered(parts: list[Table], dataset: Dataset) -> Table:
+    """The bars of several tables in one, in the order of their slots."""
+    if not parts:
+        empty = _exact(empty_rows(dataset))
+        parts = [_grouped(empty, np.empty(0, np.int64))]
+    bars = pa.concat_tables(parts)
+    slots = bars["slot"].to_numpy()
+    return _grouped(bars.drop_columns("slot"), slots).sort_by("slot")

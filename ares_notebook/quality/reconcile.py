@@ -20,7 +20,7 @@ from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.markets import SPOT
 from ares_notebook.model.relations import Relation, related, relation_of
 from ares_notebook.model.rows import Table, between, empty_rows, stamps_ms
-from ares_notebook.model.time import DAY_MS, INTERVALS, opens_between, utc
+from ares_notebook.model.time import DAY_MS, INTERVALS, divides, opens_between, utc
 from ares_notebook.quality.premium import compare_funding, compare_premium, with_numbers
 from ares_notebook.quality.rebuild import (
     Comparison,
@@ -137,18 +137,13 @@ def _base_of(series: Series, trades: Series, there: Collection[Series]) -> Serie
     finest = min(grids, key=lambda each: _length_ms(each.interval))
     if series == finest:
         return trades if trades in there and _length_ms(series.interval) <= DAY_MS else None
-    smaller = [each for each in grids if _divides(each.interval, series.interval)]
+    wanted = series.interval or ""
+    smaller = [each for each in grids if each != series and divides(each.interval or "", wanted)]
     return min(smaller, key=lambda each: _length_ms(each.interval), default=None)
 
 
 def _length_ms(interval: str | None) -> int:
     return INTERVALS[interval or "1M"] or 31 * DAY_MS
-
-
-def _divides(small: str | None, large: str | None) -> bool:
-    small_ms, large_ms = _length_ms(small), _length_ms(large)
-    # Beyond a day the grids do not contain each other, but all contain days.
-    return small_ms < large_ms and small_ms <= DAY_MS and (large == "1M" or not large_ms % small_ms)
 
 
 def _comparisons(

@@ -15,7 +15,16 @@ from ares_notebook.cache.gap_reasons import EXPLAINED
 from ares_notebook.cache.history import Ending, RunOutcome
 from ares_notebook.download.repair import repair_call
 from ares_notebook.errors import PoorQuality
-from ares_notebook.formatting import block, in_words_of, line, many, table, text
+from ares_notebook.formatting import (
+    IN_PYTHON,
+    PythonCalls,
+    block,
+    in_words_of,
+    line,
+    many,
+    table,
+    text,
+)
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.quality.calendar import coverage_svg
 from ares_notebook.quality.findings import (
@@ -68,6 +77,8 @@ class QualityReport:
         How much is there, a value a series.
     shortfalls : tuple of str
         The quality thresholds of the settings that are missed, a sentence each.
+    calls : PythonCalls
+        How the remedy writes a call that works on this cache.
 
     Examples
     --------
@@ -93,6 +104,7 @@ class QualityReport:
     made_at: datetime
     completeness: tuple[Completeness, ...]
     shortfalls: tuple[str, ...]
+    calls: PythonCalls = IN_PYTHON
 
     def __bool__(self) -> bool:
         return self.ok
@@ -204,7 +216,7 @@ class QualityReport:
                 f"{_all_findings()} lists the findings; the thresholds are set by "
                 "min_complete_share, max_errors and max_warnings"
             )
-        repair = f"`{repair_call(series)}`"
+        repair = f"`{repair_call(series, self.calls)}`"
         if all(each.check == GAPS for each in broken):
             return f"{repair} asks the exchange for what is missing"
         return (

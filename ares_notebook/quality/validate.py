@@ -14,7 +14,7 @@ from ares_notebook.cache.entry import CacheEntry, Receipt
 from ares_notebook.cache.history import sources_of
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
-from ares_notebook.cache.spans import Moment, Scope, cached_files, nothing_cached, spans
+from ares_notebook.cache.spans import Moment, Scope, cached_files, calls_of, nothing_cached, spans
 from ares_notebook.cache.store import Store
 from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import CorruptFile, NeverDownloaded
@@ -38,7 +38,7 @@ from ares_notebook.quality.reconcile import reconcile
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.runtime.tasks import cancellable
-from ares_notebook.settings import Settings
+from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def validate_cache(
     """
     import pandas as pd  # noqa: PLC0415 - slow to import
 
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     store, scope = Store(chosen), Scope.of(symbol, interval, datasets)
     files = _files(store, scope, start, end)
     found = spans(store, scope, start, end)
@@ -161,6 +161,7 @@ def validate_cache(
         made_at=datetime.now(UTC),
         completeness=completeness,
         shortfalls=shortfalls(findings, completeness, chosen),
+        calls=calls_of(chosen),
     )
 
 
@@ -428,7 +429,7 @@ async def assure_quality(
     >>> report.completeness[0].share
     1.0
     """
-    chosen = settings or Settings()
+    chosen = settings_given(settings)
     run_info = RunInfo.about("validate", chosen, Scope.of(symbol, interval, datasets))
     selection: _Selection = {"start": start, "end": end, "settings": chosen, "datasets": datasets}
     work = cancellable(validate_cache, symbol, interval, **selection)

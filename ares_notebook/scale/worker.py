@@ -318,7 +318,8 @@ class _Job:
         if self.spec.to is None:
             return await fetch_file(step, session.exchange, session.store), None
         with tempfile.TemporaryDirectory(prefix="ares-", dir=self.scratch) as folder:
-            own = self.spec.settings.model_copy(update={"cache_dir": Path(folder)})
+            changes = {"cache_dir": Path(folder), "arrow_copies": "off"}
+            own = self.spec.settings.model_copy(update=changes)
             return await self._upload(step, session.exchange, Store(own))
 
     async def _upload(

@@ -206,7 +206,7 @@ def test_listing_rolls_folders_up(ask: Ask) -> None:
     following, _ = listed(ask, prefix=prefix, delimiter="/", marker=text(few, "NextMarker"))
 
     assert not keys
-    assert len(folders) == 26
+    assert len(folders) == 53
     assert folders == sorted(folders)
     assert f"{prefix}币安人生USDT/" in folders
     assert text(few, "NextMarker") == folders[2]

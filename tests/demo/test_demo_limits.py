@@ -63,10 +63,12 @@ def test_others_at_the_same_address_count() -> None:
 
 
 def test_exchange_info_tells_the_limit() -> None:
-    """RateLimits names the limit and the window that hold here."""
+    """RateLimits names the limit and the window that hold here, which by default are Binance's."""
     with DemoExchange(now=NOW, weight_limit=99, window_seconds=10) as exchange:
         spot = ask_of(exchange, "/api/v3/exchangeInfo?symbol=BTCUSDT", {})
         futures = ask_of(exchange, "/fapi/v1/exchangeInfo", {})
+    with DemoExchange(now=NOW) as exchange:
+        usual = [ask_of(exchange, f"{api}/exchangeInfo", {}) for api in ("/api/v3", "/fapi/v1")]
     assert spot.json["rateLimits"][0] == {
         "rateLimitType": "REQUEST_WEIGHT",
         "interval": "SECOND",
@@ -74,12 +76,14 @@ def test_exchange_info_tells_the_limit() -> None:
         "limit": 99,
     }
     assert "x-mbx-used-weight-10s" in spot.headers
-    assert futures.json["rateLimits"][0]["limit"] == 2400
+    assert futures.json["rateLimits"][0]["limit"] == 99
+    assert [each.json["rateLimits"][0]["limit"] for each in usual] == [6000, 2400]
 
 
 def test_futures_have_a_budget_of_their_own() -> None:
     """Spot's budget used up leaves futures alone."""
-    with DemoExchange(now=NOW, weight_limit=1, window_seconds=LONG) as exchange:
+    with DemoExchange(now=NOW, weight_limit=20, window_seconds=LONG) as exchange:
+        exchange.spend(20)
         assert ask_of(exchange, "/api/v3/exchangeInfo", {}).status == 429
         assert ask_of(exchange, "/fapi/v1/klines?symbol=BTCUSDT&interval=1h", {}).status == 200
 

@@ -621,3 +621,51 @@ def test_a_folder_that_knows_no_locks_at_all(exchange, sound, truth, tmp_path):
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)["download"].values()) == {""}
     assert contents(settings.cache_dir) == truth
+
+
+UPDATED = """
+report = asyncio.run(ares.update(end="2025-04-01", settings=ares.Settings(progress=False)))
+print(len({str(each.error) for each in report.failed}), len(report.failed), report, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("closed_part", ["all", ".ares"])
+def test_one_cause_is_one_line(exchange, closed_part):
+    """An update of several symbols in a folder that can only be read fails for one reason, which names the folder."""
+    with reachable_folder() as place:
+        settings = settings_of(exchange, place / "cache")
+        for symbol in ("BTCUSDT", "ETHUSDT", "BNBUSDT"):
+            ares.run(
+                ares.download_klines_data(
+                    symbol, "1d", start="2025-02-01", end="2025-03-01", settings=settings
+                )
+            )
+        for each in (settings.cache_dir, *settings.cache_dir.rglob("*")):
+            each.chmod(0o777 if each.is_dir() else 0o666)
+        refused = settings.cache_dir / closed_part
+        if closed_part == "all":
+            closed(*settings.cache_dir.rglob("*"), settings.cache_dir)
+            refused = settings.cache_dir / ".ares"
+        closed(refused)
+        names = (*ADDRESSES, "market", "cache_dir")
+        environment = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
+
+        reasons, failed, *report = as_nobody(
+            UPDATED, ARES_RETRY_DELAY_SECONDS="0", **environment
+        ).splitlines()
+
+    assert (reasons, failed) == ("1", "3")
+    assert f"could not create or access {refused}: Permission denied; " in report[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.EROFS, "it can only be read"), (errno.EIO, "another folder")]
+)
+def test_a_temporary_file_is_no_part_of_a_reason(tmp_path, code, words):
+    """Two temporary files that fail for one reason give one and the same error, about their folder."""
+    parts = [tmp_path / f".klines_{number}.csv.{number}a2f.part" for number in (1, 2)]
+    said = {str(cannot_access(part, OSError(code, "no", str(part)))) for part in parts}
+
+    assert len(said) == 1
+    assert f"{tmp_path}: " in min(said)
+    assert words in min(said)

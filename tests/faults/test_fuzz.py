@@ -34,8 +34,8 @@ from ares_notebook.binance.listing import _read_page
 from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_info, read_time
 from ares_notebook.binance.rate_limit import Budget
 from ares_notebook.binance.zips import lines_of
+from ares_notebook.cache.cells import Selection, chosen, read_cells
 from ares_notebook.cache.entry import CacheEntry, Receipt, Source
-from ares_notebook.cache.frames import Selection, chosen, read_cells
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import salvage
 from ares_notebook.cache.reader import read_rows
@@ -436,8 +436,10 @@ def test_cached_csv(fuzz, dataset, tmp_path):
             ]
         assert rows is not None or expected is None
         for wanted in (
-            Selection(chosen(dataset, None), True, 0, 2**52),
-            Selection(chosen(dataset, None), False, START_MS, START_MS + 3 * HOUR_MS),
+            Selection(chosen(dataset, None), True, 0, 2**62),
+            Selection(
+                chosen(dataset, None), False, START_MS * 1000, (START_MS + 3 * HOUR_MS) * 1000
+            ),
         ):
             for has_provenance in (False, True):
                 entry = CacheEntry(file, str(path), has_provenance=has_provenance)
@@ -446,11 +448,7 @@ def test_cached_csv(fuzz, dataset, tmp_path):
                 except CorruptFile:
                     continue
                 if expected is not None:
-                    window = [
-                        row
-                        for row in expected
-                        if wanted.start_ms * 1000 <= row[0] < wanted.end_ms * 1000
-                    ]
+                    window = [row for row in expected if wanted.start_us <= row[0] < wanted.end_us]
                     names = list(dataset.column_names)
                     assert plain(as_tuples(cells.select(names))) == plain(
                         [

@@ -81,6 +81,20 @@ def test_a_frame_without_attrs_confirms_nothing():
     assert gaps_of(frame)["what"].tolist() == [UNKNOWN]
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_after_rows_were_removed_nothing_is_confirmed(empty):
+    """Where a caller has removed candles, the picture does not say that the exchange has none."""
+    whole = hours(48, slice(10, 13))
+    whole.attrs |= {"start": "2025-01-01", "end": "2025-01-03", "rows": 45}
+    whole.iloc[30] = np.nan if empty else 100.0
+    ax, of_part = (ares.plot_klines(each) for each in (whole, whole.drop(whole.index[20])))
+
+    assert gaps_of(whole)["what"].tolist() == [ABSENT]
+    assert gaps_of(whole.drop(whole.index[20]))["what"].tolist() == [UNKNOWN, UNKNOWN]
+    assert (ABSENT in legend(ax), UNKNOWN in legend(ax)) == (True, False)
+    assert (ABSENT in legend(of_part), UNKNOWN in legend(of_part)) == (False, True)
+
+
 @pytest.mark.parametrize("most", [7, 50, 1000])
 def test_a_band_keeps_the_extremes(most):
     """Of many candles the highest high, the lowest low and the last close are kept."""

@@ -19,6 +19,8 @@ from truth import frame_of, load, microseconds, stamp_of, story_of
 
 import ares_notebook as ares
 from ares_notebook import Settings
+from ares_notebook.cache.contents import CacheContents
+from ares_notebook.cache.gap_reasons import COMPLETE
 from ares_notebook.errors import AresError, CorruptFile, NeverDownloaded
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.time import utc
@@ -200,6 +202,19 @@ def check_faces(cache: Cache, window: Window) -> None:
         hold("I3/coverage", by_load == by_coverage, words)
 
 
+def check_contents(cache: Cache) -> None:
+    """A series that the cache shows as complete loads as complete, from its first file to its last row."""
+    shown = {each.series: each for each in CacheContents.of(cache.settings).series}
+    for place in cache.places:
+        held = shown.get(place.series)
+        is_hidden = any(file.name in cache.hidden for file in place.files)
+        if held is not None and held.state == COMPLETE and not is_hidden:
+            frame = load(place, None, None, cache.settings)
+            words = f"{place} is shown as complete, and loads with {frame.attrs if frame is not None else 'nothing'}"
+            hold("I3/contents", frame is not None and frame.attrs["complete"], words)
+            hold("I3/contents", len(frame) == held.rows, f"{words}; {held.rows} rows are shown")
+
+
 # --- I4: nothing is half a file ---
 
 
@@ -226,6 +241,7 @@ def check_all(cache: Cache) -> None:
     for place in cache.places:
         for window in cache.windows(place):
             check_faces(cache, window)
+    check_contents(cache)
     check_whole(cache)
 
 

@@ -122,8 +122,10 @@ def frame_of(place: Place, start: datetime, end: datetime) -> pd.DataFrame | Non
     return load(place, start, end, _settings())
 
 
-def load(place: Place, start: datetime, end: datetime, settings: Settings) -> pd.DataFrame | None:
-    """A window of a place, by the loader of its dataset; None if there is nothing to load."""
+def load(
+    place: Place, start: datetime | None, end: datetime | None, settings: Settings
+) -> pd.DataFrame | None:
+    """A window of a place, or all that is there, by the loader of its dataset; None if there is nothing to load."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteData)
         try:

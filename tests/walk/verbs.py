@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import warnings
 from datetime import UTC, datetime
 
 import faces
@@ -17,6 +18,7 @@ from truth import frame_of, microseconds
 from world import SMALL, SOURCES, World, runs, step
 
 import ares_notebook as ares
+from ares_notebook.cached_window import IncompleteData
 from ares_notebook.errors import AresError, NeverDownloaded
 
 _SILENT = logging.getLogger("walk")
@@ -151,6 +153,31 @@ class Verbs(World):
             by_load = faces.check_load(self.cache, window)
             words = f"{window}: fetch_missing_data says {is_complete}, load {by_load}"
             hold("I3/fetch", is_complete == by_load, words)
+
+    @step(at=SMALL, start=SMALL, end=SMALL, source=SOURCES)
+    def get(self, at: int, start: int, end: int, source: str) -> None:
+        """Have a window brought and loaded."""
+        place, first, last = self.window(at, start, end)
+        self.expect(place, last)
+        window, interval = Window(place, first, last), place.interval or None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IncompleteData)
+            frame = self.done(
+                ares.rows(
+                    place.dataset,
+                    place.symbol,
+                    interval,
+                    first,
+                    last,
+                    settings=self.settings(source),
+                )
+            )
+        self.cache.look_around()
+        if frame is not None and not self.cache.is_hidden(window):
+            is_complete = frame.attrs["complete"]
+            by_load = faces.check_load(self.cache, window)
+            words = f"{window}: rows says {is_complete}, load {by_load}"
+            hold("I3/get", is_complete == by_load, words)
 
     @step(at=SMALL, end=SMALL)
     def prune(self, at: int, end: int) -> None:

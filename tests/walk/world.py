@@ -121,7 +121,8 @@ class World:
 
     def expect(self, place: Place, until: datetime) -> None:
         """From here on rows before *until* may be there, those that are closed by now."""
-        asked_us = min(microseconds(until), self.now_us())
+        # Our clock goes on where that of the exchange stands still: also the row of this very moment.
+        asked_us = min(microseconds(until), self.now_us() + 1)
         known_us = self.cache.asked_until_us.get(place, 0)
         self.cache.asked_until_us[place] = max(asked_us, known_us)
 
