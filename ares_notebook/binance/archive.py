@@ -339,8 +339,9 @@ class Archive:
             check = partial(_verify, wanted, url)
             fits = partial(self._check_room, spare_bytes=spare_bytes)
             await self._transport.download(Ask(url, f"archive {name}"), data, check, fits=fits)
-        except BaseException:
-            # A cancel too: only a zip that is returned has a caller who closes it.
+        except (
+            BaseException
+        ):  # a cancel too: only a zip that is returned has a caller who closes it
             data.close()
             raise
         return Zip(name, url, wanted, data, series, period_of(cut, start))
