@@ -15,6 +15,7 @@ from ares_notebook.cached_window import (
     IncompleteData,  # noqa: F401 - users filter it by this name
     warn_incomplete,
 )
+from ares_notebook.download.plan import Wanted
 from ares_notebook.errors import BadArgument
 from ares_notebook.extras import also_named
 from ares_notebook.model.datasets import Dataset, dataset_named
@@ -396,9 +397,9 @@ def _load(
 
 def _with_count(kind: Dataset, names: Sequence[str] | str) -> list[str]:
     """The columns to read for bars of these: the count tells candles without a trade."""
-    wanted = [names] if isinstance(names, str) else names
-    count = [each for each in ("number_of_trades",) if each in kind.column_names]
-    return [*dict.fromkeys([*wanted, *count])]
+    wanted = [names] if isinstance(names, str) else [*names]
+    count = "number_of_trades"
+    return wanted if count in wanted or count not in kind.column_names else [*wanted, count]
 
 
 def read_frame(
@@ -430,7 +431,7 @@ def checked_arguments(
     if isinstance(symbol, str):
         several, names = [Series.of(dataset, symbol, interval)], columns
     else:
-        several = several_series(dataset, symbol, interval)
+        several = several_series(dataset, Wanted.of(symbol), interval)
         names = [columns] if isinstance(columns, str) else columns
     # Once: an iterator can be read one time.
     found = [column.name for column in chosen(several[0].dataset, names)]

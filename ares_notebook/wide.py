@@ -47,11 +47,9 @@ _Int64s = npt.NDArray[np.int64]
 _HOUR_US = 3_600_000_000
 
 
-def several_series(
-    dataset: str, symbols: Sequence[str] | pd.DataFrame, interval: str | None
-) -> list[Series]:
+def several_series(dataset: str, wanted: Wanted, interval: str | None) -> list[Series]:
     """The series of some symbols, in their order, whose rows can be side by side."""
-    several = [Series.of(dataset, name, interval) for name in Wanted.of(symbols).symbols]
+    several = [Series.of(dataset, name, interval) for name in wanted.symbols]
     kind = several[0].dataset
     if kind.key == "id":
         msg = (
@@ -73,7 +71,8 @@ def wide_frame(
     settings: Settings | None,
 ) -> pd.DataFrame:
     """The rows of several symbols in one frame, as `load_klines` describes it; never warns."""
-    wanted, several = Wanted.of(symbols), several_series(dataset, symbols, interval)
+    wanted = Wanted.of(symbols)
+    several = several_series(dataset, wanted, interval)
     fields = chosen(several[0].dataset, [columns] if isinstance(columns, str) else columns)
     store = Store(settings_given(settings))
     span_ms = window_of_all(store, several, *window)

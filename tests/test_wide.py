@@ -483,3 +483,11 @@ def test_bars_of_other_markets_are_loaded(cache):
     )
     assert made.attrs["dataset"] == "um_klines"
     assert made.notna().all(axis=None)
+
+
+def test_symbols_may_come_from_an_iterator(cache):
+    """Symbols are read once, so that what can be read one time will do."""
+    window = ("2023-05-01", "2023-05-03")
+    frame = candles(cache, iter(THREE[:2]), *window, columns="close")
+
+    same(frame, candles(cache, THREE[:2], *window, columns="close"))
