@@ -16,7 +16,7 @@ from ares_notebook.cache.contents import CacheContents
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.extras import copied
 from ares_notebook.formatting import PythonCalls, block, line
-from ares_notebook.settings import Settings
+from ares_notebook.settings import URLS, Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -212,8 +212,8 @@ class Cache:
 
 def _bound(settings: Settings) -> Settings:
     """The settings that a method works with: messages about their cache name methods, too."""
-    copy = settings.model_copy()
-    # Of this copy and of copies of it; it is no setting, so pydantic is passed by.
+    copy = settings.replace()
+    # Of this copy and of copies of it; it is no setting, and so not replaced.
     object.__setattr__(copy, "_calls", PythonCalls("cache", method_of))
     return copy
 
@@ -247,10 +247,8 @@ def _demo_settings(given: Settings) -> Settings:
         return given
     demo = _demo_exchange().settings()
     is_own_folder = given.cache_dir != Settings().cache_dir
-    addresses = {
-        name: getattr(demo, name) for name in Settings.model_fields if name.endswith("_url")
-    }
+    addresses = {name: getattr(demo, name) for name in URLS}
     folder = given.cache_dir if is_own_folder else demo.cache_dir
     # The key is Binance's, and is sent to no other host.
     changes = {**addresses, "market": demo.market, "cache_dir": folder, "api_key": None}
-    return given.model_copy(update=changes)
+    return given.replace(**changes)

@@ -1,30 +1,22 @@
 """Settings: one immutable value, from arguments, the environment or a file; defaults by the machine."""
 
-from __future__ import annotations
-
-import importlib
 import logging
 import os
 import re
-import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
+from inspect import Parameter, Signature
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from msgspec import Meta, ValidationError, convert
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import IN_PYTHON, PythonCalls
+from ares_notebook.host import NAME_OF_HOST, host_defaults
 from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
@@ -35,115 +27,73 @@ _LOGGER = logging.getLogger("DataDownloader")
 # Left free on the disk of the cache, for other programs.
 SPARE_BYTES = 256 << 20
 
-NAME_OF_HOST = {
-    "symbol": 'src.config.CONFIG["SYMBOL"]',
-    "interval": 'src.config.CONFIG["INTERVAL"]',
-    "lookback_years": 'src.config.CONFIG["LOOKBACK_YEARS"]',
-    "keep_days": 'src.config.CONFIG["MODEL_TRAINING"]["data_retention_days"]',
-    "api_key": "src.config.settings.binance_api_key",
-}
-"""The place of each setting in the host project."""
+
+class Secret:
+    """
+    Text that is shown nowhere: neither ``repr`` nor ``str`` tells it.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> Secret("word")
+    Secret('**********')
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get_secret_value(self) -> str:
+        """
+        The text itself.
+
+        Examples
+        --------
+        >>> Secret("word").get_secret_value()
+        'word'
+        """
+        return self._text
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __repr__(self) -> str:
+        return f"Secret('{self}')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
 
-def host_defaults() -> dict[str, object]:
-    """Settings from the host project's ``src.config``; empty without one that can be imported."""
-    _use_logger()
-    config = _imported("src.config")
-    if config is None:
-        return {}
-    try:
-        found = _values_of(config)
-    except Exception as error:  # noqa: BLE001 - as below
-        _log_failure("src.config", error)
-        return {}
-    return {name: value for name, value in found.items() if value is not None and value != ""}
-
-
-def _values_of(config: ModuleType) -> dict[str, object]:
-    table = getattr(config, "CONFIG", {})
-    if not isinstance(table, Mapping):
-        kind = type(table).__name__
-        _warn_once(f"src.config.CONFIG is a {kind} and no mapping; our own defaults are used")
-        table = {}
-    training = table.get("MODEL_TRAINING")
-    return {
-        "symbol": table.get("SYMBOL"),
-        "interval": table.get("INTERVAL"),
-        "lookback_years": table.get("LOOKBACK_YEARS"),
-        "keep_days": training.get("data_retention_days") if isinstance(training, Mapping) else None,
-        "api_key": getattr(getattr(config, "settings", None), "binance_api_key", None),
-    }
-
-
-@cache
-def _imported(name: str) -> ModuleType | None:
-    """A module of the host project; None, and a line in the log, if it cannot be imported."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # The module itself may be missing; one that lacks another module is broken.
-        if error.name and f"{name}.".startswith(f"{error.name}."):
-            _LOGGER.debug("no %s here, so nothing is taken from it", name)
-            return None
-        _log_failure(name, error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; whatever it raises is logged
-        _log_failure(name, error)
-    return None
-
-
-def _log_failure(name: str, error: BaseException) -> None:
-    # The text of any other error may hold a secret of the project.
-    words = f": {error}" if isinstance(error, ImportError | SyntaxError) else ""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-    _warn_once(
-        f"{name} of the project around cannot be used ({type(error).__name__}{words}{place}); "
-        f"our own defaults are used instead"
-    )
-
-
-@cache
-def _warn_once(message: str) -> None:
-    _LOGGER.warning("%s", message)
-
-
-@cache
-def _use_logger() -> None:
-    """Make the host's logger, if any, the parent of ours."""
-    module = _imported("src.utils.logger")
-    logger = getattr(module, "system_logger", None)
-    if isinstance(logger, logging.LoggerAdapter):
-        logger = logger.logger
-    if isinstance(logger, logging.Logger):
-        _LOGGER.parent = logger
-        _LOGGER.debug("the host's logger %s is used", logger.name)
-    elif module is not None:
-        _LOGGER.warning("src.utils.logger has no system_logger that is a logging.Logger")
-
-
-_SIZE = re.compile(r"\s*\d*\.?\d+\s*[A-Za-z]*\s*")
+_SIZE = re.compile(r"\s*(\d*\.?\d+)\s*(?:([kmgtpe]?)(i?)b?)\s*", re.IGNORECASE)
 
 
 def _size(value: object) -> object:
-    """Refuse text of which `ByteSize` would ignore a part: it reads "1,5 GB" as 1 byte."""
-    if isinstance(value, bool) or (isinstance(value, str) and not _SIZE.fullmatch(value)):
+    """A size in bytes, of text with a decimal unit or a binary one such as ``GiB``."""
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value)
+    if found is None:
         msg = 'is not a size; pass bytes, or text such as "20 GB"'
         raise ValueError(msg)
-    return value
-
-
-Size = Annotated[ByteSize, BeforeValidator(_size), Field(ge=0)]
-"""A setting that is a size."""
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgtpe".index(unit.lower() or " "))
 
 
 def bytes_of(value: object, argument: str) -> int:
     """A size in bytes: a whole number, or text with a unit (decimal, or binary such as ``GiB``)."""
     try:
-        return int(TypeAdapter[ByteSize](Size).validate_python(value))
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        msg = f"{argument}={value!r}: {reason}"
+        size: int = _converted(_Size, value)
+    except ValueError as error:
+        msg = f"{argument}={value!r}: {error}"
         raise BadArgument(msg) from None
+    return size
 
 
 CACHE_DIR = "data_cache"
@@ -166,7 +116,7 @@ SECRETS = ("api_key", "notify")
 _PREFIX = "ARES_"
 # Settings of earlier versions lack it, and are no mixture of markets for that.
 _LATER_URL = "coin_futures_url"
-_URLS = (
+URLS = (
     "spot_url",
     "spot_fallback_url",
     "futures_url",
@@ -174,9 +124,7 @@ _URLS = (
     "archive_url",
     "archive_listing_url",
 )
-
-
-_Url = Annotated[str, BeforeValidator(plain_url)]
+"""The settings that are URLs of the exchange."""
 
 
 def _folder(value: object) -> Path:
@@ -193,25 +141,28 @@ def _folder(value: object) -> Path:
         raise ValueError(msg) from error
 
 
-_Folder = Annotated[Path, BeforeValidator(_folder)]
+def _secret(value: object) -> object:
+    """Text as a secret; also one of pydantic, such as a host project has."""
+    text = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+    return Secret(text) if isinstance(text, str) else text
 
 
 def _key(value: object) -> object:
     """A key without surrounding whitespace; None if it is empty."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if not isinstance(text, str):
-        return text
-    if not text.strip().isprintable():
+    secret = _secret(value)
+    if not isinstance(secret, Secret):
+        return secret
+    text = secret.get_secret_value().strip()
+    if not text.isprintable():
         msg = "has a letter that no key has: a line end, or a control character"
         raise ValueError(msg)
-    return text.strip() or None
+    return Secret(text) if text else None
 
 
-def _each(value: object) -> object:
-    """Several values: a sequence, or text separated by blanks."""
-    if value is None:
-        return ()
-    return tuple(value.split()) if isinstance(value, str) else value
+def _addresses(value: object) -> object:
+    """Several secrets: a sequence, or text separated by blanks."""
+    each = value.split() if isinstance(value, str) else () if value is None else value
+    return tuple(map(_secret, each)) if isinstance(each, tuple | list) else each
 
 
 def _events(value: object) -> object:
@@ -219,15 +170,53 @@ def _events(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-_Urls = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_each)]
-_Events = Annotated[tuple[Event, ...], NoDecode, BeforeValidator(_events)]
+def _yes_or_no(value: object) -> object:
+    """Words for true and false that msgspec does not know."""
+    words = {"yes": True, "on": True, "no": False, "off": False}
+    return words.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+# A function beside a type is applied to a value before this is checked against the type.
+_Url = Annotated[str, plain_url]
+_Count = Annotated[int, Meta(ge=0)]
+_Positive = Annotated[float, Meta(gt=0)]
+_Size = Annotated[_Count, _size]
+
+
+def _converted(kind: Any, value: object) -> Any:
+    """A value as one of this type; ValueError with the rule if it is none."""
+    for apply in filter(callable, getattr(kind, "__metadata__", ())):
+        value = apply(value)
+    if hasattr(value, "dtype") and hasattr(value, "item"):
+        value = value.item()  # a number of NumPy's
+    try:
+        # Not strict: text of the environment may be a number.
+        return convert(value.strip() if isinstance(value, str) else value, kind, strict=False)
+    except ValidationError as error:
+        rule = str(error)
+    if rule.startswith("Invalid enum value"):
+        msg = f"is not one of {', '.join(_choices(kind))}"
+        raise ValueError(msg)
+    rule = rule.partition(" - at ")[0].replace("`", "").replace("null", "None")
+    msg = rule[0].lower() + rule[1:].replace("array", "sequence").replace("object", "mapping")
+    raise ValueError(msg)
+
+
+def _choices(kind: Any) -> Iterator[str]:
+    """The literals within a type."""
+    for each in get_args(kind):
+        if isinstance(each, str):
+            yield each
+        else:
+            yield from _choices(each)
+
+
+@dataclass(frozen=True, init=False)
+class Settings:
     """
     Where to download from and to, and within which limits.
 
-    Frozen: derive another with ``model_copy``. Each field is also read from the environment
+    Frozen: derive another with ``replace``. Each field is also read from the environment
     as ``ARES_`` plus its name in upper case (``ARES_CACHE_DIR``), and some from the
     ``src.config`` of a host project; arguments take precedence over the environment, and
     that over the project. An unknown field is an error.
@@ -262,7 +251,7 @@ class Settings(BaseSettings):
     address_shared_by : int
         How many programs of ours ask from this address at once. Up to four need not say so,
         but for funding rates of USD-M, whose limit no answer states. A cluster counts its workers.
-    api_key : SecretStr, optional
+    api_key : str, optional
         Never needed for market data; never shown.
     compression : {None, "zstd"}
         How cache files are stored.
@@ -306,26 +295,16 @@ class Settings(BaseSettings):
     5
     """
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        frozen=True,
-        extra="forbid",
-        env_ignore_empty=True,
-        env_parse_none_str="none",
-        # They may hold a password.
-        hide_input_in_errors=True,
-    )
-
-    cache_dir: _Folder = Path(CACHE_DIR)
-    max_retries: int = Field(MAX_RETRIES, ge=0, le=100)
-    retry_delay_seconds: float = Field(RETRY_DELAY_SECONDS, ge=0, le=3600)
-    request_timeout_seconds: float = Field(30.0, gt=0, le=3600)
-    operation_timeout_seconds: float = Field(3600.0, gt=0, le=86_400)
-    worker_timeout_seconds: float = Field(60.0, gt=0, le=86_400)
-    symbol: Annotated[str, BeforeValidator(validate_symbol)] = "BTCUSDT"
-    interval: Annotated[str, BeforeValidator(validate_interval)] = "1h"
-    lookback_years: float = Field(1.0, gt=0, le=50)
-    max_concurrency: int = Field(16, ge=1, le=256)
+    cache_dir: Annotated[Path, _folder] = Path(CACHE_DIR)
+    max_retries: Annotated[int, Meta(ge=0, le=100)] = MAX_RETRIES
+    retry_delay_seconds: Annotated[float, Meta(ge=0, le=3600)] = RETRY_DELAY_SECONDS
+    request_timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    operation_timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    worker_timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    symbol: Annotated[str, validate_symbol] = "BTCUSDT"
+    interval: Annotated[str, validate_interval] = "1h"
+    lookback_years: Annotated[float, Meta(gt=0, le=50)] = 1.0
+    max_concurrency: Annotated[int, Meta(ge=1, le=256)] = 16
     spot_url: _Url = "https://api.binance.com"
     spot_fallback_url: _Url = "https://data-api.binance.vision"
     futures_url: _Url = "https://fapi.binance.com"
@@ -333,54 +312,53 @@ class Settings(BaseSettings):
     archive_url: _Url = "https://data.binance.vision"
     archive_listing_url: _Url = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
     source: Literal["auto", "archive", "rest"] = "auto"
-    weight_share: float = Field(0.8, gt=0, le=1)
-    address_shared_by: int = Field(1, ge=1, le=100_000)
-    api_key: Annotated[SecretStr | None, BeforeValidator(_key)] = None
+    weight_share: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    address_shared_by: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    api_key: Annotated[Secret | None, _key] = None
     compression: Literal["zstd"] | None = None
     arrow_copies: Literal["plain", "lz4", "off"] = "plain"
     arrow_copies_at: Literal["load", "download"] = "load"
-    progress: bool | None = None
+    progress: Annotated[bool | None, _yes_or_no] = None
     market: str | None = None
-    price_jump_share: float = Field(0.2, gt=0)
-    min_complete_share: float = Field(1.0, ge=0, le=1)
-    max_errors: int | None = Field(0, ge=0)
-    max_warnings: int | None = Field(None, ge=0)
-    keep_days: float | None = Field(None, gt=0)
-    max_cache_bytes: Size | None = None
-    notify: _Urls = ()
-    notify_on: _Events = EVENTS
+    price_jump_share: _Positive = 0.2
+    min_complete_share: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    max_errors: _Count | None = 0
+    max_warnings: _Count | None = None
+    keep_days: _Positive | None = None
+    max_cache_bytes: Annotated[_Count | None, _size] = None
+    notify: Annotated[tuple[Secret, ...], _addresses] = ()
+    notify_on: Annotated[tuple[Event, ...], _events] = EVENTS
     _calls: ClassVar[PythonCalls] = IN_PYTHON  # what messages advise; a `Cache` binds its methods
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no file is read
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the host project."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, host_defaults())
+    __signature__: ClassVar[Signature]
 
     def __init__(self, **values: Any) -> None:
-        # Any: pydantic checks each value against its field.
-        for name in os.environ:
-            _warn_if_misspelt(name)
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise BadArgument(_message_of(error)) from None
+        # Any: each value is checked against the type of its field.
+        vars(self).update({name: field.default for name, field in _FIELDS.items()})
+        self._take({**_given_elsewhere(), **{name: (value, "") for name, value in values.items()}})
+
+    def _take(self, given: Mapping[str, tuple[object, str]]) -> None:
+        """Check values, each with the place where it stands, and take them; name all that are wrong."""
+        faults = []
+        for name, (value, place) in given.items():
+            if name not in _FIELDS:
+                faults.append(f"{name} is not a setting; there are: {', '.join(_FIELDS)}")
+                continue
+            try:
+                vars(self)[name] = _converted(_FIELDS[name].type, value)
+            except ValueError as error:
+                faults.append(_fault(name, value, str(error), place))
+        if faults:
+            raise BadArgument("; ".join(faults))
         _ = self.market_name
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """
-        A copy with some fields changed; only its URLs are checked.
+        The same settings with some fields changed.
 
         Parameters
         ----------
-        update : mapping of str to object, optional
-        deep : bool
+        **changes
+            Fields by their names, with their new values.
 
         Returns
         -------
@@ -389,23 +367,23 @@ class Settings(BaseSettings):
         Raises
         ------
         BadArgument
-            If one is invalid, or they are of several markets.
+            If a value is invalid, or the URLs are of several markets.
+
+        Examples
+        --------
+        >>> Settings().replace(max_retries=5).max_retries
+        5
         """
-        for name, value in (update or {}).items():
-            try:
-                _ = name in _URLS and plain_url(value)
-            except ValueError as error:
-                msg = f"{name}={masked(repr(value))}: {error}"
-                raise BadArgument(msg) from None
-        copy = super().model_copy(update=update, deep=deep)
-        _ = copy.market_name
-        return copy
+        # Any: as above. A copy, so that it keeps what is no setting.
+        made = copy(self)
+        made._take({name: (value, "") for name, value in changes.items()})  # noqa: SLF001 - our own
+        return made
 
     @property
     def _unset_urls(self) -> set[str]:
         """The URLs that are defaults where most users have no reason to set another."""
-        default = type(self).model_fields[_LATER_URL].default
-        return {_LATER_URL} if getattr(self, _LATER_URL) == default else set()
+        is_default = getattr(self, _LATER_URL) == _FIELDS[_LATER_URL].default
+        return {_LATER_URL} if is_default else set()
 
     def api_url(self, field: str) -> str:
         """
@@ -445,7 +423,7 @@ class Settings(BaseSettings):
         >>> Settings().market_name
         'binance'
         """
-        urls = {name: getattr(self, name) for name in _URLS if name not in self._unset_urls}
+        urls = {name: getattr(self, name) for name in URLS if name not in self._unset_urls}
         variables = {name: f"{_PREFIX}{name.upper()}" for name in urls}
         here = {name: os.environ.get(variable, "") for name, variable in variables.items()}
         sources = {name: variables[name] for name in urls if here[name].rstrip("/") == urls[name]}
@@ -467,34 +445,42 @@ def settings_given(settings: Settings | None) -> Settings:
 def _warn_if_misspelt(variable: str) -> None:
     """Warn once of a variable that is nearly one of ours, since it would be ignored silently."""
     # Other variables with the prefix belong to the host project.
-    ours = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    ours = [f"{_PREFIX}{name.upper()}" for name in _FIELDS]
     if variable.startswith(_PREFIX) and variable.upper() not in ours:
         for near in get_close_matches(variable, ours, n=1, cutoff=0.85):
             _LOGGER.warning("%s is not a setting; did you mean %s?", variable, near)
 
 
+def _given_elsewhere() -> dict[str, tuple[object, str]]:
+    """The values of the host project and, before those, of the environment; each with its place."""
+    found = {name: (value, NAME_OF_HOST[name]) for name, value in host_defaults().items()}
+    for variable, text in os.environ.items():
+        _warn_if_misspelt(variable)
+        name = variable.upper().removeprefix(_PREFIX).lower()
+        if variable.upper().startswith(_PREFIX) and name in _FIELDS and text:
+            found[name] = (None if text == "none" else text, variable)
+    return found
+
+
 def _shown(name: str, text: str) -> str:
     """The text of a setting as an error may show it: a URL may be in the wrong one."""
-    return masked(text) if name in _URLS or "://" in text else text
+    return masked(text) if name in URLS or "://" in text else text
 
 
-def _message_of(error: ValidationError) -> str:
-    """The name, the value and the rule of each wrong field."""
-    lines, defaults = [], host_defaults()
-    for fault in error.errors(include_url=False):
-        name = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            known = ", ".join(Settings.model_fields)
-            lines.append(f"{name} is not a setting; there are: {known}")
-            continue
-        # No error may show a secret, not even a wrong one.
-        value = "…" if name in SECRETS else _shown(name, repr(fault["input"]))
-        reason = _shown("", fault["msg"].removeprefix("Value error, "))
-        variable = f"{_PREFIX}{name.upper()}"
-        if os.environ.get(variable) == fault["input"]:
-            reason += f" (from {variable})"
-        elif name in defaults and defaults[name] == fault["input"]:
-            reason += f" (from {NAME_OF_HOST[name]})"
-        # Our own checks already name the argument.
-        lines.append(reason if reason.startswith(f"{name}=") else f"{name}={value}: {reason}")
-    return "; ".join(lines)
+def _fault(name: str, value: object, rule: str, place: str) -> str:
+    """The name, the value and the rule of a wrong value, and where it stands."""
+    # No error may show a secret, not even a wrong one.
+    text = "…" if name in SECRETS else _shown(name, repr(value))
+    reason = _shown("", rule) + (f" (from {place})" if place else "")
+    # Our own checks already name the argument.
+    return reason if reason.startswith(f"{name}=") else f"{name}={text}: {reason}"
+
+
+_FIELDS = {field.name: field for field in fields(Settings)}
+# What a signature shows, since the values are taken by any name.
+Settings.__signature__ = Signature(
+    [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default)
+        for name, field in _FIELDS.items()
+    ]
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from inspect import Parameter, Signature
+from inspect import signature
 from pathlib import Path
 
 import pdoc
@@ -93,20 +93,17 @@ def _documented() -> dict[str, pdoc.doc.Module]:
     for name, entry in modules["ares_notebook"].members.items():
         if entry.kind == "variable":
             entry.docstring = constants[name].docstring
-    # Pydantic takes any value by name, and says nowhere in Python which there are.
-    fields = ares_notebook.Settings.model_fields.items()
-    shown = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=_plain(field.default))
-        for name, field in fields
-    ]
     members = modules["ares_notebook"].members
-    members["Settings"].made_by = Signature(shown)
+    # They take values by any name, and pdoc reads no `__signature__`.
+    given = signature(ares_notebook.Settings)
+    shown = [each.replace(default=_plain(each.default)) for each in given.parameters.values()]
+    members["Settings"].made_by = given.replace(parameters=shown)
     # The types of a method are known where its function is defined.
     for name, verb in list(vars(ares_notebook.Cache).items()):
         if isinstance(verb, BoundVerb):
-            given = members[verb.find().__name__].signature
-            own = [each for each in given.parameters.values() if each.name != "settings"]
-            members["Cache"].members[name].signature = given.replace(parameters=own)
+            bound = members[verb.find().__name__].signature
+            own = [each for each in bound.parameters.values() if each.name != "settings"]
+            members["Cache"].members[name].signature = bound.replace(parameters=own)
     return modules
 
 

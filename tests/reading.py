@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
 
+from ares_notebook import Settings
 from ares_notebook.cache.reader import read_rows
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.files import parse_file_name
@@ -18,6 +20,16 @@ NAMES = {
     AGG_TRADES: "aggtrades_BTCUSDT_2024-06-01.csv",
     FUTURES: "futures_BTCUSDT_2024-06.csv",
 }
+
+
+def changed(settings: Settings) -> dict[str, object]:
+    """The settings that are no defaults, as JSON can hold them."""
+    values = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if value != getattr(Settings, name)
+    }
 
 
 def table_of(dataset, pages):

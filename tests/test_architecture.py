@@ -17,7 +17,7 @@ PREFIX = "ares_notebook"
 # A module imports only from layers before its own; what is in none of them is a face, on top of all.
 LAYERS = ("model", "runtime", "binance", "cache", "download", "quality")
 # Below them what knows nobody; the settings know the model, and all else knows the settings.
-BASE = {"errors", "extras", "formatting"}
+BASE = {"errors", "extras", "formatting", "host"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -44,7 +44,7 @@ def settings(cache, tmp_path):
     """A copy of that cache."""
     shutil.copytree(cache.cache_dir, tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache/.ares/arrow", ignore_errors=True)
-    return cache.model_copy(update={"cache_dir": tmp_path / "cache"})
+    return cache.replace(cache_dir=tmp_path / "cache")
 
 
 def copies(settings):
@@ -53,7 +53,7 @@ def copies(settings):
 
 def plain(settings):
     """The same cache, of which only the CSV files are read."""
-    return settings.model_copy(update={"arrow_copies": "off"})
+    return settings.replace(arrow_copies="off")
 
 
 def trades(settings, *window, **options):
@@ -64,7 +64,7 @@ def trades(settings, *window, **options):
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda each: each.name)
 def test_a_copy_has_the_values_of_the_file(settings, dataset, how):
     """The load that makes a copy, and the one that reads it, give bit for bit what the CSV gives."""
-    own = settings.model_copy(update={"arrow_copies": how})
+    own = settings.replace(arrow_copies=how)
     symbol = dataset.markets[-1].example
     first, second, csv = (
         ares.load_rows(dataset.name, symbol, "1h", settings=each)

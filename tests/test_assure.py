@@ -146,7 +146,7 @@ async def test_missing_rows_stop_a_pipeline(cache):
 async def test_few_missing_rows_can_be_borne(cache):
     """With a lower threshold the same cache goes through, if nothing else is wrong."""
     spoil(cache, lost=7)
-    own = cache.model_copy(update={"min_complete_share": 0.98, "max_errors": 1})
+    own = cache.replace(min_complete_share=0.98, max_errors=1)
     report = await ares.assure_quality("BTCUSDT", settings=own)
 
     assert not report.ok
@@ -156,7 +156,7 @@ async def test_few_missing_rows_can_be_borne(cache):
 async def test_wrong_prices_stop_a_pipeline(cache):
     """Impossible candles are refused by max_errors, though no row is missing."""
     spoil(cache, prices=3)
-    own = cache.model_copy(update={"min_complete_share": 0.0})
+    own = cache.replace(min_complete_share=0.0)
     with pytest.raises(PoorQuality, match=r"1 error, and max_errors allows 0"):
         await ares.assure_quality("BTCUSDT", settings=own)
 
@@ -164,7 +164,7 @@ async def test_wrong_prices_stop_a_pipeline(cache):
 async def test_warnings_can_be_forbidden(cache):
     """With max_warnings=0 a warning stops the pipeline, and the report says so under its headline."""
     await ares.download_klines_data("BTCUSDT", "1h", 0.01, end="2025-01-01", settings=cache)
-    own = cache.model_copy(update={"max_warnings": 0, "min_complete_share": 0.0})
+    own = cache.replace(max_warnings=0, min_complete_share=0.0)
     with pytest.raises(PoorQuality, match="1 warning, and max_warnings allows 0") as caught:
         await ares.assure_quality("BTCUSDT", settings=own)
 

@@ -19,7 +19,7 @@ NAME = "klines_BTCUSDT_1h_2025-02.csv"
 
 async def filled(settings: Settings, **changes: object) -> Settings:
     """A cache of two months of candles; its settings."""
-    own = settings.model_copy(update=changes)
+    own = settings.replace(**changes)
     await ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own)
     return own
 
@@ -112,7 +112,7 @@ async def test_an_update_that_fails_leaves_the_old_file(exchange, spoilt):
     exchange.fail("2025-02.zip$", skip=1, times=None, status=503)
     exchange.fail("/api/|BTCUSDT-1h-2025-02-", times=None, status=503)
     exchange.faults.reverse()
-    own = spoilt.model_copy(update={"max_retries": 0})
+    own = spoilt.replace(max_retries=0)
     report = await ares.audit_cache(settings=own, update=True)
 
     assert verdicts(report) == ["unchanged", "not replaced"]
@@ -123,7 +123,7 @@ async def test_an_update_that_fails_leaves_the_old_file(exchange, spoilt):
 async def test_rows_of_rest_are_compared_with_the_archive_of_today(settings):
     """A file that came over REST is compared with the archive, now that there is one."""
     own = await filled(settings, source="rest")
-    report = await ares.audit_cache(settings=own.model_copy(update={"source": "auto"}))
+    report = await ares.audit_cache(settings=own.replace(source="auto"))
 
     assert verdicts(report) == ["same rows", "same rows"]
     assert {each.road for each in report.files} == {"monthly archive"}
@@ -133,7 +133,7 @@ async def test_rows_of_rest_are_compared_with_the_archive_of_today(settings):
 async def test_every_dataset_is_audited(settings, source):
     """Candles, trades and funding are what the exchange says, over both sources."""
     await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-03-02", settings=settings)
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     report = await ares.audit_cache(settings=own)
 
     assert report
@@ -213,7 +213,7 @@ async def test_the_hours_in_which_archive_and_rest_disagree_are_found(torn, tmp_
     own = torn.settings(cache_dir=tmp_path / "cache", retry_delay_seconds=0, progress=False)
     await ares.download_klines_data("ETHUSDT", "1h", 0.05, end="2022-01-01", settings=own)
     quiet = await ares.audit_cache(settings=own)
-    report = await ares.audit_cache(settings=own.model_copy(update={"source": "rest"}))
+    report = await ares.audit_cache(settings=own.replace(source="rest"))
 
     assert verdicts(quiet) == ["unchanged"]
     assert report.differences["row"].tolist() == ["2021-12-24 03:00:00", "2021-12-27 07:00:00"]
@@ -233,7 +233,7 @@ async def test_55_recorded_months_are_as_upstream(recorded, tmp_path):
 
 async def test_an_update_does_not_mix_markets(spoilt):
     """What another market has filled is not replaced."""
-    other = spoilt.model_copy(update={"market": "other"})
+    other = spoilt.replace(market="other")
 
     with pytest.raises(WrongMarket):
         await ares.audit_cache(settings=other, update=True)

@@ -168,7 +168,7 @@ def published(path, *, decimal=False) -> pd.DataFrame:
 @pytest.fixture
 def holed(settings, tmp_path):
     """A cache whose candles of 15m lack 2025-02-03 05:00 to 05:30 and the last quarter of 2025-02-07."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     made.cache_dir.mkdir()
     for month in ("02", "03"):
         name = f"klines_BTCUSDT_15m_2025-{month}.csv"
@@ -320,7 +320,7 @@ def test_more_bars_than_a_frame_has_room_for_are_refused():
 
 def test_more_windows_than_attrs_list_are_marked(settings, tmp_path):
     """Of bars with more than a hundred gaps each is marked, and missing() lists all of them."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     made.cache_dir.mkdir()
     name = "klines_BTCUSDT_5m_2025-02.csv"
     lines = (settings.cache_dir / name).read_text().splitlines(keepends=True)
@@ -368,7 +368,7 @@ def test_an_empty_row_is_no_candle(settings):
 
 def test_rows_of_an_altered_file_prove_nothing(settings, vouch, tmp_path):
     """Bars of rows whose file was altered by another program are marked, though the rows are there."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     made.cache_dir.mkdir()
     name = "klines_BTCUSDT_4h_2025-02.csv"
     (made.cache_dir / name).write_bytes((settings.cache_dir / name).read_bytes())
@@ -539,7 +539,7 @@ def test_bars_are_loaded_from_shorter_candles(settings):
 
 def test_a_candle_without_a_trade_is_known_whatever_columns_are_loaded(settings, tmp_path):
     """The opens alone are those of the first trades: the counts are read with them."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     made.cache_dir.mkdir()
     name = "klines_BTCUSDT_15m_2025-02.csv"
     header, first, *lines = (settings.cache_dir / name).read_text().splitlines()

@@ -260,7 +260,7 @@ async def test_what_is_waited_for_is_shown_meanwhile(exchange, eager, monkeypatc
     monkeypatch.setattr(progress, "_SECONDS_UNTIL_REPEATED", 0.05)
     exchange.fail("/api/v3/exchangeInfo", times=1, stall="head")
     shown: list[str] = []
-    own = eager.model_copy(update={"request_timeout_seconds": 0.3, "retry_delay_seconds": 0.2})
+    own = eager.replace(request_timeout_seconds=0.3, retry_delay_seconds=0.2)
     await ares.download_klines_data(
         "BTCUSDT",
         "1d",

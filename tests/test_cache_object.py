@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_the_class_shows_its_methods(name):
 async def test_methods_work_on_the_cache_that_they_are_of(settings, tmp_path):
     """What one object downloads is in its folder, and not in that of another."""
     cache = ares.Cache(settings)
-    other = ares.Cache(settings.model_copy(update={"cache_dir": tmp_path / "other"}))
+    other = ares.Cache(settings.replace(cache_dir=tmp_path / "other"))
 
     report = await cache.download(
         "BTCUSDT", "1d", 0.2, end="2025-03-01", datasets=("klines", "funding")
@@ -258,7 +259,7 @@ def test_bound_settings_are_the_same_settings(settings):
 
     assert plan.settings == settings
     assert pickle.loads(pickle.dumps(plan.settings)) == settings  # noqa: S301 - our own
-    assert plan.settings.model_dump() == settings.model_dump()
+    assert asdict(plan.settings) == asdict(settings)
 
 
 # --- the demo ---
@@ -336,7 +337,7 @@ async def test_the_text_says_what_is_there(settings):
 
 async def test_the_page_says_the_same_and_escapes(settings, tmp_path):
     """HTML has every cell of the text; a name with markup in it is text, in the headline and in an error."""
-    odd = settings.model_copy(update={"cache_dir": tmp_path / "<b>x"})
+    odd = settings.replace(cache_dir=tmp_path / "<b>x")
     cache = await filled(odd)
     no_folder = tmp_path / "<i>y"
     no_folder.write_text("")
@@ -457,7 +458,7 @@ async def test_what_complete_means_is_told(settings):
 
 async def test_a_failed_file_is_told(settings, exchange):
     """What was requested and did not come is in the line of its series."""
-    cache = ares.Cache(settings.model_copy(update={"max_retries": 0}))
+    cache = ares.Cache(settings.replace(max_retries=0))
     exchange.fail("2025-01", times=None, status=503)
     exchange.fail("api/v3/klines", times=None, status=503)
     await cache.download_klines("BTCUSDT", "1d", start="2024-12-01", end="2025-03-01")
@@ -469,7 +470,7 @@ async def test_a_failed_file_is_told(settings, exchange):
 
 async def test_nothing_that_came_is_not_nothing_that_is(settings, exchange):
     """A series of which every file failed is not called empty."""
-    cache = ares.Cache(settings.model_copy(update={"max_retries": 0}))
+    cache = ares.Cache(settings.replace(max_retries=0))
     exchange.fail("klines", times=None, status=503)
     await cache.download_klines("BTCUSDT", "1d", start="2025-01-01", end="2025-03-01")
 

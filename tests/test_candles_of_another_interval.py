@@ -47,7 +47,7 @@ def member(exchange, key):
 
 async def fetch(settings, source="auto", interval="1h", end="2025-02-01"):
     """Bring the candles of January 2025 into a folder of its own."""
-    own = settings.model_copy(update={"source": source, "cache_dir": settings.cache_dir / source})
+    own = settings.replace(source=source, cache_dir=settings.cache_dir / source)
     shutil.rmtree(own.cache_dir, ignore_errors=True)
     report = await ares.download_klines_data("BTCUSDT", interval, 31 * DAY, end=end, settings=own)
     return report, {path.name: path.read_bytes() for path in own.cache_dir.glob("*.csv")}
@@ -237,9 +237,7 @@ async def test_trades_of_another_day_are_refused(exchange, settings, publish_ane
     publish_anew(key.rpartition("/")[2], "".join(lines))
     kinds = {}
     for source in ("auto", "rest"):
-        own = settings.model_copy(
-            update={"source": source, "cache_dir": settings.cache_dir / source}
-        )
+        own = settings.replace(source=source, cache_dir=settings.cache_dir / source)
         report = await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-02-01", settings=own)
         assert report.complete
         kinds[source] = {path.name: path.read_bytes() for path in own.cache_dir.glob("*.csv")}
@@ -368,9 +366,7 @@ async def test_odd_candles_of_futures_come_from_the_next_source(
     off = ",".join([str(int(cells[0]) + 1_800_000), *cells[1:]])
     stored = []
     for lines in (hours, [fours[0], *hours[1:]], sorted([*hours, off])):
-        own = settings.model_copy(
-            update={"cache_dir": settings.cache_dir / f"{len(stored)}", "source": "archive"}
-        )
+        own = settings.replace(cache_dir=settings.cache_dir / f"{len(stored)}", source="archive")
         key = series.archive_key("month", as_utc("2025-01-01")).removesuffix(".zip")
         publish_anew(key.rpartition("/")[2], "".join([header, *lines]))
         report = await ares.download_all_data(

@@ -52,7 +52,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DemoExcha
         assert fill_all(exchange.settings(cache_dir=folder / "plain", progress=False))
         mixed = exchange.settings(cache_dir=folder / "mixed", progress=False)
         assert fill(mixed, (20 * DAY, "2025-03-01"), (DAY, "2025-03-31"))
-        assert fill_all(mixed.model_copy(update={"compression": "zstd"}))
+        assert fill_all(mixed.replace(compression="zstd"))
         yield exchange, folder
 
 
@@ -168,7 +168,7 @@ async def test_an_audit_reads_both(caches):
 def test_a_download_skips_both(filled, caches, form):
     """Whichever form is wanted, what is there in either is not asked for again, nor rewritten."""
     exchange, _ = filled
-    own = caches[1].model_copy(update={"compression": form})
+    own = caches[1].replace(compression=form)
     before = {path: path.stat().st_mtime_ns for path in own.cache_dir.glob("*.csv*")}
     exchange.requests.clear()
 
@@ -181,7 +181,7 @@ def test_a_download_skips_both(filled, caches, form):
 async def test_a_repair_closes_gaps_in_both(caches, form):
     """A compressed file that is broken and a plain one that is gone come back with the same rows."""
     plain, mixed = caches
-    own = mixed.model_copy(update={"compression": form})
+    own = mixed.replace(compression=form)
     (own.cache_dir / OLD[2]).unlink()
     (own.cache_dir / f"{NEW[2]}.zst").write_bytes(b"no zstd")
     report = await ares.repair_gaps("BTCUSDT", "1h", settings=own)

@@ -71,7 +71,7 @@ async def test_one_answer_with_an_early_date_completes_nothing(exchange, setting
     """What a wrong Date cut off would be missing, not complete; one such answer cuts nothing off."""
     early = {"Date": "Fri, 20 Dec 2024 00:00:00 GMT"}
     exchange.fail("/api/v3/klines", headers=early)
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     report = await ares.download_klines_data("BTCUSDT", "1h", 0.2, end="2025-03-20", settings=own)
 
     frame = ares.load_klines("BTCUSDT", "1h", end="2025-03-20", settings=own)
@@ -257,7 +257,7 @@ async def test_an_empty_listing_of_a_name_that_trades_is_not_believed(exchange, 
 
 async def test_a_beginning_that_the_api_alone_tells_is_held_against_the_archive(exchange, settings):
     """What source="rest" took for the beginning is asked for once more where the archive may be asked."""
-    whole, alone = elsewhere(settings), settings.model_copy(update={"source": "rest"})
+    whole, alone = elsewhere(settings), settings.replace(source="rest")
     ask = {"end": "2020-09-01"}
     rest = await ares.download_klines_data("SOLUSDT", "1d", 0.2, **ask, settings=alone)
     exchange.requests.clear()
@@ -302,7 +302,7 @@ async def test_a_neighbour_that_nobody_vouches_for_proves_nothing(exchange, sett
     name = "BTCUSDT-aggTrades-2025-03-02"
     lines = published(exchange, f"data/spot/daily/aggTrades/BTCUSDT/{name}")
     publish_anew(name, "".join(lines[:-400]))
-    alone = settings.model_copy(update={"source": "archive"})
+    alone = settings.replace(source="archive")
     await ares.download_agg_trades_data("BTCUSDT", 2 * DAY, end="2025-03-04", settings=alone)
     path = settings.cache_dir / "aggtrades_BTCUSDT_2025-03-03.csv"
     head, *rows = path.read_text().splitlines()

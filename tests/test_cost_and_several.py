@@ -8,7 +8,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from pydantic import SecretStr
 
 import ares_notebook as ares
 from ares_notebook.download.estimate import Cost
@@ -39,7 +38,7 @@ def test_the_archive_costs_no_weight_but_the_question_for_the_symbol(settings):
 
 def test_rest_costs_its_pages(settings):
     """Over REST each page of candles costs two of weight, and funding none."""
-    rest = settings.model_copy(update={"source": "rest"})
+    rest = settings.replace(source="rest")
 
     cost = plan_of("BTCUSDT", rest).cost
 
@@ -48,7 +47,7 @@ def test_rest_costs_its_pages(settings):
 
 def test_more_than_a_minutes_weight_is_waited_for(settings):
     """Two minutes' worth of weight takes a minute longer than the line alone would."""
-    rest = settings.model_copy(update={"source": "rest"})
+    rest = settings.replace(source="rest")
     plan = ares.plan_downloads("BTCUSDT", "1s", 2, end=END, settings=rest, datasets=("klines",))
     cost = plan.cost
 
@@ -58,7 +57,7 @@ def test_more_than_a_minutes_weight_is_waited_for(settings):
 
 def test_the_weight_of_trades_of_futures_takes_time(settings):
     """Where REST is the source, the estimated time waits for the budget of the market that is asked."""
-    window = {"end": "2025-03-02", "settings": settings.model_copy(update={"source": "rest"})}
+    window = {"end": "2025-03-02", "settings": settings.replace(source="rest")}
     spot = ares.plan_downloads("BTCUSDT", None, 2 / 365.25, datasets=["agg_trades"], **window)
     um = ares.plan_downloads("BTCUSDT", None, 2 / 365.25, datasets=["um_agg_trades"], **window)
 
@@ -90,7 +89,7 @@ async def test_the_cost_of_archives_is_near_to_what_comes(settings, exchange):
 
 def test_the_plan_has_a_face_in_html_that_is_escaped(settings, tmp_path):
     """The table of a plan says what its text says; a folder with markup in its name is text."""
-    odd = settings.model_copy(update={"cache_dir": tmp_path / "<b>x"})
+    odd = settings.replace(cache_dir=tmp_path / "<b>x")
 
     face = plan_of("BTCUSDT", odd)._repr_html_()
 
@@ -226,7 +225,7 @@ async def test_the_report_is_in_the_order_of_the_plans(settings, exchange):
 async def test_plans_of_many_files_wait_for_slots(settings, monkeypatch):
     """Where each of three plans fills all places, two are under way at once and not the third."""
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN", 0.0)
-    few = settings.model_copy(update={"max_concurrency": 2})
+    few = settings.replace(max_concurrency=2)
     names = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     plans = [plan_of(symbol, few, datasets=("klines",)) for symbol in names]
     under_way = []
@@ -243,7 +242,7 @@ async def test_plans_of_many_files_wait_for_slots(settings, monkeypatch):
 async def test_plans_share_what_the_exchange_says_of_itself(settings, exchange):
     """Where the API has told its limits it is asked for no other symbol, and for perpetuals once."""
     plans = [plan_of(symbol, settings) for symbol in ("BTCFDUSD", "ETHBTC", "ETHUSDT")]
-    one_by_one = settings.model_copy(update={"max_concurrency": 1})
+    one_by_one = settings.replace(max_concurrency=1)
     plans = [replace(plan, settings=one_by_one) for plan in plans]
 
     report = await run_plans(plans)
@@ -266,9 +265,7 @@ async def test_what_a_killed_run_left_is_swept_once_for_all(settings):
 
 async def test_a_line_that_cannot_be_had_is_an_error_of_each_plan(settings):
     """A key that would be sent in the open fails every plan, and raises nothing."""
-    open_line = settings.model_copy(
-        update={"api_key": SecretStr("secret"), "spot_url": "http://api.example.org"}
-    )
+    open_line = settings.replace(api_key="secret", spot_url="http://api.example.org")
     report = await run_plans([plan_of(symbol, open_line) for symbol in ("BTCUSDT", "ETHUSDT")])
 
     assert len(report.failed) == len(report.steps) == 8

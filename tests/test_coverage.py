@@ -202,7 +202,7 @@ def test_coverage_asks_nothing_and_writes_nothing(exchange, filled):
 
 async def test_a_file_that_did_not_come_has_a_row_that_says_why(exchange, settings):
     """What was asked for and failed is shown as failed, and not as never asked for."""
-    broken = settings.model_copy(update={"max_retries": 0})
+    broken = settings.replace(max_retries=0)
     exchange.fail("2025-02", times=None, status=500)
     exchange.fail("startTime=17383680", times=None, status=500)
     await ares.download_klines_data("BTCUSDT", "1d", 59 / 365.25, end="2025-03-01", settings=broken)

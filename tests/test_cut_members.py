@@ -63,7 +63,7 @@ def published(exchange, name):
 
 async def fetch(settings, name, source="auto"):
     """Bring the last days of January 2025."""
-    own = settings.model_copy(update={"source": source, "cache_dir": settings.cache_dir / source})
+    own = settings.replace(source=source, cache_dir=settings.cache_dir / source)
     years = DAY if name == "agg_trades" else 31 * DAY
     interval = "1h" if dataset_named(name).has_interval else None
     report = await ares.download_all_data(
@@ -166,7 +166,7 @@ async def test_what_a_cut_zip_lacks_is_asked_for(exchange, settings, publish_ane
 
     for gone in (1, 2, 4):
         publish_anew(KEYS[name].rpartition("/")[2], text[:-gone])
-        own = settings.model_copy(update={"cache_dir": settings.cache_dir / f"{gone}"})
+        own = settings.replace(cache_dir=settings.cache_dir / f"{gone}")
         report, stored = await fetch(own, name, source)
         exchange.faults.clear()
         for file, there in stored.items():

@@ -38,7 +38,7 @@ def without_exchange(settings: Settings) -> Settings:
         ("spot_url", "spot_fallback_url", "futures_url", "archive_url", "archive_listing_url"),
         "http://127.0.0.1:9",
     )
-    return settings.model_copy(update={**nobody, "max_retries": 0})
+    return settings.replace(**nobody, max_retries=0)
 
 
 # --- direct use ---
@@ -165,9 +165,7 @@ async def test_a_wrong_symbol_is_an_error(settings):
 async def test_a_silent_exchange_is_told_after_how_long(exchange, settings):
     """The message of a timeout names the request and the seconds, and says what to try."""
     exchange.fail("aggTrades", times=None, stall="head", stall_seconds=5)
-    own = settings.model_copy(
-        update={"request_timeout_seconds": 0.5, "max_retries": 0, "source": "rest"}
-    )
+    own = settings.replace(request_timeout_seconds=0.5, max_retries=0, source="rest")
     report = await ares.download_agg_trades_data("BTCUSDT", DAY, end=END, settings=own)
     message = str(report.failed[0].error)
 

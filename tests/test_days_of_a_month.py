@@ -45,12 +45,12 @@ def asked(exchange, ending):
 @pytest.mark.parametrize("changes", [{}, {"max_concurrency": 1}, {"source": "archive"}], ids=str)
 async def test_days_are_cut_from_the_zip_of_their_month(exchange, settings, tmp_path, changes):
     """The same bytes as from zips of days, of one zip that is fetched once, with no trade over REST."""
-    await download(settings.model_copy(update={"cache_dir": tmp_path / "truth"}))
-    truth = stored(settings.model_copy(update={"cache_dir": tmp_path / "truth"}))
+    await download(settings.replace(cache_dir=tmp_path / "truth"))
+    truth = stored(settings.replace(cache_dir=tmp_path / "truth"))
     exchange.requests.clear()
     withheld(exchange)
 
-    settings = settings.model_copy(update=changes)
+    settings = settings.replace(**changes)
     report = await download(settings)
 
     assert not report.failed
@@ -173,7 +173,7 @@ async def test_a_zip_of_a_month_that_fails_without_rest(exchange, settings):
     withheld(exchange)
     exchange.fail(f"{MONTHLY}$", times=None, replace_body=b"no zip")
 
-    report = await download(settings.model_copy(update={"source": "archive"}))
+    report = await download(settings.replace(source="archive"))
 
     assert len(report.failed) == 4
     assert len({str(step.error) for step in report.failed}) == 1
@@ -206,7 +206,7 @@ async def test_a_zip_of_a_month_that_is_larger_than_the_disk_without_rest(exchan
     exchange.withhold("daily/aggTrades/.*2025-01")
     listed_as(exchange, 10**14)
 
-    report = await download(settings.model_copy(update={"source": "archive"}), days=2)
+    report = await download(settings.replace(source="archive"), days=2)
 
     assert [type(step.error) for step in report.failed] == [NotEnoughDisk] * 2
     assert all(f"{settings.cache_dir} has" in str(step.error) for step in report.failed)
@@ -222,7 +222,7 @@ async def test_a_zip_of_a_month_whose_size_its_answer_tells(
     exchange.fail("prefix=data/spot/monthly/aggTrades", times=None, status=404)
     monkeypatch.setattr(archive, "SPARE_BYTES", 1 << 60)
 
-    report = await download(settings.model_copy(update={"source": source}), days=2)
+    report = await download(settings.replace(source=source), days=2)
 
     assert asked(exchange, "2025-01.zip") == 1
     if source == "auto":
@@ -269,7 +269,7 @@ async def test_a_zip_of_a_month_with_rows_of_another(
     publish_anew("BTCUSDT-aggTrades-2025-01", own + later)
     withheld(exchange)
 
-    settings = settings.model_copy(update={"source": source})
+    settings = settings.replace(source=source)
     report = await download(settings, days=2, end="2025-01-20")
 
     receipts = [path.read_text() for path in settings.cache_dir.glob(".ares/receipts/*.json")]

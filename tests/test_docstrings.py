@@ -14,8 +14,8 @@ import pytest
 import ares_notebook
 from ares_notebook import errors, lab, load
 
-# What pydantic and the demo's own server call, and no user.
-HOOKS = {"DemoExchange.market_us", "DemoExchange.ticking_s", "Settings.settings_customise_sources"}
+# What the demo's own server calls, and no user.
+HOOKS = {"DemoExchange.market_us", "DemoExchange.ticking_s"}
 RETURN_NOTHING = ("None", None)
 
 
@@ -68,8 +68,6 @@ def sections(value: object) -> dict[str, list[str]]:
 
 def parameters(value: Any) -> list[str]:
     """What the caller may pass, in order."""
-    if value is ares_notebook.Settings:
-        return list(value.model_fields)
     if inspect.isclass(value) and issubclass(value, Exception):
         own = vars(value).get("__init__")
         return [] if own is None else list(inspect.signature(own).parameters)[1:]

@@ -67,7 +67,7 @@ def zips(exchange: DemoExchange) -> list[str]:
 def neighbours(settings: Settings, **changes: object) -> Settings:
     """The same settings with another, empty cache."""
     folder = settings.cache_dir.with_name(f"other{len(list(settings.cache_dir.parent.iterdir()))}")
-    return settings.model_copy(update={"cache_dir": folder, **changes})
+    return settings.replace(cache_dir=folder, **changes)
 
 
 async def fetched(settings: Settings, cut: tuple[str, str | None, float], end: str, **more: object):
@@ -446,7 +446,7 @@ async def test_without_rest_the_month_closes_gaps(exchange, settings, publish_an
     before = contents(other)
     lines = _lines_of(_body_of(f"{exchange.url}/{key}.zip"))
     publish_anew(key.rpartition("/")[2], b"".join(lines[:3] + lines[4:]).decode())
-    by_archive = other.model_copy(update={"source": "archive"})
+    by_archive = other.replace(source="archive")
 
     report = await fetched(by_archive, cut, "2025-02-01")
     exchange.requests.clear()
@@ -475,7 +475,7 @@ async def test_a_month_that_runs_is_not_yet_published(exchange, settings):
     """Without REST the funding of a running month can be had from nobody; report and gaps say so."""
     exchange.now = datetime(2025, 1, 22, tzinfo=UTC)
     cut = {"interval": None, "lookback_years": DAY, "end": "2025-01-22", "datasets": ("futures",)}
-    settings = settings.model_copy(update={"source": "archive"})
+    settings = settings.replace(source="archive")
 
     report = await ares.download_all_data("BTCUSDT", settings=settings, **cut)
     gaps = ares.find_gaps("BTCUSDT", settings=settings, start="2025-01-01", end="2025-01-22")
@@ -679,7 +679,7 @@ async def test_symbol_in_lower_case(exchange, settings):
 @pytest.mark.parametrize("datasets", [DATASETS, ("klines",), ("agg_trades",), ("futures",)])
 async def test_unknown_symbol_is_refused(settings, source, datasets):
     """A symbol that the exchange does not know raises, and nothing of it is written."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     with pytest.raises(UnknownSymbol, match="NOSUCHUSDT"):
         await ares.download_all_data(
             "NOSUCHUSDT", "1h", 2 * DAY, end="2025-03-01", settings=own, datasets=datasets
@@ -741,7 +741,7 @@ async def test_symbol_of_another_script(exchange, settings):
 @pytest.mark.parametrize("source", ["auto", "rest"])
 async def test_time_before_listing(exchange, settings, source):
     """Months before a symbol was listed have no file, cost no request each, and are not asked for again."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     report = await ares.download_klines_data("SOLUSDT", "1h", 2, end="2020-10-01", settings=own)
     asked = starts(exchange, "/api/v3/klines")
     exchange.requests.clear()
@@ -815,7 +815,7 @@ async def test_cache_that_is_no_folder(exchange, settings):
 async def test_a_whole_cache_of_another_market_is_not_complete(settings):
     """Where nothing would be asked for, the files of another market are refused all the same."""
     await fetched(settings, ("klines", "1d", 0.1), "2025-03-01")
-    other = settings.model_copy(update={"market": "binance"})
+    other = settings.replace(market="binance")
 
     with pytest.raises(WrongMarket, match="demo"):
         await fetched(other, ("klines", "1d", 0.1), "2025-03-01")
@@ -826,7 +826,7 @@ async def test_a_wrong_address_does_not_bind_the_folder(settings):
     nobody = {
         f"{name}_url": "http://127.0.0.1:9" for name in ("spot", "archive", "archive_listing")
     }
-    wrong = settings.model_copy(update={**nobody, "market": None, "max_retries": 0})
+    wrong = settings.replace(**nobody, market=None, max_retries=0)
     with pytest.raises(IncompleteDownload):
         (await fetched(wrong, ("klines", "1d", 0.1), "2025-03-01")).raise_for_failures()
 
@@ -840,9 +840,7 @@ async def test_cache_of_another_market_is_refused(exchange, settings):
     before = contents(settings)
     exchange.requests.clear()
     with pytest.raises(WrongMarket, match="demo"):
-        await fetched(
-            settings.model_copy(update={"market": "binance"}), ("klines", "1d", 0.5), "2025-03-01"
-        )
+        await fetched(settings.replace(market="binance"), ("klines", "1d", 0.5), "2025-03-01")
 
     assert exchange.requests == []
     assert before == contents(settings)
@@ -855,7 +853,7 @@ async def test_datasets_run_side_by_side(exchange, settings):
     """Each dataset is asked for before another is done."""
     # Long enough that a busy machine begins all before one is done.
     exchange.latency_seconds = 0.4
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     await ares.download_all_data("BTCUSDT", "1m", 8 * DAY, end="2025-02-08", settings=own)
 
     paths = [each.path for each in exchange.requests]
@@ -887,7 +885,7 @@ async def test_trades_that_do_not_fit_fail_alone(exchange, settings):
 
 async def test_step_that_fails_fails_alone(exchange, settings):
     """One month that cannot be had leaves the others stored, and the report tells which and why."""
-    own = settings.model_copy(update={"source": "rest", "max_retries": 1})
+    own = settings.replace(source="rest", max_retries=1)
     exchange.fail(f"startTime={ms('2025-01-01')}&", status=500, times=None)
     report = await fetched(own, ("klines", "1h", 0.3), "2025-03-01")
 
@@ -904,7 +902,7 @@ async def test_step_that_fails_fails_alone(exchange, settings):
 
 async def test_failed_step_is_tried_again_the_next_run(exchange, settings):
     """What failed is all that the next run asks for."""
-    own = settings.model_copy(update={"source": "rest", "max_retries": 0})
+    own = settings.replace(source="rest", max_retries=0)
     exchange.fail(f"startTime={ms('2025-01-01')}&", status=500, times=None)
     await fetched(own, ("klines", "1h", 0.3), "2025-03-01")
     exchange.faults.clear()
@@ -920,7 +918,7 @@ async def test_failed_step_is_tried_again_the_next_run(exchange, settings):
 
 async def test_rows_before_a_failure_are_kept(exchange, settings):
     """Trades that came before a page failed are stored, and the next run goes on after the last."""
-    own = settings.model_copy(update={"source": "rest", "max_retries": 0})
+    own = settings.replace(source="rest", max_retries=0)
     cut = ("agg_trades", None, DAY)
     whole = neighbours(own)
     await fetched(whole, cut, "2025-01-16")
@@ -944,7 +942,7 @@ async def test_rows_before_a_failure_are_kept(exchange, settings):
 
 async def test_rows_that_were_not_asked_for_are_refused(exchange, settings):
     """A page of another time is a bad answer, never stored."""
-    own = settings.model_copy(update={"source": "rest", "max_retries": 0})
+    own = settings.replace(source="rest", max_retries=0)
     other = b'[[1500000000000,"1.0","1.0","1.0","1.0","1.0",1500003599999,"1.0",1,"1.0","1.0","0"]]'
     exchange.fail("/api/v3/klines", times=None, replace_body=other)
     report = await fetched(own, ("klines", "1h", 0.05), "2025-03-01")
@@ -957,7 +955,7 @@ async def test_short_page_is_not_the_end(exchange, settings):
     """A page that came short once, by mistake, does not become a gap."""
     whole = neighbours(settings)
     await fetched(whole, ("klines", "1h", DAY), "2025-03-10")
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     exchange.fail(
         "/api/v3/klines",
         times=1,
@@ -973,7 +971,7 @@ async def test_short_page_is_not_the_end(exchange, settings):
 async def test_host_that_is_down_is_not_asked_with_full_patience_for_each_file(exchange, settings):
     """Once all tries at an address were in vain, each further file costs one try, not four."""
     exchange.fail(".", times=None, status=500)
-    own = settings.model_copy(update={"source": "rest", "max_concurrency": 1})
+    own = settings.replace(source="rest", max_concurrency=1)
     report = await fetched(own, ("klines", "1h", 1), "2025-03-01")
 
     assert len(report.failed) == 12
@@ -1086,7 +1084,7 @@ OLD_TRADES = ("timestamp", "price", "quantity", "is_buyer_maker", "agg_trade_id"
 
 async def test_old_candles_are_replaced_whole(settings):
     """A k-line file of the original downloader, half-formed at its end, becomes the file of a fresh download."""
-    own = settings.model_copy(update={"market": "binance"})
+    own = settings.replace(market="binance")
     await fetched(own, ("klines", "1h", 0.05), "2025-03-01")
     whole = contents(own)
     _as_the_ancestor(own, "klines_BTCUSDT_1h_2025-02.csv", OLD_KLINES, slice(0, 300))
@@ -1099,7 +1097,7 @@ async def test_old_candles_are_replaced_whole(settings):
 
 async def test_old_candles_stay_until_the_new_are_there(exchange, settings):
     """While the exchange is out of reach an old file stays as it is, and the step failed."""
-    own = settings.model_copy(update={"market": "binance", "max_retries": 0})
+    own = settings.replace(market="binance", max_retries=0)
     await fetched(own, ("klines", "1h", 0.05), "2025-03-01")
     path = _as_the_ancestor(own, "klines_BTCUSDT_1h_2025-02.csv", OLD_KLINES, slice(0, 300))
     old = path.read_bytes()
@@ -1113,7 +1111,7 @@ async def test_old_candles_stay_until_the_new_are_there(exchange, settings):
 
 async def test_old_trades_end_up_whole(settings):
     """An old trade file that ends in the middle of the day is completed to every trade of the day."""
-    own = settings.model_copy(update={"market": "binance"})
+    own = settings.replace(market="binance")
     name = "aggtrades_BTCUSDT_2025-01-15.csv"
     await fetched(own, ("agg_trades", None, DAY), "2025-01-16")
     ids = [row["agg_trade_id"] for row in rows_of(own, name)]
@@ -1145,7 +1143,7 @@ async def test_one_empty_answer_loses_nothing(exchange, settings, cut):
     truth = neighbours(settings)
     await fetched(truth, cut, "2025-03-10")
     exchange.fail(PATHS[DATASETS.index(cut[0])], replace_body=b"[]", times=1)
-    report = await fetched(settings.model_copy(update={"source": "rest"}), cut, "2025-03-10")
+    report = await fetched(settings.replace(source="rest"), cut, "2025-03-10")
 
     assert report.complete
     assert contents(settings) == contents(truth)

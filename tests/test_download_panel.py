@@ -34,7 +34,7 @@ def _no_error_in_a_callback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.fixture
 def panel(settings) -> Iterator[DownloadPanel]:
     """Two months of daily candles and funding are asked for."""
-    chosen = settings.model_copy(update={"interval": "1d", "lookback_years": 59 / 365.25})
+    chosen = settings.replace(interval="1d", lookback_years=59 / 365.25)
     made = DownloadPanel(chosen, end=END)
     yield made
     made.close()
@@ -387,7 +387,7 @@ def test_each_gap_of_several_symbols_names_its_symbol(panel):
 
 def test_the_market_is_one_that_has_the_symbol_of_the_settings(settings):
     """Of two markets with the same datasets the first is that of the given symbol."""
-    given = settings.model_copy(update={"symbol": "BTCUSD_PERP"})
+    given = settings.replace(symbol="BTCUSD_PERP")
     with contextlib.closing(DownloadPanel(given, datasets=["mark_price_klines"])) as made:
         assert made.form.market.value == "cm"
         assert made.form.symbols.value == "BTCUSD_PERP"
@@ -729,9 +729,9 @@ def test_a_folder_that_is_none_is_an_error_at_its_field(panel, tmp_path):
 
 def test_without_network_sentences_say_so(settings):
     """An exchange out of reach costs the list of symbols and the download, not the panel."""
-    gone = settings.model_copy(update={"max_retries": 0, "interval": "1d"})
+    gone = settings.replace(max_retries=0, interval="1d")
     for name in ("spot_url", "futures_url", "archive_url", "archive_listing_url"):
-        gone = gone.model_copy(update={name: "http://127.0.0.1:9"})
+        gone = gone.replace(**{name: "http://127.0.0.1:9"})
     panel = DownloadPanel(gone, end=END, datasets=("klines",))
     shown(panel._preview.hint, lambda value: "could not be had, so type yours" in value)
     click(panel, "Download")

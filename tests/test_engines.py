@@ -112,7 +112,7 @@ def test_a_gap_is_told_before_the_first_block(settings):
 @pytest.mark.parametrize("how", ["plain", "off"])
 def test_sql_answers_as_pandas_does(settings, how):
     """A query over two symbols gives what pandas computes of their frames."""
-    own = settings.model_copy(update={"arrow_copies": how})
+    own = settings.replace(arrow_copies=how)
     found = ares.sql(
         "select symbol, count(*) as rows, avg(close) as mean, max(timestamp) as last "
         "from klines_1h group by symbol order by symbol",
@@ -197,9 +197,7 @@ def test_blocks_of_trades_of_any_market(settings):
 @pytest.mark.parametrize("damage", ["altered", "deleted"])
 def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, caplog, damage):
     """A query over a file that was altered, or deleted after the query was made, fails when it is fetched."""
-    own = settings.model_copy(
-        update={"cache_dir": shutil.copytree(settings.cache_dir, tmp_path / "own")}
-    )
+    own = settings.replace(cache_dir=shutil.copytree(settings.cache_dir, tmp_path / "own"))
     path = own.cache_dir / "klines_BTCUSDT_1h_2025-01.csv"
     text = path.read_bytes()
     if damage == "altered":
@@ -221,6 +219,6 @@ def test_sql_gives_no_row_of_a_file_that_is_not_sound(settings, tmp_path, caplog
 
 def test_sql_of_an_empty_cache_raises(settings, tmp_path):
     """A cache without a file has nothing to ask."""
-    empty = settings.model_copy(update={"cache_dir": tmp_path})
+    empty = settings.replace(cache_dir=tmp_path)
     with pytest.raises(NeverDownloaded):
         ares.sql("select 1", settings=empty)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.dataset
 import pytest
+from reading import changed
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
@@ -176,7 +177,7 @@ def test_each_dataset_and_market_has_a_case():
 async def test_each_source_brings_the_same_bytes_once(settings, filled, market, case, source):
     """What one source has of a window is what all have; a second run makes no request and writes nothing."""
     whole = contents(filled(case)[0])
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     report = await download(case, own)
     asked = len(market.requests)
     brought = contents(own.cache_dir)
@@ -200,7 +201,7 @@ async def test_each_source_brings_the_same_bytes_once(settings, filled, market, 
 async def test_compressed_files_hold_the_same_rows(settings, filled, case):
     """With compression each file ends in .csv.zst, is complete, and gives the frame of the plain one."""
     plain, _ = filled(case)
-    own = settings.model_copy(update={"compression": "zstd"})
+    own = settings.replace(compression="zstd")
     report = await download(case, own)
     again = await download(case, own)
 
@@ -208,9 +209,7 @@ async def test_compressed_files_hold_the_same_rows(settings, filled, case):
     assert {path.name for path in own.cache_dir.glob("*.zst")} == {
         f"{name}.zst" for name in contents(plain)
     }
-    pd.testing.assert_frame_equal(
-        load(case, own), load(case, own.model_copy(update={"cache_dir": plain}))
-    )
+    pd.testing.assert_frame_equal(load(case, own), load(case, own.replace(cache_dir=plain)))
 
 
 # --- look ---
@@ -450,7 +449,7 @@ async def test_a_universe_brings_the_same_files(settings, filled, case):
 @pytest.fixture
 def shell(market, settings, monkeypatch, capfd):
     """Run the command line in this process, against the demo exchange."""
-    for name in market.settings().model_fields_set - {"progress", "cache_dir"}:
+    for name in changed(market.settings()).keys() - {"progress", "cache_dir"}:
         monkeypatch.setenv(f"ARES_{name.upper()}", str(getattr(settings, name)))
     monkeypatch.setenv("ARES_CACHE_DIR", str(settings.cache_dir))
 

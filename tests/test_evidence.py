@@ -45,7 +45,7 @@ def contents(settings: ares.Settings) -> dict[str, bytes]:
 
 def elsewhere(settings: ares.Settings, name: str = "other") -> ares.Settings:
     """The same settings with another cache."""
-    return settings.model_copy(update={"cache_dir": settings.cache_dir.parent / name})
+    return settings.replace(cache_dir=settings.cache_dir.parent / name)
 
 
 def open_gaps(settings: ares.Settings, symbol: str = "BTCUSDT", **window: str) -> list[str]:
@@ -129,7 +129,7 @@ async def test_where_the_archive_alone_is_asked_its_silence_is_unconfirmed(
     """Without REST a day that may be short is not complete, is not asked for again, and is healed by REST."""
     name = "BTCUSDT-aggTrades-2025-03-01"
     publish_anew(name, "".join(cut(published(exchange, DAILY.format("2025-03-01")))))
-    alone = settings.model_copy(update={"source": "archive"})
+    alone = settings.replace(source="archive")
     ask = {"end": "2025-03-02"}
     report = await ares.download_agg_trades_data("BTCUSDT", DAY, **ask, settings=alone)
     reported = open_gaps(alone)
@@ -158,7 +158,7 @@ async def test_a_zip_that_ends_inside_a_line_says_nothing_of_what_follows(
     exchange, settings, publish_anew, name
 ):
     """By the archive alone it is told as a failure, what is whole stays, and a better zip is taken later."""
-    whole, alone = elsewhere(settings), settings.model_copy(update={"source": "archive"})
+    whole, alone = elsewhere(settings), settings.replace(source="archive")
     ask = {"end": "2025-03-01", "datasets": (name,)}
     await ares.download_all_data("BTCUSDT", "1h", DAY, **ask, settings=whole)
     lines = published(exchange, KEYS[name])
@@ -259,7 +259,7 @@ async def test_a_digit_changed_in_a_running_file_does_not_become_final(
     settings, name, source, hidden
 ):
     """Bytes other than those of the receipt, its size and time or not, are fetched anew before the file goes on."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     whole = elsewhere(own)
     await brought(own, name, "2025-03-05T12:00")
     change_a_digit(own, name, hidden=hidden)
@@ -532,7 +532,7 @@ async def test_between_two_ids_the_ids_alone_decide(exchange, settings, publish_
         return json.dumps(rows).encode()
 
     exchange.fail("/api/v3/aggTrades", times=None, replace_body=delay)
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     report = await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-02", settings=own)
     frame = ares.load_agg_trades("BTCUSDT", settings=own)
 
@@ -590,7 +590,7 @@ async def test_repair_brings_nothing_beyond_the_last_row_that_was_known(
     elif damage == "cut":
         path.write_bytes(path.read_bytes()[: -len(path.read_bytes()) // 3])
     else:
-        hasty = settings.model_copy(update={"max_retries": 0})
+        hasty = settings.replace(max_retries=0)
         exchange.fail("2025-0[34]|startTime|fromId|endTime", times=None, status=500)
         await brought(hasty, name, "2025-04-09")
         exchange.faults.clear()

@@ -31,7 +31,7 @@ CUTS = {
 
 async def filled(settings: Settings, dataset: str, **changes: object) -> Settings:
     """A cache of one dataset; the settings that it was filled with."""
-    own = settings.model_copy(update=changes)
+    own = settings.replace(**changes)
     name, years, end = CUTS[dataset]
     await ares.download_all_data("BTCUSDT", "1h", years, end=end, settings=own, datasets=(name,))
     return own

@@ -54,7 +54,7 @@ def forget(market, symbol, api="fapi/v1"):
 async def download(settings, datasets, symbol, start, end, *, interval="1h", **fields):
     return await ares.download_all_data(
         symbol, interval, start=start, end=end, datasets=datasets,
-        settings=settings.model_copy(update=fields),
+        settings=settings.replace(**fields),
     )  # fmt: skip
 
 
@@ -272,7 +272,7 @@ async def test_a_last_day_that_is_cut_short_stays_open(settings, market):
     cut_short(
         market, f"um/daily/aggTrades/{symbol}/{symbol}-aggTrades-2025-06-27", "2025-06-27T07:30"
     )
-    folder = settings.model_copy(update={"cache_dir": settings.cache_dir / "cut"})
+    folder = settings.replace(cache_dir=settings.cache_dir / "cut")
     report = await download(folder, ["um_agg_trades"], symbol, start, end)
     gaps = gaps_of(folder, "um_agg_trades", symbol, "2025-06-27", end)
 

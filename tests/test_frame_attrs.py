@@ -259,7 +259,7 @@ def test_blocks_state_the_rows_of_their_window(filled, kind, start, end):
             zipped = pa.compress(text.read(), "zstd", asbytes=True)
         (filled.cache_dir / name).unlink()
         (filled.cache_dir / f"{name}.zst").write_bytes(zipped)
-    settings = filled.model_copy(update={"arrow_copies": "plain" if kind == "copies" else "off"})
+    settings = filled.replace(arrow_copies="plain" if kind == "copies" else "off")
     with warnings.catch_warnings(action="ignore", category=IncompleteData):
         blocks = [*ares.iter_agg_trades("BTCUSDT", start, end, rows=99, settings=settings)]
         frame = ares.load_agg_trades("BTCUSDT", start, end, settings=settings)
@@ -326,7 +326,7 @@ def test_of_another_window_no_fingerprint_is_claimed(filled, window):
 @pytest.mark.parametrize("kind", ["compressed", "legacy", "altered"])
 async def test_of_other_bytes_no_fingerprint_is_claimed(settings, kind):
     """Bytes that are not the text of the rows, or that no receipt vouches for, are no fingerprint."""
-    chosen = settings.model_copy(update={"compression": "zstd"} if kind == "compressed" else {})
+    chosen = settings.replace(**{"compression": "zstd"} if kind == "compressed" else {})
     await ares.download_klines_data("BTCUSDT", "1d", 20 * DAY, end="2025-03-01", settings=chosen)
     path = settings.cache_dir / f"klines_BTCUSDT_1d_2025-02.csv{'.zst' * (kind == 'compressed')}"
     if kind == "legacy":

@@ -140,7 +140,7 @@ def facts_of(events, *, reported=True):
 
 
 async def fetch(settings, source):
-    own = settings.model_copy(update={"source": source, "cache_dir": settings.cache_dir / source})
+    own = settings.replace(source=source, cache_dir=settings.cache_dir / source)
     report = await ares.download_futures_data("BTCUSDT", 31 * DAY, end="2025-02-01", settings=own)
     return report, own
 

@@ -68,9 +68,7 @@ async def test_archive_and_rest_give_the_same_bytes(settings, dataset, symbol, i
     """By archive and REST together, and by REST alone, each file is the same, complete, and asked for once."""
     by_source = {}
     for source in ("auto", "rest"):
-        own = settings.model_copy(
-            update={"cache_dir": settings.cache_dir / source, "source": source}
-        )
+        own = settings.replace(cache_dir=settings.cache_dir / source, source=source)
         report = await download(own, dataset, symbol, interval, years)
         again = await download(own, dataset, symbol, interval, years)
 
@@ -121,7 +119,7 @@ async def test_all_verbs_know_them(settings, dataset, symbol, interval, years):
 
 async def test_trades_of_futures_are_found_by_id(settings, market):
     """Where time reaches two days only, REST finds a day of trades by halving the ids, and asks for none by time."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     report = await download(own, "um_agg_trades", "BTCUSDT", None, DAY)
 
     asked = [each.path for each in market.requests if "aggTrades" in each.path]
@@ -132,7 +130,7 @@ async def test_trades_of_futures_are_found_by_id(settings, market):
 
 async def test_a_missing_candle_of_usd_m_is_never_explained(settings, market):
     """The exchange writes a candle also without a trade, so an empty answer leaves the file incomplete."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     hour_ms = to_ms(datetime(2025, 2, 20, 6, tzinfo=UTC))
 
     def without_an_hour(body: bytes) -> bytes:
@@ -150,7 +148,7 @@ async def test_a_missing_candle_of_usd_m_is_never_explained(settings, market):
 
 async def test_coin_m_is_asked_for_200_days_at_most(settings):
     """A page of daily candles of COIN-M spans no more than 200 days, and the first candle is found window by window."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     report = await download(own, "cm_klines", "BTCUSD_PERP", "1d", 1)
     async with Transport(own) as transport:
         first = await Rest(transport).first_row(Series.of("cm_klines", "BTCUSD_PERP", "1h"))

@@ -43,7 +43,7 @@ def settings(market, tmp_path):
 async def download(settings, dataset, symbol, start, end, **fields):
     return await ares.download_all_data(
         symbol, "1h", start=start, end=end, datasets=[dataset],
-        settings=settings.model_copy(update=fields),
+        settings=settings.replace(**fields),
     )  # fmt: skip
 
 

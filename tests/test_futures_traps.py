@@ -60,7 +60,7 @@ def futures(recorded):
 async def download(settings, dataset, symbol, start, end, *, interval="1h", **fields):
     return await ares.download_all_data(
         symbol, interval, start=start, end=end, datasets=[dataset],
-        settings=settings.model_copy(update=fields),
+        settings=settings.replace(**fields),
     )  # fmt: skip
 
 
@@ -518,7 +518,7 @@ async def test_the_last_answer_about_a_gap_is_told(settings, market):
     publish(market, "BTCUSDT-1h-2026-08", text)
     market.fail("daily/klines/BTCUSDT/1h", times=None, status=404)
     market.fail("fapi/v1/klines", times=None, replace_body=without_an_hour)
-    own = settings.model_copy(update={"cache_dir": settings.cache_dir / "own"})
+    own = settings.replace(cache_dir=settings.cache_dir / "own")
     report = await download(own, "um_klines", "BTCUSDT", "2026-08-01", "2026-09-01")
     [gap] = ares.find_gaps("BTCUSDT", datasets=["um_klines"], settings=own).to_dict("records")
 
@@ -699,7 +699,7 @@ def test_nothing_is_left_of_a_cache_that_was_copied_without_its_times(market, tm
         end = "2026-08-02" if dataset.cut == "day" else "2026-09-01"
         ares.run(download(settings, dataset.name, example_of(dataset), "2026-08-01", end))
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copy)
-    own = settings.model_copy(update={"cache_dir": tmp_path / "b"})
+    own = settings.replace(cache_dir=tmp_path / "b")
     before, after = ares.coverage(settings=settings), ares.coverage(settings=own)
 
     assert before["state"].tolist() == after["state"].tolist()

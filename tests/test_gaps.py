@@ -95,7 +95,7 @@ async def test_a_failure_is_told_with_its_error(exchange, settings):
     await klines(settings, 0.2, "2025-03-01")
     (settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv").unlink()
     exchange.fail(".", times=None, status=503)
-    hasty = settings.model_copy(update={"max_retries": 0})
+    hasty = settings.replace(max_retries=0)
     report = await ares.repair_gaps("BTCUSDT", settings=hasty)
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
@@ -108,7 +108,7 @@ async def test_a_failure_is_told_with_its_error(exchange, settings):
 async def test_a_failure_is_forgotten_when_the_rows_have_come(exchange, settings):
     """After a run that succeeds no gap tells of the failure before it."""
     exchange.fail(".", times=None, status=503)
-    await klines(settings.model_copy(update={"max_retries": 0}), 0.05, "2025-03-01")
+    await klines(settings.replace(max_retries=0), 0.05, "2025-03-01")
     exchange.faults.clear()
     await klines(settings, 0.05, "2025-03-01")
 
@@ -118,7 +118,7 @@ async def test_a_failure_is_forgotten_when_the_rows_have_come(exchange, settings
 async def test_what_the_archive_does_not_have_is_not_yet_published(exchange, settings):
     """With the archive alone, days that it does not have yet are not yet published."""
     exchange.withhold("1h-2025-02")
-    own = settings.model_copy(update={"source": "archive"})
+    own = settings.replace(source="archive")
     await klines(own, 0.1, "2025-03-01")
     table = ares.find_gaps("BTCUSDT", settings=own)
 

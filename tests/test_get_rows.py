@@ -26,7 +26,7 @@ def offline(exchange, settings):
 
     def cut():
         exchange.fail(".", times=None, status=503)
-        return settings.model_copy(update={"max_retries": 0})
+        return settings.replace(max_retries=0)
 
     return cut
 
@@ -176,7 +176,7 @@ async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, exc
     start, before = now - timedelta(days=2), now - timedelta(hours=3)
     await ares.klines("BTCUSDT", "1h", start, before, settings=settings)
     exchange.fail("klines", times=None, status=503)
-    plain = settings.model_copy(update={"max_retries": 0})
+    plain = settings.replace(max_retries=0)
 
     with pytest.warns(IncompleteData):
         frame = await ares.klines("BTCUSDT", "1h", start, settings=plain)
@@ -186,7 +186,7 @@ async def test_without_an_end_a_tail_that_does_not_come_is_missing(settings, exc
 
 async def test_without_an_end_what_the_archive_lacks_is_missing(settings):
     """The archive alone has no candle of today, so that the frame up to now is not complete."""
-    archive = settings.model_copy(update={"source": "archive"})
+    archive = settings.replace(source="archive")
     start = ares.get_daily_periods("4d")[0].start
 
     with pytest.warns(IncompleteData):
@@ -199,7 +199,7 @@ async def test_without_an_end_what_the_archive_lacks_is_missing(settings):
 async def test_without_an_end_a_clock_that_cannot_be_asked_is_told(settings, exchange):
     """Where the exchange's clock cannot be asked, the rows of the last day are missing in the frame."""
     exchange.fail("/api/v3/time", times=None, status=503)
-    plain = settings.model_copy(update={"max_retries": 0})
+    plain = settings.replace(max_retries=0)
 
     with pytest.warns(IncompleteData):
         frame = await ares.klines(
@@ -272,7 +272,7 @@ async def test_an_unknown_symbol_is_told(settings):
 async def test_rows_of_another_market_are_not_returned(settings):
     """What another market has filled is refused, also where all of it is there."""
     await ares.klines("BTCUSDT", "1h", *MONTHS, settings=settings)
-    other = settings.model_copy(update={"market": "another"})
+    other = settings.replace(market="another")
 
     with pytest.raises(WrongMarket):
         await ares.klines("BTCUSDT", "1h", *MONTHS, settings=other)

@@ -108,7 +108,7 @@ def test_progress_is_heard_without_being_asked_for(settings):
 
 def test_two_jobs_hear_their_own_progress(settings):
     """Of two downloads at once each job tells its own."""
-    other = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("other")})
+    other = settings.replace(cache_dir=settings.cache_dir.with_name("other"))
     jobs = [
         start(ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=settings)),
         start(ares.download_klines_data("ETHUSDT", "1d", 0.2, end="2025-03-01", settings=other)),

@@ -13,6 +13,7 @@ from queue import Empty
 import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+from reading import changed
 
 import ares_notebook as ares
 
@@ -110,9 +111,8 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
 @pytest.fixture
 def here(exchange: ares.DemoExchange, tmp_path: Path) -> str:
     """A line of code that makes settings for the test's exchange."""
-    reported = exchange.settings(cache_dir=tmp_path / "cache").model_dump(exclude_defaults=True)
-    plain = {name: value if name == "market" else str(value) for name, value in reported.items()}
-    return f"settings = ares.Settings(**{plain!r})"
+    reported = changed(exchange.settings(cache_dir=tmp_path / "cache"))
+    return f"settings = ares.Settings(**{reported!r})"
 
 
 def said(answers: list[Answer]) -> list[Answer]:

@@ -15,7 +15,7 @@ async def test_only_what_was_logged_counts_as_logged(exchange, settings, caplog)
     """The reasons that later plans of a run do not log again are those that are in the log."""
     caplog.set_level(logging.ERROR, "DataDownloader")
     exchange.fail("/api/v3/klines", times=None, status=400)
-    settings = settings.model_copy(update={"source": "rest"})
+    settings = settings.replace(source="rest")
     plan = plan_downloads(
         "BTCUSDT",
         "1h",

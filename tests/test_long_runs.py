@@ -203,7 +203,7 @@ def test_a_settled_perpetual_whose_zips_go_on_is_reported(settings, publish_anew
         lines = "".join(f"{stamp},8,0.00010000\n" for stamp in stamps)
         header = "calc_time,funding_interval_hours,last_funding_rate\n"
         publish_anew(f"BTCUSDT-fundingRate-{month}", header + lines)
-    own = settings.model_copy(update={"source": "archive"})
+    own = settings.replace(source="archive")
     ares.run(ares.download_futures_data("BTCUSDT", 0.2, end="2025-04-01", settings=own))
     reported = ares.validate_cache("BTCUSDT", settings=own).findings
 
@@ -224,7 +224,7 @@ def test_candles_after_a_suspension_are_reported(settings, publish_anew):
             for at in range(file.start_ms, file.end_ms, HOUR_MS)
         )
         publish_anew(f"BTCUSDT-1h-{month}", lines)
-    own = settings.model_copy(update={"source": "archive"})
+    own = settings.replace(source="archive")
     ares.run(ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own))
     report = ares.validate_cache("BTCUSDT", settings=own)
 

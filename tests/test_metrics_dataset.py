@@ -553,7 +553,7 @@ async def test_rest_is_never_asked(settings, market):
 
 async def test_the_archive_alone_has_them(settings, market):
     """With source="rest" nothing is asked, and plan, report and audit say in a sentence why."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     plan = plan_downloads(
         "BTCUSDT", None, start="2026-09-01", end="2026-09-03", datasets=["metrics"], settings=own
     )

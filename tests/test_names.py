@@ -26,7 +26,7 @@ def left(settings: ares.Settings) -> list[str]:
 @pytest.mark.parametrize(("slip", "meant"), [("BTCUSD", "BTCUSDT"), ("ETHUSTD", "ETHUSDT")])
 async def test_a_symbol_that_nobody_knows_gets_a_hint(settings, source, datasets, slip, meant):
     """One error names the listed symbol that is near, whatever the source, and no file is asked for."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     with pytest.raises(UnknownSymbol, match=rf"{slip}.*; did you mean {meant}\?$"):
         await ares.download_all_data(
             slip, "1h", 1, end="2025-03-01", settings=own, datasets=datasets
@@ -68,7 +68,7 @@ async def test_a_delisted_symbol_is_suggested_too(settings):
 @SOURCES
 async def test_only_what_was_asked_is_said_to_know_nothing(settings, source):
     """The error names the exchange and its archive only where each was asked."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     with pytest.raises(UnknownSymbol) as error:
         await ares.download_klines_data("NOSUCHUSDT", "1h", **WINDOW, settings=own)
 
@@ -82,7 +82,7 @@ async def test_where_no_list_comes_the_cache_tells(exchange, settings):
     await ares.download_klines_data("BTCUSDT", "1d", **WINDOW, settings=settings)
     exchange.fail("exchangeInfo.*TRADING", times=None, status=400)
     exchange.fail("fapi/v1/exchangeInfo", times=None, status=400)
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     with pytest.raises(UnknownSymbol, match=r"did you mean BTCUSDT\?"):
         await ares.download_klines_data("BTCUSD", "1d", **WINDOW, settings=own)
 
@@ -98,7 +98,7 @@ async def test_where_no_list_comes_the_cache_tells(exchange, settings):
 )
 async def test_a_contract_says_what_it_is(settings, source, name, kind):
     """The name of a contract that spot does not have says so, and which datasets have it."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     with pytest.raises(UnknownSymbol, match=rf"{kind}.*did you mean BTCUSDT\?"):
         await ares.download_klines_data(name, "1h", **WINDOW, settings=own)
     with pytest.raises((UnknownSymbol, BadArgument), match=kind):

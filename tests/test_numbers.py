@@ -231,7 +231,7 @@ def published(exchange, name):
 
 async def fetch(settings, name, source="auto", end="2025-02-01"):
     """Bring the last days of January 2025 into a folder of its own."""
-    own = settings.model_copy(update={"source": source, "cache_dir": settings.cache_dir / source})
+    own = settings.replace(source=source, cache_dir=settings.cache_dir / source)
     shutil.rmtree(own.cache_dir, ignore_errors=True)
     report = await ares.download_all_data(
         "BTCUSDT",

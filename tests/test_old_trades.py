@@ -18,7 +18,7 @@ OLD = ("timestamp", "price", "quantity", "is_buyer_maker", "agg_trade_id")
 @pytest.fixture
 async def old(exchange: DemoExchange, settings: Settings) -> list[str]:
     """The lines of an old file of a whole day, header first, and an empty cache."""
-    other = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("whole")})
+    other = settings.replace(cache_dir=settings.cache_dir.with_name("whole"))
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-02", settings=other)
     rows = csv.DictReader(io.StringIO((other.cache_dir / NAME).read_text()))
     settings.cache_dir.mkdir()
@@ -113,7 +113,7 @@ async def test_an_old_file_is_not_lost_to_half_a_new_one(exchange, settings):
     (settings.cache_dir / ".ares/origin.json").write_text('{"market": "demo"}')
     exchange.withhold("1h-2025-02")
     exchange.fail("/api/v3/klines", times=None, skip=0, status=503)
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     report = await ares.download_klines_data("BTCUSDT", "1h", 0.05, end="2025-03-01", settings=own)
 
     assert not report

@@ -34,7 +34,7 @@ def rows_of(settings: Settings, name: str) -> list[dict[str, str]]:
 async def test_01_failure_is_not_an_empty_month(exchange, settings):
     """A month that could not be fetched has no file, and is fetched by the next run."""
     exchange.fail(".", status=503, times=None)
-    own = settings.model_copy(update={"max_retries": 1})
+    own = settings.replace(max_retries=1)
     failed = await ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own)
     left = contents(own)
     exchange.faults.clear()
@@ -63,7 +63,7 @@ async def test_02_half_a_month_is_not_complete(settings):
 
 async def test_03_a_file_never_grows_in_place(exchange, settings):
     """While pages come, the folder shows the old file or none, never a part of the new one."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     seen: list[dict[str, bytes]] = []
 
     def look(body: bytes) -> bytes:
@@ -88,7 +88,7 @@ async def test_04_the_open_candle_gets_its_final_form(exchange, settings):
     before = rows_of(settings, "klines_BTCUSDT_1h_2025-03.csv")[-1]["timestamp"]
     exchange.now = datetime(2025, 3, 10, 13, 30, tzinfo=UTC)
     await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-03-10T13:30", settings=settings)
-    anew = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("anew")})
+    anew = settings.replace(cache_dir=settings.cache_dir.with_name("anew"))
     await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-03-10T13:30", settings=anew)
 
     assert before == "2025-03-10 11:00:00"
@@ -200,7 +200,7 @@ async def test_10_only_what_passes_is_tried_again(error, tries):
 
 async def test_10_retry_after_is_obeyed(exchange, settings):
     """A wait that the exchange names goes before our own, which would here be an hour."""
-    own = settings.model_copy(update={"retry_delay_seconds": 3600})
+    own = settings.replace(retry_delay_seconds=3600)
     exchange.fail("/api/v3/klines", status=429, retry_after=0, times=2)
 
     report = await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-03-10", settings=own)
@@ -210,7 +210,7 @@ async def test_10_retry_after_is_obeyed(exchange, settings):
 
 async def test_11_each_page_has_its_own_arguments(exchange, settings):
     """Pages that are asked for side by side ask each for another stretch, and for all of the whole."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     await ares.download_klines_data("BTCUSDT", "5m", 2 * DAY, end="2025-02-20", settings=own)
 
     pages = [each.query for each in exchange.requests if each.path == "/api/v3/klines"]
@@ -223,7 +223,7 @@ async def test_11_each_page_has_its_own_arguments(exchange, settings):
 
 async def test_12_no_silent_stand_in(exchange, settings):
     """Without an exchange there is an error at every file: the demo is only there when asked for."""
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     exchange.stop()
     report = await ares.download_all_data("BTCUSDT", "1h", DAY, end="2025-03-10", settings=own)
 
@@ -237,7 +237,7 @@ async def test_12_no_silent_stand_in(exchange, settings):
 )
 async def test_13_bad_rows_do_not_vanish(exchange, settings, cell):
     """A row with a cell that is no number fails its step, with the reason, and nothing is stored."""
-    own = settings.model_copy(update={"source": "rest", "max_retries": 0})
+    own = settings.replace(source="rest", max_retries=0)
 
     def spoiled(body: bytes) -> bytes:
         first, rest = body.decode().split("],[", 1)
@@ -268,7 +268,7 @@ async def test_14_one_logger_and_no_print(exchange, settings, capfd, caplog):
 
 async def test_15_one_pipeline_for_all(settings):
     """The functions for one dataset and the one for all of them write the same files."""
-    other = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("other")})
+    other = settings.replace(cache_dir=settings.cache_dir.with_name("other"))
     await ares.download_all_data("BTCUSDT", "1h", 2 * DAY, end="2025-03-10", settings=settings)
     await asyncio.gather(
         ares.download_klines_data("BTCUSDT", "1h", 2 * DAY, end="2025-03-10", settings=other),

@@ -53,7 +53,7 @@ def filled(tmp_path_factory):
 def settings(filled, tmp_path):
     """A copy of it, to be changed."""
     copy = shutil.copytree(filled.cache_dir, tmp_path / "cache")
-    return filled.model_copy(update={"cache_dir": copy})
+    return filled.replace(cache_dir=copy)
 
 
 @pytest.fixture

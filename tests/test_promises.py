@@ -72,7 +72,7 @@ async def in_this_process(settings: Settings) -> ares.DownloadReport:
 @pytest.fixture
 async def whole(settings: Settings) -> dict[str, bytes]:
     """What the download leaves when nothing goes wrong."""
-    own = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("whole")})
+    own = settings.replace(cache_dir=settings.cache_dir.with_name("whole"))
     report = await in_this_process(own)
     assert report.complete
     return contents(own.cache_dir)
@@ -84,7 +84,7 @@ async def whole(settings: Settings) -> dict[str, bytes]:
 async def test_dead_exchange_leaves_nothing_but_a_failed_report(exchange, settings):
     """Where nobody answers every step failed, no file is made, and nothing counts as downloaded."""
     exchange.stop()
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     report = await in_this_process(own)
 
     assert report.steps
@@ -116,7 +116,7 @@ async def test_every_absence_has_a_reason(settings):
 async def test_failure_confirms_no_absence(exchange, settings):
     """A halt about which the exchange could not be asked stays a gap, and is asked about later."""
     exchange.fail("/api/v3/klines", status=500, times=None)
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     first = await ares.download_klines_data("BTCUSDT", "15m", DAY, end="2025-04-01", settings=own)
     exchange.faults.clear()
     second = await ares.download_klines_data("BTCUSDT", "15m", DAY, end="2025-04-01", settings=own)
@@ -130,7 +130,7 @@ async def test_failure_confirms_no_absence(exchange, settings):
 
 async def test_kill_while_a_file_grows(exchange, settings, whole):
     """A kill while REST brings pages of trades leaves the older file as it was."""
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     await ares.download_agg_trades_data("BTCUSDT", DAY, end="2025-03-14T06:00", settings=own)
     before = contents(own.cache_dir)
     process: list[subprocess.Popen[str]] = []
@@ -194,7 +194,7 @@ async def test_cache_folder_holds_only_whole_files(settings, whole):
 @pytest.mark.parametrize("source", ["auto", "archive", "rest"])
 async def test_no_candle_reaches_beyond_the_end(settings, interval, end, source):
     """Whatever the source, each stored candle is closed at the end, also where the archive has more."""
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     await ares.download_klines_data("BTCUSDT", interval, 29 * DAY, end=end, settings=own)
 
     stop = datetime.fromisoformat(end).replace(tzinfo=UTC)
@@ -272,7 +272,7 @@ async def test_old_trades_are_floored_and_new_ones_are_not(exchange, settings):
         return re.sub(rb'"T":(17356\d{8})000', rb'"T":\g<1>777', body)
 
     exchange.fail("/api/v3/aggTrades", times=None, replace_body=finer)
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     await ares.download_agg_trades_data("BTCUSDT", 2 * DAY, end="2025-01-02", settings=own)
     old, new = (
         [line.partition(",")[0][-3:] for line in text.decode().splitlines()[1:]]
@@ -319,7 +319,7 @@ def test_processes_share_a_cache(exchange, settings, whole, source):
     """Two processes on one cache at once leave the bytes of one, and fetch each archive once."""
     exchange.latency_seconds = 0.02
     exchange.requests.clear()
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     processes = [started(own) for _ in range(2)]
     outputs = [process.communicate(timeout=100) for process in processes]
 

@@ -230,7 +230,7 @@ def test_a_dry_run_touches_nothing(cache):
 
 def test_settings_say_what_is_kept(cache):
     """Without arguments the settings decide, and an argument wins over them."""
-    by_age = cache.model_copy(update={"keep_days": ago("2025-02-15") / timedelta(days=1)})
+    by_age = cache.replace(keep_days=ago("2025-02-15") / timedelta(days=1))
     by_size = Settings(**{**dict(cache), "max_cache_bytes": "100 kB"})
 
     assert sorted(gone(ares.prune_cache(settings=by_age))) == sorted(
@@ -242,7 +242,7 @@ def test_settings_say_what_is_kept(cache):
 
 def test_a_limit_that_is_named_is_the_only_one(cache):
     """Who names a size does not delete by the settings' age beside it, and the other way round."""
-    by_age = cache.model_copy(update={"keep_days": 1.0})
+    by_age = cache.replace(keep_days=1.0)
     by_size = Settings(**{**dict(cache), "max_cache_bytes": 0})
 
     assert gone(ares.prune_cache(max_bytes="1 TB", settings=by_age)) == []
@@ -574,7 +574,7 @@ def test_the_lock_that_cannot_be_made_is_reported(cache):
 
 def test_nothing_there_is_said_in_words(cache, tmp_path):
     """A folder that is not there, and a symbol that was never downloaded, are errors; nothing is made."""
-    nowhere = cache.model_copy(update={"cache_dir": tmp_path / "nowhere"})
+    nowhere = cache.replace(cache_dir=tmp_path / "nowhere")
 
     with pytest.raises(NeverDownloaded, match="there is no cache folder"):
         ares.prune_cache(keep=1, settings=nowhere)
@@ -585,7 +585,7 @@ def test_nothing_there_is_said_in_words(cache, tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_reported(cache):
     """A cache folder that cannot be read is no empty one."""
-    wrong = cache.model_copy(update={"cache_dir": cache.cache_dir / HOURS[0]})
+    wrong = cache.replace(cache_dir=cache.cache_dir / HOURS[0])
 
     with pytest.raises(CacheUnavailable, match="a file where a folder should be"):
         ares.prune_cache(keep=1, settings=wrong)

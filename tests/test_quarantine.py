@@ -145,7 +145,7 @@ async def test_what_is_good_stays_until_a_whole_file_has_come(exchange, settings
     path = settings.cache_dir / CANDLES
     path.write_bytes(cut_line(whole))
     exchange.fail(".", times=None, status=503)
-    hasty = settings.model_copy(update={"max_retries": 0})
+    hasty = settings.replace(max_retries=0)
     report = await ares.repair_gaps("BTCUSDT", settings=hasty)
     left = path.read_bytes()
     table = ares.find_gaps("BTCUSDT", settings=settings)
@@ -169,7 +169,7 @@ async def test_a_file_of_which_nothing_can_be_read_leaves_none(exchange, setting
     path = settings.cache_dir / CANDLES
     path.write_bytes(os.urandom(4096))
     exchange.fail(".", times=None, status=503)
-    await ares.repair_gaps("BTCUSDT", settings=settings.model_copy(update={"max_retries": 0}))
+    await ares.repair_gaps("BTCUSDT", settings=settings.replace(max_retries=0))
     table = ares.find_gaps("BTCUSDT", settings=settings)
 
     assert not path.exists()
@@ -179,7 +179,7 @@ async def test_a_file_of_which_nothing_can_be_read_leaves_none(exchange, setting
 
 async def test_broken_compression_is_put_aside(settings):
     """A compressed file that cannot be unpacked is put aside and replaced as well."""
-    own = settings.model_copy(update={"compression": "zstd"})
+    own = settings.replace(compression="zstd")
     await ares.download_klines_data("BTCUSDT", "1h", 0.05, end="2025-03-01", settings=own)
     path = own.cache_dir / f"{CANDLES}.zst"
     whole = path.read_bytes()
@@ -197,7 +197,7 @@ async def test_a_copied_cache_is_not_put_aside(settings):
     other = settings.cache_dir.with_name("copy")
     shutil.copytree(settings.cache_dir, other)
     os.utime(other / CANDLES, (1, 1))
-    own = settings.model_copy(update={"cache_dir": other})
+    own = settings.replace(cache_dir=other)
 
     assert Store(own).entry(parse_file_name(CANDLES)).has_provenance
     assert ares.find_gaps("BTCUSDT", settings=own).empty
@@ -242,9 +242,7 @@ async def test_a_changed_file_stays_while_the_exchange_is_out_of_reach(exchange,
     changed = whole.replace(b"2025-02-10 05:00:00,", b"2025-02-10 05:00:00,1")
     path.write_bytes(changed)
     exchange.fail(".", times=None, status=503)
-    report = await ares.repair_gaps(
-        "BTCUSDT", settings=settings.model_copy(update={"max_retries": 0})
-    )
+    report = await ares.repair_gaps("BTCUSDT", settings=settings.replace(max_retries=0))
 
     assert not report
     assert path.read_bytes() == changed

@@ -9,11 +9,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.settings import URLS
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -32,7 +34,7 @@ def environment(tmp_path: Path):
     """Variables that point every default at a demo exchange and a folder of the test's own."""
     with DemoExchange() as exchange:
         settings = exchange.settings(cache_dir=tmp_path / "data_cache")
-        names = ["market", *(name for name in Settings.model_fields if name.endswith("_url"))]
+        names = ["market", *(name for name in URLS)]
         reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
         yield {**os.environ, **reported, "ARES_CACHE_DIR": "data_cache", "ARES_PROGRESS": "0"}
 
@@ -94,9 +96,9 @@ def test_the_settings_table_names_every_setting_with_its_default():
         for name, variable, default, *_ in rows
     }
 
-    assert set(Settings.model_fields) == set(reported)
+    assert {each.name for each in fields(Settings)} == set(reported)
     for name, (variable, default) in reported.items():
-        there = Settings.model_fields[name].default
+        there = getattr(Settings, name)
         assert variable == f"`ARES_{name.upper()}`"
         assert default == f"{there:g}" if isinstance(there, float | int) else default
 

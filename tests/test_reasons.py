@@ -101,7 +101,7 @@ async def test_coverage_tells_the_state_of_each_file(exchange, settings):
     lines = holed.read_bytes().splitlines(keepends=True)
     holed.write_bytes(b"".join(lines[:300] + lines[400:]))
     exchange.fail(".", times=None, status=503)
-    hasty = settings.model_copy(update={"max_retries": 0})
+    hasty = settings.replace(max_retries=0)
     assert not await ares.repair_gaps("BTCUSDT", start="2024-09-01", settings=hasty)
     states = ares.coverage(settings=settings).set_index("file")["state"]
 

@@ -187,7 +187,7 @@ async def test_where_usd_m_itself_differs_is_information_with_its_share(exchange
         return json.dumps(rows).encode()
 
     exchange.fail("fapi/v1/klines", times=1, replace_body=with_more_volume)
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     await futures(own, "1m", "um_klines")
     await futures(settings, "1m", "um_agg_trades")
     report = ares.validate_cache(settings=settings)

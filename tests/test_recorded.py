@@ -102,7 +102,7 @@ async def test_recorded_halts_are_confirmed_absent(kept):
 @pytest.mark.parametrize("source", ["auto", "rest"])
 async def test_four_years_of_funding(replay, kept, recorded, symbol, source):
     """Each of 4,383 rates from 2020 to 2023 has its digits and the exchange's own jitter."""
-    own = kept.model_copy(update={"source": source})
+    own = kept.replace(source=source)
     report = await ares.download_futures_data(symbol, 4, end="2024-01-01", settings=own)
     path = recorded / f"funding/{symbol}-fundingRate-2020-2023.csv"
     rows = cells(path)[1:]
@@ -128,7 +128,7 @@ ZIPS = [
 async def test_recorded_days(replay, kept, recorded, days):
     """The days that were recorded as zips are stored cell by cell, milliseconds or microseconds."""
     symbol, interval, month, end = days
-    own = kept.model_copy(update={"source": "archive"})
+    own = kept.replace(source="archive")
     await ares.download_klines_data(symbol, interval, 5 * DAY, end=end, settings=own)
     folder = recorded / f"archive/data/spot/daily/klines/{symbol}/{interval}"
     expected = [kline(row) for row in members(folder, f"*{month}-*.zip")]
@@ -171,7 +171,7 @@ async def test_fine_candles_add_up_to_coarse_ones(kept):
 
 async def test_recorded_month_of_funding(kept, recorded):
     """A recorded funding archive with a header comes out cell by cell, 49 late stamps included."""
-    own = kept.model_copy(update={"source": "archive"})
+    own = kept.replace(source="archive")
     await ares.download_futures_data("BTCUSDT", 5 * DAY, end="2026-05-01", settings=own)
     rows = members(recorded / "archive/data/futures/um/monthly/fundingRate/BTCUSDT", "*.zip")
 

@@ -80,7 +80,7 @@ async def test_tries_and_limits_are_counted(exchange, settings):
 async def test_a_file_that_fails_is_on_record_with_its_reason(exchange, settings):
     """A run of which files failed says how many, and why the first did."""
     exchange.fail("klines|archive|data/spot", status=503, times=None)
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     await ares.download_all_data(
         "BTCUSDT", "1h", DAY, end="2025-03-01", settings=own, datasets=("klines", "futures")
     )
@@ -209,7 +209,7 @@ async def test_an_audit_that_finds_something_says_so(settings):
     path = settings.cache_dir / "klines_BTCUSDT_1h_2025-02.csv"
     *rows, last = path.read_text().splitlines()
     path.write_text("\n".join([*rows, last.rpartition(",")[0] + ",1.00000000"]) + "\n")
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     report = await ares.audit_cache("BTCUSDT", settings=own)
     run = runs(settings)[-1]
 
@@ -309,8 +309,7 @@ async def test_a_history_that_cannot_be_written_is_told_and_no_failure(settings,
 
 async def test_no_line_holds_a_key(settings):
     """The API key and the notifiers' addresses stand in no line of the history."""
-    own = settings.model_copy(update={"api_key": None})
-    own = ares.Settings(**{**own.model_dump(), "api_key": "S3CRET", "notify_on": []})
+    own = settings.replace(api_key="S3CRET", notify_on=[])
     await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-03-01", settings=own)
 
     assert "S3CRET" not in (settings.cache_dir / ".ares" / "runs.jsonl").read_text()

@@ -281,9 +281,7 @@ def test_workers_that_come_later_divide_the_rate_anew(tmp_path):
 def test_three_thousand_files(settings, exchange):
     """Five years of months of many series go through two workers in one run, and nothing is asked twice."""
     exchange.requests.clear()
-    patient = settings.model_copy(
-        update={"worker_timeout_seconds": 60, "request_timeout_seconds": 30}
-    )
+    patient = settings.replace(worker_timeout_seconds=60, request_timeout_seconds=30)
     symbols = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "LTCUSDT", "ADAUSDT")
     intervals = ("30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
     each = [

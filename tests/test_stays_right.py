@@ -141,7 +141,7 @@ def test_ids_that_lack_over_midnight_are_reported(exchange, settings, publish_an
         name = f"BTCUSDT-aggTrades-{day}"
         path = f"spot/daily/aggTrades/BTCUSDT/{name}.zip"
         publish_anew(name, "".join(member(exchange, path)[part]))
-    own = settings.model_copy(update={"source": "archive"})
+    own = settings.replace(source="archive")
     assert not filled(own, datasets=("agg_trades",)).complete
     assert ares.find_gaps("BTCUSDT", settings=own)["missing"].dropna().tolist() == [160]
     assert not filled(own, datasets=("agg_trades",)).complete
@@ -202,7 +202,7 @@ def test_long_intervals_that_are_not_published_for_months_come_over_rest(
     exchange.withhold(f"klines/BTCUSDT/{interval}/BTCUSDT-{interval}-202[45]")
     for source in ("auto", "archive"):
         shutil.rmtree(settings.cache_dir)
-        own = settings.model_copy(update={"source": source})
+        own = settings.replace(source=source)
         report = filled(own, **wanted)
         assert report.complete == (source == "auto")
         assert contents(own) == (whole if source == "auto" else {})
@@ -275,7 +275,7 @@ import os, sys
 import ares_notebook as ares
 settings = ares.Settings(cache_dir=sys.argv[1], progress=False, max_retries=0)
 def run(folder):
-    own = settings.model_copy(update={{"cache_dir": settings.cache_dir / folder}})
+    own = settings.replace(cache_dir=settings.cache_dir / folder)
     report = ares.run(ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own))
     rows = len(ares.load_klines("BTCUSDT", "1h", settings=own))
     # In one piece: parent and child write to the same pipe.
@@ -346,8 +346,8 @@ def test_32_open_files_are_enough_or_are_reported(settings):
     answers = dict(re.match(r"(\w+) (\w+)", row).groups() for row in rows)  # type: ignore[union-attr]
 
     assert answers["first"] == "True"
-    own = settings.model_copy(update={"cache_dir": settings.cache_dir / "scarce"})
-    first = settings.model_copy(update={"cache_dir": settings.cache_dir / "first"})
+    own = settings.replace(cache_dir=settings.cache_dir / "scarce")
+    first = settings.replace(cache_dir=settings.cache_dir / "first")
     report = ares.run(
         ares.download_klines_data("BTCUSDT", "1h", 0.1, end="2025-03-01", settings=own)
     )
@@ -382,7 +382,7 @@ def test_a_disk_without_inodes_loses_nothing(settings, few_names, names):
     """Where a disk takes no further file each step that failed is told, and with room all is there."""
     wanted = {"datasets": ("klines",), "lookback_years": 0.5}
     assert filled(settings, **wanted).complete
-    own = settings.model_copy(update={"cache_dir": few_names(names) / "cache"})
+    own = settings.replace(cache_dir=few_names(names) / "cache")
     with suppress(NotEnoughDisk):
         # Raised where not even the folder can be made.
         report = filled(own, **wanted)

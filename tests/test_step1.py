@@ -29,7 +29,7 @@ START, END = ms("2025-02-10"), ms("2025-02-12")
 @pytest.fixture
 async def truth(settings):
     """The two days as a download into another cache has them."""
-    own = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("truth")})
+    own = settings.replace(cache_dir=settings.cache_dir.with_name("truth"))
     await ares.download_klines_data("BTCUSDT", "1h", 5 * DAY, end="2025-02-12", settings=own)
     return ares.load_klines("BTCUSDT", "1h", "2025-02-10", "2025-02-12", settings=own)
 
@@ -369,7 +369,7 @@ async def test_wide_candles_are_not_taken_for_another_interval(exchange, setting
 
 async def test_interval_of_the_settings(settings):
     """Without interval= and without candles that of the settings is taken."""
-    own = settings.model_copy(update={"interval": "4h"})
+    own = settings.replace(interval="4h")
 
     assert len(await filled(own, None, interval=None)) == 12
 
@@ -502,7 +502,7 @@ async def test_five_years_with_a_piece_in_the_middle(exchange, settings):
         interval="4h",
         settings=settings,
     )
-    other = settings.model_copy(update={"cache_dir": settings.cache_dir.with_name("other")})
+    other = settings.replace(cache_dir=settings.cache_dir.with_name("other"))
     exchange.requests.clear()
     given = {name: frame.loc["2022":"2022"] for name, frame in data.items()}
     again = await ares.fetch_missing_data(
@@ -539,7 +539,7 @@ async def test_datasets_are_fetched_side_by_side_as_one_run(exchange, settings):
 async def test_exchange_down(exchange, settings, truth, caplog):
     """Where the exchange is down an error is logged, what was given comes back, and attrs tell the truth."""
     exchange.fail(".", status=503, times=None)
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     given = truth.iloc[:10]
     answer = await filled(own, given)
 
@@ -557,7 +557,7 @@ async def test_exchange_down_and_a_cache(exchange, settings, truth):
     """Where the exchange is down what the cache has is still used."""
     await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-02-11", settings=settings)
     exchange.fail(".", status=503, times=None)
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     answer = await filled(own, None)
 
     assert same(truth.iloc[:24], answer)
@@ -567,7 +567,7 @@ async def test_exchange_down_and_a_cache(exchange, settings, truth):
 async def test_nothing_and_nobody(exchange, settings):
     """With nothing given and nobody there the answer is an empty frame of the right shape, incomplete."""
     exchange.stop()
-    own = settings.model_copy(update={"max_retries": 0})
+    own = settings.replace(max_retries=0)
     answer = await filled(own, None)
 
     assert answer.empty
@@ -612,7 +612,7 @@ async def test_a_cache_that_is_broken_costs_no_given_row(settings, truth, caplog
     nowhere = {
         f"{name}_url": "http://127.0.0.1:9" for name in ("spot", "archive", "archive_listing")
     }
-    own = settings.model_copy(update={**nowhere, "max_retries": 0})
+    own = settings.replace(**nowhere, max_retries=0)
     answer = await filled(own, truth.iloc[:20])
 
     # What is good in the damaged file helps too.

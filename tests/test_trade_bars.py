@@ -265,7 +265,7 @@ INSIDE = ("2025-03-03T01:00", "2025-03-04T23:00")
 @pytest.fixture
 def holed(settings, tmp_path):
     """A cache whose trades lack fifty on 2025-03-03."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     made.cache_dir.mkdir()
     for day in ("03", "04"):
         name = f"aggtrades_BTCUSDT_2025-03-{day}.csv"
@@ -566,7 +566,7 @@ def test_some_blocks_of_a_window_are_their_own_window(settings):
 @pytest.mark.parametrize("last", ["2025-03-05", "2025-03-04T20:00"])
 def test_trades_of_an_altered_day_prove_nothing_beside_another_day(settings, vouch, tmp_path, last):
     """Where days were loaded one by one, what the attrs of each list is missing, and a part of a day is no other."""
-    made = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    made = settings.replace(cache_dir=tmp_path / "cache")
     (made.cache_dir / ".ares" / "receipts").mkdir(parents=True)
     for day in ("03", "04"):
         name = f"aggtrades_BTCUSDT_2025-03-{day}.csv"

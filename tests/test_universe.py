@@ -348,8 +348,8 @@ async def test_one_symbol_that_fails_stops_no_other(settings):
 async def test_a_run_over_many_is_one_short_line_of_the_history(settings):
     """The history has one line of a universe, with three symbols and how many more."""
     names = [f"S{at:03d}USDT" for at in range(20)]
-    rest = settings.model_copy(update={"spot_url": "http://127.0.0.1:9", "source": "rest"})
-    rest = rest.model_copy(update={"spot_fallback_url": "http://127.0.0.1:9", "max_retries": 0})
+    rest = settings.replace(spot_url="http://127.0.0.1:9", source="rest")
+    rest = rest.replace(spot_fallback_url="http://127.0.0.1:9", max_retries=0)
     await ares.download_universe(
         names, "1d", 0.01, end="2025-02-01", settings=rest, datasets=["klines"]
     )

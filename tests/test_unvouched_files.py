@@ -149,7 +149,7 @@ def test_an_old_file_is_read_as_it_is(look):
 )  # fmt: skip
 async def test_such_a_file_is_replaced_whole(settings, compression, name, interval, days):
     """A blank line in a file without a receipt is gone after the next run, and the file is as if fetched at once."""
-    own = settings.model_copy(update={"compression": compression})
+    own = settings.replace(compression=compression)
 
     async def fetch():
         return await ares.download_all_data(
@@ -206,7 +206,7 @@ async def test_an_altered_value_that_no_receipt_tells_of_is_replaced(settings, k
     """A file with one other value, and no word of where it came from, is not sound, and is replaced by what the exchange has."""
     name, interval, days, columns = kind
     # What an old file without any sign of ours is taken for.
-    own = settings.model_copy(update={"market": "binance"})
+    own = settings.replace(market="binance")
     fetch = partial(
         ares.download_all_data,
         "BTCUSDT",
@@ -246,7 +246,7 @@ async def test_an_altered_value_that_no_receipt_tells_of_is_replaced(settings, k
 
 async def test_old_trades_that_are_kept_are_not_called_sound(settings):
     """An old day whose ids run on stays, as the guide says, and validation says that nothing proves its prices."""
-    own = settings.model_copy(update={"market": "binance"})
+    own = settings.replace(market="binance")
     fetch = partial(ares.download_agg_trades_data, "BTCUSDT", DAY, end="2025-01-16", settings=own)
     await fetch()
     path = own.cache_dir / TRADES.name

@@ -18,6 +18,7 @@ from ares_notebook.errors import BadArgument, CacheUnavailable, NeverDownloaded,
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.model.gaps import Absence
 from ares_notebook.model.time import as_utc, month_of, to_ms, utc
+from ares_notebook.settings import URLS
 
 
 def paths(exchange, since=0):
@@ -244,7 +245,7 @@ async def test_what_is_proven_to_be_empty_is_not_held(settings, exchange):
 async def test_what_was_requested_in_vain_is_tried_again(settings, exchange):
     """A series of which no file came yet is brought by the next update."""
     exchange.fail("fundingRate", times=None, status=503)
-    plain = settings.model_copy(update={"max_retries": 0})
+    plain = settings.replace(max_retries=0)
     await ares.download_futures_data("BTCUSDT", 0.1, end="2025-02-01", settings=plain)
     exchange.faults.clear()
 
@@ -329,7 +330,7 @@ async def test_a_cache_of_another_market_is_refused_as_a_whole(settings, exchang
     """A cache that another market has filled is refused before anything is asked for."""
     await held(settings)
     asked = len(exchange.requests)
-    other = settings.model_copy(update={"market": "another"})
+    other = settings.replace(market="another")
 
     with pytest.raises(WrongMarket, match="'demo'"):
         await ares.update(end="2025-03-01", settings=other)
@@ -370,7 +371,7 @@ def shell(settings):
     names = [
         "market",
         "cache_dir",
-        *(each for each in type(settings).model_fields if each.endswith("_url")),
+        *URLS,
     ]
     reported = {f"ARES_{name.upper()}": str(getattr(settings, name)) for name in names}
 

@@ -398,10 +398,10 @@ def test_what_is_not_there_is_named(cache, tmp_path):
             validate_cache(**ask)
         return str(caught.value)
 
-    other = {"settings": cache.model_copy(update={"cache_dir": tmp_path / "none"})}
+    other = {"settings": cache.replace(cache_dir=tmp_path / "none")}
     assert "there is no cache folder" in words(**other)
-    assert "holds no cache file" in words(settings=cache.model_copy(update={"cache_dir": empty}))
-    assert "is not a cache" in words(settings=cache.model_copy(update={"cache_dir": strange}))
+    assert "holds no cache file" in words(settings=cache.replace(cache_dir=empty))
+    assert "is not a cache" in words(settings=cache.replace(cache_dir=strange))
     assert "holds nothing of ETHUSDT" in words(symbol="ETHUSDT", settings=cache)
     assert not (tmp_path / "none").exists()
 
@@ -415,7 +415,7 @@ def test_wrong_argument_is_refused(cache, wrong):
 
 def test_the_share_of_a_jump_comes_from_the_settings(cache):
     """With a small enough share, sound candles jump; with none of it, no setting is taken."""
-    small = cache.model_copy(update={"price_jump_share": 1e-9})
+    small = cache.replace(price_jump_share=1e-9)
 
     assert checks(validate_cache("BTCUSDT", settings=small), "warning")[TRADES] == {"price jumps"}
     with pytest.raises(BadArgument, match="price_jump_share"):

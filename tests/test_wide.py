@@ -183,7 +183,7 @@ def test_the_windows_that_a_wide_frame_lacks_are_listed(cache, tmp_path):
         ["BNBUSDT", "2023-05-20 00:00:00+00:00", "2023-06-10 00:00:00+00:00", "504"],
     ]
     assert len(ares.missing(candles(cache, THREE, columns="close"), settings=cache)) == 0
-    other = cache.model_copy(update={"cache_dir": tmp_path})
+    other = cache.replace(cache_dir=tmp_path)
     frame.attrs["symbols"]["BNBUSDT"]["missing"].pop()
     assert ares.missing(frame, settings=cache).equals(table)
     with pytest.raises(BadArgument, match="lacks other windows of klines_BNBUSDT_1h"):
@@ -349,7 +349,7 @@ def test_decimals_have_the_digits_of_the_exchange(cache):
 @pytest.mark.parametrize("copies", ["plain", "off"])
 def test_a_row_off_the_grid_is_kept(settings, copies):
     """A candle that opens off the grid, after a halt of 2018, has a row of its own."""
-    settings = settings.model_copy(update={"arrow_copies": copies})
+    settings = settings.replace(arrow_copies=copies)
     ares.run(
         ares.download_universe(THREE[:2], "1h", **WINDOW, datasets=["klines"], settings=settings)
     )
@@ -369,7 +369,7 @@ def test_a_row_off_the_grid_is_kept(settings, copies):
 @pytest.mark.parametrize("copies", ["plain", "off"])
 def test_an_altered_file_is_found(settings, copies):
     """A file whose times were altered in secret is refused, and its symbol incomplete from then on."""
-    settings = settings.model_copy(update={"arrow_copies": copies})
+    settings = settings.replace(arrow_copies=copies)
     ares.run(
         ares.download_universe(THREE[:2], "1h", **WINDOW, datasets=["klines"], settings=settings)
     )

@@ -142,7 +142,7 @@ async def test_what_cannot_be_mapped_is_asked_for_elsewhere(exchange, settings, 
     header, *rows = cells_of(exchange, series)
     stored = {}
     for folder in ("whole", "odd"):
-        own = settings.model_copy(update={"cache_dir": settings.cache_dir / folder})
+        own = settings.replace(cache_dir=settings.cache_dir / folder)
         report = await ares.download_all_data(
             "BTCUSDT", "1h", start="2026-08-01", end="2026-09-01", datasets=[name], settings=own
         )

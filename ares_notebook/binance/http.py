@@ -224,7 +224,7 @@ class Transport:
 
     def share(self, programs: int) -> None:
         """Divide the budgets among so many *programs* at this address, this one included."""
-        self.settings = self.settings.model_copy(update={"address_shared_by": programs})
+        self.settings = self.settings.replace(address_shared_by=programs)
         for budget in self._budgets.values():
             budget.shared_by = programs
 
@@ -265,11 +265,11 @@ class Transport:
         host = f"{_host(ask.url)}{_prefix(ask.url)}{ask.counter and ' '}{ask.counter}"
         settings = self.settings
         if self.breaker.is_suspect(host) or not self._failing.isdisjoint({host, ask.url}):
-            settings = settings.model_copy(update={"max_retries": 0})
+            settings = settings.replace(max_retries=0)
         elif not self.breaker.has_answers:
             # Whether anybody is there shows soon.
             delay_seconds = min(settings.retry_delay_seconds, _FIRST_DELAY_SECONDS)
-            settings = settings.model_copy(update={"retry_delay_seconds": delay_seconds})
+            settings = settings.replace(retry_delay_seconds=delay_seconds)
 
         wait = Wait(_host(ask.url), settings.max_retries + 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, fields
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,24 +34,16 @@ from ares_notebook.model.markets import MARKETS, Market, market_named
 from ares_notebook.model.symbols import pair_of
 from ares_notebook.model.time import INTERVALS, as_utc
 from ares_notebook.model.window import window_in_words
-from ares_notebook.settings import CACHE_DIR, SECRETS, Settings
+from ares_notebook.settings import CACHE_DIR, SECRETS, URLS, Settings
 
 BINANCE = "Binance"
 DEMO = "Demo (made up, offline)"
 ADDRESS = "Another address"
 GIVEN = "As given"
 
-_DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
-_URLS = (
-    "spot_url",
-    "spot_fallback_url",
-    "futures_url",
-    "coin_futures_url",
-    "archive_url",
-    "archive_listing_url",
-)
+_DEFAULTS = {each.name: each.default for each in fields(Settings)}
 # The settings that differ between sources.
-_OF_SOURCE = (*_URLS, "market", "cache_dir")
+_OF_SOURCE = (*URLS, "market", "cache_dir")
 # What the call of a download says itself.
 _OF_CALL = ("symbol", "interval", "lookback_years")
 # What the code must not contain.
@@ -70,7 +63,7 @@ class MarketSources:
     def __init__(self, given: Settings) -> None:
         self._given = given
         self._exchange: DemoExchange | None = None
-        is_binance = all(getattr(given, name) == _DEFAULTS[name] for name in _URLS)
+        is_binance = all(getattr(given, name) == _DEFAULTS[name] for name in URLS)
         own = () if is_binance else (GIVEN,)
         self.names: tuple[str, ...] = (*own, BINANCE, DEMO, ADDRESS)
 
@@ -84,11 +77,11 @@ class MarketSources:
         """The settings of a source."""
         # Every field is passed, so that none is taken from the environment a second time.
         if name == GIVEN:
-            return Settings(**{**dict(self._given), "cache_dir": cache_dir})
-        kept = {key: value for key, value in self._given if key not in _OF_SOURCE}
+            return self._given.replace(cache_dir=cache_dir)
+        kept = {key: value for key, value in asdict(self._given).items() if key not in _OF_SOURCE}
         kept["cache_dir"] = cache_dir
         if name == BINANCE:
-            return Settings(**kept, **{each: _DEFAULTS[each] for each in _URLS}, market=None)
+            return Settings(**kept, **{each: _DEFAULTS[each] for each in URLS}, market=None)
         # The key is Binance's, and is sent to no other host.
         del kept["api_key"]
         if name == DEMO:
@@ -100,7 +93,7 @@ class MarketSources:
         environment = Settings()
         changed = {
             key: value
-            for key, value in settings
+            for key, value in asdict(settings).items()
             if key not in _OF_CALL
             and (value != _DEFAULTS[key] or value != getattr(environment, key))
         }
@@ -108,7 +101,7 @@ class MarketSources:
         if name != DEMO:
             lines = [code_of_call("settings = ares.Settings", changed), ""] if changed else []
             return (*hints, *lines)
-        own = {key: value for key, value in changed.items() if key not in (*_URLS, "market")}
+        own = {key: value for key, value in changed.items() if key not in (*URLS, "market")}
         if str(settings.cache_dir) == self.folder(DEMO):
             own.pop("cache_dir", None)
         start = "exchange = ares.DemoExchange().start()"
@@ -132,7 +125,7 @@ def _urls_at(address: str) -> dict[str, str]:
     if urlsplit(url).scheme not in ("http", "https"):
         msg = f'the address {address!r} is not one; write it like "http://127.0.0.1:8900"'
         raise BadArgument(msg)
-    return {**dict.fromkeys(_URLS, url), "archive_listing_url": url + _LISTING}
+    return {**dict.fromkeys(URLS, url), "archive_listing_url": url + _LISTING}
 
 
 class Form:

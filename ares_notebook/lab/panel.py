@@ -467,4 +467,4 @@ def _display(view: dict[str, str], display_id: str | None, *, update: bool = Fal
 
 def _quiet(plan: Plan) -> Plan:
     """The plan without a progress bar in the output of some cell: the panel has its own."""
-    return replace(plan, settings=plan.settings.model_copy(update={"progress": False}))
+    return replace(plan, settings=plan.settings.replace(progress=False))

@@ -353,8 +353,7 @@ class Preview:
             # Their estimate may be wrong by a factor of a thousand, so the archive is asked.
             plans = await asyncio.to_thread(choice.plans)
             hurried = [
-                replace(plan, settings=plan.settings.model_copy(update=_IMPATIENT))
-                for plan in plans
+                replace(plan, settings=plan.settings.replace(**_IMPATIENT)) for plan in plans
             ]
             self._show_cost(choice, [await plan.measure() for plan in hurried])
             self._tell()
@@ -412,7 +411,7 @@ class Preview:
     async def _offer_symbols(self, market: Market, settings: Settings) -> None:
         self.hint.value = ""
         try:
-            async with Transport(settings.model_copy(update=_IMPATIENT)) as transport:
+            async with Transport(settings.replace(**_IMPATIENT)) as transport:
                 self._form.offer(market, await Rest(transport).symbols(market))
             if self.choice is not None:
                 self._form.remark_unlisted(self.choice.symbols)

@@ -258,7 +258,7 @@ async def _prepared(
         if spec.to is not None:
             await asyncio.to_thread(spec.destination.refuse_another, spec.settings.market_name)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ares-"))
-            own = plans[0].settings.model_copy(update={"cache_dir": Path(folder)})
+            own = plans[0].settings.replace(cache_dir=Path(folder))
             plans = [replace(plan, settings=own) for plan in plans]
         elif any(plan.to_do for plan in plans):
             store = Store(spec.settings)

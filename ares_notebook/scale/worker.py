@@ -145,7 +145,7 @@ class RunSpec:
     def sharing(self, programs: int) -> RunSpec:
         """The same for so many programs of this run at an address, besides those of the settings."""
         others = self.settings.address_shared_by - 1
-        settings = self.settings.model_copy(update={"address_shared_by": programs + others})
+        settings = self.settings.replace(address_shared_by=programs + others)
         return replace(self, settings=settings)
 
     @property
@@ -170,7 +170,7 @@ def run_spec_of(
     # A worker may have another working directory, and shows no bars. Secrets stay here: market
     # data needs no key, and a worker that cannot read its job logs the whole of it.
     changes = {"progress": False, "cache_dir": settings.cache_dir.resolve()}
-    own = settings.model_copy(update={**changes, "api_key": None, "notify": ()})
+    own = settings.replace(**changes, api_key=None, notify=())
     if to is not None and to.strip() and "://" not in to:
         to = str(Path(to).expanduser().resolve())
     return RunSpec(uuid.uuid4().hex[:12], own, to=to, options=options or {}, decimal=decimal)
@@ -272,7 +272,7 @@ class _WorkerSession:
         keep_blocks()
         timeout = {"operation_timeout_seconds": 2 * spec.settings.worker_timeout_seconds}
         # A lock that is held for longer than a worker may go without a heartbeat belongs to another program.
-        store = Store(spec.settings.model_copy(update=timeout))
+        store = Store(spec.settings.replace(**timeout))
         transport = await Transport(spec.settings).__aenter__()
         spool = Path(tempfile.gettempdir()) if spec.to else spec.settings.cache_dir
         exchange = Exchange(Archive(transport, spool), Rest(transport), spec.settings.source)
@@ -319,7 +319,7 @@ class _Job:
             return await fetch_file(step, session.exchange, session.store), None
         with tempfile.TemporaryDirectory(prefix="ares-", dir=self.scratch) as folder:
             changes = {"cache_dir": Path(folder), "arrow_copies": "off"}
-            own = self.spec.settings.model_copy(update=changes)
+            own = self.spec.settings.replace(**changes)
             return await self._upload(step, session.exchange, Store(own))
 
     async def _upload(

@@ -42,7 +42,7 @@ for path in sorted(cache.glob("*.csv")):
         shutil.copy2(path, cache / name)
         receipt = (receipts / f"{path.name}.json").read_text().replace(path.name, name)
         (receipts / f"{name}.json").write_text(receipt)
-lz4 = settings.model_copy(update={"cache_dir": Path(f"{cache}-lz4"), "arrow_copies": "lz4"})
+lz4 = settings.replace(cache_dir=Path(f"{cache}-lz4"), arrow_copies="lz4")
 shutil.copytree(cache, lz4.cache_dir)
 parquet = Path(f"{cache}-parquet")
 parquet.mkdir()

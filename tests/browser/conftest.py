@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
+from reading import changed
 
 from ares_notebook import DemoExchange, Settings
 
@@ -84,6 +85,6 @@ def notebook(server: LabServer, request: pytest.FixtureRequest) -> Callable[[lis
 @pytest.fixture
 def here(exchange: DemoExchange, settings: Settings) -> str:
     """A cell that makes settings which point at the test's exchange and its empty cache."""
-    names = [*exchange.settings().model_dump(exclude_defaults=True), "cache_dir"]
+    names = [*changed(exchange.settings()), "cache_dir"]
     reported = {name: str(getattr(settings, name)) for name in names}
     return f"import ares_notebook as ares\nsettings = ares.Settings(**{reported!r})"

@@ -272,7 +272,7 @@ def test_long_titles_fit_a_small_page(panel, lab):
 
 BAR = (
     'ares.run(ares.download_klines_data("BTCUSDT", "1h", 1, end="2025-03-01",'
-    ' settings=settings.model_copy(update={"progress": True})))'
+    " settings=settings.replace(progress=True)))"
 )
 
 

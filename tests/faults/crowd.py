@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
+from reading import changed
+
 from ares_notebook import DemoExchange, Settings
 
 PATIENCE_SECONDS = 90
@@ -31,9 +33,7 @@ def crowd(
     settings: Settings, wishes: Sequence[Sequence[str]]
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Processes that download, all begun at once; what still runs at the end is killed."""
-    reported = {
-        f"ARES_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set
-    }
+    reported = {f"ARES_{name.upper()}": str(value) for name, value in changed(settings).items()}
     command = [sys.executable, "-m", "ares_notebook", "download"]
     processes: list[subprocess.Popen[str]] = []
     try:

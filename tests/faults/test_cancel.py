@@ -141,12 +141,12 @@ def cancel_at(step, settings, dataset):
 )
 def test_cancelled_at_any_step(settings, tmp_path, dataset, source, compression):
     """Each file is whole or absent, no temporary file, lock, task or working thread is left, and the next run ends in the same bytes."""
-    own = settings.model_copy(update={"source": source, "compression": compression})
+    own = settings.replace(source=source, compression=compression)
     ares.run(download(own, dataset)).raise_for_failures()
     truth, threads = contents(own), others()
 
     for step in itertools.count(1):
-        here = own.model_copy(update={"cache_dir": tmp_path / f"{step}"})
+        here = own.replace(cache_dir=tmp_path / f"{step}")
         if not cancel_at(step, here, dataset):
             break
         assert contents(here).items() <= truth.items()
@@ -201,7 +201,7 @@ async def test_a_full_disk_after_a_cancel_is_not_heard(settings, monkeypatch, ca
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "fsync", full)
-    own = settings.model_copy(update={"compression": compression})
+    own = settings.replace(compression=compression)
     task = asyncio.create_task(download(own, "futures"))
     await begun.wait()
     task.cancel()

@@ -64,7 +64,7 @@ def alone(settings, wishes):
 def twin(settings):
     """The same settings with another cache, of the exchange's archive and REST together."""
     folder = settings.cache_dir.with_name("alone")
-    return settings.model_copy(update={"cache_dir": folder})
+    return settings.replace(cache_dir=folder)
 
 
 def record(record_property, processes, truth, found):
@@ -77,7 +77,7 @@ def record(record_property, processes, truth, found):
 def test_four_processes_on_one_cache(exchange, settings, record_property, what, source):
     """Four processes at once leave the bytes of one, and no zip, checksum or page with rows is asked for twice."""
     wishes = WISHES[what, source]
-    own = settings.model_copy(update={"source": source})
+    own = settings.replace(source=source)
     truth = alone(twin(own), wishes)
     exchange.requests.clear()
 
@@ -100,7 +100,7 @@ def test_four_processes_on_one_cache(exchange, settings, record_property, what, 
 def test_a_killed_holder_is_followed_by_another(exchange, settings, record_property):
     """When the holder of a lock is killed, one of those who wait takes over, and all end whole."""
     wish = wants("BTCUSDT", "1h", 2, "2025-03-15", "klines,agg_trades")
-    own = settings.model_copy(update={"source": "rest"})
+    own = settings.replace(source="rest")
     truth = alone(twin(own), [wish])
     exchange.requests.clear()
     is_stalled = threading.Event()
@@ -141,7 +141,7 @@ def test_two_kernels_share_the_weight_of_one_address(settings, record_property):
     market = {"now": as_utc("2026-06-01"), "weight_limit": limit, "window_seconds": 2}
     with DemoExchange(**market) as tight:
         places = {name: getattr(tight.settings(), name) for name in PLACES}
-        own = settings.model_copy(update={**places, "source": "rest"})
+        own = settings.replace(**places, source="rest")
         with crowd(own, wishes) as processes:
             results = ended(processes)
 

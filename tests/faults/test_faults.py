@@ -68,7 +68,7 @@ async def download(settings, dataset, **changes):
         years,
         end=end,
         datasets=(dataset,),
-        settings=settings.model_copy(update=changes),
+        settings=settings.replace(**changes),
     )
 
 
@@ -98,7 +98,7 @@ def hasty(settings, case: Case):
     """Settings that wait less for what is silent for ever, since each of a month's days is silent."""
     if "stall" not in case.trouble.name:
         return settings
-    return settings.model_copy(update={"request_timeout_seconds": 0.4})
+    return settings.replace(request_timeout_seconds=0.4)
 
 
 def assert_nothing_wrong(settings, truth):

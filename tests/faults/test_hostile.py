@@ -15,6 +15,7 @@ import sys
 import threading
 import zipfile
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, fields
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from ares_notebook.binance.zips import lines_of
 from ares_notebook.errors import AresError, BadAnswer, BadArgument, Unreachable
 from ares_notebook.model.files import Series
 from ares_notebook.model.markets import SPOT
+from ares_notebook.settings import URLS
 
 DAY = 1 / 365.25
 PACKAGE = Path(ares.__file__).parent
@@ -534,7 +536,7 @@ def signed_by_itself(certificate):
 
 async def test_a_certificate_of_its_own_is_refused(signed_by_itself):
     """A server that signs for itself is not spoken to, and the message says what is wrong and what helps."""
-    urls = {name: signed_by_itself for name in Settings.model_fields if name.endswith("_url")}
+    urls = dict.fromkeys(URLS, signed_by_itself)
     async with Transport(Settings(**urls, max_retries=0)) as transport:
         with pytest.raises(Unreachable, match=r"could not prove .* let SSL_CERT_FILE name"):
             await transport.get(Ask(f"{signed_by_itself}/x", "it"), bytes)
@@ -589,7 +591,7 @@ def test_ssl_cert_file_names_who_is_believed(signed_by_itself, certificate):
 def test_no_setting_is_about_proof():
     """There is no setting by whose name TLS could be weakened, and no line that asks for it."""
     assert not [
-        name for name in Settings.model_fields if re.search("ssl|tls|verif|cert|insec", name)
+        each.name for each in fields(Settings) if re.search("ssl|tls|verif|cert|insec", each.name)
     ]
     for path in PACKAGE.rglob("*.py"):
         assert not re.search(r"ssl=|verify=False|CERT_NONE|check_hostname", path.read_text()), path
@@ -610,7 +612,7 @@ def test_a_key_is_not_sent_in_the_clear(name):
 
 async def test_a_key_is_in_nothing_that_a_run_leaves(exchange, settings, caplog):
     """Plan, report, receipts, history, tables and the panel of a run with a key do not hold it."""
-    own = Settings(**{**dict(settings), "api_key": "S3CRET", "source": "rest"})
+    own = settings.replace(api_key="S3CRET", source="rest")
     caplog.set_level(logging.DEBUG)
     plan = ares.plan_downloads(
         "BTCUSDT", "1h", DAY, end="2025-03-01", settings=own, datasets=["klines"]
@@ -619,7 +621,7 @@ async def test_a_key_is_in_nothing_that_a_run_leaves(exchange, settings, caplog)
     panel = ares.DownloadPanel(own, end="2025-03-01", datasets=("klines",))
     try:
         shown = [
-            repr(own), str(own), own.model_dump_json(), repr(plan), plan._repr_html_(),
+            repr(own), str(own), str(asdict(own)), repr(plan), plan._repr_html_(),
             repr(report), report._repr_html_(), report.to_frame().to_string(), repr(panel),
             str(panel._repr_mimebundle_()), panel._preview.code.value, panel._preview.estimate.value,
             ares.load_runs(settings=own).to_string(), ares.coverage(settings=own)._repr_html_(),
@@ -704,7 +706,7 @@ async def test_no_formula_comes_in(exchange, settings, cell):
         return json.dumps(page).encode()
 
     exchange.fail("/api/v3/klines", times=None, replace_body=spoil)
-    own = settings.model_copy(update={"source": "rest", "max_retries": 0})
+    own = settings.replace(source="rest", max_retries=0)
     report = await ares.download_klines_data("BTCUSDT", "1h", DAY, end="2025-03-01", settings=own)
 
     assert report.failed

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from reading import changed
 
 from ares_notebook import DemoExchange, Settings
 from ares_notebook.model.datasets import DATASETS, dataset_named
@@ -123,7 +124,7 @@ class Victim:
 
     def start(self, settings: Settings, wanted: dict[str, Any], **order: Any) -> None:
         """Begin a download in a child."""
-        reported = settings.model_dump(mode="json", exclude_defaults=True)
+        reported = changed(settings)
         order = {"settings": reported, "wanted": wanted, **order}
         assert self._answer(f"start {json.dumps(order)}") == "started"
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from reading import changed
 from weather import SHARE, bad_weather
 
 from ares_notebook import DemoExchange
@@ -84,7 +85,7 @@ def long_run(exchange, folder, years=5, cancel_at=NEVER, **changes):
         **changes,
     )
     wish = {
-        "settings": {name: str(getattr(settings, name)) for name in settings.model_fields_set},
+        "settings": {name: str(value) for name, value in changed(settings).items()},
         "years": years,
         "end": END.isoformat(),
         "cancel_at": cancel_at,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reading import changed
 
 REPOSITORY = Path(__file__).parents[2]
 DAY = 1 / 365.25
@@ -23,7 +24,7 @@ WANTED = {
 @pytest.mark.parametrize("dataset", WANTED)
 def test_file_and_folder_are_flushed_before_the_receipt(settings, dataset, source):
     """Of each file all bytes are flushed, then it is named, then its folder is flushed, and then its receipt is named."""
-    reported = settings.model_dump(mode="json", exclude_defaults=True)
+    reported = changed(settings)
     done = subprocess.run(  # noqa: S603 - our own program
         [
             sys.executable,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from reading import changed
 
 from ares_notebook import DemoExchange, load_runs
 
@@ -72,7 +73,7 @@ def exchange() -> Iterator[DemoExchange]:
 @contextmanager
 def running(settings, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A Python of its own at work with these settings; killed if it does not end by itself."""
-    reported = settings.model_dump(mode="json", exclude_defaults=True)
+    reported = changed(settings)
     with subprocess.Popen(  # noqa: S603 - our own programs
         [sys.executable, *arguments],
         env={

@@ -93,7 +93,7 @@ def test_the_code_makes_the_same_settings(given):
 
         assert "secret" not in code
         assert "ETHUSDT" not in code
-        assert names["settings"] == made.model_copy(update={"api_key": None, "symbol": "BTCUSDT"})
+        assert names["settings"] == made.replace(api_key=None, symbol="BTCUSDT")
 
 
 def test_the_code_holds_against_the_environment(monkeypatch, given):

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from reading import changed
+
 from ares_notebook import Settings
 
 _TESTS = Path(__file__).parents[1]
@@ -19,7 +21,7 @@ _TESTS = Path(__file__).parents[1]
 def kill_at_deed(settings: Settings, wanted: dict[str, Any], deed: int) -> int:
     """Download in a child that is killed before its n-th deed; its exit status: it may end before."""
     order = {
-        "settings": settings.model_dump(mode="json", exclude_defaults=True),
+        "settings": changed(settings),
         "wanted": wanted,
         "strikes_at": deed,
     }
