@@ -34,8 +34,8 @@ from ares_notebook.model.columns import Kind
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, null_where_empty
+from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.runtime.progress import tracked
-from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:

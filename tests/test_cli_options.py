@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
-import typer.main
 
 import ares_notebook
 from ares_notebook import Settings
 from ares_notebook.cli import main
 from ares_notebook.cli.commands import app
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = app.commands
 # What starts a demo exchange by itself has no option for one.
 VERBS = [name for name in COMMANDS if name != "demo"]
 NAMES = ("spot_url", "futures_url", "archive_url", "archive_listing_url", "cache_dir", "market")
@@ -102,7 +101,7 @@ def test_every_verb_is_in_a_group_and_shows_an_example(name):
     """The main help has four groups of verbs, and each verb's own help ends with an example."""
     command = COMMANDS[name]
 
-    assert command.rich_help_panel in ("Get", "Look", "Prove", "Keep")
+    assert command.group in ("Get", "Look", "Prove", "Keep")
     assert command.epilog.startswith(f"Example: ares-notebook {name}")
 
 
@@ -120,12 +119,23 @@ def test_the_example_of_the_help_runs(ares, example, filled):
     assert (done.status, done.err) == (0, "")
 
 
-def test_completion_can_be_installed(ares):
-    """The main help names the option that installs the completion of a shell."""
-    done = ares("--help")
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_installed(ares, shell, tmp_path, monkeypatch):
+    """The option that the main help names puts one line into the shell's file, which asks us what completes a verb."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "--install-completion" in ares("--help").out
 
-    assert done.status == 0
-    assert "--install-completion" in done.out
+    for _ in range(2):
+        assert ares("--install-completion", shell).status == 0
+    [file] = (each for each in tmp_path.rglob("*") if each.is_file())
+    assert file.read_text().count(f"_ARES_NOTEBOOK_COMPLETE={shell}_source ares-notebook") == 1
+
+    monkeypatch.setenv("_ARES_NOTEBOOK_COMPLETE", f"{shell}_source")
+    assert "ares-notebook" in ares().out
+    monkeypatch.setenv("_ARES_NOTEBOOK_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "ares-notebook down")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert ares().out == "plain,download\n"
 
 
 # --- which data ---

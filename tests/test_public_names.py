@@ -192,7 +192,7 @@ def test_bare_import_is_light():
     loaded = loaded_by("import ares_notebook")
 
     assert "ares_notebook" in loaded
-    assert not loaded & {"pandas", "aiohttp", "pyarrow", "numpy", "pydantic", "typer", "tqdm"}
+    assert not loaded & {"pandas", "aiohttp", "pyarrow", "numpy", "click", "tqdm"}
 
 
 def test_core_needs_no_notebook():

@@ -16,7 +16,7 @@ from stat import S_ISVTX
 from tempfile import TemporaryFile
 
 from ares_notebook.errors import CacheError, CacheUnavailable, NotEnoughDisk
-from ares_notebook.runtime.tasks import check_cancelled
+from ares_notebook.runtime.cancellation import check_cancelled
 
 _LOGGER = logging.getLogger("DataDownloader")
 _HASH_BLOCK_BYTES = 1 << 20

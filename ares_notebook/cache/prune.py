@@ -23,7 +23,7 @@ from ares_notebook.errors import BadArgument, CacheError
 from ares_notebook.formatting import in_words_of, size_in_words
 from ares_notebook.model.files import CacheFile, Series, parse_file_name
 from ares_notebook.model.time import DAY_MS, to_ms, utc
-from ares_notebook.runtime.tasks import check_cancelled
+from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.settings import Settings, bytes_of, settings_given
 
 _LOGGER = logging.getLogger("DataDownloader")

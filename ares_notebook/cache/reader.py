@@ -32,7 +32,7 @@ from ares_notebook.model.rows import (
     text_of,
 )
 from ares_notebook.model.time import utc
-from ares_notebook.runtime.tasks import check_cancelled
+from ares_notebook.runtime.cancellation import check_cancelled
 
 if TYPE_CHECKING:
     import pandas as pd

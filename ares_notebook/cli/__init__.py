@@ -6,7 +6,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from ares_notebook.runtime.loop import answered, leave
+from ares_notebook.runtime.signals import answered, leave
 
 __all__ = ["main"]
 
@@ -22,6 +22,6 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     with answered(leave):
         # All that is slow to import is behind this line, so that Ctrl-C is handled before it.
-        from ares_notebook.cli.commands import serve  # noqa: PLC0415 - as said
+        from ares_notebook.cli.commands import serve
 
         serve()

@@ -1,18 +1,21 @@
-"""The verbs of the command line: the same functions as in a cell of a notebook."""
+"""
+The verbs of the command line: the same functions as in a cell of a notebook.
+
+What only some verbs need is imported by these, since each import is waited for.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 import ares_notebook as ares
-from ares_notebook.cli.options import FROM_SETTINGS, Given, split, verb
+from ares_notebook.cli.options import FROM_SETTINGS, Given, Verb, Verbs, split, verb
 from ares_notebook.cli.output import (
     FAILED,
     print_audit_plan,
@@ -25,20 +28,17 @@ from ares_notebook.cli.output import (
     run_command,
     stop,
 )
-from ares_notebook.download.plan import Plan
-from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import RunInfo, planned, record_run
-from ares_notebook.download.run_plans import run_plan
-from ares_notebook.download.universe import UniversePlan, planned_universe, run_universe
-from ares_notebook.download.update import planned_update, run_update
 from ares_notebook.errors import AresError, BadArgument, PoorQuality
 from ares_notebook.formatting import many, speaking_shell
 from ares_notebook.model.markets import SPOT
 from ares_notebook.model.symbols import datasets_meant, validate_symbol
 from ares_notebook.model.window import Lookback
-from ares_notebook.runtime.progress import somebody_looks
-from ares_notebook.runtime.tasks import cancellable
-from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    from ares_notebook.download.plan import Plan
+    from ares_notebook.download.report import DownloadReport
+    from ares_notebook.download.universe import UniversePlan
+    from ares_notebook.settings import Settings
 
 _USAGE = 2
 GET, LOOK, PROVE, KEEP = "Get", "Look", "Prove", "Keep"
@@ -48,28 +48,71 @@ _DEMO_CACHE = "demo_cache"
 # Days of trades are large, so the demo takes three of them, not three months.
 _DEMO_DAYS = {"klines,futures": "90d", "agg_trades": "3d"}
 
-app = typer.Typer(name="ares-notebook", no_args_is_help=True, pretty_exceptions_enable=False)
+_HELP = "Crypto market history in a local CSV cache that is complete and can prove it."
+
+app = Verbs("ares-notebook", no_args_is_help=True, help=_HELP)
 
 
 def serve() -> None:
     """Run the command line; the exit status says how it ended."""
     try:
-        app()
+        app(prog_name="ares-notebook")
     except BadArgument as error:
         stop(f"ERROR: {error}", _USAGE)
     except AresError as error:
         stop(f"ERROR: {error}", FAILED)
 
 
-@app.callback(invoke_without_command=True)
-def about(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    """Crypto market history in a local CSV cache that is complete and can prove it."""
-    if version:
-        typer.echo(f"ares-notebook {ares.__version__}")
-        raise typer.Exit
+# What completes verbs and options in a shell: the file that it reads, and the line in it.
+_COMPLETIONS = {
+    "bash": ("~/.bashrc", 'eval "$(_ARES_NOTEBOOK_COMPLETE=bash_source ares-notebook)"'),
+    "zsh": ("~/.zshrc", 'eval "$(_ARES_NOTEBOOK_COMPLETE=zsh_source ares-notebook)"'),
+    "fish": (
+        "~/.config/fish/completions/ares-notebook.fish",
+        "_ARES_NOTEBOOK_COMPLETE=fish_source ares-notebook | source",
+    ),
+}
+
+
+def _install_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
+    """Add the line to the file of the shell, unless it is there."""
+    if shell is None:
+        return
+    name, line = _COMPLETIONS[shell]
+    path = Path(name).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        if line not in file.read():
+            file.write(f"\n{line}\n")
+    click.echo(f"{path} has the line `{line}`; it takes effect in new shells.")
+    context.exit()
+
+
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - as click calls it
+    if wanted:
+        click.echo(f"ares-notebook {ares.__version__}")
+        context.exit()
+
+
+app.params += [
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version.",
+    ),
+    click.Option(
+        ["--install-completion"],
+        type=click.Choice(list(_COMPLETIONS)),
+        is_eager=True,
+        expose_value=False,
+        callback=_install_completion,
+        help="Complete verbs and options in this shell.",
+    ),
+]
 
 
 def _window(given: Given, settings: Settings) -> tuple[Lookback | None, dict[str, Any]]:
@@ -89,6 +132,9 @@ def _plan(given: Given, settings: Settings) -> Plan:
 
 
 def _run_plan(what: str, made: Plan) -> Coroutine[Any, Any, DownloadReport]:
+    from ares_notebook.download.run_info import RunInfo, record_run
+    from ares_notebook.download.run_plans import run_plan
+
     return record_run(RunInfo.of(what, made), run_plan(made))
 
 
@@ -96,9 +142,11 @@ def _carry_out(
     made: Plan | UniversePlan, work: Coroutine[Any, Any, DownloadReport], *, as_json: bool
 ) -> None:
     """Print the estimated cost, run the download, and print its report."""
+    from ares_notebook.runtime.progress import somebody_looks
+
     if somebody_looks(made.settings):
         # Before anything is fetched; trades can be very large.
-        typer.echo(f"{made}\n", err=True)
+        click.echo(f"{made}\n", err=True)
     print_report(run_command(work), as_json=as_json)
 
 
@@ -114,6 +162,8 @@ _WANTED = "symbol interval years start end datasets source"
 )
 def download(given: Given, settings: Settings) -> None:
     """Download what the cache lacks of a symbol, and report what was done."""
+    from ares_notebook.download.run_info import RunInfo, planned
+
     make = partial(_plan, given, settings)
     if given.dry_run:
         print_plan(make(), as_json=given.json)
@@ -132,6 +182,8 @@ def download(given: Given, settings: Settings) -> None:
 )
 def universe(given: Given, settings: Settings) -> None:
     """Download many symbols: those that are named, or all that were listed."""
+    from ares_notebook.download.universe import planned_universe, run_universe
+
     is_filtered = not (given.quote is None and given.listed_on is None)
     if (given.symbols is None) != is_filtered:
         msg = "say which symbols: --symbols A,B; or those of a --quote, such as USDT, or --listed-on a day, or both"
@@ -158,6 +210,8 @@ def universe(given: Given, settings: Settings) -> None:
 )
 def update(given: Given, settings: Settings) -> None:
     """Bring all that the cache holds up to now, as one run."""
+    from ares_notebook.download.update import planned_update, run_update
+
     if given.dry_run:
         made = ares.plan_update(end=given.end, settings=settings, datasets=given.names)
         print_plan(made, as_json=given.json)
@@ -176,6 +230,8 @@ def update(given: Given, settings: Settings) -> None:
 )
 def repair(given: Given, settings: Settings) -> None:
     """Close the gaps inside what the cache holds, and download nothing else."""
+    from ares_notebook.download.run_info import RunInfo, planned
+
     symbol, interval = str(given.symbol), given.interval
     make = partial(
         ares.plan_repair,
@@ -195,27 +251,39 @@ def repair(given: Given, settings: Settings) -> None:
     _carry_out(made, _run_plan("repair", made), as_json=given.json)
 
 
-@app.command(rich_help_panel=GET, epilog="Example: ares-notebook demo --cache-dir demo_cache")
-def demo(
-    *,
-    cache_dir: Annotated[str, typer.Option("--cache-dir", help="The cache folder.")] = _DEMO_CACHE,
-) -> None:
+def demo(cache_dir: str) -> None:
     """Try it offline: three months of BTCUSDT from a demo exchange on this machine."""
     given = Given("BTCUSDT", cache_dir=cache_dir, demo=True)
     with speaking_shell(*given.common), given.settings() as settings:
-        typer.echo(f"The demo exchange is at {settings.spot_url}. Its market is made up.\n")
+        click.echo(f"The demo exchange is at {settings.spot_url}. Its market is made up.\n")
         plans = []
         for datasets, years in _DEMO_DAYS.items():
             part = replace(given, interval="1h", years=years, end=_DEMO_END, datasets=datasets)
-            plans.append(asyncio.run(_plan(part, settings).measure()))
-            typer.echo(f"{plans[-1]}\n")
+            plans.append(run_command(_plan(part, settings).measure()))
+            click.echo(f"{plans[-1]}\n")
         reports = [run_command(_run_plan("download", made)) for made in plans]
         for report in reports:
-            typer.echo(f"{report}\n")
+            click.echo(f"{report}\n")
         print_coverage(ares.coverage("BTCUSDT", settings=settings), given)
-    typer.echo(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
+    click.echo(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
     if not all(reports):
-        raise typer.Exit(FAILED)
+        raise SystemExit(FAILED)
+
+
+app.add_command(
+    Verb(
+        "demo",
+        GET,
+        callback=demo,
+        help=demo.__doc__,
+        epilog="Example: ares-notebook demo --cache-dir demo_cache",
+        params=[
+            click.Option(
+                ["--cache-dir"], default=_DEMO_CACHE, show_default=True, help="The cache folder."
+            )
+        ],
+    )
+)
 
 
 @verb(
@@ -228,7 +296,7 @@ def demo(
 def plan(given: Given, settings: Settings) -> None:
     """Show what a download would do, file by file, and why; it fetches nothing."""
     made = _plan(given, settings)
-    print_plan(asyncio.run(made.measure()) if given.exact else made, as_json=given.json)
+    print_plan(run_command(made.measure()) if given.exact else made, as_json=given.json)
 
 
 _HELD = "symbol interval years start end datasets"
@@ -277,11 +345,11 @@ def symbols(given: Given, settings: Settings) -> None:
     if given.json:
         print_json(days)
     elif days.empty:
-        typer.echo("0 symbols: the archive's listing has none of these")
+        click.echo("0 symbols: the archive's listing has none of these")
     else:
         until = table.attrs["until"]
-        typer.echo(days.to_string(index=False))
-        typer.echo(f"\n{many(len(days), 'symbol')}, by the archive's listing up to {until}")
+        click.echo(days.to_string(index=False))
+        click.echo(f"\n{many(len(days), 'symbol')}, by the archive's listing up to {until}")
 
 
 @verb(app, LOOK, "last", example="runs --last 5")
@@ -307,16 +375,16 @@ def validate(given: Given, settings: Settings) -> None:
         )
     except PoorQuality as error:
         report = error.report
-    print_json(report.to_frame()) if given.json else typer.echo(report)
+    print_json(report.to_frame()) if given.json else click.echo(report)
     if given.save is not None:
-        typer.echo(f"The certificate is {report.save(Path(given.save))}.", err=given.json)
+        click.echo(f"The certificate is {report.save(Path(given.save))}.", err=given.json)
     for each in report.shortfalls:
-        typer.echo(f"below threshold: {each}", err=True)
+        click.echo(f"below threshold: {each}", err=True)
     if report.shortfalls:
-        typer.echo(f"What to do: {report.remedy}.", err=True)
-        raise typer.Exit(FAILED)
+        click.echo(f"What to do: {report.remedy}.", err=True)
+        raise SystemExit(FAILED)
     if not report:
-        typer.echo("The thresholds of the settings allow these errors.", err=True)
+        click.echo("The thresholds of the settings allow these errors.", err=True)
 
 
 @verb(app, PROVE, f"{_HELD} update source dry_run", example="audit BTCUSDT 1h --update")
@@ -351,9 +419,9 @@ def fingerprint(given: Given, settings: Settings) -> None:
         dataset=given.dataset,
         settings=settings,
     )
-    typer.echo(made.to_json() if given.json else made)
+    click.echo(made.to_json() if given.json else made)
     if given.save is not None:
-        typer.echo(f"Saved to {made.save(Path(given.save))}.", err=given.json)
+        click.echo(f"Saved to {made.save(Path(given.save))}.", err=given.json)
 
 
 @verb(app, PROVE, "path", example="verify data.json", needs="path")
@@ -371,6 +439,8 @@ def verify(given: Given, settings: Settings) -> None:
 )
 def prune(given: Given, settings: Settings) -> None:
     """Delete what is old and what does not fit; without --yes it only shows what would go."""
+    from ares_notebook.runtime.tasks import cancellable
+
     if given.yes and given.dry_run:
         msg = "--yes deletes and --dry-run does not; give one of them"
         raise BadArgument(msg)
@@ -396,6 +466,8 @@ def prune(given: Given, settings: Settings) -> None:
 )
 def parquet(given: Given, settings: Settings) -> None:
     """Write what the cache holds as a Parquet dataset; only what is new."""
+    from ares_notebook.runtime.tasks import cancellable
+
     # In a thread that a signal stops at the next row group.
     work = cancellable(
         ares.to_parquet,

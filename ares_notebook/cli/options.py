@@ -6,16 +6,13 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from difflib import get_close_matches
-from inspect import Parameter, Signature
 from itertools import zip_longest
-from typing import Annotated, Any, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-import typer
-from typer.core import TyperCommand
+import click
 
 import ares_notebook as ares
 from ares_notebook.errors import BadArgument
@@ -23,7 +20,9 @@ from ares_notebook.formatting import speaking_shell
 from ares_notebook.model.datasets import DATASETS, DEFAULT_DATASETS
 from ares_notebook.model.markets import MARKETS
 from ares_notebook.model.window import Lookback, window_of
-from ares_notebook.settings import Settings
+
+if TYPE_CHECKING:
+    from ares_notebook.settings import Settings
 
 FROM_SETTINGS = {
     "symbol": "BTCUSDT",
@@ -38,87 +37,70 @@ _MARKETS = ", ".join(f"{each.name} ({each.label})" for each in MARKETS)
 _EVERY_VERB = "cache_dir demo json verbose"
 
 
-def _option(help_text: str, *, default: str | bool = False) -> Any:
-    """An option whose name is that of its field; *default* in words is only shown."""
-    return typer.Option(help=help_text, show_default=default)
+def _argument(help_text: str, default: str | None = None, *, shown: str = "") -> Any:
+    """A word without a name; *shown* is its default in words."""
+    return field(default=default, metadata={"help": help_text, "shown": shown})
+
+
+def _option(
+    help_text: str, *names: str, default: object = None, shown: str | bool = False, kind: Any = None
+) -> Any:
+    """An option, whose name is that of its field unless *names* are given."""
+    about = {"help": help_text, "names": names, "shown": shown, "kind": kind}
+    return field(default=default, metadata={**about, "is_option": True})
+
+
+def _flag(help_text: str, *names: str) -> Any:
+    """An option without a value."""
+    return _option(help_text, *names, default=False)
 
 
 @dataclass(frozen=True)
 class Given:
     """What was given on the command line: a field an option."""
 
-    symbol: Annotated[
-        str | None, typer.Argument(help="Such as BTCUSDT or BTCUSD_PERP.", show_default="all")
-    ] = None
-    interval: Annotated[
-        str | None, typer.Argument(help="Of candles, 1s to 1M.", show_default="all")
-    ] = None
-    folder: Annotated[str, typer.Argument(help="The folder of the Parquet dataset.")] = ""
-    path: Annotated[str, typer.Argument(help="The file that `fingerprint --save` wrote.")] = ""
-    years: Annotated[
-        str | None,
-        typer.Option(
-            "--years",
-            "--lookback",
-            help="How far back: years such as 0.25, or '6 months', 90d, 1y.",
-            show_default="all",
-        ),
-    ] = None
-    start: Annotated[str | None, _option("Where to begin instead (UTC): 2024-09-01.")] = None
-    end: Annotated[str | None, _option("Nothing at or after this (UTC).", default="now")] = None
-    datasets: Annotated[
-        str | None,
-        _option(
-            f"Some, with commas between, of {_DATASETS}; trades are large.",
-            default="all; klines if an interval is given",
-        ),
-    ] = None
-    dataset: Annotated[str, _option(f"One of {_DATASETS}.", default=True)] = "klines"
-    symbols: Annotated[str | None, _option("Names with commas between: BTCUSDT,ETHUSDT.")] = None
-    market: Annotated[str, _option(f"One of {_MARKETS}; futures is um.", default=True)] = "spot"
-    quote: Annotated[str | None, _option("Only symbols quoted in this, such as USDT.")] = None
-    listed_on: Annotated[str | None, _option("Only symbols listed on this day (UTC).")] = None
-    source: Annotated[str | None, _option("auto, archive or rest.", default="auto")] = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be done and what it costs.")
-    ] = False
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Ask the archive's listing for exact sizes.")
-    ] = False
-    recheck: Annotated[
-        bool, typer.Option("--recheck", help="Ask again for what was confirmed absent.")
-    ] = False
-    update: Annotated[
-        bool, typer.Option("--update", help="Take over what the exchange has replaced.")
-    ] = False
-    save: Annotated[str | None, _option("Write it to this file.")] = None
-    last: Annotated[
-        int, typer.Option("--last", help="The number of newest runs to show.", min=1)
-    ] = 20
-    keep_days: Annotated[
-        float | None, _option("Delete what ended this many days ago or earlier.", default="all")
-    ] = None
-    max_bytes: Annotated[
-        str | None,
-        _option("Then delete the oldest until this is left, such as '20 GB'.", default="any"),
-    ] = None
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Delete; without it only show what would be deleted.")
-    ] = False
-    decimal: Annotated[
-        bool, typer.Option("--decimal", help="Numbers as exact decimals, not as floats.")
-    ] = False
-    # Text, not a path: Typer would make "" the current folder.
-    cache_dir: Annotated[
-        str | None, _option("The cache folder.", default="data_cache, with --demo demo_cache")
-    ] = None
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Use a demo exchange on this machine, offline.")
-    ] = False
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show every request and decision.")
-    ] = False
+    symbol: str | None = _argument("Such as BTCUSDT or BTCUSD_PERP.", shown="all")
+    interval: str | None = _argument("Of candles, 1s to 1M.", shown="all")
+    folder: str = _argument("The folder of the Parquet dataset.", "")
+    path: str = _argument("The file that `fingerprint --save` wrote.", "")
+    years: str | None = _option(
+        "How far back: years such as 0.25, or '6 months', 90d, 1y.",
+        "--years",
+        "--lookback",
+        shown="all",
+    )
+    start: str | None = _option("Where to begin instead (UTC): 2024-09-01.")
+    end: str | None = _option("Nothing at or after this (UTC).", shown="now")
+    datasets: str | None = _option(
+        f"Some, with commas between, of {_DATASETS}; trades are large.",
+        shown="all; klines if an interval is given",
+    )
+    dataset: str = _option(f"One of {_DATASETS}.", default="klines", shown=True)
+    symbols: str | None = _option("Names with commas between: BTCUSDT,ETHUSDT.")
+    market: str = _option(f"One of {_MARKETS}; futures is um.", default="spot", shown=True)
+    quote: str | None = _option("Only symbols quoted in this, such as USDT.")
+    listed_on: str | None = _option("Only symbols listed on this day (UTC).")
+    source: str | None = _option("auto, archive or rest.", shown="auto")
+    dry_run: bool = _flag("Only show what would be done and what it costs.")
+    exact: bool = _flag("Ask the archive's listing for exact sizes.")
+    recheck: bool = _flag("Ask again for what was confirmed absent.")
+    update: bool = _flag("Take over what the exchange has replaced.")
+    save: str | None = _option("Write it to this file.")
+    last: int = _option(
+        "The number of newest runs to show.", default=20, shown=True, kind=click.IntRange(min=1)
+    )
+    keep_days: float | None = _option(
+        "Delete what ended this many days ago or earlier.", shown="all", kind=float
+    )
+    max_bytes: str | None = _option(
+        "Then delete the oldest until this is left, such as '20 GB'.", shown="any"
+    )
+    yes: bool = _flag("Delete; without it only show what would be deleted.")
+    decimal: bool = _flag("Numbers as exact decimals, not as floats.")
+    cache_dir: str | None = _option("The cache folder.", shown="data_cache, with --demo demo_cache")
+    demo: bool = _flag("Use a demo exchange on this machine, offline.")
+    json: bool = _flag("Print JSON, for programs.")
+    verbose: bool = _flag("Show every request and decision.", "--verbose", "-v")
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -156,7 +138,7 @@ class Given:
         options = {"source": self.source, "cache_dir": self.cache_dir}
         own = {name: value for name, value in options.items() if value is not None}
         if not self.demo:
-            yield Settings(**own)
+            yield ares.Settings(**own)
             return
         with ares.DemoExchange() as exchange:
             yield exchange.settings(**own)
@@ -170,8 +152,22 @@ def split(text: str) -> tuple[str, ...]:
 _TRUTHS = {"true", "false", "yes", "no", "on", "off", "1", "0"}
 
 
-class Verb(TyperCommand):
-    """A command that refuses unknown options with a suggestion, and values after flags."""
+class Verb(click.Command):
+    """
+    A command that refuses unknown options with a suggestion, and values after flags.
+
+    Parameters
+    ----------
+    name : str
+    group : str
+        The heading under which the main help shows it.
+    **attributes
+        As `click.Command` takes them.
+    """
+
+    def __init__(self, name: str, group: str, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self.group = group
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Check the words, then parse them."""
@@ -199,8 +195,22 @@ class Verb(TyperCommand):
                 raise BadArgument(msg)
 
 
+class Verbs(click.Group):
+    """The main command, whose help shows the verbs in their groups."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section a group, each verb with its whole first sentence."""
+        del ctx
+        verbs = [each for each in self.commands.values() if isinstance(each, Verb)]
+        for group in dict.fromkeys(each.group for each in verbs):
+            with formatter.section(group):
+                formatter.write_dl(
+                    [(str(each.name), each.help or "") for each in verbs if each.group == group]
+                )
+
+
 def verb(
-    app: typer.Typer,
+    app: Verbs,
     group: str,
     options: str,
     *,
@@ -218,30 +228,38 @@ def verb(
                 body(given, settings)
 
         names = f"{options} {_EVERY_VERB}".split()
-        cast("Any", run).__signature__ = Signature(
-            [_parameter(name, needs.split(), shown or {}) for name in names]
+        command = Verb(
+            body.__name__,
+            group,
+            callback=run,
+            help=body.__doc__,
+            epilog=f"Example: ares-notebook {example}",
+            params=[_parameter(name, needs.split(), shown or {}) for name in names],
         )
-        run.__doc__ = body.__doc__
-        epilog = f"Example: ares-notebook {example}"
-        app.command(body.__name__, cls=Verb, rich_help_panel=group, epilog=epilog)(run)
+        app.add_command(command)
 
     return register
 
 
 _FIELDS = {each.name: each for each in fields(Given)}
-_HINTS = get_type_hints(Given, include_extras=True)
 
 
-def _parameter(name: str, needs: list[str], shown: Mapping[str, str]) -> Parameter:
+def _parameter(name: str, needs: list[str], shown: Mapping[str, str]) -> click.Parameter:
     """A field of `Given` as a parameter of a command."""
-    (kind, info), default = get_args(_HINTS[name]), _FIELDS[name].default
-    info = copy(info)
-    if name in shown:
-        info.show_default = shown[name]
-    if name in needs:
-        default, info.show_default = Parameter.empty, False
-    annotation = cast("Any", Annotated)[kind, info]
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    default, about = _FIELDS[name].default, _FIELDS[name].metadata
+    if "is_option" not in about:
+        if name in needs:
+            return click.Argument([name], help=about["help"])
+        words = f"{about['help']}  [default: {shown.get(name, about['shown'])}]"
+        return click.Argument([name], required=False, default=default, help=words)
+    return click.Option(
+        [name, *(about["names"] or (f"--{name.replace('_', '-')}",))],
+        default=default,
+        show_default=shown.get(name, about["shown"]),
+        type=about["kind"],
+        is_flag=default is False,
+        help=about["help"],
+    )
 
 
 def _log(*, verbose: bool) -> None:

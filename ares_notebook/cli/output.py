@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-import typer
+import click
 
-from ares_notebook.cache.gap_reasons import EXPLAINED, REASONS
-from ares_notebook.cache.prune_report import PruneReport
 from ares_notebook.cli.options import Given
-from ares_notebook.download.plan import Plan
-from ares_notebook.download.repair import repair_call
-from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.universe import UniversePlan
 from ares_notebook.formatting import IN_PYTHON, call, many, size_in_words
-from ares_notebook.model.files import Series
 from ares_notebook.model.window import window_in_words, window_of
-from ares_notebook.runtime.loop import STOPPED, answered, leave, status_of
+from ares_notebook.runtime.signals import STOPPED, answered, leave, status_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ares_notebook.download.plan import Plan
+    from ares_notebook.download.universe import UniversePlan
 
 FAILED = 1
 _T = TypeVar("_T")
@@ -30,12 +25,14 @@ _T = TypeVar("_T")
 
 def stop(message: str, status: int) -> NoReturn:
     """Print *message* to standard error, and exit with *status*."""
-    typer.echo(message, err=True)
+    click.echo(message, err=True)
     raise SystemExit(status)
 
 
 def run_command(work: Coroutine[Any, Any, _T]) -> _T:
     """Run *work*; SIGINT and SIGTERM cancel it, print what was done, and exit."""
+    import asyncio
+
     signals: list[int] = []
     try:
         return asyncio.run(_cancelled_by_signals(work, signals))
@@ -47,6 +44,8 @@ def run_command(work: Coroutine[Any, Any, _T]) -> _T:
 
 async def _cancelled_by_signals(work: Coroutine[Any, Any, _T], signals: list[int]) -> _T:
     """Let a signal cancel *work*, which then cleans up; a second signal ends the process."""
+    import asyncio
+
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
 
@@ -62,10 +61,9 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, _T], signals: list[int
 
 def print_table(table: pd.DataFrame, columns: str) -> None:
     """Print the named columns; times to the minute, shares in percent."""
-    # Imported with the first table: pandas is slow to import.
-    from ares_notebook.cache.table import in_words  # noqa: PLC0415
+    from ares_notebook.cache.table import in_words
 
-    typer.echo(in_words(table, columns.split()).to_string(index=False, max_colwidth=100))
+    click.echo(in_words(table, columns.split()).to_string(index=False, max_colwidth=100))
 
 
 def print_coverage(table: pd.DataFrame, given: Given) -> None:
@@ -76,7 +74,7 @@ def print_coverage(table: pd.DataFrame, given: Given) -> None:
     )
     words = (given.symbol, given.interval)
     why = call(IN_PYTHON("find_gaps", *words), "gaps", *words, datasets=given.names)
-    typer.echo(
+    click.echo(
         "\nabsent: rows that the exchange is proven not to have; holes: gaps that are not proven; "
         f"`{why}` says why"
     )
@@ -85,22 +83,26 @@ def print_coverage(table: pd.DataFrame, given: Given) -> None:
 
 def print_gaps(table: pd.DataFrame, given: Given) -> None:
     """Print one line per gap, and below them what the reasons mean and what closes open gaps."""
+    from ares_notebook.cache.gap_reasons import EXPLAINED, REASONS
+    from ares_notebook.download.repair import repair_call
+    from ares_notebook.model.files import Series
+
     if table.empty:
         of = "" if given.symbol is None else f" of {given.symbol.upper()}"
-        typer.echo(f"Nothing is missing{of}.")
+        click.echo(f"Nothing is missing{of}.")
         return
     of_which = "" if given.symbol is not None else "symbol "
     print_table(table, f"dataset {of_which}interval start end missing reason note")
-    typer.echo("")
+    click.echo("")
     for reason in table["reason"].unique():
-        typer.echo(f"{reason}: {REASONS[reason]}")
+        click.echo(f"{reason}: {REASONS[reason]}")
     left = table[~table["reason"].isin(EXPLAINED)]
     if len(left):
         names = zip(left["dataset"], left["symbol"], left["interval"], strict=True)
         series = {Series.of(dataset, symbol, grid or None) for dataset, symbol, grid in names}
         others = left["symbol"].nunique() - 1
         more = f" (and so with {many(others, 'other symbol')})" if others else ""
-        typer.echo(f"\nTo close what is open: {repair_call(series)}{more}")
+        click.echo(f"\nTo close what is open: {repair_call(series)}{more}")
     _print_window(given)
 
 
@@ -108,7 +110,7 @@ def print_audit_plan(table: pd.DataFrame) -> None:
     """Print one line per file, and below them how much would be fetched whole."""
     print_table(table, "file compared_with rows")
     whole = table[table["compared_with"] != "checksum"]
-    typer.echo(
+    click.echo(
         f"\n{many(len(table), 'file')} to compare; {many(int(whole['rows'].sum()), 'row')} of "
         f"{many(len(whole), 'file')} would be fetched, of the others only a checksum"
     )
@@ -117,17 +119,17 @@ def print_audit_plan(table: pd.DataFrame) -> None:
 def _print_window(given: Given) -> None:
     """Print the window, if it was limited at its start."""
     if given.begin is not None:
-        typer.echo(f"\n{window_in_words(*window_of(None, given.begin, given.end))}")
+        click.echo(f"\n{window_in_words(*window_of(None, given.begin, given.end))}")
 
 
 def print_plan(made: Plan | UniversePlan, *, as_json: bool) -> None:
     """Print a plan; as JSON that of a symbol is an object with its steps, of many a list of symbols."""
     if not as_json:
-        typer.echo(made)
-    elif isinstance(made, Plan):
-        print_json(_plan_data(made))
-    else:
+        click.echo(made)
+    elif hasattr(made, "plans"):
         print_json(made.to_frame())
+    else:
+        print_json(_plan_data(made))
 
 
 def _plan_data(made: Plan) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def print_runs(table: pd.DataFrame) -> None:
         "rate_limited took",
     )
     for run in table[table["error"].astype(bool)].itertuples():
-        typer.echo(f"\n{run.at:%Y-%m-%d %H:%M} {run.what} {run.symbol}: {run.error}")
+        click.echo(f"\n{run.at:%Y-%m-%d %H:%M} {run.what} {run.symbol}: {run.error}")
 
 
 class _Report(Protocol):
@@ -169,13 +171,16 @@ class _Report(Protocol):
 
 def print_report(report: _Report, *, as_json: bool) -> None:
     """Print a report; exit with status 1 if something failed."""
-    print_json(_report_data(report)) if as_json else typer.echo(report)
+    print_json(_report_data(report)) if as_json else click.echo(report)
     if not report:
-        raise typer.Exit(FAILED)
+        raise SystemExit(FAILED)
 
 
 def _report_data(report: _Report) -> Any:
     """The sums of a download or of pruning, with its rows; of any other report its rows alone."""
+    from ares_notebook.cache.prune_report import PruneReport
+    from ares_notebook.download.report import DownloadReport
+
     rows = _records(report.to_frame())
     if isinstance(report, DownloadReport):
         return {
@@ -203,7 +208,7 @@ def _report_data(report: _Report) -> Any:
 def print_json(value: Any) -> None:
     """Print *value*, of a table a list of objects, in ASCII; times are ISO 8601 in UTC."""
     data = _records(value) if hasattr(value, "to_json") else value
-    typer.echo(json.dumps(data, indent=1, default=str))
+    click.echo(json.dumps(data, indent=1, default=str))
 
 
 def _records(table: pd.DataFrame) -> Any:

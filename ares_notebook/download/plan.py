@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -111,6 +110,8 @@ class Plan:
 
     async def measured_by(self, archive: Archive) -> Plan:
         """The same as `measure`, asked over *archive*."""
+        import asyncio  # noqa: PLC0415 - slow to import, and not needed to plan
+
         steps = await asyncio.gather(*(sized(step, archive) for step in self.steps))
         return replace(self, steps=tuple(steps))
 

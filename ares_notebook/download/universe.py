@@ -24,8 +24,8 @@ from ares_notebook.model.markets import market_named
 from ares_notebook.model.symbols import Listed, Universe, datasets_meant
 from ares_notebook.model.time import Period, validate_interval
 from ares_notebook.model.window import Lookback, window_in_words, window_of
+from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.runtime.progress import ProgressListener, counted
-from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:

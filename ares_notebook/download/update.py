@@ -19,8 +19,8 @@ from ares_notebook.model.gaps import AFTER_DELISTING, evidence_of
 from ares_notebook.model.markets import Market
 from ares_notebook.model.time import Period, next_open_ms, utc
 from ares_notebook.model.window import end_of
+from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.runtime.progress import ProgressListener
-from ares_notebook.runtime.tasks import check_cancelled
 from ares_notebook.settings import Settings, settings_given
 
 

@@ -17,7 +17,7 @@ from ares_notebook.model.files import CacheFile
 from ares_notebook.model.rows import Table, null_where_empty
 from ares_notebook.model.time import INTERVALS
 from ares_notebook.quality.findings import Finding, Severity, moment_in_words, row_in_words
-from ares_notebook.runtime.tasks import check_cancelled
+from ares_notebook.runtime.cancellation import check_cancelled
 
 # Any: PyArrow publishes no types of its own.
 Cells = Any

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.metadata
 import inspect
 import math
 import os
@@ -17,10 +16,11 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from types import CoroutineType, TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from ares_notebook.errors import UnfitEnvironment
 from ares_notebook.extras import needing
+from ares_notebook.runtime.signals import Terminated, terminable
 
 _REMEDY = 'pip install "ares-notebook[lab]"'
 _GOOD_NEST = (1, 7, 4)
@@ -90,9 +90,11 @@ def _choice(
 
 def _installed(name: str) -> str | None:
     """Version of a distribution; None if it is not installed."""
+    from importlib import metadata  # noqa: PLC0415 - slow to import
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -102,62 +104,8 @@ def _parts(version: str) -> tuple[int, ...]:
     return tuple(map(int, numbers[0].split("."))) if numbers else ()
 
 
-STOPPED = "Stopped. What is done is kept; run the same command to go on."
 _IS_INTERRUPT = "_is_interrupt_of_ares"
 _POLL_SECONDS = 0.2
-
-
-@contextmanager
-def answered(answer: Callable[[int], object]) -> Iterator[None]:
-    """Call *answer* with the number of a SIGINT or SIGTERM inside, instead of its handler."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    for each, handler in before.items():
-        # A shell makes background programs ignore Ctrl-C.
-        if handler is not signal.SIG_IGN:
-            signal.signal(each, lambda number, _: answer(number))
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def leave(number: int) -> None:
-    """
-    End the program at once, with a message.
-
-    No exception is raised: during an import it would look like an error of the module, and in a
-    callback it would be ignored.
-    """
-    os.write(2, f"{STOPPED}\n".encode())
-    os._exit(status_of(number))
-
-
-def status_of(number: int) -> int:
-    """The exit status of a program that a signal has ended."""
-    return 128 + number
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM has arrived."""
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Make SIGTERM raise an interrupt inside, unless it has a handler already."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def interrupt(*_: object) -> NoReturn:
-        raise _Terminated
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def waited_for(event: threading.Event, seconds: float | None = None) -> bool:
@@ -182,7 +130,7 @@ def _report_interrupt(error: KeyboardInterrupt, notes: Iterable[str]) -> None:
     """
     for note in notes:
         error.add_note(note)
-    if isinstance(error, _Terminated):
+    if isinstance(error, Terminated):
         _say("Terminated", error)
         os.kill(os.getpid(), signal.SIGTERM)
     elif sys.excepthook is sys.__excepthook__:

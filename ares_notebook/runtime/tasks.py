@@ -7,9 +7,11 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
+
+from ares_notebook.runtime.cancellation import CANCELLED
 
 _T = TypeVar("_T")
 
@@ -66,11 +68,6 @@ async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> 
 
 
 _P = ParamSpec("_P")
-_cancelled: ContextVar[threading.Event | None] = ContextVar("ares_cancelled", default=None)
-
-
-class _Cancelled(BaseException):
-    """Ends cancelled work in a thread; no `Exception`, so that no handler of errors catches it."""
 
 
 async def uninterrupted(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
@@ -81,18 +78,11 @@ async def uninterrupted(function: Callable[_P, _T], *args: _P.args, **fields: _P
 async def cancellable(function: Callable[_P, _T], *args: _P.args, **fields: _P.kwargs) -> _T:
     """Call *function* in a thread; a cancel ends it at its next `check_cancelled`."""
     cancelled, context = threading.Event(), copy_context()
-    context.run(_cancelled.set, cancelled)
+    context.run(CANCELLED.set, cancelled)
     try:
         return await _completed(partial(context.run, partial(function, *args, **fields)), cancelled)
     finally:
         cancelled.set()
-
-
-def check_cancelled() -> None:
-    """End the work here if its caller was cancelled; cheap enough for each file, block or check."""
-    cancelled = _cancelled.get()
-    if cancelled is not None and cancelled.is_set():
-        raise _Cancelled
 
 
 async def _completed(function: Callable[[], _T], cancelled: threading.Event | None = None) -> _T:
