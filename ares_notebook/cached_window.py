@@ -24,7 +24,6 @@ from ares_notebook.cache.spans import (
     universe_call,
 )
 from ares_notebook.cache.store import Store
-from ares_notebook.download.repair import repair_call
 from ares_notebook.errors import CacheUnavailable, CorruptFile, NeverDownloaded
 from ares_notebook.formatting import PythonCalls, Unquoted, many, named
 from ares_notebook.frame_attrs import MOST_LISTED, attrs_of, listed_windows
@@ -209,6 +208,9 @@ def _windows_lacking(attrs: Mapping[Any, Any], calls: PythonCalls) -> str:
     call = download_call(Scope.about(series), windows[0][0], end, calls)
     advice = f"`{call}` fetches what the exchange has of it"
     if altered:
+        # Few files are; it is slow to import.
+        from ares_notebook.download.repair import repair_call  # noqa: PLC0415
+
         advice += (
             f"; {altered[0]}{_more(len(altered))} differs from its receipt: a program or a disk has "
             f"altered it, so its rows prove nothing; the next download of its period, or "

@@ -187,12 +187,46 @@ def test_module_says_what_it_is(name):
     assert module.__doc__
 
 
-def test_bare_import_is_light():
-    """To import the package alone costs neither pandas nor aiohttp nor PyArrow."""
-    loaded = loaded_by("import ares_notebook")
+# What takes long to import, of the standard library too.
+SLOW = {"aiohttp", "asyncio", "numpy", "pandas", "pyarrow", "tqdm", "dask", "matplotlib", "rich"}
+_COMMAND = """
+sys.argv = ["ares-notebook", {words}]
+from ares_notebook.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+_LOAD = """
+import ares_notebook
+assert len(ares_notebook.load_klines("BTCUSDT", "1d", end="2025-03-01")) == 59
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import ares_notebook", SLOW | {"click", "dataclasses", "msgspec"}),
+        (_COMMAND.format(words='"--help"'), SLOW | {"msgspec"}),
+        (_COMMAND.format(words='"plan", "BTCUSDT", "1h", "--cache-dir", "none"'), SLOW),
+        (_COMMAND.format(words='"download", "BTCUSDT", "1d", "--dry-run"'), SLOW - {"asyncio"}),
+        (_LOAD, SLOW - {"numpy", "pandas", "pyarrow"} | {"click"}),
+    ],
+    ids=["import", "help", "plan", "dry run", "load"],
+)
+def test_only_what_is_needed_is_imported(code, absent, settings, monkeypatch):
+    """Each face starts without the slow packages that it does not use, and none needs pydantic."""
+    monkeypatch.setenv("ARES_CACHE_DIR", str(settings.cache_dir))
+    monkeypatch.setenv("ARES_MARKET", "demo")
+    if code == _LOAD:
+        work = ares_notebook.download_klines_data(
+            "BTCUSDT", "1d", start="2025-01-01", end="2025-03-01", settings=settings
+        )
+        assert ares_notebook.run(work).complete
+    loaded = loaded_by(code)
 
     assert "ares_notebook" in loaded
-    assert not loaded & {"pandas", "aiohttp", "pyarrow", "numpy", "click", "tqdm"}
+    assert loaded & (absent | {"pydantic", "typer"}) == set()
 
 
 def test_core_needs_no_notebook():
