@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +11,12 @@ from benchmarks.contenders import (
     ARCHIVISTS,
     CALLERS,
     CLUSTERS,
+    GROWING,
     IMPORTS,
     PART_READERS,
     READERS,
     STAGES,
+    STARTS,
     WIDE_READERS,
     Contender,
 )
@@ -71,6 +74,13 @@ class Case:
     extra: Task = field(default_factory=dict)
 
 
+def _on_cores(task: Task) -> dict[str, Task]:
+    """The same at one, two, four and eight cores, as far as the machine has them."""
+    # Two in any case, at which all are compared.
+    there = max(2, os.cpu_count() or 1)
+    return {f"{cores}": {**task, "cores": cores} for cores in (1, 2, 4, 8) if cores <= there}
+
+
 _MAY: Task = {"columns": ["close", "volume"], "from": "2023-05-01", "to": "2023-06-01"}
 CASES = (
     Case(
@@ -88,8 +98,37 @@ CASES = (
         "trades", "Ten days of a million trades each",
         "Ten daily archives into a cache; 20 ms latency per request.",
         ARCHIVISTS,
-        {"1": days_of_trades(1), "3": days_of_trades(3), "10": days_of_trades(10)},
+        {f"{days}": days_of_trades(days) for days in (1, 3, 10, 30)},
         "10",
+        # All files at once, as above.
+        market={**LATENCY, "trades_per_day": 1_000_000, "archive_memory_bytes": 1 << 30},
+    ),
+    Case(
+        "months", "From one month to five years of one-minute candles",
+        "Monthly archives into a cache; 20 ms latency per request. Of one month most is the start.",
+        GROWING,
+        {f"{months}": months_of_candles(months) for months in (1, 12, 60)},
+        "1",
+        market={**LATENCY, "archive_memory_bytes": 512 << 20},
+        warm=daily_candles("2024-12-01", "2025-01-01"),
+    ),
+    Case(
+        "cores", "Five years of one-minute candles, on so many cores",
+        "Each contender is bound to so many cores of the machine, the server to none; 20 ms latency "
+        "per request.",
+        GROWING,
+        _on_cores(months_of_candles(60)),
+        "2",
+        market={**LATENCY, "archive_memory_bytes": 512 << 20},
+        warm=daily_candles("2024-12-01", "2025-01-01"),
+    ),
+    Case(
+        "trade_cores", "Ten days of a million trades each, on so many cores",
+        "Each contender is bound to so many cores of the machine, the server to none; 20 ms latency "
+        "per request.",
+        GROWING,
+        _on_cores(days_of_trades(10)),
+        "2",
         market={**LATENCY, "trades_per_day": 1_000_000},
     ),
     Case(
@@ -191,6 +230,15 @@ CASES = (
         prepare="make_cache.py",
     ),
     Case(
+        "start", "Start of the command line",
+        "`ares-notebook plan` of one symbol over an empty cache and `--help`, whole processes, "
+        "beside a bare interpreter.",
+        STARTS,
+        {"1": {}},
+        "1",
+        rounds=11,
+    ),
+    Case(
         "import", "Import",
         "`python -c 'import …'`, whole processes.",
         IMPORTS,
@@ -218,6 +266,12 @@ def _small() -> tuple[Case, ...]:
     small: dict[str, dict[str, Any]] = {
         "klines": {"sizes": {"1": months_of_candles(1), "10": months_of_candles(2)}, "warm": ()},
         "trades": {"sizes": {"1": days_of_trades(1), "10": days_of_trades(3)}, "market": few},
+        "months": {
+            "sizes": {"1": months_of_candles(1), "12": months_of_candles(2)},
+            "warm": (),
+        },
+        "cores": {"sizes": _on_cores(months_of_candles(1)), "warm": (), "main": "1"},
+        "trade_cores": {"sizes": _on_cores(days_of_trades(1)), "market": few, "main": "1"},
         # One worker proves as much as four, and starts in a quarter of the time.
         "cluster": {
             "sizes": {"10": days_of_trades(3)},
@@ -245,6 +299,7 @@ def _small() -> tuple[Case, ...]:
         "universe": {
             "sizes": {"1": full_cache(1, "2024-01-01"), "10": full_cache(5, "2024-01-01")}
         },
+        "start": {},
         "import": {},
         "stages": {
             "market": few,

@@ -13,12 +13,15 @@ __all__ = [
     "CLUSTERS",
     "FREQTRADE",
     "GAPLESS",
+    "GROWING",
     "IMPORTS",
+    "NEKOJIRU",
     "OURS",
     "PART_READERS",
     "PYTHON_BINANCE",
     "READERS",
     "STAGES",
+    "STARTS",
     "UNZIPPER",
     "VISION",
     "WIDE_READERS",
@@ -88,6 +91,11 @@ VISION = Contender(
     "binance-vision", "peer_binance_vision.py", "checksum, parsed, one Parquet file",
     home="binance_vision", leaves="parquet",
 )  # fmt: skip
+NEKOJIRU = Contender(
+    "nekojiru-binance", "peer_nekojiru.py",
+    "checksum, split into columns of text; one CSV file a month or day, not durable",
+    home="nekojiru_binance", leaves="named", parses=False,
+)  # fmt: skip
 FREQTRADE = Contender(
     "freqtrade", "peer_freqtrade.py", "no checksum, parsed, one Feather file",
     home="freqtrade", leaves="feather",
@@ -103,7 +111,9 @@ PYTHON_BINANCE = Contender(
 CCXT = Contender(
     "ccxt", "peer_ccxt.py", "a list of floats, written as CSV by us", home="ccxt", leaves="raw"
 )
-ARCHIVISTS = (OURS, FLOOR, STREAMED, UNZIPPER, VISION, FREQTRADE)
+ARCHIVISTS = (OURS, FLOOR, STREAMED, UNZIPPER, NEKOJIRU, VISION, FREQTRADE)
+# Who is measured at every size, or number of cores: the floor, and the fastest of the peers.
+GROWING = (OURS, *(replace(each, grows=True) for each in (FLOOR, UNZIPPER, NEKOJIRU)))
 CALLERS = (
     replace(OURS, says="parsed and proven, atomic, durable, receipts", grows=False),
     PYTHON_BINANCE,
@@ -123,6 +133,7 @@ CLUSTERS = (
     _cluster("one worker", 1),
     _cluster("two workers", 2),
     _cluster("four workers", 4),
+    _cluster("eight workers", 8),
 )
 
 
@@ -169,6 +180,18 @@ IMPORTS = (
     _import("freqtrade", "freqtrade.main", "freqtrade"),
     _import("python-binance", "binance.client", "python_binance"),
     _import("ccxt", "ccxt", "ccxt"),
+)
+
+
+def _start(name: str, *words: str) -> Contender:
+    run = f"import sys; sys.argv = {['ares-notebook', *words]!r}; from ares_notebook.cli import main; main()"
+    return Contender(name, f"-c {run}")
+
+
+STARTS = (
+    _start("ares_notebook", "plan", "BTCUSDT", "1h", "--years", "1", "--cache-dir", "out"),
+    _start("ares_notebook, --help", "--help"),
+    _import("nothing", "sys"),
 )
 STAGES = (
     Contender("candles", "stages.py", asks={"kind": "klines"}),

@@ -177,6 +177,9 @@ class _Contest:
             command = [python, "-c", contender.program.removeprefix("-c ")]
         else:
             command = [python, str(PROGRAMS / contender.program), json.dumps(asked)]
+        if "cores" in asked:
+            cores = sorted(os.sched_getaffinity(0))[: asked["cores"]]
+            command = ["taskset", "-c", ",".join(map(str, cores)), *command]
         around = environment(package=not contender.home)
         return run(command, folder=self.work, environment=around)
 

@@ -50,10 +50,20 @@ class Figures:
         values = self.values(case, name, what, size)
         return median(values) if values else None
 
-    def ratio(self, case: str, name: str, other: str, what: str = "seconds") -> float | None:
+    def ratio(
+        self, case: str, name: str, other: str, what: str = "seconds", size: str | None = None
+    ) -> float | None:
         """How many times the *other*'s figure one's is; None if either has none."""
-        own, others = self.middle(case, name, what), self.middle(case, other, what)
+        own, others = self.middle(case, name, what, size), self.middle(case, other, what, size)
         return own / others if own is not None and others else None
+
+    def at_every_size(self, case: str) -> list[str]:
+        """Names of those who were measured at each size of a case."""
+        return [
+            name
+            for name in self.contenders(case)
+            if all(self.values(case, name, "seconds", size) for size in self.cases[case]["sizes"])
+        ]
 
     def others(self, case: str, *, peers: bool) -> list[str]:
         """Names of those who are not us: peers, or those who are none."""

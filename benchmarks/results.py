@@ -113,7 +113,10 @@ def _case(figures: Figures, name: str) -> Iterator[str]:
     machines = _distinct(figures)
     on = f"; machine {_LETTERS[machines.index(case['machine'])]}" if len(machines) > 1 else ""
     yield f"Runs of each: {case['rounds']}, in turn{on}; {case['measured']}."
-    if len(case["sizes"]) > 1:
+    if len(figures.at_every_size(name)) > 1:
+        yield "Seconds at each size, and × the floor:"
+        yield _grid(figures, name)
+    elif len(case["sizes"]) > 1:
         yield "How the cost grows, ours:"
         yield _growth(figures, name)
 
@@ -191,6 +194,21 @@ def _growth(figures: Figures, case: str) -> str:
                      f"{seconds / base:.2f}", f"{peak:.0f}"])  # fmt: skip
     head = "work s" if works else "seconds"
     return table(["size", "files", "rows", head, f"× those of {first} ×", "peak MiB"], rows)
+
+
+def _grid(figures: Figures, case: str) -> str:
+    """The seconds of all who were measured at every size, or on every number of cores."""
+    sizes = list(figures.cases[case]["sizes"])
+    rows = []
+    for name in figures.at_every_size(case):
+        seconds = [figures.middle(case, name, "seconds", size) for size in sizes]
+        ratios = [figures.ratio(case, name, _FLOOR, size=size) for size in sizes]
+        cells = [
+            f"{_number(own, '.2f')} ({_number(ratio, '.2f')} ×)"
+            for own, ratio in zip(seconds, ratios, strict=True)
+        ]
+        rows.append([name, *cells])
+    return table(["", *sizes], rows)
 
 
 def _stages(figures: Figures) -> str:

@@ -32,6 +32,7 @@ _ONE = 100_000_000
 _MICROSECONDS_FROM = 100_000_000_000_000
 _HOUR_MS = 3_600_000
 _CANDLE = ["open", "high", "low", "close", "volume"]
+_NAMED_TRADE = ("aggregate_trade_id", ["price", "qty"])
 # What the columns of values are called: here, and in Feather files of freqtrade.
 _OURS = {"klines": _CANDLE, "trades": ["price", "quantity"], "funding": ["fundingRate"]}
 _THEIRS = {"klines": _CANDLE, "trades": ["price", "amount"], "funding": ["funding_rate"]}
@@ -141,6 +142,16 @@ def _headed(folder: Path, _kind: str) -> Iterator[Rows]:
         yield _keys(table["date"]), _values(table, _CANDLE)
 
 
+def _named(folder: Path, kind: str) -> Iterator[Rows]:
+    """What nekojiru-binance writes: CSV with the names of the exchange's documentation."""
+    key, names = ("open_time", _CANDLE) if kind == "klines" else _NAMED_TRADE
+    types = {key: pa.int64(), **dict.fromkeys(names, pa.float64())}
+    convert = arrow_csv.ConvertOptions(column_types=types, include_columns=list(types))
+    for path in sorted(folder.rglob("*.csv")):
+        table = arrow_csv.read_csv(path, convert_options=convert)
+        yield _keys(table[key], is_time=kind == "klines"), _values(table, names)
+
+
 def _parquet(folder: Path, kind: str) -> Iterator[Rows]:
     """What binance-vision writes."""
     names = _OURS[kind]
@@ -164,6 +175,7 @@ READERS: dict[str, Callable[[Path, str], Iterator[Rows]]] = {
     "cache": _cache,
     "raw": _raw,
     "headed": _headed,
+    "named": _named,
     "parquet": _parquet,
     "feather": _feather,
 }

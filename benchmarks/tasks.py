@@ -56,8 +56,8 @@ def daily_candles(start: str, end: str) -> tuple[str, ...]:
 
 
 def days_of_trades(days: int) -> Task:
-    """The first days of March 2025 of trades, daily files."""
-    dates = [date(2025, 3, 1) + timedelta(days=at) for at in range(days + 1)]
+    """The last days before 11 March 2025 of trades, daily files."""
+    dates = [date(2025, 3, 11) - timedelta(days=at) for at in range(days, -1, -1)]
     folder = f"data/spot/daily/aggTrades/{_SYMBOL}"
     return {
         **_BASE,

@@ -188,8 +188,9 @@ def test_nothing_delivered_is_all_missing():
         ("cache", "timestamp,open,high,low,close,volume\n2025-01-01 00:00:00,0.10,2,3,4,0.00000001\n"),
         ("raw", "1735689600000000,0.10000000,2.0,3.0,4.0,1e-8,1735689659999999,9,1,1,1,0\n"),
         ("raw", "1735689600000,0.1,2.0,3.0,4.0,0.00000001\n"),
+        ("named", "open_time,open,high,low,close,volume,ignore\n1735689600000000,0.1,2,3,4,0.00000001,0\n"),
     ],
-    ids=["cache", "archive", "list"],
+    ids=["cache", "archive", "list", "named"],
 )  # fmt: skip
 def test_forms_of_one_candle_are_alike(tmp_path, form, text):
     """The cache's text, the archive's microseconds and a list's floats are the same candle."""
@@ -210,14 +211,32 @@ def test_the_truth_has_no_floats(cell, units):
 # --- the page ---
 
 
-def test_a_target_is_met_or_missed_by_the_figures():
-    """2.5 times the floor meets three times, and misses the further aim of two."""
-    figures = Figures(kept(ours=one(took(9), took(2.5), took(1)), floor=one(took(1)))["cases"])
+def on_two_cores(**contenders: dict[str, Any]) -> dict[str, Any]:
+    """Figures of the candles on one core and on two, alike."""
+    case = kept(**contenders)["cases"]["klines"]
+    sized = case["sizes"]["10"]
+    return {"cases": {"cores": {**case, "main": "2", "sizes": {"1": sized, "2": sized}}}}
 
-    assert [(each.came, each.is_met) for each in reached(figures)] == [
-        ("2.5 × the floor", True),
-        ("2.5 × the floor", False),
+
+def test_a_target_is_met_or_missed_by_the_figures():
+    """1.5 times the floor misses 1.4 times in seconds, and meets 1.6 times in processor time, and 0.75 of a rival is first."""
+    figures = on_two_cores(
+        ours=one(took(9), took(1.5), took(1)), floor=one(took(1)), rival=one(took(2), is_peer=True)
+    )
+
+    assert [(each.came, each.is_met) for each in reached(Figures(figures["cases"]))] == [
+        ("1.5 × the floor", False),
+        ("1.5 × the floor", True),
+        ("0.75 × rival", True),
     ]
+
+
+def test_who_was_measured_at_every_size_is_shown_so():
+    """The page has the seconds of each contender at each size, and how many times the floor's they are."""
+    text = results.page(on_two_cores(ours=one(took(1.5)), floor=one(took(1))), "")
+
+    assert "|  | 1 | 2 |" in text
+    assert "| ares_notebook | 1.50 (1.50 ×) | 1.50 (1.50 ×) |" in text
 
 
 def test_a_peer_that_is_faster_is_named():
