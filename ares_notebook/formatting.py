@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 _CELL = (
     "padding:2px 10px 2px 0;text-align:left;vertical-align:top;"
@@ -209,3 +210,33 @@ def time_in_words(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+TIMES = ("start", "end", "first", "last", "at")
+"""The columns of tables that are times."""
+COUNTS = ("rows", "expected", "holes", "confirmed_absent", "missing")
+"""The columns of tables that are counts."""
+
+
+def head_in_words(name: str) -> str:
+    """The name of a column, as it is shown."""
+    return f"{name} (UTC)" if name in TIMES else name
+
+
+def cell_in_words(name: str, value: Any) -> str:
+    """A cell of a column as text: times to the minute, shares in percent; None of no time or an unknown count."""
+    if value is None:
+        return "-" if name in TIMES else "?"
+    if name in TIMES:
+        return f"{value:%Y-%m-%d %H:%M}"
+    if name == "share":
+        return f"{value:.2%}"
+    return f"{value:,}" if name in COUNTS else str(value)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the heads among them, in columns that end flush, as pandas shows them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        " ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )

@@ -197,6 +197,7 @@ try:
 except SystemExit as ended:
     assert not ended.code, ended.code
 """
+_COVERAGE = _COMMAND.format(words='"coverage"')
 _LOAD = """
 import ares_notebook
 assert len(ares_notebook.load_klines("BTCUSDT", "1d", end="2025-03-01")) == 59
@@ -210,15 +211,16 @@ assert len(ares_notebook.load_klines("BTCUSDT", "1d", end="2025-03-01")) == 59
         (_COMMAND.format(words='"--help"'), SLOW | {"msgspec"}),
         (_COMMAND.format(words='"plan", "BTCUSDT", "1h", "--cache-dir", "none"'), SLOW),
         (_COMMAND.format(words='"download", "BTCUSDT", "1d", "--dry-run"'), SLOW - {"asyncio"}),
+        (_COVERAGE, SLOW - {"asyncio"}),
         (_LOAD, SLOW - {"numpy", "pandas", "pyarrow"} | {"click"}),
     ],
-    ids=["import", "help", "plan", "dry run", "load"],
+    ids=["import", "help", "plan", "dry run", "coverage", "load"],
 )
 def test_only_what_is_needed_is_imported(code, absent, settings, monkeypatch):
     """Each face starts without the slow packages that it does not use, and none needs pydantic."""
     monkeypatch.setenv("ARES_CACHE_DIR", str(settings.cache_dir))
     monkeypatch.setenv("ARES_MARKET", "demo")
-    if code == _LOAD:
+    if code in (_COVERAGE, _LOAD):
         work = ares_notebook.download_klines_data(
             "BTCUSDT", "1d", start="2025-01-01", end="2025-03-01", settings=settings
         )

@@ -6,6 +6,7 @@ import pandas as pd
 
 import ares_notebook as ares
 from ares_notebook.cache.table import CacheTable, in_words
+from ares_notebook.formatting import in_columns
 
 END = "2025-04-01"
 
@@ -58,3 +59,11 @@ def test_what_is_not_known_is_a_sign():
     frame = pd.DataFrame({"last": [pd.NaT], "missing": pd.array([None], dtype="Int64")})
 
     assert in_words(frame, ["last", "missing"]).to_numpy().tolist() == [["-", "?"]]
+
+
+def test_columns_without_pandas_are_those_of_pandas():
+    """The command line shows a table in the same columns, whether pandas is there or not."""
+    rows = [["file", "share"], ["a.csv", "100.00%"], ["a_longer.csv", "?"]]
+
+    shown = pd.DataFrame(rows[1:], columns=rows[0]).to_string(index=False)
+    assert in_columns(rows) == shown

@@ -103,8 +103,27 @@ def coverage(
     >>> table[["rows", "expected", "final"]].values.tolist()
     [[31, 31, True], [28, 28, True]]
     """
+    rows, gaps = coverage_rows(
+        symbol, interval, start=start, end=end, settings=settings, datasets=datasets
+    )
     from ares_notebook.cache.table import table_of  # noqa: PLC0415 - pandas is slow to import
 
+    table = table_of(list(rows[0]), rows)
+    # As text: pandas copies the values of attrs at each selection, and a text costs nothing.
+    table.attrs["gaps"] = json.dumps(gaps)
+    return table
+
+
+def coverage_rows(
+    symbol: str | None = None,
+    interval: str | None = None,
+    *,
+    start: datetime | date | str | None = None,
+    end: datetime | date | str | None = None,
+    settings: Settings | None = None,
+    datasets: Sequence[str] | None = None,
+) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
+    """The rows of `coverage`, with times in milliseconds, and the gaps of these files; without pandas."""
     settings = settings_given(settings)
     store, scope = Store(settings), Scope.of(symbol, interval, datasets)
     now = datetime.now(UTC)
@@ -117,16 +136,13 @@ def coverage(
     # A file that was requested and failed has a row too, which says why.
     entries = [entry for entry in entries if entry.trouble or _is_known(entry)]
     rows = [_row(entry, until_ms, now_ms) for entry in entries]
-    table = table_of(list(rows[0]), rows)
     gaps = [
         (*_series_names(entry.file.series), *gap.cells)
         for entry, row in zip(entries, rows, strict=True)
         if row["state"] != COMPLETE
         for gap in _entry_gaps(entry, _end_of(entry, until_ms), now_ms)
     ]
-    # As text: pandas copies the values of attrs at each selection, and a text costs nothing.
-    table.attrs["gaps"] = json.dumps(gaps)
-    return table
+    return rows, gaps
 
 
 def _measured(

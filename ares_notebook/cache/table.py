@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ares_notebook.formatting import block, line, many, table
+from ares_notebook.formatting import (
+    COUNTS,
+    TIMES,
+    block,
+    cell_in_words,
+    head_in_words,
+    line,
+    many,
+    table,
+)
 
-_TIMES = ("start", "end", "first", "last", "at")
-_COUNTS = ("rows", "expected", "holes", "confirmed_absent", "missing")
 # The file's name or its state says the same.
 _REDUNDANT = {"dataset", "symbol", "interval", "start", "end", "final"}
 _MOST_ROWS = 24
@@ -33,7 +40,7 @@ class CacheTable(pd.DataFrame):
         more = len(self) - _MOST_ROWS
         shown = in_words(pd.concat([self.head(half), self.tail(half)]) if more > 0 else self, names)
         rest = line(f"… {more:,} rows between them are not shown") if more > 0 else ""
-        numbers = [each for each in names if each in (*_COUNTS, "share")]
+        numbers = [each for each in names if each in (*COUNTS, "share")]
         cells = table([*map(str, shown)], shown.to_numpy().tolist(), numbers=numbers)
         return block(many(len(self), "row"), cells, rest)
 
@@ -45,7 +52,7 @@ def table_of(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> CacheTable
 
 
 def _column(name: str, cells: Sequence[Any]) -> Any:
-    if name not in _TIMES:
+    if name not in TIMES:
         return cells or pd.Index([], dtype=object)
     times = np.array(cells, dtype="datetime64[ms]")
     return pd.DatetimeIndex(times, tz="UTC").as_unit("us")
@@ -55,18 +62,10 @@ def in_words(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Columns of a table as text: times to the minute, whose heads say UTC, shares in percent."""
     return pd.DataFrame(
         {
-            f"{name} (UTC)" if name in _TIMES else name: [_word(name, each) for each in frame[name]]
+            # NaT of a period without a row, NA of an unknown count.
+            head_in_words(name): [
+                cell_in_words(name, None if pd.isna(each) else each) for each in frame[name]
+            ]
             for name in names
         }
     )
-
-
-def _word(name: str, value: Any) -> str:
-    # NaT of a period without a row, NA of an unknown count.
-    if pd.isna(value):
-        return "-" if name in _TIMES else "?"
-    if name in _TIMES:
-        return f"{value:%Y-%m-%d %H:%M}"
-    if name == "share":
-        return f"{value:.2%}"
-    return f"{value:,}" if name in _COUNTS else str(value)

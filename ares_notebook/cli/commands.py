@@ -253,6 +253,8 @@ def repair(given: Given, settings: Settings) -> None:
 
 def demo(cache_dir: str) -> None:
     """Try it offline: three months of BTCUSDT from a demo exchange on this machine."""
+    from ares_notebook.cache.coverage import coverage_rows
+
     given = Given("BTCUSDT", cache_dir=cache_dir, demo=True)
     with speaking_shell(*given.common), given.settings() as settings:
         click.echo(f"The demo exchange is at {settings.spot_url}. Its market is made up.\n")
@@ -264,7 +266,7 @@ def demo(cache_dir: str) -> None:
         reports = [run_command(_run_plan("download", made)) for made in plans]
         for report in reports:
             click.echo(f"{report}\n")
-        print_coverage(ares.coverage("BTCUSDT", settings=settings), given)
+        print_coverage(coverage_rows("BTCUSDT", settings=settings)[0], given)
     click.echo(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
     if not all(reports):
         raise SystemExit(FAILED)
@@ -305,15 +307,19 @@ _HELD = "symbol interval years start end datasets"
 @verb(app, LOOK, _HELD, example="coverage BTCUSDT 1h --start 2025-01-01")
 def coverage(given: Given, settings: Settings) -> None:
     """Show what the cache holds, a line a file."""
-    table = ares.coverage(
-        given.symbol,
-        given.interval,
-        start=given.begin,
-        end=given.end,
-        settings=settings,
-        datasets=given.names,
-    )
-    print_json(table) if given.json else print_coverage(table, given)
+    words: dict[str, Any] = {
+        "start": given.begin,
+        "end": given.end,
+        "settings": settings,
+        "datasets": given.names,
+    }
+    if given.json:
+        print_json(ares.coverage(given.symbol, given.interval, **words))
+        return
+    from ares_notebook.cache.coverage import coverage_rows
+
+    rows, _ = coverage_rows(given.symbol, given.interval, **words)
+    print_coverage(rows, given)
 
 
 @verb(app, LOOK, _HELD, example="gaps BTCUSDT 1h --start 2025-01-01")

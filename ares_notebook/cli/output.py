@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import click
 
 from ares_notebook.cli.options import Given
-from ares_notebook.formatting import IN_PYTHON, call, many, size_in_words
+from ares_notebook.formatting import (
+    IN_PYTHON,
+    TIMES,
+    call,
+    cell_in_words,
+    head_in_words,
+    in_columns,
+    many,
+    size_in_words,
+)
 from ares_notebook.model.window import window_in_words, window_of
 from ares_notebook.runtime.signals import STOPPED, answered, leave, status_of
 
@@ -66,12 +75,33 @@ def print_table(table: pd.DataFrame, columns: str) -> None:
     click.echo(in_words(table, columns.split()).to_string(index=False, max_colwidth=100))
 
 
-def print_coverage(table: pd.DataFrame, given: Given) -> None:
-    """Print one line per cache file, and below them what the columns mean."""
-    print_table(
-        table.rename(columns={"confirmed_absent": "absent"}),
-        "file rows expected absent holes share first last source state",
-    )
+def print_coverage(rows: Sequence[Mapping[str, Any]], given: Given) -> None:
+    """Print one line per cache file, and below them what the columns mean; times are in milliseconds."""
+    from ares_notebook.model.time import utc
+
+    names = [
+        "file",
+        "rows",
+        "expected",
+        "confirmed_absent",
+        "holes",
+        "share",
+        "first",
+        "last",
+        "source",
+        "state",
+    ]
+    heads = [head_in_words(name).removeprefix("confirmed_") for name in names]
+    cells = [
+        [
+            cell_in_words(
+                name, utc(row[name]) if name in TIMES and row[name] is not None else row[name]
+            )
+            for name in names
+        ]
+        for row in rows
+    ]
+    click.echo(in_columns([heads, *cells]))
     words = (given.symbol, given.interval)
     why = call(IN_PYTHON("find_gaps", *words), "gaps", *words, datasets=given.names)
     click.echo(
