@@ -172,7 +172,7 @@ def _wanted_ms(interval: str, opens_ms: _Int64s) -> _Int64s:
     if interval != "1M":
         return np.full(len(opens_ms), INTERVALS[interval], np.int64)
     months = opens_ms.astype("datetime64[ms]").astype("datetime64[M]")
-    ends: _Int64s = (months + 1).astype("datetime64[ms]").astype(np.int64)
+    ends: _Int64s = (months + np.timedelta64(1, "M")).astype("datetime64[ms]").astype(np.int64)
     return ends - opens_ms
 
 

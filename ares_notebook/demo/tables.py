@@ -55,7 +55,7 @@ def next_opens(interval: str, opens_ms: Ints, candles: int = 1) -> Ints:
     """Open times so many candles after (or, if negative, before) each."""
     if interval != "1M":
         return opens_ms + candles * INTERVALS[interval]
-    months = opens_ms.astype("M8[ms]").astype("M8[M]") + candles
+    months = opens_ms.astype("M8[ms]").astype("M8[M]") + np.timedelta64(candles, "M")
     return months.astype("M8[ms]").astype(np.int64)
 
 
