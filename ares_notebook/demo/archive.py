@@ -7,8 +7,9 @@ import re
 import struct
 import threading
 import zlib
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -156,6 +157,18 @@ def _midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def _folders_of(prefix: str, folders: Sequence[str]) -> Iterator[str]:
+    """Of all *folders*, sorted, those in which keys may begin with *prefix*."""
+    first = bisect_left(folders, prefix)
+    # No folder holds another, so that only the one before can hold the prefix.
+    if first and prefix.startswith(folders[first - 1]):
+        yield folders[first - 1]
+    for number in range(first, len(folders)):
+        if not folders[number].startswith(prefix):
+            break
+        yield folders[number]
+
+
 # --- zip files ---
 
 Chunks = Callable[[], Iterable[bytes]]
@@ -217,7 +230,7 @@ def _wrap(member: str, body: bytes, crc: int, length: int, comment: bytes) -> by
 class ArchiveFiles(Protocol):
     """Where the archive takes its files from."""
 
-    def folders(self) -> Iterable[str]:
+    def folders(self) -> Sequence[str]:
         """Paths of the folders that have files in them, sorted."""
 
     def keys(self, folder: str, until: datetime) -> Iterator[str]:
@@ -379,10 +392,8 @@ class S3Archive:
     def _listed_keys(self, prefix: str, marker: str, delimiter: str) -> Iterator[str]:
         """Keys after *marker*, in order; those with the delimiter in the rest as common prefixes."""
         common = ""
-        for folder in self._files.folders():
-            # Nothing in the folder can match, or all of it is before the marker.
-            if not (folder.startswith(prefix) or prefix.startswith(folder)):
-                continue
+        for folder in _folders_of(prefix, self._files.folders()):
+            # All of it is before the marker.
             if folder < marker and not marker.startswith(folder):
                 continue
             if common and folder.startswith(common):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from itertools import chain, pairwise
@@ -77,11 +77,11 @@ class SyntheticFiles:
 
     def __init__(self, trades_per_day: int) -> None:
         self._trades_per_day = trades_per_day
-        self._folders = {folder.path: folder for folder in _folders()}
+        self._folders = _folders()
 
-    def folders(self) -> Iterable[str]:
+    def folders(self) -> Sequence[str]:
         """Paths of the folders that have files in them, sorted."""
-        return self._folders
+        return _paths()
 
     def keys(self, path: str, until: datetime) -> Iterator[str]:
         """Keys of a folder's zip files, sorted, up to the period of *until*."""
@@ -112,8 +112,14 @@ class SyntheticFiles:
 
 
 @lru_cache(maxsize=1)
-def _folders() -> tuple[Folder, ...]:
-    """All folders of the synthetic archive, in the order of their paths."""
+def _paths() -> tuple[str, ...]:
+    """Paths of all folders of the synthetic archive, sorted."""
+    return tuple(_folders())
+
+
+@lru_cache(maxsize=1)
+def _folders() -> Mapping[str, Folder]:
+    """All folders of the synthetic archive by their paths, sorted; ten thousand, and made once for all exchanges."""
     found: list[Folder] = []
     for product, instruments in INSTRUMENTS.items():
         perpetuals = [one.symbol for one in instruments.values() if not one.is_delivery]
@@ -123,7 +129,7 @@ def _folders() -> tuple[Folder, ...]:
         for cadence in ("daily", "monthly"):
             found += [Folder(product, cadence, "aggTrades", symbol) for symbol in instruments]
             found += _candle_folders(product, cadence)
-    return tuple(sorted(found, key=lambda folder: folder.path))
+    return dict(sorted((folder.path, folder) for folder in found))
 
 
 def _candle_folders(product: Product, cadence: str) -> Iterator[Folder]:

@@ -6,7 +6,7 @@ import io
 import itertools
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -107,9 +107,9 @@ class Recording:
 
     # --- as the archive's files ---
 
-    def folders(self) -> Iterable[str]:
+    def folders(self) -> Sequence[str]:
         """Paths of the folders that have files in them, sorted."""
-        return self._keys
+        return tuple(self._keys)
 
     def keys(self, folder: str, until: datetime) -> Iterator[str]:
         """Keys of a folder's zip files, sorted, up to the period of *until*."""
