@@ -18,12 +18,13 @@ lab: $(VENV)/.lab  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
 test: lint  ## in two minutes: lint, types, and the most telling tests
-	$(BIN)/python -m pytest -n auto --dist loadfile @tests/quick.txt
+	$(BIN)/python -m pytest -n auto @tests/quick.txt
 
 check: test
 
 test-all: lint  ## everything: lint, types, all tests, and the notebooks' outputs compared with those of now
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	@# A file stays together, for what its tests share; the longest begin first (tests/conftest.py).
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	$(MAKE) test-notebooks
 
 test-notebooks: $(VENV)/.test  ## the notebooks' outputs compared with those of now

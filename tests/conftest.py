@@ -43,6 +43,34 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
+# The files that take longest, which begin first: at the end no worker is left alone with one of them.
+LONGEST = (
+    "tests/test_scale.py",
+    "tests/faults/test_kills.py",
+    "tests/browser/test_panel.py",
+    "tests/test_scale_hangs.py",
+    "tests/faults/test_fuzz.py",
+    "tests/faults/test_faults.py",
+    "tests/test_readme.py",
+    "tests/faults/test_disk.py",
+    "tests/faults/test_long_run.py",
+    "tests/walk/test_walk.py",
+    "tests/faults/test_crowds.py",
+    "tests/faults/test_clocks_and_places.py",
+    "tests/test_cli_runs.py",
+    "tests/faults/test_signals.py",
+    "tests/test_nightly.py",
+    "tests/test_kernel.py",
+    "tests/browser/test_notebooks_in_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest before all others; the tests of a file keep their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end what the fault tests have tried; they record it as properties."""
     noted = [
