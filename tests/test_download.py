@@ -67,7 +67,7 @@ def zips(exchange: DemoExchange) -> list[str]:
 def neighbours(settings: Settings, **changes: object) -> Settings:
     """The same settings with another, empty cache."""
     folder = settings.cache_dir.with_name(f"other{len(list(settings.cache_dir.parent.iterdir()))}")
-    return settings.replace(cache_dir=folder, **changes)
+    return settings.replace(**{"cache_dir": folder, **changes})
 
 
 async def fetched(settings: Settings, cut: tuple[str, str | None, float], end: str, **more: object):
