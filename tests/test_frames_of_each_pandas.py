@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
+from ares_notebook.cache.reader import _stamps
 
 # The beginning of the sha256 of the values of each column, of the frames that the made-up market gives.
 TRUTH = {
@@ -71,3 +72,11 @@ def test_dtypes_are_the_same_but_for_text(frames):
     ]
     assert str(table["start"].dtype) == str(table["last"].dtype) == stamp
     assert table["symbol"].dtype == pd.Series(["text"]).dtype
+
+
+def test_a_number_beyond_all_times_is_no_stamp():
+    """A damaged file's stamp of any size is not taken for a time, and stops no salvage."""
+    stamps = _stamps(pd.Series(["1e308", "-9e22", "1735689600000", "inf"], dtype=str))
+
+    assert stamps.isna().tolist() == [True, True, False, True]
+    assert stamps[2] == pd.Timestamp("2025-01-01", tz="UTC")

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger("DataDownloader")
 _BLOCK_BYTES = 4 << 20
+# In the year 2109: no stamp is later.
+_LARGEST_MS = 1 << 42
 # As Python prints floats. pandas accepts more: inf, blanks around, a sign before.
 _NUMBER = r"-?[0-9]+(?:\.[0-9]*)?(?:e[-+][0-9]{1,3})?"
 _INTEGER = r"-?[0-9]{1,18}"
@@ -98,7 +100,9 @@ def _stamps(text: pd.Series[str]) -> pd.Series[pd.Timestamp]:
     import pandas as pd  # noqa: PLC0415 - see above
 
     epoch = pd.to_numeric(text, errors="coerce")
-    from_epoch = pd.to_datetime(epoch, unit="ms", utc=True, errors="coerce")
+    # pandas 2 does not coerce numbers that overflow: it raises FloatingPointError.
+    within = epoch.where(epoch.abs() < _LARGEST_MS)
+    from_epoch = pd.to_datetime(within, unit="ms", utc=True, errors="coerce")
     words = text.mask(epoch.notna())
     from_words = pd.to_datetime(words, utc=True, errors="coerce", format="ISO8601")
     return from_words.dt.as_unit("us").where(epoch.isna(), from_epoch.dt.as_unit("us"))

@@ -78,14 +78,16 @@ def _decimals(cells: Cells) -> Cells:
             return cells.cast(kind)
         except pa.ArrowInvalid:
             continue
-    exact = [_decimal(cell) for cell in cells.to_pylist()]
+    # As bytes, since those of a damaged file may be no text.
+    exact = [_decimal(cell) for cell in cells.cast(pa.binary()).to_pylist()]
     return pa.chunked_array([pa.array(exact, _DECIMALS[-1])])
 
 
-def _decimal(cell: str | None) -> Any:
+def _decimal(cell: bytes | None) -> Any:
     try:
-        return pa.scalar(cell, pa.string()).cast(_DECIMALS[-1]).as_py()
-    except pa.ArrowInvalid:
+        text = None if cell is None else cell.decode()
+        return pa.scalar(text, pa.string()).cast(_DECIMALS[-1]).as_py()
+    except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
 
 
