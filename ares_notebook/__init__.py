@@ -231,6 +231,9 @@ _HOMES = {
     "verify_fingerprint": "quality.fingerprint",
 }
 
+# What only callers of the original downloader know; not in `__all__`.
+_OLD_HOMES = {"download_all_data_with_consolidation": "step1"}
+
 if "IPython.core.getipython" in sys.modules:
     from ares_notebook.runtime.loop import explain_unawaited
 
@@ -238,7 +241,7 @@ if "IPython.core.getipython" in sys.modules:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _OLD_HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     try:
@@ -253,7 +256,8 @@ def __getattr__(name: str) -> Any:
 
 def _imported(name: str) -> Any:
     with needing(name):
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES.get(name) or _OLD_HOMES[name]
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:
