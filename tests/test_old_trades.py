@@ -70,6 +70,23 @@ async def test_a_whole_old_day_is_kept(exchange, settings, old):
     assert table.loc[0, ["source", "rows"]].tolist() == ["legacy", len(old) - 1]
 
 
+async def test_an_audit_compares_what_the_original_stored(settings, old):
+    """Of kept old trades the numbers are compared and not their digits: what is the same is so, what is changed is named."""
+    put(settings, old)
+    await fetched(settings)
+    same = await ares.audit_cache(settings=settings)
+    cells = old[100].split(",")
+    cells[1] = str(float(cells[1]) + 0.5)
+    put(settings, [*old[:100], ",".join(cells), *old[101:]])
+    # With its receipt it would count for altered.
+    (settings.cache_dir / ".ares/receipts" / f"{NAME}.json").unlink()
+    changed = await ares.audit_cache(settings=settings)
+
+    assert same.to_frame()[["verdict", "count"]].to_numpy().tolist() == [["same rows", 0]]
+    assert changed.to_frame()[["verdict", "count"]].to_numpy().tolist() == [["differs", 1]]
+    assert changed.differences[["column", "cached"]].to_numpy().tolist() == [["price", cells[1]]]
+
+
 @pytest.mark.parametrize("part", [slice(1, 3000), slice(2000, None)], ids=["no end", "no start"])
 async def test_an_old_day_is_completed_in_its_own_columns(settings, old, part):
     """What lacks at an edge is added, the old rows stay as they are, and no column is invented."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ares_notebook.download.decide import Step, source_instead
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.formatting import many, size_in_words, time_in_words
-from ares_notebook.model.markets import SPOT, Market
+from ares_notebook.model.markets import FEW_SYMBOLS, SPOT, Market
 from ares_notebook.model.time import period_of
 from ares_notebook.settings import SPARE_BYTES, Settings
 
@@ -90,7 +90,8 @@ def _weights(to_do: Sequence[Step]) -> dict[Market, int]:
     # Those of futures list all symbols for one.
     symbols = {each.file.series.symbol for each in to_do if each.file.series.market is SPOT}
     if symbols:
-        weights[SPOT] = weights.get(SPOT, 0) + SPOT.info_weight * len(symbols)
+        answers = len(symbols) if len(symbols) <= FEW_SYMBOLS else 1
+        weights[SPOT] = weights.get(SPOT, 0) + SPOT.info_weight * answers
     return weights
 
 

@@ -100,7 +100,7 @@ async def _results(
     free = _Slots(2 * slots)
     with shown(plans[0].settings, on_progress) as listener:
         async with AsyncExitStack() as stack:
-            session = _Session(plans[0], stack)
+            session = _Session(plans, stack)
             progress = _ProgressOfAll(plans, listener, session)
             if any(plan.to_do for plan in plans):
                 progress.begin()
@@ -199,10 +199,11 @@ class _Slots:
 class _Session:
     """What all plans share: one listing of the cache, one session with the exchange."""
 
-    def __init__(self, plan: Plan, stack: AsyncExitStack) -> None:
-        self.store = Store(plan.settings)
+    def __init__(self, plans: Sequence[Plan], stack: AsyncExitStack) -> None:
+        self._settings = plans[0].settings
+        self.store = Store(self._settings)
         self.reported: set[str] = set()
-        self._settings = plan.settings
+        self._symbols = len({plan.symbol for plan in plans if plan.to_do})
         self._stack = stack
         self._rest: Memoized[Rest] = Memoized()
         self._transport: Transport | None = None
@@ -225,7 +226,7 @@ class _Session:
         self.store.prepare()
         sweep(self.store)
         self._transport = await self._stack.enter_async_context(Transport(self._settings))
-        return Rest(self._transport)
+        return Rest(self._transport, self._symbols)
 
 
 class _ProgressOfAll:
