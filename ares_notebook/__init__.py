@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet import ParquetReport, to_parquet
+    from ares_notebook.parquet_proof import verify_parquet
     from ares_notebook.plots.coverage import plot_coverage, plot_gaps
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.funding import plot_funding
@@ -152,6 +153,7 @@ __all__ = [
     "update",
     "validate_cache",
     "verify_fingerprint",
+    "verify_parquet",
 ]
 
 __version__ = "0.1.0"
@@ -229,6 +231,7 @@ _HOMES = {
     "update": "download.update",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
+    "verify_parquet": "parquet_proof",
 }
 
 # What only callers of the original downloader know; not in `__all__`.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
@@ -160,6 +161,9 @@ async def _run(
         await asyncio.to_thread(session.store.refuse_another)
     except AresError as error:
         return error
+    except OSError as error:
+        # Such as a lock that cannot be taken: it stops this plan, and no other.
+        return cannot_access(session.store.folder, error)
     return DownloadReport(tuple(map(skipped, plan.steps)), time.monotonic() - began)
 
 
