@@ -51,8 +51,11 @@ def _checked_rows(path: Path, file: CacheFile, stored: StoredFile | None) -> int
     if receipt is None or receipt.file != file.name or receipt.facts.rows != rows:
         msg = f"its {rows:,} rows are not those of a receipt of {file.name}"
         raise CorruptFile(msg)
-    if stored is not None and (stored.rows, stored.receipt) != (rows, receipt.to_json()):
-        msg = "its manifest has other rows, or another receipt"
+    if stored is not None and stored.receipt != receipt.to_json():
+        msg = "its manifest has another receipt"
+        raise CorruptFile(msg)
+    if stored is not None and stored.sha256 and stored.rows != rows:
+        msg = f"its manifest has {stored.rows:,} rows"
         raise CorruptFile(msg)
     return rows
 

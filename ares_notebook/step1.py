@@ -37,6 +37,7 @@ from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.symbols import trade_share
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
 from ares_notebook.settings import Settings, settings_given
 
@@ -357,7 +358,9 @@ async def _check_memory(plan: Plan, request: _Request) -> None:
     dataset = request.series.dataset
     plan = replace(plan, steps=tuple(step for step in plan.steps if step.file.dataset == dataset))
     most = max(_SMALL_BYTES, _free_memory())
-    if _needed(plan, dataset) <= most:
+    # An estimate that no listing has confirmed may be of a symbol with as many trades as BTCUSDT.
+    share = trade_share(request.series.symbol) if dataset.key == "id" else 1.0
+    if _needed(plan, dataset) <= most * share:
         return
     plan = await plan.measure()
     needed = _needed(plan, dataset)

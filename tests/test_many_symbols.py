@@ -174,3 +174,23 @@ async def test_symbols_of_spot_are_asked_for_once(exchange, settings):
     assert [len(each) for each in infos] == [1, 2]
     assert infos[0][0].query == {"showPermissionSets": "false"}
     assert [plan.cost.weight for plan in plans] == [20, 40]
+
+
+async def test_no_symbol_is_taken_for_another(settings):
+    """The trades of a symbol are estimated by its own days, else by what symbols have on average, and measured on demand."""
+
+    def plans():
+        window = {"start": "2025-03-01", "end": "2025-03-05", "datasets": ["agg_trades"]}
+        return {plan.symbol: plan for plan in ares.plan_universe(["BTCUSDT", "XLMUSDT"], None, **window, settings=settings)}  # fmt: skip
+
+    before = plans()
+    await ares.download_agg_trades_data("XLMUSDT", start="2025-03-01", end="2025-03-02", settings=settings)  # fmt: skip
+    rows = len(ares.load_agg_trades("XLMUSDT", settings=settings))
+    after = plans()
+    measured = await ares.plan_universe(["BTCUSDT", "XLMUSDT"], None, start="2025-03-01", end="2025-03-05", datasets=["agg_trades"], settings=settings).measure()  # fmt: skip
+
+    assert before["BTCUSDT"].rows == 4_000_000
+    assert before["XLMUSDT"].rows == 4 * 114_000
+    assert after["XLMUSDT"].rows == 3 * rows
+    assert after["BTCUSDT"].rows == 4_000_000
+    assert 1_000 < measured.plans[0].rows < 100_000

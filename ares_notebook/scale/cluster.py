@@ -63,7 +63,9 @@ def download(
     Without *to* the workers share the cache folder of the plan, and write the bytes that one
     process would have written. With *to* each job downloads into a cache of the worker's own,
     checks, converts to Parquet as `to_parquet` lays it out, and uploads the whole object once,
-    its receipt in its metadata; what is there and proven is skipped. An interrupt cancels the jobs.
+    its receipt in its metadata; what is there and proven is skipped, by a listing and a manifest of
+    each series. `verify` compares what is there with the manifests. A worker of two threads then takes
+    up to 500 MB, and 100 MB more for each further thread. An interrupt cancels the jobs.
 
     Parameters
     ----------

@@ -192,6 +192,7 @@ class DaskExecutor:
         for file in files:
             by_series.setdefault(file.series, []).append(file)
         destination, free = self._spec.destination, asyncio.Semaphore(_LISTINGS)
+        size_of: dict[CacheFile, int] = {}
 
         async def known(series: Series) -> list[CacheFile]:
             try:
@@ -202,6 +203,7 @@ class DaskExecutor:
                 return []
             self._manifests[series] = manifest
             there = [file for file in by_series[series] if file.name in sizes]
+            size_of.update((file, sizes[file.name]) for file in there)
             noted = {
                 file: manifest[file.name]
                 for file in there
@@ -222,8 +224,8 @@ class DaskExecutor:
                 if isinstance(text, AresError):
                     self._unreadable[file] = text
                 elif text is not None:
-                    # Its bytes were not hashed when they were written.
-                    self._keep(file, StoredFile(0, "", 0, text))
+                    # Its bytes were hashed by no run that has ended.
+                    self.note(file, StoredFile(size_of[file], "", 0, text))
 
     def write_manifests(self) -> list[str]:
         """Write the manifests of what was uploaded; why some could not be written."""

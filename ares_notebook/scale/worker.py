@@ -123,6 +123,7 @@ def keep_blocks() -> None:
 FILES_A_JOB = 4
 """How many files a job has; a worker does them concurrently: some wait for the exchange, others compute."""
 _FILES_A_THREAD = 2
+_THREADS_A_CONVERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ class _WorkerSession:
     converting: asyncio.Semaphore
 
     @classmethod
-    async def open(cls, spec: RunSpec, slots: int) -> Self:
+    async def open(cls, spec: RunSpec, threads: int) -> Self:
         if spec.folder is not None and not await asyncio.to_thread(sees, spec.mark or ""):
             msg = not_shared_with("this worker", spec)
             raise CacheUnavailable(msg)
@@ -292,7 +293,10 @@ class _WorkerSession:
         transport = await Transport(spec.settings).__aenter__()
         spool = Path(tempfile.gettempdir()) if spec.to else spec.settings.cache_dir
         exchange = Exchange(Archive(transport, spool), Rest(transport), spec.settings.source)
-        return cls(transport, exchange, store, asyncio.Semaphore(slots), asyncio.Semaphore(1))
+        slots = asyncio.Semaphore(max(FILES_A_JOB, _FILES_A_THREAD * threads))
+        # Each conversion holds row groups of a file in memory, of which a thread has only so much.
+        converting = asyncio.Semaphore(max(1, threads // _THREADS_A_CONVERSION))
+        return cls(transport, exchange, store, slots, converting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +313,7 @@ class _Job:
         if task is not None:
             _TASKS.setdefault(run_id, set()).add(task)
             task.add_done_callback(_TASKS[run_id].discard)
-        slots = max(FILES_A_JOB, _FILES_A_THREAD * threads)
-        session = await _SESSIONS.get(run_id, partial(_WorkerSession.open, self.spec, slots))
+        session = await _SESSIONS.get(run_id, partial(_WorkerSession.open, self.spec, threads))
         session.transport.apply_limits(self.spec.limits)
         session.transport.breaker.rest(self.spec.resting)
         if (shared_by := _SHARED_BY.get(run_id)) is not None:
@@ -356,7 +359,6 @@ class _Job:
         receipt = store.receipt(step.file)
         if receipt is None:
             return report, None
-        # One after the other: each holds some row groups of a file in memory.
         async with session.converting:
             stored = await uninterrupted(upload, self.spec.destination, step.file, store, receipt)
         return report, stored
