@@ -955,6 +955,35 @@ def test_one_symbols_fault_stops_no_other(settings, client, tmp_path):
     assert [note for note in report.notes if "the manifest of klines_BTCUSDT_1h could not" in note]
 
 
+def test_what_cannot_be_known_of_one_symbol_fails_it_alone(settings, client, tmp_path):
+    """Where the store refuses what it has of one symbol, its files fail with that reason, and the others are looked up and fetched."""
+    lake = tmp_path / "lake"
+
+    def run(start):
+        plan = ares.plan_universe(
+            ["BTCUSDT", "ETHUSDT"],
+            "1d",
+            start=start,
+            end="2025-03-01",
+            datasets=["klines"],
+            settings=settings,
+        )
+        return scale.download(plan, client, to=str(lake))
+
+    assert run("2025-02-01").complete
+    manifest = lake / "_ares_manifest" / "klines_1d" / "symbol=ETHUSDT.json"
+    manifest.unlink()
+    manifest.mkdir()
+    report = run("2025-01-01")
+
+    assert [step.file_name for step in report.failed] == [
+        "klines_ETHUSDT_1d_2025-01.csv",
+        "klines_ETHUSDT_1d_2025-02.csv",
+    ]
+    assert all("IsADirectoryError" in str(step.error) for step in report.failed)
+    assert [step.action for step in report.steps if "BTC" in step.file_name] == ["fetch", "skip"]
+
+
 def test_whatever_a_library_raises_on_a_worker_is_ours():
     """An error that no tree of ours has, and that cannot be pickled, comes as one that can."""
 
