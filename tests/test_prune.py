@@ -231,7 +231,7 @@ def test_a_dry_run_touches_nothing(cache):
 def test_settings_say_what_is_kept(cache):
     """Without arguments the settings decide, and an argument wins over them."""
     by_age = cache.replace(keep_days=ago("2025-02-15") / timedelta(days=1))
-    by_size = Settings(**{**dict(cache), "max_cache_bytes": "100 kB"})
+    by_size = cache.replace(max_cache_bytes="100 kB")
 
     assert sorted(gone(ares.prune_cache(settings=by_age))) == sorted(
         name for name in ALL if "2025-01" in name
@@ -243,7 +243,7 @@ def test_settings_say_what_is_kept(cache):
 def test_a_limit_that_is_named_is_the_only_one(cache):
     """Who names a size does not delete by the settings' age beside it, and the other way round."""
     by_age = cache.replace(keep_days=1.0)
-    by_size = Settings(**{**dict(cache), "max_cache_bytes": 0})
+    by_size = cache.replace(max_cache_bytes=0)
 
     assert gone(ares.prune_cache(max_bytes="1 TB", settings=by_age)) == []
     assert gone(ares.prune_cache(keep=100_000, settings=by_size)) == []
