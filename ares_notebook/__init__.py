@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from ares_notebook.model.symbols import Universe
     from ares_notebook.model.window import get_daily_periods, get_monthly_periods
     from ares_notebook.parquet import ParquetReport, to_parquet
+    from ares_notebook.parquet_proof import verify_parquet
     from ares_notebook.plots.coverage import plot_coverage, plot_gaps
     from ares_notebook.plots.downloads import plot_downloads, plot_runs
     from ares_notebook.plots.funding import plot_funding
@@ -152,6 +153,7 @@ __all__ = [
     "update",
     "validate_cache",
     "verify_fingerprint",
+    "verify_parquet",
 ]
 
 __version__ = "0.1.0"
@@ -229,7 +231,11 @@ _HOMES = {
     "update": "download.update",
     "validate_cache": "quality.validate",
     "verify_fingerprint": "quality.fingerprint",
+    "verify_parquet": "parquet_proof",
 }
+
+# What only callers of the original downloader know; not in `__all__`.
+_OLD_HOMES = {"download_all_data_with_consolidation": "step1"}
 
 if "IPython.core.getipython" in sys.modules:
     from ares_notebook.runtime.loop import explain_unawaited
@@ -238,7 +244,7 @@ if "IPython.core.getipython" in sys.modules:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOMES and name not in _OLD_HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     try:
@@ -253,7 +259,8 @@ def __getattr__(name: str) -> Any:
 
 def _imported(name: str) -> Any:
     with needing(name):
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES.get(name) or _OLD_HOMES[name]
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,7 @@ AresError
 │   └── NeverDownloaded     nothing is there of what was asked for
 ├── Busy                    something else is under way; wait for it, or cancel it
 ├── WorkerLost              workers died with a job one after the other, or the scheduler is gone
+├── WorkerFailed            a library raised something unknown on a worker
 ├── UnfitEnvironment        what is installed here cannot do it
 ├── MissingExtra            an optional package is not installed; also an ImportError
 ├── IncompleteDownload      some steps failed; carries the report
@@ -168,6 +169,10 @@ class Busy(AresError):
 
 class WorkerLost(AresError):
     """A worker of a cluster died with a job, and so did those that took it over; or its scheduler is gone."""
+
+
+class WorkerFailed(AresError):
+    """On a worker of a cluster a library raised what is none of our errors; the message has its type and text."""
 
 
 class UnfitEnvironment(AresError):

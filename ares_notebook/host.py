@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import traceback
 from collections.abc import Mapping
 from functools import cache
@@ -11,18 +12,49 @@ from types import ModuleType
 
 _LOGGER = logging.getLogger("DataDownloader")
 
-NAME_OF_HOST = {
-    "symbol": 'src.config.CONFIG["SYMBOL"]',
-    "interval": 'src.config.CONFIG["INTERVAL"]',
-    "lookback_years": 'src.config.CONFIG["LOOKBACK_YEARS"]',
-    "keep_days": 'src.config.CONFIG["MODEL_TRAINING"]["data_retention_days"]',
-    "api_key": "src.config.settings.binance_api_key",
+# Of each setting the keys of the project's CONFIG, old and new; the first that is there counts.
+_KEYS = {
+    "symbol": ("SYMBOL", "trading_symbol"),
+    "interval": ("INTERVAL", "trading_interval"),
+    "lookback_years": ("LOOKBACK_YEARS", "lookback_years"),
 }
-"""The place of each setting in the host project."""
+_TABLE = "src.config.CONFIG"
+_DAYS_A_YEAR = 365.0
 
 
-def host_defaults() -> dict[str, object]:
-    """Settings from the host project's ``src.config``; empty without one that can be imported."""
+class _LastResort(logging.Handler):
+    """
+    Shows what our logger lets through where nothing else does.
+
+    `logging.lastResort` drops all below WARNING, also in a script that has set our logger to DEBUG.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Leave a record to any other handler that gets it."""
+        logger: logging.Logger | None = _LOGGER
+        while logger is not None:
+            if any(each is not self for each in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return bool(super().handle(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record to the standard error of this moment, which in a notebook is the cell's."""
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+
+_LOGGER.addHandler(_LastResort())
+
+
+def host_defaults() -> dict[str, tuple[object, str]]:
+    """
+    Settings from the host project's ``src.config``, each with its place there.
+
+    Empty without one that can be imported.
+    """
     _use_logger()
     config = _imported("src.config")
     if config is None:
@@ -32,23 +64,30 @@ def host_defaults() -> dict[str, object]:
     except Exception as error:  # noqa: BLE001 - as below
         _log_failure("src.config", error)
         return {}
-    return {name: value for name, value in found.items() if value is not None and value != ""}
+    return {name: (value, place) for name, value, place in found if value not in (None, "")}
 
 
-def _values_of(config: ModuleType) -> dict[str, object]:
+def _values_of(config: ModuleType) -> list[tuple[str, object, str]]:
+    """The values that stand there, each with its setting and its place; the last of a setting counts."""
     table = getattr(config, "CONFIG", {})
     if not isinstance(table, Mapping):
         kind = type(table).__name__
         _warn_once(f"src.config.CONFIG is a {kind} and no mapping; our own defaults are used")
         table = {}
+    key = getattr(getattr(config, "settings", None), "binance_api_key", None)
+    found = [("api_key", key, "src.config.settings.binance_api_key")]
     training = table.get("MODEL_TRAINING")
-    return {
-        "symbol": table.get("SYMBOL"),
-        "interval": table.get("INTERVAL"),
-        "lookback_years": table.get("LOOKBACK_YEARS"),
-        "keep_days": training.get("data_retention_days") if isinstance(training, Mapping) else None,
-        "api_key": getattr(getattr(config, "settings", None), "binance_api_key", None),
-    }
+    days = training.get("data_retention_days") if isinstance(training, Mapping) else None
+    if isinstance(days, int | float):
+        # How far back the original downloader went. Nothing is ever deleted by it.
+        place = f'{_TABLE}["MODEL_TRAINING"]["data_retention_days"] / {_DAYS_A_YEAR:g}'
+        found.append(("lookback_years", days / _DAYS_A_YEAR, place))
+    found += [
+        (name, table.get(word), f'{_TABLE}["{word}"]')
+        for name, words in _KEYS.items()
+        for word in reversed(words)
+    ]
+    return found
 
 
 @cache
@@ -59,7 +98,8 @@ def _imported(name: str) -> ModuleType | None:
     except ModuleNotFoundError as error:
         # The module itself may be missing; one that lacks another module is broken.
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            _LOGGER.debug("no %s here, so nothing is taken from it", name)
+            level = logging.INFO if name == "src.config" else logging.DEBUG
+            _LOGGER.log(level, "no %s here, so nothing is taken from it", name)
             return None
         _log_failure(name, error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; whatever it raises is logged

@@ -24,6 +24,7 @@ from ares_notebook.cache.disk import (
     rename,
 )
 from ares_notebook.cache.entry import CacheEntry, Receipt
+from ares_notebook.cache.history import covers, pruned_scopes
 from ares_notebook.cache.market_guard import market_of
 from ares_notebook.cache.quarantine import verified
 from ares_notebook.cache.spans import Scope, nothing_cached
@@ -34,6 +35,7 @@ from ares_notebook.model.columns import Kind
 from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.files import CacheFile, parse_file_name
 from ares_notebook.model.rows import Table, empty_rows, null_where_empty
+from ares_notebook.parquet_manifest import note_files, object_name
 from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings, settings_given
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 ORIGIN = "_ares_origin.json"
 """The name of the note on what a dataset holds; readers ignore names that begin with ``_``."""
 _MOST_LINES = 12
-_RECEIPT_KEY = b"ares_notebook"
+RECEIPT_KEY = b"ares_notebook"
 # Binance writes eight digits after the point, and a month of a large market twenty before it;
 # other readers know no more than 38 in all.
 _EXACT = pa.decimal128(38, 18)
@@ -62,8 +64,9 @@ class ParquetItem:
     """The export of one cache file, or a Parquet file that has none."""
 
     file: str
-    # Skipped if the Parquet file was made from the same bytes; stale if the cache has no such file.
-    action: Literal["skip", "write", "fail", "stale"]
+    # Skipped if the Parquet file was made from the same bytes; stale if the cache has no such file, or
+    # pruned if `prune_cache` has deleted it; sound or unproven as `verify_parquet` says.
+    action: Literal["skip", "write", "fail", "stale", "pruned", "sound", "unproven"]
     # Of the Parquet file.
     rows: int = 0
     bytes: int = 0
@@ -74,7 +77,7 @@ class ParquetItem:
 @dataclass(frozen=True, slots=True)
 class ParquetReport:
     """
-    What `to_parquet` has written.
+    What `to_parquet` has written, or `verify_parquet` has found.
 
     True if nothing failed.
 
@@ -137,14 +140,17 @@ class ParquetReport:
         return block(self._headline(), "".join(map(line, self._lines())))
 
     def _headline(self) -> str:
-        counts = Counter(each.action for each in self.items)
+        counts: Counter[str] = Counter(each.action for each in self.items)
         size = size_in_words(sum(each.bytes for each in self.items))
-        others = f", {counts['fail']} failed" if counts["fail"] else ""
-        others += f", {counts['stale']} stale" if counts["stale"] else ""
-        return (
-            f"{self.folder}: {many(counts['write'], 'file')} written, {counts['skip']} there "
-            f"already{others}; {self.rows:,} rows, {size}"
-        )
+        names = {"fail": "failed", "stale": "stale", "pruned": "pruned from the cache"}
+        names |= {"sound": "sound", "unproven": "unproven"}
+        what = [f"{counts[each]:,} {name}" for each, name in names.items() if counts[each]]
+        if not counts["sound"] + counts["unproven"]:
+            what[:0] = [
+                f"{many(counts['write'], 'file')} written",
+                f"{counts['skip']} there already",
+            ]
+        return f"{self.folder}: {', '.join(what)}; {self.rows:,} rows, {size}"
 
     def _lines(self) -> Iterator[str]:
         lines = [f"  failed {each.file}: {each.error}" for each in self.failed]
@@ -154,6 +160,12 @@ class ParquetReport:
             for each in self.items
             if each.action == "stale"
         ]
+        pruned = [each for each in self.items if each.action == "pruned"]
+        if pruned:
+            lines.append(
+                f"  pruned {pruned[0].file}{f' and {len(pruned) - 1} more' if pruned[1:] else ''}: "
+                f"deleted from the cache by prune_cache; the {sum(each.rows for each in pruned):,} rows stay here"
+            )
         yield from lines[:_MOST_LINES]
         if len(lines) > _MOST_LINES:
             yield f"  … and {len(lines) - _MOST_LINES} more; see {in_words_of('report.to_frame()', '--json')}"
@@ -237,14 +249,30 @@ def to_parquet(
     scope = Scope.of(symbol, interval, datasets)
     entries = [store.entry(file) for file in store.files(scope.symbol) if scope.has(file.series)]
     cached = [entry for entry in entries if entry.path is not None]
-    if not cached:
+    if not cached and not any(_stale(target, scope, (), store)):
         raise nothing_cached(store, scope)
     _claim(target, Origin(market_of(store.folder) or chosen.market_name, decimal=decimal))
     items = [
         _export(store, entry, target, decimal=decimal)
         for entry in tracked(cached, chosen, "Parquet")
     ]
-    return ParquetReport(target, (*items, *_stale(target, scope, {each.file for each in items})))
+    _note_all(target, store, cached, items)
+    stale = _stale(target, scope, {each.file for each in items}, store)
+    return ParquetReport(target, (*items, *stale))
+
+
+def _note_all(
+    folder: Path, store: Store, cached: Sequence[CacheEntry], items: Sequence[ParquetItem]
+) -> None:
+    """Add what was written to the manifests, and what is there and in none yet."""
+    written = {each.file for each in items if each.action == "write"}
+    try:
+        receipts = {
+            entry.file: store.receipt_of(entry) for entry in cached if entry.file.name in written
+        }
+        note_files(folder, receipts)
+    except OSError as error:
+        raise cannot_access(folder, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +344,11 @@ def _export(store: Store, entry: CacheEntry, folder: Path, *, decimal: bool) -> 
     return ParquetItem(file.name, "fail", error=failure)
 
 
-def _stale(folder: Path, scope: Scope, exported: Collection[str]) -> Iterator[ParquetItem]:
+def _stale(
+    folder: Path, scope: Scope, exported: Collection[str], store: Store
+) -> Iterator[ParquetItem]:
     """The Parquet files of the selection that have no cache file."""
+    pruned = pruned_scopes(store.folder)
     for path in sorted(folder.glob("*/symbol=*/month=*/*.parquet")):
         file = parse_file_name(f"{path.stem}.csv")
         if file is None or file.name in exported or not scope.has(file.series):
@@ -331,7 +362,8 @@ def _stale(folder: Path, scope: Scope, exported: Collection[str]) -> Iterator[Pa
             msg = f"{path} is not readable as Parquet ({error}), and has no cache file; delete it"
             yield ParquetItem(file.name, "fail", error=CorruptFile(msg))
             continue
-        yield ParquetItem(file.name, "stale", rows, size)
+        is_pruned = any(covers(run, file.series) for run in pruned)
+        yield ParquetItem(file.name, "pruned" if is_pruned else "stale", rows, size)
 
 
 def _update(path: Path, store: Store, entry: CacheEntry, *, decimal: bool) -> bool:
@@ -398,23 +430,15 @@ def _in_groups(dataset: Dataset, tables: Iterable[Table]) -> Iterator[Table]:
         yield kept.combine_chunks()
 
 
-def object_name(file: CacheFile) -> str:
-    """The path of a cache file's Parquet file in a dataset, with Hive partitions."""
-    series = file.series
-    suffix = f"_{series.interval_word}" if series.interval_word else ""
-    return (
-        f"{series.dataset.name}{suffix}/symbol={series.symbol}/month={file.period.start:%Y-%m}/"
-        f"{file.name.removesuffix('.csv')}.parquet"
-    )
-
-
 def write(
     path: Path, file: CacheFile, tables: Iterable[Table], receipt: Receipt, *, decimal: bool
 ) -> None:
     """Write rows of the cache as a Parquet file: zstd, in their order, with statistics."""
-    schema = _schema(file.dataset, decimal=decimal).with_metadata({_RECEIPT_KEY: receipt.to_json()})
+    schema = _schema(file.dataset, decimal=decimal).with_metadata({RECEIPT_KEY: receipt.to_json()})
     sorting = [pq.SortingColumn(0)]
-    with pq.ParquetWriter(path, schema, compression="zstd", sorting_columns=sorting) as writer:
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", sorting_columns=sorting, write_page_checksum=True
+    ) as writer:
         for rows in _in_groups(file.dataset, tables):
             check_cancelled()
             writer.write_table(_typed(file.dataset, rows, decimal=decimal), rows.num_rows)
@@ -422,7 +446,7 @@ def write(
 
 def prove(path: Path, file: CacheFile, tables: Iterable[Table], *, decimal: bool) -> None:
     """Read a Parquet file back; raise if it differs in any row from what it was made from."""
-    with pq.ParquetFile(path) as written:
+    with pq.ParquetFile(path, page_checksum_verification=True) as written:
         groups = (written.read_row_group(at) for at in range(written.num_row_groups))
         for group, rows in zip_longest(groups, _in_groups(file.dataset, tables)):
             check_cancelled()
@@ -438,7 +462,12 @@ def receipt_in(source: Any, file: CacheFile, *, decimal: bool) -> Receipt | None
         schema = pq.read_schema(source)
     except pa.ArrowInvalid:
         return None
-    text = (schema.metadata or {}).get(_RECEIPT_KEY)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # PyArrow's own: the footer cannot be read.
+        return None
+    text = (schema.metadata or {}).get(RECEIPT_KEY)
     if text is None or not schema.equals(_schema(file.dataset, decimal=decimal)):
         return None
     receipt = Receipt.from_json(text)

@@ -16,7 +16,7 @@ from msgspec import Meta, ValidationError, convert
 
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import IN_PYTHON, PythonCalls
-from ares_notebook.host import NAME_OF_HOST, host_defaults
+from ares_notebook.host import host_defaults
 from ares_notebook.model.datasets import DATASETS as _DATASETS
 from ares_notebook.model.hosts import BINANCE, market_of_all, masked, plain_url
 from ares_notebook.model.symbols import check_file_name, validate_symbol
@@ -453,7 +453,7 @@ def _warn_if_misspelt(variable: str) -> None:
 
 def _given_elsewhere() -> dict[str, tuple[object, str]]:
     """The values of the host project and, before those, of the environment; each with its place."""
-    found = {name: (value, NAME_OF_HOST[name]) for name, value in host_defaults().items()}
+    found = host_defaults()
     for variable, text in os.environ.items():
         _warn_if_misspelt(variable)
         name = variable.upper().removeprefix(_PREFIX).lower()

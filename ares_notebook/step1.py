@@ -20,8 +20,10 @@ from ares_notebook.cache.spans import Spans, common_spans, missing_spans
 from ares_notebook.cache.store import Store
 from ares_notebook.cached_window import read_window
 from ares_notebook.download.plan import Plan, make_plan
+from ares_notebook.download.report import DownloadReport
 from ares_notebook.download.run_info import RunInfo, planned, record_run
 from ares_notebook.download.run_plans import run_plan
+from ares_notebook.download.verbs import download_all_data
 from ares_notebook.errors import (
     AresError,
     BadArgument,
@@ -35,6 +37,7 @@ from ares_notebook.frame_merging import KeyedFrame
 from ares_notebook.model.datasets import Dataset, dataset_named
 from ares_notebook.model.facts import Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
+from ares_notebook.model.symbols import trade_share
 from ares_notebook.model.time import INTERVALS, Period, to_ms, utc
 from ares_notebook.settings import Settings, settings_given
 
@@ -109,6 +112,7 @@ async def fetch_missing_data(
     True
     """
     chosen = settings_given(settings)
+    _check_given(available_data, logger)
     _check_range(start_time_ms, end_time_ms)
     start_ms, end_ms = int(start_time_ms), int(end_time_ms)
     # Nothing is there yet of the future; it stays in the answer as missing.
@@ -123,6 +127,67 @@ async def fetch_missing_data(
         requests[name] = _Request(series, given, start_ms, end_ms, until_ms, store, logger)
     await _fetch(list(requests.values()), chosen)
     return {name: await asyncio.to_thread(each.answer) for name, each in requests.items()}
+
+
+async def download_all_data_with_consolidation(
+    symbol: str, exchange_name: str, interval: str = "1m", *, settings: Settings | None = None
+) -> DownloadReport:
+    """
+    Download all data types of a symbol, as the original downloader's function of this name.
+
+    It consolidated nothing either: that is done by the step that calls it. New code calls
+    `download_all_data`.
+
+    Parameters
+    ----------
+    symbol : str
+    exchange_name : {"BINANCE"}
+        In any case of letters; of no other exchange there is anything.
+    interval : str
+        Of the candles.
+    settings : Settings, optional
+        Its ``lookback_years`` say how far back, by default those of the host project.
+
+    Returns
+    -------
+    DownloadReport
+        True if nothing failed.
+
+    Raises
+    ------
+    BadArgument
+        If an argument has a wrong value.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ares_notebook import DemoExchange, run
+    >>> with DemoExchange(trades_per_day=100) as exchange, tempfile.TemporaryDirectory() as folder:
+    ...     settings = exchange.settings(cache_dir=folder, lookback_years=0.01)
+    ...     report = run(download_all_data_with_consolidation("BTCUSDT", "BINANCE", "1h", settings=settings))
+    >>> bool(report)
+    True
+    """
+    if not isinstance(exchange_name, str) or exchange_name.upper() != "BINANCE":
+        msg = (
+            f"exchange_name={exchange_name!r}: there is only the history of Binance here; pass "
+            f'"BINANCE", or call download_all_data(symbol, interval, lookback_years)'
+        )
+        raise BadArgument(msg)
+    chosen = settings_given(settings)
+    return await download_all_data(symbol, interval, chosen.lookback_years, settings=chosen)
+
+
+def _check_given(available_data: object, logger: object) -> None:
+    if not isinstance(available_data, Mapping):
+        msg = (
+            f"available_data={available_data!r} is a {type(available_data).__name__}; pass a mapping "
+            f'from datasets to frames, such as {{"klines": None}} to fetch all candles of the range'
+        )
+        raise BadArgument(msg)
+    if not isinstance(logger, logging.Logger | logging.LoggerAdapter):
+        msg = f"logger={logger!r} is no logger; pass one, such as logging.getLogger(__name__)"
+        raise BadArgument(msg)
 
 
 def _check_range(start_ms: int, end_ms: int) -> None:
@@ -293,7 +358,9 @@ async def _check_memory(plan: Plan, request: _Request) -> None:
     dataset = request.series.dataset
     plan = replace(plan, steps=tuple(step for step in plan.steps if step.file.dataset == dataset))
     most = max(_SMALL_BYTES, _free_memory())
-    if _needed(plan, dataset) <= most:
+    # An estimate that no listing has confirmed may be of a symbol with as many trades as BTCUSDT.
+    share = trade_share(request.series.symbol) if dataset.key == "id" else 1.0
+    if _needed(plan, dataset) <= most * share:
         return
     plan = await plan.measure()
     needed = _needed(plan, dataset)

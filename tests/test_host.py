@@ -50,10 +50,10 @@ def host_program(folder: Path, files: dict[str, str], *lines: str, **environment
 
 
 def test_the_hosts_values_are_the_defaults(tmp_path):
-    """Where src.config imports, its five values stand in place of ours."""
+    """Where src.config imports, its four values stand in place of ours."""
     done = host_program(tmp_path, {"config.py": CONFIG}, SHOW)
 
-    assert done.stdout.split() == ["ETHUSDT", "15m", "2.0", "730.0", "**********"]
+    assert done.stdout.split() == ["ETHUSDT", "15m", "2.0", "None", "**********"]
     assert done.stderr == ""
 
 
@@ -125,15 +125,56 @@ def test_a_wrong_value_of_the_host_is_an_error_that_says_where_it_stands(tmp_pat
     assert '(from src.config.CONFIG["LOOKBACK_YEARS"])' in done.stderr
 
 
-def test_no_host_is_a_line_at_debug(tmp_path):
-    """Elsewhere the log says at DEBUG that there is no host, and nothing above."""
-    program = "import logging; logging.basicConfig(level=logging.DEBUG)\n" + SHOW
+def test_the_newer_keys_of_the_host_are_read_too(tmp_path):
+    """Keys in lower case fill the same settings, and those in capitals stand before them."""
+    newer = "'trading_symbol': 'ETHUSDT', 'trading_interval': '1m', 'lookback_years': 3"
+    done = host_program(tmp_path / "newer", {"config.py": f"CONFIG = {{{newer}}}"}, SHOW)
+    config = f"CONFIG = {{'SYMBOL': 'SOLUSDT', {newer}}}"
+    both = host_program(tmp_path / "both", {"config.py": config}, SHOW)
+    wrong = host_program(
+        tmp_path / "wrong", {"config.py": "CONFIG = {'trading_interval': '7m'}"}, SHOW
+    )
+
+    assert done.stdout.split() == ["ETHUSDT", "1m", "3.0", "None", "None"]
+    assert both.stdout.split()[:2] == ["SOLUSDT", "1m"]
+    assert '(from src.config.CONFIG["trading_interval"])' in wrong.stderr
+
+
+def test_data_retention_days_is_a_lookback_and_deletes_nothing(tmp_path):
+    """The host's data_retention_days says how far back to go where nothing else does, and what is kept never."""
+    files = {"config.py": "CONFIG = {'MODEL_TRAINING': {'data_retention_days': 730}}"}
+    done = host_program(tmp_path, files, SHOW)
+
+    assert done.stdout.split() == ["BTCUSDT", "1h", "2.0", "None", "None"]
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING"])
+def test_a_level_alone_shows_the_log(tmp_path, level):
+    """A bare script that sets the level of DataDownloader sees its lines, once, and below it none."""
+    lines = [
+        f"log = logging.getLogger('DataDownloader'); log.setLevel(logging.{level})",
+        "Settings(); log.debug('fine'); log.info('told'); log.warning('loud')",
+    ]
+    done = host_program(tmp_path, {"config.py": "CONFIG = {}"}, *lines)
+    shown = {"DEBUG": ["fine", "told", "loud"], "INFO": ["told", "loud"], "WARNING": ["loud"]}
+    handled = host_program(tmp_path, {}, "logging.basicConfig(format='H %(message)s')", *lines)
+
+    own = [line for line in done.stderr.splitlines() if "src.utils" not in line]
+    assert own == shown[level]
+    assert [line for line in handled.stderr.splitlines() if "src.utils" not in line] == [
+        f"H {line}" for line in shown[level]
+    ]
+
+
+def test_no_host_is_a_line_at_info(tmp_path):
+    """Elsewhere the log says once at INFO that there is no configuration, and nothing above."""
+    program = "import logging; logging.basicConfig(level=logging.DEBUG)\nSettings()\n" + SHOW
     done = host_program(tmp_path, {}, program)
 
     lines = [line for line in done.stderr.splitlines() if "DataDownloader" in line]
     assert lines == [
         "DEBUG:DataDownloader:no src.utils.logger here, so nothing is taken from it",
-        "DEBUG:DataDownloader:no src.config here, so nothing is taken from it",
+        "INFO:DataDownloader:no src.config here, so nothing is taken from it",
     ]
 
 
@@ -214,7 +255,7 @@ def test_what_is_empty_there_is_absent(tmp_path):
 def test_an_adapter_of_the_hosts_logger_serves(tmp_path):
     """Where system_logger is a LoggerAdapter the logger under it gets our lines."""
     say = "logging.getLogger('DataDownloader').info('heard')"
-    files = {"utils/__init__.py": "", "utils/logger.py": ADAPTED}
+    files = {"config.py": CONFIG, "utils/__init__.py": "", "utils/logger.py": ADAPTED}
     done = host_program(tmp_path, files, "Settings()", say)
 
     assert done.stdout.splitlines() == ["heard"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import warnings
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import ares_notebook as ares
+from ares_notebook.cache import names
 from ares_notebook.errors import BadArgument, CorruptFile, NeverDownloaded
 from ares_notebook.load import IncompleteData
 
@@ -302,3 +304,35 @@ async def test_lines_out_of_order_are_not_loaded_and_are_mended(filled, damage):
         ares.load_klines("BTCUSDT", "1h", settings=filled)
     await ares.download_klines_data("BTCUSDT", "1h", 20 * DAY, end="2025-03-15", settings=filled)
     assert path.read_bytes() == whole
+
+
+async def test_a_window_is_loaded_without_a_listing_of_the_folder(settings, monkeypatch):
+    """Files of a window that is there are looked up by their names; only what is not there, or not proven, needs a listing."""
+    for start in ("2025-03-01", "2025-03-03"):
+        await ares.download_agg_trades_data(
+            "BTCUSDT", start=start, end=f"{start[:-1]}{int(start[-1]) + 1}", settings=settings
+        )
+    listed: list[str] = []
+
+    def listdir(folder):
+        listed.append(str(folder))
+        return os_listdir(folder)
+
+    os_listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", listdir)
+    names._known.clear()
+    day = ares.load_agg_trades("BTCUSDT", "2025-03-01", "2025-03-02", settings=settings)
+    part = ares.load_agg_trades(
+        "BTCUSDT", "2025-03-03T06:00", "2025-03-03T07:00", settings=settings
+    )
+    by_name = [name for name in listed if name == str(settings.cache_dir)]
+    with pytest.warns(IncompleteData):
+        gap = ares.load_agg_trades("BTCUSDT", "2025-03-01", "2025-03-04", settings=settings)
+    with pytest.raises(NeverDownloaded):
+        ares.load_agg_trades("ETHUSDT", "2025-03-01", "2025-03-02", settings=settings)
+
+    assert day.attrs["complete"]
+    assert part.attrs["complete"]
+    assert by_name == []
+    assert [window[0][:10] for window in gap.attrs["missing"]] == ["2025-03-02"]
+    assert str(settings.cache_dir) in listed

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 
 import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange, Settings
+from ares_notebook.load import IncompleteData
 
 DAY = 1 / 365.25
 NAME = "aggtrades_BTCUSDT_2025-03-01.csv"
@@ -68,6 +70,23 @@ async def test_a_whole_old_day_is_kept(exchange, settings, old):
     assert exchange.requests == []
     assert again.complete
     assert table.loc[0, ["source", "rows"]].tolist() == ["legacy", len(old) - 1]
+
+
+async def test_an_audit_compares_what_the_original_stored(settings, old):
+    """Of kept old trades the numbers are compared and not their digits: what is the same is so, what is changed is named."""
+    put(settings, old)
+    await fetched(settings)
+    same = await ares.audit_cache(settings=settings)
+    cells = old[100].split(",")
+    cells[1] = str(float(cells[1]) + 0.5)
+    put(settings, [*old[:100], ",".join(cells), *old[101:]])
+    # With its receipt it would count for altered.
+    (settings.cache_dir / ".ares/receipts" / f"{NAME}.json").unlink()
+    changed = await ares.audit_cache(settings=settings)
+
+    assert same.to_frame()[["verdict", "count"]].to_numpy().tolist() == [["same rows", 0]]
+    assert changed.to_frame()[["verdict", "count"]].to_numpy().tolist() == [["differs", 1]]
+    assert changed.differences[["column", "cached"]].to_numpy().tolist() == [["price", cells[1]]]
 
 
 @pytest.mark.parametrize("part", [slice(1, 3000), slice(2000, None)], ids=["no end", "no start"])
@@ -143,3 +162,23 @@ async def test_an_old_file_is_replaced_as_far_as_it_went(settings):
     assert len(rows) == len(lines)
     assert rows[-1].startswith("2025-02-19 23:00:00,")
     assert rows[0].endswith("taker_buy_quote_asset_volume")
+
+
+async def test_a_day_further_away_proves_an_edge(settings):
+    """Where the ids run on over a day without trades, the window behind it lacks nothing at its start, however it is looked up."""
+    settings.cache_dir.mkdir()
+    for day, first in (("01", 100), ("03", 200)):
+        lines = [
+            f"2025-03-{day} 12:{minute:02}:00,1.5,2.0,True,{first + minute}" for minute in range(60)
+        ]
+        if day == "01":
+            lines += [f"2025-03-01 13:{m:02}:00,1.5,2.0,True,{160 + m}" for m in range(40)]
+        path = settings.cache_dir / f"aggtrades_BTCUSDT_2025-03-{day}.csv"
+        path.write_text("\n".join([",".join(OLD), *lines]) + "\n")
+    window = ("BTCUSDT", "2025-03-03", "2025-03-03T12:30")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteData)
+        frame = ares.load_agg_trades(*window, settings=settings)
+
+    assert len(frame) == 30
+    assert frame.attrs["missing"] == []

@@ -117,12 +117,17 @@ async def test_05_trades_of_one_millisecond_are_not_lost(tmp_path):
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Pacific/Kiritimati"])
 def test_06_borders_do_not_move_with_the_laptop(monkeypatch, zone):
-    """Months and days begin at UTC midnight wherever the machine is, and a naive end is refused."""
+    """Months and days begin at UTC midnight wherever the machine is, and naive datetimes are UTC."""
+    since, until = datetime(2025, 1, 31), datetime(2025, 4, 2)  # noqa: DTZ001 - naive is the point
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
         months = ares.get_monthly_periods(0.5, end="2025-04-02")
         days = ares.get_daily_periods(20 * DAY, end="2025-04-02")
+        with pytest.warns(UserWarning, match="no time zone and is taken as UTC") as told:
+            naive = ares.get_monthly_periods(0.5, since, end=until)
+        with pytest.warns(UserWarning, match="taken as UTC"):
+            naive_days = ares.get_daily_periods(0.5, since, end=until)
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
@@ -130,8 +135,11 @@ def test_06_borders_do_not_move_with_the_laptop(monkeypatch, zone):
     assert all(start.isoformat().endswith("-01T00:00:00+00:00") for start, _ in months)
     # The nights of the change to summer time included.
     assert {86_400.0} == {(end - start).total_seconds() for start, end in days}
-    with pytest.raises(BadArgument, match="time zone"):
-        ares.get_monthly_periods(1, end=datetime(2025, 1, 1))  # noqa: DTZ001 - naive is the point
+    # One warning a call, at the caller's line.
+    assert [Path(each.filename).name for each in told] == ["test_original.py"]
+    assert naive == months[-4:]
+    assert naive_days[0].start == datetime(2025, 1, 31, tzinfo=UTC)
+    assert naive_days[-1].end == datetime(2025, 4, 2, tzinfo=UTC)
 
 
 async def test_07_a_typo_is_no_interval(settings):

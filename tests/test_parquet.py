@@ -68,14 +68,15 @@ def actions(report):
 
 
 def test_each_cache_file_is_one_file_in_its_partition(destination):
-    """Folders a kind, symbol and month; besides only a note of the market, and no temporary file."""
+    """Folders a kind, symbol and month; besides only the manifests, a note of the market, and no temporary file."""
     there = {
         path.relative_to(destination).as_posix()
         for path in destination.rglob("*")
         if path.is_file()
     }
 
-    assert there == {*NAMES.values(), "_ares_origin.json"}
+    manifests = {f"_ares_manifest/{name.split('/month')[0]}.json" for name in NAMES.values()}
+    assert there == {*NAMES.values(), *manifests, "_ares_origin.json"}
 
 
 @pytest.mark.parametrize("note", ['{"market": "binance"}', "{", "[]"])

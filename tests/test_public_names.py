@@ -88,6 +88,7 @@ NAMES = [
     "update",
     "validate_cache",
     "verify_fingerprint",
+    "verify_parquet",
 ]
 MODULES = [
     module.name

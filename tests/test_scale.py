@@ -35,7 +35,7 @@ from ares_notebook.errors import (
 )
 from ares_notebook.model.datasets import dataset_named
 from ares_notebook.model.symbols import pair_of
-from ares_notebook.scale.worker import RunSpec, fetch_files, run_spec_of
+from ares_notebook.scale.worker import RunSpec, as_own, fetch_files, run_spec_of
 
 DAY = 1 / 365.25
 END = "2025-03-02T05:00"
@@ -637,8 +637,19 @@ def server():
     s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     s3.start()
     host, port = s3.get_host_and_port()
+    answer = s3._server.app
+
+    def counted(environ, start_response):
+        asked.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        return answer(environ, start_response)
+
+    s3._server.app = counted
     yield {"endpoint_url": f"http://{host}:{port}", "key": "a key", "secret": "a secret"}
     s3.stop()
+
+
+asked: list[tuple[str, str]] = []
+"""What the S3 was asked."""
 
 
 @pytest.fixture
@@ -823,7 +834,8 @@ def test_a_folder_is_an_address_too(settings, client, tmp_path):
         path.relative_to(tmp_path / "lake").parts[0] for path in (tmp_path / "lake").rglob("*")
     }
     assert report
-    assert there == {"_ares_origin.json", "klines_1h"}
+    assert there == {"_ares_origin.json", "_ares_manifest", "klines_1h"}
+    assert {each.action for each in scale.verify(str(tmp_path / "lake")).items} == {"sound"}
     assert list((tmp_path / "lake").rglob("*.part")) == []
 
 
@@ -863,3 +875,126 @@ def test_a_folder_is_the_clients(settings, client, tmp_path, monkeypatch):
 
     assert scale.download(plan, client, to="lake").complete
     assert list(tmp_path.glob("lake/klines_1h/symbol=BTCUSDT/*/*.parquet"))
+
+
+def test_a_second_run_lists_and_reads_no_object(exchange, settings, client, server, bucket):
+    """What is at the address is known by a listing and a manifest a series, however many objects there are; without manifests, by the objects."""
+    files, name = bucket
+    to = {"to": f"s3://{name}", "storage_options": server}
+    plan = ares.plan_universe(
+        ["BTCUSDT", "ETHUSDT"],
+        "1h",
+        start="2024-03-01",
+        end="2025-03-01",
+        datasets=["klines"],
+        settings=settings,
+    )
+    assert scale.download(plan, client, **to).complete
+    exchange.requests.clear()
+    asked.clear()
+    again = scale.download(plan, client, **to)
+    requests = [*asked]
+    files.rm(f"{name}/_ares_manifest", recursive=True)
+    without = scale.download(plan, client, **to)
+    sound = scale.verify(to["to"], storage_options=server)
+
+    assert {step.action for step in (*again.steps, *without.steps)} == {"skip"}
+    assert exchange.requests == []
+    assert not [path for _, path in requests if path.endswith(".parquet")]
+    # For each of two series, and once for the note of the market.
+    assert len(requests) <= 2 * 3 + 4
+    # No run has hashed them, but they are known by one manifest again.
+    assert sound
+    assert [item.action for item in sound.items] == ["unproven"] * 24
+    asked.clear()
+    assert scale.download(plan, client, **to).complete
+    assert not [path for _, path in asked if path.endswith(".parquet")]
+
+
+def test_flipped_bits_of_objects_are_found(settings, client, server, bucket):
+    """`scale.verify` names the object of which a bit differs, and no other one."""
+    files, name = bucket
+    to = {"to": f"s3://{name}/data", "storage_options": server}
+    assert scale.download(plan_of(settings, datasets=("klines",)), client, **to).complete
+    before = scale.verify(to["to"], storage_options=server)
+    files.invalidate_cache()
+    path = next(each for each in files.find(name) if each.endswith("2025-02.parquet"))
+    whole = bytearray(files.cat_file(path))
+    whole[len(whole) // 3] ^= 16
+    files.pipe_file(path, bytes(whole))
+    after = scale.verify(to["to"], storage_options=server)
+
+    assert {each.action for each in before.items} == {"sound"}
+    assert [each.file for each in after.failed] == ["klines_BTCUSDT_1h_2025-02.csv"]
+    assert path in str(after)
+
+
+def test_one_symbols_fault_stops_no_other(settings, client, tmp_path):
+    """What a store refuses for one symbol fails its files alone, as an error of ours; a manifest that cannot be written is a line of the report."""
+    lake = tmp_path / "lake"
+    (lake / "klines_1h").mkdir(parents=True)
+    (lake / "klines_1h" / "symbol=ETHUSDT").write_text("no folder")
+    (lake / "_ares_manifest").write_text("no folder")
+    plan = ares.plan_universe(
+        ["BTCUSDT", "ETHUSDT"],
+        "1h",
+        start="2025-01-01",
+        end="2025-03-01",
+        datasets=["klines"],
+        settings=settings,
+    )
+    report = scale.download(plan, client, to=str(lake))
+
+    assert {step.file_name.split("_")[1] for step in report.failed} == {"ETHUSDT"}
+    assert len(report.failed) == 2
+    assert all(isinstance(step.error, CacheUnavailable) for step in report.failed)
+    assert [str(pickle.loads(pickle.dumps(step.error))) for step in report.failed] == [  # noqa: S301 - our own
+        str(step.error) for step in report.failed
+    ]
+    assert len(list(lake.rglob("klines_BTCUSDT*.parquet"))) == 2
+    assert [note for note in report.notes if "the manifest of klines_BTCUSDT_1h could not" in note]
+
+
+def test_what_cannot_be_known_of_one_symbol_fails_it_alone(settings, client, tmp_path):
+    """Where the store refuses what it has of one symbol, its files fail with that reason, and the others are looked up and fetched."""
+    lake = tmp_path / "lake"
+
+    def run(start):
+        plan = ares.plan_universe(
+            ["BTCUSDT", "ETHUSDT"],
+            "1d",
+            start=start,
+            end="2025-03-01",
+            datasets=["klines"],
+            settings=settings,
+        )
+        return scale.download(plan, client, to=str(lake))
+
+    assert run("2025-02-01").complete
+    manifest = lake / "_ares_manifest" / "klines_1d" / "symbol=ETHUSDT.json"
+    manifest.unlink()
+    manifest.mkdir()
+    report = run("2025-01-01")
+
+    assert [step.file_name for step in report.failed] == [
+        "klines_ETHUSDT_1d_2025-01.csv",
+        "klines_ETHUSDT_1d_2025-02.csv",
+    ]
+    assert all("IsADirectoryError" in str(step.error) for step in report.failed)
+    assert [step.action for step in report.steps if "BTC" in step.file_name] == ["fetch", "skip"]
+
+
+def test_whatever_a_library_raises_on_a_worker_is_ours():
+    """An error that no tree of ours has, and that cannot be pickled, comes as one that can."""
+
+    class Foreign(Exception):
+        def __init__(self, one, other):
+            super().__init__(f"{one} and {other}")
+            self.lock = threading.Lock()
+
+    own = as_own(Foreign("this", "that"), "klines_BTCUSDT_1h_2025-02.csv")
+    known = as_own(own, "again")
+
+    assert known is own
+    there = pickle.loads(pickle.dumps(own))  # noqa: S301 - our own
+    assert "2025-02.csv: the worker met Foreign: this and that" in str(there)

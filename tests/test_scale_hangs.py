@@ -250,17 +250,18 @@ def programs(tmp_path, workers):
 
 def test_a_cluster_that_adapts_grows(settings):
     """All files are given out at once, so that a cluster without a worker comes to have as many as it may."""
-    seen = set()
+    sizes = set()
     with cluster_of(0) as (cluster, client):
         cluster.adapt(minimum=0, maximum=3, interval="100ms")
         report = scale.download(
             plan_of(settings, years=5),
             client,
-            on_progress=lambda _: seen.update(cluster.scheduler.workers),
+            on_progress=lambda _: sizes.add(len(cluster.scheduler.workers)),
         )
 
     assert report.complete
-    assert len(seen) == 3
+    # At once: on a busy machine it lets workers go that wait, and starts others.
+    assert max(sizes) == 3
 
 
 def test_workers_that_come_later_divide_the_rate_anew(tmp_path):

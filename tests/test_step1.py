@@ -642,6 +642,27 @@ async def test_every_key_is_checked_before_the_first_is_fetched(exchange, settin
     assert exchange.requests == []
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ("BTCUSDT", START, END, None, LOGGER),
+            "available_data=None is a NoneType; pass a mapping",
+        ),
+        (("BTCUSDT", START, END, {"klines": None}, None), "logger=None is no logger; pass one"),
+        ((None, START, END, {"klines": None}, LOGGER), "symbol=None is not a trading symbol"),
+        (("BTCUSDT", None, END, {"klines": None}, LOGGER), "start_time_ms=None must be whole"),
+    ],
+    ids=["data", "logger", "symbol", "start"],
+)
+async def test_none_is_answered_by_a_sentence(exchange, settings, given, words):
+    """Whatever argument is None, the error names it and what to pass, and nothing is asked for."""
+    with pytest.raises(BadArgument, match=words):
+        await ares.fetch_missing_data(*given, settings=settings)
+
+    assert exchange.requests == []
+
+
 @pytest.mark.parametrize("unit", ["s", "us"])
 async def test_stamps_in_another_unit_are_refused(settings, truth, unit):
     """Numbers are milliseconds; seconds or microseconds would be other centuries."""

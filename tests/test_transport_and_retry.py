@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -128,6 +129,41 @@ def test_tries_are_counted(error):
 
 
 # --- download_with_retry ---
+
+
+class NetworkError(Exception):
+    """As ccxt's: it derives from nothing that all know."""
+
+
+class RequestTimeout(NetworkError):
+    """As ccxt's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (OSError("Network is unreachable"), 3),
+        (socket.gaierror("Name or service not known"), 3),
+        (NetworkError("x"), 3),
+        (RequestTimeout("x"), 3),
+        (FileNotFoundError("x"), 1),
+        (NotFound("x"), 1),
+        (ValueError("x"), 1),
+    ],
+    ids=repr,
+)
+async def test_faults_of_other_libraries_are_tried_again(settings, error, tries):
+    """What calls itself an error of the network, or is one of the system, is tried again; nothing else is."""
+    calls: list[int] = []
+
+    async def fails():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        await download_with_retry(fails, "a call", settings=settings.replace(max_retries=2))
+
+    assert len(calls) == tries
 
 
 def failing(*errors):

@@ -18,7 +18,7 @@ from ares_notebook.errors import (
     UnknownSymbol,
 )
 from ares_notebook.model.files import Series
-from ares_notebook.model.markets import SPOT, Market
+from ares_notebook.model.markets import FEW_SYMBOLS, SPOT, Market
 from ares_notebook.model.symbols import pair_of
 from ares_notebook.runtime.tasks import Memoized
 
@@ -44,8 +44,10 @@ def _info_ask(market: Market, description: str, **params: str) -> Callable[..., 
 class Api:
     """Asks the APIs of all markets, and what they say of themselves."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, symbols: int = 1) -> None:
         self.transport = transport
+        # How many symbols will be asked about: of many, some answers are asked for once for all.
+        self.symbols_expected = symbols
         # Where the API of a market is asked now.
         self._urls: dict[Market, str] = {}
         self._listings: Memoized[dict[str, Listing]] = Memoized()
@@ -102,7 +104,7 @@ class Api:
 
     async def _listings_of(self, market: Market, symbol: str) -> dict[str, Listing]:
         """The symbols of a market by name: all, or at least this one."""
-        if market.is_info_by_symbol:
+        if market.is_info_by_symbol and self.symbols_expected <= FEW_SYMBOLS:
             return await self._listings.get(
                 (market, symbol), partial(self._ask_symbol, market, symbol)
             )
@@ -123,14 +125,14 @@ class Api:
         return info.symbols
 
     async def _ask_symbols(self, market: Market) -> dict[str, Listing]:
-        ask = _info_ask(market, f"the list of contracts of {market.label}")
+        # Spot's list is ten MB with the permission sets, and a fraction without.
+        params = {"showPermissionSets": "false"} if market.is_info_by_symbol else {}
+        ask = _info_ask(market, f"the list of symbols of {market.label}", **params)
         info = await self.ask(market, "exchangeInfo", ask, read_info)
         self._apply(market.name, info)
         if not info.symbols:
             url = self._url_of(market) + market.api
-            msg = (
-                f"{url}exchangeInfo lists no contract at all; that is not believed, run again later"
-            )
+            msg = f"{url}exchangeInfo lists no symbol at all; that is not believed, run again later"
             raise BadAnswer(msg)
         return info.symbols
 

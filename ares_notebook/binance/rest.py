@@ -14,14 +14,17 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from ares_notebook.binance.all_symbols import AllSymbols
 from ares_notebook.binance.api import Api
 from ares_notebook.binance.csv_tables import on_grid
 from ares_notebook.binance.http import Ask, Transport
 from ares_notebook.binance.parse import lines_of_json
 from ares_notebook.errors import BadAnswer, NotFound
 from ares_notebook.formatting import refused
+from ares_notebook.model.datasets import Dataset
 from ares_notebook.model.facts import Gap
 from ares_notebook.model.files import Series
+from ares_notebook.model.markets import FEW_SYMBOLS
 from ares_notebook.model.rows import Lines
 from ares_notebook.model.time import DAY_MS, INTERVALS, next_open_ms, opens_between, utc
 from ares_notebook.runtime.tasks import Memoized, in_order
@@ -47,8 +50,9 @@ class FirstRow:
 class Rest(Api):
     """A client of the exchange's REST API: rows, and where a history begins and ends."""
 
-    def __init__(self, transport: Transport) -> None:
-        super().__init__(transport)
+    def __init__(self, transport: Transport, symbols: int = 1) -> None:
+        super().__init__(transport, symbols)
+        self._of_all: dict[Dataset, AllSymbols] = {}
         self._firsts: Memoized[FirstRow | None] = Memoized()
         self._lasts: Memoized[int | None] = Memoized()
         self._paces: Memoized[int | None] = Memoized()
@@ -190,6 +194,9 @@ class Rest(Api):
         return page if end_ms <= self.now_ms else page.only(page.keys < page.keys[-1])
 
     async def _events(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
+        if (newest := await self._newest_of_all(series, gap.start_ms)) is not None:
+            yield newest.between(gap.start_ms, gap.end_ms)
+            return
         start_ms = gap.start_ms
         while start_ms < gap.end_ms:
             params = {"startTime": start_ms, "endTime": gap.end_ms - 1}
@@ -198,6 +205,20 @@ class Rest(Api):
             if len(page) < series.dataset.rest_rows:
                 return
             start_ms = int(page.stamps_us[-1]) // 1000 + 1
+
+    async def _newest_of_all(self, series: Series, start_ms: int) -> Lines | None:
+        """The rows of *series* up to now on pages of all symbols; None if it must be asked for alone."""
+        if not series.dataset.rest_pool or self.symbols_expected <= FEW_SYMBOLS:
+            return None
+        pages = self._of_all.setdefault(series.dataset, AllSymbols(self))
+        body = await pages.newest(series, start_ms)
+        if body is None:
+            return None
+        rows = lines_of_json(series, body, self.url_of(series))
+        self._note_times(series, rows)
+        # Nothing is behind the last of them, so that it need not be asked for.
+        self._lasts.put(series, int(rows.stamps_us[-1]) // 1000)
+        return rows
 
     async def _trades(self, series: Series, gap: Gap) -> AsyncIterator[Lines]:
         first, last = await self._id_range(series, gap)
@@ -338,12 +359,15 @@ class Rest(Api):
         ask = _page_of(series, {**window, "limit": limit or dataset.rest_rows})
         read = partial(_checked_page, series, url, is_requested, least)
         page = await self.ask(series.market, dataset.path_name, ask, read, dataset.rest_pool)
+        self._note_times(series, page)
+        return page
+
+    def _note_times(self, series: Series, page: Lines) -> None:
         if len(page):
             first_ms = int(page.stamps_us.min()) // 1000
             last_ms = int(page.stamps_us.max()) // 1000
             self._earliest_ms[series] = min(first_ms, self._earliest_ms.get(series, first_ms))
             self._latest_ms[series] = max(last_ms, self._latest_ms.get(series, last_ms))
-        return page
 
 
 def _kline_pages(series: Series, gap: Gap) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ _T = TypeVar("_T")
 _LONGEST_WAIT_SECONDS = 60.0
 # A longer ban is an error at once.
 LONGEST_BAN_SECONDS = 600.0
-# The latter four are what a caller's own function may raise for a fault of the connection.
 _PASSING = (
     ServerFault,
     RateLimited,
@@ -40,6 +40,16 @@ _PASSING = (
     aiohttp.ClientPayloadError,
     ConnectionError,
     TimeoutError,
+)
+# What a caller's own function raises for a fault of the connection; those of ccxt, httpx, urllib3 and
+# others derive from nothing that all know, but their names say it.
+_SAYS_NETWORK = re.compile("Network|Connect|Timeout|Transport|Protocol")
+_OF_FILES = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
 )
 
 
@@ -89,14 +99,32 @@ class Wait:
         return f"waiting for {self.host}" if is_long else ""
 
 
-def seconds_before_retry(error: BaseException, attempt: int, settings: Settings) -> float | None:
+def is_passing(error: BaseException) -> bool:
+    """Whether another try of a request may help."""
+    return isinstance(error, _PASSING)
+
+
+def _is_passing_of_caller(error: BaseException) -> bool:
+    """The same for a caller's own function, which may raise errors of any library."""
+    if isinstance(error, (AresError, *_OF_FILES)):
+        return is_passing(error)
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return isinstance(error, OSError) or is_passing(error) or any(map(_SAYS_NETWORK.search, names))
+
+
+def seconds_before_retry(
+    error: BaseException,
+    attempt: int,
+    settings: Settings,
+    passing: Callable[[BaseException], bool] = is_passing,
+) -> float | None:
     """
     Seconds to wait after failed *attempt* (1-based); None if another try is no use.
 
     The wait doubles up to a minute, plus up to a quarter by chance, so that many clients do not
     return at once. A wait that the exchange names is obeyed, but for a ban of over ten minutes.
     """
-    if attempt > settings.max_retries or not isinstance(error, _PASSING):
+    if attempt > settings.max_retries or not passing(error):
         return None
     if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
         named = error.retry_after_seconds
@@ -106,7 +134,10 @@ def seconds_before_retry(error: BaseException, attempt: int, settings: Settings)
 
 
 async def retried(
-    api_call: Callable[[], Awaitable[_T]], description: str, settings: Settings
+    api_call: Callable[[], Awaitable[_T]],
+    description: str,
+    settings: Settings,
+    passing: Callable[[BaseException], bool] = is_passing,
 ) -> _T:
     """Await ``api_call()`` until it succeeds or another try is no use; all within the timeout."""
     timeout_seconds = settings.operation_timeout_seconds
@@ -118,7 +149,7 @@ async def retried(
                 try:
                     return await api_call()
                 except Exception as error:
-                    wait_seconds = seconds_before_retry(error, attempt, settings)
+                    wait_seconds = seconds_before_retry(error, attempt, settings, passing)
                     if wait_seconds is None:
                         raise
                     failure = str(error)
@@ -158,9 +189,10 @@ async def download_with_retry(
     Await ``api_call()``, and again after a passing fault, as often as *settings* allow.
 
     Passing faults are those of the connection and of the server: timeouts, dropped
-    connections, 5xx, 429 and 418. Any other error, such as a 404, is raised at once. When
-    the tries are used up the last error is raised: a failure never looks like an empty
-    answer.
+    connections, 5xx, 429 and 418; any ``OSError`` but those of files; and errors of other libraries that call
+    themselves ones of network, connection, transport, protocol or timeout, such as ccxt's
+    ``NetworkError``. Any other error, such as a 404, is raised at once. When the tries are
+    used up the last error is raised: a failure never looks like an empty answer.
 
     Parameters
     ----------
@@ -205,4 +237,4 @@ async def download_with_retry(
             )
             raise ServerFault(msg) from error
 
-    return await retried(bounded, description, chosen)
+    return await retried(bounded, description, chosen, _is_passing_of_caller)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from ares_notebook.cache.spans import Scope, cached_files
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.formatting import in_words_of
+from ares_notebook.model.files import Series
 from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
@@ -251,6 +252,30 @@ def load_runs(*, settings: Settings | None = None) -> pd.DataFrame:
         numbers = pd.to_numeric(table[name], errors="coerce")
         table[name] = numbers if name == "seconds" else numbers.astype("Int64")
     return CacheTable(table.sort_values("at", kind="stable", ignore_index=True))
+
+
+def pruned_scopes(folder: Path) -> list[dict[str, Any]]:
+    """The runs of a cache that have deleted files by `prune_cache`; none where nobody can tell."""
+    path = folder / ".ares" / "runs.jsonl"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return [
+                run
+                for run in _lines(stream, path)
+                if run.get("what") == "prune" and run.get("files")
+            ]
+    except OSError as error:
+        _LOGGER.debug("no run history to tell what was pruned: %s", error)
+        return []
+
+
+def covers(run: Mapping[str, Any], series: Series) -> bool:
+    """Whether a run was about a series."""
+    own = (("symbol", series.symbol), ("interval", series.interval_word and series.interval))
+    names = [name for name in str(run.get("datasets") or "").split(",") if name]
+    return all(not run.get(name) or not value or run[name] == value for name, value in own) and (
+        not names or series.dataset.name in names
+    )
 
 
 def _lines(stream: Iterable[str], path: Path) -> Iterable[dict[str, Any]]:

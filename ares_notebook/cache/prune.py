@@ -21,7 +21,7 @@ from ares_notebook.cache.spans import Scope, nothing_cached
 from ares_notebook.cache.store import Store
 from ares_notebook.errors import BadArgument, CacheError
 from ares_notebook.formatting import in_words_of, size_in_words
-from ares_notebook.model.files import CacheFile, Series, parse_file_name
+from ares_notebook.model.files import CacheFile, Series, forms_of, parse_file_name
 from ares_notebook.model.time import DAY_MS, to_ms, utc
 from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.settings import Settings, bytes_of, settings_given
@@ -267,11 +267,11 @@ def _candidates(store: Store, scope: Scope) -> Iterator[PruneCandidate]:
     try:
         for file in filter(lambda each: scope.has(each.series), store.files()):
             # The receipt first: a file without one is measured again, but rows that only a receipt
-            # lists are an error. The compressed form before the plain one, which wins where both
-            # exist. So a process killed in between leaves nothing wrong.
-            plain = store.folder / file.name
+            # lists are an error. The forms that count where several exist come last. So a process
+            # killed in between leaves nothing wrong.
             receipt = store.receipt_path(file)
-            paths: tuple[Path, ...] = (receipt, plain.with_name(f"{plain.name}.zst"), plain)
+            forms = (store.folder / form for form in reversed(forms_of(file.name)))
+            paths: tuple[Path, ...] = (receipt, *forms)
             if states := _states(paths):
                 size = sum(states[path][0] for path in states if path != receipt)
                 is_lone = list(states) == [receipt]

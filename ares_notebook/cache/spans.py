@@ -183,6 +183,12 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
     """The window of one series, by default from its first file to where its rows end."""
     first, last = _window(start, end)
     scope = Scope.about(series)
+    if first is not None and end is not None:
+        # To the microsecond, as below.
+        span_ms = to_ms(first), to_ms(last + _ALMOST_A_MS)
+        wanted = files_between(series, first, utc(span_ms[1]))
+        if wanted and store.has_any(wanted):
+            return Span(series, *span_ms, tuple(wanted))
     files = [file for file in store.files(series.symbol) if file.series == series]
     if not files:
         raise nothing_cached(store, scope, first, last if end is not None else None)

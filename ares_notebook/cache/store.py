@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +30,16 @@ from ares_notebook.cache.disk import (
 from ares_notebook.cache.entry import COPIES, CacheEntry, Receipt, Source, with_neighbours
 from ares_notebook.cache.market_guard import claim, market_of, refuse_another
 from ares_notebook.cache.measured import MeasuredFiles
+from ares_notebook.cache.names import CacheListing, known_listing, list_cache, look_up_names
 from ares_notebook.model.datasets import DATASETS
 from ares_notebook.model.facts import Facts, Trouble
-from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.model.files import (
+    EXCHANGE_MARK,
+    CacheFile,
+    forms_of,
+    parse_file_name,
+    with_exchange,
+)
 from ares_notebook.model.gaps import Absence
 from ares_notebook.settings import Settings
 
@@ -41,93 +48,9 @@ if TYPE_CHECKING:
     from ares_notebook.model.rows import Table
 
 _LOGGER = logging.getLogger("DataDownloader")
-# On Windows not every file system stamps a folder into which a file was put.
-_FOLDERS_ARE_STAMPED = os.name != "nt"
-
-
-@dataclass(slots=True)
-class CacheListing:
-    """The names in a cache folder."""
-
-    # The names on disk of the cache files, by their names without compression.
-    on_disk: dict[str, str]
-    # Names of the files that have a receipt.
-    receipts: set[str]
-    # Both, in order.
-    names: list[str]
-
-    def copy(self) -> CacheListing:
-        """An independent copy."""
-        return CacheListing(self.on_disk.copy(), self.receipts.copy(), self.names.copy())
-
-    def set_file(self, name: str, on_disk: str | None) -> None:
-        """Record the file's name on disk, or (None) that the file is gone."""
-        if on_disk is not None:
-            self._add(name)
-            self.on_disk[name] = on_disk
-        elif self.on_disk.pop(name, None) is not None and name not in self.receipts:
-            del self.names[bisect_left(self.names, name)]
-
-    def add_receipt(self, name: str) -> None:
-        """Record that the file has a receipt."""
-        self._add(name)
-        self.receipts.add(name)
-
-    def _add(self, name: str) -> None:
-        if name not in self.on_disk and name not in self.receipts:
-            insort(self.names, name)
-
-    def beginning(self, prefix: str) -> list[str]:
-        """The names that begin with *prefix*, in order."""
-        names = self.names
-        first = bisect_left(names, prefix)
-        end = bisect_left(names, True, lo=first, key=lambda name: not name.startswith(prefix))
-        return names[first:end]
-
-
-# The identity of a folder, and when it was last changed.
-_FolderState = tuple[int, ...]
-_known: dict[tuple[Path, Path], tuple[list[_FolderState], CacheListing]] = {}
-
-
-def list_cache(folder: Path, receipts: Path) -> CacheListing:
-    """The names in a cache folder and in its folder of receipts; the plain form of a file wins."""
-    now_ns = time.time_ns()
-    states = [_state_of(folder), _state_of(receipts)]
-    known = _known.get((folder, receipts))
-    if known is not None and known[0] == states:
-        return known[1]
-    # Only one cache is remembered, so that memory does not grow.
-    _known.clear()
-    names = [name for name in _names_in(folder) if not name.startswith(".")]
-    on_disk = {name.removesuffix(".zst"): name for name in names if name.endswith(".csv.zst")}
-    on_disk.update((name, name) for name in names if name.endswith(".csv"))
-    notes = [name for name in _names_in(receipts) if name.endswith(".json")]
-    with_receipt = {name.removesuffix(".json") for name in notes}
-    listing = CacheListing(on_disk, with_receipt, sorted(on_disk.keys() | with_receipt))
-    is_settled = all(now_ns - max(each[:2], default=now_ns) > TICK_NS for each in states)
-    if _FOLDERS_ARE_STAMPED and is_settled:
-        _known[folder, receipts] = states, listing
-    return listing
-
-
-def _state_of(folder: Path) -> _FolderState:
-    try:
-        status = folder.stat()
-    except OSError:
-        # Listing the folder raises the error.
-        return ()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        # listdir, not iterdir: of 100,000 names no path is needed.
-        return os.listdir(folder)  # noqa: PTH208
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise cannot_access(folder, error) from error
+# Beyond so many, the folder is listed in less time.
+_MOST_LOOKED_UP = 2000
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Store:
@@ -150,6 +73,8 @@ class Store:
         self._measured = MeasuredFiles(self.folder)
         self._names: CacheListing | None = None
         self._is_own_listing = False
+        # Whether only those files are listed that were looked up.
+        self._is_partial = False
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
@@ -181,7 +106,7 @@ class Store:
 
     def files(self, symbol: str | None = None) -> list[CacheFile]:
         """The cache files that are on disk or have a receipt, ordered by name."""
-        listing = self._listing()
+        listing = self._whole_listing()
         names = listing.names
         if symbol is not None:
             prefixes = sorted(f"{dataset.file_prefix}_{symbol}_" for dataset in DATASETS)
@@ -193,7 +118,7 @@ class Store:
     def symbols(self) -> list[str]:
         """The symbols of which there are files on disk, sorted."""
         found: dict[str, str] = {}
-        for name in self._listing().on_disk:
+        for name in self._whole_listing().on_disk:
             stem = name.rpartition("_")[0]
             # Thousands of files are of a few series.
             if stem not in found and (file := parse_file_name(name)):
@@ -263,7 +188,12 @@ class Store:
 
     def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """The entries of consecutive *files* of one series, each with its neighbours."""
-        return self._beside_neighbours([self.entry(file) for file in files])
+        entries = self._beside_neighbours([self.entry(file) for file in files])
+        if self._is_partial and any(entry.unexplained(entry.file.end_ms) for entry in entries):
+            # A file that is further away may explain it.
+            self.refresh()
+            return self.entries(files)
+        return entries
 
     def noted_entries(
         self, files: Sequence[CacheFile], on_measured: Callable[[], object]
@@ -358,7 +288,12 @@ class Store:
         """
         file, facts = writer.file, writer.facts
         name = writer.path.name.removeprefix(".").rsplit(".", 2)[0]
-        target, old = self.folder / name, self.path_of(file)
+        old = self.path_of(file)
+        # A project that reads files by names with the exchange in them goes on finding all.
+        is_old_series = file.series.stem in self._listing().exchange_stems
+        if EXCHANGE_MARK in old.name if old is not None else is_old_series:
+            name = with_exchange(name)
+        target = self.folder / name
         writer.close()
         try:
             claim(self.folder, self._market, self._paths())
@@ -421,12 +356,40 @@ class Store:
     def refresh(self) -> None:
         """List the folder anew, since another process may have changed it."""
         with self._lock:
-            self._names, self._is_own_listing = None, False
+            self._names, self._is_own_listing, self._is_partial = None, False, False
+
+    def look_up(self, files: Sequence[CacheFile]) -> None:
+        """
+        List *files* of one series alone, and of trades the days beside them, by their names.
+
+        Of 100,000 names in the folder that takes milliseconds; it is listed as a whole when that is
+        needed. For a store that only reads.
+        """
+        if len(files) > _MOST_LOOKED_UP or known_listing(self.folder, self._receipts):
+            return
+        names = {file.name for file in files}
+        if files[0].dataset.key == "id":
+            sides = (files[0].period.start - _MICROSECOND, files[-1].period.end)
+            names |= {CacheFile.of(files[0].series, moment).name for moment in sides}
+        with self._lock:
+            if self._names is None:
+                self._names = look_up_names(self.folder, self._receipts, names)
+                self._is_own_listing = self._is_partial = True
+
+    def has_any(self, files: Sequence[CacheFile]) -> bool:
+        """Whether any of *files* of one series is on disk; the folder is not listed for that."""
+        self.look_up(files)
+        return any(file.name in self._listing().on_disk for file in files)
+
+    def _whole_listing(self) -> CacheListing:
+        if self._is_partial:
+            self.refresh()
+        return self._listing()
 
     def refresh_file(self, file: CacheFile) -> None:
         """List *file* alone anew, which takes less time than the folder; the plain form wins."""
         listing, name = self._own_listing(), file.name
-        forms = (form for form in (name, f"{name}.zst") if os.path.lexists(self.folder / form))
+        forms = (form for form in forms_of(name) if os.path.lexists(self.folder / form))
         listing.set_file(name, next(forms, None))
         if os.path.lexists(self.receipt_path(file)):
             listing.add_receipt(name)

@@ -29,6 +29,7 @@ from ares_notebook.cache.gap_reasons import unconfirmed_by
 from ares_notebook.model.facts import Facts, Gap
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import evidence_of, unasked, unexplained
+from ares_notebook.model.symbols import trade_share
 from ares_notebook.model.time import DAY_MS, utc
 
 Action = Literal["skip", "extend", "fetch"]
@@ -293,7 +294,8 @@ def _rows_in(file: CacheFile, gap: Gap) -> int:
     """How many rows a gap will bring: counted where a grid or ids tell, else estimated."""
     if gap.rows is not None:
         return gap.rows
-    return math.ceil((gap.end_ms - gap.start_ms) / DAY_MS * file.dataset.rows_per_day)
+    share = trade_share(file.series.symbol) if file.dataset.key == "id" else 1.0
+    return math.ceil((gap.end_ms - gap.start_ms) / DAY_MS * file.dataset.rows_per_day * share)
 
 
 def _estimated(step: Step) -> Step:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,7 +13,8 @@ from msgspec.structs import replace
 from ares_notebook.download.decide import Step, source_instead
 from ares_notebook.errors import NotEnoughDisk, NotFound
 from ares_notebook.formatting import many, size_in_words, time_in_words
-from ares_notebook.model.markets import SPOT, Market
+from ares_notebook.model.markets import FEW_SYMBOLS, SPOT, Market
+from ares_notebook.model.symbols import trade_share
 from ares_notebook.model.time import period_of
 from ares_notebook.settings import SPARE_BYTES, Settings
 
@@ -90,7 +92,8 @@ def _weights(to_do: Sequence[Step]) -> dict[Market, int]:
     # Those of futures list all symbols for one.
     symbols = {each.file.series.symbol for each in to_do if each.file.series.market is SPOT}
     if symbols:
-        weights[SPOT] = weights.get(SPOT, 0) + SPOT.info_weight * len(symbols)
+        answers = len(symbols) if len(symbols) <= FEW_SYMBOLS else 1
+        weights[SPOT] = weights.get(SPOT, 0) + SPOT.info_weight * answers
     return weights
 
 
@@ -116,6 +119,28 @@ def trades_in_words(trades: Sequence[Step]) -> str:
     received = size_in_words(sum(step.bytes_received for step in trades))
     stored = size_in_words(sum(step.bytes_stored for step in trades))
     return f"trades are {many(len(trades), 'day')}: {received} to fetch, {stored} on disk"
+
+
+def by_own_days(steps: Sequence[Step]) -> list[Step]:
+    """Steps of one series of trades, estimated by its days that the cache has, if there are any."""
+    own = [step.entry.facts.rows for step in steps if step.entry.final and step.entry.facts.rows]
+    assumed = (
+        trade_share(steps[0].file.series.symbol) * steps[0].file.dataset.rows_per_day if own else 0
+    )
+    factor = median(own) / assumed if own else 1.0
+    return [_times(step, factor) if step.action != "skip" else step for step in steps]
+
+
+def _times(step: Step, factor: float) -> Step:
+    """A step that brings so many times the rows, by so many requests where these are pages."""
+    is_paged = step.sources[:1] == ("rest",)
+    return replace(
+        step,
+        rows=round(step.rows * factor),
+        bytes_received=round(step.bytes_received * factor),
+        bytes_stored=round(step.bytes_stored * factor),
+        requests=max(1, round(step.requests * factor)) if is_paged else step.requests,
+    )
 
 
 _COMPRESSED_SHARE = 0.25

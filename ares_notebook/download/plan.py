@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step, decide
-from ares_notebook.download.estimate import Cost, sized, trades_in_words
+from ares_notebook.download.estimate import Cost, by_own_days, sized, trades_in_words
 from ares_notebook.errors import BadArgument
 from ares_notebook.formatting import block, line, table
 from ares_notebook.model.datasets import datasets_named
@@ -277,7 +277,8 @@ def make_plan(
     for dataset in wanted:
         series = Series.of(dataset, checked, interval)
         entries = store.entries(files_between(series, start, end))
-        steps += [decide(entry, to_ms(end), settings.source) for entry in entries]
+        decided = [decide(entry, to_ms(end), settings.source) for entry in entries]
+        steps += by_own_days(decided) if dataset.key == "id" else decided
     shown = validate_interval(interval) if interval is not None else None
     return Plan(settings, checked, shown, start, end, tuple(steps))
 

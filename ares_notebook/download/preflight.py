@@ -227,8 +227,12 @@ async def _without_lacking_contract(
     plan: Plan, market: Market, exchange: Exchange, store: Store, note: Note
 ) -> Plan:
     """Without a contract of this name the market has no steps, and that is no failure."""
-    steps = [step for step in plan.to_do if step.file.series.market is market]
+    own = [step for step in plan.steps if step.file.series.market is market]
+    steps = [step for step in own if step.action != "skip"]
     asked = _asked_of(steps)
+    if any(step.entry.facts.rows and step.entry.has_provenance for step in own):
+        # Rows that came from the exchange show that there is one.
+        return plan
     if not steps or await _has_contract(plan, asked, exchange, note) is not False:
         return plan
     kept = tuple(step for step in plan.steps if step.file.series.market is not market)

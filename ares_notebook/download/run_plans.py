@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import Cost
@@ -100,7 +101,7 @@ async def _results(
     free = _Slots(2 * slots)
     with shown(plans[0].settings, on_progress) as listener:
         async with AsyncExitStack() as stack:
-            session = _Session(plans[0], stack)
+            session = _Session(plans, stack)
             progress = _ProgressOfAll(plans, listener, session)
             if any(plan.to_do for plan in plans):
                 progress.begin()
@@ -160,6 +161,9 @@ async def _run(
         await asyncio.to_thread(session.store.refuse_another)
     except AresError as error:
         return error
+    except OSError as error:
+        # Such as a lock that cannot be taken: it stops this plan, and no other.
+        return cannot_access(session.store.folder, error)
     return DownloadReport(tuple(map(skipped, plan.steps)), time.monotonic() - began)
 
 
@@ -199,10 +203,11 @@ class _Slots:
 class _Session:
     """What all plans share: one listing of the cache, one session with the exchange."""
 
-    def __init__(self, plan: Plan, stack: AsyncExitStack) -> None:
-        self.store = Store(plan.settings)
+    def __init__(self, plans: Sequence[Plan], stack: AsyncExitStack) -> None:
+        self._settings = plans[0].settings
+        self.store = Store(self._settings)
         self.reported: set[str] = set()
-        self._settings = plan.settings
+        self._symbols = len({plan.symbol for plan in plans if plan.to_do})
         self._stack = stack
         self._rest: Memoized[Rest] = Memoized()
         self._transport: Transport | None = None
@@ -225,7 +230,7 @@ class _Session:
         self.store.prepare()
         sweep(self.store)
         self._transport = await self._stack.enter_async_context(Transport(self._settings))
-        return Rest(self._transport)
+        return Rest(self._transport, self._symbols)
 
 
 class _ProgressOfAll:

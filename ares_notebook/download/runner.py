@@ -104,9 +104,9 @@ async def run_steps(
     reported: set[str],
 ) -> DownloadReport:
     """Carry out a plan in which there is something to do, or to note; log no reason of *reported*."""
-    if unnoted:
-        await _note_all(unnoted, store)
+    notes = await _note_all(unnoted, store) if unnoted else []
     run = _PlanRun(plan, store, ProgressReporter(on_progress), time.monotonic(), executor, reported)
+    run.notes += notes
     if rest is not None:
         try:
             await run.do(rest)
@@ -115,15 +115,18 @@ async def run_steps(
     return run.report()
 
 
-async def _note_all(unnoted: Sequence[Step], store: Store) -> None:
-    """Note what had to be looked into; a disk that takes no note makes no file less complete."""
+async def _note_all(unnoted: Sequence[Step], store: Store) -> list[str]:
+    """Note what had to be looked into; a disk that takes no note makes no file less complete, and is told."""
     store.refuse_another()
     try:
         store.prepare()
         for step in unnoted:
             await remember(step, store)
     except CacheError as error:
-        _LOGGER.warning("what was measured is not stored, and is measured again: %s", error)
+        note = f"what was measured is not stored, and is measured again: {error}"
+        _LOGGER.warning("%s", note)
+        return [note]
+    return []
 
 
 @dataclass(slots=True)

@@ -87,6 +87,18 @@ class UniversePlan:
         """Files, rows, bytes, requests, weight and time of all together, estimated."""
         return Cost.of(chain.from_iterable(plan.steps for plan in self.plans), self.settings)
 
+    async def measure(self) -> UniversePlan:
+        """
+        The same plan with the exact sizes of the archive's files, as `Plan.measure` of each symbol.
+
+        A listing that fails leaves the estimate.
+
+        Returns
+        -------
+        UniversePlan
+        """
+        return replace(self, plans=tuple([await plan.measure() for plan in self.plans]))
+
     @property
     def left_out(self) -> str:
         """Which symbols are not requested, in words."""

@@ -74,7 +74,7 @@ class Dataset:
     rest_rows: int
     # The cost of a page by its most rows, ascending: request weight, or requests of a pool of its own.
     rest_weights: tuple[tuple[int, int], ...]
-    # The pool of requests that its pages draw on; empty for the weight of its market.
+    # The pool of requests that its pages draw on, also those of all symbols; empty for the market's weight.
     rest_pool: str
     # Whether the exchange writes a row also for an interval without a trade, so that none is ever missing.
     writes_each_row: bool

@@ -192,9 +192,33 @@ def files_between(series: Series, start: datetime, end: datetime) -> list[CacheF
     return files
 
 
+EXCHANGE_MARK = "_BINANCE_"
+"""In names of some versions of the original downloader, between the kind of data and the symbol."""
+
+
+def with_exchange(name: str) -> str:
+    """The name of a cache file as those versions wrote it."""
+    return name.replace("_", EXCHANGE_MARK, 1)
+
+
+def without_exchange(name: str) -> str:
+    """The name of a cache file as we write it, whoever has written it."""
+    return name.replace(EXCHANGE_MARK, "_", 1)
+
+
+def forms_of(name: str) -> tuple[str, ...]:
+    """The names that a cache file may have on disk; the first one that is there counts."""
+    old = with_exchange(name)
+    return name, f"{name}.zst", old, f"{old}.zst"
+
+
 def parse_file_name(name: str) -> CacheFile | None:
-    """The cache file of this name; None unless it is spelt exactly as `CacheFile.of` does."""
-    plain = name.removesuffix(".zst")
+    """
+    The cache file of this name, which may have the exchange in it.
+
+    None unless it is spelt exactly as `CacheFile.of` does otherwise.
+    """
+    plain = without_exchange(name.removesuffix(".zst"))
     stem, _, stamp = plain.removesuffix(".csv").rpartition("_")
     series = _series_named(stem) if plain.endswith(".csv") else None
     start = _start_of(series.dataset.cut, stamp) if series else None

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from ares_notebook.errors import BadArgument
 
+FEW_SYMBOLS = 5
+"""About more symbols than these, the API is asked for all at once where it can be, not for each."""
+
 
 # Compared by identity, as datasets are.
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from numbers import Real
 
@@ -177,6 +178,11 @@ def get_monthly_periods(
     end : datetime, date or str, optional
         The end of the lookback (exclusive, UTC). Defaults to the present.
 
+    Warns
+    -----
+    UserWarning
+        If a datetime is naive, as those of the original downloader; it is taken as UTC.
+
     Returns
     -------
     list of Period
@@ -185,7 +191,7 @@ def get_monthly_periods(
     Raises
     ------
     BadArgument
-        If the lookback is not a positive number or a moment is naive.
+        If the lookback is not a positive number, or a moment is none.
 
     Examples
     --------
@@ -219,6 +225,11 @@ def get_daily_periods(
     end : datetime, date or str, optional
         The end of the lookback (exclusive, UTC). Defaults to the present.
 
+    Warns
+    -----
+    UserWarning
+        If a datetime is naive, as those of the original downloader; it is taken as UTC.
+
     Returns
     -------
     list of Period
@@ -227,7 +238,7 @@ def get_daily_periods(
     Raises
     ------
     BadArgument
-        If the lookback is not a positive number or a moment is naive.
+        If the lookback is not a positive number, or a moment is none.
 
     Examples
     --------
@@ -244,8 +255,23 @@ def _cut(
     start_from_date: datetime | date | str | None,
     end: datetime | date | str | None,
 ) -> list[Period]:
-    last = datetime.now(UTC) if end is None else as_utc(end)
+    if _is_naive(start_from_date) or _is_naive(end):
+        naive = start_from_date if _is_naive(start_from_date) else end
+        msg = f"{naive!r} has no time zone and is taken as UTC; pass datetime(..., tzinfo=UTC)"
+        warnings.warn(msg, UserWarning, stacklevel=3)
+    last = datetime.now(UTC) if end is None else as_utc(_with_zone(end))
     first = lookback_start(last, years_back)
     if start_from_date is not None:
-        first = max(first, as_utc(start_from_date, "start_from_date"))
+        first = max(first, as_utc(_with_zone(start_from_date), "start_from_date"))
     return cut_periods(cut, first, last)
+
+
+def _is_naive(moment: object) -> bool:
+    return isinstance(moment, datetime) and moment.utcoffset() is None
+
+
+def _with_zone(moment: datetime | date | str) -> datetime | date | str:
+    """The same moment; of a naive one, as UTC."""
+    if isinstance(moment, datetime) and _is_naive(moment):
+        return moment.replace(tzinfo=UTC)
+    return moment

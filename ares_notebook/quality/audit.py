@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import partial
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
@@ -479,9 +478,8 @@ def _differ(
         (between(table, upstream.start_ms, upstream.end_ms) for table in tables)
         for tables in (store.rows(entry.file), read_rows(upstream.part.path, entry.file))
     )
-    found = row_differences(entry.file.dataset, cached, fetched)
-    first = list(islice(found, _MOST_DIFFERENCES))
-    return len(first) + sum(1 for _ in found), first
+    dataset = entry.file.dataset
+    return row_differences(dataset, cached, fetched, _MOST_DIFFERENCES, by_value=entry.legacy)
 
 
 def _end_ms(entry: CacheEntry) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ares_notebook.model.columns import Column
 from ares_notebook.model.datasets import Dataset
-from ares_notebook.model.rows import Table, empty_rows, keys_of, text_of
+from ares_notebook.model.rows import Table, empty_rows, keys_of, null_where_empty, text_of
 
 _CHANGED, _UPSTREAM, _CACHED = "changed", "only upstream", "only in the cache"
 
@@ -30,21 +32,31 @@ class RowDifference:
 
 
 def row_differences(
-    dataset: Dataset, cached: Iterable[Table], upstream: Iterable[Table]
-) -> Iterator[RowDifference]:
+    dataset: Dataset,
+    cached: Iterable[Table],
+    upstream: Iterable[Table],
+    most: int,
+    *,
+    by_value: bool = False,
+) -> tuple[int, list[RowDifference]]:
     """
-    Read two ascending streams of rows in step, and yield what is not the same.
+    Read two ascending streams of rows in step: how much is not the same, and the first *most* of it.
 
-    Text is compared as text: ``1.10`` and ``1.1`` differ. A null cell (a column that an old file
-    does not have) is not compared. Memory holds a block of each.
+    Text is compared as text: ``1.10`` and ``1.1`` differ, but *by_value*, as rows have to be that went
+    through floats and milliseconds. A null cell (a column that an old file does not have) is not
+    compared. Memory holds a block of each.
     """
     ours, theirs = _Stream(dataset, cached), _Stream(dataset, upstream)
+    count, first = 0, list[RowDifference]()
     while ours.fill() | theirs.fill():
         # As far as both are read; where one has ended, as far as the other is.
         until = min(each.last_key for each in (ours, theirs) if each.table.num_rows)
-        found = _within(dataset, ours.take(until), theirs.take(until))
-        # By the key alone: of one row the columns keep their order.
-        yield from (each for _, each in sorted(found, key=lambda pair: pair[0]))
+        found = _within(dataset, ours.take(until), theirs.take(until), by_value=by_value)
+        count += len(found)
+        # By the key alone: of one row the columns keep their order. To name one takes longer than to find it.
+        found.sort(key=lambda each: each[0])
+        first += [_named(dataset, each) for each in found[: most - len(first)]]
+    return count, first
 
 
 class _Stream:
@@ -73,30 +85,56 @@ class _Stream:
         return taken
 
 
-def _within(
-    dataset: Dataset, cached: Table, upstream: Table
-) -> Iterator[tuple[int, RowDifference]]:
-    """The differences of two tables that cover the same keys, each with its key."""
+# A key, the rows of either side (None where there is none) with their tables, and a column.
+_Found = tuple[int, tuple[Table, int] | None, tuple[Table, int] | None, str]
+
+
+def _within(dataset: Dataset, cached: Table, upstream: Table, *, by_value: bool) -> list[_Found]:
+    """The differences of two tables that cover the same keys."""
     if cached.equals(upstream):
-        return
+        return []
     ours, theirs = keys_of(dataset, cached), keys_of(dataset, upstream)
     is_theirs, is_ours = np.isin(ours, theirs), np.isin(theirs, ours)
-    for at in np.flatnonzero(~is_theirs).tolist():
-        name, text = _name(dataset, cached, at), _line(dataset, cached, at)
-        yield int(ours[at]), RowDifference(name, _CACHED, "", text, "")
-    for at in np.flatnonzero(~is_ours).tolist():
-        name, text = _name(dataset, upstream, at), _line(dataset, upstream, at)
-        yield int(theirs[at]), RowDifference(name, _UPSTREAM, "", "", text)
-    both = [cached.filter(pa.array(is_theirs)), upstream.filter(pa.array(is_ours))]
+    found: list[_Found] = [
+        (int(ours[at]), (cached, at), None, "") for at in np.flatnonzero(~is_theirs).tolist()
+    ]
+    found += [
+        (int(theirs[at]), None, (upstream, at), "") for at in np.flatnonzero(~is_ours).tolist()
+    ]
+    one, other = cached.filter(pa.array(is_theirs)), upstream.filter(pa.array(is_ours))
     keys = ours[is_theirs]
-    for column in dataset.column_names:
-        unequal = pc.fill_null(pc.not_equal(*(each[column] for each in both)), fill_value=False)
-        for at in np.flatnonzero(unequal.to_numpy()).tolist():
-            cells = (_cell(dataset, each, column, at) for each in both)
-            yield (
-                int(keys[at]),
-                RowDifference(_name(dataset, both[0], at), _CHANGED, column, *cells),
-            )
+    for column in dataset.columns:
+        cells = (one[column.name], other[column.name])
+        if by_value:
+            cells = tuple(_value(column, each) for each in cells)
+        unequal = pc.fill_null(pc.not_equal(*cells), fill_value=False)
+        found += [
+            (int(keys[at]), (one, at), (other, at), column.name)
+            for at in np.flatnonzero(unequal.to_numpy()).tolist()
+        ]
+    return found
+
+
+def _value(column: Column, cells: Any) -> Any:
+    """The cells as the original downloader stored them: floats, and milliseconds."""
+    if column.kind == "number":
+        return pc.cast(null_where_empty(column, cells), pa.float64())
+    if column.kind == "time":
+        return pc.divide(pc.cast(cells, pa.int64()), 1000)
+    return cells
+
+
+def _named(dataset: Dataset, found: _Found) -> RowDifference:
+    """One difference, as people read it."""
+    _, cached, upstream, column = found
+    if cached is None or upstream is None:
+        table, at = cached or upstream or (empty_rows(dataset), 0)
+        name, text = _name(dataset, table, at), _line(dataset, table, at)
+        if upstream is None:
+            return RowDifference(name, _CACHED, "", text, "")
+        return RowDifference(name, _UPSTREAM, "", "", text)
+    cells = (_cell(dataset, table, column, at) for table, at in (cached, upstream))
+    return RowDifference(_name(dataset, *cached), _CHANGED, column, *cells)
 
 
 def _cell(dataset: Dataset, table: Table, column: str, at: int) -> str:

@@ -34,6 +34,10 @@ class Memoized(Generic[_T]):
                 self._answers[key] = await ask()
             return self._answers[key]
 
+    def put(self, key: Hashable, answer: _T) -> None:
+        """Keep a result that came otherwise."""
+        self._answers[key] = answer
+
     def pop(self, key: Hashable) -> _T | None:
         """Remove and return the result for *key*; None without one."""
         self._locks.pop(key, None)

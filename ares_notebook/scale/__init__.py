@@ -5,9 +5,9 @@ from __future__ import annotations
 from ares_notebook.extras import needing
 
 with needing("ares_notebook.scale"):
-    from ares_notebook.scale.cluster import download
+    from ares_notebook.scale.cluster import download, verify
 
-__all__ = ["download"]
+__all__ = ["download", "verify"]
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Self
 
 from distributed import Client, Future, KilledWorker
@@ -18,13 +19,16 @@ from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.estimate import check_disk
 from ares_notebook.download.report import StepReport
-from ares_notebook.errors import RateLimited, ServerFault, WorkerLost
-from ares_notebook.model.files import CacheFile, parse_file_name
+from ares_notebook.errors import AresError, RateLimited, ServerFault, WorkerLost
+from ares_notebook.model.files import CacheFile, Series
+from ares_notebook.parquet_manifest import Manifest, StoredFile
 from ares_notebook.runtime.progress import count
 from ares_notebook.scale.monitor import WorkerMonitor
 from ares_notebook.scale.worker import FILES_A_JOB, RunSpec, StepResult, fetch_files, read_receipts
 
 _RECEIPTS_A_JOB = 200
+# Listings of the destination at once.
+_LISTINGS = 16
 # A worker that has died may have died of another file.
 _TRANSIENT = (RateLimited, ServerFault, WorkerLost)
 # A step, and the future of its result.
@@ -48,8 +52,12 @@ class DaskExecutor:
         self._spec = spec
         self._store = store
         self._monitor = monitor
-        # What is known of the files at the destination.
+        # What is known of the files at the destination, and why some cannot be known.
         self._entries: dict[CacheFile, CacheEntry] = {}
+        self._unreadable: dict[CacheFile, AresError] = {}
+        # The manifests, and those of which the destination has another version.
+        self._manifests: dict[Series, Manifest] = {}
+        self._changed: set[Series] = set()
         self._jobs = 0
         self._waiting: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,15 +88,17 @@ class DaskExecutor:
 
     async def fetch_file(self, step: Step) -> StepReport:
         """As `Executor` says; a transient failure is repeated once."""
+        if step.file in self._unreadable:
+            raise self._unreadable[step.file]
         async with self._slots:
             # In the format of receipts, so that both compare as text.
             began = (datetime.now(UTC) - _CLOCK_LAG).isoformat(timespec="seconds")
             result = await self._result_of_step(step)
         report = result.report
-        if result.receipt is not None:
+        if result.stored is not None:
             # The whole file was written; only the rows that were not there before are new.
             before = self._entry(step.file).facts.rows
-            self._note(result.receipt)
+            self.note(step.file, result.stored)
             return replace(report, rows=max(0, self._entry(step.file).facts.rows - before))
         if report.action == "skip" and step.action != "skip" and self._spec.to is None:
             return await asyncio.to_thread(self._report_of_existing, report, step, began)
@@ -172,24 +182,74 @@ class DaskExecutor:
             check_disk(steps, self._spec.settings)
 
     async def read_destination(self, files: Sequence[CacheFile]) -> None:
-        """Read the receipts of those of *files* that are at the destination, many per job."""
-        starts = range(0, len(files), _RECEIPTS_A_JOB)
-        parts = [files[at : at + _RECEIPTS_A_JOB] for at in starts]
+        """
+        Know which of *files* are at the destination, and their receipts.
+
+        By a listing and a manifest a series; only what no manifest has is read, many per job. What of
+        a series cannot be read fails its files alone.
+        """
+        by_series: dict[Series, list[CacheFile]] = {}
+        for file in files:
+            by_series.setdefault(file.series, []).append(file)
+        destination, free = self._spec.destination, asyncio.Semaphore(_LISTINGS)
+        size_of: dict[CacheFile, int] = {}
+
+        async def known(series: Series) -> list[CacheFile]:
+            try:
+                async with free:
+                    sizes, manifest = await asyncio.to_thread(destination.found, series)
+            except AresError as error:
+                self._unreadable |= dict.fromkeys(by_series[series], error)
+                return []
+            self._manifests[series] = manifest
+            there = [file for file in by_series[series] if file.name in sizes]
+            size_of.update((file, sizes[file.name]) for file in there)
+            noted = {
+                file: manifest[file.name]
+                for file in there
+                if file.name in manifest and manifest[file.name].size == sizes[file.name]
+            }
+            for file, stored in noted.items():
+                self._keep(file, stored)
+            return [file for file in there if file not in self._entries]
+
+        unknown = list(chain.from_iterable(await asyncio.gather(*map(known, by_series))))
+        starts = range(0, len(unknown), _RECEIPTS_A_JOB)
+        parts = [unknown[at : at + _RECEIPTS_A_JOB] for at in starts]
         jobs = (
             self._result(read_receipts, part, name=f"look-{at}") for at, part in enumerate(parts)
         )
-        for texts in await asyncio.gather(*jobs):
-            for text in filter(None, texts):
-                self._note(text)
+        for part, texts in zip(parts, await asyncio.gather(*jobs), strict=True):
+            for file, text in zip(part, texts, strict=True):
+                if isinstance(text, AresError):
+                    self._unreadable[file] = text
+                elif text is not None:
+                    # Its bytes were hashed by no run that has ended.
+                    self.note(file, StoredFile(size_of[file], "", 0, text))
+
+    def write_manifests(self) -> list[str]:
+        """Write the manifests of what was uploaded; why some could not be written."""
+        notes = []
+        for series in sorted(self._changed, key=lambda each: each.stem):
+            try:
+                self._spec.destination.note(series, self._manifests[series])
+            except AresError as error:
+                notes.append(f"the manifest of {series.stem} could not be written: {error}")
+        return notes
 
     def _entry(self, file: CacheFile) -> CacheEntry:
         return self._entries.get(file) or CacheEntry(file)
 
-    def _note(self, text: str) -> None:
-        """Keep the receipt of the file at the destination."""
-        receipt = Receipt.from_json(text)
-        file = parse_file_name(receipt.file) if receipt is not None else None
-        if receipt is not None and file is not None:
+    def note(self, file: CacheFile, stored: StoredFile) -> None:
+        """Keep a file that was uploaded just now."""
+        self._keep(file, stored)
+        self._manifests.setdefault(file.series, {})[file.name] = stored
+        self._changed.add(file.series)
+
+    def _keep(self, file: CacheFile, stored: StoredFile) -> None:
+        """Keep what the receipt of a file at the destination says."""
+        receipt = Receipt.from_json(stored.receipt)
+        if receipt is not None and receipt.file == file.name:
             self._entries[file] = CacheEntry(
                 file,
                 f"{self._spec.to}/{file.name}" if receipt.facts.rows else None,

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+import pyarrow as pa
 from distributed import Worker, get_worker
 from msgspec import structs
 
@@ -26,14 +27,16 @@ from ares_notebook.binance.archive import Archive
 from ares_notebook.binance.http import Transport
 from ares_notebook.binance.rate_limit import Limit
 from ares_notebook.binance.rest import Rest
+from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.entry import Receipt
 from ares_notebook.cache.store import Store
 from ares_notebook.download.decide import Step
 from ares_notebook.download.fetch import Exchange, fetch_file
 from ares_notebook.download.report import StepReport
-from ares_notebook.errors import AresError, CacheUnavailable
+from ares_notebook.errors import AresError, CacheUnavailable, CorruptFile, WorkerFailed
 from ares_notebook.model.files import CacheFile
 from ares_notebook.parquet import prove, write
+from ares_notebook.parquet_manifest import StoredFile, stored_file
 from ares_notebook.runtime.loop import run, submit
 from ares_notebook.runtime.progress import Meter, metered
 from ares_notebook.runtime.tasks import Memoized, uninterrupted
@@ -120,6 +123,7 @@ def keep_blocks() -> None:
 FILES_A_JOB = 4
 """How many files a job has; a worker does them concurrently: some wait for the exchange, others compute."""
 _FILES_A_THREAD = 2
+_THREADS_A_CONVERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +187,23 @@ class StepResult:
     report: StepReport
     # What its meter has counted, but for the rows, which the report has.
     counts: Mapping[str, int]
-    # The text of the receipt of the file that is at the destination now.
-    receipt: str | None = None
+    # The file that is at the destination now.
+    stored: StoredFile | None = None
 
 
 _COUNTED = ("requests", "bytes_received", "retries", "rate_limited")
-_Failure = AresError | OSError
-"""How one file may fail, as the worker answers it; any other exception is a bug, and raised."""
 
 
-def fetch_files(spec: RunSpec, job: str, steps: Sequence[Step]) -> list[StepResult | _Failure]:
+def as_own(error: Exception, what: str) -> AresError:
+    """An error of ours for whatever a library has raised on a worker: not each of them can be pickled."""
+    if isinstance(error, AresError):
+        return error
+    return WorkerFailed(
+        f"{what}: the worker met {type(error).__name__}: {error}; run again, or report it"
+    )
+
+
+def fetch_files(spec: RunSpec, job: str, steps: Sequence[Step]) -> list[StepResult | AresError]:
     """Carry out some steps on this worker, concurrently; repeating it changes nothing."""
     worker = get_worker()
     make_frames_safe()
@@ -202,14 +213,19 @@ def fetch_files(spec: RunSpec, job: str, steps: Sequence[Step]) -> list[StepResu
     return run(_Job(spec, heartbeat, worker.local_directory).run(steps, worker.state.nthreads))
 
 
-def read_receipts(spec: RunSpec, job: str, files: Sequence[CacheFile]) -> list[str | None]:
-    """The texts of the receipts of those of *files* that are at the destination; None for the others."""
+def read_receipts(
+    spec: RunSpec, job: str, files: Sequence[CacheFile]
+) -> list[str | AresError | None]:
+    """The texts of the receipts of *files* at the destination, None without one; or why it cannot be read."""
     heartbeat, destination = _Heartbeat(get_worker(), spec.run, job), spec.destination
-    texts = []
+    texts: list[str | AresError | None] = []
     for file in files:
         heartbeat.send()
-        receipt = destination.receipt(file)
-        texts.append(None if receipt is None else receipt.to_json())
+        try:
+            receipt = destination.receipt(file)
+            texts.append(None if receipt is None else receipt.to_json())
+        except Exception as error:  # noqa: BLE001 - it is the answer for this file
+            texts.append(as_own(error, file.name))
     return texts
 
 
@@ -263,9 +279,10 @@ class _WorkerSession:
     exchange: Exchange
     store: Store
     slots: asyncio.Semaphore
+    converting: asyncio.Semaphore
 
     @classmethod
-    async def open(cls, spec: RunSpec, slots: int) -> Self:
+    async def open(cls, spec: RunSpec, threads: int) -> Self:
         if spec.folder is not None and not await asyncio.to_thread(sees, spec.mark or ""):
             msg = not_shared_with("this worker", spec)
             raise CacheUnavailable(msg)
@@ -276,7 +293,10 @@ class _WorkerSession:
         transport = await Transport(spec.settings).__aenter__()
         spool = Path(tempfile.gettempdir()) if spec.to else spec.settings.cache_dir
         exchange = Exchange(Archive(transport, spool), Rest(transport), spec.settings.source)
-        return cls(transport, exchange, store, asyncio.Semaphore(slots))
+        slots = asyncio.Semaphore(max(FILES_A_JOB, _FILES_A_THREAD * threads))
+        # Each conversion holds row groups of a file in memory, of which a thread has only so much.
+        converting = asyncio.Semaphore(max(1, threads // _THREADS_A_CONVERSION))
+        return cls(transport, exchange, store, slots, converting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,45 +307,49 @@ class _Job:
     heartbeat: _Heartbeat
     scratch: str
 
-    async def run(self, steps: Sequence[Step], threads: int) -> list[StepResult | _Failure]:
+    async def run(self, steps: Sequence[Step], threads: int) -> list[StepResult | AresError]:
         run_id = self.spec.run
         task = asyncio.current_task()
         if task is not None:
             _TASKS.setdefault(run_id, set()).add(task)
             task.add_done_callback(_TASKS[run_id].discard)
-        slots = max(FILES_A_JOB, _FILES_A_THREAD * threads)
-        session = await _SESSIONS.get(run_id, partial(_WorkerSession.open, self.spec, slots))
+        session = await _SESSIONS.get(run_id, partial(_WorkerSession.open, self.spec, threads))
         session.transport.apply_limits(self.spec.limits)
         session.transport.breaker.rest(self.spec.resting)
         if (shared_by := _SHARED_BY.get(run_id)) is not None:
             session.transport.share(shared_by)
         return await asyncio.gather(*(self._step(step, session) for step in steps))
 
-    async def _step(self, step: Step, session: _WorkerSession) -> StepResult | _Failure:
+    async def _step(self, step: Step, session: _WorkerSession) -> StepResult | AresError:
         meter = Meter(on_change=self.heartbeat.send)
         try:
             async with session.slots:
                 with metered(meter):
-                    report, receipt = await self._fetch(step, session)
+                    report, stored = await self._fetch(step, session)
             counts = {name: getattr(meter, name) for name in _COUNTED}
-            return StepResult(report, counts, receipt)
-        except (AresError, OSError) as error:
-            return error
+            return StepResult(report, counts, stored)
+        except OSError as error:
+            return cannot_access(session.store.folder, error)
+        except Exception as error:  # noqa: BLE001 - it is the answer for this file, and stops no other
+            return as_own(error, step.file.name)
         finally:
             self.heartbeat.send()
 
-    async def _fetch(self, step: Step, session: _WorkerSession) -> tuple[StepReport, str | None]:
+    async def _fetch(
+        self, step: Step, session: _WorkerSession
+    ) -> tuple[StepReport, StoredFile | None]:
         if self.spec.to is None:
             return await fetch_file(step, session.exchange, session.store), None
         with tempfile.TemporaryDirectory(prefix="ares-", dir=self.scratch) as folder:
             changes = {"cache_dir": Path(folder), "arrow_copies": "off"}
             own = self.spec.settings.replace(**changes)
-            return await self._upload(step, session.exchange, Store(own))
+            return await self._upload(step, session, Store(own))
 
     async def _upload(
-        self, step: Step, exchange: Exchange, store: Store
-    ) -> tuple[StepReport, str | None]:
+        self, step: Step, session: _WorkerSession, store: Store
+    ) -> tuple[StepReport, StoredFile | None]:
         """Fetch one file into *store*, and upload it as Parquet if it is whole."""
+        exchange = session.exchange
         store.prepare()
         # Its neighbours are not here, so its edges are confirmed without them.
         report = await fetch_file(structs.replace(step, edges_wait=False), exchange, store)
@@ -335,8 +359,9 @@ class _Job:
         receipt = store.receipt(step.file)
         if receipt is None:
             return report, None
-        await uninterrupted(upload, self.spec.destination, step.file, store, receipt)
-        return report, receipt.to_json()
+        async with session.converting:
+            stored = await uninterrupted(upload, self.spec.destination, step.file, store, receipt)
+        return report, stored
 
 
 def _is_whole(report: StepReport, step: Step, exchange: Exchange, store: Store) -> bool:
@@ -349,12 +374,17 @@ def _is_whole(report: StepReport, step: Step, exchange: Exchange, store: Store) 
     )
 
 
-def upload(destination: Destination, file: CacheFile, store: Store, receipt: Receipt) -> None:
+def upload(destination: Destination, file: CacheFile, store: Store, receipt: Receipt) -> StoredFile:
     """Convert a cache file to Parquet, prove it, and upload it; also without rows, with the reason in its receipt."""
     path = store.folder / f"{file.name}.parquet"
     try:
         write(path, file, store.rows(file), receipt, decimal=destination.decimal)
         prove(path, file, store.rows(file), decimal=destination.decimal)
+        stored = stored_file(path, receipt)
         destination.put(path, file)
+    except pa.ArrowException as error:
+        msg = f"{file.name}: a cell is not what it should be ({error}); run again"
+        raise CorruptFile(msg) from error
     finally:
         path.unlink(missing_ok=True)
+    return stored

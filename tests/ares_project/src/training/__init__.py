@@ -1,0 +1,1 @@
+"""Part of a made-up project that uses this package as the Ares pipeline does."""
