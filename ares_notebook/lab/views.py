@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ def choice_html(choice: Choice, *shown: str) -> str:
     ]
     code = folded("Code that does the same", f"<pre>{text(choice.code())}</pre>")
     note = line("Run the cell to use the panel: this is its static view.")
-    return block("Download panel", table(("", ""), rows), *shown, code, note)
+    return block("Download panel", table(("asked for", "value"), rows), *shown, code, note)
 
 
 def titles(datasets: Sequence[str]) -> str:
@@ -83,7 +83,7 @@ def error_html(error: BaseException) -> str:
 
 # --- what the choice costs ---
 
-_COST_NAMES = ("", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
+_COST_NAMES = ("dataset", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
 
 
 def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
@@ -213,15 +213,11 @@ def _gap_table(gaps: pd.DataFrame, choice: Choice) -> str:
 
 # --- the code ---
 
-# The browser's old command also works where a page is not served securely.
-_COPY = (
-    "getSelection().selectAllChildren(this.nextElementSibling);"
-    "document.execCommand('copy');this.textContent='Copied'"
-)
 
-
-def _code_html(code: str) -> str:
-    button = f'<button type="button" class="jupyter-button" onclick="{_COPY}">Copy</button>'
+def code_html(code: str) -> str:
+    """Code with a button that copies it."""
+    # What it does is in panel.js.
+    button = '<button type="button" class="jupyter-button ares-copy">Copy</button>'
     return f"{button}<pre>{text(code)}</pre>"
 
 
@@ -234,8 +230,9 @@ _IMPATIENT = {"max_retries": 0, "request_timeout_seconds": 10.0, "progress": Fal
 class Preview:
     """Cost, coverage, gaps and code of the form's choice; a change cancels the work for the one before."""
 
-    def __init__(self, form: Form) -> None:
-        self._form = form
+    def __init__(self, form: Form, keep: Callable[[Choice], Awaitable[None]]) -> None:
+        # *keep* is called with each new choice that can be meant.
+        self._form, self._keep = form, keep
         self._renewal: Job[None] | None = None
         self._listing: Job[None] | None = None
         self._listed: tuple[str, str] | None = None
@@ -247,12 +244,7 @@ class Preview:
         self.hint, self.estimate = widgets.HTML(), widgets.HTML()
         self.estimate.add_class("ares-estimate")
         self.picture, self.gaps, self.code = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.show_code = widgets.ToggleButton(description="Code that does the same")
-        self.show_code.observe(self._fold, "value")
         self.code.add_class("ares-code")
-        self._fold()
-        code = widgets.VBox([self.show_code, self.code])
-        self.box = widgets.VBox([self.picture, self.gaps, code])
 
     @property
     def static_picture(self) -> str:
@@ -268,6 +260,11 @@ class Preview:
     def is_too_large(self) -> bool:
         """Whether a dataset of the choice does not fit the disk."""
         return self.choice is not None and len(self.fitting) < len(self.choice.datasets)
+
+    @property
+    def jobs(self) -> list[Job[None]]:
+        """What runs, or ran last, in the background."""
+        return [job for job in (self._renewal, self._listing) if job is not None]
 
     def on_shown(self, call: Callable[[], object]) -> None:
         """Call *call*, without arguments, whenever the choice or what is shown of it has changed."""
@@ -311,7 +308,7 @@ class Preview:
 
     def close(self) -> None:
         """Cancel what runs in the background."""
-        for job in filter(None, (self._renewal, self._listing)):
+        for job in self.jobs:
             job.cancel()
 
     async def show(self, choice: Choice) -> CacheState:
@@ -338,7 +335,7 @@ class Preview:
             return
         # Until it is planned, it may all fit.
         self.fitting = self.choice.datasets
-        self.code.value = _code_html(self.choice.code())
+        self.code.value = code_html(self.choice.code())
 
     async def _again(self, choice: Choice) -> None:
         await self.show(choice)
@@ -348,6 +345,7 @@ class Preview:
         self._list_symbols()
         if choice is None:
             return
+        await self._keep(choice)
         await self.show(choice)
         if choice.trades.name in choice.datasets:
             # Their estimate may be wrong by a factor of a thousand, so the archive is asked.
@@ -384,9 +382,6 @@ class Preview:
     def _mark(self, *, is_old: bool) -> None:
         for shown in (self.estimate, self.picture, self.gaps):
             (shown.add_class if is_old else shown.remove_class)("ares-old")
-
-    def _fold(self, _change: object = None) -> None:
-        self.code.layout.display = "" if self.show_code.value else "none"
 
     def _tell(self) -> None:
         for call in self._calls:

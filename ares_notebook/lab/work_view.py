@@ -38,6 +38,7 @@ class WorkView:
         self.box = widgets.VBox(
             [self.remark, self.status, *bars, self.waiting, self.alert, self.result]
         )
+        self.box.add_class("ares-work")
         self.error: BaseException | None = None
         self._choice: Choice | None = None
         self._shown_tenths = -1

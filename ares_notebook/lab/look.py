@@ -1,0 +1,149 @@
+"""The prices of what the cache holds of a choice, as a chart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from ares_notebook.errors import AresError
+from ares_notebook.formatting import line
+from ares_notebook.lab.chart import CandleChart
+from ares_notebook.lab.choice import Choice
+from ares_notebook.lab.form import problem_html
+from ares_notebook.model.files import Series
+from ares_notebook.model.time import Period
+from ares_notebook.runtime.job import Job, start
+from ares_notebook.settings import Settings
+
+NOTHING_TO_SHOW = "Nothing to show yet: download candles first."
+
+
+class Look:
+    """
+    The chart of the panel, and which series it shows.
+
+    A chart is made when it is first asked for, in the background. Requests are numbered: what was
+    read for an older one is closed and not shown.
+    """
+
+    def __init__(self, shown: Callable[[], object]) -> None:
+        self._shown = shown
+        self._number = 0
+        self.job: Job[None] | None = None
+        self.chart: CandleChart | None = None
+        self._choice: Choice | None = None
+        self._is_offering = False
+        self.series = widgets.Dropdown(description="Series", options=())
+        self.series.add_class("ares-field")
+        self.series.layout.display = "none"
+        self.series.observe(self._picked, "value")
+        self.said = widgets.HTML(line(NOTHING_TO_SHOW))
+        self.place = widgets.VBox()
+        self.box = widgets.VBox([self.series, self.said, self.place])
+
+    @property
+    def static_html(self) -> str:
+        """The chart as a picture; empty without one."""
+        return "" if self.chart is None else self.chart.static_html()
+
+    def show(self, choice: Choice) -> None:
+        """Show the first series of a choice that the cache has; the same one again if it is shown."""
+        self._begin(self._show_choice(self._next(), choice))
+
+    def show_window(self, settings: Settings, series: Series, window: Period) -> None:
+        """Show a window of a series, and as much on either side."""
+        self._begin(self._show_series(self._next(), settings, series, _around(window)))
+
+    def close(self) -> None:
+        """Cancel what is being read, and close the chart."""
+        self._next()
+        if self.chart is not None:
+            self.chart.close()
+            self.chart = None
+
+    def _next(self) -> int:
+        """The number of a new request, which makes all others old."""
+        self._number += 1
+        if self.job is not None:
+            self.job.cancel()
+        return self._number
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self.job = start(work)
+
+    async def _show_choice(self, number: int, choice: Choice) -> None:
+        offered = await asyncio.to_thread(_cached, choice)
+        if number != self._number:
+            return
+        self._choice = choice
+        self._offer(offered)
+        if not offered:
+            self._put(None, line(NOTHING_TO_SHOW))
+            return
+        await self._show_series(number, choice.settings, offered[0], choice.window)
+
+    async def _show_series(
+        self, number: int, settings: Settings, series: Series, window: Period
+    ) -> None:
+        try:
+            chart = await asyncio.to_thread(_made, settings, series, window)
+        except AresError as error:
+            if number == self._number:
+                self._put(None, problem_html(str(error)))
+            return
+        if number != self._number:
+            chart.close()
+            return
+        self._put(chart, "")
+
+    def _put(self, chart: CandleChart | None, words: str) -> None:
+        """Show a chart in place of the one before."""
+        before, self.chart = self.chart, chart
+        self.place.children = [] if chart is None else [chart]
+        self.said.value = words
+        if before is not None:
+            before.close()
+        self._shown()
+
+    def _offer(self, offered: Sequence[Series]) -> None:
+        self._is_offering = True
+        self.series.options = [(_title(each), each) for each in offered]
+        self._is_offering = False
+        self.series.layout.display = "" if len(offered) > 1 else "none"
+
+    def _picked(self, change: dict[str, object]) -> None:
+        series, choice = change["new"], self._choice
+        if isinstance(series, Series) and choice is not None and not self._is_offering:
+            number = self._next()
+            self._begin(self._show_series(number, choice.settings, series, choice.window))
+
+
+def _cached(choice: Choice) -> list[Series]:
+    """The series of candles of a choice of which the cache has files."""
+    steps = (step for plan in choice.plans() for step in plan.steps if step.entry.on_disk)
+    found = dict.fromkeys(step.file.series for step in steps)
+    return [series for series in found if series.dataset.has_interval]
+
+
+def _made(settings: Settings, series: Series, window: Period) -> CandleChart:
+    """The chart of all that the cache has of a series; its view is the part of it in the window."""
+    chart = CandleChart(
+        series.symbol, series.interval, dataset=series.dataset.name, settings=settings
+    )
+    first, last = chart.view
+    start, end = max(first, window.start), min(last, window.end)
+    if start < end:
+        chart.view = start, end
+    return chart
+
+
+def _around(window: Period) -> Period:
+    span = window.end - window.start
+    return Period(window.start - span, window.end + span)
+
+
+def _title(series: Series) -> str:
+    return f"{series.symbol} {series.interval} {series.dataset.title}"

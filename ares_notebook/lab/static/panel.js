@@ -1,0 +1,76 @@
+import {followTheme} from "./theme.js";
+
+/**
+ * The keyboard of the panel, where its focus goes, and its copy buttons.
+ *
+ * @param {HTMLElement} panel
+ */
+function listen(panel) {
+  /** @type {HTMLButtonElement | null} */
+  let last = null;
+  /** @type {HTMLButtonElement | null} What began the work, to which the focus returns. */
+  let origin = null;
+  /** @param {string} name @returns {HTMLButtonElement | null} */
+  const button = name => panel.querySelector(`.ares-${name}`);
+  // In the first phase, since a text field tells nobody else of its keys.
+  panel.addEventListener("keydown", event => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.key === "Escape" && !target.closest(".ares-widget")) button("cancel")?.click();
+    const isField = target.matches(".ares-form :is(input:not([type=checkbox]), select)");
+    // What was typed last is on its way to the kernel, and must be there before the click.
+    if (event.key === "Enter" && isField) setTimeout(() => button("download")?.click(), 300);
+  }, true);
+  panel.addEventListener("click", event => {
+    const copy = /** @type {HTMLElement} */ (event.target).closest(".ares-copy");
+    const code = copy?.nextElementSibling;
+    if (!copy || !code) return;
+    getSelection()?.selectAllChildren(code);
+    // The browser's old command also works where a page is not served securely.
+    document.execCommand("copy");
+    copy.textContent = "Copied";
+  });
+  // A button that is turned off under the focus gives it to the one that is turned on.
+  panel.addEventListener("focusin", event => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    last = target instanceof HTMLButtonElement ? target : null;
+  });
+  panel.addEventListener("focusout", event => {
+    if (event.target === last && !last?.disabled) last = null;
+  });
+  const moved = () => {
+    const cancel = button("cancel");
+    if (!last?.disabled || document.activeElement !== document.body || !cancel) return;
+    if (last !== cancel) {
+      if (cancel.disabled) return;
+      origin = last;
+      cancel.focus({preventScroll: true});
+    } else if (origin && !origin.disabled) {
+      // A button of a tab that is not shown takes no focus.
+      const tab = /** @type {HTMLElement | null} */ (panel.querySelector("[role=tab][aria-selected=true]"));
+      (origin.offsetParent ? origin : tab)?.focus({preventScroll: true});
+    }
+  };
+  const observer = new MutationObserver(moved);
+  observer.observe(panel, {subtree: true, attributes: true, attributeFilter: ["disabled"]});
+  return () => observer.disconnect();
+}
+
+export default {
+  /** @param {View} view */
+  render({el}) {
+    let ends = [() => {}];
+    let isOver = false;
+    // The view is put into the panel after this.
+    const begin = () => {
+      if (isOver) return;
+      const panel = /** @type {HTMLElement | null} */ (el.closest(".ares-panel"));
+      if (panel) ends = [listen(panel), followTheme(panel, () => {})];
+      else requestAnimationFrame(begin);
+    };
+    begin();
+    return () => {
+      isOver = true;
+      for (const end of ends) end();
+    };
+  },
+};
