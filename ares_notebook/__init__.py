@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
+    from ares_notebook.lab.chart import chart
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -104,6 +105,7 @@ __all__ = [
     "assure_quality",
     "audit_cache",
     "candles_from_trades",
+    "chart",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
@@ -181,6 +183,7 @@ _HOMES = {
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "candles_from_trades": "bars",
+    "chart": "lab.chart",
     "coverage": "cache.coverage",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",

@@ -176,6 +176,7 @@ class Cache:
     list_symbols = BoundVerb(lambda: ares.list_symbols)
     coverage = BoundVerb(lambda: ares.coverage)
     gaps = BoundVerb(lambda: ares.find_gaps)
+    chart = BoundVerb(lambda: ares.chart)
     history = BoundVerb(lambda: ares.download_history)
     runs = BoundVerb(lambda: ares.load_runs)
 

@@ -40,6 +40,7 @@ NAMES = [
     "assure_quality",
     "audit_cache",
     "candles_from_trades",
+    "chart",
     "coverage",
     "download_agg_trades_data",
     "download_all_data",
