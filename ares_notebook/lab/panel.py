@@ -137,13 +137,13 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self._presets = Presets(self.form, lambda: self._acts.last)
         self._look = Look(self._follow)
         self._parts = (self._presets, self._look, self._preview, self.form)
-        self._work = WorkView()
         self._is_displayed = False
         self._buttons = self._made_buttons()
         self.buttons = self._buttons.by_name
+        self._work = WorkView(self.buttons["Cancel"])
         self.tabs = self._made_tabs()
         self.children = [
-            *(PanelScript(), self.tabs, self.buttons["Cancel"], self._work.box),
+            *(PanelScript(), self.tabs, self._work.box),
             *self._code_parts(),
         ]
         self.add_class("ares-panel")

@@ -83,7 +83,17 @@ def error_html(error: BaseException) -> str:
 
 # --- what the choice costs ---
 
-_COST_NAMES = ("dataset", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
+# A smaller one is not told in percent.
+_SMALL_SHARE = 0.01
+_COST_NAMES = (
+    "dataset",
+    "files",
+    "there already",
+    "rows to come",
+    "to fetch",
+    "on disk",
+    "requests",
+)
 
 
 def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
@@ -98,7 +108,8 @@ def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
     whole = Cost.of(steps, settings)
     too_large = [name for name in _by_dataset(steps) if name not in fitting]
     room = _too_large(too_large, steps, settings) if too_large else line(_room(whole, settings))
-    return block(_headline(whole, steps, plans[0]), costs, room)
+    bar = _room_bar(steps, settings)
+    return block(_headline(whole, steps, plans[0]), costs, bar, room)
 
 
 def _headline(cost: Cost, steps: Sequence[Step], plan: Plan) -> str:
@@ -127,6 +138,21 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
 def _room(cost: Cost, settings: Settings) -> str:
     weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
     return f"{weight}{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
+
+
+def _room_bar(steps: Sequence[Step], settings: Settings) -> str:
+    """How much of the free disk is needed, as a bar; nothing where nothing is needed."""
+    needed, free = needed_bytes(steps, settings), free_bytes(settings)
+    if not needed or not free:
+        return ""
+    share = needed / free
+    percent = f"{share:.0%}" if share >= _SMALL_SHARE else "less than 1%"
+    words = f"{size_in_words(needed)} of {size_in_words(free)} free on the disk ({percent})"
+    kind = " ares-full" if share > 1 else ""
+    return (
+        f'<div class="ares-room{kind}"><span class="ares-room-bar" aria-hidden="true">'
+        f'<span style="width:{min(share, 1):.1%}"></span></span> {text(words)}</div>'
+    )
 
 
 def _size_in_words(steps: Sequence[Step], settings: Settings) -> str:
