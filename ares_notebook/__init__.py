@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
+    from ares_notebook.lab.coverage_map import CoverageMap, coverage_map
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -88,6 +89,7 @@ __all__ = [
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "Cache",
+    "CoverageMap",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
@@ -105,6 +107,7 @@ __all__ = [
     "audit_cache",
     "candles_from_trades",
     "coverage",
+    "coverage_map",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
@@ -165,6 +168,7 @@ _HOMES = {
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "Cache": "cache_object",
+    "CoverageMap": "lab.coverage_map",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
@@ -182,6 +186,7 @@ _HOMES = {
     "audit_cache": "quality.audit",
     "candles_from_trades": "bars",
     "coverage": "cache.coverage",
+    "coverage_map": "lab.coverage_map",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
     "download_funding_data": "download.verbs",

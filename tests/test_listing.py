@@ -104,7 +104,7 @@ def test_one_cache_is_remembered(folder, tmp_path_factory):
     (other / ".ares" / "receipts").mkdir(parents=True)
     look(other)
 
-    assert [where for where, _ in store._known] == [other]
+    assert [where for where, _ in cache_listing._known] == [other]
 
 
 def test_what_a_store_notes_is_its_own(folder):

@@ -137,9 +137,10 @@ def grid_of(rows: Rows, gaps: GapRows, cut: Cut, now_ms: int) -> CoverageGrid:
     periods = cut_periods(cut, utc(first), utc(last))
     bounds = (*(each.start_ms for each in periods), periods[-1].end_ms)
     own_gaps: dict[tuple[str, ...], list[_SpanOfGap]] = {}
-    for *series, start_ms, end_ms, _, reason, _ in gaps:
-        own_gaps.setdefault(tuple(series), []).append((start_ms, end_ms, reason))
-    names, cells = [], bytearray()
+    for dataset, symbol, interval, start_ms, end_ms, _, reason, _ in gaps:
+        own_gaps.setdefault((dataset, symbol, interval), []).append((start_ms, end_ms, reason))
+    names: list[_Names] = []
+    cells = bytearray()
     for series, files in groupby(
         rows, key=lambda row: (row["dataset"], row["symbol"], row["interval"])
     ):
