@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
-    from ares_notebook.lab.coverage_map import CoverageMap, coverage_map
+    from ares_notebook.lab.chart import chart
+    from ares_notebook.lab.coverage_map import coverage_map
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -89,7 +90,6 @@ __all__ = [
     "MAX_RETRIES",
     "RETRY_DELAY_SECONDS",
     "Cache",
-    "CoverageMap",
     "DemoExchange",
     "DownloadPanel",
     "DownloadReport",
@@ -106,6 +106,7 @@ __all__ = [
     "assure_quality",
     "audit_cache",
     "candles_from_trades",
+    "chart",
     "coverage",
     "coverage_map",
     "download_agg_trades_data",
@@ -168,7 +169,6 @@ _HOMES = {
     "MAX_RETRIES": "settings",
     "RETRY_DELAY_SECONDS": "settings",
     "Cache": "cache_object",
-    "CoverageMap": "lab.coverage_map",
     "DemoExchange": "demo",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
@@ -185,6 +185,7 @@ _HOMES = {
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "candles_from_trades": "bars",
+    "chart": "lab.chart",
     "coverage": "cache.coverage",
     "coverage_map": "lab.coverage_map",
     "download_agg_trades_data": "download.verbs",

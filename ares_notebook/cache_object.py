@@ -177,6 +177,7 @@ class Cache:
     coverage = BoundVerb(lambda: ares.coverage)
     coverage_map = BoundVerb(lambda: ares.coverage_map)
     gaps = BoundVerb(lambda: ares.find_gaps)
+    chart = BoundVerb(lambda: ares.chart)
     history = BoundVerb(lambda: ares.download_history)
     runs = BoundVerb(lambda: ares.load_runs)
 

@@ -13,14 +13,16 @@ from ares_notebook.cache.spans import Scope
 from ares_notebook.download.report import DownloadReport
 from ares_notebook.errors import AresError, BadArgument, Busy
 from ares_notebook.formatting import many
+from ares_notebook.lab.chart import CandleChart
 from ares_notebook.lab.map_part import Selected, load_part, repair_part, validate_part
 from ares_notebook.lab.map_view import MapView
 from ares_notebook.lab.widget import Answer
-from ares_notebook.model.time import as_utc, to_ms
+from ares_notebook.model.time import as_utc, to_ms, utc
 from ares_notebook.quality.coverage_grid import title_of
 from ares_notebook.quality.report import QualityReport
 from ares_notebook.runtime.job import Job, start
 from ares_notebook.runtime.progress import Progress, heard_by
+from ares_notebook.runtime.tasks import cancellable
 from ares_notebook.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class CoverageMap(MapView):
         self.quality: QualityReport | None = None
         self._job: Job[Any] | None = None
         self._verb = ""
+        self._below: CandleChart | None = None
         self._lock = threading.Lock()
         self._shows_in_chart: list[Callable[[Selected], object]] = []
         self._changes: list[Callable[[], object]] = []
@@ -139,7 +142,14 @@ class CoverageMap(MapView):
         self._select(found[0], start_ms, end_ms)
 
     def _select(self, series: Sequence[str], start_ms: int, end_ms: int) -> None:
-        self._selection = {"series": list(series), "start_ms": start_ms, "end_ms": end_ms}
+        dataset, symbol, interval = series
+        chosen = Selected(dataset, symbol, interval or None, utc(start_ms), utc(end_ms))
+        self._selection = {
+            "series": list(series),
+            "start_ms": start_ms,
+            "end_ms": end_ms,
+            "words": str(chosen),
+        }
         self._tell_change()
 
     def clear(self) -> None:
@@ -267,7 +277,9 @@ class CoverageMap(MapView):
         """Cancel what is under way, free the table, and remove the map from the page."""
         if self._job is not None:
             self._job.cancel()
-        self.frame = None
+        if self._below is not None:
+            self._below.close()
+        self.frame = self._below = None
         super().close()
 
     def _begin(self, verb: str, work: Callable[[Selected], Coroutine[Any, Any, _T]]) -> Job[_T]:
@@ -328,9 +340,25 @@ class CoverageMap(MapView):
         return report
 
     async def _charted(self, chosen: Selected) -> None:
-        for call in self._shows_in_chart:
-            call(chosen)
+        if self._shows_in_chart:
+            for call in self._shows_in_chart:
+                call(chosen)
+        else:
+            await cancellable(self._open_chart, chosen)
         self._say(f"Show in chart: {chosen}")
+
+    def _open_chart(self, chosen: Selected) -> None:
+        """Open a chart of the series below the map, in place of the last one."""
+        made = CandleChart(
+            *(chosen.symbol, chosen.series.interval),
+            dataset=chosen.dataset,
+            settings=self.settings,
+        )
+        made.view = chosen.start, chosen.end
+        last, self._below = self._below, made
+        self._chart = f"IPY_MODEL_{made.model_id}"
+        if last is not None:
+            last.close()
 
     # --- what the page asks ---
 

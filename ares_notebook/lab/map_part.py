@@ -73,7 +73,7 @@ def cell_words(settings: Settings, series: Sequence[str], window: Period) -> lis
     try:
         rows, gaps = known_coverage(store, chosen.scope, (window.start, window.end))
     except NeverDownloaded:
-        return [*lines, "no file: nothing was downloaded there"]
+        return [*lines, "there is no file of it"]
     lines += _rows_words(rows)
     lines += _gaps_words(gaps, window)
     lines += _source_words(store, rows)

@@ -80,7 +80,6 @@ class MapView(AskedWidget):
                 "bounds": list(table.bounds_ms),
                 "series": [list(each) for each in table.series],
                 "titles": [title_of(each) for each in table.series],
-                "words": [table.words(row) for row in range(len(table.series))],
                 "headline": self._trouble or table.headline,
             }
             self._selection = self._kept_selection()

@@ -76,15 +76,17 @@ class AskedWidget(anywidget.AnyWidget):
     # What the subclass sets: `_esm`, `_css`, and by name of the question who answers it. A plain
     # function is called in a thread, a coroutine function on the background loop.
     _label: ClassVar[str] = "widget"
+    # Of a widget whose constructor has raised: ipywidgets closes it all the same.
+    _is_closed = True
 
-    def __init__(self, answers: Mapping[str, Answering]) -> None:
+    def __init__(self, answers: Mapping[str, Answering], **state: object) -> None:
         self._answers = dict(answers)
         self._asked_lock = threading.Lock()
         self._waiting: dict[str, Question] = {}
         self._working: dict[str, Job[None]] = {}
         self._is_closed = False
         self._display_id: str | None = None
-        super().__init__()
+        super().__init__(**state)
         self.on_msg(self._receive)
 
     # --- questions ---
@@ -153,6 +155,8 @@ class AskedWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Cancel what is being answered, forget what waits, and remove the widget from the page."""
+        if self._is_closed:
+            return
         with self._asked_lock:
             self._is_closed = True
             self._waiting.clear()

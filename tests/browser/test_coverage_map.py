@@ -64,7 +64,11 @@ class MapOnPage:
 def holed(exchange: DemoExchange, settings) -> None:
     """Half a year of two symbols, of which a month is gone, and a file's receipt."""
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        run(download_klines_data(symbol, "1h", start="2024-11-01", end="2025-05-01", settings=settings))
+        run(
+            download_klines_data(
+                symbol, "1h", start="2024-11-01", end="2025-05-01", settings=settings
+            )
+        )
     receipts = settings.cache_dir / ".ares" / "receipts"
     (settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv").unlink()
     (receipts / "klines_BTCUSDT_1h_2025-01.csv.json").unlink()

@@ -2,529 +2,402 @@ import { askKernel } from "./kernel.js";
 import { followTheme } from "./theme.js";
 
 /** @typedef {{name: string, meaning: string, body: string, fill: string[], mark: string, ink: string[]}} Kind */
-/** @typedef {{by: string, bounds: number[], series: string[][], titles: string[], words: string[], headline: string}} Grid */
-/** @typedef {{row: number, column: number}} Place */
+/** @typedef {{by: string, bounds: number[], series: string[][], titles: string[], headline: string}} Grid */
+/** @typedef {{row: number, column: number}} Place A row of those that are shown. */
 
-const ROW = 20;
-const HEAD = 36;
-const LEAST = 11;
-const MOST = 26;
-const OPEN = 6;
-const WHOLE = [2, 3];
+// In pixels: a line, the labels above all, the narrowest and the widest cell.
+const ROW = 20, HEAD = 36, LEAST = 11, MOST = 26;
+// Of `KINDS` in coverage_grid.py.
+const COMPLETE = 2, SO_FAR = 3, OPEN_GAP = 6;
 
 /**
- * The rows whose title has all words of a text, in an order.
+ * The rows whose title has all words of a text; with `gaps`, those with most open gaps first, then those
+ * with the fewest complete cells.
  *
  * @param {Grid} grid
  * @param {Uint8Array} cells
  * @param {string} words
- * @param {string} order "name", or "gaps": most cells with an open gap first, then with the fewest complete
+ * @param {string} order
  */
-export function rowsShown(grid, cells, words, order) {
-  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  const columns = Math.max(grid.bounds.length - 1, 0);
-  const rows = grid.titles.map((_, row) => row)
-    .filter(row => wanted.every(word => grid.titles[row].toLowerCase().includes(word)));
+export function rowsShown({titles, bounds}, cells, words, order) {
+  const wanted = words.toLowerCase().split(/\s+/);
+  const rows = [...titles.keys()].filter(row => wanted.every(word => titles[row].toLowerCase().includes(word)));
   if (order !== "gaps") return rows;
-  const counts = rows.map(row => {
-    let open = 0;
-    let whole = 0;
-    for (let at = row * columns; at < (row + 1) * columns; at++) {
-      open += cells[at] === OPEN ? 1 : 0;
-      whole += WHOLE.includes(cells[at]) ? 1 : 0;
-    }
-    return {row, open, whole};
-  });
-  counts.sort((a, b) => b.open - a.open || a.whole - b.whole || a.row - b.row);
-  return counts.map(each => each.row);
+  const columns = bounds.length - 1;
+  return rows.map(row => {
+    const line = [...cells.subarray(row * columns, (row + 1) * columns)];
+    return {row, open: line.filter(kind => kind === OPEN_GAP).length,
+      whole: line.filter(kind => kind === COMPLETE || kind === SO_FAR).length};
+  }).sort((a, b) => b.open - a.open || a.whole - b.whole || a.row - b.row).map(each => each.row);
 }
 
 /**
- * The labels above the columns: years or months where they begin, and below them months or days.
+ * The labels above the columns: years (of days, months) where they begin, and a line below months (days).
  *
  * @param {Grid} grid
  * @param {number} width of a column
- * @returns {{column: number, text: string, line: number}[]}
  */
-export function heads(grid, width) {
+export function heads({by, bounds}, width) {
+  /** @type {{column: number, text: string, line: number}[]} */
   const found = [];
-  const isMonth = grid.by === "month";
-  for (let column = 0; column < grid.bounds.length - 1; column++) {
-    const [year, month, day] = new Date(grid.bounds[column]).toISOString().slice(0, 10).split("-");
-    const isFirst = column === 0;
-    if (isMonth) {
-      if (isFirst || month === "01") found.push({column, text: year, line: 0});
-      if (width >= 18 || +month % 3 === 1) found.push({column, text: month, line: 1});
-    } else {
-      if (isFirst || day === "01") found.push({column, text: `${year}-${month}`, line: 0});
-      if (width >= 18 || (+day % 5 === 0 && +day < 30) || day === "01") found.push({column, text: day, line: 1});
+  let last = "";
+  bounds.slice(0, -1).forEach((bound, column) => {
+    const day = new Date(bound).toISOString().slice(0, 10);
+    const [above, below] = by === "month" ? [day.slice(0, 4), day.slice(5, 7)] : [day.slice(0, 7), day.slice(8)];
+    const every = width >= 18 ? 1 : by === "month" ? 3 : 5;
+    if (above !== last) {
+      // The first may have no room before the next.
+      if (found[0]?.line === 0 && found.length < 55 / width && column * width < 55) found.shift();
+      found.push({column, text: above, line: 0});
     }
-  }
-  const apart = found.filter(each => each.line === 0);
-  // The first year or month may have no room before the next.
-  if (apart.length > 1 && (apart[1].column - apart[0].column) * width < 52) found.splice(found.indexOf(apart[0]), 1);
+    if ((+below - 1) % every === 0 && +below < 31) found.push({column, text: below, line: 1});
+    last = above;
+  });
   return found;
 }
 
-/** @param {string} name @param {object} [fields] @param {(Node | string)[]} inside */
-function made(name, fields = {}, ...inside) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(fields)) {
-    if (key.includes("-") || key === "role") element.setAttribute(key, value);
-    else Object.assign(element, {[key]: value});
-  }
-  element.append(...inside);
-  return element;
+/** A canvas with the picture of a kind. @param {Kind} kind @param {number} theme @param {number} width @param {number} height */
+function tile({body, fill, mark, ink}, theme, width, height) {
+  const made = document.createElement("canvas");
+  Object.assign(made, {width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio)});
+  made.style.cssText = `position:static;width:${width}px;height:${height}px`;
+  const pen = penOf(made, made.width / 12, made.height / 12);
+  pen.fillStyle = fill[theme];
+  if (body) pen.fill(new Path2D(body));
+  pen.strokeStyle = ink[theme];
+  pen.lineWidth = 1.5;
+  pen.lineCap = "round";
+  if (mark) pen.stroke(new Path2D(mark));
+  return made;
 }
 
-/** The tile of each kind in a theme, drawn once. @param {Kind[]} kinds @param {number} theme @param {number} width @param {number} height @param {number} scale */
-function tiles(kinds, theme, width, height, scale) {
-  return kinds.map(kind => {
-    const tile = document.createElement("canvas");
-    tile.width = Math.max(1, Math.round(width * scale));
-    tile.height = Math.max(1, Math.round(height * scale));
-    const pen = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
-    pen.scale(tile.width / 12, tile.height / 12);
-    pen.fillStyle = kind.fill[theme] || "transparent";
-    if (kind.body) pen.fill(new Path2D(kind.body));
-    pen.strokeStyle = kind.ink[theme] || "transparent";
-    pen.lineWidth = 1.5;
-    pen.lineCap = "round";
-    if (kind.mark) pen.stroke(new Path2D(kind.mark));
-    return tile;
-  });
+/** @param {HTMLCanvasElement} canvas @param {number} x @param {number} y */
+function penOf(canvas, x, y) {
+  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  pen.scale(x, y);
+  return pen;
 }
+
+const PAGE = `<div class="ares-bar"><label>Series <input type="search" placeholder="BTC 1h" size="14"></label>
+<label>Order <select class="ares-order"><option value="name">by name</option><option value="gaps">most gaps first</option></select></label>
+<label>Cells <select class="ares-by"><option value="month">months</option><option value="day">days</option></select></label>
+<span class="ares-quiet ares-headline"></span></div>
+<div class="ares-stage"><ul class="ares-legend"></ul>
+<div class="ares-grid" tabindex="0" role="application" aria-roledescription="map of cells"><div><canvas aria-hidden="true"></canvas></div></div>
+<div class="ares-tip" aria-hidden="true" hidden></div><div class="ares-spoken" aria-live="polite"></div>
+<div class="ares-quiet ares-keys">Arrow keys move, Shift extends, Enter selects, Escape clears; or click, or drag along a line.</div>
+<div class="ares-bar"><strong class="ares-chosen"></strong><button type="button">Repair this</button><button type="button">Load this</button
+><button type="button">Validate this</button><button type="button">Show in chart</button><button type="button" class="ares-cancel">Cancel</button></div></div>
+<progress max="1" aria-label="Progress"></progress><div role="status" class="ares-result"></div><div role="alert" class="ares-error"></div>
+<div class="ares-chart"></div>`;
 
 /** @param {View} view */
-function render({ model, el }) {
+function render({model, el}) {
   const kernel = askKernel(model);
+  el.classList.add("ares-widget", "ares-map");
+  // Nothing of it comes from elsewhere.
+  el.innerHTML = PAGE;
+  /** @param {string} name @returns {any} */
+  const part = name => el.querySelector(name);
+  const [search, order, by] = ["input", ".ares-order", ".ares-by"].map(part);
+  const [box, space, canvas, tip, stage] = [".ares-grid", ".ares-grid div", "canvas", ".ares-tip", ".ares-stage"].map(part);
+  const [spoken, progress, alert, chart, cancel] = [".ares-spoken", "progress", ".ares-error", ".ares-chart", ".ares-cancel"].map(part);
+  /** @type {HTMLButtonElement[]} */
+  const acts = [...el.querySelectorAll("button")].filter(each => each !== cancel);
   /** @type {Kind[]} */
   const kinds = model.get("_kinds");
   /** @type {Grid} */
-  let grid = model.get("_grid");
+  let grid;
   let cells = new Uint8Array();
   /** @type {number[]} */
   let rows = [];
-  /** @type {Place} Of the keyboard; the row counts those that are shown. */
+  /** Where the keyboard is. @type {Place} */
   let here = {row: 0, column: 0};
-  /** @type {Place | null} Where a selection began. */
+  /** Where a selection that is being drawn began. @type {Place | null} */
   let anchor = null;
-  let isDragging = false;
-  /** @type {number | null} */
-  let frame = null;
-  let drawn = 0;
-  let told = 0;
+  let columns = 0, names = 0, width = LEAST, frame = 0, told = 0, theme = 0, hovered = "";
   /** @type {HTMLCanvasElement[]} */
   let pictures = [];
-  let picturesOf = "";
-  let names = 0;
-  let width = LEAST;
   /** @type {Record<string, string>} */
   let colours = {};
-  let theme = 0;
 
-  const own = `ares-map-${Math.random().toString(36).slice(2)}`;
-  const search = /** @type {HTMLInputElement} */ (made("input", {type: "search", placeholder: "BTC 1h", size: 14}));
-  const order = /** @type {HTMLSelectElement} */ (made("select", {},
-    made("option", {value: "name"}, "by name"), made("option", {value: "gaps"}, "most gaps first")));
-  const by = /** @type {HTMLSelectElement} */ (made("select", {},
-    made("option", {value: "month"}, "months"), made("option", {value: "day"}, "days")));
-  const headline = made("span", {className: "ares-quiet"});
-  const field = (/** @type {string} */ label, /** @type {Node} */ input) => made("label", {className: "ares-field"}, label, input);
-  const top = made("div", {className: "ares-bar"}, field("Series", search), field("Order", order), field("Cells", by), headline);
-  const legend = made("ul", {className: "ares-legend"});
-  const canvas = /** @type {HTMLCanvasElement} */ (made("canvas", {"aria-hidden": "true"}));
-  const space = made("div", {}, canvas);
-  const box = made("div", {
-    className: "ares-grid", tabIndex: 0, role: "application", "aria-label": "Coverage map",
-    "aria-roledescription": "map of cells", "aria-describedby": `${own}-keys`,
-  }, space);
-  const tip = made("div", {className: "ares-tip", hidden: true, "aria-hidden": "true"});
-  const spoken = made("div", {className: "ares-spoken", "aria-live": "polite", id: `${own}-spoken`});
-  const keys = made("div", {className: "ares-quiet", id: `${own}-keys`},
-    "Arrow keys move, Shift extends, Enter selects, Escape clears; or click and drag.");
-  const chosen = made("strong", {className: "ares-chosen"});
-  const acts = ["Repair this", "Load this", "Validate this", "Show in chart"].map(name =>
-    /** @type {HTMLButtonElement} */ (made("button", {type: "button"}, name)));
-  const cancel = /** @type {HTMLButtonElement} */ (made("button", {type: "button"}, "Cancel"));
-  const below = made("div", {className: "ares-bar"}, chosen, ...acts, cancel);
-  const progress = /** @type {HTMLProgressElement} */ (made("progress", {max: 1, "aria-label": "Progress"}));
-  const result = made("div", {role: "status", className: "ares-result"});
-  const alert = made("div", {role: "alert", className: "ares-error"});
-  const chart = made("div", {className: "ares-chart"});
-  el.classList.add("ares-widget", "ares-map");
-  const stage = made("div", {style: "position:relative"}, box, tip);
-  el.append(top, legend, stage, spoken, keys, below, progress, result, alert, chart);
-
-  const columns = () => Math.max((grid.bounds ?? []).length - 1, 0);
-  const kindAt = (/** @type {Place} */ {row, column}) => cells[rows[row] * columns() + column];
-  const partOf = (/** @type {Place} */ one, /** @type {Place} */ other = one) => {
-    const [first, last] = [one.column, other.column].sort((a, b) => a - b);
-    return {series: grid.series[rows[one.row]], start: grid.bounds[first], end: grid.bounds[last + 1]};
+  /** @param {string} name @param {object} content */
+  const ask = async (name, content) => {
+    alert.textContent = "";
+    try {
+      return await kernel.ask(name, content);
+    } catch (error) {
+      alert.textContent = /** @type {Error} */ (error).message;
+      return null;
+    }
   };
-  const selection = () => {
-    const found = model.get("_selection");
-    return found?.series ? found : null;
-  };
-
-  const fail = (/** @type {Error} */ error) => { alert.textContent = error.message; };
-  const answered = () => { el.dataset.answered = String(Number(el.dataset.answered ?? 0) + 1); };
-
-  function legendShown() {
-    const there = new Set(cells);
-    legend.replaceChildren(...kinds.flatMap((kind, at) => {
-      if (!there.has(at)) return [];
-      const [tile] = tiles([kind], theme, 12, 12, Math.max(2, devicePixelRatio));
-      Object.assign(tile.style, {width: "12px", height: "12px", position: "static"});
-      tile.setAttribute("aria-hidden", "true");
-      return [made("li", {title: kind.meaning}, tile, kind.name)];
-    }));
-  }
-
-  function measured() {
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.font = `12px ${getComputedStyle(el).fontFamily}`;
-    const longest = [...grid.titles ?? []].sort((a, b) => b.length - a.length).slice(0, 20);
-    names = Math.min(Math.max(80, ...longest.map(each => pen.measureText(each).width + 18)), box.clientWidth * 0.4);
-    width = Math.min(MOST, Math.max(LEAST, (box.clientWidth - names - 8) / Math.max(columns(), 1)));
-    space.style.width = `${names + columns() * width + 4}px`;
-    space.style.height = `${HEAD + Math.max(rows.length, 1) * ROW + 4}px`;
-  }
+  /** @param {Place} one @param {Place} other */
+  const partOf = (one, other = one) => ({
+    series: grid.series[rows[one.row]],
+    start: grid.bounds[Math.min(one.column, other.column)],
+    end: grid.bounds[Math.max(one.column, other.column) + 1],
+  });
+  /** @param {number} value @param {number} most */
+  const within = (value, most) => Math.max(0, Math.min(value, most));
 
   function renew() {
-    grid = model.get("_grid");
+    grid = {bounds: [], series: [], titles: [], by: "month", headline: "Looking into the cache …", ...model.get("_grid")};
     const bytes = model.get("_cells");
-    cells = bytes?.buffer ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array();
-    by.value = grid.by ?? "month";
-    headline.textContent = grid.headline ?? "Looking into the cache …";
-    box.setAttribute("aria-label", `Coverage map: ${headline.textContent}`);
+    cells = bytes?.byteLength ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array();
+    columns = Math.max(grid.bounds.length - 1, 0);
+    by.value = grid.by;
+    part(".ares-headline").textContent = grid.headline;
+    box.setAttribute("aria-label", `Coverage map: ${grid.headline}`);
+    stage.hidden = !columns;
     arrange();
-    legendShown();
+    look();
   }
 
+  /** Which lines are shown, and how large all is. */
   function arrange() {
-    rows = grid.titles ? rowsShown(grid, cells, search.value, order.value) : [];
-    here = {row: Math.max(0, Math.min(here.row, rows.length - 1)), column: Math.max(0, Math.min(here.column, columns() - 1))};
-    anchor = null;
-    stage.hidden = !grid.titles?.length;
-    keys.hidden = stage.hidden;
-    legend.hidden = stage.hidden;
-    hideTip();
-    measured();
-    wanted();
-    selectionShown();
+    rows = rowsShown(grid, cells, search.value, order.value);
+    here = {row: within(here.row, rows.length - 1), column: within(here.column, columns - 1)};
+    hide();
+    const pen = penOf(canvas, 1, 1);
+    pen.font = fontOf(12);
+    const longest = grid.titles.reduce((one, other) => other.length > one.length ? other : one, "");
+    names = Math.min(pen.measureText(longest).width + 20, box.clientWidth * 0.4);
+    width = Math.min(MOST, Math.max(LEAST, (box.clientWidth - names - 8) / Math.max(columns, 1)));
+    pictures = [];
+    space.style.width = `${names + columns * width + 4}px`;
+    space.style.height = `${HEAD + Math.max(rows.length, 1) * ROW + 4}px`;
+    redraw();
   }
 
-  function wanted() {
-    frame ??= requestAnimationFrame(() => { frame = null; draw(); });
+  /** What depends on the theme. */
+  function look() {
+    pictures = [];
+    part(".ares-legend").replaceChildren(...kinds.filter((_, kind) => cells.includes(kind)).map(kind => {
+      const item = document.createElement("li");
+      item.title = kind.meaning;
+      item.append(tile(kind, theme, 12, 12), kind.name);
+      return item;
+    }));
+    redraw();
   }
+
+  const fontOf = (/** @type {number} */ size) => `${size}px ${getComputedStyle(el).fontFamily}`;
+  const redraw = () => { frame ||= requestAnimationFrame(draw); };
 
   function draw() {
-    const scale = devicePixelRatio || 1;
-    const wide = box.clientWidth;
-    const high = Math.min(box.clientHeight, HEAD + Math.max(rows.length, 1) * ROW + 4);
-    if (!wide || !grid.titles) return;
-    canvas.width = Math.round(wide * scale);
-    canvas.height = Math.round(high * scale);
-    Object.assign(canvas.style, {width: `${wide}px`, height: `${high}px`});
-    const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    pen.scale(scale, scale);
-    const made = `${theme} ${width} ${scale}`;
-    if (picturesOf !== made) {
-      pictures = tiles(kinds, theme, width - (width > 14 ? 2 : 1), ROW - 3, scale);
-      picturesOf = made;
-    }
-    pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, wide, high);
-    const first = Math.floor(box.scrollTop / ROW);
-    const last = Math.min(rows.length, Math.ceil((box.scrollTop + high - HEAD) / ROW));
-    const left = Math.floor(box.scrollLeft / width);
-    const right = Math.min(columns(), Math.ceil((box.scrollLeft + wide - names) / width));
+    frame = 0;
+    const wide = box.clientWidth, high = Math.min(box.clientHeight, HEAD + Math.max(rows.length, 1) * ROW + 4);
+    if (!wide || !columns) return;
+    if (!pictures.length) pictures = kinds.map(kind => tile(kind, theme, width - (width > 14 ? 2 : 1), ROW - 3));
+    Object.assign(canvas, {width: wide * devicePixelRatio, height: high * devicePixelRatio});
+    canvas.style.cssText = `width:${wide}px;height:${high}px`;
+    const pen = penOf(canvas, devicePixelRatio, devicePixelRatio);
+    const x = (/** @type {number} */ column) => names + column * width - box.scrollLeft;
+    const y = (/** @type {number} */ row) => HEAD + row * ROW - box.scrollTop;
+    const first = Math.floor(box.scrollTop / ROW), last = Math.min(rows.length, first + Math.ceil(high / ROW) + 1);
+    const left = Math.floor(box.scrollLeft / width), right = Math.min(columns, left + Math.ceil((wide - names) / width) + 1);
     for (let row = first; row < last; row++) {
-      const y = HEAD + row * ROW - box.scrollTop + 1.5;
       for (let column = left; column < right; column++) {
-        const picture = pictures[cells[rows[row] * columns() + column]];
-        pen.drawImage(picture, names + column * width - box.scrollLeft, y, picture.width / scale, picture.height / scale);
+        pen.drawImage(pictures[cells[rows[row] * columns + column]], x(column), y(row) + 1.5,
+          width - (width > 14 ? 2 : 1), ROW - 3);
       }
     }
-    chosenDrawn(pen);
-    namesDrawn(pen, first, last, high);
-    headsDrawn(pen, wide);
-    el.dataset.drawn = String(++drawn);
-    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns: columns()});
-  }
-
-  /** @param {CanvasRenderingContext2D} pen */
-  function chosenDrawn(pen) {
-    const found = selection();
-    const row = found ? rows.findIndex(each => String(grid.series[each]) === String(found.series)) : -1;
-    const frameOf = (/** @type {number} */ at, /** @type {number} */ x, /** @type {number} */ wide, /** @type {string} */ colour, /** @type {number} */ line) => {
+    /** @param {number} row @param {number} from @param {number} to @param {string} colour @param {number} line */
+    const framed = (row, from, to, colour, line) => {
       pen.strokeStyle = colour;
       pen.lineWidth = line;
-      pen.strokeRect(names + x - box.scrollLeft - 1, HEAD + at * ROW - box.scrollTop + 0.5, wide + 1, ROW - 1);
+      pen.strokeRect(x(from) - 1, y(row) + 0.5, (to - from) * width + (width > 14 ? 0 : 1), ROW - 1);
     };
-    if (found && row >= 0) {
-      const [from, to] = [found.start_ms, found.end_ms].map(position);
-      frameOf(row, from * width, Math.max(to - from, 0.3) * width, colours.ground, 5);
-      frameOf(row, from * width, Math.max(to - from, 0.3) * width, colours.text, 2.5);
+    const chosen = model.get("_selection");
+    const at = chosen.series ? rows.findIndex(row => `${grid.series[row]}` === `${chosen.series}`) : -1;
+    if (at >= 0) {
+      const [from, to] = [chosen.start_ms, chosen.end_ms].map(place);
+      framed(at, from, Math.max(to, from + 0.3), colours.ground, 5);
+      framed(at, from, Math.max(to, from + 0.3), colours.text, 2.5);
     }
-    if (isDragging && anchor) {
-      const [from, to] = [anchor.column, here.column].sort((a, b) => a - b);
-      frameOf(anchor.row, from * width, (to + 1 - from) * width, colours.focus, 2.5);
-    }
-    if (document.activeElement === box || box.getRootNode() !== document) {
-      pen.setLineDash([3, 2]);
-      frameOf(here.row, here.column * width, width, colours.focus, 2);
-      pen.setLineDash([]);
-    }
+    if (anchor) framed(anchor.row, Math.min(anchor.column, here.column), Math.max(anchor.column, here.column) + 1, colours.focus, 2.5);
+    else if (box.matches(":focus")) framed(here.row, here.column, here.column + 1, colours.focus, 2);
+    words(pen, wide, high, first, last, x, y);
+    el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
+    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
   }
 
   /** Where a moment lies, in columns. @param {number} moment */
-  function position(moment) {
-    const at = grid.bounds.findIndex(bound => bound > moment);
-    if (at < 0) return columns();
-    if (at === 0) return 0;
-    return at - 1 + (moment - grid.bounds[at - 1]) / (grid.bounds[at] - grid.bounds[at - 1]);
+  function place(moment) {
+    const next = grid.bounds.findIndex(bound => bound > moment), start = grid.bounds[next - 1];
+    if (next < 1) return next ? columns : 0;
+    return next - 1 + (moment - start) / (grid.bounds[next] - start);
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {number} first @param {number} last @param {number} high */
-  function namesDrawn(pen, first, last, high) {
+  /**
+   * The names on the left and the labels above, over what was scrolled below them.
+   *
+   * @param {CanvasRenderingContext2D} pen
+   * @param {number} wide @param {number} high @param {number} first @param {number} last
+   * @param {(column: number) => number} x @param {(row: number) => number} y
+   */
+  function words(pen, wide, high, first, last, x, y) {
     pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, names, high);
-    pen.font = `12px ${getComputedStyle(el).fontFamily}`;
-    pen.textBaseline = "middle";
-    for (let row = first; row < last; row++) {
-      const y = HEAD + row * ROW - box.scrollTop + ROW / 2;
-      pen.fillStyle = colours.text;
-      let title = grid.titles[rows[row]];
-      while (title.length > 4 && pen.measureText(title).width > names - 12) title = `${title.slice(0, -2).trimEnd()}…`;
-      pen.fillText(title, 6, y);
-    }
-    if (rows.length) return;
-    pen.fillStyle = colours.quiet;
-    pen.fillText("No series has these words", 6, HEAD + ROW / 2);
-  }
-
-  /** @param {CanvasRenderingContext2D} pen @param {number} wide */
-  function headsDrawn(pen, wide) {
+    pen.fillRect(0, 0, names - 2, high);
+    pen.fillStyle = colours.text;
+    pen.font = fontOf(12);
+    for (let row = first; row < last; row++) pen.fillText(grid.titles[rows[row]], 6, y(row) + 14, names - 14);
+    if (!rows.length) pen.fillText("No series has these words", 6, y(0) + 14);
     pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, wide, HEAD);
-    pen.textBaseline = "alphabetic";
-    pen.save();
+    pen.fillRect(0, 0, wide, HEAD - 1);
+    pen.fillStyle = colours.line;
+    pen.fillRect(0, HEAD - 2, wide, 1);
     pen.beginPath();
     pen.rect(names - 2, 0, wide, HEAD);
     pen.clip();
     for (const {column, text, line} of heads(grid, width)) {
-      const x = names + column * width - box.scrollLeft;
-      if (x < names - 60 || x > wide) continue;
       pen.fillStyle = line ? colours.quiet : colours.text;
-      pen.font = `${line ? 10 : 12}px ${getComputedStyle(el).fontFamily}`;
-      pen.fillText(text, x, line ? HEAD - 6 : 14);
+      pen.font = fontOf(line ? 10 : 12);
+      pen.fillText(text, x(column), line ? HEAD - 6 : 14);
     }
-    pen.restore();
-    pen.fillStyle = colours.line;
-    pen.fillRect(0, HEAD - 2, wide, 1);
   }
 
-  /** @param {{clientX: number, clientY: number}} event @returns {Place | null} */
+  /** @param {PointerEvent} event @returns {Place | null} */
   function placeOf(event) {
     const edge = box.getBoundingClientRect();
-    const x = event.clientX - edge.left - box.clientLeft;
-    const y = event.clientY - edge.top - box.clientTop;
-    if (x < names || y < HEAD) return null;
-    const place = {row: Math.floor((y - HEAD + box.scrollTop) / ROW), column: Math.floor((x - names + box.scrollLeft) / width)};
-    return place.row < rows.length && place.column < columns() ? place : null;
+    const x = event.clientX - edge.left - box.clientLeft - names, y = event.clientY - edge.top - box.clientTop - HEAD;
+    const found = {row: Math.floor((y + box.scrollTop) / ROW), column: Math.floor((x + box.scrollLeft) / width)};
+    return x >= 0 && y >= 0 && found.row < rows.length && found.column < columns ? found : null;
   }
 
-  /** Tell what the kernel knows of a cell, in a box beside it; and aloud, where the keyboard led there. @param {Place} place @param {boolean} aloud */
-  async function tell(place, aloud) {
-    const number = ++told;
-    try {
-      const answer = await kernel.ask("cell", partOf(place));
-      if (!answer || number !== told) return;
-      const kind = kinds[kindAt(place)];
-      const lines = [...answer.content.lines, `(${kind.name}: ${kind.meaning})`];
-      tip.textContent = lines.join("\n");
-      if (aloud) spoken.textContent = lines.join(". ");
-      showTip(place);
-    } catch (error) {
-      fail(/** @type {Error} */ (error));
-    }
-    answered();
-  }
-
-  /** @param {Place} place */
-  function showTip(place) {
+  /** What the kernel knows of a cell, in a box beside it; aloud where the keyboard led there. @param {Place} at @param {boolean} aloud */
+  async function tell(at, aloud) {
+    const number = ++told, kind = kinds[cells[rows[at.row] * columns + at.column]];
+    const answer = await ask("cell", partOf(at));
+    if (!answer || number !== told) return;
+    const lines = [...answer.content.lines, `(${kind.name}: ${kind.meaning})`];
+    tip.textContent = lines.join("\n");
+    if (aloud) spoken.textContent = lines.join(". ");
     tip.hidden = false;
-    const x = names + (place.column + 1) * width - box.scrollLeft + 6;
-    const y = HEAD + (place.row + 1) * ROW - box.scrollTop + 6;
+    const x = names + (at.column + 1) * width - box.scrollLeft + 6;
     const left = x + tip.offsetWidth > stage.clientWidth ? x - width - tip.offsetWidth - 12 : x;
-    Object.assign(tip.style, {left: `${Math.max(4, left)}px`, top: `${y}px`});
+    const top = box.offsetTop + HEAD + (at.row + 1) * ROW - box.scrollTop + 6;
+    tip.style.cssText = `left:${Math.max(4, left)}px;top:${top}px`;
   }
 
-  function hideTip() {
+  function hide() {
     told++;
     tip.hidden = true;
   }
 
-  /** @param {Place} one @param {Place} other */
+  /** @param {Place | null} one @param {Place} other */
   function select(one, other) {
-    kernel.ask("select", partOf(one, other)).catch(fail).finally(answered);
+    anchor = null;
+    redraw();
+    void ask("select", one ? partOf(one, other) : {});
   }
 
-  function selectionShown() {
-    const found = selection();
-    const status = model.get("_status");
-    const day = (/** @type {number} */ ms) => new Date(ms).toISOString().slice(0, 16).replace("T", " ").replace(" 00:00", "");
-    const title = found ? found.series.slice(0, 2).reverse().concat(found.series[2] || []).join(" ") : "";
-    chosen.textContent = found ? `${title}, ${day(found.start_ms)} → ${day(found.end_ms)}` : "Nothing selected";
-    for (const button of acts) button.disabled = !found || Boolean(status.busy);
-    cancel.hidden = !status.busy;
-    wanted();
-  }
-
-  function statusShown() {
-    const {words, error, busy, share} = model.get("_status");
-    result.textContent = words;
+  function status() {
+    const {words, error, busy, share} = model.get("_status"), chosen = model.get("_selection"), focused = document.activeElement;
+    part(".ares-result").textContent = words;
     alert.textContent = error;
-    progress.hidden = !busy;
-    progress.value = share;
-    if (!share) progress.removeAttribute("value");
-    const had = document.activeElement;
-    selectionShown();
-    // A button that is disabled loses the focus, and the keyboard its place.
-    if (had instanceof HTMLButtonElement && had.disabled && el.contains(had)) (busy ? cancel : box).focus();
+    progress.hidden = cancel.hidden = !busy;
+    if (share) progress.value = share;
+    else progress.removeAttribute("value");
+    part(".ares-chosen").textContent = chosen.words ?? "Nothing is selected";
+    for (const button of acts) button.disabled = Boolean(busy) || !chosen.series;
+    // A button that is off or away loses the focus, and the keyboard its place.
+    if (focused === cancel ? !busy : acts.some(each => each === focused && each.disabled)) (busy ? cancel : box).focus();
+    redraw();
   }
 
-  /** @type {{remove(): void} | null} */
+  /** @type {any} */
   let child = null;
-  async function chartShown() {
+  async function below() {
     const reference = model.get("_chart");
     child?.remove();
-    child = null;
     chart.replaceChildren();
-    if (!reference) return;
-    // What draws widgets inside widgets; hosts that have none say so.
+    // What draws a widget inside another; not every host has it.
     const manager = /** @type {any} */ (model).widget_manager;
-    if (!manager?.get_model) {
-      chart.textContent = "This notebook shows no chart inside a map; ares.chart(…) shows it in a cell of its own.";
-      return;
+    if (reference && !manager?.get_model) chart.textContent = "Here a chart needs a cell of its own: ares.chart(…)";
+    else if (reference) {
+      child = await manager.create_view(await manager.get_model(reference.replace("IPY_MODEL_", "")));
+      chart.replaceChildren(child.el);
     }
-    const view = await manager.create_view(await manager.get_model(reference.slice("IPY_MODEL_".length)));
-    child = view;
-    chart.replaceChildren(view.el);
-    // Phosphor's widgets want to know that they are on the page.
-    view.displayed?.then?.(() => {});
   }
 
+  /** @type {Record<string, [number, number]>} */
+  const STEPS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -9999], End: [0, 9999],
+    PageUp: [-15, 0], PageDown: [15, 0]};
   /** @param {KeyboardEvent} event */
-  function onKey(event) {
-    const steps = /** @type {Record<string, number[]>} */ ({
-      ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0],
-      Home: [0, -columns()], End: [0, columns()], PageUp: [-10, 0], PageDown: [10, 0],
-    });
+  function press(event) {
+    const step = STEPS[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || !rows.length) return;
-    const step = steps[event.key];
     if (step) {
-      if (event.shiftKey && step[0] === 0) anchor ??= {...here};
-      else anchor = null;
-      here = {
-        row: Math.max(0, Math.min(rows.length - 1, here.row + step[0])),
-        column: Math.max(0, Math.min(columns() - 1, here.column + step[1])),
-      };
-      intoView();
-      isDragging = anchor !== null;
-      wanted();
+      anchor = event.shiftKey && !step[0] ? anchor ?? here : null;
+      here = {row: within(here.row + step[0], rows.length - 1), column: within(here.column + step[1], columns - 1)};
+      const x = here.column * width, y = here.row * ROW;
+      box.scrollTop = Math.min(y, Math.max(box.scrollTop, y + ROW + HEAD + 4 - box.clientHeight));
+      box.scrollLeft = Math.min(x, Math.max(box.scrollLeft, x + width + names + 4 - box.clientWidth));
+      redraw();
       void tell(here, true);
-    } else if (event.key === "Enter" || event.key === " ") {
-      select(anchor ?? here, here);
-      anchor = null;
-      isDragging = false;
-    } else if (event.key === "Escape") {
-      anchor = null;
-      isDragging = false;
-      hideTip();
-      kernel.ask("select", {}).catch(fail).finally(answered);
+    } else if (event.key === "Enter") select(anchor ?? here, here);
+    else if (event.key === "Escape") {
+      hide();
+      select(null, here);
     } else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  function intoView() {
-    const y = here.row * ROW;
-    const x = here.column * width;
-    const [wide, high] = [box.clientWidth - names, box.clientHeight - HEAD];
-    if (y < box.scrollTop) box.scrollTop = y;
-    else if (y + ROW > box.scrollTop + high) box.scrollTop = y + ROW - high + 4;
-    if (x < box.scrollLeft) box.scrollLeft = x;
-    else if (x + width > box.scrollLeft + wide) box.scrollLeft = x + width - wide + 4;
+  /** @type {Record<string, (event: any) => void>} */
+  const heard = {
+    pointermove(event) {
+      const at = placeOf(event), name = JSON.stringify(at);
+      if (anchor && at) {
+        here = {row: anchor.row, column: at.column};
+        redraw();
+      } else if (name !== hovered) {
+        hovered = name;
+        if (at) void tell(at, false);
+        else hide();
+      }
+    },
+    pointerdown(event) {
+      const at = event.button ? null : placeOf(event);
+      if (!at) return;
+      here = at;
+      // A finger scrolls, a mouse draws.
+      if (event.pointerType === "mouse") anchor = at;
+      redraw();
+    },
+    pointerup(event) {
+      const at = placeOf(event);
+      if (at && !event.button) select(anchor ?? at, {row: at.row, column: at.column});
+    },
+    pointercancel() { anchor = null; },
+    pointerleave() { hovered = ""; anchor = null; hide(); redraw(); },
+    keydown: press, scroll() { hide(); redraw(); }, focus: redraw, blur: redraw,
+  };
+  for (const [name, call] of Object.entries(heard)) box.addEventListener(name, call);
+  for (const [input, name] of [[search, "input"], [order, "change"]]) {
+    input.addEventListener(name, () => { box.scrollTop = 0; arrange(); });
   }
-
-  let hovered = "";
-  box.addEventListener("pointermove", event => {
-    const place = placeOf(event);
-    if (isDragging && anchor && event.buttons) {
-      if (place) here = {row: anchor.row, column: place.column};
-      wanted();
-      return;
-    }
-    const name = place ? `${place.row} ${place.column}` : "";
-    if (name === hovered) return;
-    hovered = name;
-    if (place) void tell(place, false);
-    else hideTip();
-  });
-  box.addEventListener("pointerleave", () => { hovered = ""; hideTip(); });
-  box.addEventListener("pointerdown", event => {
-    const place = event.button === 0 ? placeOf(event) : null;
-    if (!place) return;
-    anchor = place;
-    here = place;
-    // A finger scrolls; a mouse draws a part of a line.
-    isDragging = event.pointerType === "mouse";
-    wanted();
-  });
-  box.addEventListener("pointerup", event => {
-    const place = placeOf(event);
-    if (anchor && place) select(anchor, {row: anchor.row, column: place.column});
-    anchor = null;
-    isDragging = false;
-    wanted();
-  });
-  box.addEventListener("pointercancel", () => { anchor = null; isDragging = false; wanted(); });
-  box.addEventListener("keydown", onKey);
-  box.addEventListener("scroll", () => { hideTip(); wanted(); });
-  for (const name of ["focus", "blur"]) box.addEventListener(name, wanted);
-  search.addEventListener("input", () => { box.scrollTop = 0; arrange(); });
-  order.addEventListener("change", () => { box.scrollTop = 0; arrange(); });
-  by.addEventListener("change", () => kernel.ask("by", {by: by.value}).catch(fail).finally(answered));
-  for (const button of [...acts, cancel]) {
-    button.addEventListener("click", () => kernel.ask("act", {verb: button.textContent}).catch(fail).finally(answered));
-  }
-  const follow = () => { renew(); };
-  model.on("change:_grid", follow);
-  model.on("change:_selection", selectionShown);
-  model.on("change:_status", statusShown);
-  model.on("change:_chart", chartShown);
-  const sizes = new ResizeObserver(() => { measured(); wanted(); });
+  by.addEventListener("change", () => ask("by", {by: by.value}));
+  for (const button of [...acts, cancel]) button.addEventListener("click", () => ask("act", {verb: button.textContent}));
+  /** @type {Record<string, () => void>} */
+  const changes = {"change:_grid": renew, "change:_selection": status, "change:_status": status, "change:_chart": below};
+  for (const [name, call] of Object.entries(changes)) model.on(name, call);
+  const sizes = new ResizeObserver(arrange);
   const unfollow = followTheme(el, (given, name) => {
     colours = given;
-    theme = name === "dark" ? 1 : 0;
-    if (grid.titles) legendShown();
-    wanted();
+    theme = +(name === "dark");
+    look();
   });
   renew();
-  statusShown();
-  void chartShown();
+  status();
+  void below();
   sizes.observe(box);
   return () => {
     sizes.disconnect();
     unfollow();
-    if (frame !== null) cancelAnimationFrame(frame);
-    model.off("change:_grid", follow);
-    model.off("change:_selection", selectionShown);
-    model.off("change:_status", statusShown);
-    model.off("change:_chart", chartShown);
+    cancelAnimationFrame(frame);
+    for (const [name, call] of Object.entries(changes)) model.off(name, call);
     kernel.close();
     child?.remove();
   };
