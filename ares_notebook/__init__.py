@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
     from ares_notebook.lab.chart import chart
+    from ares_notebook.lab.coverage_map import coverage_map
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -107,6 +108,7 @@ __all__ = [
     "candles_from_trades",
     "chart",
     "coverage",
+    "coverage_map",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
@@ -185,6 +187,7 @@ _HOMES = {
     "candles_from_trades": "bars",
     "chart": "lab.chart",
     "coverage": "cache.coverage",
+    "coverage_map": "lab.coverage_map",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
     "download_funding_data": "download.verbs",

@@ -42,6 +42,7 @@ NAMES = [
     "candles_from_trades",
     "chart",
     "coverage",
+    "coverage_map",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
