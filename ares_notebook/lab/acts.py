@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import ipywidgets as widgets
 from msgspec.structs import replace
 
+from ares_notebook.download.plan import Plan
 from ares_notebook.errors import AresError
 from ares_notebook.formatting import text
 from ares_notebook.lab.choice import Choice, call_text, has_interval, literal
@@ -23,6 +25,13 @@ from ares_notebook.lab.memory import (
     write_memory,
 )
 from ares_notebook.lab.views import code_html
+
+MAP_ACTS: dict[str, Literal["repair", "load", "validate"]] = {
+    "Repair this": "repair",
+    "Load this": "load",
+    "Validate this": "validate",
+}
+"""What is noted of what is done with a part of the map, by the button."""
 
 _NOTHING = "# Nothing was done yet; each download, repair and validation adds its line here."
 # How the code of the demo exchange begins.
@@ -94,6 +103,11 @@ class Acts:
 
     def _say(self, words: str) -> None:
         self.remark.value = f'<div class="ares-hint">{text(words)}</div>' if words else ""
+
+
+def with_symbols(state: FormState, plans: Sequence[Plan]) -> FormState:
+    """The state with the symbols of *plans* alone."""
+    return replace(state, symbols=", ".join(plan.symbol for plan in plans))
 
 
 def _kept(act: Act) -> Act:

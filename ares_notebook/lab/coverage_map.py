@@ -93,6 +93,7 @@ class CoverageMap(MapView):
         self._below: CandleChart | None = None
         self._lock = threading.Lock()
         self._shows_in_chart: list[Callable[[Selected], object]] = []
+        self._when_done: list[Callable[[str, Selected], object]] = []
         self._changes: list[Callable[[], object]] = []
         answers = {"select": self._answer_select, "act": self._answer_act}
         super().__init__(Scope.of(symbol, interval, datasets), by, settings, answers)
@@ -178,6 +179,17 @@ class CoverageMap(MapView):
             Runs on the background loop's thread, so it must not wait for anything.
         """
         self._shows_in_chart.append(call)
+
+    def on_done(self, call: Callable[[str, Selected], object]) -> None:
+        """
+        Let *call* be called with the name of a button and what was selected, when its work is done.
+
+        Parameters
+        ----------
+        call : callable
+            Runs on the background loop's thread, so it must not wait for anything.
+        """
+        self._when_done.append(call)
 
     def _tell_change(self) -> None:
         for call in self._changes:
@@ -310,6 +322,8 @@ class CoverageMap(MapView):
             kind = "" if isinstance(error, AresError) else f"{type(error).__name__}: "
             self._say(f"{verb}: failed ({chosen}).", error=f"{kind}{error}")
             raise
+        for call in self._when_done:
+            call(verb, chosen)
         return result
 
     def _say(self, words: str, *, error: str = "", busy: str = "", share: float = 0.0) -> None:

@@ -14,7 +14,13 @@ import ipywidgets as widgets
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
-from ares_notebook.errors import AresError, BadArgument
+from ares_notebook.errors import (
+    AresError,
+    BadArgument,
+    CacheUnavailable,
+    UnknownSymbol,
+    WrongMarket,
+)
 from ares_notebook.formatting import line
 from ares_notebook.lab.choice import (
     NO_DATASET,
@@ -61,6 +67,8 @@ _HINTS = {
 }
 # Where a server of all of Binance's hosts keeps the archive's listing.
 _LISTING = "/data.binance.vision"
+# The field that can mend an error.
+_FIELD_OF = ((UnknownSymbol, "symbols"), ((CacheUnavailable, WrongMarket), "folder"))
 # The controls of one value, as they are shown.
 _FIELDS = ("symbols", "interval", "lookback", "end", "market", "source", "address", "folder")
 
@@ -329,6 +337,14 @@ class Form:
     def show_fault(self, name: str, words: str) -> None:
         """Show *words* at a field, until the form changes."""
         self.problems[name].value = problem_html(words)
+
+    def show_errors(self, *errors: BaseException | None) -> bool:
+        """Show errors at the field that can mend all of them; whether there is one."""
+        for kinds, name in _FIELD_OF:
+            if errors and all(isinstance(error, kinds) for error in errors):
+                self.show_fault(name, ". ".join(dict.fromkeys(map(str, errors))))
+                return True
+        return False
 
     def show_cost(self, dataset: Dataset, words: str) -> None:
         """Show at its checkbox how large a dataset is; no *words* where that is not known."""

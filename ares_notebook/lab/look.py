@@ -1,4 +1,4 @@
-"""The prices of what the cache holds of a choice, as a chart."""
+"""What the cache holds, to look at: the prices of a choice as a chart, and all of it as a map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ares_notebook.errors import AresError
 from ares_notebook.formatting import line
 from ares_notebook.lab.chart import CandleChart
 from ares_notebook.lab.choice import Choice
+from ares_notebook.lab.coverage_map import CoverageMap
 from ares_notebook.lab.form import problem_html
+from ares_notebook.lab.map_part import Selected
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
 from ares_notebook.runtime.job import Job, start
@@ -23,17 +25,21 @@ NOTHING_TO_SHOW = "Nothing to show yet: download candles first."
 
 class Look:
     """
-    The chart of the panel, and which series it shows.
+    The chart of the panel, which series it shows, and below it the map of the whole cache.
 
-    A chart is made when it is first asked for, in the background. Requests are numbered: what was
+    They are made when they are first asked for, in the background. Requests are numbered: what was
     read for an older one is closed and not shown.
     """
 
-    def __init__(self, shown: Callable[[], object]) -> None:
-        self._shown = shown
+    def __init__(
+        self, shown: Callable[[], object], done: Callable[[str, Selected], object]
+    ) -> None:
+        # *shown* is called after each change of the chart, *done* after each work on a part of the map.
+        self._shown, self._done = shown, done
         self._number = 0
         self.job: Job[None] | None = None
         self.chart: CandleChart | None = None
+        self.map: CoverageMap | None = None
         self._choice: Choice | None = None
         self._is_offering = False
         self.series = widgets.Dropdown(description="Series", options=())
@@ -41,8 +47,8 @@ class Look:
         self.series.layout.display = "none"
         self.series.observe(self._picked, "value")
         self.said = widgets.HTML(line(NOTHING_TO_SHOW))
-        self.place = widgets.VBox()
-        self.box = widgets.VBox([self.series, self.said, self.place])
+        self.place, self.map_place = widgets.VBox(), widgets.VBox()
+        self.box = widgets.VBox([self.series, self.said, self.place, self.map_place])
 
     @property
     def static_html(self) -> str:
@@ -53,13 +59,24 @@ class Look:
         """Show the first series of a choice that the cache has; the same one again if it is shown."""
         self._begin(self._show_choice(self._next(), choice))
 
-    def show_window(self, settings: Settings, series: Series, window: Period) -> None:
-        """Show a window of a series, and as much on either side."""
-        self._begin(self._show_series(self._next(), settings, series, _around(window)))
+    def _show_part(self, part: Selected) -> None:
+        """Show a part of the map, and as much on either side."""
+        if self.map is not None:
+            window = _around(Period(part.start, part.end))
+            self._begin(self._show_series(self._next(), self.map.settings, part.series, window))
+
+    async def settled(self) -> None:
+        """Wait until chart and map have answered all that their pages asked."""
+        for each in (self.chart, self.map):
+            if each is not None:
+                await each.settled()
 
     def close(self) -> None:
-        """Cancel what is being read, and close the chart."""
+        """Cancel what is being read, and close chart and map."""
         self._next()
+        if self.map is not None:
+            self.map.close()
+            self.map = None
         if self.chart is not None:
             self.chart.close()
             self.chart = None
@@ -80,10 +97,26 @@ class Look:
             return
         self._choice = choice
         self._offer(offered)
-        if not offered:
+        if offered:
+            await self._show_series(number, choice.settings, offered[0], choice.window)
+        else:
             self._put(None, line(NOTHING_TO_SHOW))
+        await self._show_map(number, choice.settings)
+
+    async def _show_map(self, number: int, settings: Settings) -> None:
+        """Look into the cache again, into another one with another map."""
+        shown = self.map
+        if number != self._number:
             return
-        await self._show_series(number, choice.settings, offered[0], choice.window)
+        if shown is None or shown.settings.cache_dir != settings.cache_dir:
+            made = CoverageMap(settings=settings)
+            made.on_show_in_chart(self._show_part)
+            made.on_done(self._done)
+            self.map, self.map_place.children = made, [made]
+            if shown is not None:
+                shown.close()
+            shown = made
+        await shown.refresh()
 
     async def _show_series(
         self, number: int, settings: Settings, series: Series, window: Period

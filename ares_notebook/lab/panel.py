@@ -18,17 +18,15 @@ from ares_notebook.download.report import DownloadReport
 from ares_notebook.errors import (
     AresError,
     Busy,
-    CacheUnavailable,
-    UnknownSymbol,
-    WrongMarket,
 )
-from ares_notebook.lab.acts import Acts
+from ares_notebook.lab.acts import MAP_ACTS, Acts, with_symbols
 from ares_notebook.lab.cache_state import CacheState, repair_plans
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
 from ares_notebook.lab.layout import DOING, FITTING, Buttons, PanelScript, folding, row, tabs
 from ares_notebook.lab.look import Look
-from ares_notebook.lab.memory import Act, FormState
+from ares_notebook.lab.map_part import Selected
+from ares_notebook.lab.memory import Act, ActWindow
 from ares_notebook.lab.presets import Presets
 from ares_notebook.lab.views import Preview, choice_html, choice_text
 from ares_notebook.lab.work import carry_out, end_of, quiet_plans, validate_choice
@@ -44,14 +42,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
+    from ares_notebook.lab.chart import CandleChart
+    from ares_notebook.lab.coverage_map import CoverageMap
+
 # In the saved page: instead of the message that a widget is lost.
 _STATIC_CSS = (
     ".jp-OutputArea-child:has(.ares-static)+.jp-OutputArea-child:not(:has(.ares-panel))"
     "{display:none}"
 )
 _VIEW = "application/vnd.jupyter.widget-view+json"
-# The field that can mend an error.
-_FIELD_OF = ((UnknownSymbol, "symbols"), ((CacheUnavailable, WrongMarket), "folder"))
 _T = TypeVar("_T")
 # Of the tabs Get, Look and Prove.
 _LOOK = 1
@@ -109,6 +108,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     # Of a panel whose constructor has raised: ipywidgets closes it all the same.
     _job: Job[Any] | None = None
+    _keeping: Job[None] | None = None
     _is_busy = False
     _parts: tuple[Presets | Look | Preview | Form, ...] = ()
 
@@ -135,7 +135,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self._acts = Acts(self.form)
         self._preview = Preview(self.form, self._acts.keep)
         self._presets = Presets(self.form, lambda: self._acts.last)
-        self._look = Look(self._follow)
+        self._look = Look(self._follow, self._part_done)
         self._parts = (self._presets, self._look, self._preview, self.form)
         self._is_displayed = False
         self._buttons = self._made_buttons()
@@ -237,6 +237,16 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         )
 
     @property
+    def chart(self) -> CandleChart | None:
+        """The chart of the tab *Look*; None until it has been opened."""
+        return self._look.chart
+
+    @property
+    def map(self) -> CoverageMap | None:
+        """The map of the tab *Look*; None until it has been opened."""
+        return self._look.map
+
+    @property
     def code(self) -> str:
         """Python for a new kernel: all that was done with the panel, a call for each act."""
         return self._acts.code
@@ -245,7 +255,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         """
         Wait until nothing is under way: no work, no preview, no chart, no request for symbols.
 
-        What the work raises is shown by the panel, and not raised here.
+        An error of the work stands in the panel.
 
         Examples
         --------
@@ -263,11 +273,11 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             # Who waits here and is cancelled leaves the work alone.
             await asyncio.wait([asyncio.ensure_future(end_of(job)) for job in fresh])
             seen.update(fresh)
-        if self._look.chart is not None:
-            await self._look.chart.settled()
+        await self._look.settled()
 
     def _jobs(self) -> list[Job[Any]]:
-        found = (self._job, self._presets.job, self._look.job, *self._preview.jobs)
+        own = (self._job, self._keeping, self._presets.job, self._look.job)
+        found = (*own, *self._preview.jobs)
         return [job for job in found if job is not None]
 
     # --- what the buttons do ---
@@ -381,7 +391,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         plans = await quiet_plans(make)
         self.report = report = await carry_out(act.verb, plans, self._client, self._show_progress)
         # Of several symbols those that there was something of.
-        await self._note(replaced(act, form=_only(act.form, plans)), choice)
+        await self._note(replaced(act, form=with_symbols(act.form, plans)), choice)
         self._state = await self._preview.show(choice)
         return report
 
@@ -389,6 +399,13 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         """Add what was done to the history, and keep it in the cache folder."""
         self._acts.add(act, self.form.choice_of(act.form, str(choice.settings.cache_dir)))
         await self._acts.keep(choice)
+
+    def _part_done(self, verb: str, part: Selected) -> None:
+        """Note what was done with a part of the map; a repair has changed the cache."""
+        if verb in MAP_ACTS and (choice := self._preview.choice) is not None:
+            act = Act(MAP_ACTS[verb], self.form.state(), ActWindow(*part))
+            self._keeping = start(self._note(act, choice))
+            self._preview.refresh()
 
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
         self.quality = await validate_choice(choice, self._show_progress)
@@ -407,7 +424,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         elif verb == "Validate":
             self._work.show_quality(verb, self.quality)
         elif self.report is not None and self._state is not None:
-            is_at_field = self._show_at_field(*(step.error for step in self.report.failed))
+            is_at_field = self.form.show_errors(*(step.error for step in self.report.failed))
             self._work.show_report(verb, self.report, self._state, is_at_field=is_at_field)
             if self._is_displayed and verb in ("Download", FITTING):
                 self._show_prices()
@@ -423,15 +440,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.tabs.selected_index = _LOOK
 
     def _show_problem(self, verb: str, error: BaseException) -> None:
-        self._work.show_problem(verb, error, is_at_field=self._show_at_field(error))
-
-    def _show_at_field(self, *errors: BaseException | None) -> bool:
-        """Show errors at the field that can mend all of them; whether there is one."""
-        for kinds, name in _FIELD_OF:
-            if errors and all(isinstance(error, kinds) for error in errors):
-                self.form.show_fault(name, ". ".join(dict.fromkeys(map(str, errors))))
-                return True
-        return False
+        self._work.show_problem(verb, error, is_at_field=self.form.show_errors(error))
 
     def _set_busy(self, *, is_busy: bool) -> None:
         self._is_busy = is_busy
@@ -488,8 +497,3 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 def _display(view: dict[str, str], display_id: str | None, *, update: bool = False) -> None:
     """Display *view* in the cell that runs, or where the display of this id is."""
     display(view, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]  # IPython publishes no types
-
-
-def _only(state: FormState, plans: Sequence[Plan]) -> FormState:
-    """The state with the symbols of *plans* alone."""
-    return replaced(state, symbols=", ".join(plan.symbol for plan in plans))

@@ -107,9 +107,9 @@ def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
     costs = table(_COST_NAMES, rows, numbers=_COST_NAMES[1:])
     whole = Cost.of(steps, settings)
     too_large = [name for name in _by_dataset(steps) if name not in fitting]
-    room = _too_large(too_large, steps, settings) if too_large else line(_room(whole, settings))
+    room = _too_large(too_large, steps, settings) if too_large else _room(whole, settings)
     bar = _room_bar(steps, settings)
-    return block(_headline(whole, steps, plans[0]), costs, bar, room)
+    return block(_headline(whole, steps, plans[0]), costs, bar, room if too_large else line(room))
 
 
 def _headline(cost: Cost, steps: Sequence[Step], plan: Plan) -> str:
@@ -136,18 +136,22 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
 
 
 def _room(cost: Cost, settings: Settings) -> str:
-    weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
-    return f"{weight}{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
+    if cost.files_to_do:
+        # The bar tells the rest.
+        return f"Request weight about {cost.weight:,}." if cost.weight else ""
+    return f"{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
 
 
 def _room_bar(steps: Sequence[Step], settings: Settings) -> str:
     """How much of the free disk is needed, as a bar; nothing where nothing is needed."""
     needed, free = needed_bytes(steps, settings), free_bytes(settings)
-    if not needed or not free:
+    if not needed:
         return ""
-    share = needed / free
+    share = needed / max(free, 1)
     percent = f"{share:.0%}" if share >= _SMALL_SHARE else "less than 1%"
-    words = f"{size_in_words(needed)} of {size_in_words(free)} free on the disk ({percent})"
+    words = (
+        f"{size_in_words(needed)} of {size_in_words(free)} free in {settings.cache_dir} ({percent})"
+    )
     kind = " ares-full" if share > 1 else ""
     return (
         f'<div class="ares-room{kind}"><span class="ares-room-bar" aria-hidden="true">'

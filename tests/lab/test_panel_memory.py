@@ -260,7 +260,7 @@ def test_the_chart_is_made_when_it_is_looked_at(made, chosen):
 def test_the_cost_is_a_bar_of_the_free_disk(made):
     """What is needed is told beside what is free, in words and as a share; nothing once all is there."""
     panel = made()
-    assert "free on the disk (less than 1%)" in panel._preview.estimate.value
+    assert "(less than 1%)" in panel._preview.estimate.value
     assert 'class="ares-room-bar"' in panel._preview.estimate.value
     ares.run(panel.download())
 
@@ -271,3 +271,32 @@ def test_the_cost_is_a_bar_of_the_free_disk(made):
         < lines.index("Cache: 2 of 2")
         < lines.index("Proof: no gap")
     )
+
+
+def test_what_is_done_with_a_part_of_the_map_is_a_line_too(made, chosen, exchange):
+    """A month is repaired in the map alone, loaded and shown in the chart, and the history repeats it."""
+    panel = made()
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT"
+    panel.form.lookback.value = "2 months"
+    ares.run(panel.download())
+    for name in ("klines_ETHUSDT_1d_2025-01.csv", "klines_BTCUSDT_1d_2025-01.csv"):
+        (chosen.cache_dir / name).unlink()
+    panel.tabs.selected_index = 1
+    ares.run(panel.settled())
+    exchange.requests.clear()
+    panel.map.select("ETHUSDT", "2025-01-01", "2025-02-01", dataset="klines")
+    for act in (panel.map.repair, panel.map.load, panel.map.show_in_chart):
+        ares.run(act())
+    ares.run(panel.settled())
+
+    paths = [each.path for each in list(exchange.requests)]
+    assert [path for path in paths if "BTCUSDT" in path] == []
+    assert not (chosen.cache_dir / "klines_BTCUSDT_1d_2025-01.csv").exists()
+    assert panel.chart.series.symbol == "ETHUSDT"
+    assert panel.chart.view[0].date().isoformat() == "2025-01-01"
+    assert len(panel.map.frame) == 31
+    assert "7 of 8 files complete" in panel._preview.picture.value
+    names = run_in_new_kernel(panel.code)
+    assert len(names["frame"]) == 31
+    assert panel.code.index("ares.repair_gaps(") < panel.code.index("frame = ares.load_rows(")
+    assert made().code == panel.code
