@@ -244,6 +244,9 @@ if "IPython.core.getipython" in sys.modules:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lab":
+        # For ``ares.lab.demo_or_binance``, where nobody has imported it.
+        return importlib.import_module(f"{__name__}.lab")
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -7,6 +7,8 @@ from typing import Any
 
 import anywidget
 import ipywidgets as widgets
+import traitlets
+from IPython.display import display
 
 from ares_notebook.lab.views import Preview
 from ares_notebook.lab.widget import css, esm
@@ -20,10 +22,26 @@ DOING = {
 """What the panel does, by the button that begins it."""
 
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+# In the saved page: instead of the message that a widget is lost.
+_STATIC_CSS = (
+    ".jp-OutputArea-child:has(.ares-static)+.jp-OutputArea-child:not(:has(.ares-panel))"
+    "{display:none}"
+)
+
+
 class PanelScript(anywidget.AnyWidget):
     """The style of the panel, its keyboard, and where the focus goes."""
 
     _esm, _css = esm("panel.js"), css("panel.css")
+
+
+class PanelView(anywidget.AnyWidget):
+    """The panel drawn by our own script, in hosts that draw no other widgets of ipywidgets."""
+
+    _esm, _css = esm("form.js"), css("panel.css", "form.css")
+    # The reference of the panel.
+    root = traitlets.Unicode().tag(sync=True)
 
 
 class Buttons:
@@ -95,3 +113,13 @@ def folding(name: str, shown: widgets.Widget) -> widgets.ToggleButton:
     button.observe(fold, "value")
     fold()
     return button
+
+
+def static_block(html: str) -> str:
+    """HTML for pages where widgets do not run; hidden where they do."""
+    return f'<div class="ares-static"><style>{_STATIC_CSS}</style>{html}</div>'
+
+
+def show(view: dict[str, str], display_id: str | None, *, update: bool = False) -> None:
+    """Display *view* in the cell that runs, or where the display of this id is."""
+    display(view, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]  # IPython publishes no types

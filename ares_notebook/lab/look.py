@@ -42,12 +42,15 @@ class Look:
         self.map: CoverageMap | None = None
         self._choice: Choice | None = None
         self._is_offering = False
+        # Whether the host draws no chart that is made in the background: then pictures are shown.
+        self.is_static = False
         self.series = widgets.Dropdown(description="Series", options=())
         self.series.add_class("ares-field")
         self.series.layout.display = "none"
         self.series.observe(self._picked, "value")
         self.said = widgets.HTML(line(NOTHING_TO_SHOW))
         self.place, self.map_place = widgets.VBox(), widgets.VBox()
+        self.place.add_class("ares-place")
         self.box = widgets.VBox([self.series, self.said, self.place, self.map_place])
 
     @property
@@ -56,7 +59,7 @@ class Look:
         return "" if self.chart is None else self.chart.static_html()
 
     def show(self, choice: Choice) -> None:
-        """Show the first series of a choice that the cache has; the same one again if it is shown."""
+        """Show the picked series of a choice, or the first that the cache has."""
         self._begin(self._show_choice(self._next(), choice))
 
     def _show_part(self, part: Selected) -> None:
@@ -97,8 +100,9 @@ class Look:
             return
         self._choice = choice
         self._offer(offered)
-        if offered:
-            await self._show_series(number, choice.settings, offered[0], choice.window)
+        series = self.series.value
+        if series is not None:
+            await self._show_series(number, choice.settings, series, choice.window)
         else:
             self._put(None, line(NOTHING_TO_SHOW))
         await self._show_map(number, choice.settings)
@@ -106,7 +110,7 @@ class Look:
     async def _show_map(self, number: int, settings: Settings) -> None:
         """Look into the cache again, into another one with another map."""
         shown = self.map
-        if number != self._number:
+        if number != self._number or self.is_static:
             return
         if shown is None or shown.settings.cache_dir != settings.cache_dir:
             made = CoverageMap(settings=settings)
@@ -135,15 +139,17 @@ class Look:
     def _put(self, chart: CandleChart | None, words: str) -> None:
         """Show a chart in place of the one before."""
         before, self.chart = self.chart, chart
-        self.place.children = [] if chart is None else [chart]
-        self.said.value = words
+        self.place.children = [] if chart is None or self.is_static else [chart]
+        self.said.value = words or (_picture(chart) if chart is not None and self.is_static else "")
         if before is not None:
             before.close()
         self._shown()
 
     def _offer(self, offered: Sequence[Series]) -> None:
+        kept = self.series.value if self.series.value in offered else next(iter(offered), None)
         self._is_offering = True
         self.series.options = [(_title(each), each) for each in offered]
+        self.series.value = kept
         self._is_offering = False
         self.series.layout.display = "" if len(offered) > 1 else "none"
 
@@ -171,6 +177,13 @@ def _made(settings: Settings, series: Series, window: Period) -> CandleChart:
     if start < end:
         chart.view = start, end
     return chart
+
+
+def _picture(chart: CandleChart) -> str:
+    """The chart as a picture, and how to get it live."""
+    series = chart.series
+    call = f'ares.chart("{series.symbol}", "{series.interval}", settings=panel.settings)'
+    return chart.static_html() + line(f"In a cell of its own it can be zoomed: {call}")
 
 
 def _around(window: Period) -> Period:

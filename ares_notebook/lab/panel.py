@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
-from IPython.display import display
 from msgspec.structs import replace as replaced
 
 from ares_notebook.download.plan import Plan
@@ -19,11 +18,11 @@ from ares_notebook.errors import (
     AresError,
     Busy,
 )
+from ares_notebook.lab import layout
 from ares_notebook.lab.acts import MAP_ACTS, Acts, with_symbols
 from ares_notebook.lab.cache_state import CacheState, repair_plans
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
-from ares_notebook.lab.layout import DOING, FITTING, Buttons, PanelScript, folding, row, tabs
 from ares_notebook.lab.look import Look
 from ares_notebook.lab.map_part import Selected
 from ares_notebook.lab.memory import Act, ActWindow
@@ -45,12 +44,6 @@ if TYPE_CHECKING:
     from ares_notebook.lab.chart import CandleChart
     from ares_notebook.lab.coverage_map import CoverageMap
 
-# In the saved page: instead of the message that a widget is lost.
-_STATIC_CSS = (
-    ".jp-OutputArea-child:has(.ares-static)+.jp-OutputArea-child:not(:has(.ares-panel))"
-    "{display:none}"
-)
-_VIEW = "application/vnd.jupyter.widget-view+json"
 _T = TypeVar("_T")
 # Of the tabs Get, Look and Prove.
 _LOOK = 1
@@ -143,32 +136,32 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self._work = WorkView(self.buttons["Cancel"])
         self.tabs = self._made_tabs()
         self.children = [
-            *(PanelScript(), self.tabs, self._work.box),
+            *(layout.PanelScript(), self.tabs, self._work.box),
             *self._code_parts(),
         ]
         self.add_class("ares-panel")
         self._preview.on_shown(self._follow)
         self._preview.begin()
 
-    def _made_buttons(self) -> Buttons:
+    def _made_buttons(self) -> layout.Buttons:
         actions: dict[str, Callable[[], object]] = {
             "Download": lambda: self._begin("Download", self._download),
-            FITTING: lambda: self._begin(FITTING, self._download_fitting),
+            layout.FITTING: lambda: self._begin(layout.FITTING, self._download_fitting),
             "Cancel": self.cancel,
             "Repair gaps": lambda: self._begin("Repair gaps", self._repair),
             "Validate": lambda: self._begin("Validate", self._validate),
         }
-        return Buttons(actions, self._show_problem)
+        return layout.Buttons(actions, self._show_problem)
 
     def _made_tabs(self) -> widgets.Tab:
         preview, form, button_row = self._preview, self.form, self._buttons.row
         get = [self._acts.remark, self._presets.box, form.box, preview.hint, preview.estimate]
         pages = {
-            "Get": [*get, button_row("Download", FITTING)],
+            "Get": [*get, button_row("Download", layout.FITTING)],
             "Look": [self._look.box],
             "Prove": [button_row("Repair gaps", "Validate"), preview.picture, preview.gaps],
         }
-        made = tabs(pages)
+        made = layout.tabs(pages)
         made.observe(self._tab_changed, "selected_index")
         return made
 
@@ -178,7 +171,10 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             "Code that does the same": self._preview.code,
             "History as code": self._acts.html,
         }
-        return [row([folding(name, part) for name, part in parts.items()]), *parts.values()]
+        return [
+            layout.row([layout.folding(name, part) for name, part in parts.items()]),
+            *parts.values(),
+        ]
 
     def _tab_changed(self, change: dict[str, Any]) -> None:
         if change["new"] == _LOOK and self._preview.choice is not None:
@@ -365,7 +361,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             self._asked, choice = self.form.state(), self.form.choice()
             self._verb = verb
             self._set_busy(is_busy=True)
-            self._work.begin(DOING[verb], choice)
+            self._work.begin(layout.DOING[verb], choice)
             self._job = job = start(work(choice))
         job.then(partial(self._ended, verb))
         return job
@@ -413,7 +409,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         return self.quality
 
     def _show_progress(self, progress: Progress) -> None:
-        self._work.show_progress(progress, DOING[self._verb])
+        self._work.show_progress(progress, layout.DOING[self._verb])
 
     def _ended(self, verb: str, job: Job[Any]) -> None:
         """On the loop's thread, after clean-up; the state is shown last."""
@@ -426,7 +422,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         elif self.report is not None and self._state is not None:
             is_at_field = self.form.show_errors(*(step.error for step in self.report.failed))
             self._work.show_report(verb, self.report, self._state, is_at_field=is_at_field)
-            if self._is_displayed and verb in ("Download", FITTING):
+            if self._is_displayed and verb in ("Download", layout.FITTING):
                 self._show_prices()
         if job.state != "done":
             self._preview.refresh()
@@ -455,7 +451,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self._presets.follow()
         self._enable()
         if self._is_displayed:
-            _display(self._static_view(), self.model_id, update=True)
+            layout.show(self._static_view(), self.model_id, update=True)
 
     # --- how it is shown ---
 
@@ -475,10 +471,15 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
         They are two outputs, since JupyterLab shows no other view of one whose widget is lost.
         """
-        _display(self._static_view(), self.model_id)
+        layout.show(self._static_view(), self.model_id)
         self._is_displayed = True
         live = super()._repr_mimebundle_() or {}
-        _display({_VIEW: live[_VIEW]}, None)
+        layout.show({layout.VIEW: live[layout.VIEW]}, None)
+
+    def _display_(self) -> layout.PanelView:
+        """What marimo shows, which draws no widgets of ipywidgets, and none made in the background."""
+        self._look.is_static = True
+        return layout.PanelView(root=f"IPY_MODEL_{self.model_id}")
 
     def _static_view(self) -> dict[str, str]:
         """What the panel shows as static HTML, and as a line of text."""
@@ -490,10 +491,4 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
             html = choice_html(self.form.choice(), html)
         except AresError:
             html = "".join(each.value for each in self.form.problems.values()) + html
-        static = f'<div class="ares-static"><style>{_STATIC_CSS}</style>'
-        return {"text/plain": repr(self), "text/html": f"{static}{html}</div>"}
-
-
-def _display(view: dict[str, str], display_id: str | None, *, update: bool = False) -> None:
-    """Display *view* in the cell that runs, or where the display of this id is."""
-    display(view, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]  # IPython publishes no types
+        return {"text/plain": repr(self), "text/html": layout.static_block(html)}
