@@ -17,6 +17,8 @@ from .lab import Lab, until
 
 # Where pictures of the states go; none are taken without it. Read now, since no ARES_ variable reaches a test.
 PICTURES = os.environ.get("ARES_PICTURES")
+PIXEL = "canvas => [...canvas.getContext('2d').getImageData(3, 3, 1, 1).data].slice(0, 3)"
+GROUNDS = {"Light": [255, 255, 255], "Dark": [17, 17, 17]}
 MAP = "map = ares.coverage_map(settings=settings)\nmap"
 
 
@@ -58,9 +60,10 @@ class MapOnPage:
         return self.root.get_by_role("button", name=name, exact=True)
 
     @property
-    def drawn(self) -> int:
-        """How often it was drawn."""
-        return int(self.root.get_attribute("data-drawn") or 0)
+    def ground(self) -> list[int]:
+        """The colour that is drawn beside the cells."""
+        pixel: list[int] = self.root.locator(".ares-grid canvas").evaluate(PIXEL)
+        return pixel
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """Draw from one cell to another, with the mouse."""
@@ -102,7 +105,9 @@ def map_on_page(lab, notebook, here, settings) -> MapOnPage:
     (settings.cache_dir / "klines_BTCUSDT_1h_2025-01.csv").unlink()
     (receipts / "klines_BTCUSDT_1h_2025-01.csv.json").unlink()
     (receipts / "klines_ETHUSDT_1h_2025-02.csv.json").unlink()
-    exchange.requests.clear()
+    lab.open(notebook([here, MAP]))
+    lab.run_all()
+    return MapOnPage(lab)
 
 
 def test_a_session_from_a_gap_to_its_repair(map_on_page, lab, exchange):
@@ -156,10 +161,9 @@ def test_the_keyboard_the_themes_and_a_small_page(map_on_page, lab):
     expect(shown.chosen).to_have_text("ETHUSDT klines 1h, 2025-01-01 → 2025-03-01")
     expect(shown.box).to_be_focused()
     for theme in ("Dark", "Light"):
-        before = shown.drawn
         lab.use_theme(theme)
-        until(lambda before=before: shown.drawn > before, 15, "the map is drawn anew")
         expect(shown.root).to_have_attribute("data-theme", theme.lower())
+        until(lambda ground=GROUNDS[theme]: shown.ground == ground, 15, "the map is drawn anew")
         assert violations(shown.root) == []
         take(lab, theme.lower())
     shown.page.keyboard.press("Escape")
@@ -169,9 +173,9 @@ def test_the_keyboard_the_themes_and_a_small_page(map_on_page, lab):
     expect(shown.chosen).to_have_text("BTCUSDT klines 1h, 2024-12-01 → 2025-03-01")
 
     shown.root.get_by_label("Order").select_option("most gaps first")
-    shown.root.get_by_label("Series").fill("eth <b>")
+    shown.root.get_by_role("searchbox", name="Series").fill("eth <b>")
     until(lambda: shown.shape["rows"] == 0, 15, "no series has these words")
-    shown.root.get_by_label("Series").fill("eth 1h")
+    shown.root.get_by_role("searchbox", name="Series").fill("eth 1h")
     until(lambda: shown.shape["rows"] == 1, 15, "one series is left")
     shown.root.get_by_label("Cells").select_option("days")
     until(lambda: shown.shape["columns"] == 181, 15, "a cell is a day")
