@@ -76,6 +76,10 @@ class CoverageMap(MapView):
     (31, '2025-01-01')
     """
 
+    # Of a map whose constructor has raised: ipywidgets closes it all the same.
+    _job: Job[Any] | None = None
+    _below: CandleChart | None = None
+
     def __init__(
         self,
         symbol: str | None = None,
@@ -88,9 +92,7 @@ class CoverageMap(MapView):
         self.frame: pd.DataFrame | None = None
         self.report: DownloadReport | None = None
         self.quality: QualityReport | None = None
-        self._job: Job[Any] | None = None
         self._verb = ""
-        self._below: CandleChart | None = None
         self._lock = threading.Lock()
         self._shows_in_chart: list[Callable[[Selected], object]] = []
         self._when_done: list[Callable[[str, Selected], object]] = []

@@ -152,7 +152,7 @@ class MapView(AskedWidget):
 
     def close(self) -> None:
         """Free the table, and remove the map from the page."""
-        self._table = CoverageGrid(self._by, (), (), b"")
+        self._table = CoverageGrid("month", (), (), b"")
         super().close()
 
     # --- how it is shown ---

@@ -13,7 +13,7 @@ from ares_notebook.cache.coverage import NOT_COUNTED, GapRows, Rows
 from ares_notebook.cache.gap_reasons import COMPLETE, EXPLAINED
 from ares_notebook.formatting import many
 from ares_notebook.model.datasets import dataset_named
-from ares_notebook.model.time import DAY_MS, Cut, cut_periods, next_open_ms, utc
+from ares_notebook.model.time import DAY_MS, Cut, cut_periods, next_open_ms, period_of, utc
 
 # Paths in a box of 12 by 12.
 _BOX = "M0,0H12V12H0Z"
@@ -135,7 +135,8 @@ def grid_of(rows: Rows, gaps: GapRows, cut: Cut, now_ms: int) -> CoverageGrid:
         return CoverageGrid(cut, (), (), b"")
     first, last = min(row["start"] for row in rows), max(row["end"] for row in rows)
     periods = cut_periods(cut, utc(first), utc(last))
-    bounds = (*(each.start_ms for each in periods), periods[-1].end_ms)
+    # The last one is whole, too.
+    bounds = (*(each.start_ms for each in periods), period_of(cut, periods[-1].start).end_ms)
     own_gaps: dict[tuple[str, ...], list[_SpanOfGap]] = {}
     for dataset, symbol, interval, start_ms, end_ms, _, reason, _ in gaps:
         own_gaps.setdefault((dataset, symbol, interval), []).append((start_ms, end_ms, reason))

@@ -84,7 +84,7 @@ const PAGE = `<div class="ares-bar"><label>Series <input type="search" placehold
 <span class="ares-quiet ares-headline"></span></div>
 <div class="ares-stage"><ul class="ares-legend"></ul>
 <div class="ares-grid" tabindex="0" role="application" aria-roledescription="map of cells"><div><canvas aria-hidden="true"></canvas></div></div>
-<div class="ares-tip" aria-hidden="true" hidden></div><div class="ares-spoken" aria-live="polite"></div>
+<div class="ares-tip" aria-hidden="true" popover="manual"></div><div class="ares-spoken" aria-live="polite"></div>
 <div class="ares-quiet ares-keys">Arrow keys move, Shift extends, Enter selects, Escape clears; or click, or drag along a line.</div>
 <div class="ares-bar"><strong class="ares-chosen"></strong><button type="button">Repair this</button><button type="button">Load this</button
 ><button type="button">Validate this</button><button type="button">Show in chart</button><button type="button" class="ares-cancel">Cancel</button></div></div>
@@ -115,7 +115,9 @@ function render({model, el}) {
   let here = {row: 0, column: 0};
   /** Where a selection that is being drawn began. @type {Place | null} */
   let anchor = null;
-  let columns = 0, names = 0, width = LEAST, frame = 0, told = 0, theme = 0, hovered = "";
+  let columns = 0, wide = 0, tall = 0, names = 0, width = LEAST, frame = 0, told = 0, theme = 0, hovered = "";
+  /** The button whose work Cancel ends. @type {any} */
+  let pressed = box;
   /** @type {HTMLCanvasElement[]} */
   let pictures = [];
   /** @type {Record<string, string>} */
@@ -153,6 +155,12 @@ function render({model, el}) {
     look();
   }
 
+  /** The size of the box, or what it was while it is hidden, as it is while JupyterLab changes its theme. */
+  function measure() {
+    wide = box.clientWidth || wide;
+    tall = box.clientHeight || tall;
+  }
+
   /** Which lines are shown, and how large all is. */
   function arrange() {
     rows = rowsShown(grid, cells, search.value, order.value);
@@ -161,8 +169,9 @@ function render({model, el}) {
     const pen = penOf(canvas, 1, 1);
     pen.font = fontOf(12);
     const longest = grid.titles.reduce((one, other) => other.length > one.length ? other : one, "");
-    names = Math.min(pen.measureText(longest).width + 20, box.clientWidth * 0.4);
-    width = Math.min(MOST, Math.max(LEAST, (box.clientWidth - names - 8) / Math.max(columns, 1)));
+    measure();
+    names = Math.min(pen.measureText(longest).width + 20, wide * 0.4);
+    width = Math.min(MOST, Math.max(LEAST, (wide - names - 8) / Math.max(columns, 1)));
     pictures = [];
     space.style.width = `${names + columns * width + 4}px`;
     space.style.height = `${HEAD + Math.max(rows.length, 1) * ROW + 4}px`;
@@ -186,7 +195,8 @@ function render({model, el}) {
 
   function draw() {
     frame = 0;
-    const wide = box.clientWidth, high = Math.min(box.clientHeight, HEAD + Math.max(rows.length, 1) * ROW + 4);
+    measure();
+    const high = Math.min(tall, HEAD + Math.max(rows.length, 1) * ROW + 4);
     if (!wide || !columns) return;
     if (!pictures.length) pictures = kinds.map(kind => tile(kind, theme, width - (width > 14 ? 2 : 1), ROW - 3));
     Object.assign(canvas, {width: wide * devicePixelRatio, height: high * devicePixelRatio});
@@ -217,7 +227,7 @@ function render({model, el}) {
     }
     if (anchor) framed(anchor.row, Math.min(anchor.column, here.column), Math.max(anchor.column, here.column) + 1, colours.focus, 2.5);
     else if (box.matches(":focus")) framed(here.row, here.column, here.column + 1, colours.focus, 2);
-    words(pen, wide, high, first, last, x, y);
+    words(pen, high, first, last, x, y);
     el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
     el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
   }
@@ -233,10 +243,10 @@ function render({model, el}) {
    * The names on the left and the labels above, over what was scrolled below them.
    *
    * @param {CanvasRenderingContext2D} pen
-   * @param {number} wide @param {number} high @param {number} first @param {number} last
+   * @param {number} high @param {number} first @param {number} last
    * @param {(column: number) => number} x @param {(row: number) => number} y
    */
-  function words(pen, wide, high, first, last, x, y) {
+  function words(pen, high, first, last, x, y) {
     pen.fillStyle = colours.ground;
     pen.fillRect(0, 0, names - 2, high);
     pen.fillStyle = colours.text;
@@ -273,16 +283,18 @@ function render({model, el}) {
     const lines = [...answer.content.lines, `(${kind.name}: ${kind.meaning})`];
     tip.textContent = lines.join("\n");
     if (aloud) spoken.textContent = lines.join(". ");
-    tip.hidden = false;
-    const x = names + (at.column + 1) * width - box.scrollLeft + 6;
-    const left = x + tip.offsetWidth > stage.clientWidth ? x - width - tip.offsetWidth - 12 : x;
-    const top = box.offsetTop + HEAD + (at.row + 1) * ROW - box.scrollTop + 6;
-    tip.style.cssText = `left:${Math.max(4, left)}px;top:${top}px`;
+    // On top of all, since a cell of a notebook cuts off what hangs out of it.
+    tip.showPopover();
+    const edge = box.getBoundingClientRect(), {offsetWidth: wide, offsetHeight: high} = tip;
+    const x = edge.left + names + (at.column + 1) * width - box.scrollLeft + 6;
+    const y = edge.top + HEAD + (at.row + 1) * ROW - box.scrollTop + 6;
+    const left = within(x + wide > innerWidth ? x - width - wide - 12 : x, innerWidth - wide);
+    tip.style.cssText = `left:${left}px;top:${y + high > innerHeight ? y - high - ROW - 12 : y}px`;
   }
 
   function hide() {
     told++;
-    tip.hidden = true;
+    tip.hidePopover();
   }
 
   /** @param {Place | null} one @param {Place} other */
@@ -302,7 +314,10 @@ function render({model, el}) {
     part(".ares-chosen").textContent = chosen.words ?? "Nothing is selected";
     for (const button of acts) button.disabled = Boolean(busy) || !chosen.series;
     // A button that is off or away loses the focus, and the keyboard its place.
-    if (focused === cancel ? !busy : acts.some(each => each === focused && each.disabled)) (busy ? cancel : box).focus();
+    if (busy && acts.some(each => each === focused)) {
+      pressed = focused;
+      cancel.focus();
+    } else if (!busy && focused === cancel) pressed.focus();
     redraw();
   }
 
