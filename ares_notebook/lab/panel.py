@@ -422,7 +422,7 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         elif self.report is not None and self._state is not None:
             is_at_field = self.form.show_errors(*(step.error for step in self.report.failed))
             self._work.show_report(verb, self.report, self._state, is_at_field=is_at_field)
-            if self._is_displayed and verb in ("Download", layout.FITTING):
+            if self._is_displayed and self.report and verb != "Repair gaps":
                 self._show_prices()
         if job.state != "done":
             self._preview.refresh()

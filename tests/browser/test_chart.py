@@ -28,9 +28,9 @@ PIXELS = """canvas => {
 class Chart:
     """The chart in an output of a notebook."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, within: Locator | None = None) -> None:
         self.lab, self.page = lab, lab.page
-        self.root = lab.outputs.locator(".ares-chart")
+        self.root = (within or lab.outputs).locator("section.ares-chart")
         self.plot = self.root.get_by_role("application")
         self.legend = self.root.locator(".ares-legend")
         self.canvas = self.root.locator("canvas")

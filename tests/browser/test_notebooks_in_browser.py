@@ -49,9 +49,11 @@ def test_the_panels_notebook_can_be_worked(lab):
     lab.run_cell("exchange.faults.clear()")
     panel.press("Download")
     panel.expect_state("complete")
+    panel.tab("Prove").click()
     expect(panel.picture).to_be_visible()
     expect(panel.root.locator(".ares-coverage")).to_contain_text("SOLUSDT")
 
+    panel.tab("Get").click()
     panel.field("Symbols").fill("NOSUCHUSDT")
     panel.press("Download")
     panel.expect_state("failed")

@@ -6,7 +6,7 @@ import {followTheme} from "./theme.js";
  * @param {HTMLElement} panel
  */
 function listen(panel) {
-  /** @type {HTMLButtonElement | null} */
+  /** @type {HTMLButtonElement | null} What has the focus, or lost it to nobody; mostly a button. */
   let last = null;
   /** @type {HTMLButtonElement | null} What began the work, to which the focus returns. */
   let origin = null;
@@ -29,29 +29,28 @@ function listen(panel) {
     document.execCommand("copy");
     copy.textContent = "Copied";
   });
-  // A button that is turned off under the focus gives it to the one that is turned on.
-  panel.addEventListener("focusin", event => {
-    const target = /** @type {HTMLElement} */ (event.target);
-    last = target instanceof HTMLButtonElement ? target : null;
-  });
+  panel.addEventListener("focusin", event => { last = /** @type {HTMLButtonElement} */ (event.target); });
   panel.addEventListener("focusout", event => {
-    if (event.target === last && !last?.disabled) last = null;
+    // What is turned off or hidden under the focus loses it to nobody.
+    if (event.target === last && !last?.disabled && last?.offsetParent) last = null;
   });
   const moved = () => {
+    const active = document.activeElement;
     const cancel = button("cancel");
-    if (!last?.disabled || document.activeElement !== document.body || !cancel) return;
-    if (last !== cancel) {
-      if (cancel.disabled) return;
+    if (!last || !cancel || (active !== document.body && active !== last)) return;
+    const tab = /** @type {HTMLElement | null} */ (panel.querySelector("[role=tab][aria-selected=true]"));
+    /** @type {HTMLElement | null} */
+    let next = null;
+    // A button that is turned off under the focus gives it to the one that is turned on.
+    if (last === cancel && last.disabled) next = origin?.offsetParent ? origin : tab;
+    else if (last.disabled && !cancel.disabled) {
       origin = last;
-      cancel.focus({preventScroll: true});
-    } else if (origin && !origin.disabled) {
-      // A button of a tab that is not shown takes no focus.
-      const tab = /** @type {HTMLElement | null} */ (panel.querySelector("[role=tab][aria-selected=true]"));
-      (origin.offsetParent ? origin : tab)?.focus({preventScroll: true});
-    }
+      next = cancel;
+    } else if (!last.offsetParent) next = tab;
+    next?.focus({preventScroll: true});
   };
   const observer = new MutationObserver(moved);
-  observer.observe(panel, {subtree: true, attributes: true, attributeFilter: ["disabled"]});
+  observer.observe(panel, {subtree: true, attributes: true, attributeFilter: ["disabled", "aria-selected"]});
   return () => observer.disconnect();
 }
 
