@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit soak clean
+.PHONY: help demo lab test check notebooks pictures docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: test
 notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
 	rm -rf notebooks/demo_cache*
 	$(BIN)/python tests/execute_notebooks.py notebooks/*.ipynb
+
+pictures: $(VENV)/.test  ## the pictures of README and notebooks, by Chromium, into notebooks/pictures
+	$(BIN)/python -m tests.browser.screenshots --readme notebooks/pictures
 
 docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/reference
 	rm -rf docs/reference
