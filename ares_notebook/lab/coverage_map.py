@@ -331,7 +331,9 @@ class CoverageMap(MapView):
     async def _loaded(self, chosen: Selected) -> pd.DataFrame:
         self.frame = frame = await load_part(chosen, self.settings)
         state = "complete" if frame.attrs["complete"] else "not complete"
-        self._say(f"Load this: {chosen}: {many(len(frame), 'row')}, {state}; it is map.frame.")
+        self._say(
+            f"Load this: {chosen}: {many(len(frame), 'row')}, {state}; `frame` of the map has them."
+        )
         return frame
 
     async def _validated(self, chosen: Selected) -> QualityReport:
