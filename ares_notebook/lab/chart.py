@@ -194,8 +194,9 @@ class CandleChart(AskedWidget):
         start_ms, end_ms, most = (int(asked[each]) for each in ("start", "end", "bars"))
         if levels is None or start_ms >= end_ms:
             return {"dropped": True}, ()
-        first, last = self._window_ms
-        span = end_ms - start_ms
+        # Who asks for a view shows it; the kernel follows.
+        self.view_ms = [start_ms, end_ms]
+        (first, last), span = self._window_ms, end_ms - start_ms
         around = max(start_ms - span // 2, first), min(end_ms + span // 2, last)
         step = levels.step_for(span, max(1, min(most, _MOST_BARS)))
         bars = levels.between(step, *around)
@@ -414,8 +415,8 @@ def _lower_words(series: Series) -> dict[str, Any]:
 
 
 def _word_of(series: Series) -> str:
-    """What a row below the candles is called, such as ``Funding``."""
-    return series.dataset.title
+    """What the rows below the candles are called, such as ``Funding rate``."""
+    return str(_lower_words(series)["words"]).partition(",")[0].capitalize()
 
 
 def _time_words(moment_ms: int) -> str:

@@ -7,4 +7,6 @@ interface Model {
   on(event: string, call: (...values: any[]) => void): void;
   off(event: string, call?: ((...values: any[]) => void) | null): void;
 }
-interface View { model: Model; el: HTMLElement; }
+interface Shown { model: Model; el: HTMLElement; }
+// A window in milliseconds since the epoch, half-open.
+interface TimeWindow { start: number; end: number; }

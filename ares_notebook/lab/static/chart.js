@@ -2,7 +2,7 @@ import {askKernel} from "./kernel.js";
 import {candleAt, changed, numberWords, shortWords, stepWords, ticks, timeTicks, timeWords} from "./scale.js";
 import {COLOURS, followTheme} from "./theme.js";
 
-/** @typedef {import("./scale.js").View} View */
+/** @typedef {{top: number, height: number}} Pane */
 /** @typedef {[number, number, number | null, string, string]} Gap start, end, rows, reason, note */
 /**
  * @typedef {object} Drawn What the kernel has answered.
@@ -15,7 +15,7 @@ import {COLOURS, followTheme} from "./theme.js";
 
 const PRICE = 280, VOLUME = 56, LOWER = 76, TIMES = 22, SPACE = 10, RIGHT = 78;
 // Narrower ones cannot be told apart.
-const BAR_PIXELS = 4;
+const BAR_PIXELS = 3;
 // So long after the last change a view is one that a saved notebook shows.
 const REST_MS = 600;
 const KEYS = "Left and Right move, + and − zoom, Home and End go to the first and last candle, 0 shows all. "
@@ -48,9 +48,9 @@ class Chart {
     this.about = model.get("about");
     this.kernel = askKernel(model);
     const viewOf = (/** @type {number[]} */ [start, end]) => ({start, end});
-    /** @type {View} */
+    /** @type {TimeWindow} */
     this.bounds = viewOf(this.about.window);
-    /** @type {View} */
+    /** @type {TimeWindow} */
     this.view = viewOf(model.get("view_ms"));
     /** @type {Drawn | null} */
     this.drawn = null;
@@ -63,10 +63,13 @@ class Chart {
     this.held = new Map();
     this.isAsking = this.isStale = this.isClosed = false;
     this.colours = COLOURS.light;
-    this.frame = 0;
-    this.count = 0;
+    this.frame = this.count = 0;
+    // What the kernel knows as the view, and what a saved notebook shows.
+    this.told = this.rested = model.get("view_ms").join();
     /** @type {(() => void) | null} */
     this.settle = null;
+    /** @type {[string, number][]} */
+    this.scales = [];
     const {title, lowers} = this.about;
     const button = (/** @type {string} */ words, /** @type {string} */ name, /** @type {object} */ change) => {
       const made = make("button", {type: "button", "aria-label": name, title: name}, words);
@@ -78,6 +81,7 @@ class Chart {
     this.select.value = this.model.get("lower");
     this.select.hidden = !Object.keys(lowers).length;
     this.canvas = make("canvas", {"aria-hidden": "true"});
+    this.pen = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     this.plot = make("div", {
       class: "ares-plot", tabindex: "0", role: "application", "aria-roledescription": "candle chart",
       "aria-label": title, "aria-description": KEYS, "data-lm-suppress-shortcuts": "true",
@@ -107,7 +111,8 @@ class Chart {
     });
     const follow = () => {
       const [start, end] = model.get("view_ms");
-      if (start === Math.round(this.view.start) && end === Math.round(this.view.end)) return;
+      // The view may have changed since it was told.
+      if (`${start},${end}` === this.told) return;
       this.view = {start, end};
       this.redraw();
       this.ask();
@@ -124,7 +129,13 @@ class Chart {
     plot.addEventListener("pointerleave", () => { this.pointer = null; this.redraw(); });
     plot.addEventListener("dblclick", () => this.change({factor: Infinity}));
     plot.addEventListener("keydown", event => this.key(event));
-    const sizes = new ResizeObserver(() => { this.redraw(); this.ask(); });
+    let wide = plot.clientWidth;
+    const sizes = new ResizeObserver(() => {
+      if (plot.clientWidth === wide) return;
+      wide = plot.clientWidth;
+      this.redraw();
+      this.ask();
+    });
     sizes.observe(plot);
     // A zoom of the page, or another screen, changes the pixels and not the size.
     const sharpness = () => this.redraw();
@@ -176,11 +187,19 @@ class Chart {
       if (!this.isStale) break;
     }
     this.isAsking = false;
-    if (!this.isClosed) this.root.dataset.busy = "0";
+    if (this.isClosed) return;
+    this.root.dataset.busy = "0";
+    clearTimeout(this.resting);
+    if (this.rested === this.told) return;
+    this.resting = setTimeout(() => {
+      this.rested = this.told;
+      this.kernel.ask("rest", {}).catch(() => {});
+    }, REST_MS);
   }
 
-  /** @param {View} view */
+  /** @param {TimeWindow} view */
   async askOnce(view) {
+    this.told = `${view.start},${view.end}`;
     try {
       const lower = this.model.get("lower");
       const bars = Math.max(Math.floor(this.width / BAR_PIXELS), 1);
@@ -191,8 +210,7 @@ class Chart {
       this.drawn = {step, lowerStep, gaps, columns: all.slice(0, 6), lower: all.slice(6)};
       this.error.textContent = "";
       this.plot.setAttribute("aria-label", text);
-      this.step.textContent = `a candle is ${stepWords(step)} · UTC`;
-      this.tell(view);
+      this.step.textContent = `${stepWords(step)} candles · UTC`;
     } catch (error) {
       this.error.textContent = error instanceof Error ? error.message : String(error);
     }
@@ -202,16 +220,6 @@ class Chart {
     });
     this.root.dataset.drawn = `${++this.count}`;
     this.root.dataset.view = `${view.start},${view.end}`;
-  }
-
-  /** Tell the kernel where the view is; when it rests, also for the saved notebook. @param {View} view */
-  tell({start, end}) {
-    const [first, last] = this.model.get("view_ms");
-    if (first === start && last === end) return;
-    this.model.set("view_ms", [start, end]);
-    this.model.save_changes();
-    clearTimeout(this.resting);
-    this.resting = setTimeout(() => { this.kernel.ask("rest", {}).catch(() => {}); }, REST_MS);
   }
 
   // --- what the user does ---
@@ -264,8 +272,6 @@ class Chart {
   release(event) {
     this.held.delete(event.pointerId);
     if (!this.held.size) this.plot.classList.remove("ares-held");
-    // A finger that has left points nowhere.
-    if (event.pointerType === "touch" && !this.held.size) this.redraw();
   }
 
   /** @param {KeyboardEvent} event */
@@ -295,13 +301,9 @@ class Chart {
   readCandle(way) {
     const {view, drawn} = this;
     if (!drawn?.columns[0].length) return;
-    const [opens] = drawn.columns;
-    const last = opens.length - 1;
-    const from = this.reading ?? (way > 0 ? view.start - 1 : view.end);
-    let at = candleAt(opens, from, drawn.step);
-    if (this.reading !== null) at += way;
-    else if (opens[at] < view.start - drawn.step / 2) at += 1;
-    at = Math.min(Math.max(at, 0), last);
+    const [opens] = drawn.columns, from = this.reading ?? (way > 0 ? view.start : view.end - 1);
+    const next = candleAt(opens, from, drawn.step) + (this.reading === null ? 0 : way);
+    const at = Math.min(Math.max(next, 0), opens.length - 1);
     this.show(opens[at], drawn.step);
     this.spoken.textContent = this.wordsOf(at).join(", ");
   }
@@ -356,29 +358,34 @@ class Chart {
   }
 
   draw() {
-    const hasVolume = Boolean(this.about.volume), hasLower = Boolean(this.model.get("lower"));
-    const heights = [PRICE, hasVolume ? VOLUME : 0, hasLower ? LOWER : 0];
-    const tall = heights.reduce((sum, each) => sum + (each ? each + SPACE : 0), 0) + TIMES;
+    const {about, canvas, colours, pen, width} = this, lower = about.lowers[this.model.get("lower")];
+    const heights = [PRICE, about.volume ? VOLUME : 0, lower ? LOWER : 0];
+    const tall = heights.reduce((sum, each) => sum + (each && each + SPACE), TIMES);
+    const wide = width + RIGHT, sharp = devicePixelRatio || 1;
     this.plot.style.height = `${tall}px`;
-    const {canvas, width} = this, wide = width + RIGHT, sharp = devicePixelRatio || 1;
     const pixels = [Math.round(wide * sharp), Math.round(tall * sharp)];
     if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
-    const pen = canvas.getContext("2d");
-    if (!pen) return;
     pen.setTransform(sharp, 0, 0, sharp, 0, 0);
-    pen.fillStyle = this.colours.ground;
-    pen.fillRect(0, 0, wide, tall);
     pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
-    pen.lineWidth = 1;
-    this.drawTimes(pen, tall);
+    this.fill(colours.ground, 0, 0, wide, tall);
+    this.scales = [];
+    const moments = timeTicks(this.view, Math.max(width / 90, 1));
+    for (const {at} of moments) this.fill(colours.line, Math.round(this.x(at)), SPACE, 1, tall - TIMES - SPACE);
+    let prices = null;
     if (this.drawn) {
-      this.drawGaps(pen, tall - TIMES);
-      const panes = [{top: SPACE, height: PRICE}, {top: 2 * SPACE + PRICE, height: heights[1]}];
-      const prices = this.drawCandles(pen, panes[0]);
-      if (hasVolume) this.drawVolume(pen, panes[1]);
-      if (hasLower) this.drawLower(pen, {top: tall - TIMES - LOWER, height: LOWER});
-      this.drawCrosshair(pen, tall, prices);
+      this.drawGaps(tall - TIMES);
+      prices = this.drawCandles({top: SPACE, height: PRICE});
+      if (about.volume) this.drawVolume({top: 2 * SPACE + PRICE, height: VOLUME});
+      if (lower) this.drawLower({top: tall - TIMES - LOWER, height: LOWER}, lower);
     }
+    // What reaches beyond the view.
+    this.fill(colours.ground, width, 0, RIGHT, tall);
+    for (const [words, y] of this.scales) this.write(words, width + 6, y);
+    for (const {at, words} of moments) {
+      const half = pen.measureText(words).width / 2, x = this.x(at);
+      if (x > half && x + half < wide) this.write(words, x - half, tall - TIMES / 2);
+    }
+    if (this.drawn) this.drawCrosshair(tall, prices);
     this.showLegend();
     this.settle?.();
     this.settle = null;
@@ -387,160 +394,135 @@ class Chart {
   /** The horizontal place of a moment. @param {number} moment */
   x(moment) { return (moment - this.view.start) / (this.view.end - this.view.start) * this.width; }
 
-  /** @param {CanvasRenderingContext2D} pen @param {number} tall */
-  drawTimes(pen, tall) {
-    pen.textAlign = "center";
-    pen.textBaseline = "middle";
-    for (const {at, words} of timeTicks(this.view, Math.max(this.width / 90, 1))) {
-      const x = Math.round(this.x(at)) + 0.5;
-      pen.fillStyle = this.colours.line;
-      pen.fillRect(x - 0.5, SPACE, 1, tall - TIMES - SPACE);
-      pen.fillStyle = this.colours.quiet;
-      const half = pen.measureText(words).width / 2;
-      if (x > half && x < this.width + RIGHT - half) pen.fillText(words, x, tall - TIMES / 2);
+  /** @param {string} colour @param {number} x @param {number} y @param {number} wide @param {number} tall */
+  fill(colour, x, y, wide, tall) {
+    this.pen.fillStyle = colour;
+    this.pen.fillRect(x, y, wide, tall);
+  }
+
+  /** Text at the height of its middle. @param {string} words @param {number} x @param {number} y @param {string} [colour] */
+  write(words, x, y, colour = this.colours.quiet) {
+    this.pen.textBaseline = "middle";
+    this.pen.fillStyle = colour;
+    this.pen.fillText(words, x, y);
+  }
+
+  /**
+   * The scale of a pane, with lines at round numbers.
+   *
+   * @param {Pane} pane
+   * @param {number} low
+   * @param {number} high
+   * @param {(value: number) => string} words
+   */
+  scale({top, height}, low, high, words) {
+    const room = high > low ? 0 : Math.abs(high) / 2 || 1, least = low - room, most = high + room;
+    const y = (/** @type {number} */ value) => top + (most - value) / (most - least) * height;
+    for (const value of ticks(least, most, Math.max(height / 36, 2))) {
+      this.fill(this.colours.line, 0, Math.round(y(value)), this.width, 1);
+      this.scales.push([words(value), Math.max(y(value), top + 5)]);
     }
+    return {y, value: (/** @type {number} */ at) => most - (at - top) / height * (most - least)};
   }
 
-  /** Round numbers at the right of a pane; the function that gives the vertical place of a value.
-   * @param {CanvasRenderingContext2D} pen @param {{top: number, height: number}} pane
-   * @param {number} low @param {number} high @param {(value: number) => string} words */
-  drawScale(pen, {top, height}, low, high, words) {
-    const room = high - low || Math.abs(high) || 1;
-    const [least, most] = high > low ? [low, high] : [low - room / 2, high + room / 2];
-    const y = (/** @type {number} */ value) => top + height - (value - least) / (most - least) * height;
-    pen.textAlign = "left";
-    pen.textBaseline = "middle";
-    for (const value of ticks(least, most, height / 44)) {
-      const at = Math.round(y(value));
-      pen.fillStyle = this.colours.line;
-      pen.fillRect(0, at, this.width, 1);
-      pen.fillStyle = this.colours.quiet;
-      pen.fillText(words(value), this.width + 6, Math.max(at, top + 5));
-    }
-    return {y, value: (/** @type {number} */ at) => least + (top + height - at) / height * (most - least)};
-  }
-
-  /** The first and the last of ascending open times that the view shows. @param {Float64Array} opens @param {number} step */
-  shown(opens, step) {
-    const first = candleAt(opens, this.view.start, step), last = candleAt(opens, this.view.end, step);
-    return opens.length ? [Math.max(first, 0), Math.min(last, opens.length - 1)] : [0, -1];
-  }
-
-  /** @param {CanvasRenderingContext2D} pen @param {number} bottom */
-  drawGaps(pen, bottom) {
-    for (const [start, end, , reason] of /** @type {Drawn} */ (this.drawn).gaps) {
-      const x = Math.max(this.x(start), 0), wide = Math.min(Math.max(this.x(end) - x, 2), this.width - x);
-      if (wide <= 0 || this.x(end) < 0) continue;
-      pen.globalAlpha = 0.22;
-      pen.fillStyle = this.colours.gap;
-      pen.fillRect(x, SPACE, wide, bottom - SPACE);
-      pen.globalAlpha = 1;
-      pen.fillRect(x, SPACE - 4, wide, 4);
-      if (pen.measureText(reason).width + 12 < wide) {
-        pen.textAlign = "left";
-        pen.textBaseline = "top";
-        pen.fillStyle = this.colours.text;
-        pen.fillText(reason, x + 6, SPACE + 6);
-      }
-    }
-  }
-
-  /** @param {CanvasRenderingContext2D} pen @param {{top: number, height: number}} pane */
-  drawCandles(pen, pane) {
-    const {columns: [opens, open, high, low, close], step} = /** @type {Drawn} */ (this.drawn);
-    const [first, last] = this.shown(opens, step), {factor} = this.about;
+  /**
+   * Which of some candles the view shows, from the first to the last, and their lowest and highest value.
+   *
+   * @param {Float64Array[]} columns
+   * @param {number} step
+   */
+  shown([opens, , high, low], step) {
+    const first = Math.max(candleAt(opens, this.view.start, step), 0), last = candleAt(opens, this.view.end - 1, step);
     let least = Infinity, most = -Infinity;
     for (let at = first; at <= last; at++) {
       if (low[at] < least) least = low[at];
       if (high[at] > most) most = high[at];
     }
+    const wide = this.x(step) - this.x(0);
+    return {first, last, least, most, wide, body: Math.max(wide * 0.7, 1)};
+  }
+
+  /** @param {number} bottom */
+  drawGaps(bottom) {
+    const {colours, pen, width} = this;
+    for (const [start, end, , reason] of /** @type {Drawn} */ (this.drawn).gaps) {
+      const x = Math.max(this.x(start), 0), wide = Math.min(Math.max(this.x(end) - x, 2), width - x);
+      if (wide <= 0 || this.x(end) < 0) continue;
+      pen.globalAlpha = 0.22;
+      this.fill(colours.gap, x, SPACE, wide, bottom - SPACE);
+      pen.globalAlpha = 1;
+      this.fill(colours.gap, x, SPACE - 4, wide, 4);
+      if (pen.measureText(reason).width + 12 < wide) this.write(reason, x + 6, SPACE + 10, colours.text);
+    }
+  }
+
+  /** @param {Pane} pane */
+  drawCandles(pane) {
+    const {columns, step} = /** @type {Drawn} */ (this.drawn), [opens, open, high, low, close] = columns;
+    const {first, last, least, most, wide, body} = this.shown(columns, step), {factor} = this.about;
     if (least > most) return null;
     const room = (most - least) * 0.04;
-    const scale = this.drawScale(pen, pane, (least - room) * factor, (most + room) * factor, value => numberWords(value, most * factor));
-    const {y} = scale, wide = this.x(step) - this.x(0), body = Math.max(wide * 0.7, 1);
+    const scale = this.scale(pane, (least - room) * factor, (most + room) * factor, value => numberWords(value, most * factor));
     const [ups, downs] = [new Path2D(), new Path2D()];
     for (let at = first; at <= last; at++) {
-      const x = this.x(opens[at]) + wide / 2, isUp = close[at] >= open[at], path = isUp ? ups : downs;
-      const [top, end] = [Math.max(open[at], close[at]), Math.min(open[at], close[at])].map(each => y(each * factor));
-      path.rect(x - 0.5, y(high[at] * factor), 1, top - y(high[at] * factor));
-      path.rect(x - 0.5, end, 1, y(low[at] * factor) - end);
-      const tall = Math.max(end - top, 1);
-      path.rect(x - body / 2, top, body, tall);
+      const isUp = close[at] >= open[at], path = isUp ? ups : downs, x = this.x(opens[at]) + wide / 2;
+      const [y1, y2, y3, y4] = [high[at], Math.max(open[at], close[at]), Math.min(open[at], close[at]), low[at]]
+        .map(each => scale.y(each * factor));
+      const tall = Math.max(y3 - y2, 1);
+      path.rect(x - 0.5, y1, 1, y2 - y1);
+      path.rect(x - 0.5, y3, 1, y4 - y3);
+      path.rect(x - body / 2, y2, body, tall);
       // Those that rise are hollow: colour is not all that tells.
-      if (isUp && body > 4 && tall > 3) path.rect(x + body / 2 - 1, top + 1, 2 - body, tall - 2);
+      if (isUp && body > 4 && tall > 3) path.rect(x - body / 2 + 1, y2 + 1, body - 2, tall - 2);
     }
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, 0, this.width, pane.top + pane.height + 2);
-    pen.clip();
-    pen.fillStyle = this.colours.up;
-    pen.fill(ups, "evenodd");
-    pen.fillStyle = this.colours.down;
-    pen.fill(downs);
-    pen.restore();
+    this.pen.fillStyle = this.colours.up;
+    this.pen.fill(ups, "evenodd");
+    this.pen.fillStyle = this.colours.down;
+    this.pen.fill(downs);
     return {...scale, pane, most: most * factor};
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {{top: number, height: number}} pane */
-  drawVolume(pen, pane) {
-    const {columns: [opens, , , , , volume], step} = /** @type {Drawn} */ (this.drawn);
-    const [first, last] = this.shown(opens, step);
-    const {y} = this.drawScale(pen, pane, 0, volume.slice(first, last + 1).reduce((a, b) => Math.max(a, b || 0), 0), shortWords);
-    const wide = this.x(step) - this.x(0), body = Math.max(wide * 0.7, 1);
-    pen.fillStyle = this.colours.volume;
+  /** @param {Pane} pane */
+  drawVolume(pane) {
+    const {columns, step} = /** @type {Drawn} */ (this.drawn), [opens, , , , , volume] = columns;
+    const {first, last, wide, body} = this.shown(columns, step);
+    let most = 0;
+    for (let at = first; at <= last; at++) most = Math.max(most, volume[at] || 0);
+    const {y} = this.scale(this.labelled(pane, this.about.volume), 0, most, shortWords);
     for (let at = first; at <= last; at++) {
-      const x = this.x(opens[at]) + (wide - body) / 2, left = Math.max(x, 0);
-      pen.fillRect(left, y(volume[at]), Math.min(x + body, this.width) - left, pane.top + pane.height - y(volume[at]));
+      this.fill(this.colours.volume, this.x(opens[at]) + (wide - body) / 2, y(volume[at]), body, y(0) - y(volume[at]));
     }
-    this.drawLabel(pen, pane, this.about.volume);
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {{top: number, height: number}} pane */
-  drawLower(pen, pane) {
-    const {lower: [opens, , high, low, close], lowerStep: step} = /** @type {Drawn} */ (this.drawn);
-    const about = this.about.lowers[this.model.get("lower")];
-    const [first, last] = this.shown(opens, step), {factor, bars} = about;
-    let [least, most] = bars ? [0, 0] : [Infinity, -Infinity];
+  /** @param {Pane} pane @param {{words: string, factor: number, bars: boolean}} about */
+  drawLower(pane, {words, factor, bars}) {
+    const {lower, lowerStep: step} = /** @type {Drawn} */ (this.drawn), [opens, , high, low, close] = lower;
+    const {first, last, least, most, wide, body} = this.shown(lower, step), {pen} = this;
+    const inside = this.labelled(pane, least > most ? `${words}: none in this window` : words);
+    if (least > most) return;
+    const ends = bars ? [Math.min(least, 0), Math.max(most, 0)] : [least, most];
+    const {y} = this.scale(inside, ends[0] * factor, ends[1] * factor,
+      value => numberWords(value, Math.max(Math.abs(ends[0]), Math.abs(ends[1])) * factor));
+    pen.strokeStyle = this.colours.lower;
+    pen.beginPath();
     for (let at = first; at <= last; at++) {
-      if (low[at] < least) least = low[at];
-      if (high[at] > most) most = high[at];
-    }
-    if (least <= most && last >= first) {
-      const {y} = this.drawScale(pen, pane, least * factor, most * factor, value => numberWords(value, Math.max(Math.abs(least), Math.abs(most)) * factor));
-      const wide = this.x(step) - this.x(0);
-      pen.save();
-      pen.beginPath();
-      pen.rect(0, pane.top - 1, this.width, pane.height + 2);
-      pen.clip();
-      pen.fillStyle = pen.strokeStyle = this.colours.lower;
-      pen.beginPath();
-      for (let at = first; at <= last; at++) {
-        const x = this.x(opens[at]);
-        if (bars) {
-          // Payments of a longer time: from the lowest to the highest, and always from zero.
-          const [top, end] = [Math.max(high[at], 0), Math.min(low[at], 0)].map(each => y(each * factor));
-          pen.fillRect(x, top, Math.max(wide * 0.6, 1), Math.max(end - top, 1));
-        } else {
-          const isBroken = at === first || opens[at] - opens[at - 1] > 1.5 * step;
-          pen[isBroken ? "moveTo" : "lineTo"](x + wide / 2, y(close[at] * factor));
-        }
+      const x = this.x(opens[at]);
+      if (bars) {
+        // Of several payments from the lowest to the highest, and always from zero.
+        const top = y(Math.max(high[at], 0) * factor), end = y(Math.min(low[at], 0) * factor);
+        this.fill(this.colours.lower, x, top, body, Math.max(end - top, 1));
+      } else {
+        const isBroken = at === first || opens[at] - opens[at - 1] > 1.5 * step;
+        pen[isBroken ? "moveTo" : "lineTo"](x + wide / 2, y(close[at] * factor));
       }
-      if (!bars) pen.stroke();
-      pen.restore();
     }
-    this.drawLabel(pen, pane, last < first ? `${about.words}: none in this window` : about.words);
+    pen.stroke();
   }
 
-  /** What a pane shows. @param {CanvasRenderingContext2D} pen @param {{top: number, height: number}} pane @param {string} words */
-  drawLabel(pen, {top}, words) {
-    pen.textAlign = "left";
-    pen.textBaseline = "top";
-    pen.globalAlpha = 0.85;
-    pen.fillStyle = this.colours.ground;
-    pen.fillRect(2, top, pen.measureText(words).width + 6, 14);
-    pen.globalAlpha = 1;
-    pen.fillStyle = this.colours.quiet;
-    pen.fillText(words, 5, top + 1);
+  /** Write what a pane shows; what is left of it. @param {Pane} pane @param {string} words */
+  labelled({top, height}, words) {
+    this.write(words, 4, top + 5);
+    return {top: top + 14, height: height - 14};
   }
 
   /** The candle that is read, by keys or by the pointer; -1 if none is. */
@@ -551,52 +533,42 @@ class Chart {
     return candleAt(drawn.columns[0], at, drawn.step);
   }
 
-  /** @param {CanvasRenderingContext2D} pen @param {number} tall
-   * @param {ReturnType<Chart["drawCandles"]>} prices */
-  drawCrosshair(pen, tall, prices) {
-    const {candle, drawn, pointer} = this;
+  /** @param {number} tall @param {ReturnType<Chart["drawCandles"]>} prices */
+  drawCrosshair(tall, prices) {
+    const {candle, drawn, pointer, width} = this;
     if (candle < 0 || !drawn) return;
-    const moment = this.reading ?? drawn.columns[0][candle];
-    const isGap = moment !== drawn.columns[0][candle];
-    const x = Math.round(this.x(moment + (isGap ? 0 : drawn.step / 2)));
-    pen.fillStyle = this.colours.quiet;
-    pen.fillRect(x, SPACE, 1, tall - TIMES - SPACE);
-    const {width} = this;
-    this.chip(pen, timeWords(moment), x, tall - TIMES / 2, true);
+    const open = drawn.columns[0][candle], moment = this.reading ?? open;
+    const x = Math.round(this.x(moment === open ? open + drawn.step / 2 : moment));
+    this.fill(this.colours.quiet, x, SPACE, 1, tall - TIMES - SPACE);
+    const words = timeWords(moment);
+    this.chip(words, x - this.pen.measureText(words).width / 2, tall - TIMES / 2);
     if (!pointer || !prices || pointer.y < prices.pane.top || pointer.y > prices.pane.top + prices.pane.height) return;
-    pen.fillStyle = this.colours.quiet;
-    pen.fillRect(0, Math.round(pointer.y), width, 1);
-    this.chip(pen, numberWords(prices.value(pointer.y), prices.most), width + 2, pointer.y, false);
+    this.fill(this.colours.quiet, 0, Math.round(pointer.y), width, 1);
+    this.chip(numberWords(prices.value(pointer.y), prices.most), width + 6, pointer.y);
   }
 
-  /** A word on an axis. @param {CanvasRenderingContext2D} pen @param {string} words
-   * @param {number} x @param {number} y @param {boolean} isCentred */
-  chip(pen, words, x, y, isCentred) {
-    const wide = pen.measureText(words).width + 10;
-    const left = Math.min(Math.max(isCentred ? x - wide / 2 : x, 0), this.width + RIGHT - wide);
-    pen.fillStyle = this.colours.text;
-    pen.fillRect(left, y - 9, wide, 18);
-    pen.fillStyle = this.colours.ground;
-    pen.textAlign = "left";
-    pen.textBaseline = "middle";
-    pen.fillText(words, left + 5, y);
+  /** A word on an axis. @param {string} words @param {number} x @param {number} y */
+  chip(words, x, y) {
+    const wide = this.pen.measureText(words).width, left = Math.min(Math.max(x, 5), this.width + RIGHT - wide - 5);
+    this.fill(this.colours.text, left - 5, y - 9, wide + 10, 18);
+    this.write(words, left, y, this.colours.ground);
   }
 
   /** Values of the candle that is read, else of the last one of the view; and the gap that is there. */
   showLegend() {
     const {drawn, view, pointer, width} = this;
     if (!drawn?.columns[0].length) return;
-    const read = this.candle;
-    const at = read >= 0 ? read : candleAt(drawn.columns[0], view.end - 1, drawn.step);
-    const parts = this.wordsOf(at).map((words, index) => {
-      const cut = index ? words.lastIndexOf(" ", index > 5 ? words.search(/[-–]?\d/) : undefined) : -1;
-      return make("span", {}, ...(cut > 0 ? [make("b", {}, words.slice(0, cut)), words.slice(cut + 1)] : [words]));
-    });
+    const read = this.candle, [opens] = drawn.columns;
+    const at = read >= 0 ? read : candleAt(opens, view.end - 1, drawn.step);
     const moment = this.reading ?? (pointer && view.start + pointer.x / width * (view.end - view.start));
+    const isThere = moment === null || (opens[at] <= moment && moment < opens[at] + drawn.step);
+    const parts = (isThere ? this.wordsOf(at) : [timeWords(moment), "no candle"]).map((words, index) => {
+      const [, name, value] = (isThere && index && words.match(/^(.*?) ([-–]?[\d–].*)$/)) || [];
+      return make("span", {}, ...(name ? [make("b", {}, name), value] : [words]));
+    });
     const near = (view.end - view.start) / width * 2;
     const gap = moment === null ? null : drawn.gaps.find(([start, end]) => start - near <= moment && moment < end + near);
-    if (gap) parts.push(make("span", {class: "ares-gap"}, gapWords(gap)));
-    this.legend.replaceChildren(...parts);
+    this.legend.replaceChildren(make("div", {}, ...parts), make("div", {class: "ares-gap"}, gap ? gapWords(gap) : ""));
   }
 }
 
@@ -607,7 +579,7 @@ function gapWords([start, end, rows, reason]) {
 }
 
 export default {
-  /** @param {View & {model: Model, el: HTMLElement}} view */
+  /** @param {Shown} view */
   render({model, el}) {
     const chart = new Chart(model, el);
     return () => chart.close();

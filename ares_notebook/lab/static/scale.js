@@ -1,14 +1,12 @@
-/** @typedef {{start: number, end: number}} View A window in milliseconds since the epoch, half-open. */
-
 /**
  * A view that was moved by a share of its length and made longer by a factor around a place in it.
  * It keeps a length, and some of *bounds* in it.
  *
- * @param {View} view
+ * @param {TimeWindow} view
  * @param {{by?: number, factor?: number, at?: number}} change `at` from 0, the start, to 1, the end
- * @param {View} bounds
+ * @param {TimeWindow} bounds
  * @param {number} least the shortest length, in milliseconds
- * @returns {View}
+ * @returns {TimeWindow}
  */
 export function changed(view, {by = 0, factor = 1, at = 0.5}, bounds, least) {
   const span = view.end - view.start;
@@ -32,7 +30,7 @@ export function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * ([1, 2, 5].find(each => each * power >= rough) ?? 10);
   const all = [];
-  for (let at = Math.ceil(low / step); at * step <= high; at++) all.push(at * step);
+  for (let at = Math.ceil(low / step); at * step <= high; at++) all.push(at * step || 0);
   return all;
 }
 
@@ -46,7 +44,7 @@ const MONTHS = [1, 3, 6, 12, 24, 60];
 /**
  * Round moments of a view, UTC, at most so many, each with its label.
  *
- * @param {View} view
+ * @param {TimeWindow} view
  * @param {number} most
  */
 export function timeTicks({start, end}, most) {
