@@ -11,13 +11,9 @@ const ROW = 20, HEAD = 36, LEAST = 11, MOST = 26;
 const COMPLETE = 2, SO_FAR = 3, OPEN_GAP = 6;
 
 /**
- * The rows whose title has all words of a text; with `gaps`, those with most open gaps first, then those
- * with the fewest complete cells.
+ * The rows whose title has all words of a text; by `gaps`, those with most open ones first, then with fewest complete cells.
  *
- * @param {Grid} grid
- * @param {Uint8Array} cells
- * @param {string} words
- * @param {string} order
+ * @param {Grid} grid @param {Uint8Array} cells @param {string} words @param {string} order
  */
 export function rowsShown({titles, bounds}, cells, words, order) {
   const wanted = words.toLowerCase().split(/\s+/);
@@ -31,12 +27,7 @@ export function rowsShown({titles, bounds}, cells, words, order) {
   }).sort((a, b) => b.open - a.open || a.whole - b.whole || a.row - b.row).map(each => each.row);
 }
 
-/**
- * The labels above the columns: years (of days, months) where they begin, and a line below months (days).
- *
- * @param {Grid} grid
- * @param {number} width of a column
- */
+/** The labels above the columns: years (of days, months) where they begin, below them months (days). @param {Grid} grid @param {number} width */
 export function heads({by, bounds}, width) {
   /** @type {{column: number, text: string, line: number}[]} */
   const found = [];
@@ -120,6 +111,8 @@ function render({model, el}) {
   let pressed = box;
   /** @type {HTMLCanvasElement[]} */
   let pictures = [];
+  /** @type {ReturnType<typeof heads>} */
+  let labels = [];
   /** @type {Record<string, string>} */
   let colours = {};
 
@@ -173,6 +166,7 @@ function render({model, el}) {
     names = Math.min(pen.measureText(longest).width + 20, wide * 0.4);
     width = Math.min(MOST, Math.max(LEAST, (wide - names - 8) / Math.max(columns, 1)));
     pictures = [];
+    labels = heads(grid, width);
     space.style.width = `${names + columns * width + 4}px`;
     space.style.height = `${HEAD + Math.max(rows.length, 1) * ROW + 4}px`;
     redraw();
@@ -221,32 +215,14 @@ function render({model, el}) {
     const chosen = model.get("_selection");
     const at = chosen.series ? rows.findIndex(row => `${grid.series[row]}` === `${chosen.series}`) : -1;
     if (at >= 0) {
-      const [from, to] = [chosen.start_ms, chosen.end_ms].map(place);
-      framed(at, from, Math.max(to, from + 0.3), colours.ground, 5);
-      framed(at, from, Math.max(to, from + 0.3), colours.text, 2.5);
+      const from = grid.bounds.filter(bound => bound <= chosen.start_ms).length - 1;
+      const to = grid.bounds.filter(bound => bound < chosen.end_ms).length;
+      framed(at, from, to, colours.ground, 5);
+      framed(at, from, to, colours.text, 2.5);
     }
     if (anchor) framed(anchor.row, Math.min(anchor.column, here.column), Math.max(anchor.column, here.column) + 1, colours.focus, 2.5);
     else if (box.matches(":focus")) framed(here.row, here.column, here.column + 1, colours.focus, 2);
-    words(pen, high, first, last, x, y);
-    el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
-    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
-  }
-
-  /** Where a moment lies, in columns. @param {number} moment */
-  function place(moment) {
-    const next = grid.bounds.findIndex(bound => bound > moment), start = grid.bounds[next - 1];
-    if (next < 1) return next ? columns : 0;
-    return next - 1 + (moment - start) / (grid.bounds[next] - start);
-  }
-
-  /**
-   * The names on the left and the labels above, over what was scrolled below them.
-   *
-   * @param {CanvasRenderingContext2D} pen
-   * @param {number} high @param {number} first @param {number} last
-   * @param {(column: number) => number} x @param {(row: number) => number} y
-   */
-  function words(pen, high, first, last, x, y) {
+    // The names on the left and the labels above, over what was scrolled below them.
     pen.fillStyle = colours.ground;
     pen.fillRect(0, 0, names - 2, high);
     pen.fillStyle = colours.text;
@@ -260,11 +236,13 @@ function render({model, el}) {
     pen.beginPath();
     pen.rect(names - 2, 0, wide, HEAD);
     pen.clip();
-    for (const {column, text, line} of heads(grid, width)) {
+    for (const {column, text, line} of labels) {
       pen.fillStyle = line ? colours.quiet : colours.text;
       pen.font = fontOf(line ? 10 : 12);
       pen.fillText(text, x(column), line ? HEAD - 6 : 14);
     }
+    el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
+    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
   }
 
   /** @param {PointerEvent} event @returns {Place | null} */
@@ -385,7 +363,6 @@ function render({model, el}) {
       const at = placeOf(event);
       if (at && !event.button) select(anchor ?? at, {row: at.row, column: at.column});
     },
-    pointercancel() { anchor = null; },
     pointerleave() { hovered = ""; anchor = null; hide(); redraw(); },
     keydown: press, scroll() { hide(); redraw(); }, focus: redraw, blur: redraw,
   };
