@@ -381,7 +381,8 @@ class CoverageMap(MapView):
             "Show in chart": lambda: self._begin("Show in chart", self._charted),
             "Cancel": self._cancel,
         }
-        acts[asked.get("verb")]()
+        if (act := acts.get(asked.get("verb"))) is not None:
+            act()
         return {}, ()
 
     def _cancel(self) -> None:

@@ -287,6 +287,7 @@ def grid_svg(grid: CoverageGrid, *, prefix: str = "grid") -> str:
     for remark in remarks:
         parts.append(f'<text y="{bottom + 11}">{remark}</text>')
         bottom += _ROW
+    bottom += _ROW
     shown = sorted(set(grid.cells))
     parts += [_svg_key(at, kind, bottom, prefix) for at, kind in enumerate(shown)]
     patterns = "".join(_pattern(kind, prefix) for kind in shown)
