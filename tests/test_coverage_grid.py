@@ -182,7 +182,7 @@ def test_kinds_are_seen_and_told_apart_without_colour(theme, ground):
 
 
 def test_the_picture_has_every_line_up_to_forty_and_names_as_text():
-    """The SVG is sound XML, shows forty series of more and says how many not; hostile names are text."""
+    """The SVG is sound XML and says which series and days it leaves out; hostile names are text."""
     hostile = "<script>alert(1)</script>"
     rows = [file("2024-02", "2024-03", symbol=f"S{at:03}{hostile}") for at in range(45)]
     svg = grid_svg(grid_of(rows, [], "month", LATER))
@@ -192,4 +192,7 @@ def test_the_picture_has_every_line_up_to_forty_and_names_as_text():
     assert f"S000{hostile} klines 1h" in texts
     assert "and 5 more series" in texts
     assert "complete" in texts
+    assert "the last 150 days of 731" in grid_svg(
+        grid_of([file("2023-01", "2025-01")], [], "day", LATER)
+    )
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))

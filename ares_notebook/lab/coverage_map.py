@@ -345,7 +345,9 @@ class CoverageMap(MapView):
     async def _loaded(self, chosen: Selected) -> pd.DataFrame:
         self.frame = frame = await load_part(chosen, self.settings)
         state = "complete" if frame.attrs["complete"] else "not complete"
-        self._say(f"Load this: {chosen}: {many(len(frame), 'row')}, {state}; it is map.frame.")
+        self._say(
+            f"Load this: {chosen}: {many(len(frame), 'row')}, {state}; `frame` of the map has them."
+        )
         return frame
 
     async def _validated(self, chosen: Selected) -> QualityReport:
@@ -393,7 +395,8 @@ class CoverageMap(MapView):
             "Show in chart": lambda: self._begin("Show in chart", self._charted),
             "Cancel": self._cancel,
         }
-        acts[asked.get("verb")]()
+        if (act := acts.get(asked.get("verb"))) is not None:
+            act()
         return {}, ()
 
     def _cancel(self) -> None:

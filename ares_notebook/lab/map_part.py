@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ares_notebook.cache.coverage import NOT_COUNTED, GapRows, Rows, known_coverage
 from ares_notebook.cache.gap_reasons import COMPLETE
-from ares_notebook.cache.spans import Scope, cached_files
+from ares_notebook.cache.spans import Scope
 from ares_notebook.cache.store import Store
-from ares_notebook.download.plan import make_plan
 from ares_notebook.download.repair import repair_gaps
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import RunInfo, plan_and_run, record_run
+from ares_notebook.download.run_info import RunInfo, record_run
 from ares_notebook.errors import NeverDownloaded
 from ares_notebook.formatting import many
 from ares_notebook.model.files import Series, parse_file_name
@@ -115,28 +112,13 @@ def _source_words(store: Store, rows: Rows) -> list[str]:
 
 async def repair_part(chosen: Selected, settings: Settings) -> DownloadReport:
     """Close the gaps in a window of a series, and ask for nothing else."""
-    names, scope = (chosen.dataset,), chosen.scope
-    if await asyncio.to_thread(_is_known, chosen, settings):
-        return await repair_gaps(
-            *(chosen.symbol, scope.interval),
-            start=chosen.start,
-            end=chosen.end,
-            settings=settings,
-            datasets=names,
-        )
-    # Of a period between two files nothing is there to repair: it is downloaded.
-    window = _past(chosen)
-    make = partial(make_plan, chosen.symbol, chosen.series.interval, window, settings, names)
-    return await plan_and_run(RunInfo.about("repair", settings, scope), make)
-
-
-def _is_known(chosen: Selected, settings: Settings) -> bool:
-    """Whether the cache knows a file in the window."""
-    try:
-        cached_files(Store(settings), chosen.scope, chosen.start, chosen.end)
-    except NeverDownloaded:
-        return False
-    return True
+    return await repair_gaps(
+        *(chosen.symbol, chosen.scope.interval),
+        start=chosen.start,
+        end=chosen.end,
+        settings=settings,
+        datasets=(chosen.dataset,),
+    )
 
 
 def _past(chosen: Selected) -> Period:

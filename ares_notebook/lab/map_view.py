@@ -14,7 +14,7 @@ from ares_notebook.cache.store import Store
 from ares_notebook.errors import AresError, BadArgument
 from ares_notebook.formatting import block, line
 from ares_notebook.lab.map_part import Selected, cell_words
-from ares_notebook.lab.widget import Answer, Answering, AskedWidget, css, esm
+from ares_notebook.lab.widget import Answer, Answering, AskedWidget, css, esm, page
 from ares_notebook.model.time import Period, to_ms, utc
 from ares_notebook.quality.coverage_grid import KINDS, CoverageGrid, grid_of, grid_svg, title_of
 from ares_notebook.runtime.tasks import cancellable
@@ -31,6 +31,7 @@ class MapView(AskedWidget):
     _esm = esm("map.js")
     _css = css("map.css")
     _label = "coverage map"
+    _page = traitlets.Unicode(page("map.html"), read_only=True).tag(sync=True)
     _kinds = traitlets.List([each._asdict() for each in KINDS]).tag(sync=True)
     # What the page draws: the grid without its cells, and these.
     _grid = traitlets.Dict().tag(sync=True)

@@ -51,6 +51,11 @@ def css(*names: str) -> str:
     )
 
 
+def page(name: str) -> str:
+    """The HTML *name* of ``static/``."""
+    return (_STATIC / name).read_text(encoding="utf-8")
+
+
 class Question(NamedTuple):
     """What a page asks: a number of its own, by which it finds the answer, a name, and what is said."""
 

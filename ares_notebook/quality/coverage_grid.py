@@ -251,7 +251,9 @@ def _days_of_gap(start_ms: int, end_ms: int, reason: str) -> Iterator[_Span]:
     yield from (part for part in parts if part[0] < part[1])
 
 
-_LABEL, _TOP, _ROW, _WIDTH, _LEAST = 210, 30, 16, 600, 4
+_LABEL, _TOP, _ROW, _WIDTH, _LEAST = 216, 32, 16, 600, 4
+# How many kinds a line of the legend has.
+_KEYS = 4
 # More series than these have no room in a saved page.
 _MOST_LINES = 40
 _SVG_STYLE = "font:11px system-ui,sans-serif"
@@ -268,37 +270,59 @@ def grid_svg(grid: CoverageGrid, *, prefix: str = "grid") -> str:
     width = max(_WIDTH / max(grid.columns, 1), _LEAST)
     columns = range(max(grid.columns - int(_WIDTH / width), 0), grid.columns)
     parts = [_svg_heads(grid, columns, width)]
-    for row in rows:
-        y, line = _TOP + row * _ROW, grid.line(row)
-        name = html.escape(title_of(grid.series[row]))
-        parts.append(
-            f'<g><title>{html.escape(grid.words(row))}</title><text y="{y + 11}">{name}</text>'
+    parts += [_svg_line(grid, row, columns, width, prefix) for row in rows]
+    bottom = _TOP + len(rows) * _ROW
+    if width >= _ROW / 2:
+        # Seams in the colour of the page, so that cells can be counted.
+        seams = "".join(
+            f"M{_LABEL + at * width:.1f},{_TOP}V{bottom}" for at in range(len(columns) + 1)
         )
-        for kind, run in groupby(columns, key=line.__getitem__):
-            found = list(run)
-            # Cells of one kind that touch are one rectangle, so that years of days stay small.
-            x, wide = _LABEL + (found[0] - columns[0]) * width, len(found) * width
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{wide - 0.5:.1f}" height="13" fill="url(#{prefix}-{kind})"/>'
-            )
-        parts.append("</g>")
-    y = _TOP + len(rows) * _ROW
-    if more := len(grid.series) - len(rows):
-        parts.append(f'<text y="{y + 11}">and {more:,} more series</text>')
-        y += _ROW
+        parts.append(
+            f'<path d="{seams}" stroke="var(--jp-layout-color0,#fff)" stroke-width="1.5"/>'
+        )
+    more = len(grid.series) - len(rows)
+    remarks = [f"and {more:,} more series"] if more else []
+    if len(columns) < grid.columns:
+        remarks.append(f"the last {many(len(columns), grid.cut)} of {grid.columns:,}")
+    for remark in remarks:
+        parts.append(f'<text y="{bottom + 11}">{remark}</text>')
+        bottom += _ROW
+    bottom += _ROW
     shown = sorted(set(grid.cells))
-    for at, kind in enumerate(shown):
-        x, top = _LABEL + 200 * (at % 3), y + 6 + _ROW * (at // 3)
-        parts.append(
-            f'<rect x="{x}" y="{top}" width="12" height="12" fill="url(#{prefix}-{kind})"/>'
-        )
-        parts.append(f'<text x="{x + 18}" y="{top + 10}">{KINDS[kind].name}</text>')
-    height = y + 10 + _ROW * -(-len(shown) // 3)
+    parts += [_svg_key(at, kind, bottom, prefix) for at, kind in enumerate(shown)]
     patterns = "".join(_pattern(kind, prefix) for kind in shown)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" style="{_SVG_STYLE}" fill="currentColor" '
-        f'viewBox="0 0 {_LABEL + _WIDTH} {height}" role="img" '
+        f'viewBox="0 0 {_LABEL + _WIDTH + 2} {bottom + 6 + _ROW * -(-len(shown) // _KEYS)}" role="img" '
         f'aria-label="{html.escape(grid.headline)}"><defs>{patterns}</defs>{"".join(parts)}</svg>'
+    )
+
+
+def _svg_line(
+    grid: CoverageGrid, row: int, columns: Sequence[int], width: float, prefix: str
+) -> str:
+    """One series; cells of one kind that touch are one rectangle, so that years stay small."""
+    y, line = _TOP + row * _ROW, grid.line(row)
+    name = html.escape(title_of(grid.series[row]))
+    boxes, x = [], float(_LABEL)
+    for kind, run in groupby(columns, key=line.__getitem__):
+        wide = len([*run]) * width
+        boxes.append(_svg_box(x, y, wide, kind, prefix))
+        x += wide
+    words = html.escape(grid.words(row))
+    return f'<g><title>{words}</title><text y="{y + 10}">{name}</text>{"".join(boxes)}</g>'
+
+
+def _svg_key(at: int, kind: int, y: int, prefix: str) -> str:
+    """What the drawing of a kind means."""
+    x, top = _LABEL + _WIDTH // _KEYS * (at % _KEYS), y + _ROW * (at // _KEYS)
+    name = f'<text x="{x + 18}" y="{top + 10}">{KINDS[kind].name}</text>'
+    return _svg_box(x, top, 12, kind, prefix) + name
+
+
+def _svg_box(x: float, y: int, width: float, kind: int, prefix: str) -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="12" fill="url(#{prefix}-{kind})"/>'
     )
 
 
@@ -323,6 +347,7 @@ def _pattern(kind: int, prefix: str) -> str:
         style = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
         mark = f'<path d="{look.mark}" stroke="{look.ink[0]}" {style}/>'
     return (
-        f'<pattern id="{prefix}-{kind}" width="12" height="13" patternUnits="userSpaceOnUse">'
+        # A tile a line, so that it is cut nowhere.
+        f'<pattern id="{prefix}-{kind}" y="{_TOP}" width="12" height="{_ROW}" patternUnits="userSpaceOnUse">'
         f"{body}{mark}</pattern>"
     )

@@ -69,6 +69,15 @@ async def test_repair_asks_for_what_is_selected_alone(shown, exchange):
     assert zips(exchange) == []
 
 
+async def test_beyond_a_series_there_is_nothing_to_repair(shown, exchange):
+    """After the last file of a series repair asks for nothing, and says that no file was wanted."""
+    shown.select("BTCUSDT", "2025-05-01", "2025-06-01")
+    await shown.repair()
+
+    assert zips(exchange) == []
+    assert "none wanted" in shown._status["words"]
+
+
 async def test_load_and_validate_are_of_the_window(shown):
     """Load gives the rows of the window as `map.frame`, validate the report of its files; neither asks anybody."""
     shown.select("ETHUSDT", "2024-11-10", "2024-12-03")

@@ -3,7 +3,7 @@ import { followTheme } from "./theme.js";
 
 /** @typedef {{name: string, meaning: string, body: string, fill: string[], mark: string, ink: string[]}} Kind */
 /** @typedef {{by: string, bounds: number[], series: string[][], titles: string[], headline: string}} Grid */
-/** @typedef {{row: number, column: number}} Place A row of those that are shown. */
+/** @typedef {{row: number, column: number}} Place Of the rows that are shown. */
 
 // In pixels: a line, the labels above all, the narrowest and the widest cell.
 const ROW = 20, HEAD = 36, LEAST = 11, MOST = 26;
@@ -11,32 +11,22 @@ const ROW = 20, HEAD = 36, LEAST = 11, MOST = 26;
 const COMPLETE = 2, SO_FAR = 3, OPEN_GAP = 6;
 
 /**
- * The rows whose title has all words of a text; with `gaps`, those with most open gaps first, then those
- * with the fewest complete cells.
+ * The rows whose title has all words of a text; by `gaps`, those with most open ones first, then with fewest complete cells.
  *
- * @param {Grid} grid
- * @param {Uint8Array} cells
- * @param {string} words
- * @param {string} order
+ * @param {Grid} grid @param {Uint8Array} cells @param {string} words @param {string} order
  */
 export function rowsShown({titles, bounds}, cells, words, order) {
   const wanted = words.toLowerCase().split(/\s+/);
   const rows = [...titles.keys()].filter(row => wanted.every(word => titles[row].toLowerCase().includes(word)));
   if (order !== "gaps") return rows;
   const columns = bounds.length - 1;
-  return rows.map(row => {
-    const line = [...cells.subarray(row * columns, (row + 1) * columns)];
-    return {row, open: line.filter(kind => kind === OPEN_GAP).length,
-      whole: line.filter(kind => kind === COMPLETE || kind === SO_FAR).length};
-  }).sort((a, b) => b.open - a.open || a.whole - b.whole || a.row - b.row).map(each => each.row);
+  /** @param {number} row @param {number[]} kinds */
+  const count = (row, ...kinds) => cells.subarray(row * columns, (row + 1) * columns).filter(kind => kinds.includes(kind)).length;
+  return rows.map(row => [row, count(row, OPEN_GAP), count(row, COMPLETE, SO_FAR)])
+    .sort((a, b) => b[1] - a[1] || a[2] - b[2] || a[0] - b[0]).map(each => each[0]);
 }
 
-/**
- * The labels above the columns: years (of days, months) where they begin, and a line below months (days).
- *
- * @param {Grid} grid
- * @param {number} width of a column
- */
+/** The labels above the columns: years (of days, months) where they begin, below them months (days). @param {Grid} grid @param {number} width */
 export function heads({by, bounds}, width) {
   /** @type {{column: number, text: string, line: number}[]} */
   const found = [];
@@ -56,47 +46,30 @@ export function heads({by, bounds}, width) {
   return found;
 }
 
-/** A canvas with the picture of a kind. @param {Kind} kind @param {number} theme @param {number} width @param {number} height */
-function tile({body, fill, mark, ink}, theme, width, height) {
-  const made = document.createElement("canvas");
-  Object.assign(made, {width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio)});
-  made.style.cssText = `position:static;width:${width}px;height:${height}px`;
-  const pen = penOf(made, made.width / 12, made.height / 12);
-  pen.fillStyle = fill[theme];
-  if (body) pen.fill(new Path2D(body));
-  pen.strokeStyle = ink[theme];
-  pen.lineWidth = 1.5;
-  pen.lineCap = "round";
-  if (mark) pen.stroke(new Path2D(mark));
-  return made;
-}
-
-/** @param {HTMLCanvasElement} canvas @param {number} x @param {number} y */
-function penOf(canvas, x, y) {
+/** Give a canvas a size, and a pen whose box is so large. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
+function penOf(canvas, width, height, x = width, y = height) {
+  Object.assign(canvas, {width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio)});
+  canvas.style.cssText = `width:${width}px;height:${height}px`;
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  pen.scale(x, y);
+  pen.scale(canvas.width / x, canvas.height / y);
   return pen;
 }
 
-const PAGE = `<div class="ares-bar"><label>Series <input type="search" placeholder="BTC 1h" size="14"></label>
-<label>Order <select class="ares-order"><option value="name">by name</option><option value="gaps">most gaps first</option></select></label>
-<label>Cells <select class="ares-by"><option value="month">months</option><option value="day">days</option></select></label>
-<span class="ares-quiet ares-headline"></span></div>
-<div class="ares-stage"><ul class="ares-legend"></ul>
-<div class="ares-grid" tabindex="0" role="application" aria-roledescription="map of cells"><div><canvas aria-hidden="true"></canvas></div></div>
-<div class="ares-tip" aria-hidden="true" popover="manual"></div><div class="ares-spoken" aria-live="polite"></div>
-<div class="ares-quiet ares-keys">Arrow keys move, Shift extends, Enter selects, Escape clears; or click, or drag along a line.</div>
-<div class="ares-bar"><strong class="ares-chosen"></strong><button type="button">Repair this</button><button type="button">Load this</button
-><button type="button">Validate this</button><button type="button">Show in chart</button><button type="button" class="ares-cancel">Cancel</button></div></div>
-<progress max="1" aria-label="Progress"></progress><div role="status" class="ares-result"></div><div role="alert" class="ares-error"></div>
-<div class="ares-chart"></div>`;
+/** A canvas with the picture of a kind. @param {Kind} kind @param {number} theme @param {number} width @param {number} height */
+function tile({body, fill, mark, ink}, theme, width, height) {
+  const made = document.createElement("canvas"), pen = penOf(made, width, height, 12, 12);
+  Object.assign(pen, {fillStyle: fill[theme], strokeStyle: ink[theme], lineWidth: 1.5, lineCap: "round"});
+  if (body) pen.fill(new Path2D(body));
+  if (mark) pen.stroke(new Path2D(mark));
+  return made;
+}
 
 /** @param {View} view */
 function render({model, el}) {
   const kernel = askKernel(model);
   el.classList.add("ares-widget", "ares-map");
-  // Nothing of it comes from elsewhere.
-  el.innerHTML = PAGE;
+  // A file of ours, map.html: no word of it comes from elsewhere.
+  el.innerHTML = model.get("_page");
   /** @param {string} name @returns {any} */
   const part = name => el.querySelector(name);
   const [search, order, by] = ["input", ".ares-order", ".ares-by"].map(part);
@@ -120,12 +93,14 @@ function render({model, el}) {
   let pressed = box;
   /** @type {HTMLCanvasElement[]} */
   let pictures = [];
+  /** @type {ReturnType<typeof heads>} */
+  let labels = [];
   /** @type {Record<string, string>} */
   let colours = {};
 
   /** @param {string} name @param {object} content */
   const ask = async (name, content) => {
-    alert.textContent = "";
+    if (name === "act") alert.textContent = "";
     try {
       return await kernel.ask(name, content);
     } catch (error) {
@@ -166,13 +141,12 @@ function render({model, el}) {
     rows = rowsShown(grid, cells, search.value, order.value);
     here = {row: within(here.row, rows.length - 1), column: within(here.column, columns - 1)};
     hide();
-    const pen = penOf(canvas, 1, 1);
-    pen.font = fontOf(12);
-    const longest = grid.titles.reduce((one, other) => other.length > one.length ? other : one, "");
     measure();
-    names = Math.min(pen.measureText(longest).width + 20, wide * 0.4);
+    // About seven pixels a letter; what is longer is drawn narrower.
+    names = Math.min(Math.max(...grid.titles.map(title => title.length), 10) * 7.2 + 12, wide * 0.4);
     width = Math.min(MOST, Math.max(LEAST, (wide - names - 8) / Math.max(columns, 1)));
     pictures = [];
+    labels = heads(grid, width);
     space.style.width = `${names + columns * width + 4}px`;
     space.style.height = `${HEAD + Math.max(rows.length, 1) * ROW + 4}px`;
     redraw();
@@ -198,73 +172,55 @@ function render({model, el}) {
     measure();
     const high = Math.min(tall, HEAD + Math.max(rows.length, 1) * ROW + 4);
     if (!wide || !columns) return;
-    if (!pictures.length) pictures = kinds.map(kind => tile(kind, theme, width - (width > 14 ? 2 : 1), ROW - 3));
-    Object.assign(canvas, {width: wide * devicePixelRatio, height: high * devicePixelRatio});
-    canvas.style.cssText = `width:${wide}px;height:${high}px`;
-    const pen = penOf(canvas, devicePixelRatio, devicePixelRatio);
+    const cell = width - (width > 14 ? 2 : 1);
+    if (!pictures.length) pictures = kinds.map(kind => tile(kind, theme, cell, ROW - 3));
+    const pen = penOf(canvas, wide, high);
     const x = (/** @type {number} */ column) => names + column * width - box.scrollLeft;
     const y = (/** @type {number} */ row) => HEAD + row * ROW - box.scrollTop;
     const first = Math.floor(box.scrollTop / ROW), last = Math.min(rows.length, first + Math.ceil(high / ROW) + 1);
     const left = Math.floor(box.scrollLeft / width), right = Math.min(columns, left + Math.ceil((wide - names) / width) + 1);
     for (let row = first; row < last; row++) {
       for (let column = left; column < right; column++) {
-        pen.drawImage(pictures[cells[rows[row] * columns + column]], x(column), y(row) + 1.5,
-          width - (width > 14 ? 2 : 1), ROW - 3);
+        pen.drawImage(pictures[cells[rows[row] * columns + column]], x(column), y(row) + 1.5, cell, ROW - 3);
       }
     }
-    /** @param {number} row @param {number} from @param {number} to @param {string} colour @param {number} line */
-    const framed = (row, from, to, colour, line) => {
-      pen.strokeStyle = colour;
-      pen.lineWidth = line;
+    /** @param {number} row @param {number} from @param {number} to @param {string} strokeStyle @param {number} lineWidth */
+    const framed = (row, from, to, strokeStyle, lineWidth) => {
+      Object.assign(pen, {strokeStyle, lineWidth});
       pen.strokeRect(x(from) - 1, y(row) + 0.5, (to - from) * width + (width > 14 ? 0 : 1), ROW - 1);
+    };
+    /** @param {string} colour @param {number[]} at */
+    const filled = (colour, ...at) => {
+      pen.fillStyle = colour;
+      pen.fillRect(at[0], at[1], at[2], at[3]);
     };
     const chosen = model.get("_selection");
     const at = chosen.series ? rows.findIndex(row => `${grid.series[row]}` === `${chosen.series}`) : -1;
     if (at >= 0) {
-      const [from, to] = [chosen.start_ms, chosen.end_ms].map(place);
-      framed(at, from, Math.max(to, from + 0.3), colours.ground, 5);
-      framed(at, from, Math.max(to, from + 0.3), colours.text, 2.5);
+      const from = grid.bounds.filter(bound => bound <= chosen.start_ms).length - 1;
+      const to = grid.bounds.filter(bound => bound < chosen.end_ms).length;
+      framed(at, from, to, colours.ground, 5);
+      framed(at, from, to, colours.text, 2.5);
     }
     if (anchor) framed(anchor.row, Math.min(anchor.column, here.column), Math.max(anchor.column, here.column) + 1, colours.focus, 2.5);
     else if (box.matches(":focus")) framed(here.row, here.column, here.column + 1, colours.focus, 2);
-    words(pen, high, first, last, x, y);
-    el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
-    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
-  }
-
-  /** Where a moment lies, in columns. @param {number} moment */
-  function place(moment) {
-    const next = grid.bounds.findIndex(bound => bound > moment), start = grid.bounds[next - 1];
-    if (next < 1) return next ? columns : 0;
-    return next - 1 + (moment - start) / (grid.bounds[next] - start);
-  }
-
-  /**
-   * The names on the left and the labels above, over what was scrolled below them.
-   *
-   * @param {CanvasRenderingContext2D} pen
-   * @param {number} high @param {number} first @param {number} last
-   * @param {(column: number) => number} x @param {(row: number) => number} y
-   */
-  function words(pen, high, first, last, x, y) {
-    pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, names - 2, high);
+    // The names on the left and the labels above, over what was scrolled below them.
+    filled(colours.ground, 0, 0, names - 2, high);
     pen.fillStyle = colours.text;
     pen.font = fontOf(12);
     for (let row = first; row < last; row++) pen.fillText(grid.titles[rows[row]], 6, y(row) + 14, names - 14);
     if (!rows.length) pen.fillText("No series has these words", 6, y(0) + 14);
-    pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, wide, HEAD - 1);
-    pen.fillStyle = colours.line;
-    pen.fillRect(0, HEAD - 2, wide, 1);
+    filled(colours.ground, 0, 0, wide, HEAD - 1);
+    filled(colours.line, 0, HEAD - 2, wide, 1);
     pen.beginPath();
     pen.rect(names - 2, 0, wide, HEAD);
     pen.clip();
-    for (const {column, text, line} of heads(grid, width)) {
-      pen.fillStyle = line ? colours.quiet : colours.text;
-      pen.font = fontOf(line ? 10 : 12);
+    for (const {column, text, line} of labels) {
+      Object.assign(pen, line ? {fillStyle: colours.quiet, font: fontOf(10)} : {fillStyle: colours.text, font: fontOf(12)});
       pen.fillText(text, x(column), line ? HEAD - 6 : 14);
     }
+    el.dataset.drawn = `${+(el.dataset.drawn ?? 0) + 1}`;
+    el.dataset.shape = JSON.stringify({names, head: HEAD, row: ROW, width, rows: rows.length, columns});
   }
 
   /** @param {PointerEvent} event @returns {Place | null} */
@@ -336,7 +292,7 @@ function render({model, el}) {
     }
   }
 
-  /** @type {Record<string, [number, number]>} */
+  /** @type {Record<string, number[]>} */
   const STEPS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -9999], End: [0, 9999],
     PageUp: [-15, 0], PageDown: [15, 0]};
   /** @param {KeyboardEvent} event */
@@ -385,14 +341,11 @@ function render({model, el}) {
       const at = placeOf(event);
       if (at && !event.button) select(anchor ?? at, {row: at.row, column: at.column});
     },
-    pointercancel() { anchor = null; },
     pointerleave() { hovered = ""; anchor = null; hide(); redraw(); },
     keydown: press, scroll() { hide(); redraw(); }, focus: redraw, blur: redraw,
   };
   for (const [name, call] of Object.entries(heard)) box.addEventListener(name, call);
-  for (const [input, name] of [[search, "input"], [order, "change"]]) {
-    input.addEventListener(name, () => { box.scrollTop = 0; arrange(); });
-  }
+  for (const input of [search, order]) input.addEventListener("input", () => { box.scrollTop = 0; arrange(); });
   by.addEventListener("change", () => ask("by", {by: by.value}));
   for (const button of [...acts, cancel]) button.addEventListener("click", () => ask("act", {verb: button.textContent}));
   /** @type {Record<string, () => void>} */
