@@ -15,6 +15,7 @@ from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.coverage_map import CoverageMap
 from ares_notebook.lab.form import problem_html
 from ares_notebook.lab.map_part import Selected
+from ares_notebook.lab.views import error_html
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import Period
 from ares_notebook.runtime.job import Job, start
@@ -37,7 +38,8 @@ class Look:
         # *shown* is called after each change of the chart, *done* after each work on a part of the map.
         self._shown, self._done = shown, done
         self._number = 0
-        self.job: Job[None] | None = None
+        # What is under way, and what was last.
+        self.jobs: list[Job[None]] = []
         self.chart: CandleChart | None = None
         self.map: CoverageMap | None = None
         self._choice: Choice | None = None
@@ -75,7 +77,7 @@ class Look:
                 await each.settled()
 
     def close(self) -> None:
-        """Cancel what is being read, and close chart and map."""
+        """Close chart and map, and show nothing that is being read."""
         self._next()
         if self.map is not None:
             self.map.close()
@@ -85,14 +87,19 @@ class Look:
             self.chart = None
 
     def _next(self) -> int:
-        """The number of a new request, which makes all others old."""
+        """The number of a new request, which makes all others old: they end by themselves."""
         self._number += 1
-        if self.job is not None:
-            self.job.cancel()
         return self._number
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self.job = start(work)
+        job = start(work)
+        self.jobs = [*(each for each in self.jobs if each.state == "running"), job]
+        job.then(self._ended)
+
+    def _ended(self, job: Job[None]) -> None:
+        """Show an error, unless something else was asked for since."""
+        if job.error is not None and job is self.jobs[-1]:
+            self.said.value = error_html(job.error)
 
     async def _show_choice(self, number: int, choice: Choice) -> None:
         offered = await asyncio.to_thread(_cached, choice)

@@ -272,8 +272,8 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         await self._look.settled()
 
     def _jobs(self) -> list[Job[Any]]:
-        own = (self._job, self._keeping, self._presets.job, self._look.job)
-        found = (*own, *self._preview.jobs)
+        own = (self._job, self._keeping, self._presets.job)
+        found = (*own, *self._look.jobs, *self._preview.jobs)
         return [job for job in found if job is not None]
 
     # --- what the buttons do ---

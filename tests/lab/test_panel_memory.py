@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -249,12 +250,22 @@ def test_the_chart_is_made_when_it_is_looked_at(made, chosen):
     assert panel._look.chart.series.symbol == "ETHUSDT"
     assert panel._look.place.children == (panel._look.chart,)
     assert first.comm is None
+    look = panel._look
+    late = look._show_series(look._number - 1, chosen, btc, panel._preview.choice.window)
+    before = panel.chart
+    ares.run(late)
+    assert panel.chart is before
     html = panel._static_view()["text/html"]
     assert "ETHUSDT 1d, 2025-02-01 to" in html
     (chosen.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").write_text("x")
     panel._look.series.value = btc
     ares.run(panel.settled())
     assert 'role="alert"' in panel._look.said.value
+    shutil.rmtree(chosen.cache_dir)
+    chosen.cache_dir.write_text("no folder")
+    panel._look.show(panel._preview.choice)
+    ares.run(panel.settled())
+    assert "there is a file where a folder should be" in panel._look.said.value
 
 
 def test_the_cost_is_a_bar_of_the_free_disk(made):

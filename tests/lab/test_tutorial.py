@@ -40,7 +40,7 @@ def test_binance_is_asked_for_by_argument_or_environment(monkeypatch):
         ares.lab.demo_or_binance("one")
 
 
-@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/tmp"])
+@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/x"])
 def test_a_name_that_leads_elsewhere_is_refused(name):
     """Only a folder in demo_cache can be named."""
     with pytest.raises(BadArgument, match="not the name of a folder"):
