@@ -96,6 +96,8 @@ def test_each_act_is_a_line_that_does_it_again(made, chosen, settings):
     panel.form.symbols.value = "BTCUSDT, ETHUSDT"
     ares.run(panel.download())
     (chosen.cache_dir / "klines_BTCUSDT_1d_2025-02.csv").unlink()
+    # Of a symbol that was never downloaded there is nothing to repair.
+    panel.form.symbols.value = "BTCUSDT, ETHUSDT, SOLUSDT"
     ares.run(panel.repair())
     panel.form.ticks["klines"].value = False
     panel.form.symbols.value = "BTCUSDT"
@@ -110,6 +112,24 @@ def test_each_act_is_a_line_that_does_it_again(made, chosen, settings):
     assert names["quality"].ok
     assert names["quality"].files == 1
     assert [*names["report"].actions] == ["skip"]
+
+
+def test_one_demo_exchange_serves_all_of_the_history(tmp_path):
+    """Two folders of the panel's own exchange are two settings and one exchange, and each begins a history of its own."""
+    panel = DownloadPanel(source="demo", end=END, datasets=("klines",))
+    panel.form.interval.value, panel.form.lookback.value = "1d", "2 days"
+    for name in ("one", "two"):
+        panel.form.folder.value = str(tmp_path / name)
+        ares.run(panel.download())
+    code = panel.code
+    panel.close()
+
+    assert [code.count(each) for each in ("exchange = ", "settings = ", "download_all")] == [
+        1,
+        2,
+        2,
+    ]
+    assert len(json.loads(memory_path(tmp_path / "two").read_bytes())["acts"]) == 1
 
 
 def test_a_work_that_did_not_end_is_no_line(made, exchange):
@@ -133,7 +153,7 @@ GOOD = {
 @pytest.mark.parametrize(
     "spoiled",
     [
-        b"", b"\xff\xfe", b"null", b"[" * 100_000, b"{" + b" " * (1 << 19) + b"}",
+        b"", b"\xff\xfe", b"null", b"[" * 100_000, json.dumps({"version": 1, "given": GOOD, "form": GOOD, "acts": []}).encode() + b" " * (1 << 19),
         {"version": 2}, {"given": {}}, {"form": {**GOOD, "extra": 1}}, {"form": {**GOOD, "symbols": 3}},
         {"form": {**GOOD, "symbols": "B" * 20_000}},
     ],
@@ -158,7 +178,7 @@ def test_a_spoiled_memory_is_a_remark(made, chosen, spoiled):
     [
         ("symbols", "<img src=x>"), ("symbols", "../../etc"), ("interval", "7h"), ("market", "futures!"),
         ("lookback", '"); import os #'), ("source", "elsewhere"), ("datasets", ["no such"]),
-        ("datasets", ["cm_klines"]),
+        ("datasets", ["um_klines"]),
     ],
 )  # fmt: skip
 def test_a_memory_that_cannot_be_meant_is_left_out(made, chosen, name, value):
