@@ -351,7 +351,7 @@ def chart(
     ...     settings = exchange.settings(cache_dir=folder)
     ...     report = run(download_klines_data("BTCUSDT", "1h", 0.05, end="2025-03-01", settings=settings))
     ...     chart("BTCUSDT", "1h", settings=settings)
-    BTCUSDT 1h, 2025-02-01 to 2025-03-01, low 88,888.88, high 99,999.99, 0 gaps
+    BTCUSDT 1h, 2025-02-01 to 2025-03-01, low 86,184.57, high 102,904.99, 0 gaps
     """
     return CandleChart(symbol, interval, start, end, dataset=dataset, settings=settings)
 

@@ -31,6 +31,7 @@ def test_the_panels_notebook_can_be_worked(lab):
     lab.run_all()
     lab.run_cell(FIND + HANG)
     panel = Panel(lab)
+    panel.tab("Get").click()
     before = panel.estimate.inner_text()
     panel.field("Symbols").fill("SOLUSDT")
     until(lambda: panel.estimate.inner_text() != before, 10, "the estimate has changed")

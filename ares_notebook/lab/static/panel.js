@@ -18,7 +18,10 @@ function listen(panel) {
     if (event.key === "Escape" && !target.closest(".ares-widget")) button("cancel")?.click();
     const isField = target.matches(".ares-form :is(input:not([type=checkbox]), select)");
     // What was typed last is on its way to the kernel, and must be there before the click.
-    if (event.key === "Enter" && isField) setTimeout(() => button("download")?.click(), 300);
+    const typed = /** @type {HTMLInputElement} */ (target).value;
+    if (event.key === "Enter" && isField) setTimeout(() => {
+      if (/** @type {HTMLInputElement} */ (target).value === typed) button("download")?.click();
+    }, 300);
   }, true);
   panel.addEventListener("click", event => {
     const copy = /** @type {HTMLElement} */ (event.target).closest(".ares-copy");
