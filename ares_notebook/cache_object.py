@@ -175,7 +175,9 @@ class Cache:
     symbols = BoundVerb(lambda: ares.symbols_in_cache)
     list_symbols = BoundVerb(lambda: ares.list_symbols)
     coverage = BoundVerb(lambda: ares.coverage)
+    coverage_map = BoundVerb(lambda: ares.coverage_map)
     gaps = BoundVerb(lambda: ares.find_gaps)
+    chart = BoundVerb(lambda: ares.chart)
     history = BoundVerb(lambda: ares.download_history)
     runs = BoundVerb(lambda: ares.load_runs)
 

@@ -11,6 +11,7 @@ from ares_notebook.errors import MissingExtra
 
 # Only what we import ourselves: where one of its own dependencies lacks, the error is its own.
 _EXTRA_OF = {
+    "anywidget": "lab",
     "ipywidgets": "lab",
     "matplotlib": "lab",
     "nest_asyncio": "lab",

@@ -116,7 +116,7 @@ def test_every_control_has_a_visible_label(panel):
     """Each control that takes input has a description, by which readers name it."""
     controls = [panel.form.symbols, panel.form.interval, panel.form.lookback, panel.form.end]
     controls += [panel.form.source, panel.form.address, panel.form.folder]
-    controls += [*panel.form.ticks.values(), *panel.buttons.values(), panel._preview.show_code]
+    controls += [*panel.form.ticks.values(), *panel.buttons.values()]
 
     assert all(control.description for control in controls)
 

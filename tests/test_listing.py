@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ares_notebook.cache import store
+from ares_notebook.cache import names
 from ares_notebook.cache.locks import locked
-from ares_notebook.cache.store import CacheListing, Store, list_cache
+from ares_notebook.cache.names import CacheListing, list_cache
+from ares_notebook.cache.store import Store
 from ares_notebook.model.facts import Trouble
 from ares_notebook.model.files import parse_file_name
 from ares_notebook.settings import Settings
@@ -25,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     receipts = tmp_path / ".ares" / "receipts"
     receipts.mkdir(parents=True)
     (tmp_path / "a.csv").touch()
-    monkeypatch.setattr(store, "_known", {})
+    monkeypatch.setattr(names, "_known", {})
     monkeypatch.setattr(time, "time_ns", lambda now=time.time_ns: now() + 3600 * 10**9)
     return tmp_path
 
@@ -103,7 +104,7 @@ def test_one_cache_is_remembered(folder, tmp_path_factory):
     (other / ".ares" / "receipts").mkdir(parents=True)
     look(other)
 
-    assert [where for where, _ in store._known] == [other]
+    assert [where for where, _ in names._known] == [other]
 
 
 def test_what_a_store_notes_is_its_own(folder):
@@ -145,8 +146,8 @@ async def test_who_holds_the_lock_knows_how_the_file_lies(folder):
 def test_names_are_those_that_are_there_or_noted(there, noted, changes):
     """Whatever comes and goes, the names are all of both, in order, and found by their beginning."""
     found = CacheListing(dict(zip(there, there, strict=True)), set(noted), sorted(there | noted))
-    for what, names in changes:
-        for name in names:
+    for what, these in changes:
+        for name in these:
             if what == "note":
                 found.add_receipt(name)
                 noted = noted | {name}

@@ -171,6 +171,22 @@ async def test_repair_brings_nothing_beyond_the_last_row(settings):
     assert report.complete
 
 
+async def test_a_window_is_repaired_up_to_its_end_where_the_cache_goes_on(settings):
+    """Months at the end of the window come back that nothing is known of, if later ones were downloaded."""
+    whole = await filled(settings, "klines", 0.4, "2025-04-01")
+    for name in ("klines_BTCUSDT_1h_2025-01.csv", "klines_BTCUSDT_1h_2025-02.csv"):
+        (settings.cache_dir / name).unlink()
+        (settings.cache_dir / ".ares" / "receipts" / f"{name}.json").unlink()
+    window = {"start": "2024-12-01", "end": "2025-02-01"}
+    report = await ares.repair_gaps("BTCUSDT", "1h", **window, settings=settings)
+
+    assert report.rows_written == 744
+    assert whole.keys() - contents(settings).keys() == {"klines_BTCUSDT_1h_2025-02.csv"}
+    window = {"start": "2025-03-01", "end": "2025-06-01"}
+    report = await ares.repair_gaps("BTCUSDT", "1h", **window, settings=settings)
+    assert report.rows_written == 0
+
+
 async def test_the_end_that_was_cut_off_a_running_month_comes_back(settings):
     """Repair knows by the receipt how far a file went, and goes no further."""
     await filled(settings, "klines", 0.05, "2025-02-20")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 import ares_notebook as ares
 from ares_notebook.cache.table import CacheTable, in_words
@@ -67,3 +68,20 @@ def test_columns_without_pandas_are_those_of_pandas():
 
     shown = pd.DataFrame(rows[1:], columns=rows[0]).to_string(index=False)
     assert in_columns(rows) == shown
+
+
+async def test_after_itables_is_asked_for_a_table_can_be_sorted(settings):
+    """With itables' notebook mode a table of the cache is one of its tables, of all rows; before it is ours."""
+    itables = pytest.importorskip("itables")
+    await ares.download_klines_data("BTCUSDT", "1d", 3, end="2025-03-01", settings=settings)
+    table = ares.coverage(settings=settings)
+    assert "rows between them are not shown" in table._repr_html_()
+    itables.init_notebook_mode()
+    try:
+        html = table._repr_html_()
+    finally:
+        itables.init_notebook_mode(all_interactive=False)
+
+    assert "klines_BTCUSDT_1d_2023-10.csv" in html
+    assert "dataTable" in html or "itables" in html
+    assert "rows between them are not shown" in table._repr_html_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,12 +25,15 @@ from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.markets import SPOT
 from ares_notebook.model.time import as_utc, to_ms
+from ares_notebook.runtime.cancellation import check_cancelled
 from ares_notebook.runtime.progress import tracked
 from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_COUNTED = "not counted"
+"""The state of a file in `known_coverage` that would have to be read."""
 _SERIES_NAMES = ["dataset", "symbol", "interval"]
 _GAP_NAMES = [*_SERIES_NAMES, "start", "end", "missing", "reason", "note"]
 
@@ -133,13 +136,50 @@ def coverage_rows(
     entries = [entry for found in _measured(store, groups, settings) for entry in found]
     if not any(_is_known(entry) for entry in entries):
         raise nothing_cached(store, scope)
+    return _rows_and_gaps(entries, until_ms, now_ms)
+
+
+Rows: TypeAlias = "list[dict[str, Any]]"
+"""Of a coverage; times are in milliseconds."""
+GapRows: TypeAlias = "list[tuple[str, str, str, int, int, int | None, str, str]]"
+"""Of the gaps in it: dataset, symbol, interval, start, end, missing, reason, note."""
+
+
+def known_coverage(
+    store: Store,
+    scope: Scope,
+    window: tuple[datetime | None, datetime | None] = (None, None),
+) -> tuple[Rows, GapRows]:
+    """
+    The rows of `coverage`, and of its gaps, by receipts and notes alone: no file is read.
+
+    A file that would have to be read is `NOT_COUNTED`. Raises `NeverDownloaded` if there is none.
+    """
+    now_ms = to_ms(datetime.now(UTC))
+    rows: Rows = []
+    gaps: GapRows = []
+    for _, files in by_series(cached_files(store, scope, *window)):
+        check_cancelled()
+        entries = store.known_entries(files)
+        own_rows, own_gaps = _rows_and_gaps(entries, now_ms, now_ms)
+        rows += own_rows
+        gaps += own_gaps
+    if not rows:
+        raise nothing_cached(store, scope)
+    return rows, gaps
+
+
+def _rows_and_gaps(
+    entries: Sequence[CacheEntry], until_ms: int, now_ms: int
+) -> tuple[Rows, GapRows]:
+    """The rows of some entries, and of the gaps in them."""
     # A file that was requested and failed has a row too, which says why.
-    entries = [entry for entry in entries if entry.trouble or _is_known(entry)]
-    rows = [_row(entry, until_ms, now_ms) for entry in entries]
+    known = [entry for entry in entries if entry.trouble or _is_known(entry)]
+    rows = [_row(entry, until_ms, now_ms) for entry in known]
     gaps = [
         (*_series_names(entry.file.series), *gap.cells)
-        for entry, row in zip(entries, rows, strict=True)
-        if row["state"] != COMPLETE
+        for entry, row in zip(known, rows, strict=True)
+        if row["state"] not in (COMPLETE, NOT_COUNTED)
         for gap in _entry_gaps(entry, _end_of(entry, until_ms), now_ms)
     ]
     return rows, gaps
@@ -184,7 +224,7 @@ def _row(entry: CacheEntry, until_ms: int, now_ms: int) -> dict[str, Any]:
         "confirmed_absent": missing - entry.missing(left),
         "source": _source(entry),
         "final": not left and (entry.final or _is_final(entry)),
-        "state": state_of(entry, gaps, left, now_ms),
+        "state": state_of(entry, gaps, left, now_ms) if entry.is_counted else NOT_COUNTED,
     }
 
 

@@ -151,6 +151,8 @@ class CacheEntry(Struct, frozen=True, gc=False):
     trouble: Trouble | None = None
     # The trades on either side, where they are known.
     neighbours: Neighbours = ALONE
+    # False of a file that would have to be read, so that its facts are not known.
+    is_counted: bool = True
 
     @property
     def path(self) -> Path | None:

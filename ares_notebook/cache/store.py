@@ -183,12 +183,13 @@ class Store:
             if self.receipt(file) != receipt:
                 # A download puts its file in place, and then the receipt.
                 return self._entry(file, examine)
-            _warn_of_change(on_disk, status.st_mtime_ns)
+            if found.is_counted:
+                _warn_of_change(on_disk, status.st_mtime_ns)
         return replace(found, is_altered=is_altered, **known)
 
     def entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
         """The entries of consecutive *files* of one series, each with its neighbours."""
-        entries = self._beside_neighbours([self.entry(file) for file in files])
+        entries = self._beside_neighbours([self.entry(file) for file in files], self.entry)
         if self._is_partial and any(entry.unexplained(entry.file.end_ms) for entry in entries):
             # A file that is further away may explain it.
             self.refresh()
@@ -207,9 +208,30 @@ class Store:
             entries = [self._entry(file, self._measuring(file, on_measured)) for file in files]
         finally:
             self._measured.save(self._listing().on_disk.values())
-        return self._beside_neighbours(entries)
+        return self._beside_neighbours(entries, self.entry)
 
-    def _beside_neighbours(self, entries: list[CacheEntry]) -> list[CacheEntry]:
+    def known_entries(self, files: Sequence[CacheFile]) -> list[CacheEntry]:
+        """
+        The same by receipts and notes alone, so that no file is read and nothing is written.
+
+        A file that would have to be read is not counted.
+        """
+
+        def known(file: CacheFile) -> CacheEntry:
+            return self._entry(file, self._noted(file))
+
+        return self._beside_neighbours([known(file) for file in files], known)
+
+    def _noted(self, file: CacheFile) -> Callable[[str, os.stat_result], CacheEntry]:
+        def examine(on_disk: str, status: os.stat_result) -> CacheEntry:
+            found = self._measured.get(file, on_disk, status)
+            return found or CacheEntry(file, on_disk, is_counted=False)
+
+        return examine
+
+    def _beside_neighbours(
+        self, entries: list[CacheEntry], look: Callable[[CacheFile], CacheEntry]
+    ) -> list[CacheEntry]:
         if not entries or entries[0].file.dataset.key != "id":
             return entries
         stem = entries[0].file.series.stem
@@ -217,7 +239,7 @@ class Store:
         first = bisect_left(stamps, entries[0].file.stamp)
         last = bisect_right(stamps, entries[-1].file.stamp)
         before, after = (
-            [self.entry(file) for file in map(parse_file_name, names) if file]
+            [look(file) for file in map(parse_file_name, names) if file]
             for names in (
                 [f"{stem}_{stamp}.csv" for stamp in stamps[max(first - 1, 0) : first]],
                 [f"{stem}_{stamp}.csv" for stamp in stamps[last : last + 1]],

@@ -28,7 +28,8 @@ class CacheTable(pd.DataFrame):
     """
     A DataFrame that a notebook shows as text: times to the minute, shares in percent.
 
-    A selection or a sum of it is a plain DataFrame again.
+    After ``itables.init_notebook_mode()`` it can be sorted and searched, as any other there. A
+    selection or a sum of it is a plain DataFrame again.
     """
 
     def _repr_html_(self) -> str:
@@ -36,6 +37,14 @@ class CacheTable(pd.DataFrame):
         names = [str(each) for each in self]
         if "file" in names:
             names = [each for each in names if each not in _REDUNDANT]
+        # In its notebook mode itables replaces this one.
+        shows_any = vars(pd.DataFrame)["_repr_html_"]
+        if shows_any.__module__.partition(".")[0] == "itables":
+            # Its user has asked for tables that can be sorted and searched: with all rows. Times
+            # are words, which sort alike; counts are not.
+            times = in_words(self, [each for each in names if each in TIMES])
+            counts = pd.DataFrame(self)[[each for each in names if each not in TIMES]]
+            return str(shows_any(pd.concat([counts, times], axis="columns")))
         half = _MOST_ROWS // 2
         more = len(self) - _MOST_ROWS
         shown = in_words(pd.concat([self.head(half), self.tail(half)]) if more > 0 else self, names)

@@ -30,6 +30,9 @@ _DAY_US, _HOUR_US = DAY * 1_000, HOUR * 1_000
 _CM_KLINES_DAYS = 200
 _TRADES_HOURS = 1
 _UM_TRADES_DAYS = 2
+# Of the statistics of a day: candles, and where one has its volume in the quote asset.
+_DAY_HOURS = 24
+_QUOTE_VOLUME = 7
 
 
 class Refused(Exception):
@@ -228,6 +231,21 @@ def _klines(call: ApiCall) -> Response:
     return Response(200, call.market.klines(call.product, symbol, interval, page))
 
 
+def _day_tickers(call: ApiCall) -> Response:
+    """Respond what changed hands in the last 24 hours, of each symbol that trades."""
+    if call.text("type") != "MINI":
+        # The demo knows no prices of an order book.
+        raise Refused(-1130, "Data sent for parameter 'type' is not valid.")
+    page = PageQuery(limit=_DAY_HOURS, now_us=call.now_us)
+    found = []
+    for symbol, info in call.symbols().items():
+        if info.is_trading:
+            candles = json.loads(call.market.klines(call.product, symbol, "1h", page))
+            volume = sum(float(each[_QUOTE_VOLUME]) for each in candles)
+            found.append({"symbol": symbol, "quoteVolume": f"{volume:.8f}"})
+    return _json(found)
+
+
 def _price_klines(kind: str, call: ApiCall) -> Response:
     """Respond a page of k-lines of a computed price."""
     interval = call.interval()
@@ -424,6 +442,7 @@ ENDPOINTS: dict[tuple[Product, str], Endpoint] = {
     ("spot", "/api/v3/ping"): Endpoint(_ping),
     ("spot", "/api/v3/time"): Endpoint(_time),
     ("spot", "/api/v3/exchangeInfo"): Endpoint(_exchange_info, 20, "spot", (), _INFO),
+    ("spot", "/api/v3/ticker/24hr"): Endpoint(_day_tickers, 80, "spot", ("type",)),
     ("spot", "/api/v3/klines"): _KLINES,
     ("spot", "/api/v3/uiKlines"): _KLINES,
     ("spot", "/api/v3/aggTrades"): Endpoint(

@@ -212,12 +212,18 @@ def repair_call(series: Iterable[Series], calls: PythonCalls = IN_PYTHON) -> str
 def _steps(
     span: Span, entries: Sequence[CacheEntry], store: Store, settings: Settings, *, recheck: bool
 ) -> Iterator[Step]:
-    end_ms = min(span.end_ms, _end_ms(entries, store))
+    end_ms = span.end_ms if _goes_on(span, store) else min(span.end_ms, _end_ms(entries, store))
     for entry in entries:
         if entry.file.period.start_ms < end_ms:
             asked = replace(entry, absences=()) if recheck else entry
             step = decide(asked, end_ms, settings.source)
             yield replace(step, is_recheck=recheck)
+
+
+def _goes_on(span: Span, store: Store) -> bool:
+    """Whether the series was downloaded beyond the window, so that all of the window is due."""
+    files = store.files(span.series.symbol)
+    return any(file.series == span.series and file.start_ms >= span.end_ms for file in files)
 
 
 def _end_ms(entries: Sequence[CacheEntry], store: Store) -> int:

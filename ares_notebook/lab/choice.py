@@ -131,26 +131,37 @@ class Choice:
 
     def code(self) -> str:
         """Python for a cell of a notebook that downloads the same."""
-        imports = ["import ares_notebook as ares"]
+        return "\n".join([*self.imports, "", *self.settings_code, self.download_call(), "report"])
+
+    @property
+    def imports(self) -> list[str]:
+        """The imports that its calls need."""
+        others = ["from ares_notebook import scale"] if self.on_cluster else []
+        return ["import ares_notebook as ares", *others]
+
+    def download_call(self) -> str:
+        """The call that downloads it."""
         is_one = len(self.symbols) == 1
         function = "report = await ares.download_" + ("all_data" if is_one else "universe")
-        after = ["report"]
+        after = []
         if self.on_cluster:
-            imports.append("from ares_notebook import scale")
             function = f"plan = ares.plan_{'downloads' if is_one else 'universe'}"
-            after = ["report = scale.download(plan, client)  # that of the panel", *after]
+            after = ["report = scale.download(plan, client)  # that of the panel"]
         symbols = self.symbols[0] if is_one else self.symbols
-        arguments = [_literal(symbols), _literal(self.interval), *self._arguments()]
-        return "\n".join([*imports, "", *self.settings_code, _call(function, arguments), *after])
+        arguments = [literal(symbols), literal(self.interval), *self._arguments()]
+        return "\n".join([call_text(function, arguments), *after])
+
+    @property
+    def settings_argument(self) -> list[str]:
+        """How a call names the settings, unless they are the defaults."""
+        return ["settings=settings"] if self.settings_code else []
 
     def _arguments(self) -> list[str]:
         start, lookback = _start_or_lookback(self.lookback)
-        parts = [_literal(lookback) if start is None else f"start={_literal(start)}"]
+        parts = [literal(lookback) if start is None else f"start={literal(start)}"]
         if self.end is not None:
-            parts.append(f"end={_literal(self.end)}")
-        if self.settings_code:
-            parts.append("settings=settings")
-        return [*parts, f"datasets={_literal(self.datasets)}"]
+            parts.append(f"end={literal(self.end)}")
+        return [*parts, *self.settings_argument, f"datasets={literal(self.datasets)}"]
 
 
 def has_interval(datasets: Sequence[str]) -> bool:
@@ -235,10 +246,10 @@ def lookback_text(years: float) -> str:
 
 def code_of_call(function: str, keywords: Mapping[str, Any]) -> str:
     """Python that calls *function* with *keywords*."""
-    return _call(function, [f"{key}={_literal(value)}" for key, value in keywords.items()])
+    return call_text(function, [f"{key}={literal(value)}" for key, value in keywords.items()])
 
 
-def _call(function: str, arguments: Sequence[str], longest: int = _LINE) -> str:
+def call_text(function: str, arguments: Sequence[str], longest: int = _LINE) -> str:
     """A call on one line, or with one argument per line where it is too wide."""
     flat = f"{function}({', '.join(arguments)})"
     if len(flat) <= longest:
@@ -247,12 +258,13 @@ def _call(function: str, arguments: Sequence[str], longest: int = _LINE) -> str:
     return f"{function}(\n{indent(inner, '    ')})"
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A value as Python that makes it again."""
     if isinstance(value, bool | int | float) or value is None:
         return repr(value)
     if isinstance(value, tuple):
-        items = [*map(_literal, value)]
-        return f"({items[0]},)" if len(items) == 1 else _call("", items, _LONGEST_TUPLE)
+        items = [*map(literal, value)]
+        return f"({items[0]},)" if len(items) == 1 else call_text("", items, _LONGEST_TUPLE)
     text = str(value)
     # In double quotes; JSON escapes quotes and backslashes as Python does.
     return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)

@@ -15,7 +15,13 @@ import ipywidgets as widgets
 from ares_notebook.cache.disk import cannot_access
 from ares_notebook.cache.store import Store
 from ares_notebook.demo import DemoExchange
-from ares_notebook.errors import AresError, BadArgument
+from ares_notebook.errors import (
+    AresError,
+    BadArgument,
+    CacheUnavailable,
+    UnknownSymbol,
+    WrongMarket,
+)
 from ares_notebook.formatting import line
 from ares_notebook.lab.choice import (
     NO_DATASET,
@@ -29,6 +35,7 @@ from ares_notebook.lab.choice import (
     symbols_in,
     window_in,
 )
+from ares_notebook.lab.memory import FormState
 from ares_notebook.model.datasets import DATASETS, Dataset, dataset_named
 from ares_notebook.model.markets import MARKETS, Market, market_named
 from ares_notebook.model.symbols import pair_of
@@ -53,6 +60,8 @@ _HINTS = {
 }
 # Where a server of all of Binance's hosts keeps the archive's listing.
 _LISTING = "/data.binance.vision"
+# The field that can mend an error.
+_FIELD_OF = ((UnknownSymbol, "symbols"), ((CacheUnavailable, WrongMarket), "folder"))
 # The controls of one value, as they are shown.
 _FIELDS = ("symbols", "interval", "lookback", "end", "market", "source", "address", "folder")
 
@@ -167,6 +176,7 @@ class Form:
                 _row([_with_problem(self._ticks_box, self.problems["datasets"])]),
             ]
         )
+        self.box.add_class("ares-form")
         self.market.observe(self._market_changed, "value")
         self.source.observe(self._source_changed, "value")
         if source is not None:
@@ -241,16 +251,62 @@ class Form:
 
     def choice(self) -> Choice:
         """What the form asks for; raises `BadArgument` if a field has a wrong value."""
-        settings = self.settings
-        choice = Choice(
-            symbols_in(self.symbols.value),
+        return self.choice_of(self.state(), self.folder.value)
+
+    def state(self) -> FormState:
+        """What stands in the form, but for the folder."""
+        return FormState(
+            self.market.value,
+            self.symbols.value,
             self.interval.value,
             self.lookback.value,
             self.end.value,
+            self.source.value,
+            self.address.value,
             self._ticked,
+        )
+
+    def restore(self, state: FormState) -> None:
+        """Put a state into the fields; raises `BadArgument`, and changes nothing, if one cannot be meant."""
+        folder = self.folder.value
+        market = self.choice_of(state, folder).market
+        if state.interval not in INTERVALS:
+            msg = f"there is no interval {state.interval!r}"
+            raise BadArgument(msg)
+        self.market.value = market.name
+        # In this order, since the source changes fields after it.
+        for name in ("source", "address", "symbols", "interval", "lookback", "end"):
+            getattr(self, name).value = getattr(state, name)
+        self.folder.value = folder
+        self.tick(state.datasets)
+
+    def tick(self, datasets: Sequence[str]) -> None:
+        """Tick these datasets of the chosen market, and no others."""
+        for name, box in self.ticks.items():
+            box.value = name in datasets
+
+    def choice_of(self, state: FormState, folder: str) -> Choice:
+        """What a state asks for of a folder; raises `BadArgument` if it cannot be meant."""
+        if state.source not in self._sources.names:
+            msg = f"there is no source {state.source!r} here"
+            raise BadArgument(msg)
+        market, settings = (
+            market_named(state.market),
+            self._sources.settings(state.source, state.address, folder),
+        )
+        strange = set(state.datasets).difference(each.name for each in datasets_of(market))
+        if strange:
+            msg = f"{market.label} has no {', '.join(sorted(strange))}"
+            raise BadArgument(msg)
+        choice = Choice(
+            symbols_in(state.symbols),
+            state.interval,
+            state.lookback,
+            state.end,
+            state.datasets,
             settings,
-            self.chosen_market,
-            self._sources.code(self.source.value, settings),
+            market,
+            self._sources.code(state.source, settings),
             on_cluster=self._on_cluster,
         )
         # Raises where there is no such window.
@@ -274,6 +330,14 @@ class Form:
     def show_fault(self, name: str, words: str) -> None:
         """Show *words* at a field, until the form changes."""
         self.problems[name].value = problem_html(words)
+
+    def show_errors(self, *errors: BaseException | None) -> bool:
+        """Show errors at the field that can mend all of them; whether there is one."""
+        for kinds, name in _FIELD_OF:
+            if errors and all(isinstance(error, kinds) for error in errors):
+                self.show_fault(name, ". ".join(dict.fromkeys(map(str, errors))))
+                return True
+        return False
 
     def show_cost(self, dataset: Dataset, words: str) -> None:
         """Show at its checkbox how large a dataset is; no *words* where that is not known."""

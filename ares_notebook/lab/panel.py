@@ -5,65 +5,48 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import ipywidgets as widgets
-from IPython.display import display
+from msgspec.structs import replace as replaced
 
 from ares_notebook.download.plan import Plan
 from ares_notebook.download.report import DownloadReport
-from ares_notebook.download.run_info import RunInfo, record_run
-from ares_notebook.download.run_plans import run_plans
 from ares_notebook.errors import (
     AresError,
     Busy,
-    CacheUnavailable,
-    UnknownSymbol,
-    WrongMarket,
 )
-from ares_notebook.formatting import text
-from ares_notebook.lab.cache_state import CacheState, cached_steps, repair_plans
+from ares_notebook.lab import layout
+from ares_notebook.lab.acts import MAP_ACTS, Acts, with_symbols
+from ares_notebook.lab.cache_state import CacheState, repair_plans
 from ares_notebook.lab.choice import Choice
 from ares_notebook.lab.form import Form
+from ares_notebook.lab.look import Look
+from ares_notebook.lab.map_part import Selected
+from ares_notebook.lab.memory import Act, ActWindow
+from ares_notebook.lab.presets import Presets
 from ares_notebook.lab.views import Preview, choice_html, choice_text
+from ares_notebook.lab.work import carry_out, end_of, quiet_plans, validate_choice
 from ares_notebook.lab.work_view import WorkView
 from ares_notebook.load import load_rows
 from ares_notebook.model.datasets import DEFAULT_DATASETS, datasets_named
 from ares_notebook.quality.report import QualityReport
-from ares_notebook.quality.validate import validate_cache
 from ares_notebook.runtime.job import Job, start
-from ares_notebook.runtime.progress import Progress, heard_by
-from ares_notebook.runtime.tasks import cancellable
+from ares_notebook.runtime.progress import Progress
 from ares_notebook.settings import Settings, settings_given
 
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-# Each rule of it begins with the panel's class.
-_CSS = Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
-# The keyboard, and where the focus goes; run when the style is loaded, since the browser runs no
-# script in the text of a widget.
-_JS = Path(__file__).with_name("panel.js").read_text(encoding="utf-8")
-# In the saved page: instead of the message that a widget is lost.
-_STATIC_CSS = (
-    ".jp-OutputArea-child:has(.ares-static)+.jp-OutputArea-child:not(:has(.ares-panel))"
-    "{display:none}"
-)
-_VIEW = "application/vnd.jupyter.widget-view+json"
-_FITTING = "Download what fits"
-_DOING = {
-    **dict.fromkeys(("Download", _FITTING), "Downloading"),
-    "Repair gaps": "Repairing",
-    "Validate": "Validating",
-}
-# The field that can mend an error.
-_FIELD_OF = ((UnknownSymbol, "symbols"), ((CacheUnavailable, WrongMarket), "folder"))
+    from ares_notebook.lab.chart import CandleChart
+    from ares_notebook.lab.coverage_map import CoverageMap
+
 _T = TypeVar("_T")
+# Of the tabs Get, Look and Prove.
+_LOOK = 1
 
 
 class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes no types
@@ -118,8 +101,9 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
     # Of a panel whose constructor has raised: ipywidgets closes it all the same.
     _job: Job[Any] | None = None
+    _keeping: Job[None] | None = None
     _is_busy = False
-    _parts: tuple[Preview | Form, ...] = ()
+    _parts: tuple[Presets | Look | Preview | Form, ...] = ()
 
     def __init__(
         self,
@@ -141,35 +125,60 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         self.form = Form(
             settings_given(settings), source, end, datasets, on_cluster=client is not None
         )
-        self._preview = Preview(self.form)
-        self._parts = (self._preview, self.form)
-        self._work = WorkView()
+        self._acts = Acts(self.form)
+        self._preview = Preview(self.form, self._acts.keep)
+        self._presets = Presets(self.form, lambda: self._acts.last)
+        self._look = Look(self._follow, self._part_done)
+        self._parts = (self._presets, self._look, self._preview, self.form)
         self._is_displayed = False
-        head = widgets.HTML(f'<style onload="{text(_JS)}">\n{_CSS}</style>')
-        self.children = [head, *self._rows()]
+        self._buttons = self._made_buttons()
+        self.buttons = self._buttons.by_name
+        self._work = WorkView(self.buttons["Cancel"])
+        self.tabs = self._made_tabs()
+        self.children = [
+            *(layout.PanelScript(), self.tabs, self._work.box),
+            *self._code_parts(),
+        ]
         self.add_class("ares-panel")
         self._preview.on_shown(self._follow)
         self._preview.begin()
 
-    def _rows(self) -> list[widgets.Widget]:
+    def _made_buttons(self) -> layout.Buttons:
         actions: dict[str, Callable[[], object]] = {
             "Download": lambda: self._begin("Download", self._download),
-            _FITTING: lambda: self._begin(_FITTING, self._download_fitting),
+            layout.FITTING: lambda: self._begin(layout.FITTING, self._download_fitting),
             "Cancel": self.cancel,
             "Repair gaps": lambda: self._begin("Repair gaps", self._repair),
             "Validate": lambda: self._begin("Validate", self._validate),
         }
-        self.buttons = {name: self._button(name, action) for name, action in actions.items()}
-        self.buttons["Download"].button_style = "primary"
-        for name in ("Download", "Cancel"):
-            self.buttons[name].add_class(f"ares-{name.lower()}")
-        buttons = widgets.HBox([*self.buttons.values()])
-        buttons.add_class("ares-row")
-        preview = self._preview
+        return layout.Buttons(actions, self._show_problem)
+
+    def _made_tabs(self) -> widgets.Tab:
+        preview, form, button_row = self._preview, self.form, self._buttons.row
+        get = [self._acts.remark, self._presets.box, form.box, preview.hint, preview.estimate]
+        pages = {
+            "Get": [*get, button_row("Download", layout.FITTING)],
+            "Look": [self._look.box],
+            "Prove": [button_row("Repair gaps", "Validate"), preview.picture, preview.gaps],
+        }
+        made = layout.tabs(pages)
+        made.observe(self._tab_changed, "selected_index")
+        return made
+
+    def _code_parts(self) -> list[widgets.Widget]:
+        """The code of the form, and that of all that was done, each folded away."""
+        parts = {
+            "Code that does the same": self._preview.code,
+            "History as code": self._acts.html,
+        }
         return [
-            *(self.form.box, preview.hint, preview.estimate),
-            *(buttons, self._work.box, preview.box),
+            layout.row([layout.folding(name, part) for name, part in parts.items()]),
+            *parts.values(),
         ]
+
+    def _tab_changed(self, change: dict[str, Any]) -> None:
+        if change["new"] == _LOOK and self._preview.choice is not None:
+            self._look.show(self._preview.choice)
 
     def _button(self, name: str, action: Callable[[], object]) -> widgets.Button:
         def clicked(_button: object) -> None:
@@ -222,6 +231,50 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         return load_rows(
             dataset.name, choice.symbols[0], choice.interval, *window, settings=settings
         )
+
+    @property
+    def chart(self) -> CandleChart | None:
+        """The chart of the tab *Look*; None until it has been opened."""
+        return self._look.chart
+
+    @property
+    def map(self) -> CoverageMap | None:
+        """The map of the tab *Look*; None until it has been opened."""
+        return self._look.map
+
+    @property
+    def code(self) -> str:
+        """Python for a new kernel: all that was done with the panel, a call for each act."""
+        return self._acts.code
+
+    async def settled(self) -> None:
+        """
+        Wait until nothing is under way: no work, no preview, no chart, no request for symbols.
+
+        An error of the work stands in the panel.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ares_notebook import DemoExchange, run
+        >>> with DemoExchange() as exchange, tempfile.TemporaryDirectory() as folder:
+        ...     panel = DownloadPanel(exchange.settings(cache_dir=folder), end="2025-01-01")
+        ...     panel.form.interval.value = "1d"
+        ...     run(panel.settled())
+        ...     "To fetch: 24 of 24 files" in panel._preview.estimate.value
+        True
+        """
+        seen: set[Job[Any]] = set()
+        while fresh := [job for job in self._jobs() if job not in seen]:
+            # Who waits here and is cancelled leaves the work alone.
+            await asyncio.wait([asyncio.ensure_future(end_of(job)) for job in fresh])
+            seen.update(fresh)
+        await self._look.settled()
+
+    def _jobs(self) -> list[Job[Any]]:
+        own = (self._job, self._keeping, self._presets.job)
+        found = (*own, *self._look.jobs, *self._preview.jobs)
+        return [job for job in found if job is not None]
 
     # --- what the buttons do ---
 
@@ -305,69 +358,58 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
                     return self._job
                 msg = f"the panel is at work ({self._verb}); wait until it has ended, or cancel it"
                 raise Busy(msg)
-            choice = self.form.choice()
+            self._asked, choice = self.form.state(), self.form.choice()
             self._verb = verb
             self._set_busy(is_busy=True)
-            self._work.begin(_DOING[verb], choice)
+            self._work.begin(layout.DOING[verb], choice)
             self._job = job = start(work(choice))
         job.then(partial(self._ended, verb))
         return job
 
     async def _download(self, choice: Choice) -> DownloadReport:
-        return await self._run("download", choice, choice.plans)
+        act = Act("download", self._asked)
+        return await self._run(act, choice, choice.plans)
 
     async def _download_fitting(self, choice: Choice) -> DownloadReport:
         fitting = self._preview.fitting
-        return await self._run("download", choice, partial(choice.plans, fitting))
+        act = Act("download", replaced(self._asked, datasets=fitting))
+        return await self._run(act, choice, partial(choice.plans, fitting))
 
     async def _repair(self, choice: Choice) -> DownloadReport:
         def plans() -> list[Plan]:
             return repair_plans(choice.plans())
 
-        return await self._run("repair", choice, plans)
+        return await self._run(Act("repair", self._asked), choice, plans)
 
     async def _run(
-        self, what: str, choice: Choice, make: Callable[[], list[Plan]]
+        self, act: Act, choice: Choice, make: Callable[[], list[Plan]]
     ) -> DownloadReport:
-        plans = [_quiet(plan) for plan in await asyncio.to_thread(make)]
-        if self._client is None:
-            work = run_plans(plans, on_progress=self._show_progress)
-        else:
-            # Only who has a client has installed what this imports.
-            from ares_notebook.scale.cluster import run_plans_on  # noqa: PLC0415
-
-            work = run_plans_on(self._client, plans, on_progress=self._show_progress)
-        self.report = report = await record_run(RunInfo.of(what, *plans), work)
+        plans = await quiet_plans(make)
+        self.report = report = await carry_out(act.verb, plans, self._client, self._show_progress)
+        # Of several symbols those that there was something of.
+        await self._note(replaced(act, form=with_symbols(act.form, plans)), choice)
         self._state = await self._preview.show(choice)
         return report
 
+    async def _note(self, act: Act, choice: Choice) -> None:
+        """Add what was done to the history, and keep it in the cache folder."""
+        self._acts.add(act, self.form.choice_of(act.form, str(choice.settings.cache_dir)))
+        await self._acts.keep(choice)
+
+    def _part_done(self, verb: str, part: Selected) -> None:
+        """Note what was done with a part of the map; a repair has changed the cache."""
+        if verb in MAP_ACTS and (choice := self._preview.choice) is not None:
+            act = Act(MAP_ACTS[verb], self.form.state(), ActWindow(*part))
+            self._keeping = start(self._note(act, choice))
+            self._preview.refresh()
+
     async def _validate(self, choice: Choice) -> tuple[QualityReport, ...]:
-        plans = [_quiet(plan) for plan in await asyncio.to_thread(choice.plans)]
-        counts = [len(await asyncio.to_thread(cached_steps, plan)) for plan in plans]
-        reports = []
-        for number, plan in enumerate(plans):
-            work = cancellable(
-                validate_cache,
-                *(plan.symbol, plan.interval),
-                start=plan.start,
-                end=plan.end,
-                settings=plan.settings,
-                datasets=choice.datasets,
-            )
-            with heard_by(partial(self._show_validated, sum(counts[:number]), sum(counts))):
-                reports.append(await record_run(RunInfo.of("validate", plan), work))
-        self.quality = tuple(reports)
+        self.quality = await validate_choice(choice, self._show_progress)
+        await self._note(Act("validate", self._asked), choice)
         return self.quality
 
     def _show_progress(self, progress: Progress) -> None:
-        self._work.show_progress(progress, _DOING[self._verb])
-
-    def _show_validated(self, before: int, total: int, progress: Progress) -> None:
-        """Show how many files of all symbols are validated; *before*, those of earlier symbols."""
-        # Files are read again for fingerprints and comparisons, and not counted twice.
-        if progress.dataset == "validate":
-            done = before + progress.steps_done
-            self._show_progress(replace(progress, steps_done=done, steps_total=total))
+        self._work.show_progress(progress, layout.DOING[self._verb])
 
     def _ended(self, verb: str, job: Job[Any]) -> None:
         """On the loop's thread, after clean-up; the state is shown last."""
@@ -378,50 +420,38 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
         elif verb == "Validate":
             self._work.show_quality(verb, self.quality)
         elif self.report is not None and self._state is not None:
-            is_at_field = self._show_at_field(*(step.error for step in self.report.failed))
+            is_at_field = self.form.show_errors(*(step.error for step in self.report.failed))
             self._work.show_report(verb, self.report, self._state, is_at_field=is_at_field)
+            if self._is_displayed and self.report and verb != "Repair gaps":
+                self._show_prices()
         if job.state != "done":
             self._preview.refresh()
         self._set_busy(is_busy=False)
         self._follow()
 
-    def _show_problem(self, verb: str, error: BaseException) -> None:
-        self._work.show_problem(verb, error, is_at_field=self._show_at_field(error))
+    def _show_prices(self) -> None:
+        """Show the chart of what came."""
+        if self.tabs.selected_index == _LOOK:
+            self._tab_changed({"new": _LOOK})
+        self.tabs.selected_index = _LOOK
 
-    def _show_at_field(self, *errors: BaseException | None) -> bool:
-        """Show errors at the field that can mend all of them; whether there is one."""
-        for kinds, name in _FIELD_OF:
-            if errors and all(isinstance(error, kinds) for error in errors):
-                self.form.show_fault(name, ". ".join(dict.fromkeys(map(str, errors))))
-                return True
-        return False
+    def _show_problem(self, verb: str, error: BaseException) -> None:
+        self._work.show_problem(verb, error, is_at_field=self.form.show_errors(error))
 
     def _set_busy(self, *, is_busy: bool) -> None:
         self._is_busy = is_busy
         self._enable()
 
     def _enable(self) -> None:
-        """Turn on the buttons that can be meant now, then turn off the others."""
-        is_idle = not self._is_busy and self._preview.choice is not None
-        is_too_large = self._preview.is_too_large
-        enabled = {
-            "Download": is_idle and not is_too_large,
-            _FITTING: is_idle and bool(self._preview.fitting),
-            "Cancel": self._is_busy,
-            "Repair gaps": is_idle,
-            "Validate": is_idle,
-        }
-        self.buttons[_FITTING].layout.display = "" if is_too_large else "none"
-        # In this order, so that the focus can go from one to the other.
-        for name in sorted(enabled, key=enabled.__getitem__, reverse=True):
-            self.buttons[name].disabled = not enabled[name]
+        self._buttons.enable(self._preview, is_busy=self._is_busy)
 
     def _follow(self) -> None:
         """Let buttons, result and static view follow the form."""
         self._work.compare(self._preview.choice)
+        self._presets.follow()
         self._enable()
         if self._is_displayed:
-            _display(self._static_view(), self.model_id, update=True)
+            layout.show(self._static_view(), self.model_id, update=True)
 
     # --- how it is shown ---
 
@@ -441,30 +471,24 @@ class DownloadPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets publishes
 
         They are two outputs, since JupyterLab shows no other view of one whose widget is lost.
         """
-        _display(self._static_view(), self.model_id)
+        layout.show(self._static_view(), self.model_id)
         self._is_displayed = True
         live = super()._repr_mimebundle_() or {}
-        _display({_VIEW: live[_VIEW]}, None)
+        layout.show({layout.VIEW: live[layout.VIEW]}, None)
+
+    def _display_(self) -> layout.PanelView:
+        """What marimo shows, which draws no widgets of ipywidgets, and none made in the background."""
+        self._look.is_static = True
+        return layout.PanelView(root=f"IPY_MODEL_{self.model_id}")
 
     def _static_view(self) -> dict[str, str]:
         """What the panel shows as static HTML, and as a line of text."""
         preview, work = self._preview, self._work
         shown = [preview.estimate, work.status, work.alert, work.result]
         html = "".join(each.value for each in shown)
-        html += preview.static_picture + preview.gaps.value
+        html += self._look.static_html + preview.static_picture + preview.gaps.value
         try:
             html = choice_html(self.form.choice(), html)
         except AresError:
             html = "".join(each.value for each in self.form.problems.values()) + html
-        static = f'<div class="ares-static"><style>{_STATIC_CSS}</style>'
-        return {"text/plain": repr(self), "text/html": f"{static}{html}</div>"}
-
-
-def _display(view: dict[str, str], display_id: str | None, *, update: bool = False) -> None:
-    """Display *view* in the cell that runs, or where the display of this id is."""
-    display(view, raw=True, display_id=display_id, update=update)  # type: ignore[no-untyped-call]  # IPython publishes no types
-
-
-def _quiet(plan: Plan) -> Plan:
-    """The plan without a progress bar in the output of some cell: the panel has its own."""
-    return replace(plan, settings=plan.settings.replace(progress=False))
+        return {"text/plain": repr(self), "text/html": layout.static_block(html)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ def choice_html(choice: Choice, *shown: str) -> str:
     ]
     code = folded("Code that does the same", f"<pre>{text(choice.code())}</pre>")
     note = line("Run the cell to use the panel: this is its static view.")
-    return block("Download panel", table(("", ""), rows), *shown, code, note)
+    return block("Download panel", table(("asked for", "value"), rows), *shown, code, note)
 
 
 def titles(datasets: Sequence[str]) -> str:
@@ -83,7 +83,17 @@ def error_html(error: BaseException) -> str:
 
 # --- what the choice costs ---
 
-_COST_NAMES = ("", "files", "there already", "rows to come", "to fetch", "on disk", "requests")
+# A smaller one is not told in percent.
+_SMALL_SHARE = 0.01
+_COST_NAMES = (
+    "dataset",
+    "files",
+    "there already",
+    "rows to come",
+    "to fetch",
+    "on disk",
+    "requests",
+)
 
 
 def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
@@ -97,8 +107,9 @@ def _cost_html(plans: Sequence[Plan], fitting: Sequence[str]) -> str:
     costs = table(_COST_NAMES, rows, numbers=_COST_NAMES[1:])
     whole = Cost.of(steps, settings)
     too_large = [name for name in _by_dataset(steps) if name not in fitting]
-    room = _too_large(too_large, steps, settings) if too_large else line(_room(whole, settings))
-    return block(_headline(whole, steps, plans[0]), costs, room)
+    room = _too_large(too_large, steps, settings) if too_large else _room(whole, settings)
+    bar = _room_bar(steps, settings)
+    return block(_headline(whole, steps, plans[0]), costs, bar, room if too_large else line(room))
 
 
 def _headline(cost: Cost, steps: Sequence[Step], plan: Plan) -> str:
@@ -125,8 +136,27 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
 
 
 def _room(cost: Cost, settings: Settings) -> str:
-    weight = f"Request weight about {cost.weight:,}; " if cost.weight else ""
-    return f"{weight}{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
+    if cost.files_to_do:
+        # The bar tells the rest.
+        return f"Request weight about {cost.weight:,}." if cost.weight else ""
+    return f"{size_in_words(free_bytes(settings))} free in {settings.cache_dir}."
+
+
+def _room_bar(steps: Sequence[Step], settings: Settings) -> str:
+    """How much of the free disk is needed, as a bar; nothing where nothing is needed."""
+    needed, free = needed_bytes(steps, settings), free_bytes(settings)
+    if not needed:
+        return ""
+    share = needed / max(free, 1)
+    percent = f"{share:.0%}" if share >= _SMALL_SHARE else "less than 1%"
+    words = (
+        f"{size_in_words(needed)} of {size_in_words(free)} free in {settings.cache_dir} ({percent})"
+    )
+    kind = " ares-full" if share > 1 else ""
+    return (
+        f'<div class="ares-room{kind}"><span class="ares-room-bar" aria-hidden="true">'
+        f'<span style="width:{min(share, 1):.1%}"></span></span> {text(words)}</div>'
+    )
 
 
 def _size_in_words(steps: Sequence[Step], settings: Settings) -> str:
@@ -213,15 +243,11 @@ def _gap_table(gaps: pd.DataFrame, choice: Choice) -> str:
 
 # --- the code ---
 
-# The browser's old command also works where a page is not served securely.
-_COPY = (
-    "getSelection().selectAllChildren(this.nextElementSibling);"
-    "document.execCommand('copy');this.textContent='Copied'"
-)
 
-
-def _code_html(code: str) -> str:
-    button = f'<button type="button" class="jupyter-button" onclick="{_COPY}">Copy</button>'
+def code_html(code: str) -> str:
+    """Code with a button that copies it."""
+    # What it does is in panel.js.
+    button = '<button type="button" class="jupyter-button ares-copy">Copy</button>'
     return f"{button}<pre>{text(code)}</pre>"
 
 
@@ -234,8 +260,9 @@ _IMPATIENT = {"max_retries": 0, "request_timeout_seconds": 10.0, "progress": Fal
 class Preview:
     """Cost, coverage, gaps and code of the form's choice; a change cancels the work for the one before."""
 
-    def __init__(self, form: Form) -> None:
-        self._form = form
+    def __init__(self, form: Form, keep: Callable[[Choice], Awaitable[None]]) -> None:
+        # *keep* is called with each new choice that can be meant.
+        self._form, self._keep = form, keep
         self._renewal: Job[None] | None = None
         self._listing: Job[None] | None = None
         self._listed: tuple[str, str] | None = None
@@ -247,12 +274,7 @@ class Preview:
         self.hint, self.estimate = widgets.HTML(), widgets.HTML()
         self.estimate.add_class("ares-estimate")
         self.picture, self.gaps, self.code = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.show_code = widgets.ToggleButton(description="Code that does the same")
-        self.show_code.observe(self._fold, "value")
         self.code.add_class("ares-code")
-        self._fold()
-        code = widgets.VBox([self.show_code, self.code])
-        self.box = widgets.VBox([self.picture, self.gaps, code])
 
     @property
     def static_picture(self) -> str:
@@ -268,6 +290,11 @@ class Preview:
     def is_too_large(self) -> bool:
         """Whether a dataset of the choice does not fit the disk."""
         return self.choice is not None and len(self.fitting) < len(self.choice.datasets)
+
+    @property
+    def jobs(self) -> list[Job[None]]:
+        """What runs, or ran last, in the background."""
+        return [job for job in (self._renewal, self._listing) if job is not None]
 
     def on_shown(self, call: Callable[[], object]) -> None:
         """Call *call*, without arguments, whenever the choice or what is shown of it has changed."""
@@ -311,7 +338,7 @@ class Preview:
 
     def close(self) -> None:
         """Cancel what runs in the background."""
-        for job in filter(None, (self._renewal, self._listing)):
+        for job in self.jobs:
             job.cancel()
 
     async def show(self, choice: Choice) -> CacheState:
@@ -338,7 +365,7 @@ class Preview:
             return
         # Until it is planned, it may all fit.
         self.fitting = self.choice.datasets
-        self.code.value = _code_html(self.choice.code())
+        self.code.value = code_html(self.choice.code())
 
     async def _again(self, choice: Choice) -> None:
         await self.show(choice)
@@ -348,6 +375,7 @@ class Preview:
         self._list_symbols()
         if choice is None:
             return
+        await self._keep(choice)
         await self.show(choice)
         if choice.trades.name in choice.datasets:
             # Their estimate may be wrong by a factor of a thousand, so the archive is asked.
@@ -383,9 +411,6 @@ class Preview:
     def _mark(self, *, is_old: bool) -> None:
         for shown in (self.estimate, self.picture, self.gaps):
             (shown.add_class if is_old else shown.remove_class)("ares-old")
-
-    def _fold(self, _change: object = None) -> None:
-        self.code.layout.display = "" if self.show_code.value else "none"
 
     def _tell(self) -> None:
         for call in self._calls:

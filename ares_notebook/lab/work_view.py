@@ -29,19 +29,25 @@ class WorkView:
     state as a whole is a live region, renewed at every tenth only, since all of it is read aloud.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cancel: widgets.Button) -> None:
         self.status, self.remark, self.waiting = (widgets.HTML() for _ in range(3))
         self.bars = {name: _Bar() for name in ("", *(dataset.name for dataset in DATASETS))}
         self.alert, self.result = widgets.HTML(), widgets.HTML()
         self.result.add_class("ares-result")
         bars = (bar.box for bar in self.bars.values())
         self.box = widgets.VBox(
-            [self.remark, self.status, *bars, self.waiting, self.alert, self.result]
+            [self.remark, self._head(cancel), *bars, self.waiting, self.alert, self.result]
         )
+        self.box.add_class("ares-work")
         self.error: BaseException | None = None
         self._choice: Choice | None = None
         self._shown_tenths = -1
         self._say("Ready")
+
+    def _head(self, cancel: widgets.Button) -> widgets.HBox:
+        head = widgets.HBox([self.status, cancel])
+        head.add_class("ares-row")
+        return head
 
     def begin(self, doing: str, choice: Choice) -> None:
         """Remove the last report and error, and empty the bars; the work is on *choice*."""
@@ -94,7 +100,14 @@ class WorkView:
     ) -> None:
         """Show the report of a download or a repair, and how the cache stands now."""
         headline, _, _ = str(report).partition("\n")
-        self.result.value = folded(f"Report: {headline}", report._repr_html_())
+        left = len(state.left)
+        gaps = f"{many(left, 'gap')} left to close" if left else "no gap is left to close"
+        lines = (
+            f"Report: {headline}",
+            f"Cache: {state.counts}",
+            f"Proof: {gaps}, {many(len(state.explained), 'gap')} explained by the exchange",
+        )
+        self.result.value = "".join(map(line, lines)) + folded("Each file", report._repr_html_())
         try:
             report.raise_for_failures()
         except AresError as error:

@@ -131,7 +131,7 @@ class Block:
     lines: tuple[Line, ...]
 
 
-class _Gap(NamedTuple):
+class SeriesGap(NamedTuple):
     """A gap of one series; *missing* is None where it is unknown."""
 
     start_ms: int
@@ -141,7 +141,7 @@ class _Gap(NamedTuple):
     note: str
 
 
-_Gaps = dict[tuple[str, ...], list[_Gap]]
+_Gaps = dict[tuple[str, ...], list[SeriesGap]]
 _SERIES = ["dataset", "symbol", "interval"]
 
 
@@ -208,7 +208,7 @@ def _gaps_by_series(coverage: pd.DataFrame, gaps: pd.DataFrame | None) -> _Gaps:
     found: _Gaps = {}
     for *series, start_ms, end_ms, missing, reason, note in rows:
         if reason in STATES:
-            gap = _Gap(start_ms, end_ms, missing, reason, note)
+            gap = SeriesGap(start_ms, end_ms, missing, reason, note)
             found.setdefault(tuple(series), []).append(gap)
     return {series: sorted(each) for series, each in found.items()}
 
@@ -236,9 +236,9 @@ def _block(files: list[dict[Any, Any]], gaps: _Gaps, least: float) -> Block:
     )
 
 
-def _by_period(gaps: Iterable[_Gap], periods: Sequence[Period]) -> list[list[_Gap]]:
+def _by_period(gaps: Iterable[SeriesGap], periods: Sequence[Period]) -> list[list[SeriesGap]]:
     """For each period the gaps that lie in it, in whole or in part."""
-    found: list[list[_Gap]] = [[] for _ in periods]
+    found: list[list[SeriesGap]] = [[] for _ in periods]
     starts_ms = [period.start_ms for period in periods]
     for gap in gaps:
         at = max(bisect_right(starts_ms, gap.start_ms) - 1, 0)
@@ -250,7 +250,7 @@ def _by_period(gaps: Iterable[_Gap], periods: Sequence[Period]) -> list[list[_Ga
 
 
 def _cell(
-    period: Period, row: dict[Any, Any] | None, gaps: Sequence[_Gap], grid: _Grid, least: float
+    period: Period, row: dict[Any, Any] | None, gaps: Sequence[SeriesGap], grid: _Grid, least: float
 ) -> Cell:
     x0, width = grid.position(period.start)
     shown = width if width < _NARROW else width * (1 - _SEAM)
@@ -284,7 +284,7 @@ class _Scale:
         inside_ms = min(max(moment_ms, start_ms), end_ms)
         return self.x0 + self.width * (inside_ms - start_ms) / (end_ms - start_ms)
 
-    def widened(self, gap: _Gap) -> tuple[float, float]:
+    def widened(self, gap: SeriesGap) -> tuple[float, float]:
         """Left and right end of a gap, no narrower than the least, and inside the cell."""
         left, right = self.at(gap.start_ms), self.at(gap.end_ms)
         least = min(self.least, self.width)
@@ -294,14 +294,14 @@ class _Scale:
         return middle - least / 2, middle + least / 2
 
 
-def _gap_pieces(gaps: Iterable[_Gap], scale: _Scale) -> list[Piece]:
+def _gap_pieces(gaps: Iterable[SeriesGap], scale: _Scale) -> list[Piece]:
     """
     The pieces of some gaps in order of time.
 
     Gaps of one reason that meet, after they were widened, are one piece; of two reasons the worse
     one is in front.
     """
-    found: list[tuple[float, float, list[_Gap]]] = []
+    found: list[tuple[float, float, list[SeriesGap]]] = []
     for gap in gaps:
         left, right = scale.widened(gap)
         last_left, last_right, same = found[-1] if found else (left, left, [gap])
@@ -316,13 +316,13 @@ def _gap_pieces(gaps: Iterable[_Gap], scale: _Scale) -> list[Piece]:
         elif right > last_right:
             found.append((last_right, right, [gap]))
     return [
-        Piece(left, right - left, same[0].reason, _gap_words(same))
+        Piece(left, right - left, same[0].reason, gap_words(same))
         for left, right, same in found
         if right - left > _TOUCHING
     ]
 
 
-def _gap_words(gaps: Sequence[_Gap]) -> str:
+def gap_words(gaps: Sequence[SeriesGap]) -> str:
     """From when to when rows are missing, how many, and why."""
     first, last = gaps[0], gaps[-1]
     counts = [gap.missing for gap in gaps]

@@ -69,6 +69,13 @@ class Lab:
         is_idle = self.page.evaluate(_STATUS) == "idle"
         return is_idle and all(cell["count"] is not None for cell in self.code_cells())
 
+    def restart(self) -> None:
+        """Restart the kernel, and wait until it is there."""
+        self.page.evaluate(
+            "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+        )
+        self.page.wait_for_function(f"{_STATUS} === 'idle'", timeout=60_000)
+
     def code_cells(self) -> list[dict[str, Any]]:
         """The code cells as they stand: source, count, outputs."""
         return [cell for cell in self.page.evaluate(_CELLS) if cell["type"] == "code"]

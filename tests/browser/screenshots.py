@@ -4,6 +4,8 @@ Take pictures of the panel in each of its states, light and dark, wide and narro
 For looking, and for the README::
 
     python -m tests.browser.screenshots FOLDER
+
+With ``--readme`` only those of the README and of the notebooks, small; `make pictures` does that.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .lab import Lab
@@ -95,6 +98,7 @@ def changed(panel: Panel, _lab: Lab) -> None:
 def repaired(panel: Panel, lab: Lab) -> None:
     """A file was deleted, and a repair has brought it back."""
     panel.press("Code that does the same")
+    panel.tab("Get").click()
     panel.field("Interval").select_option("1h")
     lab.run_cell(DAMAGE)
     panel.press("Repair gaps")
@@ -211,6 +215,8 @@ def take_states(lab: Lab, folder: Path, width: int) -> None:
     panel = Panel(lab)
     panel.expect_state("Ready")
     for state in STATES:
+        if state not in (cancelled, repaired, validated):
+            panel.tab("Get").click()
         state(panel, lab)
         for theme in THEMES:
             lab.use_theme(theme)
@@ -218,5 +224,48 @@ def take_states(lab: Lab, folder: Path, width: int) -> None:
             panel.root.screenshot(path=folder / f"{state.__name__}-{theme.lower()}-{width}.png")
 
 
+def take_for_readme(folder: Path) -> None:
+    """The panel with prices and map in both themes, and the top of a certificate."""
+    with stage() as (browser, server):
+        page = browser.new_context(
+            viewport={"width": 1100, "height": 1600}, device_scale_factor=1.5
+        ).new_page()
+        lab = Lab(page, server.url)
+        lab.open(written(server.folder))
+        lab.run_all()
+        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+        panel = Panel(lab)
+        panel.expect_state("Ready")
+        panel.set("Symbols", "BTCUSDT, ETHUSDT")
+        panel.press("Download")
+        panel.expect_state("complete")
+        lab.run_cell("await panel.settled()")
+        lab.run_cell("panel.chart.view = '2024-11-15', '2025-03-01'")
+        panel.tab("Look").click()
+        chart = panel.root.locator("section.ares-chart")
+        expect(chart).to_have_attribute("data-busy", "0")
+        for theme in THEMES:
+            lab.use_theme(theme)
+            panel.root.screenshot(path=folder / f"panel_{theme.lower()}.png")
+        lab.run_cell("[quality, _] = await panel.validate(); _ = quality.save('certificate.html')")
+        page.goto(f"{server.url}/files/certificate.html")
+        page.screenshot(path=folder / "certificate.png", clip=TOP)
+    for path in folder.glob("*.png"):
+        shrink(path)
+
+
+# Of a page that is longer.
+TOP = {"x": 0, "y": 0, "width": 1100, "height": 760}
+
+
+def shrink(path: Path) -> None:
+    """Write a picture with few colours, which it has anyway."""
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 if __name__ == "__main__":
-    take(Path(sys.argv[1]))
+    if sys.argv[1] == "--readme":
+        take_for_readme(Path(sys.argv[2]))
+    else:
+        take(Path(sys.argv[1]))

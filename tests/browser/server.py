@@ -41,7 +41,7 @@ class LabServer:
 
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -142,7 +142,7 @@ class LabServer:
         raise RuntimeError(msg)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
