@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ares_notebook.binance.csv_tables import rows_of_csv
-from ares_notebook.binance.parse import read_fast
+from ares_notebook.binance.parse import lines_of_csv
 from ares_notebook.binance.zips import lines_of
 from ares_notebook.model.datasets import AGG_TRADES, KLINES
 from ares_notebook.model.rows import text_of
@@ -49,11 +49,7 @@ def inflated(data: bytes, member: str) -> list[bytes]:
 
 def laid_out(blocks: list[bytes], origin: str) -> list[Any]:
     """The lines of a cache file, as a download makes them."""
-    found = [read_fast(dataset, block, origin) for block in blocks]
-    texts = [each.text for each in found if each is not None]
-    if len(texts) < len(blocks):
-        sys.exit(f"{origin}: {len(blocks) - len(texts)} blocks are not for the fast path")
-    return texts
+    return [lines_of_csv(dataset, block, origin).text for block in blocks]
 
 
 def parsed(blocks: list[bytes], origin: str) -> list[Any]:
