@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo lab test check notebooks docs bench bench-small bench-faults audit soak clean
+.PHONY: help demo lab test check test-without-kernel fuzz-kernel sanitize notebooks docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -24,6 +24,23 @@ test: $(VENV)/.test  ## lint, types, tests, and the notebooks' outputs compared 
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 check: test
+
+test-without-kernel: $(VENV)/.test  ## tests of what is parsed, as where no compiler has built the native kernel
+	ARES_KERNEL=0 $(BIN)/python -m pytest -n auto tests/test_archive.py tests/test_inflate.py tests/test_recorded.py tests/test_stamps.py tests/test_numbers.py tests/test_zip_headers.py tests/test_futures_datasets.py
+
+FUZZ_BLOCKS ?= 20000
+FUZZ_SEED ?= 1
+
+fuzz-kernel: $(VENV)/.test  ## spoilt blocks through the native kernel and through PyArrow; FUZZ_BLOCKS=20000
+	$(BIN)/python tests/fuzz_kernel.py --blocks $(FUZZ_BLOCKS) --seed $(FUZZ_SEED)
+
+# The sanitizers' library comes first, for Python itself has none; each object of Python is in memory of its own.
+sanitize: $(VENV)/.test  ## the same over a kernel that reports each access out of bounds and undefined operation
+	mkdir -p $(VENV)/sanitized
+	$(CC) -std=c11 -Wall -Wextra -Werror -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -DPy_LIMITED_API=0x030B0000 \
+		-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" ares_notebook/binance/kernel.c -o $(VENV)/sanitized/kernel.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(BIN)/python tests/fuzz_kernel.py --blocks 5000 --seed $(FUZZ_SEED) --kernel $(VENV)/sanitized/kernel.so
 
 notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
 	rm -rf notebooks/demo_cache*
@@ -64,14 +81,16 @@ define install
 	touch $@
 endef
 
-$(VENV)/.core: pyproject.toml
+BUILT_FROM := pyproject.toml setup.py ares_notebook/binance/kernel.c
+
+$(VENV)/.core: $(BUILT_FROM)
 	$(call install,.)
 
-$(VENV)/.lab: pyproject.toml
+$(VENV)/.lab: $(BUILT_FROM)
 	$(call install,.[lab$(comma)scale])
 	touch $(VENV)/.core
 
-$(VENV)/.test: pyproject.toml
+$(VENV)/.test: $(BUILT_FROM)
 	$(call install,.[lab$(comma)test])
 	touch $(VENV)/.core $(VENV)/.lab
 
