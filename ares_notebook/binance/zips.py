@@ -20,12 +20,14 @@ from ares_notebook.formatting import refused
 from ares_notebook.model.files import Series
 from ares_notebook.model.rows import MICROSECONDS_FROM, Lines
 from ares_notebook.model.time import Period, utc
+from ares_notebook.runtime.tasks import made_ahead
 
 _LOGGER = logging.getLogger("DataDownloader")
 _HOUR_MS = 3_600_000
 _NAME = re.compile(rb'[ "]*[A-Za-z_]')
 _COMPRESSED_BLOCK_BYTES = 1 << 18
 _TEXT_BLOCK_BYTES = 2 << 20
+_LARGE_BYTES = 32 << 20
 # Deflate reaches 1032 to 1 at most; market data 4 to 10.
 _MOST_RATIO = 200
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -43,7 +45,11 @@ def lines_of(archive: BinaryIO, member: str, origin: str) -> Iterator[bytes]:
     info = _only_member(archive, member, origin)
     archive.seek(_data_offset(archive, info, origin))
     kept = b""
-    for block in _inflated(archive, info, origin):
+    inflated = _inflated(archive, info, origin)
+    if info.file_size > _LARGE_BYTES:
+        # A day of trades alone shall use two cores.
+        inflated = made_ahead(inflated)
+    for block in inflated:
         end = block.rfind(b"\n") + 1
         if end:
             # Copies the block once, not twice.
