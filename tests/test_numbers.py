@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ares_notebook as ares
 from ares_notebook.binance.csv_tables import ANY, lines_by_cell
-from ares_notebook.binance.parse import lines_of_csv, lines_of_json, read_fast
+from ares_notebook.binance.parse import lines_by_kernel, lines_of_csv, lines_of_json
 from ares_notebook.errors import BadAnswer
 from ares_notebook.model.datasets import AGG_TRADES, FUTURES, KLINES
 from ares_notebook.model.files import Series
@@ -188,12 +188,12 @@ def test_the_fast_path_takes_nothing_that_the_slow_one_does_not(where, text):
 
     def outcome(path, *more):
         try:
-            lines = path(dataset, block, "origin", *more)
+            lines = path(dataset, block, *more)
         except BadAnswer:
             return "refused"
         return None if lines is None else lines.text.tobytes()
 
-    fast, slow = outcome(read_fast), outcome(lines_by_cell, ANY)
+    fast, slow = outcome(lines_by_kernel), outcome(lines_by_cell, "origin", ANY)
 
     assert fast in (None, slow)
     is_in_grammar = re.fullmatch(pattern_of(column), text) is not None and (

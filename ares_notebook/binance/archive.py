@@ -37,8 +37,8 @@ from ares_notebook.runtime.tasks import Memoized
 from ares_notebook.settings import SPARE_BYTES
 
 _LOGGER = logging.getLogger("DataDownloader")
-# Small zips (most k-lines) stay in memory.
-_IN_MEMORY_BYTES = 4 << 20
+# Small zips (most k-lines) stay in memory; there may be one for each request.
+_IN_MEMORY_BYTES = 1 << 20
 _HASH_BLOCK_BYTES = 1 << 20
 _NEVER_MS = 1 << 52
 # Behind all keys.

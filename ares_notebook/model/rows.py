@@ -20,7 +20,7 @@ from ares_notebook.model.columns import Column, Kind
 from ares_notebook.model.datasets import MICROSECONDS_SINCE_MS, Dataset
 
 _COMMA, _LINE_END = b",\n"
-_HOUR_US = 3_600_000_000
+HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ def time_keys(dataset: Dataset, stamps_us: npt.NDArray[np.int64]) -> npt.NDArray
 
     The key of a funding event is its hour: sources stamp it up to 47 ms late, and differently.
     """
-    return stamps_us // _HOUR_US if dataset.key == "event_time" else stamps_us
+    return stamps_us // HOUR_US if dataset.key == "event_time" else stamps_us
 
 
 LONGEST_PART = 24

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -69,6 +70,15 @@ async def in_order(calls: Iterable[Callable[[], Awaitable[_T]]], ahead: int) -> 
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def made_ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items, of which a thread makes the next one while one is worked on."""
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 _P = ParamSpec("_P")
