@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
+    from ares_notebook.installation import DoctorReport, doctor
     from ares_notebook.lab.panel import DownloadPanel
     from ares_notebook.load import (
         load_agg_trades,
@@ -89,6 +90,7 @@ __all__ = [
     "RETRY_DELAY_SECONDS",
     "Cache",
     "DemoExchange",
+    "DoctorReport",
     "DownloadPanel",
     "DownloadReport",
     "Fingerprint",
@@ -105,6 +107,7 @@ __all__ = [
     "audit_cache",
     "candles_from_trades",
     "coverage",
+    "doctor",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
@@ -166,6 +169,7 @@ _HOMES = {
     "RETRY_DELAY_SECONDS": "settings",
     "Cache": "cache_object",
     "DemoExchange": "demo",
+    "DoctorReport": "installation",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
     "Fingerprint": "quality.fingerprint",
@@ -182,6 +186,7 @@ _HOMES = {
     "audit_cache": "quality.audit",
     "candles_from_trades": "bars",
     "coverage": "cache.coverage",
+    "doctor": "installation",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
     "download_funding_data": "download.verbs",
