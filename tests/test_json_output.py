@@ -59,11 +59,9 @@ def ares(settings, tmp_path, monkeypatch, capfd):
     def run(words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ares-notebook", *shlex.split(words)])
         capfd.readouterr()
-        try:
+        with pytest.raises(SystemExit) as ended:
             main()
-        except SystemExit as ended:
-            return int(ended.code or 0), *capfd.readouterr()
-        return 0, *capfd.readouterr()
+        return int(ended.value.code or 0), *capfd.readouterr()
 
     return run
 

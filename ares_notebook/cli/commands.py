@@ -18,6 +18,7 @@ import ares_notebook as ares
 from ares_notebook.cli.main_options import MAIN_OPTIONS
 from ares_notebook.cli.options import FROM_SETTINGS, Given, Verb, Verbs, split, verb
 from ares_notebook.cli.output import (
+    DONE,
     EXIT_STATUSES,
     FAILED,
     USAGE,
@@ -68,7 +69,7 @@ def serve() -> None:
     """Run the command line; the exit status says how it ended."""
     try:
         # Click prints what is wrong with a command by itself, but not as JSON.
-        app(prog_name="ares-notebook", standalone_mode=not wants_json())
+        raise SystemExit(app(prog_name="ares-notebook", standalone_mode=not wants_json()) or DONE)
     except click.ClickException as error:
         stop(f"ERROR: {error.format_message()}", error.exit_code, type(error).__name__)
     except BadArgument as error:
