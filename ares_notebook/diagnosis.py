@@ -47,9 +47,8 @@ class Observed:
     # By what it is, such as "Python", its version.
     versions: Mapping[str, str]
     packages: tuple[InstalledPackage, ...]
-    # Which code reads archives, and why if it is not the fast one; both may be empty.
-    kernel: str
-    kernel_problem: str
+    # Why archives are not read by the native kernel; empty if they are.
+    why_no_kernel: str
     folder: FolderFacts
     hosts: tuple[HostAnswer, ...]
     # The settings that are not the defaults; secrets as asterisks.
@@ -123,16 +122,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _kernel(seen: Observed) -> Iterator[_Judged]:
-    if seen.kernel_problem:
-        why = f"{seen.kernel}: {seen.kernel_problem}"
-        yield (
-            "reader of archives",
-            "warning",
-            why,
-            "the rows are the same; only downloads take longer",
+    subject = "reader of archives"
+    if seen.why_no_kernel:
+        advice = (
+            "the rows are the same; for the faster one install a C compiler and the package again"
         )
+        yield subject, "warning", f"PyArrow: {seen.why_no_kernel}", advice
     else:
-        yield "reader of archives", "ok", seen.kernel, ""
+        yield subject, "ok", "native kernel", ""
 
 
 def _settings(seen: Observed) -> Iterator[_Judged]:

@@ -129,17 +129,16 @@ async def doctor(*, settings: Settings | None = None) -> DoctorReport:
     ['work']
     """
     settings = settings_given(settings)
-    hosts, folder, packages = await asyncio.gather(
+    hosts, folder, packages, why_no_kernel = await asyncio.gather(
         ask_hosts(settings, _MOST_SECONDS),
         asyncio.to_thread(probe_folder, settings),
         asyncio.to_thread(lambda: tuple(_packages())),
+        asyncio.to_thread(_why_no_kernel),
     )
-    kernel, kernel_problem = _kernel()
     seen = Observed(
         versions=_versions(),
         packages=packages,
-        kernel=kernel,
-        kernel_problem=kernel_problem,
+        why_no_kernel=why_no_kernel,
         folder=folder,
         hosts=hosts,
         changed=_changed(settings),
@@ -181,9 +180,15 @@ def _version_of(name: str) -> str | None:
         return None
 
 
-def _kernel() -> tuple[str, str]:
-    """Which code reads archives, and why that is not the fastest."""
-    return "PyArrow and isal", ""
+def _why_no_kernel() -> str:
+    """Why archives are not read by the native kernel; empty if they are."""
+    from ares_notebook.binance import parse  # noqa: PLC0415 - imports PyArrow, in this thread
+
+    if parse.KERNEL is not None:
+        return ""
+    if os.environ.get("ARES_KERNEL") == "0":
+        return "ARES_KERNEL=0 switches the native kernel off"
+    return "the native kernel was not built, for want of a C compiler at installation"
 
 
 def _changed(settings: Settings) -> dict[str, str]:

@@ -25,8 +25,7 @@ from ares_notebook.settings import URLS
 HEALTHY = Observed(
     versions={"Python": "3.11.7"},
     packages=(InstalledPackage("ipywidgets", "8.1.9", ">=8.1.9,<9", "lab"),),
-    kernel="the fast one",
-    kernel_problem="",
+    why_no_kernel="",
     folder=FolderFacts(Path("data_cache"), is_there=True, free_bytes=10**11, files=3),
     hosts=tuple(
         HostAnswer(name, f"https://{name}", "", ahead_seconds=0.1)
@@ -60,7 +59,7 @@ TROUBLES = [
     (with_package(None, ""), "pandas", "failure", "pip install --upgrade"),
     (with_package("4.1", ""), "pandas", "failure", "4.1 is not >=2.2,<4"),
     (with_package("1.5.3", "lab"), "pandas", "warning", "ares-notebook[lab]"),
-    (replace(HEALTHY, kernel_problem="no compiler"), "reader", "warning", "no compiler"),
+    (replace(HEALTHY, why_no_kernel="no compiler"), "reader", "warning", "no compiler"),
     (with_folder(write_problem="chmod it"), "cache folder", "failure", "chmod it"),
     (with_folder(market_problem="of another market"), "cache folder", "failure", "of another"),
     (with_folder(flush_problem="EIO"), "flush of a file", "failure", "local disk"),
