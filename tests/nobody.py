@@ -19,7 +19,7 @@ import pandas
 import pyarrow.csv
 import ares_notebook as ares
 from ares_notebook.errors import AresError
-for each in ("cache.prune", "cache.writer", "cache.quarantine", "step1", "download.runner"):
+for each in ("cache.prune", "cache.writer", "cache.quarantine", "step1", "download.runner", "quality.validate"):
     importlib.import_module(f"ares_notebook.{each}")
 
 if os.getuid() == 0:

@@ -13,10 +13,12 @@ import ares_notebook
 from ares_notebook.errors import MissingExtra
 from ares_notebook.extras import needing
 
-OPTIONAL = ("ipywidgets", "matplotlib", "apprise", "dask", "nest_asyncio2")
+OPTIONAL = ("ipywidgets", "anywidget", "matplotlib", "apprise", "dask", "nest_asyncio2")
 PICTURES = [name for name, home in ares_notebook._HOMES.items() if home.startswith("plots.")]
+WIDGETS = {"DownloadPanel", "chart", "coverage_map"}
 LOST = {
-    "ipywidgets": {"DownloadPanel"},
+    "ipywidgets": WIDGETS,
+    "anywidget": WIDGETS,
     "matplotlib": set(PICTURES),
     "apprise": set(),
     "dask": set(),
@@ -88,7 +90,7 @@ def test_the_command_line_needs_no_extra(arguments, tmp_path):
     assert "fingerprint" in done.stdout or "complete: " in done.stdout
 
 
-@pytest.mark.parametrize("lacking", ["ipywidgets", "matplotlib"])
+@pytest.mark.parametrize("lacking", ["ipywidgets", "anywidget", "matplotlib"])
 def test_the_sentence_comes_with_the_use(lacking, tmp_path):
     """Who calls what stands for a name is told which package lacks, and how to install the extra."""
     names = sorted(LOST[lacking])

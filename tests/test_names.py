@@ -267,8 +267,8 @@ def test_dir_shows_public_names_only():
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("ares_notebook.scale", {"download"}),
-        ("ares_notebook.lab", {"allow_nested_loops"}),
+        ("ares_notebook.scale", {"download", "verify"}),
+        ("ares_notebook.lab", {"allow_nested_loops", "demo_or_binance"}),
         ("ares_notebook.demo", {"DemoExchange", "Fault", "Request"}),
     ],
 )

@@ -455,7 +455,8 @@ ROWS.attrs = {
 VERBS = {
     **dict.fromkeys(
         ["coverage", "download_history", "load_runs", "symbols_in_cache", "validate_cache",
-         "assure_quality", "plan_update", "update", "plan_audit", "audit_cache", "list_symbols"], ()
+         "assure_quality", "plan_update", "update", "plan_audit", "audit_cache", "list_symbols",
+         "coverage_map", "doctor"], ()
     ),
     **dict.fromkeys(
         ["find_gaps", "repair_gaps", "plan_repair", "load_futures", "load_funding",
@@ -463,7 +464,7 @@ VERBS = {
          "download_futures_data"], ("BTCUSDT",)
     ),
     **dict.fromkeys(
-        ["load_klines", "download_klines_data", "download_all_data", "plan_downloads",
+        ["load_klines", "chart", "download_klines_data", "download_all_data", "plan_downloads",
          "fingerprint"], ("BTCUSDT", "1h")
     ),
     **dict.fromkeys(["load_rows", "arrow_table"], ("klines", "BTCUSDT", "1h")),
