@@ -6,7 +6,7 @@ import pytest
 from walking import walked
 from world import TALLY
 
-SEED, WALKS, STEPS = 1, 20, 12
+SEED, WALKS, STEPS = 1, 12, 12
 
 
 @pytest.mark.timeout(600)
