@@ -121,7 +121,7 @@ clean:  ## forget the environment and the demo's files
 # uv is faster where it is there; pip does the same, also where uv fails: hence --seed, which brings pip.
 define install
 	command -v uv >/dev/null && uv venv -q --seed --allow-existing --python $(PYTHON) $(VENV) || $(PYTHON) -m venv $(VENV)
-	command -v uv >/dev/null && uv pip install -q --python $(BIN)/python -c constraints.txt -e "$(1)" || $(BIN)/python -m pip install -q -c constraints.txt -e "$(1)"
+	command -v uv >/dev/null && uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e "$(1)" || $(BIN)/python -m pip install -q -c constraints.txt -e "$(1)"
 	touch $@
 endef
 
@@ -129,7 +129,7 @@ BUILT_FROM := pyproject.toml constraints.txt setup.py ares_notebook/binance/kern
 
 define core
 	command -v uv >/dev/null && uv venv -q --seed --clear --python $(PYTHON) $(VENV)-$(1) || $(PYTHON) -m venv --clear $(VENV)-$(1)
-	command -v uv >/dev/null && uv pip install -q --python $(VENV)-$(1)/$(PROGRAMS)/python $(2) -e ".[test-core]" || $(VENV)-$(1)/$(PROGRAMS)/python -m pip install -q $(2) -e ".[test-core]"
+	command -v uv >/dev/null && uv pip install -q --compile-bytecode --python $(VENV)-$(1)/$(PROGRAMS)/python $(2) -e ".[test-core]" || $(VENV)-$(1)/$(PROGRAMS)/python -m pip install -q $(2) -e ".[test-core]"
 	$(VENV)-$(1)/$(PROGRAMS)/python -m pytest -n auto --dist worksteal @tests/core.txt
 endef
 
