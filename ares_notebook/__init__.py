@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ares_notebook.engines import arrow_table, iter_agg_trades, sql
     from ares_notebook.frame_attrs import missing
     from ares_notebook.get_rows import klines, rows
+    from ares_notebook.installation import DoctorReport, doctor
     from ares_notebook.lab.chart import chart
     from ares_notebook.lab.coverage_map import coverage_map
     from ares_notebook.lab.panel import DownloadPanel
@@ -92,6 +93,7 @@ __all__ = [
     "RETRY_DELAY_SECONDS",
     "Cache",
     "DemoExchange",
+    "DoctorReport",
     "DownloadPanel",
     "DownloadReport",
     "Fingerprint",
@@ -110,6 +112,7 @@ __all__ = [
     "chart",
     "coverage",
     "coverage_map",
+    "doctor",
     "download_agg_trades_data",
     "download_all_data",
     "download_funding_data",
@@ -172,6 +175,7 @@ _HOMES = {
     "RETRY_DELAY_SECONDS": "settings",
     "Cache": "cache_object",
     "DemoExchange": "demo",
+    "DoctorReport": "installation",
     "DownloadPanel": "lab.panel",
     "DownloadReport": "download.report",
     "Fingerprint": "quality.fingerprint",
@@ -190,6 +194,7 @@ _HOMES = {
     "chart": "lab.chart",
     "coverage": "cache.coverage",
     "coverage_map": "lab.coverage_map",
+    "doctor": "installation",
     "download_agg_trades_data": "download.verbs",
     "download_all_data": "download.verbs",
     "download_funding_data": "download.verbs",

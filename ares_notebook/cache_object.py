@@ -187,6 +187,8 @@ class Cache:
     fingerprint = BoundVerb(lambda: ares.fingerprint)
     verify_fingerprint = BoundVerb(lambda: ares.verify_fingerprint)
 
+    doctor = BoundVerb(lambda: ares.doctor)
+
     prune = BoundVerb(lambda: ares.prune_cache)
     to_parquet = BoundVerb(lambda: ares.to_parquet)
 

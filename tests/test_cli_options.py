@@ -87,7 +87,7 @@ def test_every_verb_about_data_takes_datasets():
     """All verbs take --datasets but those that are about no data, or about just one dataset."""
     others = {name for name in VERBS if "--datasets" not in options_of(name)}
 
-    assert others == {"symbols", "runs", "fingerprint", "verify"}
+    assert others == {"symbols", "runs", "fingerprint", "verify", "doctor"}
 
 
 @pytest.mark.parametrize("name", ["download", "universe", "repair", "audit", "prune"])

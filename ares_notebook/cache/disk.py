@@ -252,12 +252,7 @@ def flush_to_disk(path: Path) -> None:
         # Windows cannot open folders, and stores renames by itself.
         return
     try:
-        # Windows flushes only what is open for writing.
-        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(path)
     except OSError as error:
         if not is_folder or error.errno not in _NO_FOLDER_FLUSH:
             raise
@@ -269,6 +264,16 @@ def flush_to_disk(path: Path) -> None:
                 path,
                 error,
             )
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has stored a file or a folder; an OSError where it cannot be asked."""
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def file_sha256(path: Path) -> str:

@@ -77,9 +77,8 @@ def held(path: Path) -> Iterator[bool]:
 def sweep(store: Store) -> None:
     """Remove temporary files that a killed process left; those of a running one are locked."""
     for part in store.parts():
-        name = part.name.removeprefix(".").partition(".csv")[0] + ".csv"
         try:
-            with held(store.folder / ".ares" / "locks" / f"{name}.lock") as is_ours:
+            with held(store.lock_of_part(part)) as is_ours:
                 if is_ours:
                     remove_part(part)
         except CacheError as error:

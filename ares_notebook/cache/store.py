@@ -365,6 +365,11 @@ class Store:
         """The lock that is held to change *file*."""
         return self._own / "locks" / f"{file.name}.lock"
 
+    def lock_of_part(self, part: Path) -> Path:
+        """The lock that is held to write the temporary file *part*."""
+        name = part.name.removeprefix(".").partition(".csv")[0]
+        return self._own / "locks" / f"{name}.csv.lock"
+
     def receipt_path(self, file: CacheFile) -> Path:
         """The path of the receipt of *file*, if it has one."""
         return self._receipts / f"{file.name}.json"

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import ares_notebook as ares
+from ares_notebook.cli.main_options import MAIN_OPTIONS
 from ares_notebook.cli.options import FROM_SETTINGS, Given, Verb, Verbs, split, verb
 from ares_notebook.cli.output import (
+    DONE,
+    EXIT_STATUSES,
     FAILED,
+    USAGE,
     print_audit_plan,
     print_coverage,
     print_gaps,
@@ -25,8 +29,11 @@ from ares_notebook.cli.output import (
     print_plan,
     print_report,
     print_runs,
+    records,
+    report_data,
     run_command,
     stop,
+    wants_json,
 )
 from ares_notebook.errors import AresError, BadArgument, PoorQuality
 from ares_notebook.formatting import many, speaking_shell
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
     from ares_notebook.download.universe import UniversePlan
     from ares_notebook.settings import Settings
 
-_USAGE = 2
 GET, LOOK, PROVE, KEEP = "Get", "Look", "Prove", "Keep"
 # The demo's end is pinned, so that everybody sees the same numbers.
 _DEMO_END = "2025-04-01"
@@ -50,69 +56,26 @@ _DEMO_DAYS = {"klines,futures": "90d", "agg_trades": "3d"}
 
 _HELP = "Crypto market history in a local CSV cache that is complete and can prove it."
 
-app = Verbs("ares-notebook", no_args_is_help=True, help=_HELP)
+# A paragraph that begins with this mark is not filled.
+_STATUSES = "\b\nExit status:\n" + "\n".join(
+    f"  {status:<4} {meaning}" for status, meaning in EXIT_STATUSES.items()
+)
+
+app = Verbs("ares-notebook", no_args_is_help=True, help=_HELP, epilog=_STATUSES)
+app.params += MAIN_OPTIONS
 
 
 def serve() -> None:
     """Run the command line; the exit status says how it ended."""
     try:
-        app(prog_name="ares-notebook")
+        # Click prints what is wrong with a command by itself, but not as JSON.
+        raise SystemExit(app(prog_name="ares-notebook", standalone_mode=not wants_json()) or DONE)
+    except click.ClickException as error:
+        stop(f"ERROR: {error.format_message()}", error.exit_code, type(error).__name__)
     except BadArgument as error:
-        stop(f"ERROR: {error}", _USAGE)
+        stop(f"ERROR: {error}", USAGE, type(error).__name__)
     except AresError as error:
-        stop(f"ERROR: {error}", FAILED)
-
-
-# What completes verbs and options in a shell: the file that it reads, and the line in it.
-_COMPLETIONS = {
-    "bash": ("~/.bashrc", 'eval "$(_ARES_NOTEBOOK_COMPLETE=bash_source ares-notebook)"'),
-    "zsh": ("~/.zshrc", 'eval "$(_ARES_NOTEBOOK_COMPLETE=zsh_source ares-notebook)"'),
-    "fish": (
-        "~/.config/fish/completions/ares-notebook.fish",
-        "_ARES_NOTEBOOK_COMPLETE=fish_source ares-notebook | source",
-    ),
-}
-
-
-def _install_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
-    """Add the line to the file of the shell, unless it is there."""
-    if shell is None:
-        return
-    name, line = _COMPLETIONS[shell]
-    path = Path(name).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        file.seek(0)
-        if line not in file.read():
-            file.write(f"\n{line}\n")
-    click.echo(f"{path} has the line `{line}`; it takes effect in new shells.")
-    context.exit()
-
-
-def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - as click calls it
-    if wanted:
-        click.echo(f"ares-notebook {ares.__version__}")
-        context.exit()
-
-
-app.params += [
-    click.Option(
-        ["--version"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_show_version,
-        help="Show the version.",
-    ),
-    click.Option(
-        ["--install-completion"],
-        type=click.Choice(list(_COMPLETIONS)),
-        is_eager=True,
-        expose_value=False,
-        callback=_install_completion,
-        help="Complete verbs and options in this shell.",
-    ),
-]
+        stop(f"ERROR: {error}", FAILED, type(error).__name__)
 
 
 def _window(given: Given, settings: Settings) -> tuple[Lookback | None, dict[str, Any]]:
@@ -251,23 +214,28 @@ def repair(given: Given, settings: Settings) -> None:
     _carry_out(made, _run_plan("repair", made), as_json=given.json)
 
 
-def demo(cache_dir: str) -> None:
+def demo(*, cache_dir: str, json: bool) -> None:
     """Try it offline: three months of BTCUSDT from a demo exchange on this machine."""
     from ares_notebook.cache.coverage import coverage_rows
 
+    say = (lambda _: None) if json else click.echo
     given = Given("BTCUSDT", cache_dir=cache_dir, demo=True)
     with speaking_shell(*given.common), given.settings() as settings:
-        click.echo(f"The demo exchange is at {settings.spot_url}. Its market is made up.\n")
+        say(f"The demo exchange is at {settings.spot_url}. Its market is made up.\n")
         plans = []
         for datasets, years in _DEMO_DAYS.items():
             part = replace(given, interval="1h", years=years, end=_DEMO_END, datasets=datasets)
             plans.append(run_command(_plan(part, settings).measure()))
-            click.echo(f"{plans[-1]}\n")
+            say(f"{plans[-1]}\n")
         reports = [run_command(_run_plan("download", made)) for made in plans]
-        for report in reports:
-            click.echo(f"{report}\n")
-        print_coverage(coverage_rows("BTCUSDT", settings=settings)[0], given)
-    click.echo(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
+        if json:
+            held = records(ares.coverage("BTCUSDT", settings=settings))
+            print_json({"downloads": [report_data(each) for each in reports], "coverage": held})
+        else:
+            for report in reports:
+                say(f"{report}\n")
+            print_coverage(coverage_rows("BTCUSDT", settings=settings)[0], given)
+    say(f"\nThe files are in {cache_dir}. Run it again: nothing will be fetched.")
     if not all(reports):
         raise SystemExit(FAILED)
 
@@ -282,7 +250,8 @@ app.add_command(
         params=[
             click.Option(
                 ["--cache-dir"], default=_DEMO_CACHE, show_default=True, help="The cache folder."
-            )
+            ),
+            click.Option(["--json"], is_flag=True, help="Print JSON, for programs."),
         ],
     )
 )
@@ -435,6 +404,12 @@ def verify(given: Given, settings: Settings) -> None:
     """Compare the cache with a saved fingerprint, and say exactly what differs."""
     report = ares.verify_fingerprint(Path(given.path), settings=settings)
     print_report(report, as_json=given.json)
+
+
+@verb(app, PROVE, "", example="doctor --json")
+def doctor(given: Given, settings: Settings) -> None:
+    """Check whether downloads can work here; the table can be pasted into an issue."""
+    print_report(run_command(ares.doctor(settings=settings)), as_json=given.json)
 
 
 @verb(

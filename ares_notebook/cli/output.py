@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -28,14 +29,30 @@ if TYPE_CHECKING:
     from ares_notebook.download.plan import Plan
     from ares_notebook.download.universe import UniversePlan
 
-FAILED = 1
+DONE, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+EXIT_STATUSES = {
+    DONE: "all is done, and nothing is wrong",
+    FAILED: "something failed, differs, or is below a threshold",
+    USAGE: "the command is wrong; nothing was done",
+    INTERRUPTED: "interrupted (Ctrl-C); what is done is kept",
+    TERMINATED: "terminated (SIGTERM); what is done is kept",
+}
+"""What each exit status means."""
 _T = TypeVar("_T")
 
 
-def stop(message: str, status: int) -> NoReturn:
-    """Print *message* to standard error, and exit with *status*."""
+def stop(message: str, status: int, kind: str) -> NoReturn:
+    """Print *message* to standard error, with ``--json`` also as JSON to standard output, and exit."""
     click.echo(message, err=True)
+    if wants_json():
+        said = message.removeprefix("ERROR: ")
+        print_json({"error": {"kind": kind, "message": said, "exit_status": status}})
     raise SystemExit(status)
+
+
+def wants_json() -> bool:
+    """Whether the command line asks for JSON: also where it is wrong, and its options are not known."""
+    return "--json" in sys.argv[1:]
 
 
 def run_command(work: Coroutine[Any, Any, _T]) -> _T:
@@ -48,7 +65,8 @@ def run_command(work: Coroutine[Any, Any, _T]) -> _T:
     except asyncio.CancelledError as error:
         if not signals:
             raise
-        stop("\n".join([STOPPED, *getattr(error, "__notes__", ())]), status_of(signals[0]))
+        said = "\n".join([STOPPED, *getattr(error, "__notes__", ())])
+        stop(said, status_of(signals[0]), "Interrupted")
 
 
 async def _cancelled_by_signals(work: Coroutine[Any, Any, _T], signals: list[int]) -> _T:
@@ -175,7 +193,7 @@ def _plan_data(made: Plan) -> dict[str, Any]:
         "requests": made.requests,
         "bytes_received": made.bytes_received,
         "bytes_stored": made.bytes_stored,
-        "steps": _records(made.to_frame()),
+        "steps": records(made.to_frame()),
     }
 
 
@@ -201,17 +219,17 @@ class _Report(Protocol):
 
 def print_report(report: _Report, *, as_json: bool) -> None:
     """Print a report; exit with status 1 if something failed."""
-    print_json(_report_data(report)) if as_json else click.echo(report)
+    print_json(report_data(report)) if as_json else click.echo(report)
     if not report:
         raise SystemExit(FAILED)
 
 
-def _report_data(report: _Report) -> Any:
+def report_data(report: _Report) -> Any:
     """The sums of a download or of pruning, with its rows; of any other report its rows alone."""
     from ares_notebook.cache.prune_report import PruneReport
     from ares_notebook.download.report import DownloadReport
 
-    rows = _records(report.to_frame())
+    rows = records(report.to_frame())
     if isinstance(report, DownloadReport):
         return {
             "complete": report.complete,
@@ -237,9 +255,10 @@ def _report_data(report: _Report) -> Any:
 
 def print_json(value: Any) -> None:
     """Print *value*, of a table a list of objects, in ASCII; times are ISO 8601 in UTC."""
-    data = _records(value) if hasattr(value, "to_json") else value
+    data = records(value) if hasattr(value, "to_json") else value
     click.echo(json.dumps(data, indent=1, default=str))
 
 
-def _records(table: pd.DataFrame) -> Any:
+def records(table: pd.DataFrame) -> Any:
+    """A table as a list of objects that JSON can hold."""
     return json.loads(table.to_json(orient="records", date_format="iso", date_unit="us"))
