@@ -5,7 +5,7 @@ VENV ?= .venv
 PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(PROGRAMS)
 
-.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-notebooks test-without-kernel fuzz-kernel sanitize lint lint-workflows \
+.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-hosted test-notebooks test-without-kernel fuzz-kernel sanitize lint lint-workflows \
 	lock dist test-dist notebooks pictures docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
@@ -26,6 +26,12 @@ test-all: lint  ## everything: lint, types, all tests, and the notebooks' output
 	@# A file stays together, for what its tests share; the longest begin first (tests/conftest.py).
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	$(MAKE) test-notebooks
+
+test-hosted:  ## a notebook with what Colab and Kaggle ship, none of which the core may replace; wants uv
+	uv venv -q --seed --clear --python $(PYTHON) $(VENV)-hosted
+	uv pip install -q --python $(VENV)-hosted/$(PROGRAMS)/python -r tests/hosted.txt
+	$(VENV)-hosted/$(PROGRAMS)/python -m pip install -q -e .
+	$(VENV)-hosted/$(PROGRAMS)/python tests/execute_hosted.py notebooks/09_hosted.ipynb
 
 test-notebooks: $(VENV)/.test  ## the notebooks' outputs compared with those of now
 	rm -rf notebooks/demo_cache*
