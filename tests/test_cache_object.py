@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 
 import ares_notebook as ares
+from ares_notebook.cache.store import Store
 from ares_notebook.cache_object import BoundVerb
 from ares_notebook.cached_window import IncompleteData
-from ares_notebook.errors import BadArgument
+from ares_notebook.errors import BadArgument, NeverDownloaded
+from ares_notebook.model.facts import NOT_PUBLISHED, Trouble
+from ares_notebook.model.files import parse_file_name
 
 METHODS = {name: each for name, each in vars(ares.Cache).items() if isinstance(each, BoundVerb)}
 # A call of any API with patience, which no cache takes part in.
@@ -511,6 +514,36 @@ async def test_what_is_not_published_yet_has_not_failed(settings):
 
     assert line[4] == "complete"
     assert line[3] <= f"{now:%Y-%m-%d} 00:00"
+
+
+@pytest.mark.parametrize("months", [("2025-02",), ("2025-02", "2025-03"), ("2025-01",)])
+async def test_rows_end_before_a_month_of_which_nothing_is_published(months, settings):
+    """As on the first of a month: its file has no row yet, and the rows before it are complete; alone it is not empty."""
+    cache = ares.Cache(settings)
+    is_alone = "2025-01" in months
+    if not is_alone:
+        await cache.download(
+            "BTCUSDT", "1d", start="2025-01-30", end="2025-02-01", datasets=("metrics",)
+        )
+    store = Store(settings)
+    store.prepare()
+    for month in months:
+        file = parse_file_name(f"metrics_BTCUSDT_{month}.csv")
+        store.record_failure(
+            file, Trouble(NOT_PUBLISHED, "the archive does not have it", "2025-02-01")
+        )
+
+    [line] = rows_of(str(cache))
+
+    assert line[4] == ("not yet published" if is_alone else "complete")
+    if is_alone:
+        with pytest.raises(NeverDownloaded, match="metrics"):
+            cache.load_rows("metrics", "BTCUSDT")
+    else:
+        frame = cache.load_rows("metrics", ["BTCUSDT"])
+        assert cache.load_rows("metrics", "BTCUSDT").attrs["complete"]
+        assert frame.attrs["complete"]
+        assert f"{frame.index[-1]:%Y-%m-%d %H:%M}" == "2025-01-31 23:55"
 
 
 async def test_what_is_proven_to_be_empty_says_so(settings):

@@ -15,7 +15,7 @@ from ares_notebook.cache.gap_reasons import COMPLETE, FAILED
 from ares_notebook.cache.spans import by_series, missing_spans, rows_end_ms
 from ares_notebook.cache.store import Store
 from ares_notebook.formatting import block, line, many, size_in_words, table
-from ares_notebook.model.facts import Facts
+from ares_notebook.model.facts import NOT_PUBLISHED, Facts
 from ares_notebook.model.files import CacheFile, Series, files_between
 from ares_notebook.model.time import utc
 from ares_notebook.settings import Settings
@@ -240,7 +240,7 @@ def _held(store: Store, series: Series, files: Sequence[CacheFile], notes: _Note
     rows = sum(each.rows for each in facts)
     state = _state(wanted, opened)
     if state == COMPLETE and not rows:
-        state = _EMPTY
+        state = NOT_PUBLISHED if opened and opened[-1].is_unpublished else _EMPTY
     return HeldSeries(
         series,
         sum(each.status is not None for each in notes.values()),
@@ -276,7 +276,7 @@ def _state(wanted: Sequence[CacheFile], opened: Sequence[CacheEntry]) -> str:
     unreadable = [entry for entry in opened if entry.problem is not None]
     last, end_ms = opened[-1], wanted[-1].end_ms
     if last.file == wanted[-1] and last.problem is None:
-        end_ms = rows_end_ms(last)
+        end_ms = rows_end_ms(reversed(opened))
     troubles = [each.trouble.reason for each in opened if each.trouble is not None]
     counts = {
         "open gap": len(missing_spans(opened, wanted[0].start_ms, end_ms)),

@@ -13,14 +13,13 @@ from msgspec.structs import replace
 from ares_notebook.cache.entry import CacheEntry
 from ares_notebook.cache.gap_reasons import (
     COMPLETE,
-    NOT_PUBLISHED,
     QUIET,
     state_of,
     why_open,
 )
 from ares_notebook.cache.spans import Scope, Span, by_series, cached_files, nothing_cached, spans
 from ares_notebook.cache.store import Store
-from ares_notebook.model.facts import Gap, grid_rows
+from ares_notebook.model.facts import NOT_PUBLISHED, Gap, grid_rows
 from ares_notebook.model.files import CacheFile, Series
 from ares_notebook.model.gaps import Absence, evidence_of, halted, is_final, unexplained
 from ares_notebook.model.markets import SPOT

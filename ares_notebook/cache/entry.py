@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from ares_notebook.cache.disk import file_sha256
-from ares_notebook.model.facts import ALONE, Facts, Gap, Neighbours, Trouble
+from ares_notebook.model.facts import ALONE, NOT_PUBLISHED, Facts, Gap, Neighbours, Trouble
 from ares_notebook.model.files import CacheFile
 from ares_notebook.model.gaps import Absence, gaps_in, joined_edges, unexplained
 
@@ -171,6 +171,12 @@ class CacheEntry(Struct, frozen=True, gc=False):
     def is_salvaged(self) -> bool:
         """Whether it holds only the readable rows of a damaged file."""
         return any(source.road == "salvaged" for source in self.sources)
+
+    @property
+    def is_unpublished(self) -> bool:
+        """Whether it has had no row so far, since the archive had nothing of its period yet."""
+        reason = self.trouble and self.trouble.reason
+        return reason == NOT_PUBLISHED and not (self.facts.rows or self.recorded_rows)
 
     @property
     def is_untrue(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ares_notebook.cache.entry import CacheEntry
-from ares_notebook.model.facts import Gap
+from ares_notebook.model.facts import NOT_PUBLISHED, Gap
 from ares_notebook.model.gaps import (
     AFTER_DELISTING,
     BEFORE_LISTING,
@@ -19,7 +19,6 @@ from ares_notebook.model.gaps import (
 
 COMPLETE = "complete"
 NOT_DOWNLOADED = "not downloaded"
-NOT_PUBLISHED = "not yet published"
 CORRUPT = "corrupt, quarantined"
 FAILED = "failed"
 QUIET = "quiet"

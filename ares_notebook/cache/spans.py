@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -194,7 +195,11 @@ def series_span(store: Store, series: Series, start: Moment = None, end: Moment 
         raise nothing_cached(store, scope, first, last if end is not None else None)
     start_ms = to_ms(first or files[0].period.start)
     # Rounded up: `load_klines` cuts the rows to the microsecond.
-    end_ms = rows_end_ms(store.entry(files[-1])) if end is None else to_ms(last + _ALMOST_A_MS)
+    end_ms = (
+        rows_end_ms(map(store.entry, reversed(files)))
+        if end is None
+        else to_ms(last + _ALMOST_A_MS)
+    )
     if start_ms >= end_ms:
         raise nothing_cached(store, scope, first, last if end is not None else None)
     wanted = files_between(series, utc(start_ms), utc(end_ms))
@@ -209,7 +214,11 @@ def window_of_all(
     found: list[Span] = []
     if first is None or end is None:
         with_files = {file.series for each in several for file in store.files(each.symbol)}
-        found = [series_span(store, each) for each in several if each in with_files]
+        for each in several:
+            # Of one whose only file is not published yet there is nothing.
+            with suppress(NeverDownloaded):
+                if each in with_files:
+                    found.append(series_span(store, each))
     starts = [each.start_ms for each in found] if first is None else [to_ms(first)]
     ends = [each.end_ms for each in found] if end is None else [to_ms(last + _ALMOST_A_MS)]
     start_ms, end_ms = min(starts, default=0), max(ends, default=0)
@@ -218,13 +227,24 @@ def window_of_all(
     return start_ms, end_ms
 
 
-def rows_end_ms(entry: CacheEntry) -> int:
-    """Where the rows of a file end; those of a running period end with the last row."""
-    if entry.problem is not None:
-        raise CorruptFile(entry.problem)
-    if entry.final or entry.facts.last_ms is None:
-        return entry.file.end_ms
-    return entry.asked_end_ms
+def rows_end_ms(latest_first: Iterable[CacheEntry]) -> int:
+    """
+    Where the rows of a series end, by its files, the latest first: those of a running period with the last row.
+
+    On the first of a month the archive may have nothing of it: then its rows end in the file before.
+    """
+    end_ms = 0
+    for entry in latest_first:
+        if entry.problem is not None:
+            raise CorruptFile(entry.problem)
+        if entry.final:
+            return entry.file.end_ms
+        if entry.facts.last_ms is not None:
+            return entry.asked_end_ms
+        if not entry.is_unpublished:
+            return entry.file.end_ms
+        end_ms = entry.file.start_ms
+    return end_ms
 
 
 def _window(start: Moment, end: Moment) -> tuple[datetime | None, datetime]:

@@ -34,7 +34,7 @@ from ares_notebook.errors import (
     TransportError,
     UnknownSymbol,
 )
-from ares_notebook.model.facts import Gap, Trouble
+from ares_notebook.model.facts import NOT_PUBLISHED, Gap, Trouble
 from ares_notebook.model.files import Series
 from ares_notebook.model.gaps import is_final
 from ares_notebook.model.rows import Lines
@@ -435,7 +435,7 @@ def _trouble(
     if problem is not None:
         return Trouble("failed", str(problem), at)
     return (
-        Trouble("not yet published", "the archive does not have it; run again later", at)
+        Trouble(NOT_PUBLISHED, "the archive does not have it; run again later", at)
         if is_unpublished
         else None
     )

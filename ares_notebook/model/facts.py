@@ -40,6 +40,9 @@ ALONE = Neighbours()
 """Neither neighbour is known."""
 
 
+NOT_PUBLISHED = "not yet published"
+
+
 class Trouble(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Why rows are still missing after they were asked for."""
 

@@ -16,6 +16,7 @@ from ares_notebook.cache import gap_reasons
 from ares_notebook.cache.gap_reasons import COMPLETE, NOT_DOWNLOADED, STATES
 from ares_notebook.formatting import many
 from ares_notebook.model.datasets import dataset_named
+from ares_notebook.model.facts import NOT_PUBLISHED
 from ares_notebook.model.gaps import (
     AFTER_DELISTING,
     BEFORE_LISTING,
@@ -50,7 +51,7 @@ STYLES = {
     BETWEEN_LISTINGS: Style("#cbcbcb", "-", "#6b6b6b"),
     UNCONFIRMED: Style("#e4d4fb", ".", "#4a2a6b"),
     NOT_DOWNLOADED: Style("#f5e663", "/", "#8a6d00"),
-    gap_reasons.NOT_PUBLISHED: Style("#d58ab4", ".", "#5e1f45"),
+    NOT_PUBLISHED: Style("#d58ab4", ".", "#5e1f45"),
     gap_reasons.FAILED: Style("#d95f02", "x", "#ffe3cc"),
     gap_reasons.CORRUPT: Style("#4a2040", "\\", "#f3d9ee"),
     gap_reasons.QUIET: Style("#2aa884", "-", "#d9f5ec"),
