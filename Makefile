@@ -96,9 +96,8 @@ notebooks: $(VENV)/.test  ## run the notebooks in place: how new outputs get int
 pictures: $(VENV)/.test  ## the pictures of README and notebooks, by Chromium, into notebooks/pictures
 	$(BIN)/python -m tests.browser.screenshots --readme notebooks/pictures
 
-docs: $(VENV)/.test  ## the API reference from the docstrings, into docs/reference
-	rm -rf docs/reference
-	$(BIN)/python docs/build_reference.py docs/reference
+docs: $(VENV)/.test  ## the site, strictly, into docs/_build/html
+	$(BIN)/python -m sphinx -W -n --keep-going -q -j auto docs docs/_build/html
 
 bench: $(VENV)/.lab  ## ours, the peers and the floor, measured in turn, into benchmarks/RESULTS.md; an hour
 	$(BIN)/python -m benchmarks.bench
@@ -122,7 +121,7 @@ audit: $(VENV)/.test  ## known holes in what is installed here; asks PyPI's advi
 	$(VENV)/audit/$(PROGRAMS)/pip-audit --strict --no-deps --disable-pip -r $(VENV)/installed.txt
 
 clean:  ## forget the environment and the demo's files
-	rm -rf $(VENV) $(VENV)-* dist .bench demo_cache notebooks/demo_cache* docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist .bench demo_cache notebooks/demo_cache* docs/_made docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # uv is faster where it is there; pip does the same, also where uv fails: hence --seed, which brings pip.
 define install

@@ -64,7 +64,7 @@ class BoundVerb(Generic[_P, _R]):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """That of the method of any cache; inspect, help and pdoc read it here, as they do `__doc__`."""
+        """That of the method of any cache; inspect, help and Sphinx read it here, as they do `__doc__`."""
         signature = self._signature()
         own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return signature.replace(parameters=[own, *signature.parameters.values()])

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, results, venvs
+from benchmarks import machine, readme, results, venvs
 from benchmarks.cases import CASES, SMALL, Case
 from benchmarks.contest import carry_out
 
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = json.loads((place / "results.json").read_text())
     text = results.page(kept, (_HERE / "remarks.md").read_text(), is_rough=is_rough)
     (place / "RESULTS.md").write_text(text)
+    if not is_rough:
+        readme.main()
     print(text)
     return 0
 

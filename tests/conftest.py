@@ -52,6 +52,7 @@ LONGEST = (
     "tests/faults/test_fuzz.py",
     "tests/faults/test_faults.py",
     "tests/test_readme.py",
+    "tests/test_site.py",
     "tests/faults/test_disk.py",
     "tests/faults/test_long_run.py",
     "tests/walk/test_walk.py",
