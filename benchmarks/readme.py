@@ -37,8 +37,10 @@ def _shown(figures: Figures) -> str:
         ratio = figures.ratio(case, who, _FLOOR)
         of_floor = "" if ratio is None else f"{ratio:.1f} ×"
         told = what.format(count=figures.at(case)["count"])
-        rows.append([told, f"{seconds:.2g} s", of_floor, f"{peak / 2**20:.0f} MiB"])
-    return table(["on two cores", "time", "of fetching, inflating, writing alone", "memory"], rows)
+        day = figures.cases[case]["measured"].partition(" ")[0]
+        rows.append([told, f"{seconds:.2g} s", of_floor, f"{peak / 2**20:.0f} MiB", day])
+    heads = ["on two cores", "time", "of fetching, inflating, writing alone", "memory", "measured"]
+    return table(heads, rows)
 
 
 def _with_figures(text: str, shown: str) -> str:
