@@ -59,8 +59,8 @@ def needing(what: str) -> Iterator[None]:
             raise
         package = str(error.name).replace("_", "-")
         msg = (
-            f"{what} needs {package}, which is not installed here: "
-            f'pip install "ares-notebook[{extra}]"'
+            f"{what} needs {package}, which is not installed here: pip install {package}, "
+            f'or, with all that the extra has, pip install "ares-notebook[{extra}]"'
         )
         raise MissingExtra(msg, name=error.name) from error
 

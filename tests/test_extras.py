@@ -96,7 +96,10 @@ def test_the_sentence_comes_with_the_use(lacking, tmp_path):
     names = sorted(LOST[lacking])
     done = without((lacking,), ASK.format(names=names), tmp_path)
 
-    remedy = f'needs {lacking}, which is not installed here: pip install "ares-notebook[lab]"'
+    remedy = (
+        f"needs {lacking}, which is not installed here: pip install {lacking}, "
+        'or, with all that the extra has, pip install "ares-notebook[lab]"'
+    )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         line for name in names for line in (f"{name} {name} {remedy}", f"{lacking} {name} {remedy}")
@@ -113,8 +116,8 @@ def test_nested_loops_name_their_extra(tmp_path):
     done = without(("nest_asyncio2",), "\n".join(lines), tmp_path)
 
     assert done.stdout == (
-        "allow_nested_loops needs nest-asyncio2, which is not installed here: "
-        'pip install "ares-notebook[lab]"\n'
+        "allow_nested_loops needs nest-asyncio2, which is not installed here: pip install nest-asyncio2, "
+        'or, with all that the extra has, pip install "ares-notebook[lab]"\n'
     )
 
 

@@ -337,7 +337,7 @@ def test_without_apprise_one_line_says_how_to_install_it():
     assert done.returncode == 0
     assert done.stderr == (
         "no notification was sent of the run (failed): notify needs apprise, which is not installed here: "
-        'pip install "ares-notebook[notify]"\n'
+        'pip install apprise, or, with all that the extra has, pip install "ares-notebook[notify]"\n'
     )
 
 
