@@ -22,7 +22,7 @@ test: lint  ## in two minutes: lint, types, and the most telling tests
 
 check: test
 
-# A machine of two cores needs ten minutes for what tests/long.txt names.
+# A machine of two cores needs a quarter of an hour for what tests/long.txt names.
 test-change: lint  ## what CI runs for each change: all but the long tests of tests/long.txt
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(addprefix --deselect=,$(shell cat tests/long.txt))
 	$(MAKE) test-notebooks
@@ -41,7 +41,8 @@ test-hosted:  ## a notebook with what Colab and Kaggle ship, none of which the c
 test-notebooks: $(VENV)/.test  ## the notebooks' outputs compared with those of now
 	rm -rf notebooks/demo_cache*
 	@# One after the other: of kernels that start together one may take the port that another found free.
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
+	@# A cell of fifty symbols takes a minute on two idle cores, most of it the demo's candles.
+	$(BIN)/python -m pytest --timeout=300 --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 lint: $(VENV)/.test  ## linter and types
 	$(BIN)/ruff format --check .
