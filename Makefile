@@ -41,7 +41,7 @@ test-hosted:  ## a notebook with what Colab and Kaggle ship, none of which the c
 test-notebooks: $(VENV)/.test  ## the notebooks' outputs compared with those of now
 	rm -rf notebooks/demo_cache*
 	@# One after the other: of kernels that start together one may take the port that another found free.
-	@# A cell of fifty symbols takes a minute on two idle cores, most of it the demo's candles.
+	@# The notebook of fifty symbols takes nearly two minutes on two idle cores, most of it the demo's candles.
 	$(BIN)/python -m pytest --timeout=300 --nbval --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with=notebooks/sanitize.cfg notebooks
 
 lint: $(VENV)/.test  ## linter and types

@@ -50,7 +50,7 @@ _FIRST, _EARLY, _LATE, _FINAL = 0, 2, 5, 7
 _CERTAIN = np.isin(_LEVEL, (_FIRST, _EARLY, _LATE, _FINAL)).astype(np.int64)
 
 # Threads that make days side by side hand Python's lock to each other at each of some thousand
-# short array operations: sixteen threads took twice as long as one (measured).
+# short array operations: eight threads took twice as long as one (measured).
 _MAKING_DAY = Lock()
 
 
